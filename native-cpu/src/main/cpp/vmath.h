@@ -332,8 +332,9 @@ MERAPI_INLINE f32v sigmoid(f32v x) {
     return select(x != x, x, sigmoid_times(x, false));
 }
 MERAPI_INLINE f32v silu(f32v x) {
-    // Past the clamp e^x is gone for any x but the largest: 3.4e38 * e^-126 still is 0.7e-16.
+    // Past the clamp on either side nothing is left of e^-|x|; and the correction is no number at +inf.
     f32v y = select(x < splat(-126.0f), splat(-0.0f), sigmoid_times(x, true));
+    y = select(x > splat(126.0f), x, y);
     const f32v minus_inf = splat(-static_cast<float>(INFINITY));
     return select((x == minus_inf) | (x != x), splat(static_cast<float>(NAN)), y);
 }
