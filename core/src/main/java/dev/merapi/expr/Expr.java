@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.expr;
+
+import dev.merapi.types.DType;
+import java.util.BitSet;
+import java.util.List;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A scalar expression: an immutable node of a DAG, over the elements of inputs and over run-time scalar parameters.
+ *
+ * <p>Expressions have no dtype: {@link Program#compile} infers one for each node from the inputs' dtypes, by PyTorch's
+ * promotion. Constants without a dtype and scalar parameters are weak: they only raise the category (an int64 tensor
+ * plus 0.5 is float32, a float16 tensor plus 0.5 is float16).
+ *
+ * <p>Nodes are interned: two expressions of equal structure are the same object, so {@code ==} is structural equality.
+ */
+public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call {
+    private final int hash;
+
+    Expr(int hash) {
+        this.hash = hash;
+    }
+
+    // ---- Leaves
+
+    /** Element of the k-th input. */
+    public static Expr input(int k) {
+        return Variable.of(Variable.Role.INPUT, k);
+    }
+
+    /** The k-th run-time scalar parameter; its kind is told when the expression is compiled. */
+    public static Expr scalar(int k) {
+        return Variable.of(Variable.Role.SCALAR, k);
+    }
+
+    /** Stands for the k-th result of the op, in derivative expressions only. */
+    public static Expr output(int k) {
+        return Variable.of(Variable.Role.OUTPUT, k);
+    }
+
+    /** Stands for the gradient of the op's k-th result, in derivative expressions only. */
+    public static Expr gradient(int k) {
+        return Variable.of(Variable.Role.GRADIENT, k);
+    }
+
+    /** A weak floating constant. */
+    public static Expr constant(double value) {
+        return Constant.of(value);
+    }
+
+    /** A weak integer constant. */
+    public static Expr constant(long value) {
+        return Constant.of(value);
+    }
+
+    /** A weak bool constant. */
+    public static Expr constant(boolean value) {
+        return Constant.of(value);
+    }
+
+    /** A constant with a dtype: behaves like a tensor of rank 0. */
+    public static Expr constant(double value, DType dtype) {
+        return Constant.of(value).cast(dtype);
+    }
+
+    /** A constant with a dtype: behaves like a tensor of rank 0. */
+    public static Expr constant(long value, DType dtype) {
+        return Constant.of(value).cast(dtype);
+    }
+
+    /** The op applied to its operands. Throws IllegalArgumentException if their number is wrong. */
+    public static Expr apply(Opcode op, Expr... operands) {
+        return Apply.of(op, List.of(operands));
+    }
+
+    // ---- Structure
+
+    /** The operands, in order; empty for leaves. */
+    public abstract List<Expr> operands();
+
+    /** The same node over other operands. */
+    abstract Expr withOperands(List<Expr> operands);
+
+    /** Whether the other node is equal, given that operands are compared by identity (they are interned). */
+    abstract boolean sameNode(Expr other);
+
+    /**
+     * Replaces variables: the function is asked once for each distinct one, and may return it unchanged. So
+     * {@code output} and {@code gradient} of a derivative become inputs of the derived op.
+     */
+    public final Expr substitute(UnaryOperator<Expr> replacement) {
+        return Substitution.ofVariables(this, replacement);
+    }
+
+    /** Indices of the variables of a role that this expression contains. */
+    public final BitSet uses(Variable.Role role) {
+        return Traversal.uses(List.of(this), role);
+    }
+
+    // ---- Operators
+
+    public final Expr neg() {
+        return apply(Opcode.NEG, this);
+    }
+
+    /** The gradient at 0 is 0. */
+    public final Expr abs() {
+        return apply(Opcode.ABS, this);
+    }
+
+    /** −1, 0 or 1; NaN of NaN. */
+    public final Expr sign() {
+        return apply(Opcode.SIGN, this);
+    }
+
+    public final Expr square() {
+        return apply(Opcode.SQUARE, this);
+    }
+
+    public final Expr floor() {
+        return apply(Opcode.FLOOR, this);
+    }
+
+    public final Expr ceil() {
+        return apply(Opcode.CEIL, this);
+    }
+
+    /** To the nearest integer, half to even. */
+    public final Expr round() {
+        return apply(Opcode.ROUND, this);
+    }
+
+    public final Expr trunc() {
+        return apply(Opcode.TRUNC, this);
+    }
+
+    public final Expr reciprocal() {
+        return apply(Opcode.RECIPROCAL, this);
+    }
+
+    public final Expr sqrt() {
+        return apply(Opcode.SQRT, this);
+    }
+
+    public final Expr rsqrt() {
+        return apply(Opcode.RSQRT, this);
+    }
+
+    public final Expr exp() {
+        return apply(Opcode.EXP, this);
+    }
+
+    public final Expr log() {
+        return apply(Opcode.LOG, this);
+    }
+
+    public final Expr tanh() {
+        return apply(Opcode.TANH, this);
+    }
+
+    public final Expr sigmoid() {
+        return apply(Opcode.SIGMOID, this);
+    }
+
+    /** The gradient at 0 is 0. */
+    public final Expr relu() {
+        return apply(Opcode.RELU, this);
+    }
+
+    /** Logical: true where this is zero. */
+    public final Expr not() {
+        return apply(Opcode.NOT, this);
+    }
+
+    /** Bitwise complement; of bools, not. */
+    public final Expr bitNot() {
+        return apply(Opcode.BITNOT, this);
+    }
+
+    /** Of bools, or. */
+    public final Expr add(Expr other) {
+        return apply(Opcode.ADD, this, other);
+    }
+
+    public final Expr add(double other) {
+        return add(constant(other));
+    }
+
+    public final Expr add(long other) {
+        return add(constant(other));
+    }
+
+    public final Expr sub(Expr other) {
+        return apply(Opcode.SUB, this, other);
+    }
+
+    public final Expr sub(double other) {
+        return sub(constant(other));
+    }
+
+    public final Expr sub(long other) {
+        return sub(constant(other));
+    }
+
+    /** Of bools, and. */
+    public final Expr mul(Expr other) {
+        return apply(Opcode.MUL, this, other);
+    }
+
+    public final Expr mul(double other) {
+        return mul(constant(other));
+    }
+
+    public final Expr mul(long other) {
+        return mul(constant(other));
+    }
+
+    /** True division: integers give floats. */
+    public final Expr div(Expr other) {
+        return apply(Opcode.DIV, this, other);
+    }
+
+    public final Expr div(double other) {
+        return div(constant(other));
+    }
+
+    public final Expr div(long other) {
+        return div(constant(other));
+    }
+
+    public final Expr pow(Expr other) {
+        return apply(Opcode.POW, this, other);
+    }
+
+    public final Expr pow(double other) {
+        return pow(constant(other));
+    }
+
+    public final Expr pow(long other) {
+        return pow(constant(other));
+    }
+
+    /** NaN wins; the gradient is split at ties. */
+    public final Expr min(Expr other) {
+        return apply(Opcode.MIN, this, other);
+    }
+
+    public final Expr min(double other) {
+        return min(constant(other));
+    }
+
+    public final Expr min(long other) {
+        return min(constant(other));
+    }
+
+    /** NaN wins; the gradient is split at ties. */
+    public final Expr max(Expr other) {
+        return apply(Opcode.MAX, this, other);
+    }
+
+    public final Expr max(double other) {
+        return max(constant(other));
+    }
+
+    public final Expr max(long other) {
+        return max(constant(other));
+    }
+
+    /** Python's remainder, with the sign of the divisor; integers by zero give 0. */
+    public final Expr rem(Expr other) {
+        return apply(Opcode.REM, this, other);
+    }
+
+    public final Expr rem(double other) {
+        return rem(constant(other));
+    }
+
+    public final Expr rem(long other) {
+        return rem(constant(other));
+    }
+
+    /** Quotient rounded down; integers by zero give 0. */
+    public final Expr floorDiv(Expr other) {
+        return apply(Opcode.FLOORDIV, this, other);
+    }
+
+    public final Expr floorDiv(double other) {
+        return floorDiv(constant(other));
+    }
+
+    public final Expr floorDiv(long other) {
+        return floorDiv(constant(other));
+    }
+
+    public final Expr eq(Expr other) {
+        return apply(Opcode.EQ, this, other);
+    }
+
+    public final Expr eq(double other) {
+        return eq(constant(other));
+    }
+
+    public final Expr eq(long other) {
+        return eq(constant(other));
+    }
+
+    public final Expr ne(Expr other) {
+        return apply(Opcode.NE, this, other);
+    }
+
+    public final Expr ne(double other) {
+        return ne(constant(other));
+    }
+
+    public final Expr ne(long other) {
+        return ne(constant(other));
+    }
+
+    public final Expr lt(Expr other) {
+        return apply(Opcode.LT, this, other);
+    }
+
+    public final Expr lt(double other) {
+        return lt(constant(other));
+    }
+
+    public final Expr lt(long other) {
+        return lt(constant(other));
+    }
+
+    public final Expr le(Expr other) {
+        return apply(Opcode.LE, this, other);
+    }
+
+    public final Expr le(double other) {
+        return le(constant(other));
+    }
+
+    public final Expr le(long other) {
+        return le(constant(other));
+    }
+
+    public final Expr gt(Expr other) {
+        return apply(Opcode.GT, this, other);
+    }
+
+    public final Expr gt(double other) {
+        return gt(constant(other));
+    }
+
+    public final Expr gt(long other) {
+        return gt(constant(other));
+    }
+
+    public final Expr ge(Expr other) {
+        return apply(Opcode.GE, this, other);
+    }
+
+    public final Expr ge(double other) {
+        return ge(constant(other));
+    }
+
+    public final Expr ge(long other) {
+        return ge(constant(other));
+    }
+
+    /** C's remainder, with the sign of the dividend; integers by zero give 0. */
+    public final Expr fmod(Expr other) {
+        return apply(Opcode.FMOD, this, other);
+    }
+
+    /** Quotient rounded towards zero; integers by zero give 0. */
+    public final Expr truncDiv(Expr other) {
+        return apply(Opcode.TRUNCDIV, this, other);
+    }
+
+    public final Expr atan2(Expr other) {
+        return apply(Opcode.ATAN2, this, other);
+    }
+
+    public final Expr copysign(Expr other) {
+        return apply(Opcode.COPYSIGN, this, other);
+    }
+
+    public final Expr and(Expr other) {
+        return apply(Opcode.AND, this, other);
+    }
+
+    public final Expr or(Expr other) {
+        return apply(Opcode.OR, this, other);
+    }
+
+    public final Expr xor(Expr other) {
+        return apply(Opcode.XOR, this, other);
+    }
+
+    /** Shifts by less than 0, or by the width or more, give 0. */
+    public final Expr shl(Expr other) {
+        return apply(Opcode.SHL, this, other);
+    }
+
+    /** Arithmetic shift. */
+    public final Expr shr(Expr other) {
+        return apply(Opcode.SHR, this, other);
+    }
+
+    /** Taking this as a condition (true where not zero): {@code a} where it holds, else {@code b}. */
+    public final Expr select(Expr a, Expr b) {
+        return apply(Opcode.SELECT, this, a, b);
+    }
+
+    /**
+     * Converts like a C cast; floats to integers saturate, NaN gives 0. Rounding to a small float happens when the
+     * result is stored, not here.
+     */
+    public final Expr cast(DType dtype) {
+        return Cast.of(dtype, this);
+    }
+
+    /** {@code min(max(x, low), high)}; the gradient passes within the bounds and on them. Null leaves a side open. */
+    public final Expr clamp(@Nullable Expr low, @Nullable Expr high) {
+        return Clamp.of(this, low, high);
+    }
+
+    @Override
+    public final boolean equals(@Nullable Object other) {
+        return this == other || other instanceof Expr expr && hash == expr.hash && sameNode(expr);
+    }
+
+    @Override
+    public final int hashCode() {
+        return hash;
+    }
+
+    /** Readable maths; subexpressions used often are named when the formula would get long. */
+    @Override
+    public final String toString() {
+        return ExprPrinter.print(this);
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.expr;
+
+import static dev.merapi.expr.Expr.apply;
+import static dev.merapi.expr.Expr.constant;
+
+/** The functions of expressions, for static import: {@code x.mul(sigmoid(x))}. */
+public final class Exprs {
+    private Exprs() {}
+
+    /** {@code a} where the condition is true (not zero), else {@code b}; no gradient reaches the branch not taken. */
+    public static Expr where(Expr condition, Expr a, Expr b) {
+        return condition.select(a, b);
+    }
+
+    public static Expr where(Expr condition, Expr a, double b) {
+        return condition.select(a, constant(b));
+    }
+
+    public static Expr where(Expr condition, double a, Expr b) {
+        return condition.select(constant(a), b);
+    }
+
+    public static Expr where(Expr condition, double a, double b) {
+        return condition.select(constant(a), constant(b));
+    }
+
+    public static Expr max(Expr a, Expr b) {
+        return a.max(b);
+    }
+
+    public static Expr max(Expr a, double b) {
+        return a.max(b);
+    }
+
+    public static Expr min(Expr a, Expr b) {
+        return a.min(b);
+    }
+
+    public static Expr min(Expr a, double b) {
+        return a.min(b);
+    }
+
+    public static Expr pow(Expr base, Expr exponent) {
+        return base.pow(exponent);
+    }
+
+    public static Expr pow(Expr base, double exponent) {
+        return base.pow(exponent);
+    }
+
+    public static Expr atan2(Expr y, Expr x) {
+        return y.atan2(x);
+    }
+
+    public static Expr copysign(Expr magnitude, Expr sign) {
+        return magnitude.copysign(sign);
+    }
+
+    /** a·b + c with one rounding. */
+    public static Expr fma(Expr a, Expr b, Expr c) {
+        return apply(Opcode.FMA, a, b, c);
+    }
+
+    public static Expr clamp(Expr x, Expr low, Expr high) {
+        return x.clamp(low, high);
+    }
+
+    public static Expr clamp(Expr x, double low, double high) {
+        return x.clamp(constant(low), constant(high));
+    }
+
+    /** The gradient at 0 is 0. */
+    public static Expr abs(Expr x) {
+        return apply(Opcode.ABS, x);
+    }
+
+    /** −1, 0 or 1; NaN of NaN. */
+    public static Expr sign(Expr x) {
+        return apply(Opcode.SIGN, x);
+    }
+
+    public static Expr square(Expr x) {
+        return apply(Opcode.SQUARE, x);
+    }
+
+    public static Expr floor(Expr x) {
+        return apply(Opcode.FLOOR, x);
+    }
+
+    public static Expr ceil(Expr x) {
+        return apply(Opcode.CEIL, x);
+    }
+
+    /** To the nearest integer, half to even. */
+    public static Expr round(Expr x) {
+        return apply(Opcode.ROUND, x);
+    }
+
+    public static Expr trunc(Expr x) {
+        return apply(Opcode.TRUNC, x);
+    }
+
+    public static Expr reciprocal(Expr x) {
+        return apply(Opcode.RECIPROCAL, x);
+    }
+
+    public static Expr sqrt(Expr x) {
+        return apply(Opcode.SQRT, x);
+    }
+
+    public static Expr rsqrt(Expr x) {
+        return apply(Opcode.RSQRT, x);
+    }
+
+    public static Expr exp(Expr x) {
+        return apply(Opcode.EXP, x);
+    }
+
+    public static Expr log(Expr x) {
+        return apply(Opcode.LOG, x);
+    }
+
+    public static Expr tanh(Expr x) {
+        return apply(Opcode.TANH, x);
+    }
+
+    public static Expr sigmoid(Expr x) {
+        return apply(Opcode.SIGMOID, x);
+    }
+
+    /** The gradient at 0 is 0. */
+    public static Expr relu(Expr x) {
+        return apply(Opcode.RELU, x);
+    }
+
+    /** Logical: true where this is zero. */
+    public static Expr not(Expr x) {
+        return apply(Opcode.NOT, x);
+    }
+
+    public static Expr expm1(Expr x) {
+        return apply(Opcode.EXPM1, x);
+    }
+
+    public static Expr exp2(Expr x) {
+        return apply(Opcode.EXP2, x);
+    }
+
+    public static Expr log1p(Expr x) {
+        return apply(Opcode.LOG1P, x);
+    }
+
+    public static Expr log2(Expr x) {
+        return apply(Opcode.LOG2, x);
+    }
+
+    public static Expr log10(Expr x) {
+        return apply(Opcode.LOG10, x);
+    }
+
+    public static Expr sin(Expr x) {
+        return apply(Opcode.SIN, x);
+    }
+
+    public static Expr cos(Expr x) {
+        return apply(Opcode.COS, x);
+    }
+
+    public static Expr tan(Expr x) {
+        return apply(Opcode.TAN, x);
+    }
+
+    public static Expr asin(Expr x) {
+        return apply(Opcode.ASIN, x);
+    }
+
+    public static Expr acos(Expr x) {
+        return apply(Opcode.ACOS, x);
+    }
+
+    public static Expr atan(Expr x) {
+        return apply(Opcode.ATAN, x);
+    }
+
+    public static Expr sinh(Expr x) {
+        return apply(Opcode.SINH, x);
+    }
+
+    public static Expr cosh(Expr x) {
+        return apply(Opcode.COSH, x);
+    }
+
+    public static Expr asinh(Expr x) {
+        return apply(Opcode.ASINH, x);
+    }
+
+    public static Expr acosh(Expr x) {
+        return apply(Opcode.ACOSH, x);
+    }
+
+    public static Expr atanh(Expr x) {
+        return apply(Opcode.ATANH, x);
+    }
+
+    public static Expr erf(Expr x) {
+        return apply(Opcode.ERF, x);
+    }
+
+    public static Expr erfc(Expr x) {
+        return apply(Opcode.ERFC, x);
+    }
+
+    /** log1p(exp x), without overflow. */
+    public static Expr softplus(Expr x) {
+        return apply(Opcode.SOFTPLUS, x);
+    }
+
+    public static Expr logSigmoid(Expr x) {
+        return apply(Opcode.LOGSIGMOID, x);
+    }
+
+    /** x times the normal distribution function, by erf. */
+    public static Expr gelu(Expr x) {
+        return apply(Opcode.GELU, x);
+    }
+
+    /** The tanh approximation of gelu. */
+    public static Expr geluTanh(Expr x) {
+        return apply(Opcode.GELU_TANH, x);
+    }
+
+    public static Expr silu(Expr x) {
+        return apply(Opcode.SILU, x);
+    }
+
+    /** The derivative of gelu. */
+    public static Expr geluGrad(Expr x) {
+        return apply(Opcode.GELU_GRAD, x);
+    }
+
+    /** The derivative of geluTanh. */
+    public static Expr geluTanhGrad(Expr x) {
+        return apply(Opcode.GELU_TANH_GRAD, x);
+    }
+
+    /** The derivative of silu. */
+    public static Expr siluGrad(Expr x) {
+        return apply(Opcode.SILU_GRAD, x);
+    }
+
+    public static Expr isNan(Expr x) {
+        return apply(Opcode.ISNAN, x);
+    }
+
+    public static Expr isInf(Expr x) {
+        return apply(Opcode.ISINF, x);
+    }
+
+    public static Expr isFinite(Expr x) {
+        return apply(Opcode.ISFINITE, x);
+    }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.expr;
+
+import dev.merapi.types.DType;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Turns expressions into typed values. A node is computed in the register type of its logical dtype; a weak node has no
+ * dtype of its own and is computed once for each dtype it is used in, except that weak integers are computed in i64 and
+ * constants folded in double before they are converted.
+ *
+ * <p>uint8 lives in i32 registers and is wrapped after each op that can leave 0 … 255.
+ */
+final class Lowering {
+    private record Use(Expr node, DType dtype) {}
+
+    private final Values values;
+    private final Typing typing;
+    private final Map<Use, Value> known = new HashMap<>();
+    private final Map<Expr, Boolean> constant = new HashMap<>();
+
+    Lowering(Values values, Typing typing) {
+        this.values = values;
+        this.typing = typing;
+    }
+
+    /** The node's value, converted to a dtype. */
+    Value at(Expr e, DType dtype) {
+        Use use = new Use(e, dtype);
+        Value value = known.get(use);
+        if (value == null) {
+            Type type = typing.of(e);
+            value = type.isWeak()
+                    ? weak(e, type.kind(), dtype)
+                    : type.dtype() == dtype ? computed(e, dtype) : convert(at(e, type.dtype()), type.dtype(), dtype);
+            known.put(use, value);
+        }
+        return value;
+    }
+
+    /** A node without a dtype of its own, for use in {@code dtype}. */
+    private Value weak(Expr e, DType.Kind kind, DType dtype) {
+        RegType register = RegType.of(dtype);
+        if (e instanceof Constant c && (c.kind() == dtype.kind() || dtype.isFloating())) {
+            Value value = c.kind() == DType.Kind.FLOATING
+                    ? values.constant(c.doubleValue(), register)
+                    : values.constant(c.longValue(), register);
+            return dtype == DType.UINT8 ? values.wrapU8(value) : value;
+        }
+        if (e instanceof Variable v && dtype.kind().compareTo(kind) >= 0) {
+            Value value = values.scalar(v.index(), register);
+            return dtype == DType.UINT8 ? values.wrapU8(value) : value;
+        }
+        DType own = switch (kind) {
+            case BOOLEAN -> DType.BOOL;
+            case INTEGRAL -> DType.INT64;
+            case FLOATING -> dtype.isFloating() && !isConstant(e) ? dtype : DType.FLOAT64;
+        };
+        return own == dtype ? computed(e, dtype) : convert(at(e, own), own, dtype);
+    }
+
+    private boolean isConstant(Expr e) {
+        Boolean done = constant.get(e);
+        if (done == null) {
+            done = !(e instanceof Variable);
+            for (Expr operand : e.operands()) {
+                done &= isConstant(operand);
+            }
+            constant.put(e, done);
+        }
+        return done;
+    }
+
+    private Value convert(Value value, DType from, DType to) {
+        RegType register = RegType.of(to);
+        if (to != DType.UINT8 || from == DType.UINT8 || from == DType.BOOL) {
+            return values.cast(value, register);
+        }
+        return values.wrapU8(values.cast(value, register));
+    }
+
+    /** The node computed in a dtype: its own, or for a weak node the one it is used in. */
+    private Value computed(Expr e, DType dtype) {
+        if (e instanceof Variable v) {
+            return v.role() == Variable.Role.SCALAR
+                    ? values.scalar(v.index(), RegType.of(dtype))
+                    : values.load(v.index(), RegType.of(dtype));
+        }
+        if (e instanceof Constant c) {
+            return c.kind() == DType.Kind.FLOATING
+                    ? values.constant(c.doubleValue(), RegType.of(dtype))
+                    : values.constant(c.longValue(), RegType.of(dtype));
+        }
+        if (e instanceof Cast cast) {
+            return at(cast.operand(), dtype);
+        }
+        return e instanceof Call call ? at(call.body(), dtype) : apply((Apply) e, dtype);
+    }
+
+    private Value apply(Apply e, DType dtype) {
+        Opcode op = e.op();
+        List<Expr> x = e.operands();
+        RegType register = RegType.of(dtype);
+        switch (op.group()) {
+            case COMPARISON -> {
+                DType common = comparisonType(x.get(0), x.get(1));
+                return values.make(op, RegType.of(common), at(x.get(0), common), at(x.get(1), common));
+            }
+            case PREDICATE -> {
+                return predicate(op, x.get(0));
+            }
+            case LOGICAL -> {
+                return values.make(Opcode.NOT, RegType.BOOL, truth(x.get(0)));
+            }
+            case SELECTION -> {
+                return values.make(op, register, truth(x.get(0)), at(x.get(1), dtype), at(x.get(2), dtype));
+            }
+            default -> {
+                Value[] operands = new Value[x.size()];
+                for (int k = 0; k < operands.length; k++) {
+                    operands[k] = at(x.get(k), dtype);
+                }
+                Value value = arithmetic(op, register, operands);
+                return dtype == DType.UINT8 && leavesByte(op) ? values.wrapU8(value) : value;
+            }
+        }
+    }
+
+    private Value arithmetic(Opcode op, RegType type, Value[] x) {
+        if (type == RegType.BOOL) {
+            return switch (op) {
+                case ADD, MAX -> values.make(Opcode.OR, type, x);
+                case MUL, MIN -> values.make(Opcode.AND, type, x);
+                case BITNOT -> values.make(Opcode.NOT, type, x);
+                case ABS, SIGN, SQUARE, RELU, FLOOR, CEIL, ROUND, TRUNC -> x[0];
+                default -> values.make(op, type, x);
+            };
+        }
+        if (op == Opcode.FMA && type.isInteger()) {
+            return values.make(Opcode.ADD, type, values.make(Opcode.MUL, type, x[0], x[1]), x[2]);
+        }
+        if (op == Opcode.TRUNCDIV && type.isFloating()) {
+            return values.make(Opcode.TRUNC, type, values.make(Opcode.DIV, type, x));
+        }
+        return op.group() == Opcode.Group.ROUNDING && type.isInteger() ? x[0] : values.make(op, type, x);
+    }
+
+    /** Whether a result of operands in 0 … 255 may lie outside. */
+    private static boolean leavesByte(Opcode op) {
+        return switch (op) {
+            case NEG, SQUARE, BITNOT, ADD, SUB, MUL, POW, SHL, FMA -> true;
+            default -> false;
+        };
+    }
+
+    /** The node as a condition: true where it is not zero. */
+    private Value truth(Expr e) {
+        return values.cast(at(e, own(e)), RegType.BOOL);
+    }
+
+    private Value predicate(Opcode op, Expr x) {
+        DType dtype = own(x);
+        if (!dtype.isFloating()) {
+            return values.constant(op == Opcode.ISFINITE ? 1L : 0L, RegType.BOOL);
+        }
+        return values.make(op, RegType.of(dtype), at(x, dtype));
+    }
+
+    /** The dtype of a node that nothing else decides on: weak numbers at full width. */
+    private DType own(Expr e) {
+        Type type = typing.of(e);
+        return type.isWeak() ? wide(type) : type.dtype();
+    }
+
+    private static DType wide(Type type) {
+        return switch (type.kind()) {
+            case BOOLEAN -> DType.BOOL;
+            case INTEGRAL -> DType.INT64;
+            case FLOATING -> DType.FLOAT64;
+        };
+    }
+
+    /**
+     * What two operands are compared in. An integer that may not fit the tensor's dtype is compared in i64: wrapped, it
+     * would give a wrong answer.
+     */
+    private DType comparisonType(Expr a, Expr b) {
+        Type common = Type.promote(typing.of(a), typing.of(b));
+        if (common.isWeak()) {
+            return wide(common);
+        }
+        if (common.kind() == DType.Kind.INTEGRAL && (mayOverflow(a, common.dtype()) || mayOverflow(b, common.dtype()))) {
+            return DType.INT64;
+        }
+        return common.dtype();
+    }
+
+    private boolean mayOverflow(Expr e, DType dtype) {
+        if (e instanceof Constant c) {
+            return dtype == DType.UINT8
+                    ? c.longValue() != (c.longValue() & 0xff)
+                    : dtype == DType.INT32 && c.longValue() != (int) c.longValue();
+        }
+        Type type = typing.of(e);
+        // A rank-0 int64 beside an int32 tensor does not widen the arithmetic either.
+        return type.dtype().isIntegral() && type.dtype().byteSize() > dtype.byteSize();
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.expr;
+
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Expressions specialised for concrete dtypes: a flat list of typed instructions over at most 64 registers, immutable and
+ * safe to share. Native code takes {@link #text}, a CUDA printer {@link #instructions}, plain Java {@link #run}.
+ *
+ * <p>Types follow PyTorch's promotion. Small floats compute in float32, and are rounded when stored; uint8 arithmetic
+ * wraps after each op; integer division by zero gives 0.
+ */
+public final class Program {
+    private final List<DType> inputDTypes;
+    private final List<DType> outputDTypes;
+    private final int scalars;
+    private final List<Instruction> instructions;
+    private final int prologue;
+    private final List<RegType> registers;
+    private final List<BitSet> used;
+    private final String text;
+
+    private Program(
+            List<DType> inputDTypes,
+            List<DType> outputDTypes,
+            int scalars,
+            Registers.Allocation allocation,
+            List<BitSet> used) {
+        this.inputDTypes = inputDTypes;
+        this.outputDTypes = outputDTypes;
+        this.scalars = scalars;
+        this.instructions = allocation.instructions();
+        this.prologue = allocation.prologue();
+        this.registers = allocation.registers();
+        this.used = used;
+        this.text = print();
+    }
+
+    /**
+     * Specialises expressions.
+     *
+     * @param roots one expression an output; free of {@code output} and {@code gradient} variables
+     * @param inputDTypes dtype of each input
+     * @param rank0 whether each input is a tensor of rank 0: beside tensors with dimensions only its category counts
+     * @param scalarKinds kind of each scalar parameter, weakly typed
+     * @param forcedOutputDTypes dtypes to convert the outputs to, or null for the inferred ones
+     * @throws dev.merapi.error.DTypeException if an op is not defined for the dtypes it meets
+     * @throws IllegalArgumentException if variables are out of range, or more than 64 registers are needed
+     */
+    public static Program compile(
+            List<Expr> roots,
+            List<DType> inputDTypes,
+            boolean[] rank0,
+            List<DType.Kind> scalarKinds,
+            @Nullable List<DType> forcedOutputDTypes) {
+        checkSize("rank-0 flags", rank0.length, inputDTypes.size(), "inputs");
+        if (forcedOutputDTypes != null) {
+            checkSize("forced output dtypes", forcedOutputDTypes.size(), roots.size(), "roots");
+        }
+        Typing typing = new Typing(inputDTypes, rank0, scalarKinds);
+        Lowering lowering = new Lowering(new Values(), typing);
+        List<Value> values = new ArrayList<>();
+        List<DType> outputs = new ArrayList<>();
+        List<BitSet> used = new ArrayList<>();
+        for (int k = 0; k < roots.size(); k++) {
+            DType dtype = forcedOutputDTypes != null ? forcedOutputDTypes.get(k) : typing.of(roots.get(k)).dtype();
+            Value value = lowering.at(roots.get(k), dtype);
+            values.add(value);
+            outputs.add(dtype);
+            used.add(loads(value));
+        }
+        return new Program(
+                List.copyOf(inputDTypes),
+                List.copyOf(outputs),
+                scalarKinds.size(),
+                Registers.allocate(values),
+                List.copyOf(used));
+    }
+
+    /** As the full form, when all inputs have dimensions and there are no scalars. */
+    public static Program compile(List<Expr> roots, List<DType> inputDTypes) {
+        return compile(roots, inputDTypes, new boolean[inputDTypes.size()], List.of(), null);
+    }
+
+    private static void checkSize(String what, int got, int wanted, String of) {
+        if (got != wanted) {
+            throw new IllegalArgumentException(
+                    "compile: " + got + " " + what + " for " + wanted + " " + of + "\n  fix: give one each");
+        }
+    }
+
+    public List<DType> inputDTypes() {
+        return inputDTypes;
+    }
+
+    public List<DType> outputDTypes() {
+        return outputDTypes;
+    }
+
+    /** Number of scalar parameters to pass. */
+    public int scalarCount() {
+        return scalars;
+    }
+
+    /** All steps: first those that depend on no input, then the rest, then the stores. */
+    public List<Instruction> instructions() {
+        return instructions;
+    }
+
+    /** How many leading instructions depend on no input, and write registers that nothing later overwrites. */
+    public int prologue() {
+        return prologue;
+    }
+
+    /** Type of each register. */
+    public List<RegType> registers() {
+        return registers;
+    }
+
+    /** The inputs that any output needs, after simplification. */
+    public BitSet usedInputs() {
+        BitSet all = new BitSet();
+        used.forEach(all::or);
+        return all;
+    }
+
+    /** The inputs that one output needs. */
+    public BitSet usedInputs(int output) {
+        return (BitSet) used.get(output).clone();
+    }
+
+    /** The program as native code reads it; equal texts are equal programs. */
+    public String text() {
+        return text;
+    }
+
+    /**
+     * Interprets elements {@code start … end − 1} in Java: floats in double, rounded only by explicit conversions and by
+     * the sinks, integers exactly. All loads of a block come before its stores.
+     *
+     * @param inputs one source each; those that are not used may be null
+     * @param outputs one sink each
+     * @param doubles scalar parameters as doubles
+     * @param longs the same as longs; bools as 0 and 1
+     */
+    public void run(
+            long start,
+            long end,
+            @Nullable BlockSource[] inputs,
+            BlockSink[] outputs,
+            double[] doubles,
+            long[] longs) {
+        checkSize("sources", inputs.length, inputDTypes.size(), "inputs");
+        checkSize("sinks", outputs.length, outputDTypes.size(), "outputs");
+        checkSize("doubles", doubles.length, scalars, "scalars");
+        checkSize("longs", longs.length, scalars, "scalars");
+        Interpreter.run(this, start, end, inputs, outputs, doubles, longs);
+    }
+
+    private static BitSet loads(Value root) {
+        BitSet found = new BitSet();
+        collect(root, found, new BitSet());
+        return found;
+    }
+
+    private static void collect(Value value, BitSet found, BitSet seen) {
+        if (seen.get(value.id)) {
+            return;
+        }
+        seen.set(value.id);
+        if (value.is(Opcode.LOAD)) {
+            found.set((int) value.imm);
+        }
+        for (Value operand : value.operands) {
+            collect(operand, found, seen);
+        }
+    }
+
+    private String print() {
+        StringBuilder lines = new StringBuilder();
+        for (int k = 0; k < inputDTypes.size(); k++) {
+            lines.append("in ").append(k).append(' ').append(inputDTypes.get(k).shortName()).append('\n');
+        }
+        for (int k = 0; k < outputDTypes.size(); k++) {
+            lines.append("out ").append(k).append(' ').append(outputDTypes.get(k).shortName()).append('\n');
+        }
+        for (Instruction instruction : instructions) {
+            lines.append(instruction).append('\n');
+        }
+        return lines.toString();
+    }
+
+    @Override
+    public String toString() {
+        return text;
+    }
+}

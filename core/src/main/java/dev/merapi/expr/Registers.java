@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.expr;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.PriorityQueue;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Orders values and assigns registers. What depends on no input comes first and keeps its registers, so an interpreter
+ * computes it once a run; all stores come last, so that an output may lie over an input. A result never shares the
+ * register of an operand, and a register number has one type.
+ */
+final class Registers {
+    /** The bound that native interpreters rely on. */
+    static final int LIMIT = 64;
+
+    private final List<Value> order = new ArrayList<>();
+    private final Set<Value> placed = new HashSet<>();
+    private final Map<Value, Integer> needs = new HashMap<>();
+    private final Map<Value, Boolean> uniform = new HashMap<>();
+    private int prologue;
+
+    private Registers() {}
+
+    record Allocation(List<Instruction> instructions, int prologue, List<RegType> registers) {}
+
+    static Allocation allocate(List<Value> roots) {
+        Registers registers = new Registers();
+        Set<Value> seen = new HashSet<>();
+        for (Value root : roots) {
+            registers.placeUniform(root, seen);
+        }
+        registers.prologue = registers.order.size();
+        for (Value root : roots) {
+            registers.place(root);
+        }
+        Allocation allocation = registers.assign(roots, registers.prologue);
+        if (allocation.registers.size() > LIMIT) {
+            allocation = registers.assign(roots, 0);
+        }
+        if (allocation.registers.size() > LIMIT) {
+            throw new IllegalArgumentException("expression: needs " + allocation.registers.size() + " registers, "
+                    + LIMIT + " exist\n  fix: split the op in two");
+        }
+        return allocation;
+    }
+
+    private void placeUniform(Value value, Set<Value> seen) {
+        if (isUniform(value)) {
+            place(value);
+        } else if (seen.add(value)) {
+            value.operands.forEach(operand -> placeUniform(operand, seen));
+        }
+    }
+
+    private boolean isUniform(Value value) {
+        Boolean done = uniform.get(value);
+        if (done == null) {
+            done = !value.is(Opcode.LOAD);
+            for (Value operand : value.operands) {
+                done &= isUniform(operand);
+            }
+            uniform.put(value, done);
+        }
+        return done;
+    }
+
+    /** Depth first, the operand that needs more registers first. */
+    private void place(Value value) {
+        if (!placed.add(value)) {
+            return;
+        }
+        List<Value> operands = new ArrayList<>(value.operands);
+        operands.sort((a, b) -> Integer.compare(need(b), need(a)));
+        operands.forEach(this::place);
+        order.add(value);
+    }
+
+    private int need(Value value) {
+        Integer done = needs.get(value);
+        if (done == null) {
+            List<Integer> operands = new ArrayList<>();
+            for (Value operand : value.operands) {
+                operands.add(need(operand));
+            }
+            operands.sort((a, b) -> b - a);
+            done = 1;
+            for (int k = 0; k < operands.size(); k++) {
+                done = Math.max(done, operands.get(k) + k);
+            }
+            needs.put(value, done);
+        }
+        return done;
+    }
+
+    private Allocation assign(List<Value> roots, int kept) {
+        Map<Value, Integer> lastUse = new HashMap<>();
+        for (int i = 0; i < order.size(); i++) {
+            for (Value operand : order.get(i).operands) {
+                lastUse.put(operand, i);
+            }
+        }
+        for (int i = 0; i < kept; i++) {
+            lastUse.put(order.get(i), Integer.MAX_VALUE);
+        }
+        for (Value root : roots) {
+            lastUse.put(root, Integer.MAX_VALUE);
+        }
+        List<Instruction> instructions = new ArrayList<>();
+        List<RegType> types = new ArrayList<>();
+        Map<RegType, PriorityQueue<Integer>> free = new HashMap<>();
+        Map<Value, Integer> register = new HashMap<>();
+        for (int i = 0; i < order.size(); i++) {
+            Value value = order.get(i);
+            Integer dst = free.computeIfAbsent(value.resultType(), t -> new PriorityQueue<>()).poll();
+            if (dst == null) {
+                dst = types.size();
+                types.add(value.resultType());
+            }
+            register.put(value, dst);
+            instructions.add(new Instruction(
+                    value.op, value.type, dst, at(register, value, 0), at(register, value, 1), at(register, value, 2),
+                    value.imm));
+            for (Value operand : new HashSet<>(value.operands)) {
+                if (lastUse.get(operand) == i) {
+                    free.get(operand.resultType()).add(register.get(operand));
+                }
+            }
+        }
+        for (int k = 0; k < roots.size(); k++) {
+            Value root = roots.get(k);
+            instructions.add(new Instruction(Opcode.STORE, root.resultType(), -1, register.get(root), -1, -1, k));
+        }
+        return new Allocation(List.copyOf(instructions), kept, List.copyOf(types));
+    }
+
+    private static int at(Map<Value, Integer> register, Value value, int k) {
+        if (k >= value.operands.size()) {
+            return -1;
+        }
+        @Nullable Integer found = register.get(value.operands.get(k));
+        if (found == null) {
+            throw new AssertionError("operand " + k + " of " + value.op + " comes after it");
+        }
+        return found;
+    }
+}
