@@ -179,6 +179,128 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
         return apply(Opcode.BITNOT, this);
     }
 
+    public final Expr expm1() {
+        return apply(Opcode.EXPM1, this);
+    }
+
+    public final Expr exp2() {
+        return apply(Opcode.EXP2, this);
+    }
+
+    public final Expr log1p() {
+        return apply(Opcode.LOG1P, this);
+    }
+
+    public final Expr log2() {
+        return apply(Opcode.LOG2, this);
+    }
+
+    public final Expr log10() {
+        return apply(Opcode.LOG10, this);
+    }
+
+    public final Expr sin() {
+        return apply(Opcode.SIN, this);
+    }
+
+    public final Expr cos() {
+        return apply(Opcode.COS, this);
+    }
+
+    public final Expr tan() {
+        return apply(Opcode.TAN, this);
+    }
+
+    public final Expr asin() {
+        return apply(Opcode.ASIN, this);
+    }
+
+    public final Expr acos() {
+        return apply(Opcode.ACOS, this);
+    }
+
+    public final Expr atan() {
+        return apply(Opcode.ATAN, this);
+    }
+
+    public final Expr sinh() {
+        return apply(Opcode.SINH, this);
+    }
+
+    public final Expr cosh() {
+        return apply(Opcode.COSH, this);
+    }
+
+    public final Expr asinh() {
+        return apply(Opcode.ASINH, this);
+    }
+
+    public final Expr acosh() {
+        return apply(Opcode.ACOSH, this);
+    }
+
+    public final Expr atanh() {
+        return apply(Opcode.ATANH, this);
+    }
+
+    public final Expr erf() {
+        return apply(Opcode.ERF, this);
+    }
+
+    public final Expr erfc() {
+        return apply(Opcode.ERFC, this);
+    }
+
+    /** log1p(exp x), without overflow. */
+    public final Expr softplus() {
+        return apply(Opcode.SOFTPLUS, this);
+    }
+
+    public final Expr logSigmoid() {
+        return apply(Opcode.LOGSIGMOID, this);
+    }
+
+    /** x times the normal distribution function, by erf. */
+    public final Expr gelu() {
+        return apply(Opcode.GELU, this);
+    }
+
+    /** The tanh approximation of gelu. */
+    public final Expr geluTanh() {
+        return apply(Opcode.GELU_TANH, this);
+    }
+
+    public final Expr silu() {
+        return apply(Opcode.SILU, this);
+    }
+
+    /** The derivative of gelu. */
+    public final Expr geluGrad() {
+        return apply(Opcode.GELU_GRAD, this);
+    }
+
+    /** The derivative of geluTanh. */
+    public final Expr geluTanhGrad() {
+        return apply(Opcode.GELU_TANH_GRAD, this);
+    }
+
+    /** The derivative of silu. */
+    public final Expr siluGrad() {
+        return apply(Opcode.SILU_GRAD, this);
+    }
+
+    public final Expr isNan() {
+        return apply(Opcode.ISNAN, this);
+    }
+
+    public final Expr isInf() {
+        return apply(Opcode.ISINF, this);
+    }
+
+    public final Expr isFinite() {
+        return apply(Opcode.ISFINITE, this);
+    }
+
     /** Of bools, or. */
     public final Expr add(Expr other) {
         return apply(Opcode.ADD, this, other);
@@ -388,12 +510,24 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
         return apply(Opcode.AND, this, other);
     }
 
+    public final Expr and(long other) {
+        return and(constant(other));
+    }
+
     public final Expr or(Expr other) {
         return apply(Opcode.OR, this, other);
     }
 
+    public final Expr or(long other) {
+        return or(constant(other));
+    }
+
     public final Expr xor(Expr other) {
         return apply(Opcode.XOR, this, other);
+    }
+
+    public final Expr xor(long other) {
+        return xor(constant(other));
     }
 
     /** Shifts by less than 0, or by the width or more, give 0. */
@@ -401,9 +535,17 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
         return apply(Opcode.SHL, this, other);
     }
 
+    public final Expr shl(long other) {
+        return shl(constant(other));
+    }
+
     /** Arithmetic shift. */
     public final Expr shr(Expr other) {
         return apply(Opcode.SHR, this, other);
+    }
+
+    public final Expr shr(long other) {
+        return shr(constant(other));
     }
 
     /** Taking this as a condition (true where not zero): {@code a} where it holds, else {@code b}. */

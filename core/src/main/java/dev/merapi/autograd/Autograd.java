@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.GradientException;
+import dev.merapi.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/** Gradients: running backward, the modes of recording, and hooks. */
+public final class Autograd {
+    private Autograd() {}
+
+    /** How backward treats the graph. */
+    public enum Graph {
+        /** Saved tensors are freed as they are used. */
+        FREE,
+        /** They are kept, so that backward can run again. */
+        RETAIN,
+        /** They are kept, and the gradients get a graph of their own, to be differentiated again. */
+        CREATE
+    }
+
+    // ---------------------------------------------------------------- backward
+
+    /** Accumulates d(loss)/d(leaf) into every leaf that requires it. {@code loss} has one element. */
+    public static void backward(Tensor loss) {
+        backward(loss, null, Graph.FREE);
+    }
+
+    /**
+     * Accumulates vector-Jacobian products into the leaves.
+     *
+     * @param gradient of the same shape as {@code output}; null for ones if it has one element
+     * @throws GradientException if {@code output} is not part of a graph
+     */
+    public static void backward(Tensor output, @Nullable Tensor gradient, Graph graph) {
+        backward(List.of(output), gradient == null ? null : List.of(gradient), graph);
+    }
+
+    /** As above for several outputs in one pass; a leaf accumulates once. */
+    public static void backward(List<Tensor> outputs, @Nullable List<Tensor> gradients, Graph graph) {
+        run("backward", outputs, gradients, null, graph);
+    }
+
+    /** d(output)/d(inputs), returned instead of accumulated; an input that was not used is an error. */
+    public static List<Tensor> grad(Tensor output, List<Tensor> inputs) {
+        return grad(List.of(output), inputs, null, Graph.FREE, false);
+    }
+
+    /**
+     * Vector-Jacobian products for some inputs; no leaf is touched, and only what leads to them is computed.
+     *
+     * @param gradients per output, or null for ones where each has one element
+     * @param allowUnused whether an input that the outputs do not depend on gives null; else it is an error
+     */
+    public static List<Tensor> grad(
+            List<Tensor> outputs, List<Tensor> inputs, @Nullable List<Tensor> gradients, Graph graph, boolean allowUnused) {
+        for (Tensor input : inputs) {
+            if (!input.requiresGrad()) {
+                throw BackwardPass.notPartOfGraph("grad", input);
+            }
+        }
+        @Nullable Tensor[] result = run("grad", outputs, gradients, inputs.toArray(new Tensor[0]), graph);
+        for (int i = 0; i < result.length; i++) {
+            if (result[i] == null && !allowUnused) {
+                throw new GradientException("grad: input " + i + ", " + inputs.get(i).describe()
+                        + ", was not used in the graph of the outputs\n  fix: pass allowUnused to get null for it.");
+            }
+        }
+        return Arrays.asList(result);
+    }
+
+    private static @Nullable Tensor[] run(
+            String what, List<Tensor> outputs, @Nullable List<Tensor> gradients, Tensor @Nullable [] inputs, Graph graph) {
+        Tensor[] roots = outputs.toArray(new Tensor[0]);
+        Tensor[] seeds = new Tensor[roots.length];
+        if (gradients != null && gradients.size() != roots.length) {
+            throw new GradientException(what + ": " + gradients.size() + " gradients for " + roots.length + " outputs");
+        }
+        for (int i = 0; i < roots.length; i++) {
+            roots[i].requireOpen();
+            if (!roots[i].requiresGrad()) {
+                throw BackwardPass.notPartOfGraph(what, roots[i]);
+            }
+            Tensor g = gradients == null ? null : gradients.get(i);
+            if (g == null) {
+                if (roots[i].numel() != 1) {
+                    throw new GradientException(what + ": output " + i + " has " + roots[i].numel()
+                            + " elements, so its gradient must be given\n  output: " + roots[i].describe()
+                            + "\n  fix: reduce it to a scalar (sum, mean), or pass a gradient of its shape.");
+                }
+                g = roots[i].onesLike();
+            } else if (!g.shape().equals(roots[i].shape())
+                    || g.dtype() != roots[i].dtype()
+                    || g.device() != roots[i].device()) {
+                throw new GradientException(what + ": gradient " + i + " is " + g.describe() + ", its output "
+                        + roots[i].describe());
+            }
+            seeds[i] = g;
+        }
+        boolean create = graph == Graph.CREATE;
+        @Nullable Tensor[] result =
+                new BackwardPass(create || graph == Graph.RETAIN, create, inputs != null).run(roots, seeds, inputs);
+        if (gradients == null) {
+            for (Tensor seed : seeds) {
+                if (!create) {
+                    seed.close();
+                }
+            }
+        }
+        return result;
+    }
+
+    /** Gradients of the inputs of an expansion that was run again; for the engine. */
+    static @Nullable Tensor[] vjp(
+            Tensor[] outputs,
+            @Nullable Tensor[] gradients,
+            @Nullable Tensor[] inputs,
+            boolean[] needed,
+            boolean createGraph) {
+        java.util.ArrayList<Tensor> roots = new java.util.ArrayList<>();
+        java.util.ArrayList<Tensor> seeds = new java.util.ArrayList<>();
+        for (int i = 0; i < outputs.length; i++) {
+            Tensor g = gradients[i];
+            if (g != null && outputs[i].requiresGrad()) {
+                roots.add(outputs[i]);
+                seeds.add(g);
+            }
+        }
+        java.util.ArrayList<Tensor> wanted = new java.util.ArrayList<>();
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && needed[i] && t.requiresGrad()) {
+                wanted.add(t);
+            }
+        }
+        @Nullable Tensor[] result = new Tensor[inputs.length];
+        if (roots.isEmpty() || wanted.isEmpty()) {
+            return result;
+        }
+        List<Tensor> found = grad(roots, wanted, seeds, createGraph ? Graph.CREATE : Graph.FREE, true);
+        int k = 0;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && needed[i] && t.requiresGrad()) {
+                result[i] = found.get(k++);
+            }
+        }
+        return result;
+    }
+
+    // ---------------------------------------------------------------- modes
+
+    /** A mode that ends when it is closed. */
+    public interface Mode extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    /** Nothing is recorded on this thread until the mode is closed. */
+    public static Mode noGrad() {
+        return gradMode(false);
+    }
+
+    /** Recording is on again, inside {@link #noGrad}. */
+    public static Mode enableGrad() {
+        return gradMode(true);
+    }
+
+    private static Mode gradMode(boolean enabled) {
+        Context context = Context.current();
+        boolean before = context.setGradEnabled(enabled);
+        return () -> context.setGradEnabled(before);
+    }
+
+    /** Runs {@code body} without recording. */
+    public static <T extends @Nullable Object> T noGrad(Supplier<T> body) {
+        try (Mode mode = noGrad()) {
+            return body.get();
+        }
+    }
+
+    /** As {@link #noGrad}, and what is made inside can never become part of a graph: the cheapest mode. */
+    public static Mode inference() {
+        Context context = Context.current();
+        boolean grad = context.setGradEnabled(false);
+        boolean before = context.setInference(true);
+        return () -> {
+            context.setInference(before);
+            context.setGradEnabled(grad);
+        };
+    }
+
+    /** Nodes remember where they were made, errors in backward show it, and NaN in a gradient is an error. Slow. */
+    public static Mode anomaly() {
+        Context context = Context.current();
+        boolean before = context.setAnomaly(true);
+        return () -> context.setAnomaly(before);
+    }
+
+    public static boolean isGradEnabled() {
+        return Context.current().isGradEnabled();
+    }
+
+    // ---------------------------------------------------------------- hooks
+
+    /**
+     * Called with the gradient of a tensor when it is complete, before it travels on; may return another in its place
+     * (same shape, dtype, device). Returns what removes it.
+     */
+    public static Runnable hook(Tensor tensor, UnaryOperator<Tensor> hook) {
+        AutogradMeta m = tensor.autograd();
+        if (m == null || !tensor.requiresGrad()) {
+            throw BackwardPass.notPartOfGraph("hook", tensor);
+        }
+        Node node = m.gradFn();
+        return node == null ? m.addHook(hook) : node.addOutputHook(m.edgeIndex(), hook);
+    }
+
+    /** Called with a leaf after its gradient was accumulated, once per backward pass. */
+    public static Runnable hookAfterAccumulate(Tensor leaf, Consumer<Tensor> hook) {
+        AutogradMeta m = leaf.autograd();
+        if (m == null || m.gradFn() != null || !leaf.requiresGrad()) {
+            throw new GradientException("hookAfterAccumulate: only leaves that require a gradient accumulate; this is "
+                    + leaf.describe());
+        }
+        return m.addAccumulateHook(gradient -> hook.accept(leaf));
+    }
+
+    /** Keeps the gradient of a tensor that is not a leaf: after backward, {@code tensor.grad()} has it. */
+    public static void retainGrad(Tensor tensor) {
+        AutogradMeta m = tensor.autograd();
+        if (m == null || !tensor.requiresGrad()) {
+            throw BackwardPass.notPartOfGraph("retainGrad", tensor);
+        }
+        Node node = m.gradFn();
+        if (node != null && !m.retainsGrad) {
+            m.retainsGrad = true;
+            node.retain(m);
+        }
+    }
+
+    /** Runs when the backward pass in progress on this thread has finished; at once if there is none. */
+    public static void atEndOfBackward(Runnable action) {
+        BackwardPass.atEnd(action);
+    }
+
+    /** The node that made a tensor, or null for a leaf: the way into its graph. */
+    public static @Nullable Node gradFn(Tensor tensor) {
+        return GraphAccess.gradNode(tensor);
+    }
+
+    /** Says in words why a tensor does not require a gradient. */
+    public static String whyNoGrad(Tensor tensor) {
+        if (tensor.requiresGrad()) {
+            return "it does require a gradient";
+        }
+        if (!tensor.dtype().isFloating()) {
+            return "its dtype " + tensor.dtype() + " is not floating";
+        }
+        if (tensor.isInference()) {
+            return "it was made in inference mode";
+        }
+        if (!isGradEnabled()) {
+            return "recording is off on this thread";
+        }
+        return "it is a leaf without requiresGrad(true), or was made from such leaves, detached, or made under noGrad";
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A tensor's place in the graph: which node made it and as which output, or, for a leaf, its gradient. Shared by the
+ * handles of one variable. For the engine.
+ */
+public class AutogradMeta {
+    boolean requiresGrad; // of a leaf
+    volatile @Nullable Tensor grad;
+    @Nullable Node gradFn;
+    int outputIndex;
+    boolean retainsGrad;
+    private @Nullable AccumulateGrad accumulator;
+    private @Nullable List<UnaryOperator<Tensor>> hooks;
+    private @Nullable List<Consumer<Tensor>> accumulateHooks;
+
+    public AutogradMeta() {}
+
+    AutogradMeta(@Nullable Node gradFn, int outputIndex) {
+        this.gradFn = gradFn;
+        this.outputIndex = outputIndex;
+    }
+
+    /** The node that made this variable; null for a leaf. */
+    @Nullable Node gradFn() {
+        return gradFn;
+    }
+
+    boolean requiresGradNow() {
+        return requiresGrad || gradFn() != null;
+    }
+
+    /** The node that a gradient of this variable goes to; null if none is wanted. */
+    @Nullable Node edgeNode(Tensor tensor) {
+        Node node = gradFn();
+        return node != null ? node : requiresGrad ? accumulator(tensor) : null;
+    }
+
+    int edgeIndex() {
+        return outputIndex;
+    }
+
+    synchronized AccumulateGrad accumulator(Tensor tensor) {
+        AccumulateGrad a = accumulator;
+        if (a == null) {
+            a = new AccumulateGrad(this, tensor);
+            accumulator = a;
+        }
+        return a;
+    }
+
+    synchronized Runnable addHook(UnaryOperator<Tensor> hook) {
+        List<UnaryOperator<Tensor>> next = hooks == null ? new ArrayList<>() : new ArrayList<>(hooks);
+        next.add(hook);
+        hooks = next;
+        return () -> {
+            synchronized (this) {
+                List<UnaryOperator<Tensor>> rest = new ArrayList<>(hooks == null ? List.of() : hooks);
+                rest.remove(hook);
+                hooks = rest;
+            }
+        };
+    }
+
+    synchronized Runnable addAccumulateHook(Consumer<Tensor> hook) {
+        List<Consumer<Tensor>> next = accumulateHooks == null ? new ArrayList<>() : new ArrayList<>(accumulateHooks);
+        next.add(hook);
+        accumulateHooks = next;
+        return () -> {
+            synchronized (this) {
+                List<Consumer<Tensor>> rest =
+                        new ArrayList<>(accumulateHooks == null ? List.of() : accumulateHooks);
+                rest.remove(hook);
+                accumulateHooks = rest;
+            }
+        };
+    }
+
+    synchronized List<UnaryOperator<Tensor>> hooks() {
+        return hooks == null ? List.of() : hooks;
+    }
+
+    synchronized List<Consumer<Tensor>> accumulateHooks() {
+        return accumulateHooks == null ? List.of() : accumulateHooks;
+    }
+}

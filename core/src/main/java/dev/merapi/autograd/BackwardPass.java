@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.GradientException;
+import dev.merapi.error.Message;
+import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.PriorityQueue;
+import java.util.function.BiFunction;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One run of backward on the calling thread.
+ *
+ * <p>A first walk finds the nodes below the roots and counts, for each, how many edges lead to it; then nodes run as soon
+ * as all of their gradients are there, the deepest first, so that order and sums are the same on every run. Nothing
+ * recurses, so depth is limited by memory only. Gradients in flight are handles of the engine's; each node runs in a scope
+ * of its own, and lets go of what it saved as soon as it is done.
+ */
+final class BackwardPass {
+    /** A node in this pass. */
+    static final class Task {
+        final Node node;
+        final BackwardPass pass;
+        final int order;
+        @Nullable Tensor[] gradients;
+        /** Which of them only this pass has seen, so that it may add to them in place. */
+        boolean[] owned;
+
+        int waitingFor;
+        boolean needed;
+        @Nullable Tensor @Nullable [] captured; // where to put the gradient of an output that was asked for
+        int[] captureTargets = new int[0];
+        int[] captureOutputs = new int[0];
+
+        Task(Node node, BackwardPass pass, int order) {
+            this.node = node;
+            this.pass = pass;
+            this.order = order;
+            this.gradients = new Tensor[node.outputCount()];
+            this.owned = new boolean[node.outputCount()];
+        }
+    }
+
+    private static final ThreadLocal<@Nullable BackwardPass> CURRENT = new ThreadLocal<>();
+
+    private final Context context = Context.current();
+    private final boolean retainGraph;
+    private final boolean createGraph;
+    private final boolean capturing;
+    private final List<Task> tasks = new ArrayList<>();
+    private final Map<Node, Task> contended = new IdentityHashMap<>();
+    private final List<Runnable> atEnd = new ArrayList<>();
+    private @Nullable Tensor[] captures = new Tensor[0];
+
+    BackwardPass(boolean retainGraph, boolean createGraph, boolean capturing) {
+        this.retainGraph = retainGraph;
+        this.createGraph = createGraph;
+        this.capturing = capturing;
+    }
+
+    boolean createsGraph() {
+        return createGraph;
+    }
+
+    /** Runs {@code action} when the backward pass that this thread is in has finished; at once if it is in none. */
+    static void atEnd(Runnable action) {
+        BackwardPass pass = CURRENT.get();
+        if (pass == null) {
+            action.run();
+        } else {
+            pass.atEnd.add(action);
+        }
+    }
+
+    /**
+     * Sends gradients down from the roots.
+     *
+     * @param inputs the tensors whose gradients are returned; null to accumulate into the leaves instead
+     */
+    @Nullable Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
+        BackwardPass outer = CURRENT.get();
+        CURRENT.set(this);
+        boolean gradBefore = context.setGradEnabled(createGraph);
+        int mask = context.clearMask();
+        Scope scope = Scope.openInternal(context);
+        try {
+            List<Task> rootTasks = new ArrayList<>();
+            for (int i = 0; i < roots.length; i++) {
+                AutogradMeta m = java.util.Objects.requireNonNull(roots[i].autograd());
+                Node node = java.util.Objects.requireNonNull(m.edgeNode(roots[i]));
+                Task task = task(node);
+                rootTasks.add(task);
+                discover(task);
+                deliver(task, m.edgeIndex(), gradients[i]);
+            }
+            if (inputs != null) {
+                captures = new Tensor[inputs.length];
+                for (int i = 0; i < inputs.length; i++) {
+                    addCapture(inputs[i], i);
+                }
+            }
+            markNeeded();
+            runReady(rootTasks);
+            @Nullable Tensor[] result = captures;
+            for (Tensor t : result) {
+                if (t != null) {
+                    scope.keep(t.joinScope(context));
+                }
+            }
+            return result;
+        } finally {
+            for (Task task : tasks) {
+                if (task.node.task == task) {
+                    task.node.task = null;
+                }
+                for (Tensor g : task.gradients) {
+                    if (g != null) {
+                        g.close();
+                    }
+                }
+            }
+            scope.close();
+            context.restoreMask(mask);
+            context.setGradEnabled(gradBefore);
+            CURRENT.set(outer);
+            if (outer != null) {
+                outer.atEnd.addAll(atEnd);
+            } else {
+                atEnd.forEach(Runnable::run);
+            }
+        }
+    }
+
+    private Task task(Node node) {
+        Task task = node.task;
+        if (task != null && task.pass == this) {
+            return task;
+        }
+        task = contended.isEmpty() ? null : contended.get(node);
+        if (task != null) {
+            return task;
+        }
+        task = new Task(node, this, tasks.size());
+        tasks.add(task);
+        if (!node.claim(task)) {
+            contended.put(node, task); // another thread walks the same graph
+        }
+        return task;
+    }
+
+    private @Nullable Task known(Node node) {
+        Task task = node.task;
+        return task != null && task.pass == this ? task : contended.get(node);
+    }
+
+    private void discover(Task root) {
+        if (root.order != tasks.size() - 1) {
+            return; // reached before
+        }
+        ArrayDeque<Task> open = new ArrayDeque<>();
+        open.push(root);
+        while (!open.isEmpty()) {
+            Node node = open.pop().node;
+            for (int i = 0; i < node.inputs(); i++) {
+                Node next = node.next(i);
+                if (next != null) {
+                    int before = tasks.size();
+                    Task task = task(next);
+                    task.waitingFor++;
+                    if (tasks.size() > before) {
+                        open.push(task);
+                    }
+                }
+            }
+        }
+    }
+
+    private void addCapture(Tensor input, int target) {
+        AutogradMeta m = input.autograd();
+        Node node = m == null ? null : m.edgeNode(input);
+        Task task = node == null ? null : known(node);
+        if (task == null || m == null) {
+            return; // not reached: no gradient
+        }
+        int n = task.captureTargets.length;
+        task.captureTargets = Arrays.copyOf(task.captureTargets, n + 1);
+        task.captureOutputs = Arrays.copyOf(task.captureOutputs, n + 1);
+        task.captureTargets[n] = target;
+        task.captureOutputs[n] = m.edgeIndex();
+    }
+
+    /** A node is needed if it leads to something that was asked for; in an ordinary pass all are. */
+    private void markNeeded() {
+        if (!capturing) {
+            for (Task t : tasks) {
+                t.needed = true;
+            }
+            return;
+        }
+        List<Task> bySequence = new ArrayList<>(tasks);
+        bySequence.sort((a, b) -> Integer.compare(a.node.sequence(), b.node.sequence()));
+        for (Task t : bySequence) {
+            boolean leads = false;
+            for (int i = 0; i < t.node.inputs() && !leads; i++) {
+                Node next = t.node.next(i);
+                Task below = next == null ? null : known(next);
+                leads = below != null && (below.needed || below.captureTargets.length > 0);
+            }
+            t.needed = leads;
+        }
+    }
+
+    private void runReady(List<Task> roots) {
+        PriorityQueue<Task> ready = new PriorityQueue<>((a, b) -> {
+            int bySequence = Integer.compare(b.node.sequence(), a.node.sequence());
+            return bySequence != 0 ? bySequence : Integer.compare(a.order, b.order);
+        });
+        for (Task t : roots) {
+            if (t.waitingFor == 0 && !ready.contains(t)) {
+                ready.add(t);
+            }
+        }
+        while (!ready.isEmpty()) {
+            Task task = ready.poll();
+            Node node = task.node;
+            applyOutputHooks(task);
+            capture(task);
+            if (task.needed) {
+                runNode(task);
+            }
+            for (int i = 0; i < node.inputs(); i++) {
+                Node next = node.next(i);
+                if (next != null) {
+                    Task below = java.util.Objects.requireNonNull(known(next));
+                    if (--below.waitingFor == 0) {
+                        ready.add(below);
+                    }
+                }
+            }
+            for (int i = 0; i < task.gradients.length; i++) {
+                Tensor g = task.gradients[i];
+                if (g != null) {
+                    task.gradients[i] = null;
+                    g.close();
+                }
+            }
+        }
+    }
+
+    private void runNode(Task task) {
+        Node node = task.node;
+        boolean any = false;
+        for (Tensor g : task.gradients) {
+            any |= g != null;
+        }
+        ThreadState memory = context.memory();
+        if (!any) {
+            if (!retainGraph) {
+                node.release(memory);
+            }
+            return; // no gradient arrived on any path: nothing flows on
+        }
+        boolean[] needed = new boolean[node.inputs()];
+        for (int i = 0; i < needed.length; i++) {
+            Node next = node.next(i);
+            if (next != null) {
+                Task below = java.util.Objects.requireNonNull(known(next));
+                needed[i] = below.needed || below.captureTargets.length > 0;
+            }
+        }
+        Scope scope = Scope.openInternal(context);
+        try {
+            @Nullable Tensor[] result = node.backward(task.gradients, needed, this);
+            List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> hooks = node.nodeHooks();
+            if (!hooks.isEmpty()) {
+                result = applyNodeHooks(node, hooks, result, task.gradients);
+            }
+            for (int i = 0; i < result.length; i++) {
+                Tensor g = result[i];
+                Node next = node.next(i);
+                if (g != null && next != null && needed[i]) {
+                    if (context.isAnomaly()) {
+                        GradientChecks.refuseNaN(node, i, g);
+                    }
+                    Tensor fitted = GradientChecks.fit(node, i, g, next.output(node.nextIndex(i)));
+                    deliver(java.util.Objects.requireNonNull(known(next)), node.nextIndex(i), fitted);
+                }
+            }
+        } catch (RuntimeException e) {
+            if (node.origin() != null) {
+                e.addSuppressed(node.origin());
+            }
+            throw e;
+        } finally {
+            scope.close();
+        }
+        if (!retainGraph) {
+            node.release(memory);
+        }
+    }
+
+    /** Stores a gradient of an output, or adds it to what is there. */
+    private void deliver(Task task, int output, Tensor gradient) {
+        Tensor there = task.gradients[output];
+        if (there == null) {
+            task.gradients[output] = gradient.engineHandle();
+            task.owned[output] = false;
+            return;
+        }
+        Tensor sum;
+        if (!createGraph && there.layout().isInjective()
+                && (task.owned[output] || !there.isMeta() && there.storage().isExclusive())) {
+            there.add_(gradient);
+            return;
+        }
+        sum = there.add(gradient).engineHandle();
+        task.gradients[output] = sum;
+        task.owned[output] = true;
+        there.close();
+    }
+
+    private void applyOutputHooks(Task task) {
+        Node node = task.node;
+        for (int i = 0; i < task.gradients.length; i++) {
+            Tensor g = task.gradients[i];
+            List<UnaryOperator<Tensor>> hooks =
+                    node instanceof AccumulateGrad leaf ? leaf.leaf().hooks() : node.outputHooks(i);
+            if (g == null || hooks.isEmpty()) {
+                continue;
+            }
+            try (Scope scope = Scope.openInternal(context)) {
+                Tensor current = g;
+                for (UnaryOperator<Tensor> hook : hooks) {
+                    Tensor replaced = hook.apply(current);
+                    if (replaced != null && replaced != current) {
+                        GradientChecks.sameForm(node, current, replaced);
+                        current = replaced;
+                    }
+                }
+                if (current != g) {
+                    task.gradients[i] = current.engineHandle();
+                    g.close();
+                }
+                task.owned[i] = false;
+            }
+        }
+        for (AutogradMeta m : node.retained()) {
+            Tensor g = task.gradients[m.outputIndex];
+            if (g != null && m.retainsGrad) {
+                accumulate(m, g, node.output(m.outputIndex));
+            }
+        }
+    }
+
+    private static @Nullable Tensor[] applyNodeHooks(
+            Node node,
+            List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> hooks,
+            @Nullable Tensor[] inputs,
+            @Nullable Tensor[] outputs) {
+        @Nullable Tensor[] current = inputs;
+        for (BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>> hook : hooks) {
+            List<Tensor> replaced = hook.apply(Arrays.asList(current.clone()), Arrays.asList(outputs.clone()));
+            if (replaced != null) {
+                if (replaced.size() != current.length) {
+                    throw new GradientException("hook on " + node + ": returned " + replaced.size()
+                            + " gradients for " + current.length + " inputs");
+                }
+                current = replaced.toArray(new Tensor[0]);
+            }
+        }
+        return current;
+    }
+
+    private void capture(Task task) {
+        for (int i = 0; i < task.captureTargets.length; i++) {
+            Tensor g = task.gradients[task.captureOutputs[i]];
+            if (g != null) {
+                captures[task.captureTargets[i]] = g.engineHandle();
+            }
+        }
+    }
+
+    /** Adds to a leaf's gradient (or keeps a retained one), then fires the hooks that wait for that. */
+    void accumulate(AutogradMeta meta, Tensor gradient, Tensor like) {
+        if (capturing && meta.requiresGrad) {
+            return; // gradients are returned, leaves stay as they are
+        }
+        synchronized (meta) {
+            Tensor there = meta.grad;
+            if (there == null) {
+                meta.grad = fresh(gradient);
+            } else if (createGraph) {
+                Tensor sum = there.add(gradient).engineHandle();
+                meta.grad = sum.leaveScope();
+                there.close();
+            } else {
+                there.add_(gradient);
+            }
+        }
+        for (Consumer<Tensor> hook : meta.accumulateHooks()) {
+            hook.accept(java.util.Objects.requireNonNull(meta.grad));
+        }
+    }
+
+    private Tensor fresh(Tensor gradient) {
+        if (createGraph) {
+            return gradient.engineHandle().leaveScope();
+        }
+        boolean ours = gradient.storage().isExclusive()
+                && gradient.isContiguous()
+                && gradient.storage().byteSize() == gradient.numel() * gradient.dtype().byteSize();
+        Tensor kept = ours ? gradient.engineHandle() : gradient.copy().engineHandle();
+        kept.setAutograd(null);
+        return kept.leaveScope();
+    }
+
+    static GradientException notPartOfGraph(String what, Tensor tensor) {
+        return new GradientException(Message.of(what + ": " + tensor.describe()
+                        + " does not require a gradient, and nothing that it was made from does")
+                .fact("why", Autograd.whyNoGrad(tensor))
+                .fix("call requiresGrad(true) on a leaf before the forward pass."));
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.error.GradientException;
+import dev.merapi.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** What the tensor handle asks of the graph. For the engine. */
+public final class GraphAccess {
+    private GraphAccess() {}
+
+    /** The node that made this variable; null for a leaf. */
+    public static @Nullable Node gradNode(Tensor t) {
+        AutogradMeta m = t.autograd();
+        return m == null ? null : m.gradFn();
+    }
+
+    public static boolean requiresGrad(Tensor t) {
+        AutogradMeta m = t.autograd();
+        return m != null && m.requiresGradNow();
+    }
+
+    public static void setRequiresGrad(Tensor t, boolean wanted) {
+        AutogradMeta m = t.autograd();
+        if (m != null && m.gradFn() != null) {
+            if (!wanted) {
+                throw new GradientException("requiresGrad(false): this is not a leaf, " + m.gradFn() + " made it"
+                        + "\n  fix: use detach().");
+            }
+            return;
+        }
+        if (wanted && t.isInference()) {
+            throw new GradientException("requiresGrad: this tensor was made in inference mode\n  fix: clone() it outside.");
+        }
+        if (m == null) {
+            if (!wanted) {
+                return;
+            }
+            m = new AutogradMeta();
+            t.setAutograd(m);
+        }
+        m.requiresGrad = wanted;
+    }
+
+    public static @Nullable Tensor grad(Tensor t) {
+        AutogradMeta m = t.autograd();
+        return m == null ? null : m.grad;
+    }
+
+    public static void setGrad(Tensor t, @Nullable Tensor gradient) {
+        AutogradMeta m = t.autograd();
+        if (m == null) {
+            if (gradient == null) {
+                return;
+            }
+            m = new AutogradMeta();
+            t.setAutograd(m);
+        }
+        if (gradient != null
+                && !(gradient.shape().equals(t.shape())
+                        && gradient.dtype() == t.dtype()
+                        && gradient.device() == t.device())) {
+            throw new GradientException("setGrad: the gradient is " + gradient.describe() + ", the tensor "
+                    + t.describe());
+        }
+        synchronized (m) {
+            Tensor before = m.grad;
+            m.grad = gradient == null ? null : gradient.leaveScope();
+            if (before != null && before != gradient) {
+                before.close();
+            }
+        }
+    }
+}

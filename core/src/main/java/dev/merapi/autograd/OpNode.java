@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Key;
+import dev.merapi.error.MissingBackwardException;
+import dev.merapi.error.SavedTensorException;
+import dev.merapi.op.Backward;
+import dev.merapi.op.BackwardContext;
+import dev.merapi.op.Definition;
+import dev.merapi.op.DeviceCode;
+import dev.merapi.op.GradValidation;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Tree;
+import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/** The node of a recorded op: what it saved, and its formulas as they were registered at the time of the call. */
+final class OpNode<A extends Record, R> extends Node {
+    private static final Object FREED_BY_BACKWARD = new Object();
+    private static final Object FREED_BY_SCOPE = new Object();
+
+    private final Definition<A, R> op;
+    private final int[] slotCounts;
+    /** The result with plain values in place and tensors without memory; gradients are shaped like it. */
+    private final @Nullable R form;
+
+    private final Device device;
+    private final boolean[] present;
+    private volatile @Nullable Object saved;
+    private List<SavedTensor> savedTensors = List.of();
+
+    OpNode(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, R result, Tensor[] outputs, Device device) {
+        super(op.name(), outputs);
+        this.op = op;
+        this.slotCounts = op.slotCounts(args);
+        this.form = op.result().isTensor() ? null : op.result().rebuild(result, outputs);
+        this.device = device;
+        this.present = new boolean[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            present[i] = inputs[i] != null;
+        }
+    }
+
+    /** Runs the op's save function and stores its tree. */
+    void save(A args, R result, @Nullable Tensor[] inputs, Tensor[] results, Context context) {
+        Backward.Save<A, R, Object> save = op.save();
+        Object tree = save != null ? save.apply(args, result) : op.compose() != null ? args : null;
+        if (tree == null) {
+            return;
+        }
+        SavedTensorHooks hooks = context.savedTensorHooks();
+        List<SavedTensor> slots = new ArrayList<>(3);
+        saved = Tree.map(tree, op.lookup(), t -> {
+            SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, results), hooks);
+            slots.add(slot);
+            return slot.placeholder();
+        });
+        savedTensors = slots;
+    }
+
+    /**
+     * The graph that a saved tensor is differentiated along when a graph is created in backward. Anything that is neither
+     * an input nor an output gets an error node: treating it as a constant would be a silent wrong second derivative.
+     */
+    private @Nullable AutogradMeta graphOf(Tensor t, @Nullable Tensor[] inputs, Tensor[] results) {
+        for (int i = 0; i < results.length; i++) {
+            if (results[i] == t) {
+                if (op.internalOutput(i)) {
+                    return guard(t);
+                }
+                return results[i].autograd() == null ? null : new AutogradMeta(this, i);
+            }
+        }
+        for (Tensor input : inputs) {
+            if (input == t) {
+                return snapshot(t);
+            }
+        }
+        AutogradMeta m = t.autograd();
+        if (m != null && m.requiresGradNow()) {
+            return snapshot(t);
+        }
+        return guard(t);
+    }
+
+    private @Nullable AutogradMeta guard(Tensor t) {
+        return t.dtype().isFloating() ? new AutogradMeta(new ErrorNode(name(), Tensor.meta(t)), 0) : null;
+    }
+
+    private static @Nullable AutogradMeta snapshot(Tensor t) {
+        AutogradMeta m = t.autograd();
+        if (m == null) {
+            return null;
+        }
+        Node node = m.gradFn();
+        return node == null ? m.requiresGrad ? m : null : new AutogradMeta(node, m.edgeIndex());
+    }
+
+    @Override
+    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+        Object tree = unpacked();
+        R shaped = op.result().rebuild(form, gradients);
+        boolean createGraph = pass.createsGraph();
+        BackwardContext context = new BackwardContext(op, slotCounts, needed, outputs(), createGraph);
+        Backward<Object, R> kernel = kernel();
+        Backward<Object, R> formula = op.backward();
+        if (kernel != null && !createGraph) {
+            return runKernel(kernel, context, tree, shaped);
+        }
+        if (formula != null) {
+            Grads grads = formula.apply(context, tree, shaped);
+            return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
+        }
+        if (op.compose() != null && tree != null) {
+            return throughComposition(tree, gradients, needed);
+        }
+        if (kernel == null) {
+            throw new MissingBackwardException("backward: " + name() + " has no backward for " + device
+                    + ", and a gradient has to pass through it\n  fix: register one, or cut the path with detach().");
+        }
+        @Nullable Tensor[] result = runKernel(kernel, context, tree, shaped);
+        for (Tensor g : result) {
+            if (g != null) {
+                g.setAutograd(new AutogradMeta(new ErrorNode("the backward kernel of " + name(), Tensor.meta(g)), 0));
+            }
+        }
+        return result;
+    }
+
+    @SuppressWarnings("unchecked")
+    private @Nullable Backward<Object, R> kernel() {
+        Object own = op.backwardKernel(device.type());
+        if (own instanceof Backward<?, ?> b) {
+            return (Backward<Object, R>) b;
+        }
+        if (own instanceof DeviceCode code) {
+            return (Backward<Object, R>) Backends.of(device.type()).link(op, code, null);
+        }
+        return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
+    }
+
+    private @Nullable Tensor[] runKernel(
+            Backward<Object, R> kernel, BackwardContext context, @Nullable Object tree, @Nullable R gradients) {
+        Context thread = Context.current();
+        int mask = thread.addMask(Key.ABOVE_KERNEL);
+        thread.memory().enter();
+        try {
+            Grads grads = kernel.apply(context, tree, gradients);
+            return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
+        } finally {
+            thread.memory().exit();
+            thread.restoreMask(mask);
+        }
+    }
+
+    /** Differentiates the op's expansion into other ops, run again on the saved arguments. */
+    @SuppressWarnings("unchecked")
+    private @Nullable Tensor[] throughComposition(Object tree, @Nullable Tensor[] gradients, boolean[] needed) {
+        A args = (A) tree;
+        Function<A, R> compose = java.util.Objects.requireNonNull(op.compose());
+        @Nullable Tensor[] inputs = op.schema().tensors(name(), args);
+        Context context = Context.current();
+        boolean createGraph = context.setGradEnabled(true);
+        try {
+            R again = compose.apply(createGraph ? args : detached(args, inputs, needed));
+            Tensor[] results = op.result().tensors(name(), again);
+            return Autograd.vjp(results, gradients, inputs, needed, createGraph);
+        } finally {
+            context.setGradEnabled(createGraph);
+        }
+    }
+
+    private A detached(A args, @Nullable Tensor[] inputs, boolean[] needed) {
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null) {
+                Tensor leaf = t.viewAs(t.layout(), Context.current());
+                leaf.requiresGrad(needed[i]);
+                inputs[i] = leaf;
+            }
+        }
+        return op.schema().rebuild(args, inputs);
+    }
+
+    private boolean inputWas(int slot) {
+        return present[slot];
+    }
+
+    private @Nullable Object unpacked() {
+        Object tree = saved;
+        if (tree == FREED_BY_BACKWARD) {
+            throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed by an earlier backward"
+                    + "\n  fix: pass retainGraph to the first one, or run the forward again.");
+        }
+        if (tree == FREED_BY_SCOPE) {
+            throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed when the outermost"
+                    + " scope closed\n  fix: run backward inside the scope, or keep the loss with scope.keep(loss).");
+        }
+        boolean packed = false;
+        for (int i = 0; i < savedTensors.size(); i++) {
+            SavedTensor slot = savedTensors.get(i);
+            if (slot.isPacked()) {
+                packed = true;
+            } else {
+                slot.unpack(name(), i);
+            }
+        }
+        if (!packed) {
+            return tree;
+        }
+        int[] next = {0};
+        return Tree.map(tree, op.lookup(), t -> {
+            int i = next[0]++;
+            return savedTensors.get(i).unpack(name(), i);
+        });
+    }
+
+    /** Saved tensors, unpacked, for tests and for {@code checkpoint}. */
+    List<SavedTensor> savedTensors() {
+        return savedTensors;
+    }
+
+    @Override
+    void release(ThreadState memory) {
+        release(memory, FREED_BY_BACKWARD);
+    }
+
+    @Override
+    public void releaseByScope(ThreadState memory) {
+        release(memory, FREED_BY_SCOPE);
+    }
+
+    private synchronized void release(ThreadState memory, Object reason) {
+        if (saved == FREED_BY_BACKWARD || saved == FREED_BY_SCOPE) {
+            return;
+        }
+        saved = reason;
+        for (SavedTensor slot : savedTensors) {
+            slot.release(memory);
+        }
+        savedTensors = List.of();
+    }
+
+    @Override
+    public void escape() {
+        for (SavedTensor slot : savedTensors) {
+            slot.escape();
+        }
+    }
+}

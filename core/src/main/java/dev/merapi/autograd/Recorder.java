@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.GradientException;
+import dev.merapi.error.Message;
+import dev.merapi.error.MissingBackwardException;
+import dev.merapi.op.Definition;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import dev.merapi.types.Layout;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The autograd layer of a call: refuses what cannot be differentiated before anything runs, runs the kernel below, and
+ * records a node. See Note [Views and in-place ops] in {@link ViewMeta}.
+ */
+public final class Recorder {
+    private Recorder() {}
+
+    /** A call with grad mode on and an input that requires a gradient. */
+    public static <A extends Record, R> R record(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+        if (op.isNonDifferentiable()) {
+            refuseStaleHistory(op, args, inputs);
+            return Dispatcher.belowAutograd(op, args, inputs, context);
+        }
+        if (!op.hasBackward()) {
+            if (op.compose() != null) {
+                return op.compose().apply(args);
+            }
+            if (op.hasSave()) {
+                throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.site("save")
+                        + ", but there is no backward\n  fix: register both.");
+            }
+            throw new MissingBackwardException(Message.of(op.name() + ": autograd has not been implemented for this op,"
+                            + " and an input requires a gradient")
+                    .fact("inputs", describe(inputs))
+                    .fix("register .autograd(save, backward), declare it .nonDifferentiable(),"
+                            + " or call it under Autograd.noGrad() or on x.detach()."));
+        }
+        if (!op.hasSave()) {
+            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
+                    + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
+        }
+        boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
+        if (mutated != null) {
+            for (int i = 0; i < inputs.length; i++) {
+                Tensor t = inputs[i];
+                if (mutated[i] && t != null) {
+                    requireMutable(op, t);
+                }
+            }
+        }
+        // The edges are those from before the call: an in-place op points to the history that it replaces.
+        @Nullable Node[] nodes = new Node[inputs.length];
+        int[] indices = new int[inputs.length];
+        Device device = null;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null) {
+                device = device == null ? t.device() : device;
+                AutogradMeta m = t.autograd();
+                if (m != null) {
+                    nodes[i] = m.edgeNode(t);
+                    indices[i] = m.edgeIndex();
+                }
+            }
+        }
+        R result = Dispatcher.belowAutograd(op, args, inputs, context);
+        Tensor[] results = op.result().tensors(op.name(), result);
+        Tensor[] outputs = new Tensor[results.length];
+        for (int i = 0; i < outputs.length; i++) {
+            outputs[i] = Tensor.meta(results[i]);
+        }
+        OpNode<A, R> node =
+                new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device));
+        node.connect(nodes, indices);
+        if (mutated != null) {
+            // Saving sees the new values: a formula that needs an old one keeps a copy of it, or is a composition.
+            rebase(op, node, inputs, mutated, results);
+            node.save(args, result, inputs, results, context);
+        } else {
+            boolean[] differentiable = op.differentiable();
+            for (int i = 0; i < results.length; i++) {
+                if (results[i].dtype().isFloating()
+                        && !op.internalOutput(i)
+                        && (differentiable == null || differentiable[Math.min(i, differentiable.length - 1)])) {
+                    results[i].setAutograd(new AutogradMeta(node, i));
+                }
+            }
+            node.save(args, result, inputs, results, context);
+        }
+        Scope scope = context.scope();
+        if (scope != null) {
+            scope.addNode(node);
+        }
+        return result;
+    }
+
+    private static String describe(@Nullable Tensor[] inputs) {
+        List<String> all = new ArrayList<>();
+        for (Tensor t : inputs) {
+            all.add(t == null ? "absent" : t.describe() + (t.requiresGrad() ? " (requires grad)" : ""));
+        }
+        return String.join(", ", all);
+    }
+
+    private static <A extends Record> void refuseStaleHistory(
+            Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+        if (!op.isMutating()) {
+            return;
+        }
+        boolean[] mutated = op.mutatedSlots(args);
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (mutated[i] && t != null && t.requiresGrad()) {
+                throw new GradientException(op.name() + ": is non-differentiable and would write " + t.describe()
+                        + ", which requires a gradient\n  fix: run it under Autograd.noGrad(), or on t.detach().");
+            }
+        }
+    }
+
+    private static void requireMutable(Definition<?, ?> op, Tensor t) {
+        AutogradMeta m = t.autograd();
+        if (m == null) {
+            return;
+        }
+        if (m instanceof ViewMeta v) {
+            if (!v.isSingle()) {
+                throw new GradientException(op.name() + ": in place on one of several views of one tensor ("
+                        + t.describe() + ") cannot be recorded\n  fix: use the out-of-place op.");
+            }
+            AutogradMeta base = v.base().autograd();
+            if (base != null && base.requiresGrad && base.gradFn() == null) {
+                throw new GradientException(op.name() + ": would write in place to a view of a leaf that requires a"
+                        + " gradient: " + t.describe() + "\n  fix: run it under Autograd.noGrad(), or out of place.");
+            }
+        } else if (m.requiresGrad && m.gradFn() == null) {
+            throw new GradientException(op.name() + ": would write in place to a leaf that requires a gradient: "
+                    + t.describe() + "\n  fix: run it under Autograd.noGrad(), or out of place.");
+        }
+    }
+
+    /** Gives the written tensors their new history. */
+    private static void rebase(
+            Definition<?, ?> op, OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
+        int output = 0;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (!mutated[i] || t == null) {
+                continue;
+            }
+            if (output >= results.length || results[output] != t) {
+                throw new GradientException(op.name() + ": has a backward and writes argument slot " + i
+                        + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
+            }
+            if (t.autograd() instanceof ViewMeta v) {
+                if (results.length > 1) {
+                    throw new GradientException(op.name()
+                            + ": writes several tensors in place, one of which is a view; that cannot be recorded");
+                }
+                Tensor base = v.base();
+                AutogradMeta meta = java.util.Objects.requireNonNull(base.autograd());
+                CopySlices slices = new CopySlices(base, v, node, i);
+                meta.gradFn = slices;
+                meta.outputIndex = 0;
+            } else {
+                AutogradMeta m = t.autograd();
+                if (m == null) {
+                    m = new AutogradMeta();
+                    t.setAutograd(m);
+                }
+                m.gradFn = node;
+                m.outputIndex = output;
+            }
+            output++;
+        }
+    }
+
+    /** Makes the views of a view op and ties them to their base. */
+    @SuppressWarnings("unchecked")
+    public static <A extends Record, R> R view(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, boolean recording, Context context) {
+        int slot = ViewMeta.viewedSlot(op, args);
+        Tensor viewed = java.util.Objects.requireNonNull(inputs[slot]);
+        viewed.requireOpen();
+        List<Layout> layouts = op.viewLayouts(args);
+        Tensor[] results = new Tensor[layouts.size()];
+        for (int i = 0; i < results.length; i++) {
+            results[i] = viewed.viewAs(layouts.get(i), context);
+        }
+        R result = op.hasManyViews() ? (R) List.of(results) : (R) results[0];
+        if (context.isInference()) {
+            return result;
+        }
+        Node node = null;
+        boolean differentiable = recording && viewed.requiresGrad() && viewed.dtype().isFloating();
+        if (differentiable) {
+            Tensor[] outputs = new Tensor[results.length];
+            for (int i = 0; i < outputs.length; i++) {
+                outputs[i] = Tensor.meta(results[i]);
+            }
+            if (op.backward() != null) {
+                OpNode<A, R> opNode = new OpNode<>(op, args, inputs, result, outputs, viewed.device());
+                opNode.connect(inputs);
+                opNode.save(args, result, inputs, new Tensor[0], context);
+                node = opNode;
+            } else {
+                node = new ViewNode<>(op, args, slot, viewed, outputs);
+                node.connect(new Tensor[] {viewed});
+            }
+            if (context.scope() != null) {
+                context.scope().addNode(node);
+            }
+        }
+        if (viewed.isMeta()) {
+            for (int i = 0; i < results.length && node != null; i++) {
+                results[i].setAutograd(new AutogradMeta(node, i));
+            }
+            return result;
+        }
+        ViewMeta parent = viewed.autograd() instanceof ViewMeta v ? v : null;
+        Tensor base = parent != null ? parent.base() : baseOf(viewed);
+        for (int i = 0; i < results.length; i++) {
+            results[i].setAutograd(
+                    new ViewMeta(base, parent, op, args, i, !op.hasManyViews(), differentiable ? node : null));
+        }
+        return result;
+    }
+
+    /** A handle of the viewed variable that shares its place in the graph, now and later. */
+    private static Tensor baseOf(Tensor viewed) {
+        if (viewed.autograd() == null) {
+            synchronized (viewed) {
+                if (viewed.autograd() == null) {
+                    viewed.setAutograd(new AutogradMeta());
+                }
+            }
+        }
+        return viewed.uncountedHandle();
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Replaces saved tensors by something else while they wait for backward: offloaded, compressed or recomputed ones. Hooks
+ * compose: the innermost packs first, and unpacks last. The version check stays in force, on the original tensor.
+ */
+public final class SavedTensorHooks implements AutoCloseable {
+    /** What a pair of hooks does; both run with recording off. */
+    public interface Pair {
+        /** Called when a tensor is saved. May return anything; a returned tensor goes on to the next outer pair. */
+        Object pack(Tensor tensor);
+
+        /** Called when it is needed, with what {@link #pack} returned; every time that it is needed. */
+        Tensor unpack(Object packed);
+    }
+
+    private final Pair pair;
+    private final @Nullable SavedTensorHooks outer;
+    private final Context context;
+
+    private SavedTensorHooks(Pair pair, Context context) {
+        this.pair = pair;
+        this.context = context;
+        this.outer = context.savedTensorHooks();
+    }
+
+    /** Installs a pair on this thread until the returned object is closed. */
+    public static SavedTensorHooks install(Pair pair) {
+        Context context = Context.current();
+        SavedTensorHooks hooks = new SavedTensorHooks(pair, context);
+        context.setSavedTensorHooks(hooks);
+        return hooks;
+    }
+
+    Pair pair() {
+        return pair;
+    }
+
+    @Nullable SavedTensorHooks outer() {
+        return outer;
+    }
+
+    @Override
+    public void close() {
+        context.setSavedTensorHooks(outer);
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.op.Definition;
+import dev.merapi.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The place in the graph of a view.
+ *
+ * <p>Note [Views and in-place ops]: a view knows its base and how to make itself from it again (the chain of view ops).
+ * An in-place write through any of them raises the version that they share and gives the base a new history; a view whose
+ * version is behind re-derives its node from the base at its next use. The base is kept as a handle that does not count:
+ * the view itself keeps the storage alive.
+ */
+final class ViewMeta extends AutogradMeta {
+    private final Tensor base;
+    private final @Nullable ViewMeta parent;
+    private final Definition<?, ?> op;
+    private final Record args;
+    private final boolean single;
+    private final int output;
+    private int versionSeen;
+    private @Nullable Node own;
+
+    ViewMeta(
+            Tensor base, @Nullable ViewMeta parent, Definition<?, ?> op, Record args, int output, boolean single,
+            @Nullable Node gradFn) {
+        super(gradFn, output);
+        this.base = base;
+        this.parent = parent;
+        this.op = op;
+        this.args = args;
+        this.output = output;
+        this.single = single && (parent == null || parent.single);
+        this.own = gradFn;
+        this.versionSeen = base.version();
+    }
+
+    Tensor base() {
+        return base;
+    }
+
+    /** False if this view, or one that it was made from, is one of several results of an op. */
+    boolean isSingle() {
+        return single;
+    }
+
+    /** The same view of another tensor that has the base's shape. */
+    Tensor replay(Tensor onto) {
+        return apply(op, args, parent == null ? onto : parent.replay(onto));
+    }
+
+    @SuppressWarnings("unchecked")
+    private <A extends Record, R> Tensor apply(Definition<A, R> op, Record args, Tensor onto) {
+        @Nullable Tensor[] tensors = op.schema().tensors(op.name(), args);
+        int slot = viewedSlot(op, (A) args);
+        tensors[slot] = onto;
+        R result = op.op().call(op.schema().rebuild((A) args, tensors));
+        return result instanceof List<?> list ? (Tensor) list.get(output) : (Tensor) result;
+    }
+
+    static <A extends Record, R> int viewedSlot(Definition<A, R> op, A args) {
+        int[] counts = op.slotCounts(args);
+        int slot = 0;
+        int i = 0;
+        for (String name : op.schema().tensorNames()) {
+            if (name.equals(op.viewedArgument())) {
+                return slot;
+            }
+            slot += counts[i++];
+        }
+        throw new IllegalStateException(op.name() + ": viewed argument vanished; please report this");
+    }
+
+    /** Derives the node again if the shared memory was written since it was derived. */
+    @Override
+    @Nullable Node gradFn() {
+        int version = base.version();
+        if (version != versionSeen && !Context.current().isInference()) {
+            Node fresh = null;
+            AutogradMeta b = base.autograd();
+            if (b != null && b.requiresGradNow()) {
+                Context context = Context.current();
+                boolean before = context.setGradEnabled(true);
+                int mask = context.clearMask();
+                try (Tensor again = replay(base)) {
+                    AutogradMeta m = again.autograd();
+                    fresh = m == null ? null : m.gradFn;
+                    outputIndex = m == null ? 0 : m.outputIndex;
+                } finally {
+                    context.restoreMask(mask);
+                    context.setGradEnabled(before);
+                }
+            }
+            gradFn = fresh;
+            own = fresh;
+            versionSeen = version;
+        }
+        return own;
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.op.Definition;
+import dev.merapi.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** The derivative of any view: zeros of the viewed shape, and the gradient copied into the same view of them. */
+final class ViewNode<A extends Record, R> extends Node {
+    private final Definition<A, R> op;
+    private final A args; // with a tensor that has no memory in the viewed place
+    private final int slot;
+    private final Tensor viewed;
+
+    ViewNode(Definition<A, R> op, A args, int slot, Tensor viewed, Tensor[] outputs) {
+        super(op.name(), outputs);
+        this.op = op;
+        this.slot = slot;
+        this.viewed = Tensor.meta(viewed);
+        this.args = withViewed(args, this.viewed);
+    }
+
+    private A withViewed(A from, Tensor replacement) {
+        @Nullable Tensor[] tensors = op.schema().tensors(op.name(), from);
+        tensors[slot] = replacement;
+        return op.schema().rebuild(from, tensors);
+    }
+
+    @Override
+    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+        Tensor whole = viewed.zerosLike();
+        R views = op.op().call(withViewed(args, whole));
+        for (int i = 0; i < gradients.length; i++) {
+            Tensor g = gradients[i];
+            if (g != null) {
+                Tensor view = views instanceof List<?> list ? (Tensor) list.get(i) : (Tensor) views;
+                // Views may overlap (expand): add, so that every share counts.
+                if (view.layout().isInjective() && gradients.length == 1) {
+                    view.copy_(g);
+                } else if (view.layout().isInjective()) {
+                    view.add_(g);
+                } else {
+                    return new Tensor[] {g.sumTo(viewed.shape())};
+                }
+            }
+        }
+        return new Tensor[] {whole};
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.op.Backward;
+import dev.merapi.op.Definition;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.DeviceType;
+import org.jspecify.annotations.Nullable;
+
+/** What a kind of device must offer. Found by {@code ServiceLoader}, or given to {@link Backends#register}. */
+public interface Backend {
+    DeviceType deviceType();
+
+    /** One line for logs: name, and what it stands on. */
+    String description();
+
+    /** Among several backends of one device type the highest that is available serves. */
+    default int priority() {
+        return 0;
+    }
+
+    /** Null if this backend works here, else why it does not. Never throws; has no side effects that matter. */
+    default @Nullable Throwable unavailableBecause() {
+        return null;
+    }
+
+    default int deviceCount() {
+        return 1;
+    }
+
+    /** The memory of one device. */
+    CachingAllocator allocator(int index);
+
+    /**
+     * This backend's own kernel for an op, asked for once per op and dtype at its first use.
+     *
+     * @param dtype the dtype that kernels are chosen by; null if the op has no tensors
+     * @return a {@code Kernel}, a {@code Kernel.Returning}, or null if there is none
+     */
+    default @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        return null;
+    }
+
+    /** Turns a piece of {@code DeviceCode} into a kernel; null if it cannot. */
+    default @Nullable Object link(Definition<?, ?> op, Object code, @Nullable DType dtype) {
+        return null;
+    }
+
+    /** This backend's own backward kernel for an op, or null. */
+    default @Nullable Backward<?, ?> backwardKernel(Definition<?, ?> op) {
+        return null;
+    }
+
+    /** Copies the bytes of a dense tensor of this device to or from one whose memory Java sees. */
+    default void copy(Tensor source, Tensor target) {
+        throw new UnsupportedOperationException(description() + " has no copy between devices");
+    }
+
+    /** Waits until all work of a device is done. */
+    default void synchronize(int index) {}
+}

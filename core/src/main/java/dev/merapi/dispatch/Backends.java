@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.error.DeviceException;
+import dev.merapi.error.Message;
+import dev.merapi.reference.JavaBackend;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.ServiceLoader;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Which backend serves each kind of device. The CPU always has one: plain Java if the native one cannot be loaded, with
+ * one log line that says why.
+ */
+public final class Backends {
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
+    private static final AtomicReferenceArray<Backend> CHOSEN = new AtomicReferenceArray<>(DeviceType.LIMIT);
+    private static final List<Backend> REGISTERED = new ArrayList<>();
+
+    private Backends() {}
+
+    /**
+     * The backend of a kind of device.
+     *
+     * @throws DeviceException if there is none, with the reason of each that was tried
+     */
+    public static Backend of(DeviceType type) {
+        Backend backend = CHOSEN.get(type.id());
+        return backend != null ? backend : choose(type);
+    }
+
+    /** True if a backend of that kind works here; never throws. */
+    public static boolean isAvailable(DeviceType type) {
+        try {
+            of(type);
+            return true;
+        } catch (DeviceException e) {
+            return false;
+        }
+    }
+
+    public static CachingAllocator allocator(Device device) {
+        Backend backend = of(device.type());
+        if (device.index() >= backend.deviceCount()) {
+            throw new DeviceException(device + ": there are only " + backend.deviceCount() + " devices of type "
+                    + device.type());
+        }
+        return backend.allocator(device.index());
+    }
+
+    /** Adds a backend by hand; it takes part like those that the service loader finds. */
+    public static synchronized void register(Backend backend) {
+        REGISTERED.add(backend);
+        CHOSEN.set(backend.deviceType().id(), null);
+    }
+
+    private static synchronized Backend choose(DeviceType type) {
+        Backend known = CHOSEN.get(type.id());
+        if (known != null) {
+            return known;
+        }
+        List<Backend> candidates = new ArrayList<>(REGISTERED);
+        for (Backend backend : ServiceLoader.load(Backend.class, Backends.class.getClassLoader())) {
+            candidates.add(backend);
+        }
+        candidates.removeIf(b -> b.deviceType() != type);
+        candidates.sort(Comparator.comparingInt(Backend::priority).reversed());
+        List<String> reasons = new ArrayList<>();
+        Throwable cause = null;
+        for (Backend backend : candidates) {
+            Throwable why = backend.unavailableBecause();
+            if (why == null) {
+                LOG.debug("{}: {}", type, backend.description());
+                return set(type, backend);
+            }
+            reasons.add(backend.description() + ": " + why);
+            cause = cause == null ? why : cause;
+        }
+        if (type == DeviceType.CPU) {
+            if (reasons.isEmpty()) {
+                LOG.info("cpu: plain Java kernels, since no native backend is on the class path; add the dependency"
+                        + " dev.merapi:merapi-native-cpu for speed");
+            } else {
+                LOG.warn("cpu: plain Java kernels, since the native backend cannot be loaded: {}", reasons.get(0));
+                LOG.debug("why", cause);
+            }
+            return set(type, new JavaBackend());
+        }
+        Message message = Message.of(type + ": no backend for this device works here");
+        reasons.forEach(r -> message.fact("tried", r));
+        if (reasons.isEmpty()) {
+            message.fact("tried", "nothing: no backend of this type is on the class path");
+        }
+        DeviceException e = new DeviceException(message);
+        if (cause != null) {
+            e.initCause(cause);
+        }
+        throw e;
+    }
+
+    private static Backend set(DeviceType type, @Nullable Backend backend) {
+        CHOSEN.set(type.id(), backend);
+        return java.util.Objects.requireNonNull(backend);
+    }
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.autograd.Recorder;
+import dev.merapi.error.DeviceException;
+import dev.merapi.error.Message;
+import dev.merapi.error.MissingKernelException;
+import dev.merapi.error.OpResultException;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Definition;
+import dev.merapi.op.DeviceCode;
+import dev.merapi.op.Kernel;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import java.lang.ref.Reference;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The way of a call: tracing, autocast, autograd, checks, then shape rule, allocation and kernel. One class on purpose,
+ * to be read from top to bottom.
+ */
+public final class Dispatcher {
+    private Dispatcher() {}
+
+    /** Enters at the outermost layer that is active. */
+    public static <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+        int layers = context.activeLayers();
+        if ((layers & (Key.TRACE | Key.AUTOCAST)) != 0) {
+            boolean trace = (layers & Key.TRACE) != 0;
+            Interceptor interceptor = java.util.Objects.requireNonNull(trace ? context.tracer() : context.autocast());
+            int mask = context.addMask(trace ? Key.TRACE : Key.AUTOCAST);
+            try {
+                return interceptor.call(op, args, context);
+            } finally {
+                context.restoreMask(mask);
+            }
+        }
+        if (op.isComposite()) {
+            return java.util.Objects.requireNonNull(op.compose()).apply(args);
+        }
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        boolean recording = context.isGradEnabled() && (context.mask() & Key.AUTOGRAD) == 0;
+        if (op.isView()) {
+            return Recorder.view(op, args, inputs, recording, context);
+        }
+        if (recording) {
+            for (Tensor t : inputs) {
+                if (t != null && t.requiresGrad()) {
+                    return Recorder.record(op, args, inputs, context);
+                }
+            }
+        }
+        return belowAutograd(op, args, inputs, context);
+    }
+
+    /** Checks and the kernel, with everything above them masked. */
+    public static <A extends Record, R> R belowAutograd(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+        int mask = context.addMask(Key.ABOVE_KERNEL);
+        context.memory().enter();
+        try {
+            return context.isChecked() && (mask & Key.CHECKED) == 0
+                    ? CheckedMode.call(op, args, inputs, context)
+                    : kernel(op, args, inputs, context);
+        } finally {
+            context.memory().exit();
+            context.restoreMask(mask);
+            Reference.reachabilityFence(args);
+        }
+    }
+
+    /** Shape rule, memory, kernel. */
+    static <A extends Record, R> R kernel(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+        Device device = device(op, args, inputs);
+        boolean meta = inputs.length > 0 && allMeta(op, inputs);
+        A given = args;
+        if (op.isMutating()) {
+            given = prepareMutated(op, args, inputs, meta);
+        } else if (!meta && !op.takesStrides()) {
+            given = contiguous(op, args, inputs);
+        }
+        Function<A, R> shape = op.shape();
+        if (shape == null) {
+            return returning(op, given, inputs, device, meta);
+        }
+        R out = shape.apply(given);
+        Device target = device;
+        DType dtype = op.kernelType(given);
+        if (op.result().isTensor()) {
+            Tensor t = (Tensor) out;
+            if (t == null) {
+                throw new OpResultException(op.name() + ": the shape rule returned null");
+            }
+            target = target == null ? t.device() : target;
+            dtype = dtype == null ? t.dtype() : dtype;
+            if (meta) {
+                return out;
+            }
+            if (t.isMeta()) {
+                t.allocate(context);
+            } else if (!op.returnsMutated()) {
+                throw notFresh(op, t);
+            }
+            // Nothing to compute for an empty result, unless arguments are written too.
+            if (t.numel() != 0 || op.isMutating()) {
+                run(op, given, out, target, dtype);
+            }
+            return out;
+        }
+        Tensor[] outputs = op.result().tensors(op.name(), out);
+        for (Tensor t : outputs) {
+            target = target == null ? t.device() : target;
+            dtype = dtype == null ? t.dtype() : dtype;
+            if (!meta && t.isMeta()) {
+                t.allocate(context);
+            } else if (!meta && !op.returnsMutated()) {
+                throw notFresh(op, t);
+            }
+        }
+        if (!meta) {
+            run(op, given, out, requireDevice(op, target), dtype == null ? firstType(inputs) : dtype);
+        }
+        return out;
+    }
+
+    private static OpResultException notFresh(Definition<?, ?> op, Tensor t) {
+        return new OpResultException(op.name() + ": the shape rule returned a tensor that has memory already: "
+                + t.describe() + "\n  fix: return Tensor.meta(…); declare returnsMutated() if the op returns what it writes.");
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <A extends Record, R> void run(
+            Definition<A, R> op, A args, R out, Device device, @Nullable DType dtype) {
+        Object kernel = op.resolved(device.type(), dtype);
+        if (kernel == null) {
+            kernel = resolve(op, device.type(), dtype);
+        }
+        if (!(kernel instanceof Kernel<?, ?>)) {
+            throw new OpResultException(op.name() + ": has a shape rule and a returning kernel; it needs one of them");
+        }
+        if (op.isMutating()) {
+            bumpVersions(op, args);
+        }
+        ((Kernel<A, R>) kernel).run(args, out);
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <A extends Record, R> R returning(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, @Nullable Device device, boolean meta) {
+        if (meta) {
+            throw new ShapeException(op.name() + ": its result depends on data, so it cannot run on tensors without data");
+        }
+        Device target = requireDevice(op, device);
+        DType dtype = op.kernelType(args);
+        dtype = dtype == null ? firstType(inputs) : dtype;
+        Object kernel = op.resolved(target.type(), dtype);
+        if (kernel == null) {
+            kernel = resolve(op, target.type(), dtype);
+        }
+        if (op.isMutating()) {
+            bumpVersions(op, args);
+        }
+        if (kernel instanceof Kernel<?, ?> filling && op.result().isTensor()) {
+            throw new OpResultException(op.name() + ": kernel " + filling + " fills outputs, but there is no shape rule"
+                    + "\n  fix: add .shape(a -> Tensor.meta(…)), or register a returningKernel.");
+        }
+        if (kernel instanceof Kernel<?, ?> writing) {
+            ((Kernel<A, R>) writing).run(args, (R) null);
+            return (R) null;
+        }
+        R out = ((Kernel.Returning<A, R>) kernel).run(args);
+        Tensor[] outputs = op.result().tensors(op.name(), out);
+        for (Tensor o : outputs) {
+            refuseAlias(op, o, inputs);
+        }
+        return out;
+    }
+
+    /** A returned tensor may not share memory with an input; where the shape rule makes outputs that cannot happen. */
+    private static void refuseAlias(Definition<?, ?> op, Tensor output, @Nullable Tensor[] inputs) {
+        if (op.returnsMutated() || output.isMeta()) {
+            return;
+        }
+        for (Tensor t : inputs) {
+            if (t != null && !t.isMeta() && t.storage() == output.storage()) {
+                throw new dev.merapi.error.AliasException(op.name() + ": its result shares memory with an input, "
+                        + t.describe() + "\n  fix: return a copy (t.copy()), or declare the op a view.");
+            }
+        }
+    }
+
+    private static @Nullable DType firstType(@Nullable Tensor[] inputs) {
+        for (Tensor t : inputs) {
+            if (t != null) {
+                return t.dtype();
+            }
+        }
+        return null;
+    }
+
+    /** The one device of all tensors; null if there are none and no device argument decides. */
+    private static <A extends Record, R> @Nullable Device device(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs) {
+        Device device = null;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t == null) {
+                continue;
+            }
+            if (t.isClosed()) {
+                throw new dev.merapi.error.ClosedTensorException(Message.of(op.name() + ": input " + i + ", "
+                                + t.describe() + ", is closed")
+                        .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+            }
+            if (device == null) {
+                device = t.device();
+            } else if (device != t.device()) {
+                throw mixedDevices(op, inputs);
+            }
+        }
+        return device != null ? device : op.device(args);
+    }
+
+    private static DeviceException mixedDevices(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+        Message m = Message.of(op.name() + ": operands are on different devices");
+        int i = 0;
+        for (Tensor t : inputs) {
+            m.fact("input " + i++, t == null ? "absent" : t.describe());
+        }
+        return new DeviceException(m.fix("nothing is moved implicitly; use t.to(device)."));
+    }
+
+    private static Device requireDevice(Definition<?, ?> op, @Nullable Device device) {
+        if (device == null) {
+            throw new MissingKernelException(Message.of(op.name() + ": there are no tensor inputs to choose a kernel by")
+                    .fix("declare .device(a -> a.device()), or pass at least one tensor."));
+        }
+        return device;
+    }
+
+    private static boolean allMeta(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+        boolean meta = false;
+        boolean real = false;
+        for (Tensor t : inputs) {
+            if (t != null) {
+                meta |= t.isMeta();
+                real |= !t.isMeta();
+            }
+        }
+        if (meta && real) {
+            throw new ShapeException(op.name() + ": some inputs have memory and some are meta, without memory");
+        }
+        return meta;
+    }
+
+    // ---------------------------------------------------------------- layouts
+
+    private static <A extends Record> A contiguous(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+        @Nullable Tensor[] dense = null;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && !t.isContiguous()) {
+                dense = dense == null ? inputs.clone() : dense;
+                dense[i] = t.contiguous();
+            }
+        }
+        return dense == null ? args : op.schema().rebuild(args, dense);
+    }
+
+    /**
+     * Before a kernel writes: a destination may not overlap itself, and an input that overlaps it in another layout is
+     * copied. Inputs that are only read are made contiguous as usual; the destination is given as it is.
+     */
+    private static <A extends Record> A prepareMutated(
+            Definition<A, ?> op, A args, @Nullable Tensor[] inputs, boolean meta) {
+        if (meta) {
+            return args;
+        }
+        boolean[] mutated = op.mutatedSlots(args);
+        @Nullable Tensor[] prepared = null;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor target = inputs[i];
+            if (!mutated[i] || target == null) {
+                continue;
+            }
+            if (!target.layout().isInjective()) {
+                throw new dev.merapi.error.AliasException(op.name() + ": would write to a tensor whose elements overlap: "
+                        + target.dtype() + target.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
+            }
+        }
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t == null || mutated[i]) {
+                continue;
+            }
+            boolean copy = false;
+            for (int k = 0; k < inputs.length && !copy; k++) {
+                Tensor target = inputs[k];
+                copy = mutated[k]
+                        && target != null
+                        && t.storage().overlaps(target.storage())
+                        && !(t.layout().sameAs(target.layout()) && t.dtype() == target.dtype());
+            }
+            if (copy || !op.takesStrides() && !t.isContiguous()) {
+                prepared = prepared == null ? inputs.clone() : prepared;
+                prepared[i] = copy ? t.copy() : t.contiguous();
+            }
+        }
+        return prepared == null ? args : op.schema().rebuild(args, prepared);
+    }
+
+    private static <A extends Record> void bumpVersions(Definition<A, ?> op, A args) {
+        @Nullable Tensor[] tensors = op.schema().tensors(op.name(), args);
+        boolean[] mutated = op.mutatedSlots(args);
+        for (int i = 0; i < tensors.length; i++) {
+            Tensor t = tensors[i];
+            if (mutated[i] && t != null) {
+                t.storage().bumpVersion(op.name());
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- which kernel
+
+    private static synchronized <A extends Record, R> Object resolve(
+            Definition<A, R> op, DeviceType device, @Nullable DType dtype) {
+        Object kernel = op.kernel(device, dtype);
+        Backend backend = Backends.of(device);
+        if (kernel instanceof DeviceCode code) {
+            kernel = backend.link(op, code, dtype);
+        }
+        if (kernel == null) {
+            kernel = backend.kernel(op, dtype);
+        }
+        if (kernel == null && backend.allocator(0).isJavaVisible()) {
+            kernel = op.reference();
+        }
+        if (kernel == null && op.compose() != null) {
+            Function<A, R> compose = op.compose();
+            Kernel<A, R> composed = (args, out) -> {
+                R result = compose.apply(args);
+                Tensor[] from = op.result().tensors(op.name(), result);
+                Tensor[] to = op.result().tensors(op.name(), out);
+                for (int i = 0; i < from.length; i++) {
+                    to[i].copy_(from[i]);
+                }
+            };
+            kernel = composed;
+        }
+        if (kernel == null) {
+            Message m = Message.of(op.name() + ": no " + device + " kernel" + (dtype == null ? "" : " for " + dtype));
+            m.fact("registered", op.registeredKernels());
+            throw new MissingKernelException(m.fix((dtype == null ? "" : "convert with x.to(dtype), or ")
+                    + "register one: op.kernel(DeviceType.of(\"" + device + "\"), …)."));
+        }
+        op.setResolved(device, dtype, kernel);
+        return kernel;
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.error;
+
+/** An op's result shares memory, or is written, where it did not declare to. */
+public class AliasException extends IllegalStateException {
+    private static final long serialVersionUID = 1L;
+
+    public AliasException(String message) {
+        super(message);
+    }
+
+    public AliasException(Message message) {
+        super(message.toString());
+    }
+}

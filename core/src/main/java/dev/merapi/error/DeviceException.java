@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.error;
+
+/** Tensors on different devices, or a device that does not exist; nothing is ever moved silently. */
+public class DeviceException extends IllegalArgumentException {
+    private static final long serialVersionUID = 1L;
+
+    public DeviceException(String message) {
+        super(message);
+    }
+
+    public DeviceException(Message message) {
+        super(message.toString());
+    }
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.error;
+
+/** A backward formula or hook returned something that is not a valid gradient, or backward was called where it cannot work. */
+public class GradientException extends IllegalStateException {
+    private static final long serialVersionUID = 1L;
+
+    public GradientException(String message) {
+        super(message);
+    }
+
+    public GradientException(Message message) {
+        super(message.toString());
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** What a backward formula may ask: which gradients this pass wants, and zeros for outputs that got none. */
+public final class BackwardContext {
+    private final Definition<?, ?> definition;
+    private final int[] slotCounts;
+    private final boolean[] needed;
+    private final Tensor[] outputs;
+    private final boolean createGraph;
+
+    /**
+     * @param slotCounts tensors per tensor argument
+     * @param needed per tensor slot, whether this pass wants its gradient
+     * @param outputs per output a tensor without memory that has its shape, dtype and device
+     */
+    public BackwardContext(
+            Definition<?, ?> definition, int[] slotCounts, boolean[] needed, Tensor[] outputs, boolean createGraph) {
+        this.definition = definition;
+        this.slotCounts = slotCounts;
+        this.needed = needed;
+        this.outputs = outputs;
+        this.createGraph = createGraph;
+    }
+
+    /** Whether this pass wants the gradient of an argument; of a list, of any of its elements. */
+    public boolean needs(String argument) {
+        int first = 0;
+        for (int i = 0; i < slotCounts.length; i++) {
+            if (definition.schema().tensorArgument(i).name().equals(argument)) {
+                for (int k = first; k < first + slotCounts[i]; k++) {
+                    if (needed[k]) {
+                        return true;
+                    }
+                }
+                return false;
+            }
+            first += slotCounts[i];
+        }
+        throw new IllegalArgumentException(definition.name() + ": backward asks about argument '" + argument
+                + "', but the tensor arguments are " + definition.schema().tensorNames());
+    }
+
+    /** Whether this pass wants the gradient of one element of a list argument. */
+    public boolean needs(String argument, int element) {
+        int first = 0;
+        for (int i = 0; i < slotCounts.length; i++) {
+            if (definition.schema().tensorArgument(i).name().equals(argument)) {
+                return needed[first + element];
+            }
+            first += slotCounts[i];
+        }
+        return needs(argument);
+    }
+
+    /** Whether this pass wants the gradient of tensor slot {@code i}, lists flattened. */
+    public boolean needsSlot(int i) {
+        return needed[i];
+    }
+
+    /** A mask of the wanted slots; for ops with at most 64 tensors. */
+    public long neededMask() {
+        long mask = 0;
+        for (int i = 0; i < needed.length; i++) {
+            mask |= needed[i] ? 1L << i : 0;
+        }
+        return mask;
+    }
+
+    /** The gradient, or zeros of the output's shape if there is none. */
+    public Tensor orZeros(@Nullable Tensor gradient, int output) {
+        return gradient != null ? gradient : outputs[output].zerosLike();
+    }
+
+    /** Shape, dtype and device of an output, without data. */
+    public Tensor outputMeta(int output) {
+        return outputs[output];
+    }
+
+    /** True if the gradients that are computed now will be differentiated again. */
+    public boolean createGraph() {
+        return createGraph;
+    }
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.RegistrationException;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import dev.merapi.types.Layout;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * All that hangs on an op at one moment; immutable, swapped as a whole when something is registered. Calls in progress,
+ * and graph nodes, keep the one that they began with.
+ */
+public final class Definition<A extends Record, R> {
+    static final Object ABSENT = new Object();
+    static final int ANY_DTYPE = DType.values().length;
+    static final int ROW = ANY_DTYPE + 1;
+
+    /** A piece, where it was registered, and the override that it belongs to (null for good). */
+    record Piece(Object value, Site site, @Nullable Object layer) {}
+
+    /** A view rule: which argument's memory, and how it is seen. */
+    record ViewRule<A>(String argument, Function<A, ? extends Object> layouts, boolean many) {}
+
+    private final Op<A, R> op;
+    private final @Nullable Function<A, R> shape;
+    private final @Nullable ViewRule<A> view;
+    private final Set<String> mutates;
+    private final boolean[] mutatedArguments;
+    private final boolean returnsMutated;
+    private final @Nullable Object[] kernels = new Object[DeviceType.LIMIT * ROW];
+    private final @Nullable Object[] resolved = new Object[DeviceType.LIMIT * ROW];
+    private final @Nullable Object reference;
+    private final boolean[] disabled = new boolean[DeviceType.LIMIT];
+    private final Backward.@Nullable Save<A, R, Object> save;
+    private final @Nullable Backward<Object, R> backward;
+    private final @Nullable Object[] backwardKernels = new Object[DeviceType.LIMIT];
+    private final boolean anyBackwardKernel;
+    private final @Nullable Function<A, R> compose;
+    private final boolean nonDifferentiable;
+    private final boolean @Nullable [] differentiable;
+    private final boolean deterministic;
+    private final boolean stridesOk;
+    private final Set<String> internal;
+    private final @Nullable Function<A, DType> kernelType;
+    private final @Nullable Function<A, Device> device;
+    private final Map<String, Object> defaults;
+    private final @Nullable Object code;
+    private final Map<String, Piece> effective;
+
+    @SuppressWarnings("unchecked")
+    Definition(Op<A, R> op, Map<String, List<Piece>> pieces) {
+        this.op = op;
+        Map<String, Piece> top = new LinkedHashMap<>();
+        pieces.forEach((key, stack) -> top.put(key, stack.get(stack.size() - 1)));
+        this.effective = top;
+        this.shape = value("shape");
+        this.view = value("view");
+        this.mutates = value("mutates") == null ? Set.of() : value("mutates");
+        this.mutatedArguments = new boolean[op.schema().arguments().size()];
+        mutates.forEach(name -> mutatedArguments[op.schema().indexOf(name)] = true);
+        this.returnsMutated = value("returnsMutated") != null;
+        this.reference = value("reference");
+        this.save = value("save");
+        this.backward = value("backward");
+        this.compose = value("compose");
+        this.nonDifferentiable = value("nonDifferentiable") != null;
+        this.differentiable = value("differentiable");
+        this.deterministic = value("nondeterministic") == null;
+        this.stridesOk = value("stridesOk") != null;
+        this.internal = value("internal") == null ? Set.of() : value("internal");
+        this.kernelType = value("kernelType");
+        this.device = value("device");
+        this.code = value("code");
+        Map<String, Object> d = new HashMap<>();
+        boolean any = false;
+        for (Map.Entry<String, Piece> e : top.entrySet()) {
+            String[] key = e.getKey().split("/", -1);
+            Object v = e.getValue().value();
+            switch (key[0]) {
+                case "kernel" -> kernels[index(DeviceType.of(key[1]), dtypeOf(key[2]))] = v;
+                case "disabled" -> disabled[DeviceType.of(key[1]).id()] = true;
+                case "backwardKernel" -> {
+                    backwardKernels[DeviceType.of(key[1]).id()] = v;
+                    any = true;
+                }
+                case "default" -> d.put(key[1], v);
+                default -> {
+                    // read above by name
+                }
+            }
+        }
+        this.anyBackwardKernel = any;
+        this.defaults = d;
+    }
+
+    @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
+    private <T> @Nullable T value(String key) {
+        Piece p = effective.get(key);
+        return p == null ? null : (T) p.value();
+    }
+
+    private static int dtypeOf(String text) {
+        return text.equals("*") ? ANY_DTYPE : DType.valueOf(text).ordinal();
+    }
+
+    static int index(DeviceType device, int dtype) {
+        return device.id() * ROW + dtype;
+    }
+
+    public Op<A, R> op() {
+        return op;
+    }
+
+    public String name() {
+        return op.name();
+    }
+
+    public Schema schema() {
+        return op.schema();
+    }
+
+    public Result<R> result() {
+        return op.result();
+    }
+
+    public @Nullable Function<A, R> shape() {
+        return shape;
+    }
+
+    public boolean isView() {
+        return view != null;
+    }
+
+    public boolean hasManyViews() {
+        return view != null && view.many;
+    }
+
+    /** Index of the viewed argument within the record. */
+    public String viewedArgument() {
+        return java.util.Objects.requireNonNull(view).argument;
+    }
+
+    /** The layouts of the view op's outputs over the viewed argument's storage. */
+    @SuppressWarnings("unchecked")
+    public List<Layout> viewLayouts(A args) {
+        ViewRule<A> rule = java.util.Objects.requireNonNull(view);
+        Object layouts = rule.layouts.apply(args);
+        return rule.many ? (List<Layout>) layouts : List.of((Layout) layouts);
+    }
+
+    public boolean isMutating() {
+        return !mutates.isEmpty();
+    }
+
+    public Set<String> mutates() {
+        return mutates;
+    }
+
+    boolean mutates(int argument) {
+        return mutatedArguments[argument];
+    }
+
+    /** Per tensor slot of these arguments, whether it may be written. */
+    public boolean[] mutatedSlots(A args) {
+        int[] counts = schema().slotCounts(name(), args);
+        int total = 0;
+        for (int c : counts) {
+            total += c;
+        }
+        boolean[] slots = new boolean[total];
+        int next = 0;
+        for (int i = 0; i < counts.length; i++) {
+            boolean m = mutates.contains(schema().tensorArgument(i).name());
+            for (int k = 0; k < counts[i]; k++) {
+                slots[next++] = m;
+            }
+        }
+        return slots;
+    }
+
+    /** How many tensor slots each tensor argument takes. */
+    public int[] slotCounts(A args) {
+        return schema().slotCounts(name(), args);
+    }
+
+    /** True if the result is made of the mutated arguments themselves, as with {@code add_}. */
+    public boolean returnsMutated() {
+        return returnsMutated;
+    }
+
+    /** A registered kernel for a device and dtype: {@link Kernel}, {@link Kernel.Returning} or {@link DeviceCode}. */
+    public @Nullable Object kernel(DeviceType device, @Nullable DType dtype) {
+        if (disabled[device.id()]) {
+            return null;
+        }
+        Object exact = dtype == null ? null : kernels[index(device, dtype.ordinal())];
+        return exact != null ? exact : kernels[index(device, ANY_DTYPE)];
+    }
+
+    public boolean isDisabled(DeviceType device) {
+        return disabled[device.id()];
+    }
+
+    /** The cache of what kernels resolved to, filled by the dispatcher; races are harmless. */
+    public @Nullable Object resolved(DeviceType device, @Nullable DType dtype) {
+        return resolved[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())];
+    }
+
+    public void setResolved(DeviceType device, @Nullable DType dtype, Object kernel) {
+        resolved[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())] = kernel;
+    }
+
+    /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */
+    public @Nullable Object reference() {
+        return reference;
+    }
+
+    public Backward.@Nullable Save<A, R, Object> save() {
+        return save;
+    }
+
+    public @Nullable Backward<Object, R> backward() {
+        return backward;
+    }
+
+    /** A {@link Backward} or {@link DeviceCode} for one kind of device, or null. */
+    public @Nullable Object backwardKernel(DeviceType device) {
+        return backwardKernels[device.id()];
+    }
+
+    public boolean hasBackward() {
+        return backward != null || anyBackwardKernel;
+    }
+
+    public boolean hasSave() {
+        return save != null;
+    }
+
+    public @Nullable Function<A, R> compose() {
+        return compose;
+    }
+
+    /** True if the op has nothing but its expansion into other ops. */
+    public boolean isComposite() {
+        return compose != null && shape == null && view == null;
+    }
+
+    public boolean isNonDifferentiable() {
+        return nonDifferentiable;
+    }
+
+    /** Per output of the result, or null if all floating ones are. */
+    public boolean @Nullable [] differentiable() {
+        return differentiable;
+    }
+
+    public boolean isDeterministic() {
+        return deterministic;
+    }
+
+    public boolean takesStrides() {
+        return stridesOk;
+    }
+
+    /** Outputs that only {@code saveForBackward} sees. */
+    public Set<String> internal() {
+        return internal;
+    }
+
+    /** Whether output {@code i}, lists not among the results, is internal. */
+    public boolean internalOutput(int i) {
+        if (internal.isEmpty()) {
+            return false;
+        }
+        List<String> names = result().names();
+        return i < names.size() && internal.contains(names.get(i));
+    }
+
+    public java.lang.invoke.MethodHandles.@Nullable Lookup lookup() {
+        return schema().lookup();
+    }
+
+    public @Nullable DType kernelType(A args) {
+        return kernelType == null ? null : kernelType.apply(args);
+    }
+
+    public @Nullable Device device(A args) {
+        return device == null ? null : device.apply(args);
+    }
+
+    /** What a backend generates its kernel from, such as a pointwise expression; null if there is nothing. */
+    public @Nullable Object code() {
+        return code;
+    }
+
+    Map<String, Object> defaults() {
+        return defaults;
+    }
+
+    /** Where a piece was registered. */
+    public @Nullable Site site(String piece) {
+        Piece p = effective.get(piece);
+        return p == null ? null : p.site();
+    }
+
+    /** The devices and dtypes that kernels were registered for, for messages. */
+    public List<String> registeredKernels() {
+        List<String> all = new ArrayList<>();
+        effective.forEach((key, piece) -> {
+            String[] parts = key.split("/", -1);
+            if (parts[0].equals("kernel")) {
+                all.add(parts[1] + " {" + (parts[2].equals("*") ? "any dtype" : DType.valueOf(parts[2])) + "}"
+                        + (disabled[DeviceType.of(parts[1]).id()] ? " (disabled)" : ""));
+            } else if (parts[0].equals("reference")) {
+                all.add("plain Java");
+            }
+        });
+        return all;
+    }
+
+    /** Rules that concern several pieces; called before this definition is published. */
+    void validate() {
+        if (nonDifferentiable && (backward != null || save != null || anyBackwardKernel)) {
+            throw new RegistrationException(name() + ": is declared non-differentiable, and has a backward too");
+        }
+        if (isView() && (isMutating() || shape != null)) {
+            throw new RegistrationException(name() + ": a view has no shape rule and no mutated arguments");
+        }
+        if (returnsMutated && !isMutating()) {
+            throw new RegistrationException(name() + ": returns a mutated argument, but declares none");
+        }
+        if (result().isNone() && (backward != null || anyBackwardKernel)) {
+            throw new RegistrationException(name() + ": an op without results has nothing to differentiate");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.SchemaException;
+import java.lang.reflect.RecordComponent;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
+
+/** Makes an argument record out of values by name, with defaults and the few conversions that lose nothing. */
+final class NamedArguments {
+    private NamedArguments() {}
+
+    static <A extends Record> A bind(Op<A, ?> op, Class<A> type, Map<String, ?> named) {
+        Schema schema = op.schema();
+        TreeSet<String> unknown = new TreeSet<>(named.keySet());
+        Object[] values = new Object[schema.arguments().size()];
+        for (int i = 0; i < values.length; i++) {
+            Schema.Argument a = schema.arguments().get(i);
+            unknown.remove(a.name());
+            Object value;
+            if (named.containsKey(a.name())) {
+                value = named.get(a.name());
+            } else if (op.definition().defaults().containsKey(a.name())) {
+                value = op.definition().defaults().get(a.name());
+                value = value == Definition.ABSENT ? null : value;
+            } else if (a.optional()) {
+                value = null;
+            } else {
+                throw new SchemaException(op.name() + ": is missing a value for argument '" + a.name()
+                        + "'\n  schema: " + op.schemaText());
+            }
+            values[i] = convert(op, schema.record().component(i), value);
+        }
+        if (!unknown.isEmpty()) {
+            throw new SchemaException(op.name() + ": unknown arguments " + unknown + "\n  schema: " + op.schemaText());
+        }
+        return type.cast(schema.record().make(values));
+    }
+
+    private static @Nullable Object convert(Op<?, ?> op, RecordComponent component, @Nullable Object value) {
+        Class<?> type = component.getType();
+        if (type == Optional.class) {
+            return value instanceof Optional ? value : Optional.ofNullable(value);
+        }
+        if (value == null) {
+            if (type.isPrimitive()) {
+                throw new SchemaException(op.name() + ": argument '" + component.getName() + "' may not be null");
+            }
+            return null;
+        }
+        if ((type == double.class || type == Double.class) && value instanceof Number n) {
+            return n.doubleValue();
+        }
+        if ((type == long.class || type == Long.class) && (value instanceof Integer || value instanceof Long)) {
+            return ((Number) value).longValue();
+        }
+        boolean fits = type == int.class && value instanceof Integer
+                || type == boolean.class && value instanceof Boolean
+                || type.isInstance(value);
+        if (!fits) {
+            throw new SchemaException(op.name() + ": argument '" + component.getName() + "' takes "
+                    + type.getSimpleName() + ", but got " + value.getClass().getSimpleName() + " " + value
+                    + "\n  schema: " + op.schemaText());
+        }
+        return value;
+    }
+}

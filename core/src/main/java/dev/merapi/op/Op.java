@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.Message;
+import dev.merapi.error.RegistrationException;
+import dev.merapi.error.SchemaException;
+import dev.merapi.op.Definition.Piece;
+import dev.merapi.op.Definition.ViewRule;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import dev.merapi.types.Layout;
+import java.lang.invoke.MethodHandles;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An operation on tensors: a name, a record of named and typed arguments, a result, and pieces that hang on it
+ * independently, in any order, from any module. The built-in ops are made in this way and in no other.
+ *
+ * <pre>{@code
+ * record Args(Tensor x, double slope) {}
+ *
+ * static final Op<Args, Tensor> LEAKY = Op.define(MethodHandles.lookup(), "demo::leaky", Args.class, Tensor.class)
+ *         .shape(a -> Tensor.meta(a.x()))
+ *         .kernel(DeviceType.CPU, (a, out) -> …)
+ *         .autograd((a, out) -> a, (ctx, saved, g) -> Grads.of("x", …))
+ *         .register();
+ * }</pre>
+ *
+ * <p>A piece that is there already is refused with both source locations; {@link #replace} and {@link #override} are the
+ * explicit ways. A registration that fails changes nothing. Thread-safe.
+ *
+ * @param <A> the arguments
+ * @param <R> the result: {@code Tensor}, {@code List<Tensor>}, a record of those and plain values, or Void
+ */
+public final class Op<A extends Record, R> {
+    private final String name;
+    private final Class<A> argumentType;
+    private final Schema schema;
+    private final Result<R> result;
+    private final Site site;
+    private Map<String, List<Piece>> pieces = new LinkedHashMap<>();
+    private volatile Definition<A, R> definition;
+
+    private Op(String name, Class<A> argumentType, Schema schema, Result<R> result, Site site) {
+        this.name = name;
+        this.argumentType = argumentType;
+        this.schema = schema;
+        this.result = result;
+        this.site = site;
+        this.definition = new Definition<>(this, pieces);
+    }
+
+    /**
+     * Begins an op whose record is public.
+     *
+     * @param name {@code namespace::name}
+     * @throws SchemaException if the name or a component of the record is not allowed
+     */
+    public static <A extends Record, R> Op<A, R> define(String name, Class<A> arguments, Class<R> result) {
+        return make(null, name, arguments, Result.of(result, null));
+    }
+
+    public static <A extends Record, R> Op<A, R> define(String name, Class<A> arguments, Result<R> result) {
+        return make(null, name, arguments, result);
+    }
+
+    /** Begins an op whose records may be private to the class, or to the module, that {@code lookup} stands for. */
+    public static <A extends Record, R> Op<A, R> define(
+            MethodHandles.Lookup lookup, String name, Class<A> arguments, Class<R> result) {
+        return make(lookup, name, arguments, Result.of(result, lookup));
+    }
+
+    public static <A extends Record, R> Op<A, R> define(
+            MethodHandles.Lookup lookup, String name, Class<A> arguments, Result<R> result) {
+        return make(lookup, name, arguments, result);
+    }
+
+    private static <A extends Record, R> Op<A, R> make(
+            MethodHandles.@Nullable Lookup lookup, String name, Class<A> arguments, Result<R> result) {
+        OpRegistry.checkName(name);
+        return new Op<>(name, arguments, Schema.of(arguments, lookup), result, Site.caller());
+    }
+
+    /**
+     * Makes the op known by its name.
+     *
+     * @throws RegistrationException if the name is taken, with both locations
+     */
+    public Op<A, R> register() {
+        OpRegistry.add(this);
+        return this;
+    }
+
+    /** Runs the op: through tracing, autocast, autograd and checks down to the kernel of its tensors' device. */
+    public R call(A args) {
+        return Dispatcher.call(definition, args, Context.current());
+    }
+
+    /**
+     * Runs the op on arguments by name; those left out take their defaults.
+     *
+     * @throws SchemaException if one is missing, unknown or of another type
+     */
+    public R call(Map<String, ?> named) {
+        return call(NamedArguments.bind(this, argumentType, named));
+    }
+
+    public String name() {
+        return name;
+    }
+
+    public Schema schema() {
+        return schema;
+    }
+
+    public Result<R> result() {
+        return result;
+    }
+
+    /** What hangs on this op now. */
+    public Definition<A, R> definition() {
+        return definition;
+    }
+
+    public Site definedAt() {
+        return site;
+    }
+
+    // ---------------------------------------------------------------- pieces
+
+    /**
+     * Arguments to a result of tensors without memory ({@code Tensor.meta}). Runs on every call: the dispatcher attaches
+     * storage to those very tensors. Never reads data.
+     */
+    public Op<A, R> shape(Function<A, R> rule) {
+        return add("shape", rule);
+    }
+
+    /** The result is a view: a layout over one argument's storage. No memory, no kernel, no formula. */
+    public Op<A, R> view(String argument, Function<A, Layout> layout) {
+        requireTensor(argument);
+        return add("view", new ViewRule<A>(argument, layout, false));
+    }
+
+    /** The result is a list of views of one argument. In-place ops on them are refused. */
+    public Op<A, R> views(String argument, Function<A, List<Layout>> layouts) {
+        requireTensor(argument);
+        return add("view", new ViewRule<A>(argument, layouts, true));
+    }
+
+    /** These arguments may be written; everything else is read-only. */
+    public Op<A, R> mutates(String... arguments) {
+        Set<String> set = new LinkedHashSet<>();
+        for (String a : arguments) {
+            requireTensor(a);
+            set.add(a);
+        }
+        return add("mutates", set);
+    }
+
+    /** The result is made of mutated arguments, as with {@code add_}: the shape rule returns them. */
+    public Op<A, R> returnsMutated() {
+        return add("returnsMutated", true);
+    }
+
+    /** Fills the outputs on one kind of device, for all dtypes or those named. */
+    public Op<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
+        return addKernel(device, kernel, dtypes);
+    }
+
+    /** Makes the result on one kind of device: for data-dependent sizes and plain values. */
+    public Op<A, R> returningKernel(DeviceType device, Kernel.Returning<A, R> kernel, DType... dtypes) {
+        return addKernel(device, kernel, dtypes);
+    }
+
+    /** A kernel that the device's backend builds, such as {@code CudaKernel.body(…)}. */
+    public Op<A, R> kernel(DeviceType device, DeviceCode code, DType... dtypes) {
+        return addKernel(device, code, dtypes);
+    }
+
+    private Op<A, R> addKernel(DeviceType device, Object kernel, DType... dtypes) {
+        return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, false)));
+    }
+
+    private static List<String> kernelKeys(DeviceType device, DType... dtypes) {
+        List<String> keys = new ArrayList<>();
+        if (dtypes.length == 0) {
+            keys.add("kernel/" + device + "/*");
+        }
+        for (DType dtype : dtypes) {
+            keys.add("kernel/" + device + "/" + dtype.name());
+        }
+        return keys;
+    }
+
+    /** The kernel in plain Java: for every device whose memory Java sees, unless its backend has a better one. */
+    public Op<A, R> reference(Kernel<A, R> kernel) {
+        return add("reference", kernel);
+    }
+
+    /** As {@link #reference}, for kernels that make their result. */
+    public Op<A, R> returningReference(Kernel.Returning<A, R> kernel) {
+        return add("reference", kernel);
+    }
+
+    /**
+     * What the backward formula will need: (args, result) to any tree of tensors, records, lists, maps, plain values.
+     * Continue with the formula: {@code .saveForBackward(…).backward(…)}.
+     */
+    public <S extends @Nullable Object> Saving<A, R, S> saveForBackward(Backward.Save<A, R, S> save) {
+        add("save", save);
+        return new Saving<>(this);
+    }
+
+    /** The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives. */
+    public <S extends @Nullable Object> Op<A, R> backward(Class<S> saved, Backward<S, R> formula) {
+        return add("backward", formula);
+    }
+
+    /** A backward kernel for one kind of device; preferred to the shared formula when no graph is created. */
+    public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
+        return add("backwardKernel/" + device, kernel);
+    }
+
+    /** A backward kernel that the device's backend builds. */
+    public Op<A, R> backward(DeviceType device, DeviceCode code) {
+        return add("backwardKernel/" + device, code);
+    }
+
+    /** {@link #saveForBackward} and the shared formula in one. */
+    public <S extends @Nullable Object> Op<A, R> autograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
+        return change(next -> {
+            put(next, "save", save, null, false);
+            put(next, "backward", formula, null, false);
+        });
+    }
+
+    /**
+     * The op written with other ops. Without kernels the op expands into it above autograd; beside kernels it is the
+     * reference, and the rule for higher derivatives.
+     */
+    public Op<A, R> compose(Function<A, R> expansion) {
+        return add("compose", expansion);
+    }
+
+    /** No gradient ever flows through this op; its outputs never require one. */
+    public Op<A, R> nonDifferentiable() {
+        return add("nonDifferentiable", true);
+    }
+
+    /** Per output (lists count once) whether it is differentiable; without this all floating outputs are. */
+    public Op<A, R> differentiableOutputs(boolean... outputs) {
+        return add("differentiable", outputs.clone());
+    }
+
+    /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
+    public Op<A, R> internal(String... outputs) {
+        Schema r = result.schema();
+        for (String name : outputs) {
+            if (r == null || r.indexOf(name) < 0) {
+                throw new SchemaException(this.name + ": internal output '" + name + "' is not in the result " + result);
+            }
+        }
+        return add("internal", Set.of(outputs));
+    }
+
+    /** The kernel is chosen by this dtype instead of the result's. */
+    public Op<A, R> kernelType(Function<A, DType> rule) {
+        return add("kernelType", rule);
+    }
+
+    /** Where an op without tensor arguments runs. */
+    public Op<A, R> device(Function<A, Device> rule) {
+        return add("device", rule);
+    }
+
+    /** Two runs on the same input may differ; refused under {@code Merapi.deterministic(true)}. */
+    public Op<A, R> nondeterministic() {
+        return add("nondeterministic", true);
+    }
+
+    /** Kernels take any strides; without this the dispatcher makes inputs contiguous first. */
+    public Op<A, R> stridesOk() {
+        return add("stridesOk", true);
+    }
+
+    /** The value of an argument that a call by name leaves out; null for absent. */
+    public Op<A, R> defaultValue(String argument, @Nullable Object value) {
+        if (schema.indexOf(argument) < 0) {
+            throw new SchemaException(name + ": default for '" + argument + "', which is not an argument of "
+                    + schema.argumentText());
+        }
+        return add("default/" + argument, value == null ? Definition.ABSENT : value);
+    }
+
+    /** A value that backends generate their kernel from, such as a pointwise expression. */
+    public Op<A, R> code(Object code) {
+        return add("code", code);
+    }
+
+    private void requireTensor(String argument) {
+        if (!schema.tensorNames().contains(argument)) {
+            throw new SchemaException(name + ": '" + argument + "' is not a tensor argument of "
+                    + schema.argumentText() + "\n  tensor arguments: " + schema.tensorNames());
+        }
+    }
+
+    private Op<A, R> add(String key, Object value) {
+        return change(next -> put(next, key, value, null, false));
+    }
+
+    /** Replaces pieces on purpose: within {@code change}, what is registered takes the place of what is there. */
+    public Op<A, R> replaceKernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
+        return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, true)));
+    }
+
+    /** Replaces both halves of the gradient formula. */
+    public <S extends @Nullable Object> Op<A, R> replaceAutograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
+        return change(next -> {
+            put(next, "save", save, null, true);
+            put(next, "backward", formula, null, true);
+        });
+    }
+
+    /** Pieces that hold until the returned object is closed; then what was there before is back. */
+    public Override<A, R> override() {
+        return new Override<>(this);
+    }
+
+    /** Collects temporary pieces of one op; see {@link Op#override}. */
+    public static final class Override<A extends Record, R> implements AutoCloseable {
+        private final Op<A, R> op;
+
+        private Override(Op<A, R> op) {
+            this.op = op;
+        }
+
+        public Override<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
+            op.change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, this, false)));
+            return this;
+        }
+
+        public Override<A, R> shape(Function<A, R> rule) {
+            op.change(next -> put(next, "shape", rule, this, false));
+            return this;
+        }
+
+        public <S extends @Nullable Object> Override<A, R> autograd(
+                Backward.Save<A, R, S> save, Backward<S, R> formula) {
+            op.change(next -> {
+                put(next, "save", save, this, false);
+                put(next, "backward", formula, this, false);
+            });
+            return this;
+        }
+
+        /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */
+        public Override<A, R> disable(DeviceType device) {
+            op.change(next -> put(next, "disabled/" + device, true, this, false));
+            return this;
+        }
+
+        @java.lang.Override
+        public void close() {
+            op.change(next -> {
+                next.values().forEach(stack -> stack.removeIf(p -> p.layer() == this));
+                next.values().removeIf(List::isEmpty);
+            });
+        }
+    }
+
+    private static void put(
+            Map<String, List<Piece>> next, String key, Object value, @Nullable Object layer, boolean replace) {
+        java.util.Objects.requireNonNull(value, key);
+        List<Piece> stack = next.computeIfAbsent(key, k -> new ArrayList<>());
+        Piece base = stack.isEmpty() || stack.get(0).layer() != null ? null : stack.get(0);
+        Piece piece = new Piece(value, Site.caller(), layer);
+        if (layer != null) {
+            stack.add(piece);
+        } else if (base == null) {
+            stack.add(0, piece);
+        } else if (replace) {
+            stack.set(0, piece);
+        } else {
+            throw new RegistrationException(Message.of("there is already a piece '" + key + "', registered at "
+                            + base.site())
+                    .fact("second registration", piece.site())
+                    .fix("use replace… to take its place for good, or override() for a while."));
+        }
+    }
+
+    private synchronized Op<A, R> change(java.util.function.Consumer<Map<String, List<Piece>>> edit) {
+        Map<String, List<Piece>> next = new LinkedHashMap<>();
+        pieces.forEach((key, stack) -> next.put(key, new ArrayList<>(stack)));
+        try {
+            edit.accept(next);
+        } catch (RegistrationException e) {
+            throw new RegistrationException(name + ": " + e.getMessage());
+        }
+        Definition<A, R> candidate = new Definition<>(this, next);
+        candidate.validate();
+        pieces = next;
+        definition = candidate;
+        return this;
+    }
+
+    /** {@code ns::name(Tensor x, float slope=0.01) -> Tensor}. */
+    public String schemaText() {
+        Definition<A, R> d = definition;
+        Map<String, Object> marks = new LinkedHashMap<>(d.defaults());
+        d.mutates().forEach(m -> marks.put(m, Schema.Mark.MUTATED));
+        return name + schema.text(0, marks) + " -> " + result;
+    }
+
+    @java.lang.Override
+    public String toString() {
+        return "Op(" + name + ")";
+    }
+}

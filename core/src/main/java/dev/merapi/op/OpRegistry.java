@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.RegistrationException;
+import dev.merapi.error.SchemaException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** All registered ops by name. Definitions live until they are destroyed, which only tests and notebooks do. */
+public final class OpRegistry {
+    private static final Map<String, Op<?, ?>> OPS = new ConcurrentHashMap<>();
+    private static final Set<String> RESERVED = Set.of("prim", "prims", "aten", "at", "torch", "pytorch", "merapi");
+
+    private OpRegistry() {}
+
+    /** @throws SchemaException if the name has not the form {@code namespace::name}, or the namespace is reserved */
+    static void checkName(String name) {
+        int split = name.indexOf("::");
+        if (split < 0) {
+            throw new SchemaException("op name '" + name + "': expected a namespace\n  fix: something like mylib::"
+                    + (name.isEmpty() ? "name" : name));
+        }
+        String namespace = name.substring(0, split);
+        String local = name.substring(split + 2);
+        if (!namespace.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+            throw new SchemaException("op name '" + name + "': namespace '" + namespace
+                    + "' must be letters, digits and _, not beginning with a digit");
+        }
+        if (!local.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+            throw new SchemaException("op name '" + name + "': '" + local
+                    + "' must be letters, digits and _, not beginning with a digit; there are no overloads");
+        }
+        boolean engine = StackWalker.getInstance()
+                .walk(frames -> frames.map(StackWalker.StackFrame::getClassName)
+                        .filter(c -> !c.startsWith("dev.merapi.op."))
+                        .findFirst()
+                        .map(c -> c.startsWith("dev.merapi."))
+                        .orElse(false));
+        if (RESERVED.contains(namespace) && !(namespace.equals("merapi") && engine)) {
+            throw new SchemaException("op name '" + name + "': '" + namespace + "' is a reserved namespace");
+        }
+    }
+
+    static void add(Op<?, ?> op) {
+        Op<?, ?> there = OPS.putIfAbsent(op.name(), op);
+        if (there != null) {
+            throw new RegistrationException(Message.of(op.name() + ": an op of this name is registered already")
+                    .fact("first", there.definedAt())
+                    .fact("second", op.definedAt())
+                    .fix("choose another name, or OpRegistry.destroy(\"" + op.name() + "\") first."));
+        }
+    }
+
+    /**
+     * The op of that name.
+     *
+     * @throws RegistrationException if there is none, naming those of the same namespace
+     */
+    public static Op<?, ?> get(String name) {
+        Op<?, ?> op = OPS.get(name);
+        if (op == null) {
+            String prefix = name.contains("::") ? name.substring(0, name.indexOf("::") + 2) : name;
+            List<String> near =
+                    OPS.keySet().stream().filter(n -> n.startsWith(prefix)).sorted().toList();
+            throw new RegistrationException("could not find the op " + name
+                    + "; it may not be registered yet: its class registers it when it is initialised"
+                    + "\n  known in that namespace: " + near);
+        }
+        return op;
+    }
+
+    /** All registered ops in order of name. */
+    public static List<Op<?, ?>> all() {
+        List<Op<?, ?>> ops = new ArrayList<>(OPS.values());
+        ops.sort(java.util.Comparator.comparing(Op::name));
+        return ops;
+    }
+
+    /** Forgets an op, so that its name can be defined again. */
+    public static void destroy(String name) {
+        if (OPS.remove(name) == null) {
+            throw new RegistrationException("destroy: there is no op " + name);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.SchemaException;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import java.lang.reflect.RecordComponent;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A record class, taken apart once: readers of its components and its canonical constructor. Values of it are then read
+ * and rebuilt without reflection.
+ */
+public final class RecordType {
+    private static final Map<Class<?>, RecordType> KNOWN = new ConcurrentHashMap<>();
+    private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
+    private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
+
+    private final Class<?> type;
+    private final RecordComponent[] components;
+    private final MethodHandle[] readers;
+    private final MethodHandle maker;
+
+    private RecordType(Class<?> type, MethodHandles.Lookup lookup) throws IllegalAccessException, NoSuchMethodException {
+        this.type = type;
+        this.components = type.getRecordComponents();
+        this.readers = new MethodHandle[components.length];
+        Class<?>[] types = new Class<?>[components.length];
+        for (int i = 0; i < components.length; i++) {
+            types[i] = components[i].getType();
+            readers[i] = lookup.findVirtual(type, components[i].getName(), MethodType.methodType(types[i]))
+                    .asType(READER);
+        }
+        maker = lookup.findConstructor(type, MethodType.methodType(void.class, types))
+                .asSpreader(Object[].class, types.length)
+                .asType(MAKER);
+    }
+
+    /**
+     * The parts of a record class.
+     *
+     * @param lookup who may read it; null for the public
+     * @throws SchemaException if it is no record, or may not be read
+     */
+    public static RecordType of(Class<?> type, MethodHandles.@Nullable Lookup lookup) {
+        RecordType known = KNOWN.get(type);
+        if (known != null) {
+            return known;
+        }
+        if (!type.isRecord()) {
+            throw new SchemaException(type.getName() + " is not a record");
+        }
+        RecordType made;
+        try {
+            made = new RecordType(type, lookup == null ? MethodHandles.publicLookup() : lookupIn(type, lookup));
+        } catch (IllegalAccessException | NoSuchMethodException e) {
+            throw new SchemaException("record " + type.getName() + " cannot be read by the engine: " + e.getMessage()
+                    + "\n  fix: make it public in an exported package, or define the op with"
+                    + " Op.define(MethodHandles.lookup(), …).");
+        }
+        KNOWN.putIfAbsent(type, made);
+        return KNOWN.getOrDefault(type, made);
+    }
+
+    private static MethodHandles.Lookup lookupIn(Class<?> type, MethodHandles.Lookup lookup) {
+        try {
+            return MethodHandles.privateLookupIn(type, lookup);
+        } catch (IllegalAccessException e) {
+            return lookup;
+        }
+    }
+
+    public Class<?> type() {
+        return type;
+    }
+
+    public int size() {
+        return components.length;
+    }
+
+    RecordComponent component(int i) {
+        return components[i];
+    }
+
+    public String name(int i) {
+        return components[i].getName();
+    }
+
+    /** Reads one component. */
+    public @Nullable Object get(Record value, int i) {
+        try {
+            return (Object) readers[i].invokeExact(value);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new SchemaException("record " + type.getName() + ": reading " + name(i) + " failed: " + e);
+        }
+    }
+
+    /** Makes a new value. Exceptions of the record's constructor come through. */
+    public Record make(@Nullable Object[] values) {
+        try {
+            return (Record) (Object) maker.invokeExact(values);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new SchemaException("record " + type.getName() + ": its constructor failed: " + e);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.OpResultException;
+import dev.merapi.error.SchemaException;
+import dev.merapi.tensor.Tensor;
+import java.lang.invoke.MethodHandles;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The result type of an op: a tensor, a list of tensors, a record of tensors, lists of tensors and plain values, or
+ * nothing. Tensors of a result are numbered in order, lists flattened: those numbers are the outputs of the graph node.
+ */
+public final class Result<R> {
+    private static final Result<Tensor> TENSOR = new Result<>(Form.TENSOR, null, null);
+    private static final Result<List<Tensor>> TENSORS = new Result<>(Form.TENSORS, null, null);
+    private static final Result<Void> NONE = new Result<>(Form.NONE, null, null);
+
+    private enum Form {
+        TENSOR,
+        TENSORS,
+        RECORD,
+        PLAIN,
+        NONE
+    }
+
+    private final Form form;
+    private final @Nullable Schema schema;
+    private final @Nullable Class<?> type;
+
+    private Result(Form form, @Nullable Schema schema, @Nullable Class<?> type) {
+        this.form = form;
+        this.schema = schema;
+        this.type = type;
+    }
+
+    public static Result<Tensor> tensor() {
+        return TENSOR;
+    }
+
+    public static Result<List<Tensor>> tensors() {
+        return TENSORS;
+    }
+
+    /** For ops that only write their arguments. */
+    public static Result<Void> none() {
+        return NONE;
+    }
+
+    /**
+     * {@code Tensor.class}, a record class, or the class of a plain value (Long, Double, Boolean).
+     *
+     * @throws SchemaException for anything else; a list of tensors is {@link #tensors()}
+     */
+    @SuppressWarnings("unchecked")
+    public static <R> Result<R> of(Class<R> type, MethodHandles.@Nullable Lookup lookup) {
+        if (type == Tensor.class) {
+            return (Result<R>) TENSOR;
+        }
+        if (type == Void.class) {
+            return (Result<R>) NONE;
+        }
+        if (type.isRecord()) {
+            Schema schema = Schema.of(type.asSubclass(Record.class), lookup);
+            for (Schema.Argument a : schema.arguments()) {
+                if (a.optional() || a.optionalElements() || a.kind() == Schema.Kind.RECORD || a.type().equals("str")) {
+                    throw new SchemaException("result " + type.getSimpleName() + ": component " + a.name()
+                            + " may not be optional, a record or a string");
+                }
+            }
+            return new Result<>(Form.RECORD, schema, type);
+        }
+        if (type == Long.class || type == Double.class || type == Boolean.class) {
+            return new Result<>(Form.PLAIN, null, type);
+        }
+        throw new SchemaException("result type " + type.getName() + " is not supported"
+                + "\n  allowed: Tensor, Result.tensors(), Result.none(), Long, Double, Boolean, or a record of tensors,"
+                + " lists of tensors and plain values");
+    }
+
+    public boolean isTensor() {
+        return form == Form.TENSOR;
+    }
+
+    boolean isNone() {
+        return form == Form.NONE;
+    }
+
+    @Nullable Schema schema() {
+        return schema;
+    }
+
+    /** The tensors of a result in order. */
+    @SuppressWarnings("unchecked")
+    public @Nullable Tensor[] tensors(String op, @Nullable R result) {
+        switch (form) {
+            case TENSOR -> {
+                if (!(result instanceof Tensor t)) {
+                    throw wrong(op, result, "a Tensor");
+                }
+                return new Tensor[] {t};
+            }
+            case TENSORS -> {
+                if (!(result instanceof List<?> list)) {
+                    throw wrong(op, result, "a list of tensors");
+                }
+                for (Object element : list) {
+                    if (!(element instanceof Tensor)) {
+                        throw wrong(op, result, "a list of tensors");
+                    }
+                }
+                return ((List<Tensor>) list).toArray(new Tensor[0]);
+            }
+            case RECORD -> {
+                if (result == null) {
+                    throw wrong(op, null, "a " + java.util.Objects.requireNonNull(type).getSimpleName());
+                }
+                try {
+                    return java.util.Objects.requireNonNull(schema).tensors(op, (Record) result);
+                } catch (SchemaException e) {
+                    throw new OpResultException(op + ": the result has an absent tensor: " + e.getMessage());
+                }
+            }
+            default -> {
+                return new Tensor[0];
+            }
+        }
+    }
+
+    private static OpResultException wrong(String op, @Nullable Object result, String expected) {
+        return new OpResultException(op + ": the kernel or shape rule returned "
+                + (result == null ? "null" : "a " + result.getClass().getName()) + " where " + expected
+                + " was declared");
+    }
+
+    /** The same result around other tensors; used for gradients too, where a tensor may be absent. */
+    @SuppressWarnings("unchecked")
+    public @Nullable R rebuild(@Nullable R result, @Nullable Tensor[] tensors) {
+        return switch (form) {
+            case TENSOR -> (R) tensors[0];
+            case TENSORS -> (R) Collections.unmodifiableList(Arrays.asList(tensors.clone()));
+            case RECORD -> (R) java.util.Objects.requireNonNull(schema)
+                    .rebuild((Record) java.util.Objects.requireNonNull(result), tensors);
+            default -> result;
+        };
+    }
+
+    /** Names of the outputs for messages: {@code output}, {@code output[1]}, or the record's component. */
+    List<String> names() {
+        if (form == Form.RECORD) {
+            return new ArrayList<>(java.util.Objects.requireNonNull(schema).tensorNames());
+        }
+        return form == Form.NONE || form == Form.PLAIN ? List.of() : List.of("output");
+    }
+
+    /** The right-hand side of the schema string. */
+    @Override
+    public String toString() {
+        return switch (form) {
+            case TENSOR -> "Tensor";
+            case TENSORS -> "Tensor[]";
+            case RECORD -> java.util.Objects.requireNonNull(schema).argumentText();
+            case PLAIN -> java.util.Objects.requireNonNull(type).getSimpleName();
+            case NONE -> "()";
+        };
+    }
+}

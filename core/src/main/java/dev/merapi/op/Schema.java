@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.error.SchemaException;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.lang.invoke.MethodHandles;
+import java.lang.reflect.AnnotatedParameterizedType;
+import java.lang.reflect.AnnotatedType;
+import java.lang.reflect.ParameterizedType;
+import java.lang.reflect.RecordComponent;
+import java.lang.reflect.Type;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The arguments of an op as its record declares them, and the way to reach the tensors in a record value.
+ *
+ * <p>Allowed components: {@code Tensor}, {@code long}, {@code int}, {@code double}, {@code boolean}, {@code String},
+ * {@code DType}, {@code Device}, {@code Number} (a scalar that keeps whether it is integral), enums, {@code long[]},
+ * {@code int[]}, {@code double[]}, lists of those, {@code @Nullable} or {@code Optional} of those, lists of optional
+ * tensors, and nested records of all this. A component that is not nullable may not be null.
+ */
+public final class Schema {
+    /** How tensors stand in a component. */
+    public enum Kind {
+        PLAIN,
+        TENSOR,
+        TENSORS,
+        RECORD
+    }
+
+    /**
+     * One argument.
+     *
+     * @param optional whether the argument as a whole may be absent
+     * @param optionalElements whether single tensors of a list may be absent
+     */
+    public record Argument(String name, Kind kind, boolean optional, boolean optionalElements, String type) {}
+
+    private final RecordType record;
+    private final Argument[] arguments;
+    private final int[] tensorArguments; // indices of arguments that can hold tensors
+    private final boolean simple; // every one of them is a single tensor
+    private final MethodHandles.@Nullable Lookup lookup;
+
+    private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
+        this.record = record;
+        this.arguments = arguments;
+        this.lookup = lookup;
+        int[] indices = new int[arguments.length];
+        int n = 0;
+        boolean allSingle = true;
+        for (int i = 0; i < arguments.length; i++) {
+            if (arguments[i].kind != Kind.PLAIN) {
+                indices[n++] = i;
+                allSingle &= arguments[i].kind == Kind.TENSOR && !isOptionalWrapper(i);
+            }
+        }
+        this.tensorArguments = Arrays.copyOf(indices, n);
+        this.simple = allSingle;
+    }
+
+    private boolean isOptionalWrapper(int i) {
+        return record.component(i).getType() == Optional.class;
+    }
+
+    /** @throws SchemaException naming the component and the allowed types if one is of another type */
+    public static Schema of(Class<? extends Record> type, MethodHandles.@Nullable Lookup lookup) {
+        RecordType record = RecordType.of(type, lookup);
+        Argument[] arguments = new Argument[record.size()];
+        for (int i = 0; i < arguments.length; i++) {
+            arguments[i] = argument(type, record.component(i), lookup);
+        }
+        return new Schema(record, arguments, lookup);
+    }
+
+    private static Argument argument(Class<?> owner, RecordComponent c, MethodHandles.@Nullable Lookup lookup) {
+        AnnotatedType annotated = c.getAnnotatedType();
+        boolean optional = isNullable(annotated);
+        Type type = c.getGenericType();
+        if (c.getType() == Optional.class && type instanceof ParameterizedType p) {
+            optional = true;
+            type = p.getActualTypeArguments()[0];
+        }
+        Class<?> raw = raw(type);
+        if (raw == Tensor.class) {
+            return new Argument(c.getName(), Kind.TENSOR, optional, false, "Tensor");
+        }
+        if (raw == List.class && type instanceof ParameterizedType p) {
+            Class<?> element = raw(p.getActualTypeArguments()[0]);
+            boolean optionalElements = annotated instanceof AnnotatedParameterizedType ap
+                    && isNullable(ap.getAnnotatedActualTypeArguments()[0]);
+            if (element == Tensor.class) {
+                return new Argument(
+                        c.getName(), Kind.TENSORS, optional, optionalElements, optionalElements ? "Tensor?[]" : "Tensor[]");
+            }
+            if (plainName(element) != null) {
+                return new Argument(c.getName(), Kind.PLAIN, optional, false, plainName(element) + "[]");
+            }
+        }
+        String plain = plainName(raw);
+        if (plain != null) {
+            return new Argument(c.getName(), Kind.PLAIN, optional, false, plain);
+        }
+        if (raw.isRecord()) {
+            Schema nested = of(raw.asSubclass(Record.class), lookup);
+            return new Argument(c.getName(), Kind.RECORD, optional, false, nested.argumentText());
+        }
+        throw new SchemaException("schema of " + owner.getSimpleName() + ": component " + c.getName()
+                + " has the unsupported type " + c.getGenericType().getTypeName()
+                + "\n  allowed: Tensor, long, int, double, boolean, String, DType, Device, Number, enums, lists of those,"
+                + " long[], int[], double[], @Nullable or Optional of those, and records of those"
+                + (raw.isArray() && plainName(raw.getComponentType()) != null
+                        ? "\n  fix: use List<" + raw.getComponentType().getSimpleName() + ">."
+                        : ""));
+    }
+
+    private static boolean isNullable(AnnotatedType type) {
+        return Arrays.stream(type.getAnnotations())
+                .anyMatch(a -> a.annotationType().getSimpleName().equals("Nullable"));
+    }
+
+    private static Class<?> raw(Type type) {
+        if (type instanceof Class<?> c) {
+            return c;
+        }
+        if (type instanceof ParameterizedType p) {
+            return (Class<?>) p.getRawType();
+        }
+        return Object.class;
+    }
+
+    private static @Nullable String plainName(Class<?> type) {
+        if (type == long.class || type == Long.class || type == int.class || type == Integer.class) {
+            return "int";
+        }
+        if (type == double.class || type == Double.class) {
+            return "float";
+        }
+        if (type == boolean.class || type == Boolean.class) {
+            return "bool";
+        }
+        if (type == String.class) {
+            return "str";
+        }
+        if (type == Number.class) {
+            return "Scalar";
+        }
+        if (type == DType.class || type == Device.class) {
+            return type.getSimpleName();
+        }
+        if (type == long[].class || type == int[].class) {
+            return "int[]";
+        }
+        if (type == double[].class) {
+            return "float[]";
+        }
+        return type.isEnum() ? type.getSimpleName() : null;
+    }
+
+    public RecordType record() {
+        return record;
+    }
+
+    MethodHandles.@Nullable Lookup lookup() {
+        return lookup;
+    }
+
+    public List<Argument> arguments() {
+        return Collections.unmodifiableList(Arrays.asList(arguments));
+    }
+
+    /** Position of an argument, or −1. */
+    public int indexOf(String name) {
+        for (int i = 0; i < arguments.length; i++) {
+            if (arguments[i].name.equals(name)) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    /** The names that a gradient may be given for, in order. */
+    public List<String> tensorNames() {
+        return Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
+    }
+
+    /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
+    public @Nullable Tensor[] tensors(String op, Record args) {
+        if (simple) {
+            Tensor[] result = new Tensor[tensorArguments.length];
+            for (int i = 0; i < result.length; i++) {
+                Tensor t = (Tensor) record.get(args, tensorArguments[i]);
+                if (t == null && !arguments[tensorArguments[i]].optional) {
+                    throw missing(op, tensorArguments[i]);
+                }
+                result[i] = t;
+            }
+            return result;
+        }
+        List<@Nullable Tensor> all = new ArrayList<>();
+        for (int i : tensorArguments) {
+            collect(op, i, record.get(args, i), all);
+        }
+        return all.toArray(new Tensor[0]);
+    }
+
+    private void collect(String op, int argument, @Nullable Object given, List<@Nullable Tensor> into) {
+        Argument a = arguments[argument];
+        Object value = given instanceof Optional<?> o ? o.orElse(null) : given;
+        if (value == null && !a.optional) {
+            throw missing(op, argument);
+        }
+        if (a.kind == Kind.TENSORS) {
+            if (value != null) {
+                int k = 0;
+                for (Object element : (List<?>) value) {
+                    if (element == null && !a.optionalElements) {
+                        throw new SchemaException(op + ": element " + k + " of argument '" + a.name
+                                + "' is null\n  schema: " + argumentText());
+                    }
+                    into.add((Tensor) element);
+                    k++;
+                }
+            }
+        } else if (a.kind == Kind.RECORD) {
+            if (value != null) {
+                Schema nested = of(value.getClass().asSubclass(Record.class), lookup);
+                into.addAll(Arrays.asList(nested.tensors(op, (Record) value)));
+            }
+        } else {
+            into.add((Tensor) value);
+        }
+    }
+
+    private SchemaException missing(String op, int argument) {
+        return new SchemaException(op + ": argument '" + arguments[argument].name + "' is null, but it is required"
+                + "\n  schema: " + argumentText()
+                + "\n  fix: pass a value, or declare the component @Nullable.");
+    }
+
+    /** The value with its tensors replaced, in the order of {@link #tensors}. */
+    @SuppressWarnings("unchecked")
+    public <A extends Record> A rebuild(A args, @Nullable Tensor[] tensors) {
+        int[] next = {0};
+        Object[] values = new Object[record.size()];
+        for (int i = 0; i < values.length; i++) {
+            Object value = record.get(args, i);
+            values[i] = arguments[i].kind == Kind.PLAIN ? value : rebuilt(arguments[i], value, tensors, next);
+        }
+        return (A) record.make(values);
+    }
+
+    private @Nullable Object rebuilt(
+            Argument a, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
+        if (value instanceof Optional<?> o) {
+            return Optional.ofNullable(rebuilt(a, o.orElse(null), tensors, next));
+        }
+        if (a.kind == Kind.TENSORS) {
+            if (value == null) {
+                return null;
+            }
+            int n = ((List<?>) value).size();
+            List<@Nullable Tensor> list = Arrays.asList(Arrays.copyOfRange(tensors, next[0], next[0] + n));
+            next[0] += n;
+            return Collections.unmodifiableList(list);
+        }
+        if (a.kind == Kind.RECORD) {
+            if (value == null) {
+                return null;
+            }
+            Schema nested = of(value.getClass().asSubclass(Record.class), lookup);
+            int n = nested.tensors("rebuild", (Record) value).length;
+            Record result = nested.rebuild((Record) value, Arrays.copyOfRange(tensors, next[0], next[0] + n));
+            next[0] += n;
+            return result;
+        }
+        return tensors[next[0]++];
+    }
+
+    /** How many slots of {@link #tensors} each tensor argument takes in this value, in order of {@link #tensorNames}. */
+    int[] slotCounts(String op, Record args) {
+        int[] counts = new int[tensorArguments.length];
+        if (simple) {
+            Arrays.fill(counts, 1);
+            return counts;
+        }
+        for (int i = 0; i < counts.length; i++) {
+            List<@Nullable Tensor> part = new ArrayList<>();
+            collect(op, tensorArguments[i], record.get(args, tensorArguments[i]), part);
+            counts[i] = part.size();
+        }
+        return counts;
+    }
+
+    Argument tensorArgument(int i) {
+        return arguments[tensorArguments[i]];
+    }
+
+    boolean isSimple() {
+        return simple;
+    }
+
+    /** {@code (Tensor x, float slope)}. */
+    public String argumentText() {
+        return text(-1L, null);
+    }
+
+    String text(long mutatedNone, java.util.@Nullable Map<String, ?> marks) {
+        StringBuilder s = new StringBuilder("(");
+        for (int i = 0; i < arguments.length; i++) {
+            Argument a = arguments[i];
+            String type = a.type;
+            Object mark = marks == null ? null : marks.get(a.name);
+            if (mark == Mark.MUTATED) {
+                type = type.replaceFirst("Tensor", "Tensor(a" + i + "!)");
+            }
+            s.append(i == 0 ? "" : ", ").append(type).append(a.optional ? "? " : " ").append(a.name);
+            if (mark != null && mark != Mark.MUTATED) {
+                s.append('=').append(defaultText(mark));
+            }
+        }
+        return s.append(')').toString();
+    }
+
+    enum Mark {
+        MUTATED
+    }
+
+    private static String defaultText(Object value) {
+        if (value == Definition.ABSENT) {
+            return "None";
+        }
+        return value instanceof String || value instanceof Device ? "\"" + value + "\"" : String.valueOf(value);
+    }
+}

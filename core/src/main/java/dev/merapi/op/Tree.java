@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.tensor.Tensor;
+import java.lang.invoke.MethodHandles;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Walks values in which tensors may stand: a tensor itself, lists, maps (their values), optionals, arrays of tensors and
+ * records, nested at will. Anything else is a leaf and passes through by reference.
+ */
+public final class Tree {
+    private Tree() {}
+
+    /** Visits each tensor in order; absent ones are skipped. */
+    public static void forEach(@Nullable Object tree, MethodHandles.@Nullable Lookup lookup, Consumer<Tensor> visitor) {
+        if (tree instanceof Tensor t) {
+            visitor.accept(t);
+        } else if (tree instanceof Record r) {
+            RecordType type = RecordType.of(r.getClass(), lookup);
+            for (int i = 0; i < type.size(); i++) {
+                forEach(type.get(r, i), lookup, visitor);
+            }
+        } else if (tree instanceof List<?> list) {
+            for (Object element : list) {
+                forEach(element, lookup, visitor);
+            }
+        } else if (tree instanceof Map<?, ?> map) {
+            for (Object value : map.values()) {
+                forEach(value, lookup, visitor);
+            }
+        } else if (tree instanceof Optional<?> optional) {
+            forEach(optional.orElse(null), lookup, visitor);
+        } else if (tree instanceof Tensor[] array) {
+            for (Tensor element : array) {
+                forEach(element, lookup, visitor);
+            }
+        }
+    }
+
+    /** The same tree with each tensor replaced; parts without tensors are shared with the original. */
+    @SuppressWarnings("unchecked")
+    public static <T extends @Nullable Object> T map(
+            T tree, MethodHandles.@Nullable Lookup lookup, UnaryOperator<@Nullable Tensor> replacement) {
+        return (T) mapped(tree, lookup, replacement);
+    }
+
+    private static @Nullable Object mapped(
+            @Nullable Object tree,
+            MethodHandles.@Nullable Lookup lookup,
+            UnaryOperator<@Nullable Tensor> replacement) {
+        if (tree instanceof Tensor t) {
+            return replacement.apply(t);
+        }
+        if (tree instanceof Record r) {
+            RecordType type = RecordType.of(r.getClass(), lookup);
+            Object[] values = new Object[type.size()];
+            boolean changed = false;
+            for (int i = 0; i < values.length; i++) {
+                Object before = type.get(r, i);
+                values[i] = mapped(before, lookup, replacement);
+                changed |= values[i] != before;
+            }
+            return changed ? type.make(values) : r;
+        }
+        if (tree instanceof List<?> list) {
+            List<@Nullable Object> result = new ArrayList<>(list.size());
+            for (Object element : list) {
+                result.add(mapped(element, lookup, replacement));
+            }
+            return Collections.unmodifiableList(result);
+        }
+        if (tree instanceof Map<?, ?> map) {
+            Map<Object, @Nullable Object> result = new LinkedHashMap<>();
+            map.forEach((key, value) -> result.put(key, mapped(value, lookup, replacement)));
+            return Collections.unmodifiableMap(result);
+        }
+        if (tree instanceof Optional<?> optional) {
+            return optional.isEmpty() ? optional : Optional.ofNullable(mapped(optional.get(), lookup, replacement));
+        }
+        if (tree instanceof Tensor[] array) {
+            Tensor[] result = array.clone();
+            for (int i = 0; i < result.length; i++) {
+                result[i] = array[i] == null ? null : replacement.apply(array[i]);
+            }
+            return result;
+        }
+        return tree;
+    }
+}

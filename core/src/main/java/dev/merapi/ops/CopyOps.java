@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.dispatch.Backends;
+import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.PointwiseReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.util.List;
+
+/** Copies: to fresh memory, into a tensor, to another dtype or device. */
+public final class CopyOps {
+    private static final PointwiseCode IDENTITY = new PointwiseCode(List.of(Expr.input(0)), 1);
+
+    private CopyOps() {}
+
+    public record Cast(Tensor x, DType dtype) implements CopyArgs {}
+
+    public record Move(Tensor x, Device device) {}
+
+    /** Arguments whose operation is: every element of x, converted to the output's dtype. */
+    public interface CopyArgs {
+        Tensor x();
+    }
+
+    public record Into(Tensor target, Tensor x) implements CopyArgs {}
+
+    /** A row-major copy in a dtype. */
+    public static final Op<Cast, Tensor> CAST = Op.define("merapi::cast", Cast.class, Tensor.class)
+            .shape(a -> Tensor.meta(a.x(), a.dtype()))
+            .reference((a, out) -> copyElements(a.x(), out))
+            .stridesOk()
+            .code(IDENTITY)
+            .autograd((a, out) -> a.x().dtype(), (context, from, g) -> Grads.of("x", g.to(from)))
+            .register();
+
+    /** Writes {@code x}, broadcast and converted, into {@code target}. */
+    public static final Op<Into, Tensor> COPY_INTO = Op.define("merapi::copy_", Into.class, Tensor.class)
+            .mutates("target")
+            .returnsMutated()
+            .stridesOk()
+            .shape(a -> {
+                if (!a.x().shape().expandableTo(a.target().shape())) {
+                    throw new ShapeException("copy_: " + a.x().describe() + " does not broadcast to "
+                            + a.target().describe());
+                }
+                return a.target();
+            })
+            .reference((a, out) -> copyElements(a.x(), out))
+            .code(IDENTITY)
+            .autograd(
+                    (a, out) -> a.x().dtype(),
+                    (context, from, g) -> Grads.of("target", g.zerosLike()).and("x", g.to(from)))
+            .register();
+
+    /** A copy on another device. */
+    public static final Op<Move, Tensor> MOVE = Op.define("merapi::move", Move.class, Tensor.class)
+            .returningReference(a -> moved(a.x(), a.device()))
+            .autograd((a, out) -> a.x().device(), (context, from, g) -> Grads.of("x", g.to(from)))
+            .register();
+
+    private static void copyElements(Tensor from, Tensor to) {
+        PointwiseReference.run(IDENTITY, new PointwiseArgs.X(from, List.of()), new Tensor[] {to});
+    }
+
+    private static Tensor moved(Tensor x, Device device) {
+        Tensor out = Tensor.allocate(x.shape(), x.dtype(), device);
+        if (x.numel() == 0) {
+            return out;
+        }
+        boolean fromHere = Backends.allocator(x.device()).isJavaVisible();
+        boolean toHere = Backends.allocator(device).isJavaVisible();
+        if (fromHere && toHere) {
+            dev.merapi.tensor.Elements.copyBytes(x, out);
+        } else {
+            Backends.of((fromHere ? device : x.device()).type()).copy(x, out);
+        }
+        return out;
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.expr.Expr;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BinaryOperator;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+
+/**
+ * Defines ops by a scalar expression; gradients of any order and the kernels of all backends are derived from it:
+ *
+ * <pre>{@code
+ * static final PointwiseOp SILU = Pointwise.define("demo::silu", x -> x.mul(sigmoid(x)));
+ * static final PointwiseOp HUBER = Pointwise.define("demo::huber", (x, y, beta) -> …, Param.scalar("beta"));
+ * }</pre>
+ *
+ * <p>Operands broadcast; dtypes promote as in PyTorch; float16 and bfloat16 compute in float32 and round once.
+ */
+public final class Pointwise {
+    private Pointwise() {}
+
+    /** Three operands to an expression. */
+    @FunctionalInterface
+    public interface Ternary {
+        Expr apply(Expr x, Expr y, Expr z);
+    }
+
+    public static PointwiseOp define(String name, UnaryOperator<Expr> f) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0))), 1, 0).register();
+    }
+
+    public static PointwiseOp define(String name, BinaryOperator<Expr> f) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1))), 2, 0).register();
+    }
+
+    public static PointwiseOp define(String name, Ternary f) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1), Expr.input(2))), 3, 0).register();
+    }
+
+    /** One tensor and one scalar. */
+    public static PointwiseOp define(String name, BinaryOperator<Expr> f, Param scalar) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.scalar(0))), 1, 1).register();
+    }
+
+    /** Two tensors and one scalar. */
+    public static PointwiseOp define(String name, Ternary f, Param scalar) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0))), 2, 1).register();
+    }
+
+    /** One tensor and two scalars. */
+    public static PointwiseOp define(String name, Ternary f, Param first, Param second) {
+        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1))), 1, 2).register();
+    }
+
+    /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
+    public static PointwiseOp define(String name, int tensors, int scalars, Function<List<Expr>, Expr> f) {
+        List<Expr> operands = new ArrayList<>();
+        for (int i = 0; i < tensors; i++) {
+            operands.add(Expr.input(i));
+        }
+        for (int i = 0; i < scalars; i++) {
+            operands.add(Expr.scalar(i));
+        }
+        return new PointwiseOp(name, List.of(f.apply(operands)), tensors, scalars).register();
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.expr.Expr;
+import dev.merapi.expr.Program;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import org.jspecify.annotations.Nullable;
+
+/** The expressions of a pointwise op, and their programs for the dtypes that were met. What backends build kernels from. */
+public final class PointwiseCode {
+    /** A program, and what a backend made of it. */
+    public static final class Specialized {
+        private final long key;
+        private final Program program;
+        private final DType[] outputs;
+        private volatile @Nullable Object compiled;
+
+        private Specialized(long key, Program program) {
+            this.key = key;
+            this.program = program;
+            this.outputs = program.outputDTypes().toArray(new DType[0]);
+        }
+
+        public Program program() {
+            return program;
+        }
+
+        public DType output(int i) {
+            return outputs[i];
+        }
+
+        /** What the CPU backend compiled this to; a slot for its use. */
+        public @Nullable Object compiled() {
+            return compiled;
+        }
+
+        public void setCompiled(Object handle) {
+            compiled = handle;
+        }
+    }
+
+    private final List<Expr> roots;
+    private final int inputs;
+    private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
+    private volatile @Nullable Specialized last;
+
+    PointwiseCode(List<Expr> roots, int inputs) {
+        this.roots = List.copyOf(roots);
+        this.inputs = inputs;
+    }
+
+    public List<Expr> roots() {
+        return roots;
+    }
+
+    /** Number of tensors that it takes. */
+    public int inputs() {
+        return inputs;
+    }
+
+    /** The program for these operands: their dtypes, and which of them have rank 0 and so count less in promotion. */
+    public Specialized specialize(Tensor[] operands, List<Number> scalars) {
+        return specialize(operands, scalars, (DType) null);
+    }
+
+    /** The program that stores into these outputs, converting where their dtype is not the inferred one. */
+    public Specialized specialize(Tensor[] operands, List<Number> scalars, Tensor[] outputs) {
+        Specialized inferred = specialize(operands, scalars, (DType) null);
+        return outputs.length == 1 && outputs[0].dtype() != inferred.outputs[0]
+                ? specialize(operands, scalars, outputs[0].dtype())
+                : inferred;
+    }
+
+    private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
+        long key = forced == null ? 1 : 16 | forced.ordinal();
+        for (Tensor t : operands) {
+            key = key << 4 | t.dtype().ordinal() << 1 | (t.rank() == 0 ? 1 : 0);
+        }
+        for (int i = 0; i < scalars.size(); i++) {
+            key = key << 1 | (isFloating(scalars.get(i)) ? 1 : 0);
+        }
+        Specialized found = last;
+        if (found != null && found.key == key) {
+            return found;
+        }
+        found = programs.get(key);
+        if (found == null) {
+            found = compile(key, operands, scalars, forced);
+        }
+        last = found;
+        return found;
+    }
+
+    private static boolean isFloating(Number n) {
+        return n instanceof Double || n instanceof Float;
+    }
+
+    private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
+        List<DType> dtypes = new ArrayList<>();
+        boolean[] rank0 = new boolean[operands.length];
+        for (int i = 0; i < operands.length; i++) {
+            dtypes.add(operands[i].dtype());
+            rank0[i] = operands[i].rank() == 0;
+        }
+        List<DType.Kind> kinds = new ArrayList<>();
+        for (Number n : scalars) {
+            kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
+        }
+        Specialized made = new Specialized(key, Program.compile(roots, dtypes, rank0, kinds, forced == null ? null : List.of(forced)));
+        Specialized there = programs.putIfAbsent(key, made);
+        return there == null ? made : there;
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.op.Result;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Views: other layouts over the same storage. Those with an inverse that is a view too, or a sum, say so; the rest leave
+ * their gradient to the engine.
+ */
+public final class Views {
+    private Views() {}
+
+    public record Transpose(Tensor x, int dim0, int dim1) {}
+
+    public record Permute(Tensor x, int[] dims) {}
+
+    public record Slice(Tensor x, int dim, long start, long end, long step) {}
+
+    public record Select(Tensor x, int dim, long index) {}
+
+    public record Expand(Tensor x, long[] sizes) {}
+
+    public record View(Tensor x, long[] sizes) {}
+
+    public record Split(Tensor x, long[] sizes, int dim) {}
+
+    public record Diagonal(Tensor x, long offset, int dim0, int dim1) {}
+
+    public record Alias(Tensor x) {}
+
+    public static final Op<Transpose, Tensor> TRANSPOSE = Op.define(
+                    "merapi::transpose", Transpose.class, Tensor.class)
+            .view("x", a -> a.x().layout().transpose(a.dim0(), a.dim1()))
+            .autograd(
+                    (a, out) -> new int[] {a.dim0(), a.dim1()},
+                    (context, dims, g) -> Grads.of("x", g.transpose(dims[0], dims[1])))
+            .register();
+
+    public static final Op<Permute, Tensor> PERMUTE = Op.define("merapi::permute", Permute.class, Tensor.class)
+            .view("x", a -> a.x().layout().permute(a.dims()))
+            .autograd((a, out) -> inverse(a.dims()), (context, dims, g) -> Grads.of("x", g.permute(dims)))
+            .register();
+
+    public static final Op<Slice, Tensor> SLICE = Op.define("merapi::slice", Slice.class, Tensor.class)
+            .view("x", a -> a.x().layout().slice(a.dim(), a.start(), a.end(), a.step()))
+            .register();
+
+    public static final Op<Select, Tensor> SELECT = Op.define("merapi::select", Select.class, Tensor.class)
+            .view("x", a -> a.x().layout().select(a.dim(), a.index()))
+            .register();
+
+    public static final Op<Expand, Tensor> EXPAND = Op.define("merapi::expand", Expand.class, Tensor.class)
+            .view("x", a -> a.x().layout().expand(Shape.of(a.sizes())))
+            .autograd((a, out) -> a.x().shape(), (context, shape, g) -> Grads.of("x", g.sumTo(shape)))
+            .register();
+
+    /** A view in another shape; refuses where that would need a copy. */
+    public static final Op<View, Tensor> VIEW = Op.define("merapi::view", View.class, Tensor.class)
+            .view("x", a -> reshaped(a.x(), a.sizes()))
+            .autograd(
+                    (a, out) -> a.x().shape(),
+                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .register();
+
+    /** Consecutive parts along a dimension. */
+    public static final Op<Split, List<Tensor>> SPLIT = Op.define("merapi::split", Split.class, Result.tensors())
+            .views("x", Views::parts)
+            .register();
+
+    public static final Op<Diagonal, Tensor> DIAGONAL = Op.define("merapi::diagonal", Diagonal.class, Tensor.class)
+            .view("x", a -> a.x().layout().diagonal(a.offset(), a.dim0(), a.dim1()))
+            .register();
+
+    /** The same view again: another variable over the same memory. */
+    public static final Op<Alias, Tensor> ALIAS = Op.define("merapi::alias", Alias.class, Tensor.class)
+            .view("x", a -> a.x().layout())
+            .autograd((a, out) -> null, (context, nothing, g) -> Grads.of("x", g))
+            .register();
+
+    private static int[] inverse(int[] dims) {
+        int[] result = new int[dims.length];
+        for (int i = 0; i < dims.length; i++) {
+            result[Shape.normalize(dims[i], dims.length)] = i;
+        }
+        return result;
+    }
+
+    private static Layout reshaped(Tensor x, long[] sizes) {
+        Layout layout = x.layout().reshape(Layout.inferred("view", x.shape(), sizes));
+        if (layout == null) {
+            throw new dev.merapi.error.ShapeException("view: " + x.dtype() + x.layout() + " cannot be seen as "
+                    + java.util.Arrays.toString(sizes) + " without copying\n  fix: use reshape, which copies if it must.");
+        }
+        return layout;
+    }
+
+    private static List<Layout> parts(Split a) {
+        long total = 0;
+        for (long s : a.sizes()) {
+            total += s;
+        }
+        if (a.x().rank() == 0 || total != a.x().size(a.dim())) {
+            throw new dev.merapi.error.ShapeException("split: sizes " + java.util.Arrays.toString(a.sizes())
+                    + " do not add up to dimension " + a.dim() + " of " + a.x().shape());
+        }
+        List<Layout> layouts = new ArrayList<>();
+        long at = 0;
+        for (long s : a.sizes()) {
+            layouts.add(a.x().layout().slice(a.dim(), at, at + s, 1));
+            at += s;
+        }
+        return layouts;
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.reference;
+
+import dev.merapi.expr.BlockSink;
+import dev.merapi.expr.BlockSource;
+import dev.merapi.ops.PointwiseArgs;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Any pointwise op by the Java interpreter: floats in float64, integers exactly. */
+public final class PointwiseReference {
+    private PointwiseReference() {}
+
+    public static void run(PointwiseCode code, PointwiseArgs args, Tensor[] outputs) {
+        Tensor[] inputs = args.tensors();
+        PointwiseCode.Specialized s = code.specialize(inputs, args.scalars(), outputs);
+        Shape shape = outputs[0].shape();
+        @Nullable BlockSource[] sources = new BlockSource[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            sources[i] = new Source(walk(inputs[i], shape));
+        }
+        BlockSink[] sinks = new BlockSink[outputs.length];
+        for (int i = 0; i < outputs.length; i++) {
+            sinks[i] = new Sink(walk(outputs[i], shape));
+        }
+        List<Number> scalars = args.scalars();
+        double[] doubles = new double[scalars.size()];
+        long[] longs = new long[scalars.size()];
+        for (int i = 0; i < doubles.length; i++) {
+            doubles[i] = scalars.get(i).doubleValue();
+            longs[i] = scalars.get(i).longValue();
+        }
+        s.program().run(0, shape.numel(), sources, sinks, doubles, longs);
+    }
+
+    /** The elements of a tensor in the order of a shape that it broadcasts to. */
+    private static Walk walk(Tensor t, Shape shape) {
+        Layout expanded = t.layout().expand(shape);
+        return new Walk(Elements.of(t), expanded, expanded.isContiguous());
+    }
+
+    private record Walk(Elements elements, Layout layout, boolean contiguous) {
+        /** Distance from the tensor's first element. */
+        long position(long i) {
+            if (contiguous) {
+                return i;
+            }
+            long at = 0;
+            long rest = i;
+            for (int d = layout.rank() - 1; d >= 0; d--) {
+                long size = layout.size(d);
+                at += rest % size * layout.stride(d);
+                rest /= size;
+            }
+            return at;
+        }
+    }
+
+    private record Source(Walk walk) implements BlockSource {
+        @Override
+        public void load(long start, int count, double[] into) {
+            for (int i = 0; i < count; i++) {
+                into[i] = walk.elements.doubleAt(walk.position(start + i));
+            }
+        }
+
+        @Override
+        public void load(long start, int count, long[] into) {
+            for (int i = 0; i < count; i++) {
+                into[i] = walk.elements.longAt(walk.position(start + i));
+            }
+        }
+    }
+
+    private record Sink(Walk walk) implements BlockSink {
+        @Override
+        public void store(long start, int count, double[] from) {
+            for (int i = 0; i < count; i++) {
+                walk.elements.setDoubleAt(walk.position(start + i), from[i]);
+            }
+        }
+
+        @Override
+        public void store(long start, int count, long[] from) {
+            for (int i = 0; i < count; i++) {
+                walk.elements.setLongAt(walk.position(start + i), from[i]);
+            }
+        }
+    }
+}

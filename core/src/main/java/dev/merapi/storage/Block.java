@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.storage;
+
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/** A piece of a segment, handed out and taken back by one allocator; the object is reused with its memory. */
+public final class Block {
+    final CachingAllocator owner;
+    final Segment segment;
+    long offset;
+    long size;
+    /** Index of the size class whose lists it travels, or −1 for a block of the split-and-merge pool. */
+    int sizeClass = -1;
+
+    boolean free;
+    @Nullable Block previous;
+    @Nullable Block next;
+    /** What lives here, for the out-of-memory report. */
+    @Nullable Object occupant;
+
+    @Nullable Throwable origin;
+
+    Block(CachingAllocator owner, Segment segment, long offset, long size) {
+        this.owner = owner;
+        this.segment = segment;
+        this.offset = offset;
+        this.size = size;
+    }
+
+    public @Nullable ByteBuffer buffer() {
+        return segment.buffer();
+    }
+
+    /** First byte within {@link #buffer}. */
+    public long offset() {
+        return offset;
+    }
+
+    /** Address of the first byte, or 0 where there is none. */
+    public long address() {
+        return segment.address() == 0 ? 0 : segment.address() + offset;
+    }
+
+    public long size() {
+        return size;
+    }
+}

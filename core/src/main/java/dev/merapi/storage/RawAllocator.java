@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.storage;
+
+import org.jspecify.annotations.Nullable;
+
+/** Where a device's memory comes from; slow, called for whole segments only. */
+public interface RawAllocator {
+    /** A segment of exactly that size, aligned to 64 bytes at least; null if there is none to be had. */
+    @Nullable Segment allocate(long byteSize);
+
+    /** Gives a segment back. */
+    void free(Segment segment);
+
+    /** The cap that holds unless the user sets another, in bytes. */
+    long defaultCap();
+
+    /** Whether segments have a buffer, so that Java kernels can work on them. */
+    default boolean isJavaVisible() {
+        return true;
+    }
+}

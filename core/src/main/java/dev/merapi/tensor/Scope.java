@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.autograd.Node;
+import dev.merapi.dispatch.Context;
+import dev.merapi.op.Tree;
+import dev.merapi.storage.Block;
+import dev.merapi.storage.Storage;
+import dev.merapi.storage.ThreadState;
+import java.util.ArrayDeque;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.Set;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Exact and fast release of memory: {@code try (var step = Scope.open()) { … }} closes at its end every tensor that its
+ * thread made in it and that was not kept. What the engine stores (leaf gradients, saved values, optimiser state) leaves
+ * the scope by itself. When the outermost scope ends, the saved tensors of graphs that no surviving tensor reaches are
+ * freed too.
+ *
+ * <p>A scope belongs to the thread that opened it, and ends also by an exception.
+ */
+public final class Scope implements AutoCloseable {
+    private final Context context;
+    private final @Nullable Scope parent;
+    /** The outermost scope that a user opened; graph nodes live as long as it. Null within a backward pass alone. */
+    private final @Nullable Scope root;
+    private Tensor[] owned = new Tensor[16];
+    private int count;
+    private Node[] nodes = new Node[0];
+    private int nodeCount;
+    private boolean closed;
+
+    private Scope(Context context, boolean ofEngine) {
+        this.context = context;
+        this.parent = context.scope();
+        this.root = parent != null ? parent.root : ofEngine ? null : this;
+    }
+
+    /** Opens a scope on this thread, inside the one that is open already, if any. */
+    public static Scope open() {
+        return open(Context.current(), false);
+    }
+
+    /** A scope of the engine's own, around a backward formula for instance: graphs that are made in it outlive it. */
+    public static Scope openInternal(Context context) {
+        return open(context, true);
+    }
+
+    private static Scope open(Context context, boolean ofEngine) {
+        Scope scope = new Scope(context, ofEngine);
+        context.setScope(scope);
+        return scope;
+    }
+
+    /** Runs {@code body} in a scope; the tensors in what it returns survive. */
+    public static <T extends @Nullable Object> T scoped(Supplier<T> body) {
+        try (Scope scope = open()) {
+            return scope.keep(body.get());
+        }
+    }
+
+    /**
+     * Lets the tensors of a tree (a tensor, list, map or record of them) outlive this scope: they belong to the one
+     * around it, or to nobody if there is none, and then live until they are closed or unreachable.
+     */
+    public <T extends @Nullable Object> T keep(T tree) {
+        if (tree instanceof Tensor t) {
+            keepOne(t);
+        } else {
+            Tree.forEach(tree, null, this::keepOne);
+        }
+        return tree;
+    }
+
+    private void keepOne(Tensor t) {
+        Scope owner = t.scope;
+        if (owner == null || !isWithin(owner)) {
+            return;
+        }
+        if (parent != null) {
+            parent.add(t);
+        } else {
+            t.leaveScope();
+        }
+    }
+
+    /** True if {@code inner} is this scope or lies inside it. */
+    private boolean isWithin(Scope inner) {
+        for (Scope s = inner; s != null; s = s.parent) {
+            if (s == this) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    void add(Tensor t) {
+        if (count == owned.length) {
+            compact();
+        }
+        t.scope = this;
+        owned[count++] = t;
+    }
+
+    private void compact() {
+        int n = 0;
+        for (int i = 0; i < count; i++) {
+            Tensor t = owned[i];
+            if (t.scope == this && !t.isClosed()) {
+                owned[n++] = t;
+            }
+        }
+        Arrays.fill(owned, n, count, null);
+        count = n;
+        if (n > owned.length / 2) {
+            owned = Arrays.copyOf(owned, owned.length * 2);
+        }
+    }
+
+    /** A graph node that was made inside; the outermost scope remembers it. */
+    public void addNode(Node node) {
+        Scope r = root;
+        if (r == null) {
+            return;
+        }
+        if (r.nodeCount == r.nodes.length) {
+            r.nodes = Arrays.copyOf(r.nodes, Math.max(16, r.nodeCount * 2));
+        }
+        r.nodes[r.nodeCount++] = node;
+    }
+
+    @Override
+    public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        for (Scope s = context.scope(); s != null; s = s.parent) {
+            if (s == this) {
+                while (context.scope() != this) { // inner scopes that nobody closed end with this one
+                    java.util.Objects.requireNonNull(context.scope()).close();
+                }
+                context.setScope(parent);
+                break;
+            }
+        }
+        ThreadState memory = context.memory();
+        if (nodeCount > 0) {
+            releaseNodes(memory);
+        }
+        Block[] freed = new Block[Math.min(count, 256)];
+        int n = 0;
+        for (int i = 0; i < count; i++) {
+            Tensor t = owned[i];
+            if (t.scope != this) {
+                continue;
+            }
+            Block block = t.closeLater(memory);
+            if (block != null) {
+                if (n == freed.length) {
+                    Storage.retire(memory, freed, n);
+                    n = 0;
+                }
+                freed[n++] = block;
+            }
+        }
+        Storage.retire(memory, freed, n);
+        owned = new Tensor[0];
+        count = 0;
+    }
+
+    /** Frees what the nodes of this outermost scope have saved, unless a surviving tensor's graph leads to them. */
+    private void releaseNodes(ThreadState memory) {
+        Set<Node> reached = Collections.newSetFromMap(new IdentityHashMap<>());
+        ArrayDeque<Node> open = new ArrayDeque<>();
+        for (int i = 0; i < count; i++) {
+            Tensor t = owned[i];
+            Node node = t.scope == this || t.isClosed() ? null : t.gradNode();
+            if (node != null && reached.add(node)) {
+                open.add(node);
+            }
+        }
+        while (!open.isEmpty()) {
+            Node node = open.poll();
+            for (int i = 0; i < node.inputs(); i++) {
+                Node next = node.next(i);
+                if (next != null && reached.add(next)) {
+                    open.add(next);
+                }
+            }
+        }
+        for (int i = 0; i < nodeCount; i++) {
+            if (reached.isEmpty() || !reached.contains(nodes[i])) {
+                nodes[i].releaseByScope(memory);
+            } else {
+                nodes[i].escape();
+            }
+        }
+        nodes = new Node[0];
+        nodeCount = 0;
+    }
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.autograd.AutogradMeta;
+import dev.merapi.autograd.GraphAccess;
+import dev.merapi.autograd.Node;
+import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.ClosedTensorException;
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.storage.Block;
+import dev.merapi.storage.Storage;
+import dev.merapi.storage.ThreadState;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A handle on an n-dimensional array of one dtype on one device: a layout over counted storage, and a place in the graph.
+ *
+ * <p>Closing a handle lets go of its share of the memory; views and saved values hold shares of their own. A tensor that
+ * is never closed goes when it is unreachable; a {@link Scope} closes what was made in it. A tensor without storage is
+ * <em>meta</em>: shape, dtype and device only, for shape rules and tracing.
+ */
+public final class Tensor extends TensorMethods implements AutoCloseable {
+    private static final int CLOSED = 1;
+    private static final int UNCOUNTED = 2;
+    private static final int INFERENCE = 4;
+    private static final VarHandle STATE;
+
+    static {
+        try {
+            STATE = MethodHandles.lookup().findVarHandle(Tensor.class, "state", int.class);
+        } catch (ReflectiveOperationException e) {
+            throw new ExceptionInInitializerError(e);
+        }
+    }
+
+    private final Layout layout;
+    private final DType dtype;
+    private final Device device;
+    private @Nullable Storage storage;
+    private @Nullable AutogradMeta autograd;
+    private volatile int state;
+    @Nullable Scope scope;
+
+    private Tensor(Layout layout, DType dtype, Device device, @Nullable Storage storage) {
+        this.layout = layout;
+        this.dtype = dtype;
+        this.device = device;
+        this.storage = storage;
+    }
+
+    // ---------------------------------------------------------------- without memory
+
+    /** A tensor without memory that has the shape, dtype and device of another; row-major. For shape rules. */
+    public static Tensor meta(Tensor like) {
+        return meta(like.layout, like.dtype, like.device);
+    }
+
+    /** As {@link #meta(Tensor)} with another shape. */
+    public static Tensor meta(Tensor like, Shape shape) {
+        return shape == like.layout.shape()
+                ? meta(like)
+                : new Tensor(Layout.contiguous(shape), like.dtype, like.device, null);
+    }
+
+    /** As {@link #meta(Tensor)} with another dtype. */
+    public static Tensor meta(Tensor like, DType dtype) {
+        return meta(like.layout, dtype, like.device);
+    }
+
+    /** A tensor without memory, row-major. */
+    public static Tensor meta(Shape shape, DType dtype, Device device) {
+        return new Tensor(Layout.contiguous(shape), dtype, device, null);
+    }
+
+    private static Tensor meta(Layout layout, DType dtype, Device device) {
+        boolean plain = layout.isContiguous() && layout.offset() == 0;
+        return new Tensor(plain ? layout : Layout.contiguous(layout.shape()), dtype, device, null);
+    }
+
+    /** True if there is no memory behind it. */
+    public boolean isMeta() {
+        return storage == null;
+    }
+
+    // ---------------------------------------------------------------- what it is
+
+    public Shape shape() {
+        return layout.shape();
+    }
+
+    /** Size of a dimension; negative ones count from the end. */
+    public long size(int dim) {
+        return layout.shape().size(dim);
+    }
+
+    public int rank() {
+        return layout.rank();
+    }
+
+    /** Number of elements. */
+    public long numel() {
+        return layout.numel();
+    }
+
+    public DType dtype() {
+        return dtype;
+    }
+
+    public Device device() {
+        return device;
+    }
+
+    /** Shape, strides and offset, in elements. */
+    public Layout layout() {
+        return layout;
+    }
+
+    public boolean isContiguous() {
+        return layout.isContiguous();
+    }
+
+    // ---------------------------------------------------------------- memory
+
+    /**
+     * The memory; for kernels.
+     *
+     * @throws ClosedTensorException if this handle is closed
+     */
+    public Storage storage() {
+        Storage s = storage;
+        if (s == null) {
+            throw new ShapeException("this tensor is meta: " + describe() + " has no memory to read or write");
+        }
+        requireOpen();
+        return s;
+    }
+
+    /** Address of the first element for native code; 0 where memory has no address. Valid during a kernel only. */
+    public long address() {
+        Storage s = java.util.Objects.requireNonNull(storage);
+        long base = s.address();
+        return base == 0 ? 0 : base + layout.offset() * dtype.byteSize();
+    }
+
+    /** Closes this handle; the memory goes when the last share of it does. Idempotent, and safe during calls. */
+    @Override
+    public void close() {
+        ThreadState memory = Context.current().memory();
+        Block block = closeLater(memory);
+        if (block != null) {
+            Storage.retire(memory, new Block[] {block}, 1);
+        }
+    }
+
+    /** Marks this handle closed; returns the block that it was the last owner of, to be retired. */
+    @Nullable Block closeLater(ThreadState memory) {
+        int before = (int) STATE.getAndBitwiseOr(this, CLOSED);
+        if ((before & (CLOSED | UNCOUNTED)) != 0 || storage == null) {
+            return null;
+        }
+        return storage.releaseLater(memory);
+    }
+
+    public boolean isClosed() {
+        return (state & CLOSED) != 0;
+    }
+
+    /** @throws ClosedTensorException if this handle is closed */
+    public void requireOpen() {
+        if ((state & CLOSED) != 0) {
+            throw new ClosedTensorException(Message.of("tensor " + describe() + " is closed")
+                    .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+        }
+    }
+
+    /** How often the memory was written by ops; shared by all views. */
+    public int version() {
+        Storage s = storage;
+        return s == null ? 0 : s.version();
+    }
+
+    /** From now on this tensor belongs to no scope: it lives until it is closed or unreachable. */
+    public Tensor leaveScope() {
+        scope = null;
+        if (storage != null) {
+            storage.escape();
+        }
+        return this;
+    }
+
+    // ---------------------------------------------------------------- for the engine
+
+    /** The dispatcher gives memory to what a shape rule made. */
+    public void attach(Storage memory, Context context) {
+        storage = memory;
+        if (context.isInference()) {
+            state = INFERENCE;
+        }
+        Scope s = context.scope();
+        if (s != null) {
+            s.add(this);
+        }
+    }
+
+    /** Allocates a row-major tensor whose contents are undefined; the backend's dispatch of {@code empty}. */
+    public static Tensor allocate(Shape shape, DType dtype, Device device) {
+        Tensor t = meta(shape, dtype, device);
+        t.allocate(Context.current());
+        return t;
+    }
+
+    /** Gives fresh memory to a meta tensor. */
+    public void allocate(Context context) {
+        long numel = layout.numel();
+        long bytes = numel * dtype.byteSize();
+        if (Math.multiplyHigh(numel, dtype.byteSize()) != 0 || bytes < 0) {
+            throw new ShapeException("tensor " + describe() + " would need more than 2^63 - 1 bytes");
+        }
+        Storage memory = context.scope() == null
+                ? Storage.unscoped(Backends.allocator(device), bytes, context.memory(), this.description())
+                : Storage.scoped(Backends.allocator(device), bytes, context.memory(), this.description());
+        attach(memory, context);
+    }
+
+    private Object description() {
+        return new Occupant(layout.shape(), dtype);
+    }
+
+    private record Occupant(Shape shape, DType dtype) {
+        @Override
+        public String toString() {
+            return dtype + shape.toString();
+        }
+    }
+
+    /** Another view of the same memory, with a share of its own; belongs to the open scope. */
+    public Tensor viewAs(Layout view, Context context) {
+        Tensor t = new Tensor(view, dtype, device, null);
+        if (storage != null) {
+            storage.retain();
+            t.attach(storage, context);
+        }
+        return t;
+    }
+
+    /** A tensor over given memory, taking over one share of it; belongs to no scope. */
+    public static Tensor over(Storage memory, Layout layout, DType dtype) {
+        if (layout.end() * dtype.byteSize() > memory.byteSize()) {
+            throw new ShapeException("tensor: layout " + layout + " of " + dtype + " reaches byte "
+                    + layout.end() * dtype.byteSize() + ", but the storage has " + memory.byteSize());
+        }
+        return new Tensor(layout, dtype, memory.device(), memory);
+    }
+
+    /** Puts a tensor of the engine's into the open scope, or under the backstop if there is none. */
+    public Tensor joinScope(Context context) {
+        Scope s = context.scope();
+        if (s != null) {
+            s.add(this);
+            return this;
+        }
+        return leaveScope();
+    }
+
+    /** Another handle on the same variable with a share of its own, in no scope: what the engine stores. */
+    public Tensor engineHandle() {
+        Tensor t = new Tensor(layout, dtype, device, storage);
+        if (storage != null) {
+            storage.retain();
+        }
+        t.autograd = autograd;
+        t.state = state & INFERENCE;
+        return t;
+    }
+
+    /** A handle that holds no share: valid as long as another one does. */
+    public Tensor uncountedHandle() {
+        Tensor t = new Tensor(layout, dtype, device, storage);
+        t.autograd = autograd;
+        t.state = UNCOUNTED | state & INFERENCE;
+        return t;
+    }
+
+    /** This variable's place in the graph, if it has one. */
+    public @Nullable AutogradMeta autograd() {
+        return autograd;
+    }
+
+    public void setAutograd(@Nullable AutogradMeta meta) {
+        autograd = meta;
+    }
+
+    /** Made in inference mode: can never be part of a graph. */
+    public boolean isInference() {
+        return (state & INFERENCE) != 0;
+    }
+
+    @Nullable Node gradNode() {
+        return GraphAccess.gradNode(this);
+    }
+
+    // ---------------------------------------------------------------- autograd
+
+    /** True if gradients flow to this tensor: it is a leaf that wants them, or was made from one. */
+    public boolean requiresGrad() {
+        return autograd != null && GraphAccess.requiresGrad(this);
+    }
+
+    /**
+     * Makes this leaf want gradients, or not; returns it.
+     *
+     * @throws DTypeException if it is not floating
+     */
+    public Tensor requiresGrad(boolean wanted) {
+        if (wanted && !dtype.isFloating()) {
+            throw new DTypeException("requiresGrad: only floating tensors can have gradients; this is " + describe());
+        }
+        GraphAccess.setRequiresGrad(this, wanted);
+        return this;
+    }
+
+    /** The gradient accumulated by backward passes, or null. The tensor itself, not a copy. */
+    public @Nullable Tensor grad() {
+        return GraphAccess.grad(this);
+    }
+
+    /** Replaces the accumulated gradient; null drops and frees it. */
+    public void setGrad(@Nullable Tensor gradient) {
+        GraphAccess.setGrad(this, gradient);
+    }
+
+    /** {@code float32[2, 3] cpu}. */
+    public String describe() {
+        return dtype + layout.shape().toString() + " " + device;
+    }
+
+    /** The contents as NumPy would print them, with the edges of large tensors, then dtype and device. */
+    @Override
+    public String toString() {
+        return TensorPrinter.print(this);
+    }
+
+    @Override
+    Tensor self() {
+        return this;
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.types;
+
+import dev.merapi.error.DeviceException;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** Where a tensor lives: a {@link DeviceType} and an index. Equal devices are the same object. */
+public final class Device {
+    private static final Map<String, Device> INTERNED = new ConcurrentHashMap<>();
+
+    public static final Device CPU = of(DeviceType.CPU, 0);
+
+    private final DeviceType type;
+    private final int index;
+
+    private Device(DeviceType type, int index) {
+        this.type = type;
+        this.index = index;
+    }
+
+    public static Device of(DeviceType type, int index) {
+        if (index < 0) {
+            throw new DeviceException("device " + type + ": negative index " + index);
+        }
+        return INTERNED.computeIfAbsent(type + ":" + index, key -> new Device(type, index));
+    }
+
+    /**
+     * Parses {@code "cpu"}, {@code "cuda:1"}, …; without an index it is 0.
+     *
+     * @throws DeviceException if the text has another form
+     */
+    public static Device of(String text) {
+        int colon = text.indexOf(':');
+        if (colon < 0) {
+            return of(DeviceType.of(text), 0);
+        }
+        try {
+            return of(DeviceType.of(text.substring(0, colon)), Integer.parseInt(text.substring(colon + 1)));
+        } catch (NumberFormatException e) {
+            throw new DeviceException("device '" + text + "': expected a type, or type:index such as cuda:0");
+        }
+    }
+
+    public DeviceType type() {
+        return type;
+    }
+
+    public int index() {
+        return index;
+    }
+
+    @Override
+    public String toString() {
+        return type == DeviceType.CPU ? type.name() : type + ":" + index;
+    }
+}

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.types;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How a tensor's elements lie in its storage: shape, strides and offset, all counted in elements; immutable.
+ * Every view op is a method here that returns another layout over the same storage.
+ */
+public final class Layout {
+    private final Shape shape;
+    private final long[] strides;
+    private final long offset;
+    private final boolean contiguous;
+
+    private Layout(Shape shape, long[] strides, long offset) {
+        this.shape = shape;
+        this.strides = strides;
+        this.offset = offset;
+        this.contiguous = isRowMajor(shape, strides);
+    }
+
+    /** Row-major layout at offset 0. */
+    public static Layout contiguous(Shape shape) {
+        return new Layout(shape, rowMajor(shape), 0);
+    }
+
+    /** @throws ShapeException if the counts differ or a stride or the offset is negative */
+    public static Layout of(Shape shape, long[] strides, long offset) {
+        if (strides.length != shape.rank()) {
+            throw new ShapeException("layout: " + strides.length + " strides for rank " + shape.rank());
+        }
+        for (long stride : strides) {
+            if (stride < 0) {
+                throw new ShapeException("layout: negative stride in " + Arrays.toString(strides));
+            }
+        }
+        if (offset < 0) {
+            throw new ShapeException("layout: negative offset " + offset);
+        }
+        return new Layout(shape, strides.clone(), offset);
+    }
+
+    private static long[] rowMajor(Shape shape) {
+        long[] sizes = shape.raw();
+        long[] strides = new long[sizes.length];
+        long stride = 1;
+        for (int i = sizes.length - 1; i >= 0; i--) {
+            strides[i] = stride;
+            stride *= Math.max(sizes[i], 1);
+        }
+        return strides;
+    }
+
+    private static boolean isRowMajor(Shape shape, long[] strides) {
+        if (shape.numel() == 0) {
+            return true;
+        }
+        long expected = 1;
+        long[] sizes = shape.raw();
+        for (int i = sizes.length - 1; i >= 0; i--) {
+            if (sizes[i] != 1) {
+                if (strides[i] != expected) {
+                    return false;
+                }
+                expected *= sizes[i];
+            }
+        }
+        return true;
+    }
+
+    public Shape shape() {
+        return shape;
+    }
+
+    public int rank() {
+        return shape.rank();
+    }
+
+    public long numel() {
+        return shape.numel();
+    }
+
+    public long size(int dim) {
+        return shape.size(dim);
+    }
+
+    public long stride(int dim) {
+        return strides[shape.normalize(dim)];
+    }
+
+    /** The strides, a copy. */
+    public long[] strides() {
+        return strides.clone();
+    }
+
+    public long offset() {
+        return offset;
+    }
+
+    /** True if the elements stand in row-major order without gaps; the offset may be anything. */
+    public boolean isContiguous() {
+        return contiguous;
+    }
+
+    /** True if no two index tuples share an element (strides of 0 are the usual reason for false). */
+    public boolean isInjective() {
+        if (contiguous) {
+            return true;
+        }
+        // Sorted by stride, each must step over everything that the smaller ones reach: sufficient, not necessary.
+        Integer[] order = new Integer[rank()];
+        Arrays.setAll(order, i -> i);
+        Arrays.sort(order, (a, b) -> Long.compare(strides[a], strides[b]));
+        long reach = 0;
+        for (int d : order) {
+            long size = shape.raw()[d];
+            if (size > 1) {
+                if (strides[d] <= reach) {
+                    return false;
+                }
+                reach += (size - 1) * strides[d];
+            }
+        }
+        return true;
+    }
+
+    /** One past the last element that is reached, counted from the start of the storage; 0 if there is none. */
+    public long end() {
+        if (numel() == 0) {
+            return 0;
+        }
+        long last = offset;
+        for (int i = 0; i < strides.length; i++) {
+            last += (shape.raw()[i] - 1) * strides[i];
+        }
+        return last + 1;
+    }
+
+    /** True if both reach the same elements by the same indices. */
+    public boolean sameAs(Layout other) {
+        return this == other
+                || offset == other.offset
+                        && shape.equals(other.shape)
+                        && (Arrays.equals(strides, other.strides) || contiguous && other.contiguous);
+    }
+
+    /** The same strides from another offset. */
+    public Layout at(long newOffset) {
+        return newOffset == offset ? this : new Layout(shape, strides, newOffset);
+    }
+
+    public Layout transpose(int dim0, int dim1) {
+        int a = shape.normalize(dim0);
+        int b = shape.normalize(dim1);
+        if (a == b) {
+            return this;
+        }
+        long[] sizes = shape.toArray();
+        long[] s = strides.clone();
+        sizes[a] = shape.raw()[b];
+        sizes[b] = shape.raw()[a];
+        s[a] = strides[b];
+        s[b] = strides[a];
+        return new Layout(Shape.owning(sizes), s, offset);
+    }
+
+    public Layout permute(int... dims) {
+        if (dims.length != rank()) {
+            throw new ShapeException("permute: " + dims.length + " dimensions " + Arrays.toString(dims) + " for shape "
+                    + shape + " of rank " + rank());
+        }
+        long[] sizes = new long[dims.length];
+        long[] s = new long[dims.length];
+        boolean[] seen = new boolean[dims.length];
+        for (int i = 0; i < dims.length; i++) {
+            int d = shape.normalize(dims[i]);
+            if (seen[d]) {
+                throw new ShapeException("permute: dimension " + d + " appears twice in " + Arrays.toString(dims));
+            }
+            seen[d] = true;
+            sizes[i] = shape.raw()[d];
+            s[i] = strides[d];
+        }
+        return new Layout(Shape.owning(sizes), s, offset);
+    }
+
+    /** Elements start, start + step, … below end; start and end count from the end when negative, and are clamped. */
+    public Layout slice(int dim, long start, long end, long step) {
+        if (step <= 0) {
+            throw new ShapeException("slice: step " + step + " must be at least 1");
+        }
+        int d = requireDim("slice", dim);
+        long size = shape.raw()[d];
+        long from = Math.max(0, Math.min(size, start < 0 ? start + size : start));
+        long to = Math.max(from, Math.min(size, end < 0 ? end + size : end));
+        long count = (to - from + step - 1) / step;
+        long[] s = strides.clone();
+        s[d] *= step;
+        return new Layout(shape.with(d, count), s, offset + from * strides[d]);
+    }
+
+    /** Drops a dimension by fixing its index, which counts from the end when negative. */
+    public Layout select(int dim, long index) {
+        int d = requireDim("select", dim);
+        long size = shape.raw()[d];
+        if (index < -size || index >= size) {
+            throw new ShapeException("select: index " + index + " is out of range for dimension " + d + " of size "
+                    + size + " in shape " + shape);
+        }
+        long i = index < 0 ? index + size : index;
+        return new Layout(shape.without(d), without(strides, d), offset + i * strides[d]);
+    }
+
+    private int requireDim(String op, int dim) {
+        if (rank() == 0) {
+            throw new ShapeException(op + ": a 0-d tensor has no dimension " + dim);
+        }
+        return shape.normalize(dim);
+    }
+
+    private static long[] without(long[] values, int dim) {
+        long[] v = new long[values.length - 1];
+        System.arraycopy(values, 0, v, 0, dim);
+        System.arraycopy(values, dim + 1, v, dim, v.length - dim);
+        return v;
+    }
+
+    /** Repeats sizes of 1, and new leading dimensions, by strides of 0. A target size of −1 keeps the own one. */
+    public Layout expand(Shape target) {
+        if (target.equals(shape)) {
+            return this;
+        }
+        int shift = target.rank() - rank();
+        if (!shape.expandableTo(target)) {
+            throw new ShapeException(Message.of("expand: shape " + shape + " does not expand to " + target)
+                    .fix("only sizes of 1 and new leading dimensions can be expanded."));
+        }
+        long[] s = new long[target.rank()];
+        for (int i = 0; i < rank(); i++) {
+            s[i + shift] = shape.raw()[i] == target.raw()[i + shift] ? strides[i] : 0;
+        }
+        return new Layout(target, s, offset);
+    }
+
+    /** Drops dimension {@code dim} if its size is 1, else changes nothing. */
+    public Layout squeeze(int dim) {
+        int d = shape.normalize(dim);
+        if (rank() == 0 || shape.raw()[d] != 1) {
+            return this;
+        }
+        return new Layout(shape.without(d), without(strides, d), offset);
+    }
+
+    /** Inserts a dimension of size 1 so that it becomes {@code dim} of the result. */
+    public Layout unsqueeze(int dim) {
+        int d = Shape.normalize(dim, rank() + 1);
+        long[] s = new long[rank() + 1];
+        System.arraycopy(strides, 0, s, 0, d);
+        s[d] = d < rank() ? strides[d] * Math.max(shape.raw()[d], 1) : 1;
+        System.arraycopy(strides, d, s, d + 1, rank() - d);
+        return new Layout(shape.inserted(d, 1), s, offset);
+    }
+
+    /** The diagonal of two dimensions as a new last one; a positive {@code diagonal} lies above the main one. */
+    public Layout diagonal(long diagonal, int dim0, int dim1) {
+        int a = requireDim("diagonal", dim0);
+        int b = requireDim("diagonal", dim1);
+        if (a == b) {
+            throw new ShapeException("diagonal: dimensions " + dim0 + " and " + dim1 + " are the same");
+        }
+        long rows = shape.raw()[a];
+        long columns = shape.raw()[b];
+        long length = Math.max(0, diagonal >= 0 ? Math.min(rows, columns - diagonal) : Math.min(rows + diagonal, columns));
+        long start = length == 0 ? 0 : diagonal >= 0 ? diagonal * strides[b] : -diagonal * strides[a];
+        long[] sizes = new long[rank() - 1];
+        long[] s = new long[rank() - 1];
+        int k = 0;
+        for (int i = 0; i < rank(); i++) {
+            if (i != a && i != b) {
+                sizes[k] = shape.raw()[i];
+                s[k++] = strides[i];
+            }
+        }
+        sizes[k] = length;
+        s[k] = strides[a] + strides[b];
+        return new Layout(Shape.owning(sizes), s, offset + start);
+    }
+
+    /**
+     * Resolves one −1 in a requested shape.
+     *
+     * @throws ShapeException if the number of elements cannot fit
+     */
+    public static Shape inferred(String op, Shape from, long... sizes) {
+        long known = 1;
+        int open = -1;
+        for (int i = 0; i < sizes.length; i++) {
+            if (sizes[i] == -1 && open < 0) {
+                open = i;
+            } else if (sizes[i] < 0) {
+                throw new ShapeException(op + ": size " + sizes[i] + " in " + Arrays.toString(sizes)
+                        + "; one size may be -1, none may be smaller");
+            } else {
+                known *= sizes[i];
+            }
+        }
+        long[] result = sizes.clone();
+        if (open >= 0 && known != 0 && from.numel() % known == 0) {
+            result[open] = from.numel() / known;
+        }
+        if (open >= 0 && result[open] < 0 || Shape.of(result).numel() != from.numel()) {
+            throw new ShapeException(Message.of(op + ": shape " + from + " has " + from.numel()
+                    + " elements, which do not fit into " + Arrays.toString(sizes)));
+        }
+        return Shape.owning(result);
+    }
+
+    /** The layout of the same elements in another shape, or null if that needs a copy. */
+    public @Nullable Layout reshape(Shape target) {
+        if (target.numel() != numel()) {
+            throw new ShapeException("reshape: " + shape + " to " + target + " changes the number of elements");
+        }
+        if (target.equals(shape)) {
+            return this;
+        }
+        if (contiguous) {
+            return new Layout(target, rowMajor(target), offset);
+        }
+        long[] result = new long[target.rank()];
+        int view = target.rank() - 1;
+        long chunk = 1; // elements of the current run of old dimensions that lie evenly spaced
+        long base = 1;
+        long viewed = 1;
+        boolean first = true;
+        for (int d = rank() - 1; d >= 0; d--) {
+            if (first) {
+                base = strides[d];
+                first = false;
+            }
+            chunk *= shape.raw()[d];
+            boolean runEnds = d == 0 || shape.raw()[d - 1] != 1 && strides[d - 1] != chunk * base;
+            if (runEnds) {
+                while (view >= 0 && (viewed < chunk || target.raw()[view] == 1)) {
+                    result[view] = viewed * base;
+                    viewed *= target.raw()[view];
+                    view--;
+                }
+                if (viewed != chunk) {
+                    return null;
+                }
+                if (d > 0) {
+                    base = strides[d - 1];
+                    chunk = 1;
+                    viewed = 1;
+                }
+            }
+        }
+        return view < 0 ? new Layout(target, result, offset) : null;
+    }
+
+    @Override
+    public String toString() {
+        return contiguous && offset == 0
+                ? shape.toString()
+                : shape + " strides " + Arrays.toString(strides) + (offset == 0 ? "" : " offset " + offset);
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.types;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import java.util.Arrays;
+
+/** The sizes of a tensor, outermost first; immutable. Rank 0 is a scalar, a size may be 0. */
+public final class Shape {
+    /** The shape of a 0-d tensor. */
+    public static final Shape SCALAR = new Shape(new long[0]);
+
+    private final long[] sizes;
+    private final long numel;
+
+    private Shape(long[] sizes) {
+        this.sizes = sizes;
+        this.numel = product(sizes);
+    }
+
+    /** @throws ShapeException if a size is negative or the number of elements exceeds 2^63 − 1 */
+    public static Shape of(long... sizes) {
+        return sizes.length == 0 ? SCALAR : new Shape(sizes.clone());
+    }
+
+    /** Like {@link #of} for an array that the caller gives away. */
+    static Shape owning(long[] sizes) {
+        return sizes.length == 0 ? SCALAR : new Shape(sizes);
+    }
+
+    private static long product(long[] sizes) {
+        long n = 1;
+        boolean empty = false;
+        for (long size : sizes) {
+            if (size < 0) {
+                throw new ShapeException("shape: negative size " + size + " in " + Arrays.toString(sizes));
+            }
+            if (size == 0) {
+                empty = true;
+                continue;
+            }
+            long high = Math.multiplyHigh(n, size);
+            n *= size;
+            if (high != 0 || n < 0) {
+                throw new ShapeException("shape: " + Arrays.toString(sizes) + " has more than 2^63 - 1 elements");
+            }
+        }
+        return empty ? 0 : n;
+    }
+
+    public int rank() {
+        return sizes.length;
+    }
+
+    /** Size of a dimension; negative ones count from the end. */
+    public long size(int dim) {
+        return sizes[normalize(dim)];
+    }
+
+    /** Number of elements. */
+    public long numel() {
+        return numel;
+    }
+
+    /** The sizes, a copy. */
+    public long[] toArray() {
+        return sizes.clone();
+    }
+
+    /** The sizes themselves, for reading only. */
+    long[] raw() {
+        return sizes;
+    }
+
+    /**
+     * Maps a dimension in [−rank, rank) to [0, rank). A 0-d tensor takes −1 and 0, as if it had one dimension.
+     *
+     * @throws ShapeException if it is out of range
+     */
+    public int normalize(int dim) {
+        return normalize(dim, sizes.length);
+    }
+
+    /** {@link #normalize(int)} for a given rank. */
+    public static int normalize(int dim, int rank) {
+        int r = Math.max(rank, 1);
+        if (dim < -r || dim >= r) {
+            throw new ShapeException("dimension " + dim + " is out of range for rank " + rank + ": allowed are " + -r
+                    + " to " + (r - 1));
+        }
+        return dim < 0 ? dim + r : dim;
+    }
+
+    /** This shape with one size replaced. */
+    public Shape with(int dim, long size) {
+        long[] s = sizes.clone();
+        s[normalize(dim)] = size;
+        return owning(s);
+    }
+
+    /** This shape without one dimension. */
+    public Shape without(int dim) {
+        int d = normalize(dim);
+        if (sizes.length == 0) {
+            return this;
+        }
+        long[] s = new long[sizes.length - 1];
+        System.arraycopy(sizes, 0, s, 0, d);
+        System.arraycopy(sizes, d + 1, s, d, s.length - d);
+        return owning(s);
+    }
+
+    /** This shape with a dimension inserted so that it becomes dimension {@code dim} of the result. */
+    public Shape inserted(int dim, long size) {
+        int d = normalize(dim, sizes.length + 1);
+        long[] s = new long[sizes.length + 1];
+        System.arraycopy(sizes, 0, s, 0, d);
+        s[d] = size;
+        System.arraycopy(sizes, d, s, d + 1, sizes.length - d);
+        return owning(s);
+    }
+
+    /** True if a tensor of this shape can be expanded to {@code target} without copying. */
+    public boolean expandableTo(Shape target) {
+        int shift = target.rank() - rank();
+        if (shift < 0) {
+            return false;
+        }
+        for (int i = 0; i < sizes.length; i++) {
+            if (sizes[i] != 1 && sizes[i] != target.sizes[i + shift]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /**
+     * The common shape of two operands by NumPy's rule: aligned at the end, sizes equal or one of them 1.
+     *
+     * @throws ShapeException naming {@code op}, both shapes and the first dimension that does not fit
+     */
+    public static Shape broadcast(String op, Shape a, Shape b) {
+        if (a == b || a.equals(b)) {
+            return a;
+        }
+        int rank = Math.max(a.rank(), b.rank());
+        long[] result = new long[rank];
+        for (int i = 1; i <= rank; i++) {
+            long x = i <= a.rank() ? a.sizes[a.rank() - i] : 1;
+            long y = i <= b.rank() ? b.sizes[b.rank() - i] : 1;
+            if (x != y && x != 1 && y != 1) {
+                throw new ShapeException(Message.of(op + ": shapes " + a + " and " + b
+                                + " do not broadcast: sizes " + x + " and " + y + " differ in dimension " + -i)
+                        .fix("make the sizes equal, or one of them 1 (unsqueeze, expand)."));
+            }
+            result[rank - i] = x == 1 ? y : x;
+        }
+        return owning(result);
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return this == other || other instanceof Shape s && Arrays.equals(sizes, s.sizes);
+    }
+
+    @Override
+    public int hashCode() {
+        return Arrays.hashCode(sizes);
+    }
+
+    @Override
+    public String toString() {
+        return Arrays.toString(sizes);
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The engine: tensors, ops, autograd, and a CPU backend in plain Java. */
+module dev.merapi.core {
+    requires transitive org.slf4j;
+    requires static transitive org.jspecify;
+
+    exports dev.merapi.types;
+    exports dev.merapi.error;
+    exports dev.merapi.storage;
+    exports dev.merapi.tensor;
+    exports dev.merapi.op;
+    exports dev.merapi.dispatch;
+    exports dev.merapi.expr;
+    exports dev.merapi.ops;
+    exports dev.merapi.autograd;
+    exports dev.merapi.random;
+    exports dev.merapi.reference;
+
+    uses dev.merapi.dispatch.Backend;
+}
