@@ -87,10 +87,8 @@ final class Typing {
         Opcode op = e.op();
         List<Expr> x = e.operands();
         if (op == Opcode.SELECT) {
-            Type branches = Type.promote(of(x.get(1)), of(x.get(2)));
-            Type.Strength condition = of(x.get(0)).strength();
-            // A dimensioned condition gives a dimensioned result, but has no say in its dtype.
-            return condition.compareTo(branches.strength()) > 0 ? new Type(branches.dtype(), condition) : branches;
+            // Not even in the rank: where(x > 0, 1.0, 0.1) * x must keep the dtype, and the digits, of x.
+            return Type.promote(of(x.get(1)), of(x.get(2)));
         }
         Type type = of(x.get(0));
         for (int k = 1; k < x.size(); k++) {
