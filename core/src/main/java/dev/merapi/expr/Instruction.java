@@ -10,7 +10,8 @@ package dev.merapi.expr;
  * @param a first operand register, or −1; the condition of select; the stored register of store
  * @param b second operand register, or −1
  * @param c third operand register, or −1
- * @param imm load, store, scalar: which input, output, scalar parameter; const: the raw bits; cast: ordinal of the result
+ * @param imm load, store, scalar: which input, output, scalar parameter; const: the raw bits, of 32-bit types
+ *     in the low half; cast: ordinal of the result
  *     type; else 0
  */
 public record Instruction(Opcode op, RegType type, int dst, int a, int b, int c, long imm) {

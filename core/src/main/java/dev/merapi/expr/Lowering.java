@@ -8,8 +8,8 @@ import java.util.Map;
 
 /**
  * Turns expressions into typed values. A node is computed in the register type of its logical dtype; a weak node has no
- * dtype of its own and is computed once for each dtype it is used in, except that weak integers are computed in i64 and
- * constants folded in double before they are converted.
+ * dtype of its own: what is made of constants and scalars only is computed in double or i64, as the caller would have
+ * done (1 − β^t needs it), and then converted; what a condition on inputs selects, in the dtype it is used in.
  *
  * <p>uint8 lives in i32 registers and is wrapped after each op that can leave 0 … 255.
  */
@@ -19,7 +19,7 @@ final class Lowering {
     private final Values values;
     private final Typing typing;
     private final Map<Use, Value> known = new HashMap<>();
-    private final Map<Expr, Boolean> constant = new HashMap<>();
+    private final Map<Expr, Boolean> uniform = new HashMap<>();
 
     Lowering(Values values, Typing typing) {
         this.values = values;
@@ -56,19 +56,20 @@ final class Lowering {
         DType own = switch (kind) {
             case BOOLEAN -> DType.BOOL;
             case INTEGRAL -> DType.INT64;
-            case FLOATING -> dtype.isFloating() && !isConstant(e) ? dtype : DType.FLOAT64;
+            case FLOATING -> dtype.isFloating() && !isUniform(e) ? dtype : DType.FLOAT64;
         };
         return own == dtype ? computed(e, dtype) : convert(at(e, own), own, dtype);
     }
 
-    private boolean isConstant(Expr e) {
-        Boolean done = constant.get(e);
+    /** Whether no input has a part in the node; else, by a condition, a weak node may differ between elements. */
+    private boolean isUniform(Expr e) {
+        Boolean done = uniform.get(e);
         if (done == null) {
-            done = !(e instanceof Variable);
+            done = !(e instanceof Variable v) || v.role() == Variable.Role.SCALAR;
             for (Expr operand : e.operands()) {
-                done &= isConstant(operand);
+                done &= isUniform(operand);
             }
-            constant.put(e, done);
+            uniform.put(e, done);
         }
         return done;
     }

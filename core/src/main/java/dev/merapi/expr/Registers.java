@@ -2,13 +2,13 @@
 package dev.merapi.expr;
 
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Orders values and assigns registers. What depends on no input comes first and keeps its registers, so an interpreter
@@ -99,54 +99,57 @@ final class Registers {
     }
 
     private Allocation assign(List<Value> roots, int kept) {
-        Map<Value, Integer> lastUse = new HashMap<>();
-        for (int i = 0; i < order.size(); i++) {
-            for (Value operand : order.get(i).operands) {
-                lastUse.put(operand, i);
-            }
-        }
-        for (int i = 0; i < kept; i++) {
-            lastUse.put(order.get(i), Integer.MAX_VALUE);
-        }
-        for (Value root : roots) {
-            lastUse.put(root, Integer.MAX_VALUE);
-        }
+        int ids = 1 + order.stream().mapToInt(value -> value.id).max().orElse(-1);
+        int[] lastUse = lastUses(roots, kept, ids);
+        int[] register = new int[ids];
         List<Instruction> instructions = new ArrayList<>();
         List<RegType> types = new ArrayList<>();
-        Map<RegType, PriorityQueue<Integer>> free = new HashMap<>();
-        Map<Value, Integer> register = new HashMap<>();
+        Map<RegType, PriorityQueue<Integer>> free = new EnumMap<>(RegType.class);
         for (int i = 0; i < order.size(); i++) {
             Value value = order.get(i);
-            Integer dst = free.computeIfAbsent(value.resultType(), t -> new PriorityQueue<>()).poll();
+            Integer dst = pool(free, value).poll();
             if (dst == null) {
                 dst = types.size();
                 types.add(value.resultType());
             }
-            register.put(value, dst);
-            instructions.add(new Instruction(
-                    value.op, value.type, dst, at(register, value, 0), at(register, value, 1), at(register, value, 2),
-                    value.imm));
+            register[value.id] = dst;
+            instructions.add(instruction(value, register));
             for (Value operand : new HashSet<>(value.operands)) {
-                if (lastUse.get(operand) == i) {
-                    free.get(operand.resultType()).add(register.get(operand));
+                if (lastUse[operand.id] == i) {
+                    pool(free, operand).add(register[operand.id]);
                 }
             }
         }
         for (int k = 0; k < roots.size(); k++) {
             Value root = roots.get(k);
-            instructions.add(new Instruction(Opcode.STORE, root.resultType(), -1, register.get(root), -1, -1, k));
+            instructions.add(new Instruction(Opcode.STORE, root.resultType(), -1, register[root.id], -1, -1, k));
         }
         return new Allocation(List.copyOf(instructions), kept, List.copyOf(types));
     }
 
-    private static int at(Map<Value, Integer> register, Value value, int k) {
-        if (k >= value.operands.size()) {
-            return -1;
+    /** The step after which each value's register is free. */
+    private int[] lastUses(List<Value> roots, int kept, int ids) {
+        int[] lastUse = new int[ids];
+        for (int i = 0; i < order.size(); i++) {
+            for (Value operand : order.get(i).operands) {
+                lastUse[operand.id] = i;
+            }
         }
-        @Nullable Integer found = register.get(value.operands.get(k));
-        if (found == null) {
-            throw new AssertionError("operand " + k + " of " + value.op + " comes after it");
+        order.subList(0, kept).forEach(value -> lastUse[value.id] = Integer.MAX_VALUE);
+        roots.forEach(value -> lastUse[value.id] = Integer.MAX_VALUE);
+        return lastUse;
+    }
+
+    private static PriorityQueue<Integer> pool(Map<RegType, PriorityQueue<Integer>> free, Value value) {
+        return free.computeIfAbsent(value.resultType(), type -> new PriorityQueue<>());
+    }
+
+    private static Instruction instruction(Value value, int[] register) {
+        int[] operands = {-1, -1, -1};
+        for (int k = 0; k < value.operands.size(); k++) {
+            operands[k] = register[value.operands.get(k).id];
         }
-        return found;
+        return new Instruction(
+                value.op, value.type, register[value.id], operands[0], operands[1], operands[2], value.imm);
     }
 }

@@ -281,6 +281,23 @@ class ProgramTest {
     }
 
     @Test
+    void arithmeticAmongScalarsIsDoneInDouble() {
+        Expr corrected = X.div(constant(1.0).sub(Expr.scalar(0).pow(Expr.scalar(1))));
+        List<DType.Kind> kinds = List.of(DType.Kind.FLOATING, DType.Kind.INTEGRAL);
+        Program program = Program.compile(List.of(corrected), List.of(DType.FLOAT32), new boolean[1], kinds, null);
+        assertEquals(List.of(DType.FLOAT32), program.outputDTypes());
+        double[] out = new double[1];
+        program.run(
+                0,
+                1,
+                new BlockSource[] {BlockSource.of(new double[] {1})},
+                new BlockSink[] {BlockSink.into(out)},
+                new double[] {0.999, 1},
+                new long[] {0, 1});
+        assertEquals(1000, out[0], 1000 * 0x1p-23); // in float32, 1 − 0.999 would be wrong by 1e-5
+    }
+
+    @Test
     void tooManyRegistersAreRefused() {
         List<Expr> roots = new ArrayList<>();
         for (int k = 0; k < 70; k++) {
