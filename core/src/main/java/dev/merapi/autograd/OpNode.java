@@ -109,7 +109,7 @@ final class OpNode<A extends Record, R> extends Node {
         Object tree = unpacked();
         R shaped = op.result().rebuild(form, gradients);
         boolean createGraph = pass.createsGraph();
-        BackwardContext context = new BackwardContext(op, slotCounts, needed, outputs(), createGraph);
+        BackwardContext context = new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
         Backward<Object, R> kernel = kernel();
         Backward<Object, R> formula = op.backward();
         if (kernel != null && !createGraph) {

@@ -27,9 +27,18 @@ final class ViewNode<A extends Record, R> extends Node {
         return op.schema().rebuild(from, tensors);
     }
 
+    static boolean isMeta(@Nullable Tensor[] gradients) {
+        for (Tensor g : gradients) {
+            if (g != null) {
+                return g.isMeta();
+            }
+        }
+        return false;
+    }
+
     @Override
     @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
-        Tensor whole = viewed.zerosLike();
+        Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
         R views = op.op().call(withViewed(args, whole));
         for (int i = 0; i < gradients.length; i++) {
             Tensor g = gradients[i];

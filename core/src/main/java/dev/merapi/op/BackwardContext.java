@@ -11,19 +11,23 @@ public final class BackwardContext {
     private final boolean[] needed;
     private final Tensor[] outputs;
     private final boolean createGraph;
+    private final boolean meta;
 
     /**
      * @param slotCounts tensors per tensor argument
      * @param needed per tensor slot, whether this pass wants its gradient
      * @param outputs per output a tensor without memory that has its shape, dtype and device
+     * @param meta whether this pass runs on tensors without memory
      */
     public BackwardContext(
-            Definition<?, ?> definition, int[] slotCounts, boolean[] needed, Tensor[] outputs, boolean createGraph) {
+            Definition<?, ?> definition, int[] slotCounts, boolean[] needed, Tensor[] outputs, boolean createGraph,
+            boolean meta) {
         this.definition = definition;
         this.slotCounts = slotCounts;
         this.needed = needed;
         this.outputs = outputs;
         this.createGraph = createGraph;
+        this.meta = meta;
     }
 
     /** Whether this pass wants the gradient of an argument; of a list, of any of its elements. */
@@ -72,7 +76,7 @@ public final class BackwardContext {
 
     /** The gradient, or zeros of the output's shape if there is none. */
     public Tensor orZeros(@Nullable Tensor gradient, int output) {
-        return gradient != null ? gradient : outputs[output].zerosLike();
+        return gradient != null ? gradient : Tensor.zeros(outputs[output], meta);
     }
 
     /** Shape, dtype and device of an output, without data. */

@@ -218,6 +218,11 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return t;
     }
 
+    /** Zeros in the form of another tensor, which may be meta; meta themselves if asked for. */
+    public static Tensor zeros(Tensor like, boolean meta) {
+        return meta ? meta(like) : allocate(like.shape(), like.dtype, like.device).zero_();
+    }
+
     /** Gives fresh memory to a meta tensor. */
     public void allocate(Context context) {
         long numel = layout.numel();
