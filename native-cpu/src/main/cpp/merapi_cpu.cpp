@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From addresses and words to validated calls.
+#include "merapi_cpu.h"
+
+#include <cstring>
+
+#include "isa.h"
+#include "pool.h"
+#include "program.h"
+
+namespace merapi {
+namespace abi {
+namespace {
+
+template <class T>
+T* at(int64_t address) {
+    return reinterpret_cast<T*>(static_cast<intptr_t>(address));
+}
+
+const Program* program_of(int64_t handle, bool reduction) {
+    const Program* p = at<const Program>(handle);
+    if (p == nullptr || p->magic != Program::kMagic) return nullptr;
+    return (p->reduce != ReduceOp::none) == reduction ? p : nullptr;
+}
+
+static_assert(sizeof(Scalar) == 16, "scalars cross as pairs of words");
+
+// Product of sizes, or -1 where a size is negative or the product doesn't fit.
+int64_t product(const int64_t* size, int64_t n) {
+    int64_t total = 1;
+    for (int64_t i = 0; i < n; i++) {
+        if (size[i] < 0 || __builtin_mul_overflow(total, size[i], &total)) return -1;
+    }
+    return total;
+}
+
+int64_t create(int64_t text, int64_t length, bool reduction, int64_t error, int64_t error_capacity) {
+    const char* from = at<const char>(text);
+    if (from == nullptr || length < 0) {
+        from = "";
+        length = 0;
+    }
+    return static_cast<int64_t>(reinterpret_cast<intptr_t>(
+        parse_program(from, length, reduction, at<char>(error), error_capacity)));
+}
+
+void destroy(int64_t handle, bool reduction) {
+    Program* p = const_cast<Program*>(program_of(handle, reduction));
+    if (p == nullptr) return;
+    p->magic = 0;
+    delete p;
+}
+
+}  // namespace
+
+int num_threads() { return merapi::num_threads(); }
+void set_num_threads(int threads) { merapi::set_num_threads(threads); }
+int default_num_threads() { return merapi::default_num_threads(); }
+int isa_level() { return static_cast<int>(isa()); }
+int64_t openblas_callback_address() {
+    return static_cast<int64_t>(reinterpret_cast<intptr_t>(&merapi::openblas_callback));
+}
+
+int64_t program_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity) {
+    return create(text, length, false, error, error_capacity);
+}
+void program_destroy(int64_t handle) { destroy(handle, false); }
+
+int64_t reduce_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity) {
+    return create(text, length, true, error, error_capacity);
+}
+void reduce_destroy(int64_t handle) { destroy(handle, true); }
+
+int program_run_flat(int64_t handle, int64_t n, int64_t out, int64_t in0, int64_t in1, int64_t in2, int broadcast,
+                     int64_t scalars) {
+    const Program* p = program_of(handle, false);
+    if (p == nullptr) return kBadHandle;
+    if (p->outputs != 1 || p->inputs > 3 || n < 0 || (p->scalars > 0 && scalars == 0)) return kBadDescriptor;
+    if (n == 0) return 0;
+    char* address[4] = {at<char>(out), at<char>(in0), at<char>(in1), at<char>(in2)};
+    for (int o = 0; o <= p->inputs; o++) {
+        if (address[o] == nullptr) return kNullAddress;
+    }
+    return interp_table().run_flat(*p, n, address, static_cast<uint32_t>(broadcast), at<const Scalar>(scalars));
+}
+
+int program_run(int64_t handle, int64_t descriptor) {
+    const Program* p = program_of(handle, false);
+    if (p == nullptr) return kBadHandle;
+    const int64_t* word = at<const int64_t>(descriptor);
+    if (word == nullptr) return kNullAddress;
+    int64_t ndim = word[0];
+    if (ndim < 0 || ndim > kMaxDims || word[1] != p->outputs || word[2] != p->inputs || word[3] < p->scalars) {
+        return kBadDescriptor;
+    }
+    word += 4;
+    Call call;
+    call.program = p;
+    call.ndim = static_cast<int>(ndim);
+    call.elements = product(word, ndim);
+    if (call.elements < 0) return kBadDescriptor;
+    if (call.elements == 0) return 0;
+    std::memcpy(call.size, word, static_cast<size_t>(ndim) * 8);
+    word += ndim;
+    for (int o = 0; o < p->outputs + p->inputs; o++) {
+        if (word[0] == 0) return kNullAddress;
+        call.operand[o].address = at<char>(word[0]);
+        std::memcpy(call.operand[o].stride, word + 1, static_cast<size_t>(ndim) * 8);
+        word += 1 + ndim;
+    }
+    call.scalars = reinterpret_cast<const Scalar*>(word);
+    return interp_table().run(call);
+}
+
+}  // namespace abi
+}  // namespace merapi
