@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Blocked matrix multiplication: B packed once into panels by all threads, then tiles of C cut by size.
+#include "gemm.h"
+#include "structured.h"
+
+namespace merapi {
+namespace MERAPI_ISA {
+namespace {
+
+constexpr int64_t kBlockK = 256;              // a panel of B (kBlockK x kTileColumns floats) stays in L1
+constexpr int64_t kBlockRows = 10 * kTileRows;  // a packed block of A stays in L2
+constexpr int64_t kPackedLimit = 4 << 20;     // elements of B packed at a time
+constexpr int64_t kWorthATask = 1 << 20;      // multiply-adds: about 20 microseconds
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// k in blocks of nearly equal length.
+struct BlocksOfK {
+    int64_t count;
+    int64_t length;
+    explicit BlocksOfK(int64_t k) : count(most(1, ceil_div(k, kBlockK))), length(most(1, ceil_div(k, count))) {}
+};
+
+// Packs columns [0, width) of rows [0, k) into one zero-padded panel of `stride` columns.
+template <class S>
+void pack_rows(const S* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, ComputeOf<S>* out) {
+    using C = ComputeOf<S>;
+    constexpr int L = lanes_of<S>;
+    for (int64_t p = 0; p < k; p++) {
+        const S* row = b + p * ldb;
+        int64_t j = 0;
+        for (; j + L <= width; j += L) vstore(out + j, vload(row + j));
+        if (j < width) {
+            vstore(out + j, vload_part(row + j, width - j, C(0)));
+            j += L;
+        }
+        for (; j < stride; j += L) vstore(out + j, splat(C(0)));
+        out += stride;
+    }
+}
+
+// The same for a panel whose columns are rows of the source: source (j, p) at b[j * ldb + p].
+template <class S>
+void pack_transposed(const S* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, ComputeOf<S>* out) {
+    using C = ComputeOf<S>;
+    int64_t j = 0;
+    for (; j + 8 <= width; j += 8) {
+        const S* s = b + j * ldb;
+        C* o = out + j;
+        for (int64_t p = 0; p < k; p++) {
+            for (int u = 0; u < 8; u++) o[u] = widen_one(s[u * ldb + p]);
+            o += stride;
+        }
+    }
+    for (; j < width; j++) {
+        const S* s = b + j * ldb;
+        for (int64_t p = 0; p < k; p++) out[p * stride + j] = widen_one(s[p]);
+    }
+    for (; j < stride; j++) {
+        for (int64_t p = 0; p < k; p++) out[p * stride + j] = C(0);
+    }
+}
+
+#if defined(__AVX512F__)
+// Sixteen rows at a time through registers.
+void transpose16(const float* s, int64_t ld, float* o, int64_t ldo) {
+    __m512 r[16], t[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(s + i * ld);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        r[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
+        t[4 + i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);
+        t[8 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
+        t[12 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        _mm512_storeu_ps(o + (0 + i) * ldo, _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88));
+        _mm512_storeu_ps(o + (8 + i) * ldo, _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd));
+        _mm512_storeu_ps(o + (4 + i) * ldo, _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0x88));
+        _mm512_storeu_ps(o + (12 + i) * ldo, _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0xdd));
+    }
+}
+template <>
+void pack_transposed<float>(const float* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, float* out) {
+    int64_t j = 0;
+    for (; j + 16 <= width; j += 16) {
+        int64_t p = 0;
+        for (; p + 16 <= k; p += 16) transpose16(b + j * ldb + p, ldb, out + p * stride + j, stride);
+        for (; p < k; p++) {
+            for (int u = 0; u < 16; u++) out[p * stride + j + u] = b[(j + u) * ldb + p];
+        }
+    }
+    for (; j < width; j++) {
+        for (int64_t p = 0; p < k; p++) out[p * stride + j] = b[j * ldb + p];
+    }
+    for (; j < stride; j++) {
+        for (int64_t p = 0; p < k; p++) out[p * stride + j] = 0.0f;
+    }
+}
+#endif
+
+// out[i * Q + j] = x[i]·b[j] for R rows x and Q rows b: with one x, four b hide the latency of the sums.
+template <class S, int R, int Q>
+void dots(const S* x, int64_t ldx, const S* b, int64_t ldb, int64_t k, ComputeOf<S>* out) {
+    using C = ComputeOf<S>;
+    constexpr int L = lanes_of<S>;
+    VecOf<S> acc[R][Q][2];
+    for (int i = 0; i < R; i++) {
+        for (int j = 0; j < Q; j++) acc[i][j][0] = acc[i][j][1] = splat(C(0));
+    }
+    int64_t p = 0;
+    for (; p + 2 * L <= k; p += 2 * L) {
+        for (int j = 0; j < Q; j++) {
+            VecOf<S> b0 = vload(b + j * ldb + p), b1 = vload(b + j * ldb + p + L);
+            for (int i = 0; i < R; i++) {
+                acc[i][j][0] = mad(vload(x + i * ldx + p), b0, acc[i][j][0]);
+                acc[i][j][1] = mad(vload(x + i * ldx + p + L), b1, acc[i][j][1]);
+            }
+        }
+    }
+    for (; p < k; p += L) {
+        int64_t count = least(L, k - p);
+        for (int j = 0; j < Q; j++) {
+            VecOf<S> bv = vload_part(b + j * ldb + p, count, C(0));
+            for (int i = 0; i < R; i++) {
+                acc[i][j][0] = mad(vload_part(x + i * ldx + p, count, C(0)), bv, acc[i][j][0]);
+            }
+        }
+    }
+    for (int i = 0; i < R; i++) {
+        for (int j = 0; j < Q; j++) out[i * Q + j] = hsum(acc[i][j][0] + acc[i][j][1]);
+    }
+}
+
+template <class S>
+void finish(S* c, ComputeOf<S> value, ComputeOf<S> beta, const S* bias) {
+    using C = ComputeOf<S>;
+    if (bias != nullptr) value += widen_one(*bias);
+    if (beta != C(0)) value += beta * widen_one(*c);
+    narrow_one(c, value);
+}
+
+// Few rows times a transposed B: memory-bound on B, whose rows are contiguous already.
+template <class S, int R>
+void few_rows(int64_t n, int64_t k, ComputeOf<S> alpha, const S* a, int64_t lda, const S* b, int64_t ldb,
+              ComputeOf<S> beta, S* c, int64_t ldc_row, int64_t ldc_column, const S* bias) {
+    constexpr int Q = R == 1 ? 4 : R == 2 ? 2 : 1;
+    parallel_for(ceil_div(n, Q), most(1, 2 * kGrain / most(1, k * Q * R)), [&](int64_t begin, int64_t end) {
+        for (int64_t j = begin * Q; j < least(n, end * Q); j += Q) {
+            ComputeOf<S> out[R * Q];
+            int64_t columns = least(Q, n - j);
+            if (columns == Q) {
+                dots<S, R, Q>(a, lda, b + j * ldb, ldb, k, out);
+            } else {
+                for (int64_t u = 0; u < columns; u++) {
+                    ComputeOf<S> one[R];
+                    dots<S, R, 1>(a, lda, b + (j + u) * ldb, ldb, k, one);
+                    for (int i = 0; i < R; i++) out[i * Q + u] = one[i];
+                }
+            }
+            for (int i = 0; i < R; i++) {
+                for (int64_t u = 0; u < columns; u++) {
+                    finish(c + i * ldc_row + (j + u) * ldc_column, alpha * out[i * Q + u], beta,
+                           bias == nullptr ? bias : bias + j + u);
+                }
+            }
+        }
+    });
+}
+
+// One row times a B that lies as it should: wide panels, to have enough sums in flight.
+template <class C>
+void one_row(int64_t n, int64_t k, C alpha, MatrixA<C> a, const C* b, int64_t ldb, C* c, Into into) {
+    constexpr int64_t W = 8 * Lanes<C>::count;
+    parallel_for(ceil_div(n, W), most(1, 2 * kGrain / most(1, k * W)), [&](int64_t begin, int64_t end) {
+        for (int64_t j = begin * W; j < least(n, end * W); j += W) {
+            if (n - j >= W) {
+                micro<C, 1, 8, false>(k, a, MatrixB<C>{b + j, ldb}, c + j, 0, alpha, into, W);
+            } else {
+                small_product<C>(1, n - j, k, alpha, a, MatrixB<C>{b + j, ldb}, c + j, 0, into);
+            }
+        }
+    });
+}
+
+template <class S>
+struct Problem {
+    using C = ComputeOf<S>;
+    bool trans_a;
+    int64_t m, n, k;
+    C alpha;
+    const S* a;
+    int64_t lda;
+    C beta;
+    S* c;
+    int64_t ldc;
+    const S* bias;
+    const C* packed;  // B: for each block of k, for each panel, [length][kTileColumns]
+    int64_t panels;
+    BlocksOfK blocks;
+};
+
+// Copies rows [i0, i0+rows) x [p0, p0+length) of op(A) into micro-panels of kTileRows.
+template <class S>
+void pack_a(const Problem<S>& q, int64_t i0, int64_t rows, int64_t p0, int64_t length, ComputeOf<S>* out) {
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+        int64_t height = least(kTileRows, rows - i);
+        if (q.trans_a) {
+            const S* s = q.a + p0 * q.lda + i0 + i;
+            if (height == kTileRows) {
+                for (int64_t p = 0; p < length; p++) {
+                    for (int u = 0; u < kTileRows; u++) out[p * kTileRows + u] = widen_one(s[p * q.lda + u]);
+                }
+            } else {
+                for (int64_t p = 0; p < length; p++) {
+                    for (int64_t u = 0; u < height; u++) out[p * kTileRows + u] = widen_one(s[p * q.lda + u]);
+                }
+            }
+        } else {
+            const S* s = q.a + (i0 + i) * q.lda + p0;
+            int64_t u = 0;
+            for (; u + 4 <= height; u += 4) {
+                const S* r = s + u * q.lda;
+                ComputeOf<S>* o = out + u;
+                int64_t p = 0;
+#if defined(__x86_64__)
+                if constexpr (same_type<S, float>) {
+                    for (; p + 4 <= length; p += 4) {
+                        __m128 r0 = _mm_loadu_ps(r + p), r1 = _mm_loadu_ps(r + q.lda + p);
+                        __m128 r2 = _mm_loadu_ps(r + 2 * q.lda + p), r3 = _mm_loadu_ps(r + 3 * q.lda + p);
+                        _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+                        _mm_storeu_ps(o + p * kTileRows, r0);
+                        _mm_storeu_ps(o + (p + 1) * kTileRows, r1);
+                        _mm_storeu_ps(o + (p + 2) * kTileRows, r2);
+                        _mm_storeu_ps(o + (p + 3) * kTileRows, r3);
+                    }
+                }
+#endif
+                for (; p < length; p++) {
+                    for (int w = 0; w < 4; w++) o[p * kTileRows + w] = widen_one(r[w * q.lda + p]);
+                }
+            }
+            for (; u < height; u++) {
+                for (int64_t p = 0; p < length; p++) out[p * kTileRows + u] = widen_one(s[u * q.lda + p]);
+            }
+        }
+        out += length * kTileRows;
+    }
+}
+
+// C's tile before the first block of k: beta·C + bias.
+template <class S, class T>
+void start_tile(const S* c, int64_t ldc, int64_t rows, int64_t columns, ComputeOf<S> beta, const S* bias, T* out,
+                int64_t ldo) {
+    using C = ComputeOf<S>;
+    constexpr int L = lanes_of<S>;
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < columns; j += L) {
+            int64_t count = least(L, columns - j);
+            VecOf<S> v = bias == nullptr ? splat(C(0)) : vload_part(bias + j, count, C(0));
+            if (beta != C(0)) v += vload_part(c + i * ldc + j, count, C(0)) * splat(beta);
+            vstore_part(out + i * ldo + j, v, count);
+        }
+    }
+}
+
+template <class S>
+void compute_tile(const Problem<S>& q, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    using C = ComputeOf<S>;
+    constexpr int64_t NR = kTileColumns<C>;
+    ScratchFrame frame;
+    const int64_t rows = i1 - i0, first = j0 * NR, columns = least(q.n, j1 * NR) - first;
+    C* tile;
+    int64_t ldt;
+    if constexpr (is_small<S>) {
+        ldt = (j1 - j0) * NR;
+        tile = static_cast<C*>(scratch_take(static_cast<size_t>(rows * ldt) * sizeof(C)));
+    } else {
+        ldt = q.ldc;
+        tile = q.c + i0 * q.ldc + first;
+    }
+    const S* bias = q.bias == nullptr ? nullptr : q.bias + first;
+    bool started = q.beta != C(0) || bias != nullptr;
+    if (started && (is_small<S> || bias != nullptr || q.beta != C(1))) {
+        start_tile(q.c + i0 * q.ldc + first, q.ldc, rows, columns, q.beta, bias, tile, ldt);
+    }
+    // Packing A pays for itself when several panels read it, and where rows a multiple of 2 KiB apart fight for one
+    // cache set.
+    bool pack = is_small<S> || columns > 4 * NR || (!q.trans_a && (q.lda * sizeof(S)) % 2048 == 0 && columns > NR);
+    C* packed_a = nullptr;
+    if (pack) {
+        size_t elements = static_cast<size_t>(ceil_div(rows, kTileRows) * kTileRows * q.blocks.length);
+        packed_a = static_cast<C*>(scratch_take(elements * sizeof(C)));
+    }
+    for (int64_t p0 = 0; p0 < q.k; p0 += q.blocks.length) {
+        int64_t length = least(q.blocks.length, q.k - p0);
+        if (pack) pack_a(q, i0, rows, p0, length, packed_a);
+        Into into = started ? Into::kAdd : Into::kStore;
+        const C* block = q.packed + p0 * q.panels * NR;
+        for (int64_t j = j0; j < j1; j++) {
+            int64_t width = least(NR, q.n - j * NR);
+            MatrixB<C> b{block + j * length * NR, NR};
+            for (int64_t i = 0; i < rows; i += kTileRows) {
+                MatrixA<C> a{packed_a + i * length, 1, kTileRows};
+                if constexpr (!is_small<S>) {
+                    if (!pack) {
+                        a = q.trans_a ? MatrixA<C>{q.a + p0 * q.lda + i0 + i, 1, q.lda}
+                                      : MatrixA<C>{q.a + (i0 + i) * q.lda + p0, q.lda, 1};
+                    }
+                }
+                micro_any<C>(static_cast<int>(least(kTileRows, rows - i)), length, a, b,
+                             tile + i * ldt + (j - j0) * NR, ldt, q.alpha, into, width);
+            }
+        }
+        started = true;
+    }
+    if (is_small<S> || q.k == 0) {
+        constexpr int L = lanes_of<S>;
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j += L) {
+                int64_t count = least(L, columns - j);
+                VecOf<S> v = started ? vload_part(tile + i * ldt + j, count, C(0)) : splat(C(0));
+                vstore_part(q.c + (i0 + i) * q.ldc + first + j, v, count);
+            }
+        }
+    }
+}
+
+template <class S>
+void pack_b(bool trans_b, const S* b, int64_t ldb, const Problem<S>& q, ComputeOf<S>* out) {
+    constexpr int64_t NR = kTileColumns<ComputeOf<S>>;
+    parallel_for(q.panels, most(1, 2 * kGrain / most(1, q.k * NR)), [&](int64_t begin, int64_t end) {
+        for (int64_t j = begin; j < end; j++) {
+            int64_t width = least(NR, q.n - j * NR);
+            for (int64_t p0 = 0; p0 < q.k; p0 += q.blocks.length) {
+                int64_t length = least(q.blocks.length, q.k - p0);
+                ComputeOf<S>* panel = out + p0 * q.panels * NR + j * length * NR;
+                if (trans_b) {
+                    pack_transposed(b + j * NR * ldb + p0, ldb, length, width, NR, panel);
+                } else {
+                    pack_rows(b + p0 * ldb + j * NR, ldb, length, width, NR, panel);
+                }
+            }
+        }
+    });
+}
+
+template <class S>
+void run_tiles(const Problem<S>& q) {
+    // The cut depends on the shape alone. Rows first: a cut of the columns packs A again.
+    int64_t tasks = most(1, least(64, q.m * q.n * q.k / kWorthATask));
+    int64_t row_step = most(4 * kTileRows, least(kBlockRows, ceil_div(ceil_div(q.m, tasks), kTileRows) * kTileRows));
+    int64_t row_tasks = ceil_div(q.m, row_step);
+    int64_t column_tasks = most(1, least(ceil_div(tasks, row_tasks), q.panels));
+    int64_t panel_step = ceil_div(q.panels, column_tasks);
+    column_tasks = ceil_div(q.panels, panel_step);
+    parallel_for(row_tasks * column_tasks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; t++) {
+            int64_t i0 = t / column_tasks * row_step, j0 = t % column_tasks * panel_step;
+            compute_tile(q, i0, least(q.m, i0 + row_step), j0, least(q.panels, j0 + panel_step));
+        }
+    });
+}
+
+}  // namespace
+
+template <class S>
+void product(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, ComputeOf<S> alpha, const S* a, int64_t lda,
+             const S* b, int64_t ldb, ComputeOf<S> beta, S* c, int64_t ldc, const S* bias) {
+    using C = ComputeOf<S>;
+    constexpr int64_t NR = kTileColumns<C>;
+    if (m <= 0 || n <= 0) return;
+    if (trans_b && !trans_a && m <= 4) {
+        switch (m) {
+            case 1: few_rows<S, 1>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
+            case 2: few_rows<S, 2>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
+            case 3: few_rows<S, 3>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
+            default: few_rows<S, 4>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
+        }
+        return;
+    }
+    if (n == 1 && !trans_a && bias == nullptr && (trans_b || ldb == 1)) {
+        few_rows<S, 1>(m, k, alpha, b, k, a, lda, beta, c, 1, ldc, nullptr);
+        return;
+    }
+    if constexpr (!is_small<S>) {
+        bool plain = bias == nullptr && (beta == C(0) || beta == C(1));
+        if (plain && m == 1 && !trans_b && k > 0) {
+            one_row<C>(n, k, alpha, trans_a ? MatrixA<C>{a, 0, lda} : MatrixA<C>{a, 0, 1}, b, ldb, c,
+                       beta == C(0) ? Into::kStore : Into::kAdd);
+            return;
+        }
+        if (plain && !trans_b && k > 0 && (m <= 2 || (m * n * k <= kWorthATask / 8 && ldb * sizeof(S) < 2048))) {
+            MatrixA<C> ma = trans_a ? MatrixA<C>{a, 1, lda} : MatrixA<C>{a, lda, 1};
+            Into into = beta == C(0) ? Into::kStore : Into::kAdd;
+            parallel_for(ceil_div(n, NR), most(1, kGrain / most(1, m * k)), [&](int64_t begin, int64_t end) {
+                small_product<C>(m, least(n, end * NR) - begin * NR, k, alpha, ma, MatrixB<C>{b + begin * NR, ldb},
+                                 c + begin * NR, ldc, into);
+            });
+            return;
+        }
+    }
+    ScratchFrame frame;
+    int64_t chunk = most(NR, least(n, kPackedLimit / most(1, k)) / NR * NR);
+    if (n <= chunk) chunk = n;
+    C* packed = static_cast<C*>(scratch_take(static_cast<size_t>(ceil_div(chunk, NR) * NR * k) * sizeof(C)));
+    for (int64_t j = 0; j < n; j += chunk) {
+        int64_t width = least(chunk, n - j);
+        Problem<S> q{trans_a, m, width, k, alpha, a, lda, beta, c + j, ldc, bias == nullptr ? nullptr : bias + j,
+                     packed, ceil_div(width, NR), BlocksOfK(k)};
+        pack_b(trans_b, trans_b ? b + j * ldb : b + j, ldb, q, packed);
+        run_tiles(q);
+    }
+}
+
+template void product<float>(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t, const float*,
+                             int64_t, float, float*, int64_t, const float*);
+template void product<double>(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t, const double*,
+                              int64_t, double, double*, int64_t, const double*);
+template void product<f16>(bool, bool, int64_t, int64_t, int64_t, float, const f16*, int64_t, const f16*, int64_t,
+                           float, f16*, int64_t, const f16*);
+template void product<bf16>(bool, bool, int64_t, int64_t, int64_t, float, const bf16*, int64_t, const bf16*, int64_t,
+                            float, bf16*, int64_t, const bf16*);
+
+void gemm_own(int dtype, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, int64_t a,
+              int64_t lda, int64_t b, int64_t ldb, double beta, int64_t c, int64_t ldc, int64_t bias) {
+    with_float(dtype, [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        using C = ComputeOf<S>;
+        product<S>(trans_a, trans_b, m, n, k, static_cast<C>(alpha), at<const S>(a), lda, at<const S>(b), ldb,
+                   static_cast<C>(beta), at<S>(c), ldc, at<const S>(bias));
+    });
+}
+
+}  // namespace MERAPI_ISA
+}  // namespace merapi
