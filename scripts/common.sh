@@ -75,13 +75,14 @@ need_compiler() {
     fi
 }
 
-# Maven without a prompt and without download bars. JDK 24 and newer warn about what Maven's own libraries do.
+# Maven without a prompt, download bars and the colour codes that some builds of it print at exit all the same. JDK 24 and newer warn about what Maven's own libraries do.
 maven() {
     local options=${MAVEN_OPTS:-}
     if (($(java_major) >= 24)); then
         options="--enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow $options"
     fi
-    MAVEN_OPTS=$options mvn -B -ntp "$@"
+    MAVEN_OPTS=$options mvn -B -ntp -Dstyle.color=never "$@" 2>&1 |
+        awk '{ codes = gsub(/\033\[[0-9;]*m/, "") } $0 != "" || !codes { print; fflush() }'
 }
 
 # class_path MODULE [maven arguments]: builds MODULE without its tests, and sets class_path. Costs nothing while no
@@ -99,7 +100,7 @@ class_path() {
         printf '%s' "$key" >"$stamp.new"
         # Kept from before the build: what changes while it runs is newer.
         maven -q -Dmerapi.fast "$@" -pl "$module" -am process-classes dependency:build-classpath \
-            -Dmdep.outputFile=target/run.dependencies -Dmdep.includeScope=runtime >&2
+            -Dmdep.outputFile=target/run.dependencies -DincludeScope=runtime >&2
         printf '%s' "$root/$module/target/classes:$(<"$root/$module/target/run.dependencies")" >"$file"
         mv "$stamp.new" "$stamp"
     fi
@@ -107,7 +108,7 @@ class_path() {
 }
 
 newer_than() {
-    find pom.xml scripts/native-build ./*/pom.xml ./*/src/main ./*/src/peers -newer "$1" -type f -print -quit 2>/dev/null || true
+    find pom.xml scripts/common.sh scripts/native-build ./*/pom.xml ./*/src/main ./*/src/peers -newer "$1" -type f -print -quit 2>/dev/null || true
     # Another build may have thrown the classes away.
-    [[ -d core/target/classes && -d native-cpu/target/classes ]] || echo missing
+    [[ -d core/target/classes ]] && compgen -G "native-cpu/target/classes/dev/merapi/cpu/*/*jniNative*" >/dev/null || echo missing
 }
