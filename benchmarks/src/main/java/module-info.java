@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** JMH benchmarks. */
+module dev.merapi.benchmarks {
+    requires static org.jspecify;
+    requires dev.merapi.core;
+    requires dev.merapi.cpu;
+    requires jmh.core;
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Training workloads, each a small readable main. */
+module dev.merapi.examples {
+    requires static org.jspecify;
+    requires dev.merapi.core;
+    requires dev.merapi.cpu;
+    requires info.picocli;
+    requires me.tongfei.progressbar;
+    requires xchart;
+
+    opens dev.merapi.examples to
+            info.picocli;
+}
