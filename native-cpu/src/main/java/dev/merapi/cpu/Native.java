@@ -10,7 +10,7 @@ import org.bytedeco.javacpp.annotation.Platform;
  * The native kernels. Primitives and addresses only: a call costs a JNI transition and no object. The C++ headers hold
  * the contract of each function; status codes are those of {@code merapi_cpu.h} (0 is success).
  */
-@Platform(include = {"merapi_cpu.h", "merapi_kernels.h"})
+@Platform(include = {"merapi_cpu.h", "merapi_kernels.h", "merapi_memory.h"})
 @Namespace("merapi::abi")
 @NoException
 final class Native {
@@ -46,6 +46,16 @@ final class Native {
     static native void reduce_destroy(long handle);
 
     static native int reduce_run(long handle, long descriptor);
+
+    // ---- merapi_memory.h ----
+
+    static native long memory_allocate(long bytes);
+
+    static native void memory_free(long address, long bytes);
+
+    static native long memory_limit();
+
+    static native long symbol_address(long path, long symbol);
 
     // ---- merapi_kernels.h: structured kernels ----
 }

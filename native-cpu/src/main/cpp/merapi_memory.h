@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Raw memory for the caching allocator, and what the machine or container has of it.
+#pragma once
+
+#include <cstdint>
+
+namespace merapi {
+namespace abi {
+
+// Memory aligned to 64 bytes at least, to 2 MiB when it is that large (so that huge pages serve it); 0 if there is none.
+int64_t memory_allocate(int64_t bytes);
+void memory_free(int64_t address, int64_t bytes);
+
+// Bytes that this process may use: the machine's memory or the container's limit, whichever is less.
+int64_t memory_limit();
+
+// The address of a symbol in a shared library that is loaded already (`path` names its file), or 0.
+int64_t symbol_address(int64_t path, int64_t symbol);
+
+}  // namespace abi
+}  // namespace merapi

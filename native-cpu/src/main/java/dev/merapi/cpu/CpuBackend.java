@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.dispatch.Backend;
+import dev.merapi.op.Definition;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import org.jspecify.annotations.Nullable;
+
+/** The CPU by native kernels: the block interpreter for pointwise ops and reductions, C++ and OpenBLAS for the rest. */
+public final class CpuBackend implements Backend {
+    private final @Nullable Throwable reason;
+    private final @Nullable CachingAllocator allocator;
+
+    public CpuBackend() {
+        Throwable why = null;
+        CachingAllocator memory = null;
+        if (Boolean.getBoolean("merapi.cpu.java")) {
+            why = new IllegalStateException("switched off by -Dmerapi.cpu.java=true");
+        } else {
+            try {
+                memory = new CachingAllocator(Device.CPU, new NativeMemory());
+            } catch (LinkageError | RuntimeException e) {
+                why = e;
+            }
+        }
+        this.reason = why;
+        this.allocator = memory;
+    }
+
+    @Override
+    public DeviceType deviceType() {
+        return DeviceType.CPU;
+    }
+
+    @Override
+    public String description() {
+        return reason != null ? "native CPU" : "native CPU, " + Cpu.instructionSet() + ", " + Cpu.threads() + " threads";
+    }
+
+    @Override
+    public int priority() {
+        return 100;
+    }
+
+    @Override
+    public @Nullable Throwable unavailableBecause() {
+        return reason;
+    }
+
+    @Override
+    public CachingAllocator allocator(int index) {
+        return java.util.Objects.requireNonNull(allocator);
+    }
+
+    @Override
+    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        if (op.code() instanceof PointwiseCode code) {
+            return new PointwiseKernel(op.name(), code);
+        }
+        return null;
+    }
+}

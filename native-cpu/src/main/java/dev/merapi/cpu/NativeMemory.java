@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.storage.RawAllocator;
+import dev.merapi.storage.Segment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
+import org.jspecify.annotations.Nullable;
+
+/** Segments of native memory, each wrapped in a buffer once if it is small enough for that. */
+final class NativeMemory implements RawAllocator {
+    @Override
+    public @Nullable Segment allocate(long byteSize) {
+        long address = Native.memory_allocate(byteSize);
+        return address == 0 ? null : new Segment(view(address, byteSize), address, byteSize);
+    }
+
+    @Override
+    public void free(Segment segment) {
+        Native.memory_free(segment.address(), segment.byteSize());
+    }
+
+    @Override
+    public long defaultCap() {
+        return Native.memory_limit() / 4 * 3;
+    }
+
+    private static @Nullable ByteBuffer view(long address, long byteSize) {
+        return byteSize > Integer.MAX_VALUE ? null : new Window(address, byteSize).open();
+    }
+
+    /** Zero-terminated text in memory that is never freed; for names that live as long as the process. */
+    static long permanentText(String text) {
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        long address = Native.memory_allocate(bytes.length + 1L);
+        ByteBuffer buffer = new Window(address, bytes.length + 1L).open();
+        buffer.put(0, bytes).put(bytes.length, (byte) 0);
+        return address;
+    }
+
+    static ByteBuffer wrap(long address, long byteSize) {
+        return new Window(address, byteSize).open();
+    }
+
+    /** Makes a buffer over an address; owns nothing, and is dropped at once. */
+    private static final class Window extends BytePointer {
+        Window(long address, long byteSize) {
+            super((Pointer) null);
+            this.address = address;
+            this.limit = byteSize;
+            this.capacity = byteSize;
+        }
+
+        ByteBuffer open() {
+            return asByteBuffer().order(ByteOrder.nativeOrder());
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.op.Kernel;
+import dev.merapi.ops.CopyOps;
+import dev.merapi.ops.PointwiseArgs;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Shape;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+
+/** Any pointwise op, by its program in the native block interpreter. */
+final class PointwiseKernel implements Kernel<Object, Object> {
+    private static final int FLAT_INPUTS = 3;
+
+    private final String op;
+    private final PointwiseCode code;
+
+    PointwiseKernel(String op, PointwiseCode code) {
+        this.op = op;
+        this.code = code;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public void run(Object args, Object out) {
+        Tensor[] inputs;
+        List<Number> scalars;
+        if (args instanceof PointwiseArgs a) {
+            inputs = a.tensors();
+            scalars = a.scalars();
+        } else {
+            inputs = new Tensor[] {((CopyOps.CopyArgs) args).x()};
+            scalars = List.of();
+        }
+        Tensor[] outputs = out instanceof Tensor t ? new Tensor[] {t} : ((List<Tensor>) out).toArray(new Tensor[0]);
+        if (outputs[0].numel() == 0) {
+            return;
+        }
+        long handle = handle(code.specialize(inputs, scalars, outputs));
+        if (outputs.length != 1 || inputs.length > FLAT_INPUTS || !runFlat(handle, outputs[0], inputs, scalars)) {
+            runStrided(handle, outputs, inputs, scalars);
+        }
+    }
+
+    private long handle(PointwiseCode.Specialized s) {
+        return s.compiled() instanceof Long handle ? handle : compile(s);
+    }
+
+    private static synchronized long compile(PointwiseCode.Specialized s) {
+        if (!(s.compiled() instanceof Long)) {
+            s.setCompiled(compile(s.program().text(), false));
+        }
+        return (Long) java.util.Objects.requireNonNull(s.compiled());
+    }
+
+    /** Hands program text to the native parser. */
+    static long compile(String text, boolean reduction) {
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        int capacity = 512;
+        long size = bytes.length + capacity;
+        long address = Native.memory_allocate(size);
+        try {
+            ByteBuffer buffer = NativeMemory.wrap(address, size);
+            buffer.put(0, bytes);
+            long error = address + bytes.length;
+            long handle = reduction
+                    ? Native.reduce_create(address, bytes.length, error, capacity)
+                    : Native.program_create(address, bytes.length, error, capacity);
+            if (handle == 0) {
+                StringBuilder message = new StringBuilder();
+                for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
+                    message.append((char) buffer.get(i));
+                }
+                throw new IllegalStateException("native program refused: " + message + "\nplease report this; the text:\n"
+                        + text);
+            }
+            return handle;
+        } finally {
+            Native.memory_free(address, size);
+        }
+    }
+
+    private boolean runFlat(long handle, Tensor out, Tensor[] inputs, List<Number> scalars) {
+        if (!out.isContiguous()) {
+            return false;
+        }
+        Shape shape = out.shape();
+        long n = shape.numel();
+        int broadcast = 0;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (!t.isContiguous()) {
+                return false;
+            }
+            if (t.shape() != shape && !t.shape().equals(shape)) {
+                if (t.numel() != 1) {
+                    return false;
+                }
+                broadcast |= 1 << i;
+            }
+        }
+        long values = 0;
+        if (!scalars.isEmpty()) {
+            Scratch scratch = Scratch.begin().reserve(2 * scalars.size());
+            for (int i = 0; i < scalars.size(); i++) {
+                scratch.putScalar(scalars.get(i));
+            }
+            values = scratch.address();
+        }
+        check(Native.program_run_flat(
+                handle,
+                n,
+                out.address(),
+                inputs.length > 0 ? inputs[0].address() : 0,
+                inputs.length > 1 ? inputs[1].address() : 0,
+                inputs.length > 2 ? inputs[2].address() : 0,
+                broadcast,
+                values));
+        return true;
+    }
+
+    private void runStrided(long handle, Tensor[] outputs, Tensor[] inputs, List<Number> scalars) {
+        Tensor[] all = new Tensor[outputs.length + inputs.length];
+        System.arraycopy(outputs, 0, all, 0, outputs.length);
+        System.arraycopy(inputs, 0, all, outputs.length, inputs.length);
+        Collapsed space = Collapsed.of(outputs[0].shape(), all);
+        Scratch scratch =
+                Scratch.begin().reserve(4 + space.rank + all.length * (1 + space.rank) + 2 * scalars.size());
+        scratch.put(space.rank).put(outputs.length).put(inputs.length).put(scalars.size());
+        for (int d = 0; d < space.rank; d++) {
+            scratch.put(space.sizes[d]);
+        }
+        for (int k = 0; k < all.length; k++) {
+            scratch.put(all[k].address());
+            for (int d = 0; d < space.rank; d++) {
+                scratch.put(space.strides[k][d]);
+            }
+        }
+        for (Number n : scalars) {
+            scratch.putScalar(n);
+        }
+        check(Native.program_run(handle, scratch.address()));
+    }
+
+    private void check(int status) {
+        if (status != 0) {
+            throw new IllegalStateException(op + ": the native interpreter returned status " + status
+                    + "; please report this");
+        }
+    }
+}
