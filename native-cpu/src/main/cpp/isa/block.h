@@ -202,43 +202,5 @@ class BlockRunner {
     int64_t filled[kMaxInputs];
 };
 
-// A position in an iteration space, walked in row-major order: for each operand the byte offset of the current row (the
-// last dimension is the caller's).
-struct Odometer {
-    int outer;  // dims but the last
-    const int64_t* size;
-    int64_t index[kMaxDims];
-
-    MERAPI_INLINE void start(int ndim, const int64_t* sizes, int64_t row) {
-        outer = ndim - 1;
-        size = sizes;
-        for (int d = outer - 1; d >= 0; d--) {
-            index[d] = row % sizes[d];
-            row /= sizes[d];
-        }
-    }
-    MERAPI_INLINE int64_t offset(const int64_t* stride) const {
-        int64_t bytes = 0;
-        for (int d = 0; d < outer; d++) bytes += index[d] * stride[d];
-        return bytes;
-    }
-    // To the next row. Returns the dimension that stepped; those after it went back to zero.
-    MERAPI_INLINE int step() {
-        int d = outer - 1;
-        for (; d > 0; d--) {
-            if (++index[d] < size[d]) return d;
-            index[d] = 0;
-        }
-        if (d == 0) index[0]++;
-        return d;
-    }
-    // What `step` did, for one operand's offset.
-    MERAPI_INLINE int64_t delta(const int64_t* stride, int stepped) const {
-        int64_t bytes = stepped >= 0 ? stride[stepped] : 0;
-        for (int d = stepped + 1; d < outer; d++) bytes -= (size[d] - 1) * stride[d];
-        return bytes;
-    }
-};
-
 }  // namespace MERAPI_ISA
 }  // namespace merapi
