@@ -4,6 +4,7 @@ module dev.merapi.core {
     requires transitive org.slf4j;
     requires static transitive org.jspecify;
 
+    exports dev.merapi;
     exports dev.merapi.types;
     exports dev.merapi.error;
     exports dev.merapi.storage;

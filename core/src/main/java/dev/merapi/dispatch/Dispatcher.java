@@ -139,6 +139,9 @@ public final class Dispatcher {
         if (kernel == null) {
             kernel = resolve(op, device.type(), dtype);
         }
+        if (!op.isDeterministic()) {
+            Determinism.refuse(op);
+        }
         if (!(kernel instanceof Kernel<?, ?>)) {
             throw new OpResultException(op.name() + ": has a shape rule and a returning kernel; it needs one of them");
         }

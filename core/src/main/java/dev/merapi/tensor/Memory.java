@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
+import dev.merapi.storage.MemoryStats;
+import dev.merapi.types.Device;
+import java.util.List;
+
+/** Looking at, limiting and trimming the memory of a device. */
+public final class Memory {
+    private Memory() {}
+
+    /** Bytes allocated, reserved and at peak, and the cap. */
+    public static MemoryStats stats(Device device) {
+        return Backends.allocator(device).stats();
+    }
+
+    /** Limits what is taken from a device, in bytes. The default is three quarters of the machine or container. */
+    public static void setCap(Device device, long bytes) {
+        Backends.allocator(device).setCap(bytes);
+    }
+
+    /** Gives cached memory that nobody uses back to the device; what other threads cache for themselves stays. */
+    public static void trim(Device device) {
+        Backends.allocator(device).trim(Context.current().memory());
+    }
+
+    /** The peak starts again from what is allocated now. */
+    public static void resetPeak(Device device) {
+        Backends.allocator(device).resetPeak();
+    }
+
+    /** The largest live tensors, one a line: bytes, dtype and shape, and where it was made if leak detection is on. */
+    public static List<String> largest(Device device, int count) {
+        return Backends.allocator(device).largest(count);
+    }
+}
