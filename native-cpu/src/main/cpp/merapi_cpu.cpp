@@ -8,6 +8,7 @@
 #include "isa.h"
 #include "pool.h"
 #include "program.h"
+#include "reduce_plan.h"
 
 namespace merapi {
 namespace abi {
@@ -111,6 +112,48 @@ int program_run(int64_t handle, int64_t descriptor) {
     }
     call.scalars = reinterpret_cast<const Scalar*>(word);
     return interp_table().run(call);
+}
+
+int reduce_run(int64_t handle, int64_t descriptor) {
+    const Program* p = program_of(handle, true);
+    if (p == nullptr) return kBadHandle;
+    const int64_t* word = at<const int64_t>(descriptor);
+    if (word == nullptr) return kNullAddress;
+    int64_t kept = word[0], reduced = word[1];
+    if (kept < 0 || kept > kMaxDims || reduced < 0 || reduced > kMaxDims || kept + reduced > kMaxDims ||
+        word[2] != p->inputs || word[3] < p->scalars) {
+        return kBadDescriptor;
+    }
+    int64_t ndim = kept + reduced;
+    ReduceCall call;
+    call.program = p;
+    call.kept = static_cast<int>(kept);
+    call.reduced = static_cast<int>(reduced);
+    std::memcpy(&call.correction, word + 4, 8);
+    word += 5;
+    int64_t outputs = product(word, kept), length = product(word + kept, reduced), total;
+    if (outputs < 0 || length < 0 || __builtin_mul_overflow(outputs, length, &total)) return kBadDescriptor;
+    if (outputs == 0) return 0;
+    std::memcpy(call.size, word, static_cast<size_t>(ndim) * 8);
+    word += ndim;
+    Operand* results[] = {&call.result, &call.mean};
+    for (Operand* result : results) {
+        result->address = at<char>(word[0]);
+        std::memcpy(result->stride, word + 1, static_cast<size_t>(kept) * 8);
+        word += 1 + kept;
+    }
+    if (call.result.address == nullptr) return kNullAddress;
+    for (int k = 0; k < p->inputs; k++) {
+        if (word[0] == 0 && length > 0) return kNullAddress;
+        call.input[k].address = at<char>(word[0]);
+        std::memcpy(call.input[k].stride, word + 1, static_cast<size_t>(ndim) * 8);
+        word += 1 + ndim;
+    }
+    call.scalars = reinterpret_cast<const Scalar*>(word);
+    bool needs_an_element = p->reduce == ReduceOp::min || p->reduce == ReduceOp::max ||
+                            p->reduce == ReduceOp::argmin || p->reduce == ReduceOp::argmax;
+    if (length == 0 && needs_an_element) return kEmptyReduction;
+    return reduce_table().run(plan_reduction(call));
 }
 
 }  // namespace abi

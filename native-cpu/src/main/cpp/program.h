@@ -116,6 +116,26 @@ struct Call {
     Operand operand[kMaxOutputs + kMaxInputs];  // outputs, then inputs
 };
 
+// A reduction, laid out for the kernel. The space's dimensions are
+//   rows:    kept…, reduced…            an output's elements follow each other;
+//   columns: kept…, reduced…, column    the last kept dimension lies closest in memory: whole rows are accumulated.
+struct ReducePlan {
+    const Program* program;
+    int ndim;
+    int64_t size[kMaxDims];
+    Operand input[kMaxInputs];
+    bool by_columns;
+    int64_t outputs;   // kept elements, without the columns
+    int64_t length;    // reduced elements an output
+    int64_t columns;   // 1 for rows
+    int kept;          // kept dims, the column included
+    int64_t kept_size[kMaxDims];
+    Operand result;    // strides over the kept dims
+    Operand mean;      // var's second result; address null when not wanted
+    double correction;
+    const Scalar* scalars;
+};
+
 // nullptr, with a zero-terminated message in `error`, if the text is not a program.
 Program* parse_program(const char* text, int64_t length, bool reduction, char* error, int64_t error_capacity);
 
@@ -130,6 +150,11 @@ struct InterpTable {
     int (*run_flat)(const Program&, int64_t n, char* const* addresses, uint32_t broadcast, const Scalar* scalars);
 };
 const InterpTable& interp_table();
+
+struct ReduceTable {
+    int (*run)(const ReducePlan&);
+};
+const ReduceTable& reduce_table();
 
 // Scratch of the calling thread, 64-byte aligned; null when there is no memory.
 char* thread_scratch(int64_t bytes);

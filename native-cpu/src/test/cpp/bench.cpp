@@ -90,5 +90,41 @@ int main(int argc, char** argv) {
     time_it("copy, [1000,1000] transposed", 1e6, shaped(copy, {1000, 1000}, {{1000, 1}, {1, 1000}}));
     time_it("copy, [16,64,1024] to [16,1024,64]", n, shaped(copy, {16, 1024, 64}, {{65536, 64, 1}, {65536, 1, 1024}}));
     time_it("add, [1024,1024] + transposed", n, shaped(add, {1024, 1024}, {{1024, 1}, {1024, 1}, {1, 1024}}));
+
+    auto reduction = [&](const char* op, std::vector<int64_t> kept, std::vector<int64_t> reduced, std::vector<int64_t> stride,
+                         const char* body = "r0 = load 0\nstore 0 r0\n") {
+        int64_t h = create_reduction(std::string("in 0 f32\nout 0 f32\n") + body + "reduce " + op + (op[0] == 'a' ? " i64" : " f32"));
+        std::vector<int64_t> d = {static_cast<int64_t>(kept.size()), static_cast<int64_t>(reduced.size()), 1, 0, 0};
+        d.insert(d.end(), kept.begin(), kept.end());
+        d.insert(d.end(), reduced.begin(), reduced.end());
+        d.push_back(address(o.data()));
+        for (size_t k = 0; k < kept.size(); k++) {
+            int64_t s = 8;
+            for (size_t j = k + 1; j < kept.size(); j++) s *= kept[j];
+            d.push_back(s);
+        }
+        d.resize(d.size() + 1 + kept.size(), 0);
+        d.push_back(address(a.data()));
+        for (int64_t s : stride) d.push_back(s * 4);
+        return [h, d] { abi::reduce_run(h, address(d.data())); };
+    };
+    auto tiny = reduction("sum", {}, {8}, {1});
+    time_it("sum, 8, 1000 calls", 8000, [&] { for (int i = 0; i < 1000; i++) tiny(); });
+    const char* square = "r0 = load 0\nr1 = square.f32 r0\nstore 0 r1\n";
+    time_it("sum all, 2^20", n, reduction("sum", {}, {n}, {1}));
+    time_it("sum of squares by program, 2^20", n, reduction("sum", {}, {n}, {1}, square));
+    time_it("sumsq, 2^20", n, reduction("sumsq", {}, {n}, {1}));
+    for (const char* op : {"max", "argmax", "var", "prod"}) time_it((std::string(op) + " all, 2^20").c_str(), n, reduction(op, {}, {n}, {1}));
+    for (const char* op : {"sum", "max", "argmax", "var"}) {
+        std::string s = op;
+        time_it((s + " rows [1365,768]").c_str(), n, reduction(op, {1365}, {768}, {768, 1}));
+        time_it((s + " rows [131072,8]").c_str(), n, reduction(op, {131072}, {8}, {8, 1}));
+        time_it((s + " columns [1365,768]").c_str(), n, reduction(op, {768}, {1365}, {1, 768}));
+    }
+    time_it("sum columns [16,65536]", n, reduction("sum", {65536}, {16}, {1, 65536}));
+    time_it("sum columns [131072,8]", n, reduction("sum", {8}, {131072}, {1, 8}));
+    time_it("sum columns [349525,3]", n, reduction("sum", {3}, {349525}, {1, 3}));
+    time_it("sum middle [16,1024,64]", n, reduction("sum", {16, 64}, {1024}, {65536, 1, 64}));
+    time_it("sum channels [16,64,1024] over 0, 2", n, reduction("sum", {64}, {16, 1024}, {1024, 65536, 1}));
     return 0;
 }

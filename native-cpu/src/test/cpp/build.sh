@@ -19,8 +19,8 @@ compile() { # object, source, options: only what is older than a source or a hea
         $CXX $flags $3 -c "$2" -o "$1"
     fi
 }
-for source in pool isa program merapi_cpu; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
-objects="$out/pool.o $out/isa.o $out/program.o $out/merapi_cpu.o"
+for source in pool isa program reduce_plan merapi_cpu; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
+objects="$out/pool.o $out/isa.o $out/program.o $out/reduce_plan.o $out/merapi_cpu.o"
 for level in $levels; do
     name=${level%%:*}
     for source in interp ops_float ops_int reduce; do
