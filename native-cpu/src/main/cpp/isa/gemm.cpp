@@ -2,6 +2,7 @@
 //
 // Blocked matrix multiplication: B packed once into panels by all threads, then tiles of C cut by size.
 #include "gemm.h"
+#include "pack.h"
 #include "structured.h"
 
 namespace merapi {
@@ -13,9 +14,6 @@ constexpr int64_t kBlockRows = 10 * kTileRows;  // a packed block of A stays in 
 constexpr int64_t kPackedLimit = 4 << 20;     // elements of B packed at a time
 constexpr int64_t kWorthATask = 1 << 20;      // multiply-adds: about 20 microseconds
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // k in blocks of nearly equal length.
 struct BlocksOfK {
@@ -23,98 +21,6 @@ struct BlocksOfK {
     int64_t length;
     explicit BlocksOfK(int64_t k) : count(most(1, ceil_div(k, kBlockK))), length(most(1, ceil_div(k, count))) {}
 };
-
-// Packs columns [0, width) of rows [0, k) into one zero-padded panel of `stride` columns.
-template <class S>
-void pack_rows(const S* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, ComputeOf<S>* out) {
-    using C = ComputeOf<S>;
-    constexpr int L = lanes_of<S>;
-    for (int64_t p = 0; p < k; p++) {
-        const S* row = b + p * ldb;
-        int64_t j = 0;
-        for (; j + L <= width; j += L) vstore(out + j, vload(row + j));
-        if (j < width) {
-            vstore(out + j, vload_part(row + j, width - j, C(0)));
-            j += L;
-        }
-        for (; j < stride; j += L) vstore(out + j, splat(C(0)));
-        out += stride;
-    }
-}
-
-// The same for a panel whose columns are rows of the source: source (j, p) at b[j * ldb + p].
-template <class S>
-void pack_transposed(const S* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, ComputeOf<S>* out) {
-    using C = ComputeOf<S>;
-    int64_t j = 0;
-    for (; j + 8 <= width; j += 8) {
-        const S* s = b + j * ldb;
-        C* o = out + j;
-        for (int64_t p = 0; p < k; p++) {
-            for (int u = 0; u < 8; u++) o[u] = widen_one(s[u * ldb + p]);
-            o += stride;
-        }
-    }
-    for (; j < width; j++) {
-        const S* s = b + j * ldb;
-        for (int64_t p = 0; p < k; p++) out[p * stride + j] = widen_one(s[p]);
-    }
-    for (; j < stride; j++) {
-        for (int64_t p = 0; p < k; p++) out[p * stride + j] = C(0);
-    }
-}
-
-#if defined(__AVX512F__)
-// Sixteen rows at a time through registers.
-void transpose16(const float* s, int64_t ld, float* o, int64_t ldo) {
-    __m512 r[16], t[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(s + i * ld);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        r[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
-        t[4 + i] = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xdd);
-        t[8 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
-        t[12 + i] = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        _mm512_storeu_ps(o + (0 + i) * ldo, _mm512_shuffle_f32x4(t[i], t[8 + i], 0x88));
-        _mm512_storeu_ps(o + (8 + i) * ldo, _mm512_shuffle_f32x4(t[i], t[8 + i], 0xdd));
-        _mm512_storeu_ps(o + (4 + i) * ldo, _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0x88));
-        _mm512_storeu_ps(o + (12 + i) * ldo, _mm512_shuffle_f32x4(t[4 + i], t[12 + i], 0xdd));
-    }
-}
-template <>
-void pack_transposed<float>(const float* b, int64_t ldb, int64_t k, int64_t width, int64_t stride, float* out) {
-    int64_t j = 0;
-    for (; j + 16 <= width; j += 16) {
-        int64_t p = 0;
-        for (; p + 16 <= k; p += 16) transpose16(b + j * ldb + p, ldb, out + p * stride + j, stride);
-        for (; p < k; p++) {
-            for (int u = 0; u < 16; u++) out[p * stride + j + u] = b[(j + u) * ldb + p];
-        }
-    }
-    for (; j < width; j++) {
-        for (int64_t p = 0; p < k; p++) out[p * stride + j] = b[j * ldb + p];
-    }
-    for (; j < stride; j++) {
-        for (int64_t p = 0; p < k; p++) out[p * stride + j] = 0.0f;
-    }
-}
-#endif
 
 // out[i * Q + j] = x[i]·b[j] for R rows x and Q rows b: with one x, four b hide the latency of the sums.
 template <class S, int R, int Q>

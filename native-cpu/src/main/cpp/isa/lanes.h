@@ -190,6 +190,10 @@ MERAPI_INLINE f64v vexp(f64v x) {
     return select(x != x, x, y);
 }
 
+MERAPI_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+MERAPI_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+MERAPI_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // ---- dtype codes ------------------------------------------------------------------------------------------------------
 
 template <class T>
@@ -210,6 +214,29 @@ MERAPI_INLINE void with_float(int dtype, F&& fn) {
 template <class T>
 MERAPI_INLINE T* at(int64_t address) {
     return reinterpret_cast<T*>(address);
+}
+
+// ---- loops over a row --------------------------------------------------------------------------------------------------
+
+// f(i, count) for i = 0, L, 2L …, count = lanes in use.
+template <class S, class F>
+MERAPI_INLINE void map_row(int64_t n, F&& f) {
+    constexpr int L = lanes_of<S>;
+    int64_t i = 0;
+    for (; i + L <= n; i += L) f(i, L);
+    if (i < n) f(i, static_cast<int>(n - i));
+}
+template <class S>
+MERAPI_INLINE VecOf<S> pick(const S* p, int count, ComputeOf<S> fill = 0) {
+    return count == lanes_of<S> ? vload(p) : vload_part(p, count, fill);
+}
+template <class S>
+MERAPI_INLINE void put(S* p, VecOf<S> v, int count) {
+    if (count == lanes_of<S>) {
+        vstore(p, v);
+    } else {
+        vstore_part(p, v, count);
+    }
 }
 
 // ---- sums over a row ----------------------------------------------------------------------------------------------------
@@ -237,6 +264,30 @@ MERAPI_INLINE double blocked_sum(int64_t n, Term&& term) {
         total += static_cast<double>(hsum(a + b));
     }
     return total;
+}
+
+// The largest element, or NaN-free garbage where there are NaNs: those come back through the sum.
+template <class S>
+inline ComputeOf<S> row_max(const S* x, int64_t n) {
+    using C = ComputeOf<S>;
+    constexpr int L = lanes_of<S>;
+    const C low = -static_cast<C>(INFINITY);
+    VecOf<S> m = splat(low);
+    int64_t i = 0;
+    for (; i + L <= n; i += L) m = vmax(vload(x + i), m);
+    if (i < n) m = vmax(vload_part(x + i, n - i, low), m);
+    return hmax(m);
+}
+
+// The sum of e^(x - shift).
+template <class S>
+inline double row_sum_exp(const S* x, int64_t n, ComputeOf<S> shift) {
+    using C = ComputeOf<S>;
+    constexpr int L = lanes_of<S>;
+    const auto m = splat(shift);
+    return blocked_sum<C>(n, [&](int64_t i, int count) {
+        return count == L ? vexp(vload(x + i) - m) : vexp(vload_part(x + i, count, -static_cast<C>(INFINITY)) - m);
+    });
 }
 
 }  // namespace MERAPI_ISA

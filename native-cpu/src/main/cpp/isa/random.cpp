@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random numbers by counter: element i depends on (seed, offset, i) and on nothing else.
+#include "../pool.h"
+#include "../structured.h"
+#include "philox.h"
+
+namespace merapi {
+namespace MERAPI_ISA {
+namespace {
+
+constexpr int kGroup = 4 * kF32;  // lanes of kF32 blocks
+
+// fill(blocks, element, count): elements [element, element + count), `per_block` of them a block, starting at lane 0 of
+// the first block given.
+template <int per_block, class Fill>
+void for_blocks(int64_t seed, int64_t offset, int64_t n, Fill&& fill) {
+    constexpr int64_t group = per_block * kF32;
+    parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+        PhiloxBlocks blocks;
+        for (int64_t i = begin; i < end; i += group) {
+            philox(static_cast<uint64_t>(seed), static_cast<uint64_t>(offset) + static_cast<uint64_t>(i / per_block),
+                   &blocks);
+            fill(blocks, i, static_cast<int>(least(group, end - i)));
+        }
+    });
+}
+
+void in_order(const PhiloxBlocks& blocks, uint32_t* out) {
+    for (int b = 0; b < kF32; b++) {
+        for (int l = 0; l < 4; l++) out[4 * b + l] = blocks.lane[l][b];
+    }
+}
+
+// fn(lane, i) for every element that takes one lane.
+template <class F>
+void each_lane(int64_t seed, int64_t offset, int64_t n, F&& fn) {
+    for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+        uint32_t lanes[kGroup];
+        in_order(blocks, lanes);
+        MERAPI_IVDEP for (int j = 0; j < count; j++) fn(lanes[j], i + j);
+    });
+}
+
+// fn(bits, i) for every element that takes two lanes: the first is the high word.
+template <class F>
+void each_pair(int64_t seed, int64_t offset, int64_t n, F&& fn) {
+    for_blocks<2>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+        for (int j = 0; j < count; j++) {
+            const int l = j % 2 * 2;
+            fn(uint64_t{blocks.lane[l][j / 2]} << 32 | blocks.lane[l + 1][j / 2], i + j);
+        }
+    });
+}
+
+__extension__ typedef unsigned __int128 Wide;
+uint64_t high_product(uint64_t a, uint64_t b) {
+    return static_cast<uint64_t>(static_cast<Wide>(a) * b >> 64);
+}
+
+template <class T>
+void integers(int64_t seed, int64_t offset, int64_t n, uint64_t low, uint64_t range, T* out) {
+    if (range != 0 && range < uint64_t{1} << 32) {
+        each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { out[i] = static_cast<T>(low + (lane * range >> 32)); });
+    } else {
+        each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
+            out[i] = static_cast<T>(low + (range == 0 ? x : high_product(x, range)));
+        });
+    }
+}
+
+template <class S>
+void normals(int64_t seed, int64_t offset, int64_t n, float mean, float deviation, S* out) {
+    for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+        float tile[kGroup];
+        for (int pair = 0; pair < 2; pair++) {
+            u32v a, b;
+            std::memcpy(&a, blocks.lane[2 * pair], sizeof(a));
+            std::memcpy(&b, blocks.lane[2 * pair + 1], sizeof(b));
+            NormalPair z = normal_pair(a, b);
+            f32v first = splat(mean) + splat(deviation) * z.first, second = splat(mean) + splat(deviation) * z.second;
+            for (int k = 0; k < kF32; k++) {
+                tile[4 * k + 2 * pair] = first[k];
+                tile[4 * k + 2 * pair + 1] = second[k];
+            }
+        }
+        map_row<S>(count, [&](int64_t j, int lanes) { put(out + i + j, vload(tile + j), lanes); });
+    });
+}
+
+void normals(int64_t seed, int64_t offset, int64_t n, double mean, double deviation, double* out) {
+    for_blocks<2>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+        double tile[2 * kF32];
+        for (int half = 0; half < kF32; half += kF64) {
+            u64v a, b;
+            for (int k = 0; k < kF64; k++) {
+                a[k] = uint64_t{blocks.lane[0][half + k]} << 32 | blocks.lane[1][half + k];
+                b[k] = uint64_t{blocks.lane[2][half + k]} << 32 | blocks.lane[3][half + k];
+            }
+            NormalPairF64 z = normal_pair(a, b);
+            f64v first = splat(mean) + splat(deviation) * z.first, second = splat(mean) + splat(deviation) * z.second;
+            for (int k = 0; k < kF64; k++) {
+                tile[2 * (half + k)] = first[k];
+                tile[2 * (half + k) + 1] = second[k];
+            }
+        }
+        std::memcpy(static_cast<void*>(out + i), tile, static_cast<size_t>(count) * sizeof(double));
+    });
+}
+
+}  // namespace
+
+void random_bits(int64_t seed, int64_t offset, int64_t n, int64_t out) {
+    uint32_t* p = at<uint32_t>(out);
+    each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { p[i] = lane; });
+}
+
+void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double low, double high, int64_t out) {
+    const double span = high - low;
+    const float low_f = static_cast<float>(low), span_f = static_cast<float>(span);
+    switch (dtype) {
+        case 0: {
+            float* p = at<float>(out);
+            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
+                p[i] = low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 8)) * 0x1p-24f);
+            });
+            break;
+        }
+        case 1: {
+            double* p = at<double>(out);
+            each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
+                p[i] = low + span * (static_cast<double>(static_cast<int64_t>(x >> 11)) * 0x1p-53);
+            });
+            break;
+        }
+        case 2: {
+            f16* p = at<f16>(out);
+            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
+                narrow_one(p + i, low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 21)) * 0x1p-11f));
+            });
+            break;
+        }
+        case 3: {
+            bf16* p = at<bf16>(out);
+            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
+                narrow_one(p + i, low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 24)) * 0x1p-8f));
+            });
+            break;
+        }
+        default: break;
+    }
+}
+
+void random_normal(int dtype, int64_t seed, int64_t offset, int64_t n, double mean, double deviation, int64_t out) {
+    with_float(dtype, [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        using C = ComputeOf<S>;
+        normals(seed, offset, n, static_cast<C>(mean), static_cast<C>(deviation), at<S>(out));
+    });
+}
+
+void random_integers(int dtype, int64_t seed, int64_t offset, int64_t n, int64_t low, int64_t range, int64_t out) {
+    const uint64_t from = static_cast<uint64_t>(low), span = static_cast<uint64_t>(range);
+    switch (dtype) {
+        case 4: integers(seed, offset, n, from, span, at<int32_t>(out)); break;
+        case 5: integers(seed, offset, n, from, span, at<int64_t>(out)); break;
+        case 6:
+        case 7: integers(seed, offset, n, from, span, at<uint8_t>(out)); break;
+        default: break;
+    }
+}
+
+void random_mask(int64_t seed, int64_t offset, int64_t n, int64_t threshold, int64_t out) {
+    uint8_t* p = at<uint8_t>(out);
+    each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { p[i] = int64_t{lane} >= threshold; });
+}
+
+void dropout(int dtype, int64_t x, int64_t seed, int64_t offset, int64_t n, int64_t threshold, double scale, int64_t y,
+             int64_t mask) {
+    with_float(dtype, [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        using C = ComputeOf<S>;
+        const S* from = at<const S>(x);
+        S* to = at<S>(y);
+        uint8_t* kept = at<uint8_t>(mask);
+        const C factor = static_cast<C>(scale);
+        each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
+            const bool keep = int64_t{lane} >= threshold;
+            kept[i] = keep;
+            narrow_one(to + i, keep ? widen_one(from[i]) * factor : C(0));
+        });
+    });
+}
+
+void dropout_backward(int dtype, int64_t grad, int64_t mask, int64_t n, double scale, int64_t dx) {
+    with_float(dtype, [&](auto tag) {
+        using S = typename decltype(tag)::type;
+        using C = ComputeOf<S>;
+        const S* g = at<const S>(grad);
+        S* to = at<S>(dx);
+        const uint8_t* kept = at<const uint8_t>(mask);
+        const C factor = static_cast<C>(scale);
+        parallel_for(n, kGrain, [=](int64_t begin, int64_t end) {
+            MERAPI_IVDEP for (int64_t i = begin; i < end; i++) {
+                narrow_one(to + i, kept[i] != 0 ? widen_one(g[i]) * factor : C(0));
+            }
+        });
+    });
+}
+
+}  // namespace MERAPI_ISA
+}  // namespace merapi
