@@ -124,25 +124,41 @@ MERAPI_INLINE i64v is_minus_inf(f64v x) { return x == splat(-static_cast<double>
 MERAPI_INLINE i64v is_inf(f64v x) { return abs(x) == splat(static_cast<double>(INFINITY)); }
 
 MERAPI_INLINE f64v silu_wide(f64v x) { return nan_at(is_minus_inf(x), x * sigmoid_wide(x)); }
-MERAPI_INLINE f64v silu_grad_wide(f64v x) {
-    f64v s = sigmoid_wide(x);
-    f64v t = sigmoid_wide(-x);  // 1 - s without the cancellation
-    return nan_at(is_inf(x), s * mad(x, t, 1.0));
+// sigmoid(x) and 1 - sigmoid(x), the latter without cancellation.
+struct WideSigmoid {
+    f64v s;
+    f64v rest;
+};
+MERAPI_INLINE WideSigmoid sigmoid_both(f64v x) {
+    f64v e = exp_wide(-x);
+    WideSigmoid y;
+    y.s = splat(1.0) / (splat(1.0) + e);
+    y.rest = e * y.s;
+    return y;
 }
+MERAPI_INLINE f64v silu_grad_wide(f64v x) {
+    WideSigmoid y = sigmoid_both(x);
+    return nan_at(is_inf(x), y.s * mad(x, y.rest, 1.0));
+}
+// max(x, 0) + log(1 + e) with e = e^-|x| <= 1: log_ratio's series at s = e/(2 + e) <= 1/3, with two terms more.
 MERAPI_INLINE f64v softplus_wide(f64v x) {
-    f64v y = select(x > splat(0.0), x, splat(0.0)) + log1p_wide(exp_wide(-abs(x)));
-    return select(x != x, x, y);
+    f64v e = exp_wide(-abs(x));
+    f64v s = e / (e + splat(2.0));
+    f64v z = s * s;
+    f64v p = horner(z, 0.6666666665002361, 0.4000001076994966, 0.2857030572188366, 0.22264711209001325,
+                    0.17464702465440773, 0.20787616855746752);
+    return select(x < splat(0.0), splat(0.0), x) + mad(s * z, p, s + s);
 }
 MERAPI_INLINE f64v logsigmoid_wide(f64v x) { return -softplus_wide(-x); }
 
-// erfc(t) for t >= 0 is e^(-t²) Q((t - 3)/(t + 3)) / (1 + 2t); `decay` is e^(-t²).
+// erfc(t) for t >= 0 is e^(-t²) Q((t - 3)/(t + 3)) / (t + 3); `decay` is e^(-t²).
 MERAPI_INLINE f64v erfc_positive(f64v t, f64v decay) {
-    f64v y = (t - splat(3.0)) / (t + splat(3.0));
-    f64v q = horner(y, 1.2530080582399377, -0.13562110705400038, -0.047562290821299515, 0.12964520884832667,
-                    -0.11927370703331448, 0.06830725079870623, -0.02377076052267925, 0.0025342337948468284,
-                    0.0018938377547459333, -0.0007915983845564049, -0.00012706824972338445, 0.0001277029695766119,
-                    3.3621595189269366e-05);
-    return decay * q / mad(splat(2.0), t, 1.0);
+    f64v w = splat(1.0) / (t + splat(3.0));
+    f64v y = (t - splat(3.0)) * w;
+    f64v q = horner(y, 1.074006907076364, -0.8833944532687645, 0.5902283591929272, -0.31046724465626807,
+                    0.1195277128200962, -0.026827630114947085, -0.0012121922480408337, 0.0030372207665234747,
+                    -0.0005471365803103707, -0.0002869380632775626, 9.767518805449243e-05, 4.037090170102789e-05);
+    return decay * q * w;
 }
 MERAPI_INLINE f64v erf_wide(f64v x) {
     f64v z = x * x;
@@ -186,10 +202,9 @@ MERAPI_INLINE f64v gelu_tanh_wide(f64v x) {
     return nan_at(is_minus_inf(x), x * sigmoid_wide(gelu_tanh_argument(x)));
 }
 MERAPI_INLINE f64v gelu_tanh_grad_wide(f64v x) {
-    f64v u2 = gelu_tanh_argument(x);
-    f64v s = sigmoid_wide(u2), t = sigmoid_wide(-u2);
+    WideSigmoid y = sigmoid_both(gelu_tanh_argument(x));
     f64v slope = splat(1.5957691216057308) * mad(x * x, splat(3 * 0.044715), 1.0);
-    return nan_at(is_inf(x), mad(x * s, t * slope, s));
+    return nan_at(is_inf(x), mad(x * y.s, y.rest * slope, y.s));
 }
 
 // sin and cos for |x| <= kTrigLimit; beyond it the callers below go lane by lane through libm.

@@ -228,7 +228,14 @@ struct Extreme {
         const T* p = static_cast<const T*>(v);
         T best = block(p, m);
         if (!better(acc, best)) return;
+        // Whole strips are asked at once whether it is in there.
+        constexpr int kStrip = 64;
         int64_t at = 0;
+        for (; at + kStrip <= m; at += kStrip) {
+            int found = 0;
+            for (int l = 0; l < kStrip; l++) found |= (p[at + l] == best) | (p[at + l] != p[at + l]);
+            if (found != 0) break;
+        }
         while (at < m - 1 && !(p[at] == best || p[at] != p[at])) at++;
         extreme<W>(acc) = W(best);
         acc.j = index + at;

@@ -2,7 +2,7 @@
 //
 // The pointwise interpreter: walks the iteration space in blocks and gives each to a BlockRunner. Contiguous operands
 // have a loop of their own, for calls on a handful of elements and for single ops that need no blocks at all.
-#include "walk.h"
+#include "tiles.h"
 
 #include "../merapi_cpu.h"
 #include "../pool.h"
@@ -149,6 +149,19 @@ int run(const Call& call) {
         }
         return run_flat(p, call.elements, address, broadcast, call.scalars);
     }
+    std::atomic<int> status{0};
+    Tiling tiling(space);
+    if (tiling.rows_dim >= 0) {
+        parallel_for(tiling.tiles, kGrain / p.block, [&](int64_t begin, int64_t end) {
+            char* scratch = thread_scratch(p.scratch_bytes);
+            if (scratch == nullptr) {
+                status.store(abi::kNoMemory);
+            } else {
+                tiling.run(scratch, call.scalars, begin, end);
+            }
+        });
+        return status.load();
+    }
     bool direct[kMaxOutputs];
     for (int k = 0; k < p.outputs; k++) {
         // No overlap test for strided operands: in place only what is safe in any case.
@@ -156,7 +169,6 @@ int run(const Call& call) {
                                                  : space.layout[k] == Layout::contiguous;
         direct[k] = contiguous && p.store[k].direct_static;
     }
-    std::atomic<int> status{0};
     parallel_for(call.elements, kGrain, [&](int64_t begin, int64_t end) {
         char* scratch = thread_scratch(p.scratch_bytes);
         if (scratch == nullptr) {
