@@ -58,4 +58,234 @@ final class Native {
     static native long symbol_address(long path, long symbol);
 
     // ---- merapi_kernels.h: structured kernels ----
+
+    static native void softmax(int dtype, long x, long y, long outer, long n, long inner);
+
+    static native void log_softmax(int dtype, long x, long y, long outer, long n, long inner);
+
+    static native void softmax_backward(int dtype, long y, long g, long dx, long outer, long n, long inner);
+
+    static native void log_softmax_backward(int dtype, long y, long g, long dx, long outer, long n, long inner);
+
+    static native void logsumexp(int dtype, long x, long out, long outer, long n, long inner);
+
+    static native long cross_entropy(
+            int dtype,
+            long logits,
+            long targets,
+            long weight,
+            long rows,
+            long classes,
+            long ignoreIndex,
+            double smoothing,
+            int reduction,
+            long result,
+            long lse,
+            long totalWeight);
+
+    static native void cross_entropy_backward(
+            int dtype,
+            long logits,
+            long targets,
+            long weight,
+            long rows,
+            long classes,
+            long ignoreIndex,
+            double smoothing,
+            int reduction,
+            long lse,
+            long totalWeight,
+            long grad,
+            long dlogits);
+
+    static native void layer_norm(
+            int dtype, long x, long weight, long bias, long rows, long n, double eps, long y, long mean, long rstd);
+
+    static native void layer_norm_backward(
+            int dtype,
+            long dy,
+            long x,
+            long mean,
+            long rstd,
+            long weight,
+            long rows,
+            long n,
+            long dx,
+            long dweight,
+            long dbias);
+
+    static native void rms_norm(int dtype, long x, long weight, long rows, long n, double eps, long y, long rstd);
+
+    static native void rms_norm_backward(
+            int dtype, long dy, long x, long rstd, long weight, long rows, long n, long dx, long dweight);
+
+    static native long check_indices(int indexDtype, long indices, long count, long size);
+
+    static native void index_select(
+            int elementSize, long x, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
+
+    static native void index_add(
+            int dtype,
+            long src,
+            int indexDtype,
+            long indices,
+            long outer,
+            long dim,
+            long inner,
+            long k,
+            long skip,
+            long out);
+
+    static native void gather(
+            int elementSize, long x, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
+
+    static native void scatter(
+            int elementSize,
+            long src,
+            int indexDtype,
+            long indices,
+            long outer,
+            long dim,
+            long inner,
+            long k,
+            long out);
+
+    static native void scatter_add(
+            int dtype, long src, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
+
+    static native void blas_init(long sgemm, long dgemm, long setNumThreads);
+
+    static native long blas_threshold(long multiplyAdds);
+
+    static native void gemm(
+            int dtype,
+            int transA,
+            int transB,
+            long m,
+            long n,
+            long k,
+            double alpha,
+            long a,
+            long lda,
+            long b,
+            long ldb,
+            double beta,
+            long c,
+            long ldc);
+
+    static native void linear(int dtype, long x, long weight, long bias, long rows, long in, long out, long y);
+
+    static native void gemm_batched(
+            int dtype,
+            int transA,
+            int transB,
+            long batch,
+            long m,
+            long n,
+            long k,
+            double alpha,
+            long a,
+            long lda,
+            long strideA,
+            long offsetsA,
+            long b,
+            long ldb,
+            long strideB,
+            long offsetsB,
+            double beta,
+            long c,
+            long ldc,
+            long strideC);
+
+    static native void attention(
+            int dtype, long shape, long strides, double scale, int causal, long q, long k, long v, long o, long lse);
+
+    static native void attention_backward(
+            int dtype,
+            long shape,
+            long strides,
+            double scale,
+            int causal,
+            long q,
+            long k,
+            long v,
+            long o,
+            long lse,
+            long grad,
+            long dq,
+            long dk,
+            long dv);
+
+    static native void conv2d(int dtype, long shape, long x, long weight, long bias, long y);
+
+    static native void conv2d_backward(
+            int dtype, long shape, long x, long weight, long dy, long dx, long dweight, long dbias);
+
+    static native void max_pool2d(int dtype, long shape, long x, long y, long indices);
+
+    static native void max_pool2d_backward(int dtype, long shape, long dy, long indices, long dx);
+
+    static native void avg_pool2d(int dtype, long shape, int countIncludePad, long x, long y);
+
+    static native void avg_pool2d_backward(int dtype, long shape, int countIncludePad, long dy, long dx);
+
+    static native void random_bits(long seed, long offset, long n, long out);
+
+    static native void random_uniform(int dtype, long seed, long offset, long n, double low, double high, long out);
+
+    static native void random_normal(
+            int dtype, long seed, long offset, long n, double mean, double deviation, long out);
+
+    static native void random_integers(int dtype, long seed, long offset, long n, long low, long range, long out);
+
+    static native void random_mask(long seed, long offset, long n, long threshold, long out);
+
+    static native void dropout(
+            int dtype, long x, long seed, long offset, long n, long threshold, double scale, long y, long mask);
+
+    static native void dropout_backward(int dtype, long grad, long mask, long n, double scale, long dx);
+
+    static native void adam(
+            int dtype,
+            long list,
+            long count,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            int decoupled,
+            int scalarDtype,
+            long lr,
+            long step,
+            long gradScale,
+            long skip);
+
+    static native void sgd(
+            int dtype,
+            long list,
+            long count,
+            double momentum,
+            double dampening,
+            int nesterov,
+            double weightDecay,
+            int scalarDtype,
+            long lr,
+            long step,
+            long gradScale,
+            long skip);
+
+    static native void grad_norm(
+            int dtype, long list, long count, double maxNorm, int scalarDtype, long norm, long scale, long skip);
+
+    static native void scale_grads(int dtype, long list, long count, int scalarDtype, long scale);
+
+    static native void cumsum(int dtype, long x, long outer, long n, long inner, long y);
+
+    static native void sort(int dtype, long x, long rows, long n, int descending, long values, long indices);
+
+    static native void topk(int dtype, long x, long rows, long n, long k, int largest, long values, long indices);
+
+    static native long nonzero_count(int dtype, long x, long n);
+
+    static native void nonzero(int dtype, long x, long ndim, long shape, long out);
 }
