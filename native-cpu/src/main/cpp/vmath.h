@@ -6,7 +6,7 @@
 // instruction set but for a few inputs in a billion, and leaves nothing to compensate for: no split arguments, no
 // cancellation. exp, sigmoid, silu and tanh are hot enough to get a float32 form.
 // The polynomials are Chebyshev interpolants, fitted with 60 digits.
-// Where f(±inf) is 0·inf as written (silu(-inf), gelu(-inf), …) the result is NaN, as the formula says.
+// At ±inf functions take their limits (silu(-inf) is -0), also where the formula says 0·inf.
 #pragma once
 
 #include "simd.h"
@@ -118,12 +118,18 @@ MERAPI_INLINE f64v tanh_wide(f64v x) {
     f64v e = expm1_wide(x + x);
     return copysign(e / (e + splat(2.0)), x);
 }
-// The limit of 1/x at -inf times -inf is no number; a clamped exp would make it one.
-MERAPI_INLINE f64v nan_at(i64v where, f64v y) { return select(where, splat(static_cast<double>(NAN)), y); }
-MERAPI_INLINE i64v is_minus_inf(f64v x) { return x == splat(-static_cast<double>(INFINITY)); }
-MERAPI_INLINE i64v is_inf(f64v x) { return abs(x) == splat(static_cast<double>(INFINITY)); }
+// x s(x) for an s that vanishes faster than 1/x at -inf.
+MERAPI_INLINE f64v gated(f64v x, f64v s) {
+    return select(x == splat(-static_cast<double>(INFINITY)), splat(-0.0), x * s);
+}
+// The derivative of such a product: 0 at -inf, 1 at inf.
+MERAPI_INLINE f64v gated_slope(f64v x, f64v slope) {
+    const f64v inf = splat(static_cast<double>(INFINITY));
+    slope = select(x == -inf, splat(0.0), slope);
+    return select(x == inf, splat(1.0), slope);
+}
 
-MERAPI_INLINE f64v silu_wide(f64v x) { return nan_at(is_minus_inf(x), x * sigmoid_wide(x)); }
+MERAPI_INLINE f64v silu_wide(f64v x) { return gated(x, sigmoid_wide(x)); }
 // sigmoid(x) and 1 - sigmoid(x), the latter without cancellation.
 struct WideSigmoid {
     f64v s;
@@ -138,7 +144,7 @@ MERAPI_INLINE WideSigmoid sigmoid_both(f64v x) {
 }
 MERAPI_INLINE f64v silu_grad_wide(f64v x) {
     WideSigmoid y = sigmoid_both(x);
-    return nan_at(is_inf(x), y.s * mad(x, y.rest, 1.0));
+    return gated_slope(x, y.s * mad(x, y.rest, 1.0));
 }
 // max(x, 0) + log(1 + e) with e = e^-|x| <= 1: log_ratio's series at s = e/(2 + e) <= 1/3, with two terms more.
 MERAPI_INLINE f64v softplus_wide(f64v x) {
@@ -189,22 +195,22 @@ MERAPI_INLINE WideNormal normal_wide(f64v x) {
     n.density = decay * splat(0.3989422804014327);
     return n;
 }
-MERAPI_INLINE f64v gelu_wide(f64v x) { return nan_at(is_minus_inf(x), x * normal_wide(x).cdf); }
+MERAPI_INLINE f64v gelu_wide(f64v x) { return gated(x, normal_wide(x).cdf); }
 MERAPI_INLINE f64v gelu_grad_wide(f64v x) {
     WideNormal n = normal_wide(x);
-    return nan_at(is_inf(x), mad(x, n.density, n.cdf));
+    return gated_slope(x, mad(x, n.density, n.cdf));
 }
 // gelu_tanh(x) = x/2 (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x³)
 MERAPI_INLINE f64v gelu_tanh_argument(f64v x) {
     return x * splat(1.5957691216057308) * mad(x * x, splat(0.044715), 1.0);
 }
 MERAPI_INLINE f64v gelu_tanh_wide(f64v x) {
-    return nan_at(is_minus_inf(x), x * sigmoid_wide(gelu_tanh_argument(x)));
+    return gated(x, sigmoid_wide(gelu_tanh_argument(x)));
 }
 MERAPI_INLINE f64v gelu_tanh_grad_wide(f64v x) {
     WideSigmoid y = sigmoid_both(gelu_tanh_argument(x));
     f64v slope = splat(1.5957691216057308) * mad(x * x, splat(3 * 0.044715), 1.0);
-    return nan_at(is_inf(x), mad(x * y.s, y.rest * slope, y.s));
+    return gated_slope(x, mad(x * y.s, y.rest * slope, y.s));
 }
 
 // sin and cos for |x| <= kTrigLimit; beyond it the callers below go lane by lane through libm.
@@ -350,8 +356,7 @@ MERAPI_INLINE f32v silu(f32v x) {
     // Past the clamp on either side nothing is left of e^-|x|; and the correction is no number at +inf.
     f32v y = select(x < splat(-126.0f), splat(-0.0f), sigmoid_times(x, true));
     y = select(x > splat(126.0f), x, y);
-    const f32v minus_inf = splat(-static_cast<float>(INFINITY));
-    return select((x == minus_inf) | (x != x), splat(static_cast<float>(NAN)), y);
+    return select(x != x, x, y);
 }
 #else  // without a fused multiply-add the correction above has no digits to work with
 MERAPI_INLINE f32v sigmoid(f32v x) { return join_f32(sigmoid_wide(low_f64(x)), sigmoid_wide(high_f64(x))); }

@@ -78,6 +78,7 @@ void check_unary(const char* type, const char* op, const char* out, std::functio
     abi::program_destroy(h);
 }
 
+double gated(double x, double s) { return x == -INFINITY ? -0.0 : x * s; }
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 template <class T>
@@ -93,8 +94,8 @@ void check_float_ops(const char* t, double tolerance) {
     check_binary<T, T>(t, "max", nullptr, B([](T x, T y) { return x != x || y != y ? x + y : (x > y ? x : y); }), sp);
     check_binary<T, T>(t, "fmod", nullptr, B([](T x, T y) { return std::fmod(x, y); }), sp);
     check_binary<T, T>(t, "rem", nullptr, B([](T x, T y) {
-        T m = std::fmod(x, y);
-        return m != 0 && ((m < 0) != (y < 0)) ? m + y : m;
+        double m = std::fmod(double(x), double(y));
+        return T(m != 0 && ((m < 0) != (y < 0)) ? m + y : m);
     }), sp);
     check_binary<T, T>(t, "copysign", nullptr, B([](T x, T y) { return std::copysign(x, y); }), sp);
     check_binary<T, T>(t, "atan2", nullptr, B([](T x, T y) { return T(std::atan2(double(x), double(y))); }), sp);
@@ -128,9 +129,9 @@ void check_float_ops(const char* t, double tolerance) {
         {"erfc", std::erfc}, {"sigmoid", sigmoid},
         {"softplus", [](double x) { return std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))); }},
         {"logsigmoid", [](double x) { return std::fmin(x, 0) - std::log1p(std::exp(-std::fabs(x))); }},
-        {"silu", [](double x) { return x * sigmoid(x); }},
-        {"gelu", [](double x) { return x * 0.5 * std::erfc(-x * 0.7071067811865475244); }},
-        {"gelu_tanh", [](double x) { return x * sigmoid(1.5957691216057307118 * (x + 0.044715 * x * x * x)); }},
+        {"silu", [](double x) { return gated(x, sigmoid(x)); }},
+        {"gelu", [](double x) { return gated(x, 0.5 * std::erfc(-x * 0.7071067811865475244)); }},
+        {"gelu_tanh", [](double x) { return gated(x, sigmoid(1.5957691216057307118 * (x + 0.044715 * x * x * x))); }},
     };
     for (const auto& f : libm) u(f.name, f.f, tolerance);
     check_unary<T, uint8_t>(t, "isnan", "bool", [](double x) { return x != x; }, 0);

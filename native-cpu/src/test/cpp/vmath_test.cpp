@@ -16,6 +16,8 @@ using Oracle = double (*)(double);
 double sigmoid_oracle(double x) { return 1 / (1 + std::exp(-x)); }
 double cdf(double x) { return 0.5 * std::erfc(-x * 0.70710678118654752440); }
 double density(double x) { return 0.39894228040143267794 * std::exp(-0.5 * x * x); }
+double gated(double x, double s) { return x == -INFINITY ? -0.0 : x * s; }
+double slope(double x, double s) { return std::isinf(x) ? x > 0 : s; }
 double tanh_arg(double x) { return 1.5957691216057307118 * (x + 0.044715 * x * x * x); }
 
 struct Case {
@@ -38,20 +40,20 @@ const Case kCases[] = {
     CASE(log10, [](double x) { return std::log10(x); }, 0),
     CASE(tanh, [](double x) { return std::tanh(x); }, 0),
     CASE(sigmoid, sigmoid_oracle, 0),
-    CASE(silu, [](double x) { return x * sigmoid_oracle(x); }, 0),
-    CASE(silu_grad, [](double x) { double s = sigmoid_oracle(x); return s * (1 + x * sigmoid_oracle(-x)); }, 1e-9),
+    CASE(silu, [](double x) { return gated(x, sigmoid_oracle(x)); }, 0),
+    CASE(silu_grad, [](double x) { double s = sigmoid_oracle(x); return slope(x, s * (1 + x * sigmoid_oracle(-x))); }, 1e-9),
     CASE(softplus, [](double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x))); }, 0),
     CASE(logsigmoid, [](double x) { return (x < 0 ? x : 0) - std::log1p(std::exp(-std::fabs(x))); }, 0),
     CASE(erf, [](double x) { return std::erf(x); }, 0),
     CASE(erfc, [](double x) { return std::erfc(x); }, 0),
-    CASE(gelu, [](double x) { return x * cdf(x); }, 0),
-    CASE(gelu_grad, [](double x) { return cdf(x) + x * density(x); }, 1e-9),
-    CASE(gelu_tanh, [](double x) { return x * sigmoid_oracle(tanh_arg(x)); }, 0),
+    CASE(gelu, [](double x) { return gated(x, cdf(x)); }, 0),
+    CASE(gelu_grad, [](double x) { return slope(x, cdf(x) + x * density(x)); }, 1e-9),
+    CASE(gelu_tanh, [](double x) { return gated(x, sigmoid_oracle(tanh_arg(x))); }, 0),
     CASE(gelu_tanh_grad,
          [](double x) {
              double s = sigmoid_oracle(tanh_arg(x));
              double t = sigmoid_oracle(-tanh_arg(x));
-             return s + x * s * t * 1.5957691216057307118 * (1 + 3 * 0.044715 * x * x);
+             return slope(x, s + x * s * t * 1.5957691216057307118 * (1 + 3 * 0.044715 * x * x));
          },
          1e-9),
     CASE(sin, [](double x) { return std::sin(x); }, 0),

@@ -29,22 +29,19 @@ MERAPI_INLINE T copysign_of(T x, T y) {
     return sizeof(T) == 4 ? T(__builtin_copysignf(float(x), float(y))) : T(__builtin_copysign(double(x), double(y)));
 }
 
-template <class T>
-T fmod_of(T x, T y) { return T(std::fmod(double(x), double(y))); }
-template <class T>
-T rem_of(T x, T y) {
-    T m = fmod_of(x, y);
+// In double for f32, too: the quotient of large by small has more digits than a float.
+double rem_f64(double x, double y) {
+    double m = std::fmod(x, y);
     return m != 0 && ((y < 0) != (m < 0)) ? m + y : m;
 }
-template <class T>
-T floordiv_of(T x, T y) {
+double floordiv_f64(double x, double y) {
     if (y == 0) return x / y;
-    T m = fmod_of(x, y);
-    T q = (x - m) / y;
+    double m = std::fmod(x, y);
+    double q = (x - m) / y;
     if (m != 0 && ((y < 0) != (m < 0))) q -= 1;
-    if (q == 0) return copysign_of(T(0), x / y);
-    T f = floor_of(q);
-    return q - f > T(0.5) ? f + 1 : f;
+    if (q == 0) return std::copysign(0.0, x / y);
+    double f = std::floor(q);
+    return q - f > 0.5 ? f + 1 : f;
 }
 
 double sigmoid_f64(double x) {
@@ -54,16 +51,21 @@ double sigmoid_f64(double x) {
 }
 double softplus_f64(double x) { return (x > 0 ? x : 0) + std::log1p(std::exp(-std::fabs(x))); }
 double normal_cdf(double x) { return 0.5 * std::erfc(x * -0.70710678118654752440); }
+// At ±inf: limits, where the formulas say 0·inf.
+double gated_f64(double x, double s) { return x == -INFINITY ? -0.0 : x * s; }
 double gelu_grad_f64(double x) {
+    if (__builtin_isinf(x)) return x > 0;
     return normal_cdf(x) + x * (0.39894228040143267794 * std::exp(-0.5 * x * x));
 }
 double gelu_tanh_argument_f64(double x) { return 1.5957691216057307118 * (x + 0.044715 * x * x * x); }
 double gelu_tanh_grad_f64(double x) {
+    if (std::fabs(x) > 1e3) return x > 0;
     double u = gelu_tanh_argument_f64(x);
     double s = sigmoid_f64(u), t = sigmoid_f64(-u);
     return s + x * s * t * (1.5957691216057307118 * (1 + 3 * 0.044715 * x * x));
 }
 double silu_grad_f64(double x) {
+    if (__builtin_isinf(x)) return x > 0;
     double s = sigmoid_f64(x);
     return s * (1 + x * sigmoid_f64(-x));
 }
@@ -120,9 +122,9 @@ void fma_f64(void* d, const void* a, const void* b, const void* c, int64_t n) {
     MERAPI_BINARY("div", T, T, x / y),                                            \
     MERAPI_BINARY("min", T, T, (x < y) | (x != x) ? x : y),                       \
     MERAPI_BINARY("max", T, T, (x > y) | (x != x) ? x : y),                       \
-    MERAPI_BINARY("fmod", T, T, fmod_of(x, y)),                                   \
-    MERAPI_BINARY("rem", T, T, rem_of(x, y)),                                     \
-    MERAPI_BINARY("floordiv", T, T, floordiv_of(x, y)),                           \
+    MERAPI_BINARY("fmod", T, T, T(std::fmod(double(x), double(y)))),                                   \
+    MERAPI_BINARY("rem", T, T, T(rem_f64(double(x), double(y)))),                                     \
+    MERAPI_BINARY("floordiv", T, T, T(floordiv_f64(double(x), double(y)))),                           \
     MERAPI_BINARY("copysign", T, T, copysign_of(x, y)),                           \
     MERAPI_BINARY("atan2", T, T, T(std::atan2(double(x), double(y)))),            \
     MERAPI_UNARY("tan", T, T, T(std::tan(double(x)))),                            \
@@ -184,11 +186,11 @@ const OpEntry kFloatOps[] = {
     MERAPI_UNARY("sigmoid", double, double, sigmoid_f64(x)),
     MERAPI_UNARY("softplus", double, double, softplus_f64(x)),
     MERAPI_UNARY("logsigmoid", double, double, -softplus_f64(-x)),
-    MERAPI_UNARY("silu", double, double, x * sigmoid_f64(x)),
+    MERAPI_UNARY("silu", double, double, gated_f64(x, sigmoid_f64(x))),
     MERAPI_UNARY("silu_grad", double, double, silu_grad_f64(x)),
-    MERAPI_UNARY("gelu", double, double, x * normal_cdf(x)),
+    MERAPI_UNARY("gelu", double, double, gated_f64(x, normal_cdf(x))),
     MERAPI_UNARY("gelu_grad", double, double, gelu_grad_f64(x)),
-    MERAPI_UNARY("gelu_tanh", double, double, x * sigmoid_f64(gelu_tanh_argument_f64(x))),
+    MERAPI_UNARY("gelu_tanh", double, double, gated_f64(x, sigmoid_f64(gelu_tanh_argument_f64(x)))),
     MERAPI_UNARY("gelu_tanh_grad", double, double, gelu_tanh_grad_f64(x)),
     OpEntry{nullptr, Reg::f32, Reg::f32, 0, nullptr},
 };
