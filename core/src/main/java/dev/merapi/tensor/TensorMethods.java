@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.ops.Arithmetic;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Views;
@@ -12,59 +11,8 @@ import dev.merapi.types.Shape;
 import java.util.List;
 
 /** The operations of a tensor: one line each, to the op that does it. */
-public abstract sealed class TensorMethods permits Tensor {
+public abstract sealed class TensorMethods extends PointwiseMethods permits Tensor {
     TensorMethods() {}
-
-    abstract Tensor self();
-
-    // ---------------------------------------------------------------- arithmetic
-
-    /** {@code this + other}, broadcast. */
-    public Tensor add(Tensor other) {
-        return Arithmetic.ADD.call(self(), other);
-    }
-
-    public Tensor add(Number other) {
-        return Arithmetic.ADD_SCALAR.call(self(), other);
-    }
-
-    public Tensor sub(Tensor other) {
-        return Arithmetic.SUB.call(self(), other);
-    }
-
-    public Tensor mul(Tensor other) {
-        return Arithmetic.MUL.call(self(), other);
-    }
-
-    public Tensor mul(Number other) {
-        return Arithmetic.MUL_SCALAR.call(self(), other);
-    }
-
-    public Tensor div(Tensor other) {
-        return Arithmetic.DIV.call(self(), other);
-    }
-
-    public Tensor ne(Tensor other) {
-        return Arithmetic.NE.call(self(), other);
-    }
-
-    /** Adds in place; returns this. */
-    public Tensor add_(Tensor other) {
-        return Arithmetic.ADD.into(self(), List.of(self(), other), List.of());
-    }
-
-    public Tensor mul_(Tensor other) {
-        return Arithmetic.MUL.into(self(), List.of(self(), other), List.of());
-    }
-
-    /** Sets all elements; returns this. */
-    public Tensor fill_(Number value) {
-        return Arithmetic.FILL.into(self(), List.of(self()), List.of(value));
-    }
-
-    public Tensor zero_() {
-        return fill_(0);
-    }
 
     // ---------------------------------------------------------------- copies
 
@@ -101,6 +49,10 @@ public abstract sealed class TensorMethods permits Tensor {
 
     public Tensor permute(int... dims) {
         return Views.PERMUTE.call(new Views.Permute(self(), dims));
+    }
+
+    public Tensor diagonal(long offset, int dim0, int dim1) {
+        return Views.DIAGONAL.call(new Views.Diagonal(self(), offset, dim0, dim1));
     }
 
     public Tensor slice(int dim, long start, long end) {
@@ -160,14 +112,18 @@ public abstract sealed class TensorMethods permits Tensor {
 
     /** True where any element is not 0; 0-d. */
     public Tensor any() {
-        Tensor count = ne(self().zerosLike()).sum();
-        return count.ne(count.zerosLike());
+        return ne(0).sum().ne(0);
     }
 
     // ---------------------------------------------------------------- factories
 
     public Tensor zerosLike() {
         return emptyLike().zero_();
+    }
+
+    /** All elements the same, with the shape, dtype and device of this. */
+    public Tensor fullLike(Number value) {
+        return emptyLike().fill_(value);
     }
 
     public Tensor onesLike() {

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.expr.Expr;
+import dev.merapi.types.DType;
+
+/** Comparisons, logic, bits, and choices by a condition. Comparisons with NaN are false, except {@code ne}. */
+public final class Comparisons {
+    private static final Param S = Param.scalar("s");
+
+    private Comparisons() {}
+
+    public static final PointwiseOp EQ = Pointwise.define("merapi::eq", Expr::eq);
+    public static final PointwiseOp NE = Pointwise.define("merapi::ne", Expr::ne);
+    public static final PointwiseOp LT = Pointwise.define("merapi::lt", Expr::lt);
+    public static final PointwiseOp LE = Pointwise.define("merapi::le", Expr::le);
+    public static final PointwiseOp GT = Pointwise.define("merapi::gt", Expr::gt);
+    public static final PointwiseOp GE = Pointwise.define("merapi::ge", Expr::ge);
+
+    public static final PointwiseOp EQ_SCALAR = Pointwise.define("merapi::eq_scalar", Expr::eq, S);
+    public static final PointwiseOp NE_SCALAR = Pointwise.define("merapi::ne_scalar", Expr::ne, S);
+    public static final PointwiseOp LT_SCALAR = Pointwise.define("merapi::lt_scalar", Expr::lt, S);
+    public static final PointwiseOp LE_SCALAR = Pointwise.define("merapi::le_scalar", Expr::le, S);
+    public static final PointwiseOp GT_SCALAR = Pointwise.define("merapi::gt_scalar", Expr::gt, S);
+    public static final PointwiseOp GE_SCALAR = Pointwise.define("merapi::ge_scalar", Expr::ge, S);
+
+    /** Equal, or |x − y| ≤ absolute + relative·|y| with finite numbers. */
+    public static final PointwiseOp IS_CLOSE = Pointwise.define("merapi::is_close", 2, 2, a -> {
+        Expr x = a.get(0);
+        Expr y = a.get(1);
+        Expr bound = a.get(3).add(a.get(2).mul(y.abs()));
+        return x.eq(y).or(x.sub(y).abs().le(bound).and(y.isFinite()));
+    });
+
+    // ---------------------------------------------------------------- logic: not 0 is true
+
+    public static final PointwiseOp LOGICAL_AND =
+            Pointwise.define("merapi::logical_and", (x, y) -> truth(x).and(truth(y)));
+    public static final PointwiseOp LOGICAL_OR =
+            Pointwise.define("merapi::logical_or", (x, y) -> truth(x).or(truth(y)));
+    public static final PointwiseOp LOGICAL_XOR =
+            Pointwise.define("merapi::logical_xor", (x, y) -> truth(x).xor(truth(y)));
+    public static final PointwiseOp LOGICAL_NOT = Pointwise.define("merapi::logical_not", Expr::not);
+
+    private static Expr truth(Expr x) {
+        return x.cast(DType.BOOL);
+    }
+
+    // ---------------------------------------------------------------- bits: integers, and bool
+
+    public static final PointwiseOp BIT_AND = Pointwise.define("merapi::bit_and", Expr::and);
+    public static final PointwiseOp BIT_OR = Pointwise.define("merapi::bit_or", Expr::or);
+    public static final PointwiseOp BIT_XOR = Pointwise.define("merapi::bit_xor", Expr::xor);
+    public static final PointwiseOp BIT_NOT = Pointwise.define("merapi::bit_not", Expr::bitNot);
+    public static final PointwiseOp SHIFT_LEFT = Pointwise.define("merapi::shift_left", Expr::shl);
+    public static final PointwiseOp SHIFT_RIGHT = Pointwise.define("merapi::shift_right", Expr::shr);
+    public static final PointwiseOp BIT_AND_SCALAR = Pointwise.define("merapi::bit_and_scalar", Expr::and, S);
+    public static final PointwiseOp BIT_OR_SCALAR = Pointwise.define("merapi::bit_or_scalar", Expr::or, S);
+    public static final PointwiseOp BIT_XOR_SCALAR = Pointwise.define("merapi::bit_xor_scalar", Expr::xor, S);
+    public static final PointwiseOp SHIFT_LEFT_SCALAR = Pointwise.define("merapi::shift_left_scalar", Expr::shl, S);
+    public static final PointwiseOp SHIFT_RIGHT_SCALAR = Pointwise.define("merapi::shift_right_scalar", Expr::shr, S);
+
+    // ---------------------------------------------------------------- kinds of numbers
+
+    public static final PointwiseOp IS_NAN = Pointwise.define("merapi::is_nan", Expr::isNan);
+    public static final PointwiseOp IS_INF = Pointwise.define("merapi::is_inf", Expr::isInf);
+    public static final PointwiseOp IS_FINITE = Pointwise.define("merapi::is_finite", Expr::isFinite);
+
+    // ---------------------------------------------------------------- choices
+
+    /** Operands: condition, where it holds, where it does not. */
+    public static final PointwiseOp WHERE = Pointwise.define("merapi::where", Expr::select);
+
+    /** Operands: condition, where it holds; and a scalar where it does not. */
+    public static final PointwiseOp WHERE_SCALAR =
+            Pointwise.define("merapi::where_scalar", (c, x, s) -> c.select(x, s), S);
+
+    /** Operands: x, mask; and the scalar that stands where the mask holds. */
+    public static final PointwiseOp MASKED_FILL =
+            Pointwise.define("merapi::masked_fill", (x, mask, s) -> mask.select(s, x), Param.scalar("value"));
+}

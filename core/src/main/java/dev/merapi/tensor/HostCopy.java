@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
+import dev.merapi.storage.Storage;
+import dev.merapi.types.Device;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.lang.reflect.Array;
+
+/**
+ * Elements of any tensor to and from the Java heap. Memory that Java cannot see (another device, segments above 2 GiB) is
+ * taken in pieces through small tensors that it can see; nothing is left behind.
+ */
+final class HostCopy {
+    /** Elements of a piece. */
+    private static final long PIECE = 1 << 22;
+
+    private HostCopy() {}
+
+    /** Takes or gives consecutive elements, the first of which has row-major index {@code start} in the whole. */
+    @FunctionalInterface
+    interface Part {
+        void at(Tensor seen, long start);
+    }
+
+    /** Hands out the elements in row-major order, as tensors that Java can see. */
+    static void read(Tensor t, Part part) {
+        visit(t, part, 0, false);
+    }
+
+    /** Fills a tensor, whatever its layout, from a Java array of elements in row-major order. */
+    static void write(Tensor t, Object array) {
+        visit(t, (seen, start) -> Bulk.put(array, (int) start, seen), 0, true);
+    }
+
+    /** A Java array of this type with all elements in row-major order, converted. */
+    static Object array(Tensor t, Class<?> type) {
+        Object array = Array.newInstance(type, Math.toIntExact(t.numel()));
+        read(t, (seen, start) -> Bulk.get(seen, array, (int) start));
+        return array;
+    }
+
+    private static void visit(Tensor t, Part part, long start, boolean writing) {
+        if (t.numel() == 0) {
+            return;
+        }
+        Storage storage = t.storage();
+        Context context = Context.current();
+        context.memory().enter(); // nobody frees the memory while it is being copied
+        try {
+            if (storage.buffer() != null) {
+                part.at(t, start);
+            } else {
+                pieces(t, part, start, writing, context);
+            }
+        } finally {
+            context.memory().exit();
+        }
+    }
+
+    private static void pieces(Tensor t, Part part, long start, boolean writing, Context context) {
+        long n = t.numel();
+        if (n <= PIECE) {
+            piece(t, part, start, writing, context);
+            return;
+        }
+        int dim = 0;
+        while (t.size(dim) == 1) {
+            dim++;
+        }
+        long inner = n / t.size(dim);
+        long step = Math.max(1, PIECE / inner);
+        for (long i = 0; i < t.size(dim); i += step) {
+            Layout layout = t.layout().slice(dim, i, Math.min(t.size(dim), i + step), 1);
+            try (Tensor view = t.viewAs(layout, context)) {
+                pieces(view, part, start + i * inner, writing, context);
+            }
+        }
+    }
+
+    private static void piece(Tensor t, Part part, long start, boolean writing, Context context) {
+        Shape shape = t.shape();
+        int mask = context.addMask(dev.merapi.dispatch.Key.ABOVE_KERNEL);
+        try (Tensor seen = Tensor.allocate(shape, t.dtype(), Device.CPU)) {
+            if (writing) {
+                part.at(seen, start);
+                transfer(seen, t);
+            } else {
+                transfer(t, seen);
+                part.at(seen, start);
+            }
+        } finally {
+            context.restoreMask(mask);
+        }
+    }
+
+    private static void transfer(Tensor from, Tensor to) {
+        if (from.device() == to.device()) {
+            to.copy_(from);
+            return;
+        }
+        Device other = from.device() == Device.CPU ? to.device() : from.device();
+        if (from.device() == other && !from.isContiguous()) {
+            try (Tensor dense = from.contiguous()) {
+                Backends.of(other.type()).copy(dense, to);
+            }
+        } else if (to.device() == other && !to.isContiguous()) {
+            try (Tensor dense = Tensor.allocate(to.shape(), to.dtype(), other)) {
+                Backends.of(other.type()).copy(from, dense);
+                to.copy_(dense);
+            }
+        } else {
+            Backends.of(other.type()).copy(from, to);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Factories;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+
+/**
+ * Ways to make a tensor: {@code Tensor.of(1f, 2f)}, {@code Tensor.zeros(3, 4)}. Without a dtype they are float32 (made
+ * from Java values: the dtype of those), without a device they are on the CPU.
+ */
+public abstract sealed class TensorFactories permits PointwiseMethods {
+    TensorFactories() {}
+
+    // ---------------------------------------------------------------- from Java values
+
+    /** One dimension, float32. */
+    public static Tensor of(float... values) {
+        return of(values, values.length);
+    }
+
+    public static Tensor of(double... values) {
+        return of(values, values.length);
+    }
+
+    public static Tensor of(int... values) {
+        return of(values, values.length);
+    }
+
+    public static Tensor of(long... values) {
+        return of(values, values.length);
+    }
+
+    public static Tensor of(byte... values) {
+        return of(values, values.length);
+    }
+
+    public static Tensor of(boolean... values) {
+        return of(values, values.length);
+    }
+
+    /**
+     * A copy of the values in row-major order, float32.
+     *
+     * @throws ShapeException if the shape has another number of elements
+     */
+    public static Tensor of(float[] values, long... shape) {
+        return filled(DType.FLOAT32, values, values.length, shape);
+    }
+
+    /** As {@link #of(float[], long...)}, float64. */
+    public static Tensor of(double[] values, long... shape) {
+        return filled(DType.FLOAT64, values, values.length, shape);
+    }
+
+    /** As {@link #of(float[], long...)}, int32. */
+    public static Tensor of(int[] values, long... shape) {
+        return filled(DType.INT32, values, values.length, shape);
+    }
+
+    /** As {@link #of(float[], long...)}, int64. */
+    public static Tensor of(long[] values, long... shape) {
+        return filled(DType.INT64, values, values.length, shape);
+    }
+
+    /** As {@link #of(float[], long...)}, uint8. */
+    public static Tensor of(byte[] values, long... shape) {
+        return filled(DType.UINT8, values, values.length, shape);
+    }
+
+    /** As {@link #of(float[], long...)}, bool. */
+    public static Tensor of(boolean[] values, long... shape) {
+        byte[] bytes = new byte[values.length];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) (values[i] ? 1 : 0);
+        }
+        return filled(DType.BOOL, bytes, bytes.length, shape);
+    }
+
+    /** Rows of equal length, float32. */
+    public static Tensor of(float[][] rows) {
+        return nested(rows);
+    }
+
+    public static Tensor of(double[][] rows) {
+        return nested(rows);
+    }
+
+    public static Tensor of(int[][] rows) {
+        return nested(rows);
+    }
+
+    public static Tensor of(long[][] rows) {
+        return nested(rows);
+    }
+
+    public static Tensor of(boolean[][] rows) {
+        return nested(rows);
+    }
+
+    /**
+     * An array of arrays … of float, double, int, long, byte or boolean, of any depth.
+     *
+     * @throws ShapeException if arrays of one depth differ in length, naming the first that does
+     */
+    public static Tensor nested(Object array) {
+        return NestedArrays.toTensor(array);
+    }
+
+    private static Tensor filled(DType dtype, Object values, long count, long[] shape) {
+        Shape s = Shape.of(shape);
+        if (s.numel() != count) {
+            throw new ShapeException("of: " + count + " values do not fill shape " + s + ", which has " + s.numel()
+                    + " elements");
+        }
+        Tensor t = Tensor.allocate(s, dtype, Device.CPU);
+        HostCopy.write(t, values);
+        return t;
+    }
+
+    // ---------------------------------------------------------------- 0-d
+
+    public static Tensor scalar(float value) {
+        return scalar(value, DType.FLOAT32);
+    }
+
+    public static Tensor scalar(double value) {
+        return scalar(value, DType.FLOAT64);
+    }
+
+    public static Tensor scalar(int value) {
+        return scalar(value, DType.INT32);
+    }
+
+    public static Tensor scalar(long value) {
+        return scalar(value, DType.INT64);
+    }
+
+    public static Tensor scalar(boolean value) {
+        return scalar(value ? 1 : 0, DType.BOOL);
+    }
+
+    public static Tensor scalar(Number value, DType dtype) {
+        return full(Shape.SCALAR, value, dtype, Device.CPU);
+    }
+
+    // ---------------------------------------------------------------- constant
+
+    public static Tensor zeros(long... shape) {
+        return zeros(Shape.of(shape), DType.FLOAT32, Device.CPU);
+    }
+
+    public static Tensor zeros(DType dtype, long... shape) {
+        return zeros(Shape.of(shape), dtype, Device.CPU);
+    }
+
+    public static Tensor zeros(Shape shape, DType dtype, Device device) {
+        return full(shape, 0, dtype, device);
+    }
+
+    public static Tensor ones(long... shape) {
+        return ones(Shape.of(shape), DType.FLOAT32, Device.CPU);
+    }
+
+    public static Tensor ones(DType dtype, long... shape) {
+        return ones(Shape.of(shape), dtype, Device.CPU);
+    }
+
+    public static Tensor ones(Shape shape, DType dtype, Device device) {
+        return full(shape, 1, dtype, device);
+    }
+
+    /** All elements the same; float32 for a Float or Double, int64 for an integer. */
+    public static Tensor full(Number value, long... shape) {
+        boolean floating = value instanceof Float || value instanceof Double;
+        return full(Shape.of(shape), value, floating ? DType.FLOAT32 : DType.INT64, Device.CPU);
+    }
+
+    public static Tensor full(Shape shape, Number value, DType dtype, Device device) {
+        return Factories.FULL.call(new Factories.Full(shape.toArray(), value, dtype, device));
+    }
+
+    /** Contents undefined. */
+    public static Tensor empty(long... shape) {
+        return empty(Shape.of(shape), DType.FLOAT32, Device.CPU);
+    }
+
+    public static Tensor empty(Shape shape, DType dtype, Device device) {
+        return Factories.EMPTY.call(new Factories.Empty(shape.toArray(), dtype, device));
+    }
+
+    // ---------------------------------------------------------------- patterns
+
+    /** The identity matrix, float32. */
+    public static Tensor eye(long n) {
+        return eye(n, n, DType.FLOAT32, Device.CPU);
+    }
+
+    /** Ones on the main diagonal. */
+    public static Tensor eye(long rows, long columns, DType dtype, Device device) {
+        return Factories.EYE.call(new Factories.Eye(rows, columns, dtype, device));
+    }
+
+    /** 0, 1, … below {@code end}, int64. */
+    public static Tensor arange(long end) {
+        return arange(0, end, 1);
+    }
+
+    /** start, start + step, … before end, int64. */
+    public static Tensor arange(long start, long end, long step) {
+        return arange(start, end, step, DType.INT64, Device.CPU);
+    }
+
+    /**
+     * start, start + step, … before end: ceil((end − start) / step) elements; each is start + i·step, so that errors do
+     * not add up.
+     *
+     * @throws ShapeException if the step is 0, or leads away from the end
+     */
+    public static Tensor arange(Number start, Number end, Number step, DType dtype, Device device) {
+        return Factories.ARANGE.call(new Factories.Arange(start, end, step, dtype, device));
+    }
+
+    /** {@code count} evenly spaced numbers from start to end, both included; float32. */
+    public static Tensor linspace(double start, double end, long count) {
+        return linspace(start, end, count, DType.FLOAT32, Device.CPU);
+    }
+
+    public static Tensor linspace(double start, double end, long count, DType dtype, Device device) {
+        return Factories.LINSPACE.call(new Factories.Linspace(start, end, count, dtype, device));
+    }
+}
