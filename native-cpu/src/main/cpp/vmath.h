@@ -75,10 +75,11 @@ struct WideLog {
     f64v m;
 };
 MERAPI_INLINE WideLog split_log(f64v u) {
-    const i64v sqrt_half = splat(int64_t{0x3fe6a09e667f3bcd});
-    i64v k = (bits<i64v>(u) - sqrt_half) >> 52;
+    // Unsigned where it may wrap: for u < 0 the result means nothing, but it is computed.
+    const u64v sqrt_half = bits<u64v>(splat(int64_t{0x3fe6a09e667f3bcd}));
+    i64v k = bits<i64v>(bits<u64v>(u) - sqrt_half) >> 52;
     WideLog l;
-    l.m = bits<f64v>(bits<i64v>(u) - (k << 52));
+    l.m = bits<f64v>(bits<u64v>(u) - (bits<u64v>(k) << 52));
     const i64v magic = splat(int64_t{0x4338000000000000});  // 1.5 * 2^52, so that small integers need no conversion
     l.n = bits<f64v>(k + magic) - bits<f64v>(magic);
     return l;
