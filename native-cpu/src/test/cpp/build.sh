@@ -19,18 +19,20 @@ compile() { # object, source, options: only what is older than a source or a hea
         $CXX $flags $3 -c "$2" -o "$1"
     fi
 }
-for source in pool isa program reduce_plan merapi_cpu; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
-objects="$out/pool.o $out/isa.o $out/program.o $out/reduce_plan.o $out/merapi_cpu.o"
+for source in pool isa program reduce_plan merapi_cpu scratch structured indexing blas; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
+objects="$out/pool.o $out/isa.o $out/program.o $out/reduce_plan.o $out/merapi_cpu.o
+ $out/scratch.o $out/structured.o $out/indexing.o $out/blas.o"
 for level in $levels; do
     name=${level%%:*}
-    for source in interp ops_float ops_int reduce; do
+    for source in interp ops_float ops_int reduce \
+        softmax cross_entropy norm index_add gemm attention conv pool2d random optimizer; do
         compile "$out/$source.$name.o" "$cpp/isa/$source.cpp" "-DMERAPI_ISA=$name ${level#*:}"
         objects="$objects $out/$source.$name.o"
     done
     compile "$out/vmath_test.$name.o" "$here/vmath_test.cpp" "-DMERAPI_ISA=$name ${level#*:} -I$cpp"
     $CXX "$out/vmath_test.$name.o" -o "$out/vmath_test.$name"
 done
-for test in interp_test reduce_test bench; do
+for test in interp_test reduce_test kernels_test bench; do
     [ -f "$here/$test.cpp" ] || continue
     compile "$out/$test.o" "$here/$test.cpp" "-I$cpp"
     # shellcheck disable=SC2086
