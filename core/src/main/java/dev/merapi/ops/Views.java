@@ -33,6 +33,12 @@ public final class Views {
 
     public record Diagonal(Tensor x, long offset, int dim0, int dim1) {}
 
+    public record Squeeze(Tensor x, int dim) {}
+
+    public record Unsqueeze(Tensor x, int dim) {}
+
+    public record Unbind(Tensor x, int dim) {}
+
     public record Alias(Tensor x) {}
 
     public static final Op<Transpose, Tensor> TRANSPOSE = Op.define(
@@ -72,6 +78,45 @@ public final class Views {
     /** Consecutive parts along a dimension. */
     public static final Op<Split, List<Tensor>> SPLIT = Op.define("merapi::split", Split.class, Result.tensors())
             .views("x", Views::parts)
+            .autograd((a, out) -> new Parts(a.dim()), (context, parts, g) -> {
+                // One pass over memory: the gradients of the parts put together again.
+                List<Tensor> all = new ArrayList<>();
+                for (int i = 0; i < g.size(); i++) {
+                    all.add(context.orZeros(g.get(i), i));
+                }
+                return Grads.of("x", Tensor.cat(all, parts.dim()));
+            })
+            .register();
+
+    /** What {@code split} keeps. */
+    public record Parts(int dim) {}
+
+    /** Drops a dimension of size 1. */
+    public static final Op<Squeeze, Tensor> SQUEEZE = Op.define("merapi::squeeze", Squeeze.class, Tensor.class)
+            .view("x", a -> a.x().layout().squeeze(a.dim()))
+            .autograd(
+                    (a, out) -> a.x().shape(),
+                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .register();
+
+    /** Inserts a dimension of size 1. */
+    public static final Op<Unsqueeze, Tensor> UNSQUEEZE = Op.define(
+                    "merapi::unsqueeze", Unsqueeze.class, Tensor.class)
+            .view("x", a -> a.x().layout().unsqueeze(a.dim()))
+            .autograd(
+                    (a, out) -> a.x().shape(),
+                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .register();
+
+    /** The slices along a dimension, without it. */
+    public static final Op<Unbind, List<Tensor>> UNBIND = Op.define("merapi::unbind", Unbind.class, Result.tensors())
+            .views("x", a -> {
+                List<Layout> layouts = new ArrayList<>();
+                for (long i = 0; i < a.x().size(a.dim()); i++) {
+                    layouts.add(a.x().layout().select(a.dim(), i));
+                }
+                return layouts;
+            })
             .register();
 
     public static final Op<Diagonal, Tensor> DIAGONAL = Op.define("merapi::diagonal", Diagonal.class, Tensor.class)

@@ -15,7 +15,7 @@ import java.util.List;
  * ends in {@code _} writes this tensor and returns it: its dtype and shape stay, and the result must be castable to it.
  * All are differentiable to any order where the function is.
  */
-public abstract sealed class PointwiseMethods extends TensorFactories permits TensorMethods {
+public abstract sealed class PointwiseMethods extends TensorFactories permits ShapeMethods {
     PointwiseMethods() {}
 
     abstract Tensor self();

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Kernel;
+import dev.merapi.op.Op;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.DeviceType;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Tensors put together, padded, repeated. The kernels are strided copies into parts of the output: the same everywhere. */
+public final class Joining {
+    private Joining() {}
+
+    public record Cat(List<Tensor> tensors, int dim) {}
+
+    public record Stack(List<Tensor> tensors, int dim) {}
+
+    /** @param amounts before and after the last dimension, then the one before it, …; negative ones cut off */
+    public record Pad(Tensor x, long[] amounts, Number value) {}
+
+    public record Repeat(Tensor x, long[] repeats) {}
+
+    /** What {@code cat} keeps: how the result was divided. */
+    public record Parts(int dim, long[] sizes, List<DType> dtypes) {}
+
+    public static final Op<Cat, Tensor> CAT = everywhere(
+                    Op.define("merapi::cat", Cat.class, Tensor.class), Joining::cat)
+            .stridesOk()
+            .shape(Joining::catShape)
+            .autograd(
+                    (a, out) -> new Parts(
+                            a.dim(),
+                            a.tensors().stream().mapToLong(t -> t.size(a.dim())).toArray(),
+                            a.tensors().stream().map(Tensor::dtype).toList()),
+                    (context, parts, g) -> {
+                        List<@Nullable Tensor> gradients = new ArrayList<>();
+                        long at = 0;
+                        for (int i = 0; i < parts.sizes().length; i++) {
+                            long size = parts.sizes()[i];
+                            gradients.add(
+                                    context.needs("tensors", i)
+                                            ? g.slice(parts.dim(), at, at + size).to(parts.dtypes().get(i))
+                                            : null);
+                            at += size;
+                        }
+                        return Grads.of("tensors", gradients);
+                    })
+            .register();
+
+    public static final Op<Stack, Tensor> STACK = Op.define("merapi::stack", Stack.class, Tensor.class)
+            .compose(a -> {
+                for (Tensor t : a.tensors()) {
+                    if (!t.shape().equals(a.tensors().get(0).shape())) {
+                        throw new ShapeException("stack: shapes differ: " + a.tensors().get(0).shape() + " and "
+                                + t.shape() + "\n  fix: cat joins along an existing dimension, where sizes may differ.");
+                    }
+                }
+                return Scope.scoped(() -> CAT.call(new Cat(
+                        a.tensors().stream().map(t -> t.unsqueeze(a.dim())).toList(), a.dim())));
+            })
+            .register();
+
+    public static final Op<Pad, Tensor> PAD = everywhere(Op.define("merapi::pad", Pad.class, Tensor.class), Joining::pad)
+            .stridesOk()
+            .shape(a -> Tensor.meta(a.x(), padded(a)))
+            .autograd(
+                    (a, out) -> Arrays.stream(a.amounts()).map(n -> -n).toArray(),
+                    (context, back, g) -> Grads.of("x", pad(g, back, 0)))
+            .register();
+
+    public static final Op<Repeat, Tensor> REPEAT = Op.define("merapi::repeat", Repeat.class, Tensor.class)
+            .compose(a -> {
+                int rank = a.repeats().length;
+                int extra = rank - a.x().rank();
+                if (extra < 0) {
+                    throw new ShapeException("repeat: " + Arrays.toString(a.repeats()) + " has fewer numbers than "
+                            + a.x().describe() + " has dimensions\n  fix: put ones in front.");
+                }
+                // [a, b] times (p, q): [1, a, 1, b] expands to [p, a, q, b], and is then seen as [pa, qb].
+                long[] apart = new long[2 * rank];
+                long[] wide = new long[2 * rank];
+                long[] result = new long[rank];
+                for (int d = 0; d < rank; d++) {
+                    long size = d < extra ? 1 : a.x().size(d - extra);
+                    apart[2 * d] = 1;
+                    apart[2 * d + 1] = size;
+                    wide[2 * d] = a.repeats()[d];
+                    wide[2 * d + 1] = size;
+                    result[d] = Math.multiplyExact(a.repeats()[d], size);
+                }
+                return Scope.scoped(() -> a.x().reshape(apart).expand(wide).copy().view(result));
+            })
+            .register();
+
+    /** The same kernel, made of other ops, for all devices. */
+    private static <A extends Record> Op<A, Tensor> everywhere(Op<A, Tensor> op, Kernel<A, Tensor> kernel) {
+        return op.reference(kernel).kernel(DeviceType.CUDA, kernel).kernel(DeviceType.CUDA_SIM, kernel);
+    }
+
+    /** As {@link Pad}. */
+    public static Tensor pad(Tensor x, long[] amounts, Number value) {
+        return PAD.call(new Pad(x, amounts, value));
+    }
+
+    private static Tensor catShape(Cat a) {
+        if (a.tensors().isEmpty()) {
+            throw new ShapeException("cat: the list of tensors is empty");
+        }
+        Tensor first = a.tensors().get(0);
+        if (first.rank() == 0) {
+            throw new ShapeException("cat: 0-d tensors have no dimension to be joined along\n  fix: use stack.");
+        }
+        int dim = first.shape().normalize(a.dim());
+        DType dtype = first.dtype();
+        long total = 0;
+        for (int i = 0; i < a.tensors().size(); i++) {
+            Tensor t = a.tensors().get(i);
+            if (t.rank() != first.rank()
+                    || !t.shape().with(dim, 0).equals(first.shape().with(dim, 0))) {
+                throw new ShapeException(Message.of("cat: shapes may differ in dimension " + dim + " only")
+                        .fact("tensor 0", first.describe())
+                        .fact("tensor " + i, t.describe()));
+            }
+            total = Math.addExact(total, t.size(dim));
+            dtype = DType.promote(dtype, t.dtype());
+        }
+        return Tensor.meta(first.shape().with(dim, total), dtype, first.device());
+    }
+
+    private static void cat(Cat a, Tensor out) {
+        int dim = out.shape().normalize(a.dim());
+        long at = 0;
+        for (Tensor t : a.tensors()) {
+            long end = at + t.size(dim);
+            if (t.numel() > 0) {
+                copyTo(t, t.layout(), out, out.layout().slice(dim, at, end, 1));
+            }
+            at = end;
+        }
+    }
+
+    private static Shape padded(Pad a) {
+        int given = a.amounts().length;
+        if (given % 2 != 0 || given / 2 > a.x().rank()) {
+            throw new ShapeException("pad: " + Arrays.toString(a.amounts()) + " are not (before, after) pairs for at most "
+                    + a.x().rank() + " dimensions of " + a.x().describe()
+                    + "\n  fix: begin with the last dimension: left, right, top, bottom, …");
+        }
+        long[] sizes = a.x().shape().toArray();
+        for (int i = 0; i < given / 2; i++) {
+            int d = sizes.length - 1 - i;
+            long size = Math.addExact(Math.addExact(sizes[d], a.amounts()[2 * i]), a.amounts()[2 * i + 1]);
+            if (size < 0) {
+                throw new ShapeException("pad: amounts " + a.amounts()[2 * i] + " and " + a.amounts()[2 * i + 1]
+                        + " cut more than dimension " + d + " of " + a.x().shape() + " has");
+            }
+            sizes[d] = size;
+        }
+        return Shape.of(sizes);
+    }
+
+    private static void pad(Pad a, Tensor out) {
+        Layout from = a.x().layout();
+        Layout to = out.layout();
+        for (int i = 0; i < a.amounts().length / 2; i++) {
+            int d = out.rank() - 1 - i;
+            long before = a.amounts()[2 * i];
+            long start = Math.max(0, -before);
+            long end = Math.min(a.x().size(d), out.size(d) - before);
+            from = from.slice(d, start, Math.max(start, end), 1);
+            to = to.slice(d, start + before, Math.max(start, end) + before, 1);
+        }
+        if (to.numel() != out.numel()) {
+            out.fill_(a.value());
+        }
+        if (to.numel() > 0) {
+            copyTo(a.x(), from, out, to);
+        }
+    }
+
+    private static void copyTo(Tensor x, Layout from, Tensor out, Layout to) {
+        Context context = Context.current();
+        try (Tensor source = x.viewAs(from, context);
+                Tensor target = out.viewAs(to, context)) {
+            target.copy_(source);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.error.ShapeException;
+import java.nio.ByteBuffer;
+import java.nio.DoubleBuffer;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+
+/**
+ * Elements as Java values. Any layout and any device: the call waits for the device, and leaves no memory behind but
+ * what it returns.
+ */
+public abstract sealed class DataMethods extends ShapeMethods permits TensorMethods {
+    DataMethods() {}
+
+    // ---------------------------------------------------------------- one element
+
+    /**
+     * The only element; integers and bool convert.
+     *
+     * @throws ShapeException if there are more or fewer elements than one
+     */
+    public double item() {
+        double[] value = new double[1];
+        HostCopy.read(single(), (seen, start) -> value[0] = Elements.of(seen).getDouble(0));
+        return value[0];
+    }
+
+    /** The only element; floats are cut towards 0. */
+    public long itemLong() {
+        long[] value = new long[1];
+        HostCopy.read(single(), (seen, start) -> value[0] = Elements.of(seen).getLong(0));
+        return value[0];
+    }
+
+    /** Whether the only element is not 0. */
+    public boolean itemBoolean() {
+        return item() != 0;
+    }
+
+    private Tensor single() {
+        Tensor t = self();
+        if (t.numel() != 1) {
+            throw new ShapeException("item: " + t.describe() + " has " + t.numel() + " elements, not one"
+                    + "\n  fix: choose one with at(i, …), or read all with toFloatArray().");
+        }
+        return t;
+    }
+
+    // ---------------------------------------------------------------- all elements
+
+    /** All elements in row-major order, converted. At most 2³¹ − 1 of them, as with all arrays. */
+    public float[] toFloatArray() {
+        return (float[]) HostCopy.array(self(), float.class);
+    }
+
+    public double[] toDoubleArray() {
+        return (double[]) HostCopy.array(self(), double.class);
+    }
+
+    /** As {@link #toFloatArray}; floats are cut towards 0. */
+    public long[] toLongArray() {
+        return (long[]) HostCopy.array(self(), long.class);
+    }
+
+    public int[] toIntArray() {
+        return (int[]) HostCopy.array(self(), int.class);
+    }
+
+    public byte[] toByteArray() {
+        return (byte[]) HostCopy.array(self(), byte.class);
+    }
+
+    /** Whether each element is not 0. */
+    public boolean[] toBooleanArray() {
+        return (boolean[]) HostCopy.array(self(), boolean.class);
+    }
+
+    /**
+     * Puts all elements, converted, in row-major order at the buffer's position, which moves on.
+     *
+     * @throws ShapeException if the buffer has not that much room
+     */
+    public void copyTo(FloatBuffer target) {
+        requireRoom(target.remaining());
+        HostCopy.read(self(), (seen, start) -> target.put((float[]) HostCopy.array(seen, float.class)));
+    }
+
+    public void copyTo(DoubleBuffer target) {
+        requireRoom(target.remaining());
+        HostCopy.read(self(), (seen, start) -> target.put((double[]) HostCopy.array(seen, double.class)));
+    }
+
+    public void copyTo(LongBuffer target) {
+        requireRoom(target.remaining());
+        HostCopy.read(self(), (seen, start) -> target.put((long[]) HostCopy.array(seen, long.class)));
+    }
+
+    public void copyTo(IntBuffer target) {
+        requireRoom(target.remaining());
+        HostCopy.read(self(), (seen, start) -> target.put((int[]) HostCopy.array(seen, int.class)));
+    }
+
+    /** The bytes of all elements in row-major order and the machine's byte order, without conversion. */
+    public void copyTo(ByteBuffer target) {
+        requireRoom(target.remaining() / self().dtype().byteSize());
+        HostCopy.read(self(), (seen, start) -> target.put(Elements.bytes(seen)));
+    }
+
+    private void requireRoom(long elements) {
+        if (elements < self().numel()) {
+            throw new ShapeException("copyTo: " + self().describe() + " has " + self().numel()
+                    + " elements, but the buffer has room for " + elements);
+        }
+    }
+
+    /**
+     * Fills this from Java values in row-major order, converted; returns this. Not for tensors in a graph.
+     *
+     * @throws ShapeException if their number is another
+     */
+    public Tensor copyFrom(float... values) {
+        return filledFrom(values, values.length);
+    }
+
+    public Tensor copyFrom(double... values) {
+        return filledFrom(values, values.length);
+    }
+
+    public Tensor copyFrom(int... values) {
+        return filledFrom(values, values.length);
+    }
+
+    public Tensor copyFrom(long... values) {
+        return filledFrom(values, values.length);
+    }
+
+    private Tensor filledFrom(Object values, int count) {
+        Tensor t = self();
+        if (count != t.numel()) {
+            throw new ShapeException("copyFrom: " + count + " values do not fill " + t.describe());
+        }
+        t.storage().bumpVersion("copyFrom");
+        HostCopy.write(t, values);
+        return t;
+    }
+}
