@@ -18,9 +18,9 @@ public class AutogradMeta {
     @Nullable Node gradFn;
     int outputIndex;
     boolean retainsGrad;
-    private @Nullable AccumulateGrad accumulator;
-    private @Nullable List<UnaryOperator<Tensor>> hooks;
-    private @Nullable List<Consumer<Tensor>> accumulateHooks;
+    private volatile @Nullable AccumulateGrad accumulator;
+    private volatile @Nullable List<UnaryOperator<Tensor>> hooks; // replaced as a whole, as is the next
+    private volatile @Nullable List<Consumer<Tensor>> accumulateHooks;
 
     public AutogradMeta() {}
 
@@ -32,6 +32,19 @@ public class AutogradMeta {
     /** The node that made this variable; null for a leaf. */
     @Nullable Node gradFn() {
         return gradFn;
+    }
+
+    /** After an in-place op: another node made what this variable is now. A retained gradient moves along. */
+    synchronized void setHistory(Node node, int index) {
+        Node before = gradFn;
+        if (retainsGrad && before != null) {
+            before.forget(this);
+        }
+        gradFn = node;
+        outputIndex = index;
+        if (retainsGrad) {
+            node.retain(this);
+        }
     }
 
     boolean requiresGradNow() {
@@ -48,7 +61,12 @@ public class AutogradMeta {
         return outputIndex;
     }
 
-    synchronized AccumulateGrad accumulator(Tensor tensor) {
+    AccumulateGrad accumulator(Tensor tensor) {
+        AccumulateGrad a = accumulator;
+        return a != null ? a : makeAccumulator(tensor);
+    }
+
+    private synchronized AccumulateGrad makeAccumulator(Tensor tensor) {
         AccumulateGrad a = accumulator;
         if (a == null) {
             a = new AccumulateGrad(this, tensor);
@@ -84,11 +102,13 @@ public class AutogradMeta {
         };
     }
 
-    synchronized List<UnaryOperator<Tensor>> hooks() {
-        return hooks == null ? List.of() : hooks;
+    List<UnaryOperator<Tensor>> hooks() {
+        List<UnaryOperator<Tensor>> all = hooks;
+        return all == null ? List.of() : all;
     }
 
-    synchronized List<Consumer<Tensor>> accumulateHooks() {
-        return accumulateHooks == null ? List.of() : accumulateHooks;
+    List<Consumer<Tensor>> accumulateHooks() {
+        List<Consumer<Tensor>> all = accumulateHooks;
+        return all == null ? List.of() : all;
     }
 }

@@ -39,7 +39,6 @@ final class BackwardPass {
 
         int waitingFor;
         boolean needed;
-        @Nullable Tensor @Nullable [] captured; // where to put the gradient of an output that was asked for
         int[] captureTargets = new int[0];
         int[] captureOutputs = new int[0];
 
@@ -59,8 +58,8 @@ final class BackwardPass {
     private final boolean createGraph;
     private final boolean capturing;
     private final List<Task> tasks = new ArrayList<>();
-    private final Map<Node, Task> contended = new IdentityHashMap<>();
-    private final List<Runnable> atEnd = new ArrayList<>();
+    private @Nullable Map<Node, Task> contended; // tasks of nodes that a pass of another thread has claimed
+    private @Nullable List<Runnable> atEnd;
     private @Nullable Tensor[] captures = new Tensor[0];
 
     BackwardPass(boolean retainGraph, boolean createGraph, boolean capturing) {
@@ -79,8 +78,14 @@ final class BackwardPass {
         if (pass == null) {
             action.run();
         } else {
-            pass.atEnd.add(action);
+            pass.addAtEnd(List.of(action));
         }
+    }
+
+    private void addAtEnd(List<Runnable> actions) {
+        List<Runnable> all = atEnd == null ? new ArrayList<>() : atEnd;
+        all.addAll(actions);
+        atEnd = all;
     }
 
     /**
@@ -90,6 +95,13 @@ final class BackwardPass {
      */
     @Nullable Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
         BackwardPass outer = CURRENT.get();
+        @Nullable Tensor[] result = walk(roots, gradients, inputs, outer);
+        finish(outer);
+        return result;
+    }
+
+    private @Nullable Tensor[] walk(
+            Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs, @Nullable BackwardPass outer) {
         CURRENT.set(this);
         boolean gradBefore = context.setGradEnabled(createGraph);
         int mask = context.clearMask();
@@ -134,11 +146,16 @@ final class BackwardPass {
             context.restoreMask(mask);
             context.setGradEnabled(gradBefore);
             CURRENT.set(outer);
-            if (outer != null) {
-                outer.atEnd.addAll(atEnd);
-            } else {
-                atEnd.forEach(Runnable::run);
-            }
+        }
+    }
+
+    /** After the pass, if it went well: what waits for its end runs now, or with the pass that this one was part of. */
+    private void finish(@Nullable BackwardPass outer) {
+        List<Runnable> actions = atEnd;
+        if (actions != null && outer != null) {
+            outer.addAtEnd(actions);
+        } else if (actions != null) {
+            actions.forEach(Runnable::run);
         }
     }
 
@@ -147,21 +164,23 @@ final class BackwardPass {
         if (task != null && task.pass == this) {
             return task;
         }
-        task = contended.isEmpty() ? null : contended.get(node);
+        task = contended == null ? null : contended.get(node);
         if (task != null) {
             return task;
         }
         task = new Task(node, this, tasks.size());
         tasks.add(task);
         if (!node.claim(task)) {
-            contended.put(node, task); // another thread walks the same graph
+            Map<Node, Task> map = contended == null ? new IdentityHashMap<>() : contended;
+            map.put(node, task);
+            contended = map;
         }
         return task;
     }
 
     private @Nullable Task known(Node node) {
         Task task = node.task;
-        return task != null && task.pass == this ? task : contended.get(node);
+        return task != null && task.pass == this ? task : contended == null ? null : contended.get(node);
     }
 
     private void discover(Task root) {
@@ -314,7 +333,11 @@ final class BackwardPass {
     private void deliver(Task task, int output, Tensor gradient) {
         Tensor there = task.gradients[output];
         if (there == null) {
-            task.gradients[output] = gradient.engineHandle();
+            Tensor handle = gradient.engineHandle();
+            if (!createGraph) {
+                handle.setAutograd(null); // a seed may have a graph of its own
+            }
+            task.gradients[output] = handle;
             task.owned[output] = false;
             return;
         }
@@ -340,7 +363,8 @@ final class BackwardPass {
                 continue;
             }
             try (Scope scope = Scope.openInternal(context)) {
-                Tensor current = g;
+                Tensor given = g.engineHandle().joinScope(context); // leaveScope() keeps it
+                Tensor current = given;
                 for (UnaryOperator<Tensor> hook : hooks) {
                     Tensor replaced = hook.apply(current);
                     if (replaced != null && replaced != current) {
@@ -348,7 +372,7 @@ final class BackwardPass {
                         current = replaced;
                     }
                 }
-                if (current != g) {
+                if (current != given) {
                     task.gradients[i] = current.engineHandle();
                     g.close();
                 }
@@ -400,7 +424,7 @@ final class BackwardPass {
             Tensor there = meta.grad;
             if (there == null) {
                 meta.grad = fresh(gradient);
-            } else if (createGraph) {
+            } else if (createGraph || !there.layout().isInjective()) {
                 Tensor sum = there.add(gradient).engineHandle();
                 meta.grad = sum.leaveScope();
                 there.close();
@@ -414,7 +438,7 @@ final class BackwardPass {
     }
 
     private Tensor fresh(Tensor gradient) {
-        if (createGraph) {
+        if (createGraph || gradient.isMeta()) {
             return gradient.engineHandle().leaveScope();
         }
         boolean ours = gradient.storage().isExclusive()

@@ -26,9 +26,9 @@ public abstract class Node {
     private int sequence;
     private Tensor[] outputs;
     private @Nullable Throwable origin;
-    private @Nullable List<List<UnaryOperator<Tensor>>> outputHooks;
-    private @Nullable List<AutogradMeta> retained;
-    private @Nullable List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks;
+    private volatile @Nullable List<List<UnaryOperator<Tensor>>> outputHooks;
+    private volatile @Nullable List<AutogradMeta> retained;
+    private volatile @Nullable List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks;
     /** The task of the backward pass that visits this node; claimed by one pass at a time. */
     volatile BackwardPass.@Nullable Task task;
 
@@ -168,8 +168,15 @@ public abstract class Node {
         };
     }
 
-    synchronized List<UnaryOperator<Tensor>> outputHooks(int output) {
-        return outputHooks == null ? List.of() : outputHooks.get(output);
+    // The usual node has no hooks and retains nothing: that is seen without the lock.
+
+    List<UnaryOperator<Tensor>> outputHooks(int output) {
+        if (outputHooks == null) {
+            return List.of();
+        }
+        synchronized (this) {
+            return java.util.Objects.requireNonNull(outputHooks).get(output);
+        }
     }
 
     synchronized void retain(AutogradMeta meta) {
@@ -179,8 +186,19 @@ public abstract class Node {
         retained.add(meta);
     }
 
-    synchronized List<AutogradMeta> retained() {
-        return retained == null ? List.of() : retained;
+    synchronized void forget(AutogradMeta meta) {
+        if (retained != null) {
+            retained.removeIf(m -> m == meta);
+        }
+    }
+
+    List<AutogradMeta> retained() {
+        if (retained == null) {
+            return List.of();
+        }
+        synchronized (this) {
+            return List.copyOf(java.util.Objects.requireNonNull(retained));
+        }
     }
 
     /**
@@ -203,8 +221,9 @@ public abstract class Node {
         };
     }
 
-    final synchronized List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks() {
-        return nodeHooks == null ? List.of() : nodeHooks;
+    final List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks() {
+        List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> hooks = nodeHooks;
+        return hooks == null ? List.of() : hooks;
     }
 
     @Override

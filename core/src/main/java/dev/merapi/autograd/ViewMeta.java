@@ -63,14 +63,17 @@ final class ViewMeta extends AutogradMeta {
     }
 
     static <A extends Record, R> int viewedSlot(Definition<A, R> op, A args) {
+        List<String> names = op.schema().tensorNames();
+        if (names.size() == 1) {
+            return 0;
+        }
         int[] counts = op.slotCounts(args);
         int slot = 0;
-        int i = 0;
-        for (String name : op.schema().tensorNames()) {
-            if (name.equals(op.viewedArgument())) {
+        for (int i = 0; i < counts.length; i++) {
+            if (names.get(i).equals(op.viewedArgument())) {
                 return slot;
             }
-            slot += counts[i++];
+            slot += counts[i];
         }
         throw new IllegalStateException(op.name() + ": viewed argument vanished; please report this");
     }

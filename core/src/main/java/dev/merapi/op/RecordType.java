@@ -100,6 +100,31 @@ public final class RecordType {
         }
     }
 
+    /** Reads these components, all of one class, into an array: what the engine does on every call, in one step. */
+    MethodHandle arrayReader(Class<?> element, int[] indices) {
+        MethodHandle[] each = new MethodHandle[indices.length];
+        for (int i = 0; i < each.length; i++) {
+            each[i] = readers[indices[i]].asType(MethodType.methodType(element, Record.class));
+        }
+        MethodHandle collector = MethodHandles.identity(element.arrayType())
+                .asCollector(element.arrayType(), each.length);
+        MethodHandle filtered = MethodHandles.filterArguments(collector, 0, each);
+        return MethodHandles.permuteArguments(
+                        filtered, MethodType.methodType(element.arrayType(), Record.class), new int[each.length])
+                .asType(READER);
+    }
+
+    /** Applies what {@link #arrayReader} made. */
+    static Object read(MethodHandle reader, Record value) {
+        try {
+            return (Object) reader.invokeExact(value);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new SchemaException("record " + value.getClass().getName() + ": reading it failed: " + e);
+        }
+    }
+
     /** Makes a new value. Exceptions of the record's constructor come through. */
     public Record make(@Nullable Object[] values) {
         try {

@@ -5,6 +5,7 @@ import dev.merapi.error.SchemaException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.reflect.AnnotatedParameterizedType;
 import java.lang.reflect.AnnotatedType;
@@ -15,7 +16,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,6 +30,8 @@ import org.jspecify.annotations.Nullable;
  * tensors, and nested records of all this. A component that is not nullable may not be null.
  */
 public final class Schema {
+    private static final Map<Class<?>, Schema> NESTED = new ConcurrentHashMap<>();
+
     /** How tensors stand in a component. */
     public enum Kind {
         PLAIN,
@@ -47,6 +52,9 @@ public final class Schema {
     private final Argument[] arguments;
     private final int[] tensorArguments; // indices of arguments that can hold tensors
     private final boolean simple; // every one of them is a single tensor
+    private final List<String> tensorNames;
+    private final int[] oneEach;
+    private final @Nullable MethodHandle tensorReader; // all tensors of a simple record at once
     private final MethodHandles.@Nullable Lookup lookup;
 
     private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
@@ -64,6 +72,11 @@ public final class Schema {
         }
         this.tensorArguments = Arrays.copyOf(indices, n);
         this.simple = allSingle;
+        this.tensorNames =
+                Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
+        this.oneEach = new int[n];
+        Arrays.fill(oneEach, 1);
+        this.tensorReader = simple ? record.arrayReader(Tensor.class, tensorArguments) : null;
     }
 
     private boolean isOptionalWrapper(int i) {
@@ -188,19 +201,17 @@ public final class Schema {
 
     /** The names that a gradient may be given for, in order. */
     public List<String> tensorNames() {
-        return Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
+        return tensorNames;
     }
 
     /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
     public @Nullable Tensor[] tensors(String op, Record args) {
-        if (simple) {
-            Tensor[] result = new Tensor[tensorArguments.length];
+        if (tensorReader != null) {
+            @Nullable Tensor[] result = (Tensor[]) RecordType.read(tensorReader, args);
             for (int i = 0; i < result.length; i++) {
-                Tensor t = (Tensor) record.get(args, tensorArguments[i]);
-                if (t == null && !arguments[tensorArguments[i]].optional) {
+                if (result[i] == null && !arguments[tensorArguments[i]].optional) {
                     throw missing(op, tensorArguments[i]);
                 }
-                result[i] = t;
             }
             return result;
         }
@@ -218,21 +229,19 @@ public final class Schema {
             throw missing(op, argument);
         }
         if (a.kind == Kind.TENSORS) {
-            if (value != null) {
-                int k = 0;
-                for (Object element : (List<?>) value) {
+            if (value instanceof List<?> list) {
+                for (int k = 0; k < list.size(); k++) {
+                    Object element = list.get(k);
                     if (element == null && !a.optionalElements) {
                         throw new SchemaException(op + ": element " + k + " of argument '" + a.name
                                 + "' is null\n  schema: " + argumentText());
                     }
                     into.add((Tensor) element);
-                    k++;
                 }
             }
         } else if (a.kind == Kind.RECORD) {
             if (value != null) {
-                Schema nested = of(value.getClass().asSubclass(Record.class), lookup);
-                into.addAll(Arrays.asList(nested.tensors(op, (Record) value)));
+                into.addAll(Arrays.asList(nested(value).tensors(op, (Record) value)));
             }
         } else {
             into.add((Tensor) value);
@@ -275,7 +284,7 @@ public final class Schema {
             if (value == null) {
                 return null;
             }
-            Schema nested = of(value.getClass().asSubclass(Record.class), lookup);
+            Schema nested = nested(value);
             int n = nested.tensors("rebuild", (Record) value).length;
             Record result = nested.rebuild((Record) value, Arrays.copyOfRange(tensors, next[0], next[0] + n));
             next[0] += n;
@@ -286,17 +295,28 @@ public final class Schema {
 
     /** How many slots of {@link #tensors} each tensor argument takes in this value, in order of {@link #tensorNames}. */
     int[] slotCounts(String op, Record args) {
-        int[] counts = new int[tensorArguments.length];
         if (simple) {
-            Arrays.fill(counts, 1);
-            return counts;
+            return oneEach; // for reading only
         }
+        int[] counts = new int[tensorArguments.length];
         for (int i = 0; i < counts.length; i++) {
-            List<@Nullable Tensor> part = new ArrayList<>();
-            collect(op, tensorArguments[i], record.get(args, tensorArguments[i]), part);
-            counts[i] = part.size();
+            Object value = record.get(args, tensorArguments[i]);
+            counts[i] = value instanceof Tensor
+                    ? 1
+                    : value instanceof List<?> list ? list.size() : slots(op, tensorArguments[i], value);
         }
         return counts;
+    }
+
+    private int slots(String op, int argument, @Nullable Object value) {
+        List<@Nullable Tensor> part = new ArrayList<>();
+        collect(op, argument, value, part);
+        return part.size();
+    }
+
+    /** The schema of a record within a record, of its own class; worked out once. */
+    private Schema nested(Object value) {
+        return NESTED.computeIfAbsent(value.getClass(), type -> of(type.asSubclass(Record.class), lookup));
     }
 
     Argument tensorArgument(int i) {

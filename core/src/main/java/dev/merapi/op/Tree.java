@@ -3,7 +3,7 @@ package dev.merapi.op;
 
 import dev.merapi.tensor.Tensor;
 import java.lang.invoke.MethodHandles;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -72,11 +72,14 @@ public final class Tree {
             return changed ? type.make(values) : r;
         }
         if (tree instanceof List<?> list) {
-            List<@Nullable Object> result = new ArrayList<>(list.size());
-            for (Object element : list) {
-                result.add(mapped(element, lookup, replacement));
+            @Nullable Object[] values = list.toArray();
+            boolean changed = false;
+            for (int i = 0; i < values.length; i++) {
+                Object before = values[i];
+                values[i] = mapped(before, lookup, replacement);
+                changed |= values[i] != before;
             }
-            return Collections.unmodifiableList(result);
+            return changed ? Collections.unmodifiableList(Arrays.asList(values)) : list;
         }
         if (tree instanceof Map<?, ?> map) {
             Map<Object, @Nullable Object> result = new LinkedHashMap<>();

@@ -47,7 +47,10 @@ public final class PointwiseCode {
     private final List<Expr> roots;
     private final int inputs;
     private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
+    /** The program that was asked for last, with the inferred and with a given output dtype. */
     private volatile @Nullable Specialized last;
+
+    private volatile @Nullable Specialized lastForced;
 
     PointwiseCode(List<Expr> roots, int inputs) {
         this.roots = List.copyOf(roots);
@@ -68,12 +71,10 @@ public final class PointwiseCode {
         return specialize(operands, scalars, (DType) null);
     }
 
-    /** The program that stores into these outputs, converting where their dtype is not the inferred one. */
-    public Specialized specialize(Tensor[] operands, List<Number> scalars, Tensor[] outputs) {
+    /** The program that stores into this one output, converting if its dtype is not the inferred one. */
+    public Specialized specialize(Tensor[] operands, List<Number> scalars, Tensor output) {
         Specialized inferred = specialize(operands, scalars, (DType) null);
-        return outputs.length == 1 && outputs[0].dtype() != inferred.outputs[0]
-                ? specialize(operands, scalars, outputs[0].dtype())
-                : inferred;
+        return output.dtype() != inferred.outputs[0] ? specialize(operands, scalars, output.dtype()) : inferred;
     }
 
     private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
@@ -84,7 +85,7 @@ public final class PointwiseCode {
         for (int i = 0; i < scalars.size(); i++) {
             key = key << 1 | (isFloating(scalars.get(i)) ? 1 : 0);
         }
-        Specialized found = last;
+        Specialized found = forced == null ? last : lastForced;
         if (found != null && found.key == key) {
             return found;
         }
@@ -92,7 +93,11 @@ public final class PointwiseCode {
         if (found == null) {
             found = compile(key, operands, scalars, forced);
         }
-        last = found;
+        if (forced == null) {
+            last = found;
+        } else {
+            lastForced = found;
+        }
         return found;
     }
 

@@ -33,14 +33,24 @@ public final class PointwiseOp {
     private final Op<? extends Record, ?> op;
     private final boolean single;
     private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
-    private @Nullable List<@Nullable Expr> vjp;
+    private volatile @Nullable Uses @Nullable [] uses;
+    private volatile @Nullable Derived lastDerived;
     private volatile @Nullable Op<PointwiseArgs.Into, Tensor> inPlace;
 
-    /** A derived op, and where its operands come from: gradients, then saved outputs, then saved inputs. */
-    private record Derived(PointwiseOp op, int[] gradients, int[] outputs, int[] inputs, int[] targets) {}
+    /**
+     * A derived op, and where its operands come from: gradients, then saved outputs, then saved inputs.
+     *
+     * @param mask of the operands whose gradients it makes
+     * @param arrived mask of the outputs whose gradients there are
+     */
+    private record Derived(
+            long mask, long arrived, PointwiseOp op, int[] gradients, int[] outputs, int[] inputs, int[] targets) {}
+
+    /** The operands and outputs that the gradient of one operand is computed from. */
+    private record Uses(BitSet inputs, BitSet outputs) {}
 
     /** Saved for backward: what any gradient might need; the rest is null. */
-    public record Saved(List<@Nullable Tensor> inputs, List<@Nullable Tensor> outputs, List<Number> scalars) {}
+    public record Saved(@Nullable Tensor[] inputs, @Nullable Tensor[] outputs, List<Number> scalars) {}
 
     PointwiseOp(String name, List<Expr> roots, int inputs, int scalars) {
         this.name = name;
@@ -235,33 +245,37 @@ public final class PointwiseOp {
 
     // ---------------------------------------------------------------- backward
 
-    private synchronized List<@Nullable Expr> vjp() {
-        if (vjp == null) {
-            vjp = Derivative.vjp(code.roots(), code.inputs());
+    /** Per operand what its gradient needs, null where there is none. */
+    private @Nullable Uses[] uses() {
+        @Nullable Uses[] known = uses;
+        if (known == null) {
+            known = Derivative.vjp(code.roots(), code.inputs()).stream()
+                    .map(e -> e == null ? null : new Uses(e.uses(Variable.Role.INPUT), e.uses(Variable.Role.OUTPUT)))
+                    .toArray(Uses[]::new);
+            uses = known;
         }
-        return vjp;
+        return known;
     }
 
     private Saved save(PointwiseArgs args, Tensor[] outputs) {
-        BitSet inputs = new BitSet();
-        BitSet results = new BitSet();
         Tensor[] operands = args.tensors();
+        @Nullable Tensor[] inputs = new Tensor[operands.length];
+        @Nullable Tensor[] results = new Tensor[outputs.length];
+        @Nullable Uses[] uses = uses();
         for (int i = 0; i < operands.length; i++) {
-            Expr e = vjp().get(i);
-            if (e != null && operands[i].requiresGrad()) {
-                inputs.or(e.uses(Variable.Role.INPUT));
-                results.or(e.uses(Variable.Role.OUTPUT));
+            Uses u = uses[i];
+            if (u != null && operands[i].requiresGrad()) {
+                pick(operands, u.inputs, inputs);
+                pick(outputs, u.outputs, results);
             }
         }
-        return new Saved(pick(operands, inputs), pick(outputs, results), args.scalars());
+        return new Saved(inputs, results, args.scalars());
     }
 
-    private static List<@Nullable Tensor> pick(Tensor[] from, BitSet which) {
-        @Nullable Tensor[] picked = new Tensor[from.length];
+    private static void pick(Tensor[] from, BitSet which, @Nullable Tensor[] into) {
         for (int i = which.nextSetBit(0); i >= 0; i = which.nextSetBit(i + 1)) {
-            picked[i] = from[i];
+            into[i] = from[i];
         }
-        return Arrays.asList(picked);
     }
 
     private Grads backward(BackwardContext context, Saved saved, @Nullable Object g) {
@@ -281,10 +295,10 @@ public final class PointwiseOp {
                 operands.add(java.util.Objects.requireNonNull(gradients[i]));
             }
             for (int i : d.outputs) {
-                operands.add(java.util.Objects.requireNonNull(saved.outputs.get(i)));
+                operands.add(java.util.Objects.requireNonNull(saved.outputs[i]));
             }
             for (int i : d.inputs) {
-                operands.add(java.util.Objects.requireNonNull(saved.inputs.get(i)));
+                operands.add(java.util.Objects.requireNonNull(saved.inputs[i]));
             }
             Tensor[] values = outputs(java.util.Objects.requireNonNull(d.op.callAny(operands, saved.scalars)));
             for (int k = 0; k < values.length; k++) {
@@ -302,11 +316,10 @@ public final class PointwiseOp {
     }
 
     private Derived derived(long mask, long arrived) {
-        long key = mask << 32 | arrived;
-        Derived d = derived.get(key);
-        if (d == null) {
-            d = derive(mask, arrived);
-            derived.putIfAbsent(key, d);
+        Derived d = lastDerived;
+        if (d == null || d.mask != mask || d.arrived != arrived) {
+            d = derived.computeIfAbsent(mask << 32 | arrived, key -> derive(mask, arrived));
+            lastDerived = d;
         }
         return d;
     }
@@ -339,7 +352,7 @@ public final class PointwiseOp {
         PointwiseOp op = roots.isEmpty()
                 ? this
                 : new PointwiseOp(name + "_backward", renamed, g.length + o.length + x.length, scalars);
-        return new Derived(op, g, o, x, targets.stream().mapToInt(i -> i).toArray());
+        return new Derived(mask, arrived, op, g, o, x, targets.stream().mapToInt(i -> i).toArray());
     }
 
     private static Expr renamed(Variable v, int[] g, int[] o, int[] x) {

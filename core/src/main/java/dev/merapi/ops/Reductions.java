@@ -61,6 +61,9 @@ public final class Reductions {
 
     /** The gradient of a sum: the same for all elements of a group. */
     private static Tensor spread(Saved s, Tensor g) {
+        if (g.rank() == 0) {
+            return g.expand(s.shape.toArray());
+        }
         boolean[] mask = mask(s.shape, s.dims);
         long[] kept = s.shape.toArray();
         for (int d = 0; d < kept.length; d++) {

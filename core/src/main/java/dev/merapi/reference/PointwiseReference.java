@@ -18,7 +18,9 @@ public final class PointwiseReference {
 
     public static void run(PointwiseCode code, PointwiseArgs args, Tensor[] outputs) {
         Tensor[] inputs = args.tensors();
-        PointwiseCode.Specialized s = code.specialize(inputs, args.scalars(), outputs);
+        PointwiseCode.Specialized s = outputs.length == 1
+                ? code.specialize(inputs, args.scalars(), outputs[0])
+                : code.specialize(inputs, args.scalars());
         Shape shape = outputs[0].shape();
         @Nullable BlockSource[] sources = new BlockSource[inputs.length];
         for (int i = 0; i < inputs.length; i++) {

@@ -24,13 +24,16 @@ import org.jspecify.annotations.Nullable;
  * <p>A scope belongs to the thread that opened it, and ends also by an exception.
  */
 public final class Scope implements AutoCloseable {
+    private static final Tensor[] NO_TENSORS = new Tensor[0];
+    private static final Node[] NO_NODES = new Node[0];
+
     private final Context context;
     private final @Nullable Scope parent;
     /** The outermost scope that a user opened; graph nodes live as long as it. Null within a backward pass alone. */
     private final @Nullable Scope root;
     private Tensor[] owned = new Tensor[16];
     private int count;
-    private Node[] nodes = new Node[0];
+    private Node[] nodes = NO_NODES;
     private int nodeCount;
     private boolean closed;
 
@@ -169,28 +172,19 @@ public final class Scope implements AutoCloseable {
             }
         }
         Storage.retire(memory, freed, n);
-        owned = new Tensor[0];
+        owned = NO_TENSORS;
         count = 0;
     }
 
     /** Frees what the nodes of this outermost scope have saved, unless a surviving tensor's graph leads to them. */
     private void releaseNodes(ThreadState memory) {
-        Set<Node> reached = Collections.newSetFromMap(new IdentityHashMap<>());
-        ArrayDeque<Node> open = new ArrayDeque<>();
+        Set<Node> reached = Set.of();
         for (int i = 0; i < count; i++) {
             Tensor t = owned[i];
             Node node = t.scope == this || t.isClosed() ? null : t.gradNode();
-            if (node != null && reached.add(node)) {
-                open.add(node);
-            }
-        }
-        while (!open.isEmpty()) {
-            Node node = open.poll();
-            for (int i = 0; i < node.inputs(); i++) {
-                Node next = node.next(i);
-                if (next != null && reached.add(next)) {
-                    open.add(next);
-                }
+            if (node != null) {
+                reached = reached.isEmpty() ? Collections.newSetFromMap(new IdentityHashMap<>()) : reached;
+                reach(node, reached);
             }
         }
         for (int i = 0; i < nodeCount; i++) {
@@ -200,7 +194,24 @@ public final class Scope implements AutoCloseable {
                 nodes[i].escape();
             }
         }
-        nodes = new Node[0];
+        nodes = NO_NODES;
         nodeCount = 0;
+    }
+
+    private static void reach(Node from, Set<Node> reached) {
+        if (!reached.add(from)) {
+            return;
+        }
+        ArrayDeque<Node> open = new ArrayDeque<>();
+        open.add(from);
+        while (!open.isEmpty()) {
+            Node node = open.poll();
+            for (int i = 0; i < node.inputs(); i++) {
+                Node next = node.next(i);
+                if (next != null && reached.add(next)) {
+                    open.add(next);
+                }
+            }
+        }
     }
 }

@@ -106,6 +106,16 @@ public final class Layout {
         return contiguous;
     }
 
+    /** True if all index tuples lead to one element: a broadcast scalar. */
+    public boolean isUniform() {
+        for (int d = 0; d < strides.length; d++) {
+            if (strides[d] != 0 && shape.raw()[d] != 1) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /** True if no two index tuples share an element (strides of 0 are the usual reason for false). */
     public boolean isInjective() {
         if (contiguous) {

@@ -35,13 +35,18 @@ final class PointwiseKernel implements Kernel<Object, Object> {
             inputs = new Tensor[] {((CopyOps.CopyArgs) args).x()};
             scalars = List.of();
         }
-        Tensor[] outputs = out instanceof Tensor t ? new Tensor[] {t} : ((List<Tensor>) out).toArray(new Tensor[0]);
-        if (outputs[0].numel() == 0) {
+        if (out instanceof Tensor t) {
+            if (t.numel() != 0) {
+                long handle = handle(code.specialize(inputs, scalars, t));
+                if (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars)) {
+                    runStrided(handle, new Tensor[] {t}, inputs, scalars);
+                }
+            }
             return;
         }
-        long handle = handle(code.specialize(inputs, scalars, outputs));
-        if (outputs.length != 1 || inputs.length > FLAT_INPUTS || !runFlat(handle, outputs[0], inputs, scalars)) {
-            runStrided(handle, outputs, inputs, scalars);
+        Tensor[] outputs = ((List<Tensor>) out).toArray(new Tensor[0]);
+        if (outputs[0].numel() != 0) {
+            runStrided(handle(code.specialize(inputs, scalars)), outputs, inputs, scalars);
         }
     }
 
@@ -92,15 +97,13 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         int broadcast = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (!t.isContiguous()) {
+            if (t.isContiguous() && (t.shape() == shape || t.shape().equals(shape))) {
+                continue;
+            }
+            if (!t.layout().isUniform()) {
                 return false;
             }
-            if (t.shape() != shape && !t.shape().equals(shape)) {
-                if (t.numel() != 1) {
-                    return false;
-                }
-                broadcast |= 1 << i;
-            }
+            broadcast |= 1 << i;
         }
         long values = 0;
         if (!scalars.isEmpty()) {
