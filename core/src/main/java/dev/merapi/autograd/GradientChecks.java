@@ -12,6 +12,11 @@ final class GradientChecks {
     /** The gradient of input {@code i} in the form of that input: summed where it was broadcast, and in its dtype. */
     static Tensor fit(Node node, int i, Tensor gradient, Tensor input) {
         Tensor g = gradient;
+        if (g.isClosed()) {
+            throw new GradientException(Message.of("backward of " + node + ": gradient " + i + ", " + g.describe()
+                            + ", is closed")
+                    .fix("leave what is returned open; the engine closes it."));
+        }
         if (!g.shape().equals(input.shape())) {
             if (!input.shape().expandableTo(g.shape())) {
                 throw new GradientException(Message.of("backward of " + node + ": gradient " + i

@@ -2,8 +2,11 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.CheckedMode;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Key;
+import dev.merapi.error.GradientException;
+import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.op.Backward;
@@ -17,8 +20,10 @@ import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** The node of a recorded op: what it saved, and its formulas as they were registered at the time of the call. */
@@ -33,7 +38,7 @@ final class OpNode<A extends Record, R> extends Node {
 
     private final Device device;
     private final boolean[] present;
-    private volatile @Nullable Object saved;
+    private volatile @Nullable Object saved; // Saved, or why it is gone
     private List<SavedTensor> savedTensors = List.of();
 
     OpNode(
@@ -49,20 +54,36 @@ final class OpNode<A extends Record, R> extends Node {
         }
     }
 
+    /** What the op's save function gave, and the arguments if higher derivatives go through the op's composition. */
+    private record Saved(@Nullable Object tree, @Nullable Object args) {
+        static final Saved NOTHING = new Saved(null, null);
+
+        Saved map(Definition<?, ?> op, UnaryOperator<@Nullable Tensor> replacement) {
+            return new Saved(
+                    Tree.map(tree, op.lookup(), replacement), Tree.map(args, op.lookup(), replacement));
+        }
+    }
+
     /** Runs the op's save function and stores its tree. */
     void save(A args, R result, @Nullable Tensor[] inputs, Tensor[] results, Context context) {
         Backward.Save<A, R, Object> save = op.save();
-        Object tree = save != null ? save.apply(args, result) : op.compose() != null ? args : null;
-        if (tree == null) {
+        Object tree = save != null ? save.apply(args, result) : null;
+        Object forComposition = op.compose() != null && op.backward() == null ? args : null;
+        if (tree == null && forComposition == null) {
             return;
         }
         SavedTensorHooks hooks = context.savedTensorHooks();
         List<SavedTensor> slots = new ArrayList<>(3);
-        saved = Tree.map(tree, op.lookup(), t -> {
-            SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, results), hooks);
-            slots.add(slot);
-            return slot.placeholder();
-        });
+        try {
+            saved = new Saved(tree, forComposition).map(op, t -> {
+                SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, result, results), hooks);
+                slots.add(slot);
+                return slot.placeholder();
+            });
+        } catch (RuntimeException e) {
+            slots.forEach(slot -> slot.release(context.memory()));
+            throw e;
+        }
         savedTensors = slots;
     }
 
@@ -70,10 +91,10 @@ final class OpNode<A extends Record, R> extends Node {
      * The graph that a saved tensor is differentiated along when a graph is created in backward. Anything that is neither
      * an input nor an output gets an error node: treating it as a constant would be a silent wrong second derivative.
      */
-    private @Nullable AutogradMeta graphOf(Tensor t, @Nullable Tensor[] inputs, Tensor[] results) {
+    private @Nullable AutogradMeta graphOf(Tensor t, @Nullable Tensor[] inputs, R result, Tensor[] results) {
         for (int i = 0; i < results.length; i++) {
             if (results[i] == t) {
-                if (op.internalOutput(i)) {
+                if (op.isInternal(result, i)) {
                     return guard(t);
                 }
                 return results[i].autograd() == null ? null : new AutogradMeta(this, i);
@@ -106,7 +127,25 @@ final class OpNode<A extends Record, R> extends Node {
 
     @Override
     @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
-        Object tree = unpacked();
+        if (!Context.current().isChecked()) {
+            return differentiate(gradients, needed, pass);
+        }
+        byte[] @Nullable [] before = CheckedMode.snapshots(gradients);
+        @Nullable Tensor[] result = differentiate(gradients, needed, pass);
+        byte[] @Nullable [] after = CheckedMode.snapshots(gradients);
+        for (int i = 0; i < gradients.length; i++) {
+            if (!Arrays.equals(before[i], after[i])) {
+                throw new GradientException(Message.of("backward of " + name() + ": wrote into gradient " + i
+                                + " that it was given, " + output(i).describe())
+                        .fix("work on a copy; other paths may use the same gradient."));
+            }
+        }
+        return result;
+    }
+
+    private @Nullable Tensor[] differentiate(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+        Saved kept = unpacked();
+        Object tree = kept.tree;
         R shaped = op.result().rebuild(form, gradients);
         boolean createGraph = pass.createsGraph();
         BackwardContext context = new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
@@ -119,8 +158,8 @@ final class OpNode<A extends Record, R> extends Node {
             Grads grads = formula.apply(context, tree, shaped);
             return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
         }
-        if (op.compose() != null && tree != null) {
-            return throughComposition(tree, gradients, needed);
+        if (kept.args != null) {
+            return throughComposition(kept.args, gradients, needed);
         }
         if (kernel == null) {
             throw new MissingBackwardException("backward: " + name() + " has no backward for " + device
@@ -163,8 +202,9 @@ final class OpNode<A extends Record, R> extends Node {
 
     /** Differentiates the op's expansion into other ops, run again on the saved arguments. */
     @SuppressWarnings("unchecked")
-    private @Nullable Tensor[] throughComposition(Object tree, @Nullable Tensor[] gradients, boolean[] needed) {
-        A args = (A) tree;
+    private @Nullable Tensor[] throughComposition(
+            Object savedArguments, @Nullable Tensor[] gradients, boolean[] needed) {
+        A args = (A) savedArguments;
         Function<A, R> compose = java.util.Objects.requireNonNull(op.compose());
         @Nullable Tensor[] inputs = op.schema().tensors(name(), args);
         Context context = Context.current();
@@ -194,8 +234,11 @@ final class OpNode<A extends Record, R> extends Node {
         return present[slot];
     }
 
-    private @Nullable Object unpacked() {
+    private Saved unpacked() {
         Object tree = saved;
+        if (tree == null) {
+            return Saved.NOTHING;
+        }
         if (tree == FREED_BY_BACKWARD) {
             throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed by an earlier backward"
                     + "\n  fix: pass retainGraph to the first one, or run the forward again.");
@@ -213,11 +256,12 @@ final class OpNode<A extends Record, R> extends Node {
                 slot.unpack(name(), i);
             }
         }
+        Saved kept = (Saved) tree;
         if (!packed) {
-            return tree;
+            return kept;
         }
         int[] next = {0};
-        return Tree.map(tree, op.lookup(), t -> {
+        return kept.map(op, t -> {
             int i = next[0]++;
             return savedTensors.get(i).unpack(name(), i);
         });

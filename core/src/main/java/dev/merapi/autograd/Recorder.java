@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.GradientException;
@@ -10,6 +11,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
 import dev.merapi.types.Layout;
 import java.util.ArrayList;
 import java.util.List;
@@ -31,7 +33,7 @@ public final class Recorder {
         }
         if (!op.hasBackward()) {
             if (op.compose() != null) {
-                return op.compose().apply(args);
+                return Dispatcher.expand(op, args, context);
             }
             if (op.hasSave()) {
                 throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.site("save")
@@ -47,6 +49,7 @@ public final class Recorder {
             throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
                     + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
+        requireBackwardHere(op, inputs);
         boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         if (mutated != null) {
             for (int i = 0; i < inputs.length; i++) {
@@ -80,26 +83,52 @@ public final class Recorder {
         OpNode<A, R> node =
                 new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device));
         node.connect(nodes, indices);
+        Node history = node;
         if (mutated != null) {
             // Saving sees the new values: a formula that needs an old one keeps a copy of it, or is a composition.
-            rebase(op, node, inputs, mutated, results);
-            node.save(args, result, inputs, results, context);
+            history = rebase(op, node, inputs, mutated, results);
         } else {
-            boolean[] differentiable = op.differentiable();
             for (int i = 0; i < results.length; i++) {
-                if (results[i].dtype().isFloating()
-                        && !op.internalOutput(i)
-                        && (differentiable == null || differentiable[Math.min(i, differentiable.length - 1)])) {
+                if (results[i].dtype().isFloating() && op.isDifferentiable(result, i)) {
                     results[i].setAutograd(new AutogradMeta(node, i));
                 }
             }
-            node.save(args, result, inputs, results, context);
         }
+        node.save(args, result, inputs, results, context);
+        adopt(history, context);
+        if (op.hasInternal()) {
+            op.closeInternal(result);
+        }
+        return result;
+    }
+
+    /** Whose duty it is to let go of what a node saved: its outermost scope's, or without one the backstop's. */
+    private static void adopt(Node node, Context context) {
         Scope scope = context.scope();
         if (scope != null) {
             scope.addNode(node);
+        } else {
+            node.escape();
         }
-        return result;
+    }
+
+    /** A backward for other devices only is none: that shall show at the call, and not when training is under way. */
+    private static void requireBackwardHere(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+        if (op.backward() != null || op.compose() != null) {
+            return;
+        }
+        for (Tensor t : inputs) {
+            if (t != null) {
+                DeviceType type = t.device().type();
+                if (op.backwardKernel(type) == null && Backends.of(type).backwardKernel(op) == null) {
+                    throw new MissingBackwardException(Message.of(op.name() + ": has no backward for " + type
+                                    + ", and an input requires a gradient")
+                            .fact("inputs", describe(inputs))
+                            .fix("register a backward kernel for " + type + ", or the shared formula."));
+                }
+                return;
+            }
+        }
     }
 
     private static String describe(@Nullable Tensor[] inputs) {
@@ -146,8 +175,8 @@ public final class Recorder {
         }
     }
 
-    /** Gives the written tensors their new history. */
-    private static void rebase(
+    /** Gives the written tensors their new history; returns the node that stands for it. */
+    private static Node rebase(
             Definition<?, ?> op, OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
         int output = 0;
         for (int i = 0; i < inputs.length; i++) {
@@ -167,19 +196,19 @@ public final class Recorder {
                 Tensor base = v.base();
                 AutogradMeta meta = java.util.Objects.requireNonNull(base.autograd());
                 CopySlices slices = new CopySlices(base, v, node, i);
-                meta.gradFn = slices;
-                meta.outputIndex = 0;
+                meta.setHistory(slices, 0);
+                return slices;
             } else {
                 AutogradMeta m = t.autograd();
                 if (m == null) {
                     m = new AutogradMeta();
                     t.setAutograd(m);
                 }
-                m.gradFn = node;
-                m.outputIndex = output;
+                m.setHistory(node, output);
             }
             output++;
         }
+        return node;
     }
 
     /** Makes the views of a view op and ties them to their base. */
@@ -214,9 +243,7 @@ public final class Recorder {
                 node = new ViewNode<>(op, args, slot, viewed, outputs);
                 node.connect(new Tensor[] {viewed});
             }
-            if (context.scope() != null) {
-                context.scope().addNode(node);
-            }
+            adopt(node, context);
         }
         if (viewed.isMeta()) {
             for (int i = 0; i < results.length && node != null; i++) {

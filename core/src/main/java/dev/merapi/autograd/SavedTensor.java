@@ -6,7 +6,9 @@ import dev.merapi.error.Message;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -14,28 +16,54 @@ import org.jspecify.annotations.Nullable;
 /** One tensor that waits for backward: a share of its memory (or what hooks made of it), and the version it was saved at. */
 final class SavedTensor {
     private final int version;
-    private final @Nullable Storage watched; // whose version must not change; not a share of it
     private final @Nullable Tensor handle;
-    private final @Nullable Object packed;
-    private final @Nullable List<SavedTensorHooks.Pair> pairs;
+    /** What stands for the tensor in the saved tree: the handle itself, or its form where hooks hold the contents. */
     private final Tensor placeholder;
 
-    private SavedTensor(Tensor source, Tensor handle, @Nullable SavedTensorHooks hooks) {
-        this.watched = source.isMeta() ? null : source.storage();
+    private final @Nullable AutogradMeta graph;
+    private @Nullable Object packed;
+    private @Nullable List<SavedTensorHooks.Pair> pairs; // in the order of unpacking
+    /** Where hooks hold the contents: the original, as long as somebody else keeps it; its version must not change. */
+    private @Nullable WeakReference<Storage> original;
+
+    private SavedTensor(Tensor source, @Nullable AutogradMeta graph, boolean hooked) {
+        Tensor own = source.engineHandle();
+        own.setAutograd(graph);
         this.version = source.version();
-        if (hooks == null) {
-            this.handle = handle;
-            this.packed = null;
-            this.pairs = null;
-            this.placeholder = handle;
-            return;
-        }
-        this.handle = null;
-        this.placeholder = Tensor.meta(source);
-        List<SavedTensorHooks.Pair> applied = new ArrayList<>();
-        Object value = handle;
+        this.graph = graph;
+        this.handle = hooked ? null : own;
+        this.placeholder = hooked ? Tensor.meta(source) : own;
+        this.packed = own;
+    }
+
+    /**
+     * Saves a tensor.
+     *
+     * @param graph the variable's place in the graph, as backward shall see it
+     */
+    static SavedTensor save(Tensor tensor, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks) {
         Context context = Context.current();
+        if (tensor.isInference() && context.isGradEnabled()) {
+            throw new SavedTensorException("inference tensors cannot be saved for backward: " + tensor.describe()
+                    + "\n  fix: clone() it outside of inference mode.");
+        }
+        SavedTensor saved = new SavedTensor(tensor, graph, hooks != null);
+        if (hooks != null) {
+            saved.pack(tensor, hooks, context);
+        }
+        return saved;
+    }
+
+    /** Runs the hooks, innermost first, with recording off and outside of all scopes: what they make stays. */
+    private void pack(Tensor source, SavedTensorHooks hooks, Context context) {
+        original = source.isMeta() ? null : new WeakReference<>(source.storage());
+        Tensor own = (Tensor) java.util.Objects.requireNonNull(packed);
+        List<SavedTensorHooks.Pair> applied = new ArrayList<>();
+        Object value = own;
         boolean grad = context.setGradEnabled(false);
+        SavedTensorHooks installed = context.setSavedTensorHooks(null);
+        Scope scope = context.scope();
+        context.setScope(null);
         try {
             for (SavedTensorHooks h = hooks; h != null && value instanceof Tensor t; h = h.outer()) {
                 int before = t.version();
@@ -46,31 +74,17 @@ final class SavedTensor {
                 applied.add(0, h.pair());
             }
         } finally {
+            context.setScope(scope);
+            context.setSavedTensorHooks(installed);
             context.setGradEnabled(grad);
+            if (value != own) {
+                own.close();
+            }
         }
-        if (value != handle) {
-            handle.close();
-        }
-        this.packed = value;
-        this.pairs = applied;
+        packed = value;
+        pairs = applied;
     }
 
-    /**
-     * Saves a tensor.
-     *
-     * @param graph the variable's place in the graph, as backward shall see it
-     */
-    static SavedTensor save(Tensor tensor, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks) {
-        if (tensor.isInference() && Context.current().isGradEnabled()) {
-            throw new SavedTensorException("inference tensors cannot be saved for backward: " + tensor.describe()
-                    + "\n  fix: clone() it outside of inference mode.");
-        }
-        Tensor handle = tensor.engineHandle();
-        handle.setAutograd(graph);
-        return new SavedTensor(tensor, handle, hooks);
-    }
-
-    /** What stands for this tensor in the saved tree until it is unpacked. */
     Tensor placeholder() {
         return placeholder;
     }
@@ -79,8 +93,10 @@ final class SavedTensor {
         return pairs != null;
     }
 
-    /** The tensor, after the version check; a packed one is unpacked anew. */
+    /** The tensor, after the version check; a packed one is unpacked anew, and belongs to the scope that is open. */
     Tensor unpack(String node, int position) {
+        WeakReference<Storage> weak = original;
+        Storage watched = weak != null ? weak.get() : handle == null || handle.isMeta() ? null : handle.storage();
         if (watched != null && watched.version() != version) {
             throw new SavedTensorException(Message.of("backward of " + node + ": saved tensor " + position
                             + " was modified in place after " + node + " saved it")
@@ -90,36 +106,46 @@ final class SavedTensor {
                     .fix("use the out-of-place op there, or clone the tensor first; Autograd.anomaly() shows where "
                             + node + " ran."));
         }
-        if (pairs == null) {
+        List<SavedTensorHooks.Pair> hooks = pairs;
+        if (hooks == null) {
             return java.util.Objects.requireNonNull(handle);
         }
+        Context context = Context.current();
         Object value = java.util.Objects.requireNonNull(packed);
-        for (SavedTensorHooks.Pair pair : pairs) {
-            value = pair.unpack(value);
+        boolean grad = context.setGradEnabled(false);
+        try {
+            for (SavedTensorHooks.Pair pair : hooks) {
+                value = pair.unpack(value);
+            }
+        } finally {
+            context.setGradEnabled(grad);
         }
         if (!(value instanceof Tensor t)) {
             throw new SavedTensorException("backward of " + node + ": a saved-tensor hook unpacked a "
-                    + value.getClass().getName() + " instead of a Tensor");
+                    + (value == null ? "null" : value.getClass().getName()) + " instead of a Tensor");
         }
-        if (!t.shape().equals(placeholder.shape()) || t.dtype() != placeholder.dtype()) {
+        if (!t.shape().equals(placeholder.shape())
+                || t.dtype() != placeholder.dtype()
+                || t.device() != placeholder.device()) {
             throw new SavedTensorException("backward of " + node + ": a saved-tensor hook unpacked "
                     + t.describe() + " for " + placeholder.describe());
         }
-        return t;
+        t.requireOpen();
+        // The hooks return contents; the place in the graph is the original's, or second derivatives would be lost.
+        Tensor seen = t.viewAs(t.layout(), context);
+        seen.setAutograd(graph);
+        return seen;
     }
 
     void release(ThreadState memory) {
-        if (handle != null) {
-            handle.close();
-        } else if (packed instanceof Tensor t) {
+        if (packed instanceof Tensor t) {
             t.close();
         }
+        packed = null;
     }
 
     void escape() {
-        if (handle != null) {
-            handle.leaveScope();
-        } else if (packed instanceof Tensor t) {
+        if (packed instanceof Tensor t) {
             t.leaveScope();
         }
     }

@@ -7,12 +7,16 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Replaces saved tensors by something else while they wait for backward: offloaded, compressed or recomputed ones. Hooks
- * compose: the innermost packs first, and unpacks last. The version check stays in force, on the original tensor.
+ * compose: the innermost packs first, and unpacks last. The version check stays in force, on the original tensor. The
+ * tensors of one node are packed, and unpacked, in the order in which its saved tree holds them.
  */
 public final class SavedTensorHooks implements AutoCloseable {
     /** What a pair of hooks does; both run with recording off. */
     public interface Pair {
-        /** Called when a tensor is saved. May return anything; a returned tensor goes on to the next outer pair. */
+        /**
+         * Called when a tensor is saved; must not write to it. May return anything; a returned tensor goes on to the next
+         * outer pair, and belongs to the engine from then on, which closes it after its last use.
+         */
         Object pack(Tensor tensor);
 
         /** Called when it is needed, with what {@link #pack} returned; every time that it is needed. */

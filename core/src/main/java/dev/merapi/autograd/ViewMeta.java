@@ -3,6 +3,7 @@ package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -22,8 +23,8 @@ final class ViewMeta extends AutogradMeta {
     private final Record args;
     private final boolean single;
     private final int output;
-    private int versionSeen;
-    private @Nullable Node own;
+    private volatile @Nullable Node own;
+    private volatile int versionSeen;
 
     ViewMeta(
             Tensor base, @Nullable ViewMeta parent, Definition<?, ?> op, Record args, int output, boolean single,
@@ -81,27 +82,36 @@ final class ViewMeta extends AutogradMeta {
     /** Derives the node again if the shared memory was written since it was derived. */
     @Override
     @Nullable Node gradFn() {
-        int version = base.version();
-        if (version != versionSeen && !Context.current().isInference()) {
-            Node fresh = null;
-            AutogradMeta b = base.autograd();
-            if (b != null && b.requiresGradNow()) {
-                Context context = Context.current();
-                boolean before = context.setGradEnabled(true);
-                int mask = context.clearMask();
-                try (Tensor again = replay(base)) {
-                    AutogradMeta m = again.autograd();
-                    fresh = m == null ? null : m.gradFn;
-                    outputIndex = m == null ? 0 : m.outputIndex;
-                } finally {
-                    context.restoreMask(mask);
-                    context.setGradEnabled(before);
-                }
-            }
-            gradFn = fresh;
-            own = fresh;
-            versionSeen = version;
+        if (base.version() != versionSeen && !Context.current().isInference()) {
+            deriveAgain();
         }
         return own;
+    }
+
+    private synchronized void deriveAgain() {
+        int version = base.version();
+        if (version == versionSeen) {
+            return; // another thread was faster
+        }
+        Node fresh = null;
+        AutogradMeta b = base.autograd();
+        if (b != null && b.requiresGradNow()) {
+            Context context = Context.current();
+            Context.Snapshot before = context.capture();
+            context.setTracer(null);
+            context.setAutocast(null);
+            context.clearMask();
+            context.setGradEnabled(true);
+            try (Scope scope = Scope.openInternal(context)) {
+                AutogradMeta m = java.util.Objects.requireNonNull(replay(base).autograd());
+                fresh = m.gradFn;
+                outputIndex = m.outputIndex;
+            } finally {
+                context.install(before);
+            }
+        }
+        gradFn = fresh;
+        own = fresh;
+        versionSeen = version;
     }
 }

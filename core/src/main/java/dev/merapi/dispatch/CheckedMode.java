@@ -5,6 +5,7 @@ import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
 import dev.merapi.op.Definition;
+import dev.merapi.op.Kernel;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
@@ -12,9 +13,13 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The layer that distrusts kernels: finds arguments written without a declaration, bit for bit; declared writes that
- * never happen; outputs that alias. On in tests, absent from the path in production.
+ * never happen; outputs that alias, that are not written or that differ from run to run. Kernels run twice for that. On
+ * in tests, absent from the path in production.
  */
-final class CheckedMode {
+public final class CheckedMode {
+    private static final byte GARBAGE = (byte) 0xa5;
+    private static final byte OTHER_GARBAGE = 0x5a;
+
     private CheckedMode() {}
 
     static <A extends Record, R> R call(
@@ -22,7 +27,7 @@ final class CheckedMode {
         int mask = context.addMask(Key.CHECKED);
         try {
             byte[] @Nullable [] before = snapshots(inputs);
-            R result = Dispatcher.kernel(op, args, inputs, context);
+            R result = Dispatcher.kernel(op, args, inputs, context, true);
             boolean[] mutated = op.mutatedSlots(args);
             boolean anyChange = false;
             boolean anyDeclared = false;
@@ -33,7 +38,7 @@ final class CheckedMode {
                     continue;
                 }
                 boolean changed = !Arrays.equals(old, Elements.bytes(t));
-                if (changed && !mutated[i]) {
+                if (changed && !isDestination(t, inputs, mutated)) {
                     throw new AliasException(Message.of(op.name() + ": its kernel wrote to input " + i + ", "
                                     + t.describe() + ", which is not declared as mutated")
                             .fix("declare .mutates(…), or work on a copy."));
@@ -52,15 +57,63 @@ final class CheckedMode {
         }
     }
 
-    private static byte[] @Nullable [] snapshots(@Nullable Tensor[] inputs) {
-        byte[][] all = new byte[inputs.length][];
-        for (int i = 0; i < inputs.length; i++) {
-            Tensor t = inputs[i];
-            if (t != null && !t.isMeta() && t.storage().buffer() != null) {
-                all[i] = Elements.bytes(t);
-            }
+    /** The bytes of each tensor; null where Java sees none. */
+    public static byte[] @Nullable [] snapshots(@Nullable Tensor[] tensors) {
+        byte[] @Nullable [] all = new byte[tensors.length][];
+        for (int i = 0; i < tensors.length; i++) {
+            Tensor t = tensors[i];
+            all[i] = t != null && isVisible(t) ? Elements.bytes(t) : null;
         }
         return all;
+    }
+
+    private static boolean isVisible(Tensor t) {
+        return !t.isMeta() && !t.isClosed() && t.storage().buffer() != null;
+    }
+
+    /** Whether this input is a declared destination, or shares memory with one. */
+    private static boolean isDestination(Tensor t, @Nullable Tensor[] inputs, boolean[] mutated) {
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor other = inputs[i];
+            if (mutated[i] && other != null && other.storage().overlaps(t.storage())) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Runs a kernel on outputs that hold one garbage, then on the same with another: the bits must be the same. */
+    static <A extends Record, R> void runTwice(Definition<A, R> op, Kernel<A, R> kernel, A args, R out) {
+        Tensor[] outputs = op.result().tensors(op.name(), out);
+        fill(outputs, GARBAGE);
+        kernel.run(args, out);
+        byte[] @Nullable [] first = snapshots(outputs);
+        fill(outputs, OTHER_GARBAGE);
+        kernel.run(args, out);
+        byte[] @Nullable [] second = snapshots(outputs);
+        for (int i = 0; i < outputs.length; i++) {
+            byte[] a = first[i];
+            byte[] b = second[i];
+            int at = a == null || b == null ? -1 : Arrays.mismatch(a, b);
+            if (a != null && b != null && at >= 0) {
+                boolean unwritten = a[at] == GARBAGE && b[at] == OTHER_GARBAGE;
+                throw new OpResultException(Message.of(op.name() + ": element "
+                                + at / outputs[i].dtype().byteSize() + " of output " + i + ", "
+                                + outputs[i].describe()
+                                + (unwritten ? ", is not written by its kernel" : ", differs between two runs"))
+                        .fix(unwritten
+                                ? "write every element; outputs begin with undefined contents."
+                                : "declare it .nondeterministic() if that is meant."));
+            }
+        }
+    }
+
+    private static void fill(Tensor[] outputs, byte pattern) {
+        for (Tensor t : outputs) {
+            if (isVisible(t)) {
+                Elements.fillBytes(t, pattern);
+            }
+        }
     }
 
     private static void refuseAliases(Definition<?, ?> op, Tensor[] outputs, @Nullable Tensor[] inputs) {

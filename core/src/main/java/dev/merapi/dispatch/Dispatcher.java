@@ -10,6 +10,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Kernel;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -39,7 +40,7 @@ public final class Dispatcher {
             }
         }
         if (op.isComposite()) {
-            return java.util.Objects.requireNonNull(op.compose()).apply(args);
+            return expand(op, args, context);
         }
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         boolean recording = context.isGradEnabled() && (context.mask() & Key.AUTOGRAD) == 0;
@@ -53,7 +54,25 @@ public final class Dispatcher {
                 }
             }
         }
-        return belowAutograd(op, args, inputs, context);
+        R result = belowAutograd(op, args, inputs, context);
+        if (op.hasInternal()) {
+            op.closeInternal(result);
+        }
+        return result;
+    }
+
+    /** Runs the op as a composition of others; what they make on the way is freed at its end. */
+    public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+        try (Scope scope = Scope.openInternal(context)) {
+            R result = java.util.Objects.requireNonNull(op.compose()).apply(args);
+            for (Tensor t : op.result().tensors(op.name(), result)) {
+                scope.keep(t);
+            }
+            if (op.hasInternal()) {
+                op.closeInternal(result);
+            }
+            return result;
+        }
     }
 
     /** Checks and the kernel, with everything above them masked. */
@@ -64,7 +83,7 @@ public final class Dispatcher {
         try {
             return context.isChecked() && (mask & Key.CHECKED) == 0
                     ? CheckedMode.call(op, args, inputs, context)
-                    : kernel(op, args, inputs, context);
+                    : kernel(op, args, inputs, context, false);
         } finally {
             context.memory().exit();
             context.restoreMask(mask);
@@ -72,20 +91,45 @@ public final class Dispatcher {
         }
     }
 
-    /** Shape rule, memory, kernel. */
+    /** Layouts, then shape rule, memory, kernel. */
     static <A extends Record, R> R kernel(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, boolean checked) {
         Device device = device(op, args, inputs);
         boolean meta = inputs.length > 0 && allMeta(op, inputs);
-        A given = args;
-        if (op.isMutating()) {
-            given = prepareMutated(op, args, inputs, meta);
+        boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
+        @Nullable Tensor[] prepared = null;
+        if (mutated != null) {
+            prepared = meta ? null : prepareMutated(op, inputs, mutated);
         } else if (!meta && !op.takesStrides()) {
-            given = contiguous(op, args, inputs);
+            prepared = contiguous(inputs);
         }
+        if (prepared == null) {
+            return compute(op, args, inputs, mutated, device, meta, context, checked);
+        }
+        A given = op.schema().rebuild(args, prepared);
+        R result = compute(op, given, prepared, mutated, device, false, context, checked);
+        result = mutated == null ? result : writeBack(op, inputs, mutated, prepared, result);
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor copy = prepared[i];
+            if (copy != null && copy != inputs[i]) {
+                copy.close();
+            }
+        }
+        return result;
+    }
+
+    private static <A extends Record, R> R compute(
+            Definition<A, R> op,
+            A given,
+            @Nullable Tensor[] inputs,
+            boolean @Nullable [] mutated,
+            @Nullable Device device,
+            boolean meta,
+            Context context,
+            boolean checked) {
         Function<A, R> shape = op.shape();
         if (shape == null) {
-            return returning(op, given, inputs, device, meta);
+            return returning(op, given, inputs, mutated, device, meta);
         }
         R out = shape.apply(given);
         Device target = device;
@@ -106,8 +150,8 @@ public final class Dispatcher {
                 throw notFresh(op, t);
             }
             // Nothing to compute for an empty result, unless arguments are written too.
-            if (t.numel() != 0 || op.isMutating()) {
-                run(op, given, out, target, dtype);
+            if (t.numel() != 0 || mutated != null) {
+                run(op, given, inputs, mutated, out, target, dtype, checked);
             }
             return out;
         }
@@ -122,7 +166,8 @@ public final class Dispatcher {
             }
         }
         if (!meta) {
-            run(op, given, out, requireDevice(op, target), dtype == null ? firstType(inputs) : dtype);
+            dtype = dtype == null ? firstType(inputs) : dtype;
+            run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, checked);
         }
         return out;
     }
@@ -134,26 +179,42 @@ public final class Dispatcher {
 
     @SuppressWarnings("unchecked")
     private static <A extends Record, R> void run(
-            Definition<A, R> op, A args, R out, Device device, @Nullable DType dtype) {
-        Object kernel = op.resolved(device.type(), dtype);
-        if (kernel == null) {
-            kernel = resolve(op, device.type(), dtype);
+            Definition<A, R> op,
+            A args,
+            @Nullable Tensor[] inputs,
+            boolean @Nullable [] mutated,
+            R out,
+            Device device,
+            @Nullable DType dtype,
+            boolean checked) {
+        Object found = op.resolved(device.type(), dtype);
+        if (found == null) {
+            found = resolve(op, device.type(), dtype);
         }
         if (!op.isDeterministic()) {
             Determinism.refuse(op);
         }
-        if (!(kernel instanceof Kernel<?, ?>)) {
+        if (!(found instanceof Kernel<?, ?>)) {
             throw new OpResultException(op.name() + ": has a shape rule and a returning kernel; it needs one of them");
         }
-        if (op.isMutating()) {
-            bumpVersions(op, args);
+        Kernel<A, R> kernel = (Kernel<A, R>) found;
+        if (mutated != null) {
+            bumpVersions(op, inputs, mutated);
+        } else if (checked && op.isDeterministic()) {
+            CheckedMode.runTwice(op, kernel, args, out);
+            return;
         }
-        ((Kernel<A, R>) kernel).run(args, out);
+        kernel.run(args, out);
     }
 
     @SuppressWarnings("unchecked")
     private static <A extends Record, R> R returning(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, @Nullable Device device, boolean meta) {
+            Definition<A, R> op,
+            A args,
+            @Nullable Tensor[] inputs,
+            boolean @Nullable [] mutated,
+            @Nullable Device device,
+            boolean meta) {
         if (meta) {
             throw new ShapeException(op.name() + ": its result depends on data, so it cannot run on tensors without data");
         }
@@ -164,12 +225,15 @@ public final class Dispatcher {
         if (kernel == null) {
             kernel = resolve(op, target.type(), dtype);
         }
-        if (op.isMutating()) {
-            bumpVersions(op, args);
+        if (!op.isDeterministic()) {
+            Determinism.refuse(op);
         }
-        if (kernel instanceof Kernel<?, ?> filling && op.result().isTensor()) {
-            throw new OpResultException(op.name() + ": kernel " + filling + " fills outputs, but there is no shape rule"
+        if (kernel instanceof Kernel<?, ?> && !op.result().isNone()) {
+            throw new OpResultException(op.name() + ": its kernel fills outputs, but there is no shape rule"
                     + "\n  fix: add .shape(a -> Tensor.meta(…)), or register a returningKernel.");
+        }
+        if (mutated != null) {
+            bumpVersions(op, inputs, mutated);
         }
         if (kernel instanceof Kernel<?, ?> writing) {
             ((Kernel<A, R>) writing).run(args, (R) null);
@@ -262,7 +326,8 @@ public final class Dispatcher {
 
     // ---------------------------------------------------------------- layouts
 
-    private static <A extends Record> A contiguous(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+    /** Row-major copies where needed; null if nowhere. */
+    private static @Nullable Tensor @Nullable [] contiguous(@Nullable Tensor[] inputs) {
         @Nullable Tensor[] dense = null;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
@@ -271,19 +336,15 @@ public final class Dispatcher {
                 dense[i] = t.contiguous();
             }
         }
-        return dense == null ? args : op.schema().rebuild(args, dense);
+        return dense;
     }
 
     /**
      * Before a kernel writes: a destination may not overlap itself, and an input that overlaps it in another layout is
-     * copied. Inputs that are only read are made contiguous as usual; the destination is given as it is.
+     * copied. Without {@code stridesOk} all are made contiguous, destinations too; {@link #writeBack} ends that.
      */
-    private static <A extends Record> A prepareMutated(
-            Definition<A, ?> op, A args, @Nullable Tensor[] inputs, boolean meta) {
-        if (meta) {
-            return args;
-        }
-        boolean[] mutated = op.mutatedSlots(args);
+    private static @Nullable Tensor @Nullable [] prepareMutated(
+            Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
         @Nullable Tensor[] prepared = null;
         for (int i = 0; i < inputs.length; i++) {
             Tensor target = inputs[i];
@@ -297,11 +358,11 @@ public final class Dispatcher {
         }
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (t == null || mutated[i]) {
+            if (t == null) {
                 continue;
             }
             boolean copy = false;
-            for (int k = 0; k < inputs.length && !copy; k++) {
+            for (int k = 0; k < inputs.length && !mutated[i] && !copy; k++) {
                 Tensor target = inputs[k];
                 copy = mutated[k]
                         && target != null
@@ -313,14 +374,35 @@ public final class Dispatcher {
                 prepared[i] = copy ? t.copy() : t.contiguous();
             }
         }
-        return prepared == null ? args : op.schema().rebuild(args, prepared);
+        return prepared;
     }
 
-    private static <A extends Record> void bumpVersions(Definition<A, ?> op, A args) {
-        @Nullable Tensor[] tensors = op.schema().tensors(op.name(), args);
-        boolean[] mutated = op.mutatedSlots(args);
-        for (int i = 0; i < tensors.length; i++) {
-            Tensor t = tensors[i];
+    /** Brings what a kernel wrote to row-major stand-ins into the tensors themselves, and those into the result. */
+    private static <A extends Record, R> R writeBack(
+            Definition<A, R> op, @Nullable Tensor[] inputs, boolean[] mutated, @Nullable Tensor[] prepared, R result) {
+        Tensor[] outputs = op.result().tensors(op.name(), result);
+        boolean replaced = false;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor written = prepared[i];
+            Tensor target = inputs[i];
+            if (!mutated[i] || written == null || target == null || written == target) {
+                continue;
+            }
+            target.copy_(written);
+            target.storage().bumpVersion(op.name());
+            for (int k = 0; k < outputs.length; k++) {
+                if (outputs[k] == written) {
+                    outputs[k] = target;
+                    replaced = true;
+                }
+            }
+        }
+        return replaced ? op.result().rebuild(result, outputs) : result;
+    }
+
+    private static void bumpVersions(Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
             if (mutated[i] && t != null) {
                 t.storage().bumpVersion(op.name());
             }
@@ -345,11 +427,15 @@ public final class Dispatcher {
         if (kernel == null && op.compose() != null) {
             Function<A, R> compose = op.compose();
             Kernel<A, R> composed = (args, out) -> {
-                R result = compose.apply(args);
-                Tensor[] from = op.result().tensors(op.name(), result);
-                Tensor[] to = op.result().tensors(op.name(), out);
-                for (int i = 0; i < from.length; i++) {
-                    to[i].copy_(from[i]);
+                try (Scope scope = Scope.openInternal(Context.current())) {
+                    R result = compose.apply(args);
+                    Tensor[] from = op.result().tensors(op.name(), result);
+                    Tensor[] to = op.result().tensors(op.name(), out);
+                    for (int i = 0; i < from.length; i++) {
+                        if (from[i] != to[i]) {
+                            to[i].copy_(from[i]);
+                        }
+                    }
                 }
             };
             kernel = composed;

@@ -2,6 +2,7 @@
 package dev.merapi.op;
 
 import dev.merapi.error.RegistrationException;
+import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -45,6 +46,7 @@ public final class Definition<A extends Record, R> {
     private final @Nullable Object[] backwardKernels = new Object[DeviceType.LIMIT];
     private final boolean anyBackwardKernel;
     private final @Nullable Function<A, R> compose;
+    private final boolean composite;
     private final boolean nonDifferentiable;
     private final boolean @Nullable [] differentiable;
     private final boolean deterministic;
@@ -99,6 +101,7 @@ public final class Definition<A extends Record, R> {
             }
         }
         this.anyBackwardKernel = any;
+        this.composite = compose != null && shape == null && view == null && registeredKernels().isEmpty();
         this.defaults = d;
     }
 
@@ -251,16 +254,21 @@ public final class Definition<A extends Record, R> {
 
     /** True if the op has nothing but its expansion into other ops. */
     public boolean isComposite() {
-        return compose != null && shape == null && view == null;
+        return composite;
     }
 
     public boolean isNonDifferentiable() {
         return nonDifferentiable;
     }
 
-    /** Per output of the result, or null if all floating ones are. */
-    public boolean @Nullable [] differentiable() {
-        return differentiable;
+    /** Whether tensor {@code slot} of a result, lists flattened, may be part of a graph if it is floating. */
+    public boolean isDifferentiable(R value, int slot) {
+        if (differentiable == null && internal.isEmpty()) {
+            return true;
+        }
+        int declared = op.result().declared(name(), value, slot);
+        return (differentiable == null || differentiable[declared])
+                && !internal.contains(op.result().names().get(declared));
     }
 
     public boolean isDeterministic() {
@@ -271,18 +279,25 @@ public final class Definition<A extends Record, R> {
         return stridesOk;
     }
 
-    /** Outputs that only {@code saveForBackward} sees. */
-    public Set<String> internal() {
-        return internal;
+    /** True if some outputs are only for {@code saveForBackward}. */
+    public boolean hasInternal() {
+        return !internal.isEmpty();
     }
 
-    /** Whether output {@code i}, lists not among the results, is internal. */
-    public boolean internalOutput(int i) {
-        if (internal.isEmpty()) {
-            return false;
+    /** Whether tensor {@code slot} of a result, lists flattened, is only for {@code saveForBackward}. */
+    public boolean isInternal(R value, int slot) {
+        return !internal.isEmpty()
+                && internal.contains(op.result().names().get(op.result().declared(name(), value, slot)));
+    }
+
+    /** Closes the outputs that the caller is not meant to see; what was saved has shares of its own. */
+    public void closeInternal(R value) {
+        Tensor[] outputs = op.result().tensors(name(), value);
+        for (int i = 0; i < outputs.length; i++) {
+            if (isInternal(value, i)) {
+                outputs[i].close();
+            }
         }
-        List<String> names = result().names();
-        return i < names.size() && internal.contains(names.get(i));
     }
 
     public java.lang.invoke.MethodHandles.@Nullable Lookup lookup() {
@@ -327,6 +342,17 @@ public final class Definition<A extends Record, R> {
         return all;
     }
 
+    /** What an op that others may call must have; pieces that come later need not wait for it. */
+    void validateWhole() {
+        if (returnsMutated && !isMutating()) {
+            throw new RegistrationException(name() + ": returns a mutated argument, but declares none");
+        }
+        if (isMutating() && hasBackward() && !returnsMutated) {
+            throw new RegistrationException(name() + ": has a backward and writes " + mutates
+                    + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
+        }
+    }
+
     /** Rules that concern several pieces; called before this definition is published. */
     void validate() {
         if (nonDifferentiable && (backward != null || save != null || anyBackwardKernel)) {
@@ -335,11 +361,28 @@ public final class Definition<A extends Record, R> {
         if (isView() && (isMutating() || shape != null)) {
             throw new RegistrationException(name() + ": a view has no shape rule and no mutated arguments");
         }
-        if (returnsMutated && !isMutating()) {
-            throw new RegistrationException(name() + ": returns a mutated argument, but declares none");
+        if (isView() && !registeredKernels().isEmpty()) {
+            throw new RegistrationException(name() + ": a view computes nothing, so it has no kernels: "
+                    + registeredKernels());
         }
-        if (result().isNone() && (backward != null || anyBackwardKernel)) {
-            throw new RegistrationException(name() + ": an op without results has nothing to differentiate");
+        if (shape != null) {
+            effective.forEach((key, piece) -> {
+                if (piece.value() instanceof Kernel.Returning<?, ?>) {
+                    throw new RegistrationException(name() + ": has a shape rule (" + site("shape")
+                            + ") and a returning kernel (" + piece.site()
+                            + ")\n  fix: with a shape rule, register kernels that fill the outputs.");
+                }
+            });
+        }
+        if (!result().hasTensors() && (backward != null || save != null || anyBackwardKernel)) {
+            throw new RegistrationException(name() + ": a result without tensors has nothing to differentiate: "
+                    + result());
+        }
+        int outputs = result().names().size();
+        if (differentiable != null && differentiable.length != outputs) {
+            throw new RegistrationException(name() + ": differentiableOutputs takes one value for each of the "
+                    + outputs + " tensor outputs " + result().names() + " (a list counts once), but got "
+                    + differentiable.length);
         }
     }
 }

@@ -39,6 +39,22 @@ final class NamedArguments {
         return type.cast(schema.record().make(values));
     }
 
+    /** @throws SchemaException if the value could not stand for that argument */
+    static void checkDefault(Op<?, ?> op, String argument, @Nullable Object value) {
+        Schema schema = op.schema();
+        int i = schema.indexOf(argument);
+        Schema.Argument a = schema.arguments().get(i);
+        if (a.kind() != Schema.Kind.PLAIN && value != null) {
+            throw new SchemaException(op.name() + ": the default of '" + argument + "' can only be null: it is a "
+                    + a.type());
+        }
+        if (value == null && !a.optional()) {
+            throw new SchemaException(op.name() + ": the default of '" + argument
+                    + "' is null, but the argument is not optional\n  schema: " + op.schemaText());
+        }
+        convert(op, schema.record().component(i), value);
+    }
+
     private static @Nullable Object convert(Op<?, ?> op, RecordComponent component, @Nullable Object value) {
         Class<?> type = component.getType();
         if (type == Optional.class) {
@@ -55,6 +71,9 @@ final class NamedArguments {
         }
         if ((type == long.class || type == Long.class) && (value instanceof Integer || value instanceof Long)) {
             return ((Number) value).longValue();
+        }
+        if ((type == int.class || type == Integer.class) && value instanceof Long n && n.intValue() == n) {
+            return n.intValue();
         }
         boolean fits = type == int.class && value instanceof Integer
                 || type == boolean.class && value instanceof Boolean

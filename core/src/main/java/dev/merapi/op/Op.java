@@ -19,6 +19,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -97,6 +98,7 @@ public final class Op<A extends Record, R> {
      * @throws RegistrationException if the name is taken, with both locations
      */
     public Op<A, R> register() {
+        definition.validateWhole();
         OpRegistry.add(this);
         return this;
     }
@@ -300,6 +302,7 @@ public final class Op<A extends Record, R> {
             throw new SchemaException(name + ": default for '" + argument + "', which is not an argument of "
                     + schema.argumentText());
         }
+        NamedArguments.checkDefault(this, argument, value);
         return add("default/" + argument, value == null ? Definition.ABSENT : value);
     }
 
@@ -340,38 +343,44 @@ public final class Op<A extends Record, R> {
     /** Collects temporary pieces of one op; see {@link Op#override}. */
     public static final class Override<A extends Record, R> implements AutoCloseable {
         private final Op<A, R> op;
+        private boolean closed;
 
         private Override(Op<A, R> op) {
             this.op = op;
         }
 
         public Override<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
-            op.change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, this, false)));
-            return this;
+            return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, this, false)));
         }
 
         public Override<A, R> shape(Function<A, R> rule) {
-            op.change(next -> put(next, "shape", rule, this, false));
-            return this;
+            return change(next -> put(next, "shape", rule, this, false));
         }
 
         public <S extends @Nullable Object> Override<A, R> autograd(
                 Backward.Save<A, R, S> save, Backward<S, R> formula) {
-            op.change(next -> {
+            return change(next -> {
                 put(next, "save", save, this, false);
                 put(next, "backward", formula, this, false);
             });
-            return this;
         }
 
         /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */
         public Override<A, R> disable(DeviceType device) {
-            op.change(next -> put(next, "disabled/" + device, true, this, false));
+            return change(next -> put(next, "disabled/" + device, true, this, false));
+        }
+
+        private Override<A, R> change(Consumer<Map<String, List<Piece>>> edit) {
+            if (closed) {
+                throw new RegistrationException(op.name() + ": this override is closed\n  fix: begin another one.");
+            }
+            op.change(edit);
             return this;
         }
 
         @java.lang.Override
         public void close() {
+            closed = true;
             op.change(next -> {
                 next.values().forEach(stack -> stack.removeIf(p -> p.layer() == this));
                 next.values().removeIf(List::isEmpty);
@@ -399,7 +408,7 @@ public final class Op<A extends Record, R> {
         }
     }
 
-    private synchronized Op<A, R> change(java.util.function.Consumer<Map<String, List<Piece>>> edit) {
+    private synchronized Op<A, R> change(Consumer<Map<String, List<Piece>>> edit) {
         Map<String, List<Piece>> next = new LinkedHashMap<>();
         pieces.forEach((key, stack) -> next.put(key, new ArrayList<>(stack)));
         try {

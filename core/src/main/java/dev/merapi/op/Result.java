@@ -86,8 +86,35 @@ public final class Result<R> {
         return form == Form.TENSOR;
     }
 
-    boolean isNone() {
+    public boolean isNone() {
         return form == Form.NONE;
+    }
+
+    /** True if the result is made of tensors alone or among other things. */
+    boolean hasTensors() {
+        return form == Form.TENSOR
+                || form == Form.TENSORS
+                || form == Form.RECORD && !java.util.Objects.requireNonNull(schema).tensorNames().isEmpty();
+    }
+
+    /** Which of {@link #names} the tensor at {@code slot} belongs to; differs from it where lists are among them. */
+    int declared(String op, R value, int slot) {
+        if (form != Form.RECORD) {
+            return 0;
+        }
+        Schema s = java.util.Objects.requireNonNull(schema);
+        if (s.isSimple()) {
+            return slot;
+        }
+        int[] counts = s.slotCounts(op, (Record) value);
+        int end = 0;
+        for (int i = 0; i < counts.length; i++) {
+            end += counts[i];
+            if (slot < end) {
+                return i;
+            }
+        }
+        throw new IndexOutOfBoundsException(op + ": output " + slot + " of " + end);
     }
 
     @Nullable Schema schema() {

@@ -215,7 +215,7 @@ public final class Schema {
             }
             return result;
         }
-        List<@Nullable Tensor> all = new ArrayList<>();
+        List<@Nullable Tensor> all = new ArrayList<>(8);
         for (int i : tensorArguments) {
             collect(op, i, record.get(args, i), all);
         }

@@ -5,9 +5,10 @@ package dev.merapi.op;
 public record Site(String file, int line, String method) {
     private static final StackWalker WALKER = StackWalker.getInstance();
 
-    /** The innermost frame that is not part of the op system itself. */
+    /** The innermost frame that is not part of the op system itself, nor of the one-line form for pointwise ops. */
     static Site caller() {
-        return WALKER.walk(frames -> frames.filter(f -> !f.getClassName().startsWith("dev.merapi.op."))
+        return WALKER.walk(frames -> frames.filter(f -> !f.getClassName().startsWith("dev.merapi.op.")
+                        && !f.getClassName().startsWith("dev.merapi.ops.Pointwise"))
                 .findFirst()
                 .map(f -> new Site(
                         f.getFileName() == null ? f.getClassName() : f.getFileName(),

@@ -153,6 +153,15 @@ public final class Elements {
         b.buffer.put(b.base, a.buffer, a.base, n);
     }
 
+    /** Sets every byte of a contiguous tensor: garbage that a test can tell from a result. */
+    public static void fillBytes(Tensor t, byte value) {
+        byte[] bytes = new byte[Math.toIntExact(Math.multiplyExact(t.numel(), t.dtype().byteSize()))];
+        java.util.Arrays.fill(bytes, value);
+        if (bytes.length > 0) {
+            setBytes(t, bytes);
+        }
+    }
+
     /** Fills a contiguous tensor from bytes in row-major order. */
     static void setBytes(Tensor t, byte[] bytes) {
         Elements e = of(t);

@@ -31,15 +31,18 @@ public final class Scope implements AutoCloseable {
     private final @Nullable Scope parent;
     /** The outermost scope that a user opened; graph nodes live as long as it. Null within a backward pass alone. */
     private final @Nullable Scope root;
-    private Tensor[] owned = new Tensor[16];
+    private Tensor[] owned;
     private int count;
     private Node[] nodes = NO_NODES;
     private int nodeCount;
+    /** Of an outermost scope: nodes that made tensors which left it, or a scope inside it, and live on. */
+    private @Nullable Set<Node> survivors;
     private boolean closed;
 
     private Scope(Context context, boolean ofEngine) {
         this.context = context;
         this.parent = context.scope();
+        this.owned = new Tensor[ofEngine ? 4 : 16];
         this.root = parent != null ? parent.root : ofEngine ? null : this;
     }
 
@@ -128,6 +131,7 @@ public final class Scope implements AutoCloseable {
     public void addNode(Node node) {
         Scope r = root;
         if (r == null) {
+            node.escape();
             return;
         }
         if (r.nodeCount == r.nodes.length) {
@@ -136,10 +140,30 @@ public final class Scope implements AutoCloseable {
         r.nodes[r.nodeCount++] = node;
     }
 
+    /** A tensor that outlives all scopes: what its graph has saved must live on too. */
+    void leave(Tensor t) {
+        Node node = root == null ? null : t.gradNode();
+        if (root != null && node != null) {
+            if (root.survivors == null) {
+                root.survivors = Collections.newSetFromMap(new IdentityHashMap<>());
+            }
+            root.survivors.add(node);
+        }
+    }
+
+    /**
+     * Closes what was made in this scope and not kept. Idempotent.
+     *
+     * @throws IllegalStateException on another thread than the one that opened it
+     */
     @Override
     public void close() {
         if (closed) {
             return;
+        }
+        if (Context.current() != context) {
+            throw new IllegalStateException("scope: closed by thread " + Thread.currentThread().getName()
+                    + ", but another one opened it\n  fix: open and close a scope on one thread.");
         }
         closed = true;
         for (Scope s = context.scope(); s != null; s = s.parent) {
@@ -179,13 +203,12 @@ public final class Scope implements AutoCloseable {
     /** Frees what the nodes of this outermost scope have saved, unless a surviving tensor's graph leads to them. */
     private void releaseNodes(ThreadState memory) {
         Set<Node> reached = Set.of();
-        for (int i = 0; i < count; i++) {
-            Tensor t = owned[i];
-            Node node = t.scope == this || t.isClosed() ? null : t.gradNode();
-            if (node != null) {
-                reached = reached.isEmpty() ? Collections.newSetFromMap(new IdentityHashMap<>()) : reached;
+        if (survivors != null) {
+            reached = Collections.newSetFromMap(new IdentityHashMap<>());
+            for (Node node : survivors) {
                 reach(node, reached);
             }
+            survivors = null;
         }
         for (int i = 0; i < nodeCount; i++) {
             if (reached.isEmpty() || !reached.contains(nodes[i])) {

@@ -190,6 +190,10 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** From now on this tensor belongs to no scope: it lives until it is closed or unreachable. */
     public Tensor leaveScope() {
+        Scope open = Context.current().scope();
+        if (open != null && autograd != null) {
+            open.leave(this);
+        }
         scope = null;
         if (storage != null) {
             storage.escape();
