@@ -8,7 +8,7 @@ out=${1:?usage: build.sh <output folder>}
 mkdir -p "$out"
 CXX=${CXX:-g++}
 flags="-O3 -std=c++17 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden
- -Wall -Wextra -Wno-psabi -Wno-uninitialized -Wno-ignored-attributes"
+ -I$cpp -Wall -Wextra -Wno-psabi -Wno-uninitialized -Wno-ignored-attributes"
 case $(uname -m) in
 x86_64) levels="base:-march=x86-64 avx2:-march=x86-64-v3 avx512:-march=x86-64-v4" ;;
 *) levels="base:" ;;
@@ -29,7 +29,7 @@ for level in $levels; do
         compile "$out/$source.$name.o" "$cpp/isa/$source.cpp" "-DMERAPI_ISA=$name ${level#*:}"
         objects="$objects $out/$source.$name.o"
     done
-    compile "$out/vmath_test.$name.o" "$here/vmath_test.cpp" "-DMERAPI_ISA=$name ${level#*:} -I$cpp"
+    compile "$out/vmath_test.$name.o" "$here/vmath_test.cpp" "-DMERAPI_ISA=$name ${level#*:}"
     $CXX "$out/vmath_test.$name.o" -o "$out/vmath_test.$name"
 done
 for test in interp_test reduce_test kernels_test bench; do

@@ -10,41 +10,77 @@
 namespace merapi {
 namespace MERAPI_ISA {
 
-// lane[l][b] is lane l of block first + b.
+// Lane l of kF32 blocks. Vector element 4q + j holds block first + j * kF32/4 + q: the order in which `in_order` brings
+// the lanes of all blocks into sequence without crossing 128-bit boundaries.
 struct PhiloxBlocks {
-    uint32_t lane[4][kF32];
+    u32v lane[4];
 };
 
-inline void philox(uint64_t seed, uint64_t first, PhiloxBlocks* out) {
-    uint32_t c0[kF32], c1[kF32], c2[kF32], c3[kF32];
-    for (int b = 0; b < kF32; b++) {
-        uint64_t block = first + static_cast<uint64_t>(b);
-        c0[b] = static_cast<uint32_t>(block);
-        c1[b] = static_cast<uint32_t>(block >> 32);
-        c2[b] = 0;
-        c3[b] = 0;
-    }
+// The 64-bit products of the even elements with m.
+MERAPI_INLINE u64v even_products(u32v a, uint32_t m) {
+#if defined(__AVX512F__)
+    return (u64v)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(m));
+#elif defined(__AVX2__)
+    return (u64v)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(m));
+#elif defined(__x86_64__)
+    return (u64v)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(m));
+#else
+    return ((u64v)a & 0xffffffffu) * uint64_t{m};
+#endif
+}
+MERAPI_INLINE void multiply(u32v a, uint32_t m, u32v* high, u32v* low) {
+    u64v even = even_products(a, m), odd = even_products((u32v)((u64v)a >> 32), m);
+    *low = (u32v)((even & 0xffffffffu) | odd << 32);
+    *high = (u32v)(even >> 32 | (odd & 0xffffffff00000000u));
+}
+
+MERAPI_INLINE PhiloxBlocks philox(uint64_t seed, uint64_t first) {
+    u32v number;
+    for (int i = 0; i < kF32; i++) number[i] = static_cast<uint32_t>(i % 4 * (kF32 / 4) + i / 4);
+    const uint32_t first_low = static_cast<uint32_t>(first);
+    u32v c0 = number + first_low, c1 = u32v{} + static_cast<uint32_t>(first >> 32), c2 = u32v{}, c3 = u32v{};
+    if (__builtin_expect(first_low > 0xffffffffu - kF32, 0)) c1 += (u32v)(c0 < first_low) & 1u;  // carries
     uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
     for (int round = 0; round < 10; round++) {
-        for (int b = 0; b < kF32; b++) {
-            uint64_t p0 = uint64_t{0xD2511F53u} * c0[b];
-            uint64_t p1 = uint64_t{0xCD9E8D57u} * c2[b];
-            uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1[b] ^ k0;
-            uint32_t n2 = static_cast<uint32_t>(p0 >> 32) ^ c3[b] ^ k1;
-            c1[b] = static_cast<uint32_t>(p1);
-            c3[b] = static_cast<uint32_t>(p0);
-            c0[b] = n0;
-            c2[b] = n2;
-        }
+        u32v high0, low0, high1, low1;
+        multiply(c0, 0xD2511F53u, &high0, &low0);
+        multiply(c2, 0xCD9E8D57u, &high1, &low1);
+        c0 = high1 ^ c1 ^ k0;
+        c2 = high0 ^ c3 ^ k1;
+        c1 = low1;
+        c3 = low0;
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int b = 0; b < kF32; b++) {
-        out->lane[0][b] = c0[b];
-        out->lane[1][b] = c1[b];
-        out->lane[2][b] = c2[b];
-        out->lane[3][b] = c3[b];
+    return {{c0, c1, c2, c3}};
+}
+
+// Lanes 0 to 3 of block 0, then of block 1, …: a transposition of 4x4 within 128 bits.
+MERAPI_INLINE void in_order(const u32v lane[4], uint32_t* out) {
+#if defined(__AVX512F__)
+    __m512i a = _mm512_unpacklo_epi32((__m512i)lane[0], (__m512i)lane[1]);
+    __m512i b = _mm512_unpackhi_epi32((__m512i)lane[0], (__m512i)lane[1]);
+    __m512i c = _mm512_unpacklo_epi32((__m512i)lane[2], (__m512i)lane[3]);
+    __m512i d = _mm512_unpackhi_epi32((__m512i)lane[2], (__m512i)lane[3]);
+    _mm512_storeu_si512(out, _mm512_unpacklo_epi64(a, c));
+    _mm512_storeu_si512(out + 16, _mm512_unpackhi_epi64(a, c));
+    _mm512_storeu_si512(out + 32, _mm512_unpacklo_epi64(b, d));
+    _mm512_storeu_si512(out + 48, _mm512_unpackhi_epi64(b, d));
+#elif defined(__AVX2__)
+    __m256i a = _mm256_unpacklo_epi32((__m256i)lane[0], (__m256i)lane[1]);
+    __m256i b = _mm256_unpackhi_epi32((__m256i)lane[0], (__m256i)lane[1]);
+    __m256i c = _mm256_unpacklo_epi32((__m256i)lane[2], (__m256i)lane[3]);
+    __m256i d = _mm256_unpackhi_epi32((__m256i)lane[2], (__m256i)lane[3]);
+    __m256i* to = reinterpret_cast<__m256i*>(out);
+    _mm256_storeu_si256(to, _mm256_unpacklo_epi64(a, c));
+    _mm256_storeu_si256(to + 1, _mm256_unpackhi_epi64(a, c));
+    _mm256_storeu_si256(to + 2, _mm256_unpacklo_epi64(b, d));
+    _mm256_storeu_si256(to + 3, _mm256_unpackhi_epi64(b, d));
+#else
+    for (int i = 0; i < kF32; i++) {
+        for (int l = 0; l < 4; l++) out[4 * (i % 4 * (kF32 / 4) + i / 4) + l] = lane[l][i];
     }
+#endif
 }
 
 // a*b + c rounded once, on every instruction set.

@@ -16,29 +16,40 @@ struct Pooling {
     int64_t grain() const { return most(1, kGrain / most(1, oh * ow * kh * kw)); }
 };
 
+// The taps of a window of `taps` from `start` on, `dilation` apart, that lie inside [0, size): [*from, *to).
+MERAPI_INLINE void taps_inside(int64_t start, int64_t dilation, int64_t taps, int64_t size, int64_t* from, int64_t* to) {
+    *from = 0;
+    *to = taps;
+    while (*from < taps && start + *from * dilation < 0) ++*from;
+    while (*to > *from && start + (*to - 1) * dilation >= size) --*to;
+}
+
 template <class S>
 void max_forward(const Pooling& q, const S* x, S* y, int64_t* indices) {
+    using C = ComputeOf<S>;
     parallel_for(q.planes, q.grain(), [&](int64_t begin, int64_t end) {
-        for (int64_t plane = begin; plane < end; plane++) {
-            const S* from = x + plane * q.h * q.w;
+        for (int64_t out = begin * q.oh * q.ow; begin < end; begin++) {
+            const S* plane = x + begin * q.h * q.w;
             for (int64_t oy = 0; oy < q.oh; oy++) {
-                for (int64_t ox = 0; ox < q.ow; ox++) {
-                    auto best = -static_cast<ComputeOf<S>>(INFINITY);
-                    int64_t where = -1;
-                    for (int64_t i = 0; i < q.kh; i++) {
-                        const int64_t row = oy * q.sh - q.ph + i * q.dh;
-                        if (row < 0 || row >= q.h) continue;
-                        for (int64_t j = 0; j < q.kw; j++) {
-                            const int64_t column = ox * q.sw - q.pw + j * q.dw;
-                            if (column < 0 || column >= q.w) continue;
-                            const auto value = widen_one(from[row * q.w + column]);
-                            if (where < 0 || value > best || (value != value && best == best)) {
-                                best = value;
-                                where = row * q.w + column;
-                            }
+                const int64_t top = oy * q.sh - q.ph;
+                int64_t i0, i1;
+                taps_inside(top, q.dh, q.kh, q.h, &i0, &i1);
+                for (int64_t ox = 0; ox < q.ow; ox++, out++) {
+                    const int64_t left = ox * q.sw - q.pw;
+                    int64_t j0, j1;
+                    taps_inside(left, q.dw, q.kw, q.w, &j0, &j1);
+                    // The first tap is taken whatever it is; after that `not <=` lets a NaN in, and none out.
+                    C best = -static_cast<C>(INFINITY);
+                    int64_t where = i0 < i1 && j0 < j1 ? (top + i0 * q.dh) * q.w + left + j0 * q.dw : -1;
+                    for (int64_t i = i0; i < i1; i++) {
+                        const int64_t row = (top + i * q.dh) * q.w + left;
+                        for (int64_t j = j0; j < j1; j++) {
+                            const C value = widen_one(plane[row + j * q.dw]);
+                            const bool better = !(value <= best) & (best == best);
+                            best = better ? value : best;
+                            where = better ? row + j * q.dw : where;
                         }
                     }
-                    const int64_t out = (plane * q.oh + oy) * q.ow + ox;
                     narrow_one(y + out, best);
                     if (indices != nullptr) indices[out] = where;
                 }

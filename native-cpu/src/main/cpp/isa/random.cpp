@@ -17,19 +17,12 @@ template <int per_block, class Fill>
 void for_blocks(int64_t seed, int64_t offset, int64_t n, Fill&& fill) {
     constexpr int64_t group = per_block * kF32;
     parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-        PhiloxBlocks blocks;
         for (int64_t i = begin; i < end; i += group) {
-            philox(static_cast<uint64_t>(seed), static_cast<uint64_t>(offset) + static_cast<uint64_t>(i / per_block),
-                   &blocks);
+            const PhiloxBlocks blocks = philox(static_cast<uint64_t>(seed),
+                                               static_cast<uint64_t>(offset) + static_cast<uint64_t>(i / per_block));
             fill(blocks, i, static_cast<int>(least(group, end - i)));
         }
     });
-}
-
-void in_order(const PhiloxBlocks& blocks, uint32_t* out) {
-    for (int b = 0; b < kF32; b++) {
-        for (int l = 0; l < 4; l++) out[4 * b + l] = blocks.lane[l][b];
-    }
 }
 
 // fn(lane, i) for every element that takes one lane.
@@ -37,23 +30,36 @@ template <class F>
 void each_lane(int64_t seed, int64_t offset, int64_t n, F&& fn) {
     for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
         uint32_t lanes[kGroup];
-        in_order(blocks, lanes);
-        MERAPI_IVDEP for (int j = 0; j < count; j++) fn(lanes[j], i + j);
+        in_order(blocks.lane, lanes);
+        if (count == kGroup) {  // a constant trip count, for the vectoriser
+            MERAPI_IVDEP for (int j = 0; j < kGroup; j++) fn(lanes[j], i + j);
+        } else {
+            for (int j = 0; j < count; j++) fn(lanes[j], i + j);
+        }
     });
 }
+
+uint64_t pair_at(const uint32_t* lanes) { return uint64_t{lanes[0]} << 32 | lanes[1]; }
 
 // fn(bits, i) for every element that takes two lanes: the first is the high word.
 template <class F>
 void each_pair(int64_t seed, int64_t offset, int64_t n, F&& fn) {
     for_blocks<2>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
-        for (int j = 0; j < count; j++) {
-            const int l = j % 2 * 2;
-            fn(uint64_t{blocks.lane[l][j / 2]} << 32 | blocks.lane[l + 1][j / 2], i + j);
-        }
+        uint32_t lanes[kGroup];
+        in_order(blocks.lane, lanes);
+        for (int j = 0; j < count; j++) fn(pair_at(lanes + 2 * j), i + j);
     });
 }
 
 __extension__ typedef unsigned __int128 Wide;
+// Which lanes are kept: those from the threshold on; none where it is 2^32.
+struct Threshold {
+    uint32_t limit;
+    bool none;
+    explicit Threshold(int64_t threshold) : limit(static_cast<uint32_t>(threshold)), none(threshold > 0xffffffffll) {}
+    bool operator()(uint32_t lane) const { return (lane >= limit) & !none; }
+};
+
 uint64_t high_product(uint64_t a, uint64_t b) {
     return static_cast<uint64_t>(static_cast<Wide>(a) * b >> 64);
 }
@@ -69,21 +75,31 @@ void integers(int64_t seed, int64_t offset, int64_t n, uint64_t low, uint64_t ra
     }
 }
 
+// low + span * u in float, where u has as many bits as the type holds.
+template <class S>
+void uniforms(int64_t seed, int64_t offset, int64_t n, double low, double span, int shift, float unit, S* out) {
+    const f32v from = splat(static_cast<float>(low)), width = splat(static_cast<float>(span));
+    for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+        uint32_t lanes[kGroup];
+        in_order(blocks.lane, lanes);
+        map_row<S>(count, [&](int64_t j, int n_lanes) {
+            const i32v number = (i32v)((u32v)load(reinterpret_cast<const int32_t*>(lanes) + j) >> shift);
+            put(out + i + j, from + width * (to_f32(number) * splat(unit)), n_lanes);
+        });
+    });
+}
+
 template <class S>
 void normals(int64_t seed, int64_t offset, int64_t n, float mean, float deviation, S* out) {
     for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
-        float tile[kGroup];
+        u32v value[4];
         for (int pair = 0; pair < 2; pair++) {
-            u32v a, b;
-            std::memcpy(&a, blocks.lane[2 * pair], sizeof(a));
-            std::memcpy(&b, blocks.lane[2 * pair + 1], sizeof(b));
-            NormalPair z = normal_pair(a, b);
-            f32v first = splat(mean) + splat(deviation) * z.first, second = splat(mean) + splat(deviation) * z.second;
-            for (int k = 0; k < kF32; k++) {
-                tile[4 * k + 2 * pair] = first[k];
-                tile[4 * k + 2 * pair + 1] = second[k];
-            }
+            const NormalPair z = normal_pair(blocks.lane[2 * pair], blocks.lane[2 * pair + 1]);
+            value[2 * pair] = bits<u32v>(splat(mean) + splat(deviation) * z.first);
+            value[2 * pair + 1] = bits<u32v>(splat(mean) + splat(deviation) * z.second);
         }
+        float tile[kGroup];
+        in_order(value, reinterpret_cast<uint32_t*>(tile));
         map_row<S>(count, [&](int64_t j, int lanes) { put(out + i + j, vload(tile + j), lanes); });
     });
 }
@@ -91,11 +107,13 @@ void normals(int64_t seed, int64_t offset, int64_t n, float mean, float deviatio
 void normals(int64_t seed, int64_t offset, int64_t n, double mean, double deviation, double* out) {
     for_blocks<2>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
         double tile[2 * kF32];
+        uint32_t lanes[kGroup];
+        in_order(blocks.lane, lanes);
         for (int half = 0; half < kF32; half += kF64) {
             u64v a, b;
             for (int k = 0; k < kF64; k++) {
-                a[k] = uint64_t{blocks.lane[0][half + k]} << 32 | blocks.lane[1][half + k];
-                b[k] = uint64_t{blocks.lane[2][half + k]} << 32 | blocks.lane[3][half + k];
+                a[k] = pair_at(lanes + 4 * (half + k));
+                b[k] = pair_at(lanes + 4 * (half + k) + 2);
             }
             NormalPairF64 z = normal_pair(a, b);
             f64v first = splat(mean) + splat(deviation) * z.first, second = splat(mean) + splat(deviation) * z.second;
@@ -117,15 +135,8 @@ void random_bits(int64_t seed, int64_t offset, int64_t n, int64_t out) {
 
 void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double low, double high, int64_t out) {
     const double span = high - low;
-    const float low_f = static_cast<float>(low), span_f = static_cast<float>(span);
     switch (dtype) {
-        case 0: {
-            float* p = at<float>(out);
-            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
-                p[i] = low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 8)) * 0x1p-24f);
-            });
-            break;
-        }
+        case 0: uniforms(seed, offset, n, low, span, 8, 0x1p-24f, at<float>(out)); break;
         case 1: {
             double* p = at<double>(out);
             each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
@@ -133,20 +144,8 @@ void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double l
             });
             break;
         }
-        case 2: {
-            f16* p = at<f16>(out);
-            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
-                narrow_one(p + i, low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 21)) * 0x1p-11f));
-            });
-            break;
-        }
-        case 3: {
-            bf16* p = at<bf16>(out);
-            each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
-                narrow_one(p + i, low_f + span_f * (static_cast<float>(static_cast<int32_t>(lane >> 24)) * 0x1p-8f));
-            });
-            break;
-        }
+        case 2: uniforms(seed, offset, n, low, span, 21, 0x1p-11f, at<f16>(out)); break;
+        case 3: uniforms(seed, offset, n, low, span, 24, 0x1p-8f, at<bf16>(out)); break;
         default: break;
     }
 }
@@ -172,7 +171,8 @@ void random_integers(int dtype, int64_t seed, int64_t offset, int64_t n, int64_t
 
 void random_mask(int64_t seed, int64_t offset, int64_t n, int64_t threshold, int64_t out) {
     uint8_t* p = at<uint8_t>(out);
-    each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { p[i] = int64_t{lane} >= threshold; });
+    const Threshold keep(threshold);
+    each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { p[i] = keep(lane); });
 }
 
 void dropout(int dtype, int64_t x, int64_t seed, int64_t offset, int64_t n, int64_t threshold, double scale, int64_t y,
@@ -183,11 +183,22 @@ void dropout(int dtype, int64_t x, int64_t seed, int64_t offset, int64_t n, int6
         const S* from = at<const S>(x);
         S* to = at<S>(y);
         uint8_t* kept = at<uint8_t>(mask);
-        const C factor = static_cast<C>(scale);
-        each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) {
-            const bool keep = int64_t{lane} >= threshold;
-            kept[i] = keep;
-            narrow_one(to + i, keep ? widen_one(from[i]) * factor : C(0));
+        const auto factor = splat(static_cast<C>(scale));
+        const Threshold keep(threshold);
+        for_blocks<4>(seed, offset, n, [&](const PhiloxBlocks& blocks, int64_t i, int count) {
+            uint32_t lanes[kGroup];
+            uint8_t mask_bytes[kGroup];
+            C keep_bits[kGroup];
+            in_order(blocks.lane, lanes);
+            for (int j = 0; j < kGroup; j++) mask_bytes[j] = keep(lanes[j]);
+            for (int j = 0; j < kGroup; j++) keep_bits[j] = static_cast<C>(static_cast<int32_t>(keep(lanes[j])));
+            std::memcpy(kept + i, mask_bytes, static_cast<size_t>(count));
+            map_row<S>(count, [&](int64_t j, int n_lanes) {
+                // Not a product with 0: dropped infinities and NaNs are gone.
+                put(to + i + j,
+                    select(vload(keep_bits + j) == splat(C(0)), splat(C(0)), pick(from + i + j, n_lanes) * factor),
+                    n_lanes);
+            });
         });
     });
 }
