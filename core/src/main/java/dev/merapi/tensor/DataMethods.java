@@ -12,7 +12,7 @@ import java.nio.LongBuffer;
  * Elements as Java values. Any layout and any device: the call waits for the device, and leaves no memory behind but
  * what it returns.
  */
-public abstract sealed class DataMethods extends ShapeMethods permits TensorMethods {
+public abstract sealed class DataMethods extends RandomMethods permits TensorMethods {
     DataMethods() {}
 
     // ---------------------------------------------------------------- one element

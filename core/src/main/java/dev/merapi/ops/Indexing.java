@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.IndexingReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+
+/**
+ * Elements chosen by index tensors. Indices are int32 or int64; negative ones count from the end. Kernels check all of
+ * them before they write anything.
+ */
+public final class Indexing {
+    private Indexing() {}
+
+    /** @param index of the rank of x, and of its sizes except in {@code dim} */
+    public record Gather(Tensor x, int dim, Tensor index) {}
+
+    /** @param index as for {@link Gather}; {@code src} has its shape and the dtype of x */
+    public record Scatter(Tensor x, int dim, Tensor index, Tensor src) {}
+
+    /** @param index one-dimensional */
+    public record IndexSelect(Tensor x, int dim, Tensor index) {}
+
+    /** @param index one-dimensional; {@code src} has the sizes of x, except as many as indices in {@code dim} */
+    public record IndexAdd(Tensor x, int dim, Tensor index, Tensor src) {}
+
+    /** @param paddingIndex a row that gets no gradient; −1 for none */
+    public record Embedding(Tensor weight, Tensor indices, long paddingIndex) {}
+
+    /** @param g the gradient [*, D] of the rows that were looked up, of {@code rows} in all */
+    public record EmbeddingBackward(Tensor g, Tensor indices, long rows, long paddingIndex) {}
+
+    public record OneHot(Tensor indices, long classes, DType dtype) {}
+
+    public record NonZero(Tensor x) {}
+
+    /** What backward needs of an indexing op. */
+    public record Saved(Tensor index, int dim, Shape shape) {}
+
+    /** out[o, j, i] = x[o, index[o, j, i], i]. */
+    public static final Op<Gather, Tensor> GATHER = Op.define("merapi::gather", Gather.class, Tensor.class)
+            .kernelType(a -> a.x().dtype())
+            .shape(a -> {
+                requireLike("gather", a.x(), a.dim(), a.index());
+                return Tensor.meta(a.x(), a.index().shape());
+            })
+            .reference(IndexingReference::gather)
+            .autograd(
+                    (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                    (context, s, g) -> Grads.of(
+                                    "x", zeros(s.shape(), g).scatterAdd_(s.dim(), s.index(), g))
+                            .and("index", (Tensor) null))
+            .register();
+
+    /** A copy of x with out[o, index[o, j, i], i] = src[o, j, i]; the last of several wins. */
+    public static final Op<Scatter, Tensor> SCATTER = Op.define("merapi::scatter", Scatter.class, Tensor.class)
+            .shape(a -> Tensor.meta(requireScatter("scatter", a)))
+            .reference((a, out) -> {
+                out.copy_(a.x());
+                IndexingReference.scatter(a, out, false);
+            })
+            .autograd(
+                    (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                    (context, s, g) -> Grads.of(
+                                    "x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
+                            .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
+                            .and("index", (Tensor) null))
+            .register();
+
+    /** A copy of x with out[o, index[o, j, i], i] += src[o, j, i]. */
+    public static final Op<Scatter, Tensor> SCATTER_ADD = scatterAdd(
+            Op.define("merapi::scatter_add", Scatter.class, Tensor.class)
+                    .shape(a -> Tensor.meta(requireScatter("scatter_add", a)))
+                    .reference((a, out) -> {
+                        out.copy_(a.x());
+                        IndexingReference.scatter(a, out, true);
+                    }));
+
+    /** x[o, index[o, j, i], i] += src[o, j, i]. */
+    public static final Op<Scatter, Tensor> SCATTER_ADD_INTO = scatterAdd(
+            Op.define("merapi::scatter_add_", Scatter.class, Tensor.class)
+                    .mutates("x")
+                    .returnsMutated()
+                    .shape(a -> requireScatter("scatter_add_", a))
+                    .reference((a, out) -> IndexingReference.scatter(a, out, true)));
+
+    private static Op<Scatter, Tensor> scatterAdd(Op<Scatter, Tensor> op) {
+        return op.autograd(
+                        (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                        (context, s, g) -> Grads.of("x", g)
+                                .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
+                                .and("index", (Tensor) null))
+                .register();
+    }
+
+    /** out[o, j, i] = x[o, index[j], i]. */
+    public static final Op<IndexSelect, Tensor> INDEX_SELECT = Op.define(
+                    "merapi::index_select", IndexSelect.class, Tensor.class)
+            .kernelType(a -> a.x().dtype())
+            .shape(a -> {
+                requireIndices("index_select", a.index(), 1);
+                return Tensor.meta(
+                        a.x(),
+                        a.x().rank() == 0 ? a.x().shape() : a.x().shape().with(a.dim(), a.index().size(0)));
+            })
+            .reference(IndexingReference::indexSelect)
+            .autograd(
+                    (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                    (context, s, g) -> Grads.of("x", zeros(s.shape(), g).indexAdd_(s.dim(), s.index(), g))
+                            .and("index", (Tensor) null))
+            .register();
+
+    /** A copy of x with out[o, index[j], i] += src[o, j, i]. */
+    public static final Op<IndexAdd, Tensor> INDEX_ADD = indexAdd(
+            Op.define("merapi::index_add", IndexAdd.class, Tensor.class)
+                    .shape(a -> Tensor.meta(requireAdd("index_add", a)))
+                    .reference((a, out) -> {
+                        out.copy_(a.x());
+                        IndexingReference.indexAdd(a, out);
+                    }));
+
+    /** x[o, index[j], i] += src[o, j, i]. */
+    public static final Op<IndexAdd, Tensor> INDEX_ADD_INTO = indexAdd(
+            Op.define("merapi::index_add_", IndexAdd.class, Tensor.class)
+                    .mutates("x")
+                    .returnsMutated()
+                    .shape(a -> requireAdd("index_add_", a))
+                    .reference(IndexingReference::indexAdd));
+
+    private static Op<IndexAdd, Tensor> indexAdd(Op<IndexAdd, Tensor> op) {
+        return op.autograd(
+                        (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                        (context, s, g) -> Grads.of("x", g)
+                                .and("src", context.needs("src") ? g.indexSelect(s.dim(), s.index()) : null)
+                                .and("index", (Tensor) null))
+                .register();
+    }
+
+    /** Row {@code indices[*]} of weight [N, D]: [*, D]. */
+    public static final Op<Embedding, Tensor> EMBEDDING = Op.define(
+                    "merapi::embedding", Embedding.class, Tensor.class)
+            .kernelType(a -> a.weight().dtype())
+            .shape(Indexing::embeddingShape)
+            .reference(IndexingReference::embedding)
+            .autograd(
+                    (a, out) -> new SavedLookup(a.indices(), a.weight().size(0), a.paddingIndex()),
+                    (context, s, g) -> Grads.of(
+                                    "weight", embeddingBackward(g, s.indices(), s.rows(), s.paddingIndex()))
+                            .and("indices", (Tensor) null))
+            .register();
+
+    /** What backward needs of a look-up. */
+    public record SavedLookup(Tensor indices, long rows, long paddingIndex) {}
+
+    /** The gradient [rows, D] of the weight; rows that were looked up several times get the sum. */
+    public static final Op<EmbeddingBackward, Tensor> EMBEDDING_BACKWARD = Op.define(
+                    "merapi::embedding_backward", EmbeddingBackward.class, Tensor.class)
+            .kernelType(a -> a.g().dtype())
+            .shape(a -> Tensor.meta(a.g(), Shape.of(a.rows(), a.g().size(-1))))
+            .reference(IndexingReference::embeddingBackward)
+            .autograd(
+                    (a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()),
+                    (context, s, g) -> {
+                        Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));
+                        Tensor gradient = s.paddingIndex() < 0
+                                ? rows
+                                : rows.maskedFill(s.indices().eq(s.paddingIndex()).unsqueeze(-1), 0);
+                        return Grads.of("g", gradient).and("indices", (Tensor) null);
+                    })
+            .register();
+
+    private static Tensor embeddingBackward(Tensor g, Tensor indices, long rows, long padding) {
+        return EMBEDDING_BACKWARD.call(new EmbeddingBackward(g, indices, rows, padding));
+    }
+
+    /** 1 at the index, 0 elsewhere: [*] to [*, classes]. */
+    public static final Op<OneHot, Tensor> ONE_HOT = Op.define("merapi::one_hot", OneHot.class, Tensor.class)
+            .kernelType(OneHot::dtype)
+            .nonDifferentiable()
+            .shape(a -> {
+                requireIndices("one_hot", a.indices(), -1);
+                return Tensor.meta(
+                        a.indices().shape().inserted(-1, a.classes()), a.dtype(), a.indices().device());
+            })
+            .reference(IndexingReference::oneHot)
+            .register();
+
+    /** The coordinates of what is not 0, in row-major order: int64 [count, rank]. */
+    public static final Op<NonZero, Tensor> NONZERO = Op.define("merapi::nonzero", NonZero.class, Tensor.class)
+            .nonDifferentiable()
+            .returningReference(IndexingReference::nonzero)
+            .register();
+
+    // ---------------------------------------------------------------- checks
+
+    /** The error for an index that a kernel found to be out of range. */
+    public static ShapeException outOfRange(String op, long position, long index, long size) {
+        return new ShapeException(Message.of(op + ": index " + index + ", at position " + position
+                        + " of the indices, is out of range for size " + size)
+                .fix(size == 0 ? "there is nothing to be chosen from." : "indices lie in [" + -size + ", " + (size - 1) + "]."));
+    }
+
+    private static Tensor zeros(Shape shape, Tensor like) {
+        return Tensor.zeros(Tensor.meta(like, shape), like.isMeta());
+    }
+
+    private static void requireIndices(String op, Tensor index, int rank) {
+        if (index.dtype() != DType.INT64 && index.dtype() != DType.INT32) {
+            throw new DTypeException(op + ": indices must be int32 or int64, but are " + index.describe()
+                    + "\n  fix: index.to(DType.INT64)" + (index.dtype() == DType.BOOL ? ", or maskedSelect(mask)." : "."));
+        }
+        if (rank >= 0 && index.rank() != rank) {
+            throw new ShapeException(op + ": indices must have " + rank + " dimension, but are " + index.describe());
+        }
+    }
+
+    private static void requireLike(String op, Tensor x, int dim, Tensor index) {
+        requireIndices(op, index, -1);
+        int d = x.shape().normalize(dim);
+        boolean fits = index.rank() == x.rank();
+        for (int i = 0; fits && i < x.rank(); i++) {
+            fits = i == d || index.size(i) == x.size(i);
+        }
+        if (!fits) {
+            throw new ShapeException(Message.of(op + ": indices must have the shape of x, except in dimension " + d)
+                    .fact("x", x.describe())
+                    .fact("index", index.describe()));
+        }
+    }
+
+    private static Tensor requireScatter(String op, Scatter a) {
+        requireLike(op, a.x(), a.dim(), a.index());
+        requireSource(op, a.x(), a.index().shape(), a.src());
+        return a.x();
+    }
+
+    private static Tensor requireAdd(String op, IndexAdd a) {
+        requireIndices(op, a.index(), 1);
+        Shape expected = a.x().rank() == 0 ? a.x().shape() : a.x().shape().with(a.dim(), a.index().size(0));
+        requireSource(op, a.x(), expected, a.src());
+        return a.x();
+    }
+
+    private static void requireSource(String op, Tensor x, Shape expected, Tensor src) {
+        if (!src.shape().equals(expected)) {
+            throw new ShapeException(op + ": src must have the shape " + expected + ", but is " + src.describe());
+        }
+        if (src.dtype() != x.dtype()) {
+            throw new DTypeException(op + ": src is " + src.describe() + ", but x is " + x.describe()
+                    + "\n  fix: src.to(x.dtype()).");
+        }
+    }
+
+    private static Tensor embeddingShape(Embedding a) {
+        requireIndices("embedding", a.indices(), -1);
+        if (a.weight().rank() != 2) {
+            throw new ShapeException("embedding: weight must be a matrix of rows, but is " + a.weight().describe());
+        }
+        if (a.paddingIndex() < -1 || a.paddingIndex() >= a.weight().size(0)) {
+            throw new ShapeException("embedding: padding index " + a.paddingIndex() + " is not a row of "
+                    + a.weight().describe());
+        }
+        return Tensor.meta(a.weight(), a.indices().shape().inserted(-1, a.weight().size(1)));
+    }
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.random.Philox;
+import dev.merapi.reference.RandomReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Random numbers as functions of (seed, offset): the same on every device and for any number of threads, as {@link Philox}
+ * specifies. {@code offset} counts blocks; a 0-d int64 tensor {@code base}, if given, is added to it when the kernel runs,
+ * so that a captured graph draws new numbers at each replay. Whoever calls an op here takes the blocks from a generator
+ * first; the methods of Tensor do.
+ */
+public final class RandomOps {
+    private RandomOps() {}
+
+    // ---------------------------------------------------------------- into a tensor
+
+    public record Uniform(Tensor target, double low, double high, long seed, long offset, @Nullable Tensor base) {}
+
+    public record Normal(Tensor target, double mean, double deviation, long seed, long offset, @Nullable Tensor base) {}
+
+    /** @param range how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴ */
+    public record Integers(Tensor target, long low, long range, long seed, long offset, @Nullable Tensor base) {}
+
+    /** @param p the probability of 1 */
+    public record Bernoulli(Tensor target, double p, long seed, long offset, @Nullable Tensor base) {}
+
+    /** Fills with low + (high − low)·u, u in [0, 1). Floating; contiguous. */
+    public static final Op<Uniform, Tensor> UNIFORM = intoTarget(
+                    Op.define("merapi::uniform_", Uniform.class, Tensor.class))
+            .shape(a -> {
+                if (!(a.low() <= a.high()) || Double.isInfinite(a.high() - a.low())) {
+                    throw new ShapeException("uniform_: [" + a.low() + ", " + a.high() + ") is not a finite interval");
+                }
+                return requireTarget("uniform_", a.target(), true);
+            })
+            .reference(RandomReference::uniform)
+            .register();
+
+    /** Fills with mean + deviation·z, z standard normal. Floating; contiguous. */
+    public static final Op<Normal, Tensor> NORMAL = intoTarget(
+                    Op.define("merapi::normal_", Normal.class, Tensor.class))
+            .shape(a -> {
+                if (!(a.deviation() >= 0)) {
+                    throw new ShapeException("normal_: deviation " + a.deviation() + " must not be negative");
+                }
+                return requireTarget("normal_", a.target(), true);
+            })
+            .reference(RandomReference::normal)
+            .register();
+
+    /** Fills with integers. Integral or bool; contiguous. */
+    public static final Op<Integers, Tensor> INTEGERS = intoTarget(
+                    Op.define("merapi::integers_", Integers.class, Tensor.class))
+            .shape(a -> requireTarget("integers_", a.target(), false))
+            .reference(RandomReference::integers)
+            .register();
+
+    /** Fills with 1 at probability p, else 0. Any dtype; contiguous. */
+    public static final Op<Bernoulli, Tensor> BERNOULLI = intoTarget(
+                    Op.define("merapi::bernoulli_", Bernoulli.class, Tensor.class))
+            .shape(a -> {
+                requireProbability("bernoulli_", a.p());
+                return requireTarget("bernoulli_", a.target(), null);
+            })
+            .reference(RandomReference::bernoulli)
+            .register();
+
+    private static <A extends Record> Op<A, Tensor> intoTarget(Op<A, Tensor> op) {
+        return op.mutates("target")
+                .returnsMutated()
+                .autograd(
+                        (a, out) -> null,
+                        (context, nothing, g) -> Grads.of("target", g.zerosLike()).and("base", (Tensor) null));
+    }
+
+    private static Tensor requireTarget(String op, Tensor t, @Nullable Boolean floating) {
+        if (floating != null && t.dtype().isFloating() != floating) {
+            throw new DTypeException(op + ": takes " + (floating ? "floating" : "integer and bool") + " tensors, but got "
+                    + t.describe());
+        }
+        if (!t.isContiguous()) {
+            throw new ShapeException(op + ": the target must be contiguous, but is " + t.dtype() + t.layout()
+                    + "\n  fix: fill a fresh tensor, then copy_ it.");
+        }
+        return t;
+    }
+
+    private static void requireProbability(String op, double p) {
+        if (!(p >= 0 && p <= 1)) {
+            throw new ShapeException(op + ": probability " + p + " does not lie in [0, 1]");
+        }
+    }
+
+    /** Whether a range of integers takes 64 bits an element instead of 32. */
+    public static boolean isWide(long range) {
+        return range <= 0 || range >= 1L << 32;
+    }
+
+    // ---------------------------------------------------------------- fresh tensors
+
+    public record Rand(
+            long[] sizes, double low, double high, DType dtype, Device device, long seed, long offset,
+            @Nullable Tensor base) {}
+
+    public record Randn(
+            long[] sizes, double mean, double deviation, DType dtype, Device device, long seed, long offset,
+            @Nullable Tensor base) {}
+
+    public record Randint(
+            long[] sizes, long low, long range, DType dtype, Device device, long seed, long offset,
+            @Nullable Tensor base) {}
+
+    public record Randperm(long n, long seed, long offset) {}
+
+    public static final Op<Rand, Tensor> RAND = Op.define("merapi::rand", Rand.class, Tensor.class)
+            .compose(a -> UNIFORM.call(new Uniform(
+                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    a.low(), a.high(), a.seed(), a.offset(), a.base())))
+            .register();
+
+    public static final Op<Randn, Tensor> RANDN = Op.define("merapi::randn", Randn.class, Tensor.class)
+            .compose(a -> NORMAL.call(new Normal(
+                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    a.mean(), a.deviation(), a.seed(), a.offset(), a.base())))
+            .register();
+
+    public static final Op<Randint, Tensor> RANDINT = Op.define("merapi::randint", Randint.class, Tensor.class)
+            .compose(a -> INTEGERS.call(new Integers(
+                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    a.low(), a.range(), a.seed(), a.offset(), a.base())))
+            .register();
+
+    /**
+     * A permutation of 0 … n − 1, int64 on the CPU: for i from n − 1 down to 1, i changes places with the integer below
+     * i + 1 that the 64 bits of element i give.
+     */
+    public static final Op<Randperm, Tensor> RANDPERM = Op.define("merapi::randperm", Randperm.class, Tensor.class)
+            .device(a -> Device.CPU)
+            .shape(a -> Tensor.meta(Shape.of(a.n()), DType.INT64, Device.CPU))
+            .reference(RandomReference::permutation)
+            .register();
+
+    // ---------------------------------------------------------------- dropout
+
+    public record Dropout(Tensor x, double p, long seed, long offset, @Nullable Tensor base) {}
+
+    /** The result, and which elements were kept (bool). */
+    public record Dropped(Tensor output, Tensor mask) {}
+
+    /** What backward needs. */
+    public record Kept(Tensor mask, double scale) {}
+
+    /** Each element is 0 at probability p, else multiplied by 1 / (1 − p). */
+    public static final Op<Dropout, Dropped> DROPOUT = Op.define("merapi::dropout", Dropout.class, Dropped.class)
+            .internal("mask")
+            .kernelType(a -> a.x().dtype())
+            .shape(a -> {
+                requireProbability("dropout", a.p());
+                requireFloating(a.x());
+                return new Dropped(Tensor.meta(a.x()), Tensor.meta(a.x(), DType.BOOL));
+            })
+            .reference(RandomReference::dropout)
+            .autograd(
+                    (a, out) -> new Kept(out.mask(), scale(a.p())),
+                    (context, kept, g) -> Grads.of(
+                                    "x",
+                                    dropoutBackward(context.orZeros(g.output(), 0), kept))
+                            .and("base", (Tensor) null))
+            .register();
+
+    /** What was kept, scaled; 0 elsewhere. */
+    public static final PointwiseOp DROPOUT_BACKWARD = Pointwise.define(
+            "merapi::dropout_backward",
+            (g, mask, scale) -> mask.select(g.mul(scale), Expr.constant(0)),
+            Param.scalar("scale"));
+
+    private static Tensor dropoutBackward(Tensor g, Kept kept) {
+        return DROPOUT_BACKWARD.call(g, kept.mask(), kept.scale());
+    }
+
+    private static void requireFloating(Tensor x) {
+        if (!x.dtype().isFloating()) {
+            throw new DTypeException("dropout: takes floating tensors, but got " + x.describe());
+        }
+    }
+
+    /** What kept elements are multiplied by. */
+    public static double scale(double p) {
+        return p == 1 ? 0 : 1 / (1 - p);
+    }
+
+    /** The probability of falling below, as the bound that {@link Philox#keep} compares with. */
+    public static long threshold(double p) {
+        return Math.round(p * 0x1p32);
+    }
+}

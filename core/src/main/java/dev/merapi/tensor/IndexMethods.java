@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Indexing;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+
+/**
+ * Elements chosen by index tensors: int32 or int64, negative ones counting from the end. An index out of range is an
+ * error that names op, index and size, before anything is written. Differentiable in everything but the indices.
+ */
+public abstract sealed class IndexMethods extends ShapeMethods permits RandomMethods {
+    IndexMethods() {}
+
+    /**
+     * {@code out[i][j] = this[index[i][j]][j]} for dim 0 in two dimensions, and so on.
+     *
+     * @param index of the same rank; its sizes in other dimensions may be smaller, then only those places are read
+     */
+    public Tensor gather(int dim, Tensor index) {
+        Tensor x = self();
+        int d = x.shape().normalize(dim);
+        for (int i = 0; index.rank() == x.rank() && i < x.rank(); i++) {
+            if (i != d && index.size(i) < x.size(i)) {
+                x = x.narrow(i, 0, index.size(i));
+            }
+        }
+        return Indexing.GATHER.call(new Indexing.Gather(x, dim, index));
+    }
+
+    /** A copy with {@code copy[index[i][j]][j] = src[i][j]} for dim 0; where an index repeats, the last one wins. */
+    public Tensor scatter(int dim, Tensor index, Tensor src) {
+        return Indexing.SCATTER.call(new Indexing.Scatter(self(), dim, index, src));
+    }
+
+    public Tensor scatter(int dim, Tensor index, Number value) {
+        Tensor t = self();
+        Tensor src = t.isMeta()
+                ? Tensor.meta(index.shape(), t.dtype(), t.device())
+                : Tensor.full(index.shape(), value, t.dtype(), t.device());
+        return scatter(dim, index, src);
+    }
+
+    /** A copy with {@code copy[index[i][j]][j] += src[i][j]} for dim 0; all of a repeated index add up. */
+    public Tensor scatterAdd(int dim, Tensor index, Tensor src) {
+        return Indexing.SCATTER_ADD.call(new Indexing.Scatter(self(), dim, index, src));
+    }
+
+    public Tensor scatterAdd_(int dim, Tensor index, Tensor src) {
+        return Indexing.SCATTER_ADD_INTO.call(new Indexing.Scatter(self(), dim, index, src));
+    }
+
+    /** The slices of a dimension at the indices (one-dimensional), in their order. */
+    public Tensor indexSelect(int dim, Tensor index) {
+        return Indexing.INDEX_SELECT.call(new Indexing.IndexSelect(self(), dim, index));
+    }
+
+    /** A copy where slice j of {@code src} is added to slice {@code index[j]}. */
+    public Tensor indexAdd(int dim, Tensor index, Tensor src) {
+        return Indexing.INDEX_ADD.call(new Indexing.IndexAdd(self(), dim, index, src));
+    }
+
+    public Tensor indexAdd_(int dim, Tensor index, Tensor src) {
+        return Indexing.INDEX_ADD_INTO.call(new Indexing.IndexAdd(self(), dim, index, src));
+    }
+
+    /** The rows of this matrix [N, D] at the indices [*]: [*, D]. */
+    public Tensor embedding(Tensor indices) {
+        return embedding(indices, -1);
+    }
+
+    /** As {@link #embedding(Tensor)}; row {@code paddingIndex} gets no gradient (−1: all do). */
+    public Tensor embedding(Tensor indices, long paddingIndex) {
+        return Indexing.EMBEDDING.call(new Indexing.Embedding(self(), indices, paddingIndex));
+    }
+
+    /** These indices [*] as rows of zeros with a one: int64 [*, classes]. */
+    public Tensor oneHot(long classes) {
+        return oneHot(classes, DType.INT64);
+    }
+
+    public Tensor oneHot(long classes, DType dtype) {
+        return Indexing.ONE_HOT.call(new Indexing.OneHot(self(), classes, dtype));
+    }
+
+    /**
+     * The coordinates of the elements that are not 0, in row-major order: int64 [count, rank]. Waits for the device, for
+     * the size depends on the data.
+     */
+    public Tensor nonzero() {
+        return Indexing.NONZERO.call(new Indexing.NonZero(self()));
+    }
+
+    /** The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional. */
+    public Tensor maskedSelect(Tensor mask) {
+        if (mask.dtype() != DType.BOOL) {
+            throw new ShapeException("masked_select: the mask must be bool, but is " + mask.describe()
+                    + "\n  fix: mask.ne(0).");
+        }
+        long[] shape = Shape.broadcast("masked_select", self().shape(), mask.shape()).toArray();
+        return Scope.scoped(() -> {
+            Tensor positions = mask.expand(shape).flatten().nonzero().squeeze(1);
+            return self().expand(shape).flatten().indexSelect(0, positions);
+        });
+    }
+}

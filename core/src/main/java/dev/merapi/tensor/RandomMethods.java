@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.tensor;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.RandomOps;
+import dev.merapi.random.Generator;
+import dev.merapi.random.Philox;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+
+/**
+ * Random tensors. The numbers come from the thread's generator ({@code Context.current().generator()}), which moves on by
+ * what a call takes, and do not depend on devices or the number of threads.
+ */
+public abstract sealed class RandomMethods extends IndexMethods permits DataMethods {
+    RandomMethods() {}
+
+    // ---------------------------------------------------------------- fresh tensors
+
+    /** Uniform in [0, 1), float32. */
+    public static Tensor rand(long... shape) {
+        return rand(Shape.of(shape), 0, 1, DType.FLOAT32, Device.CPU);
+    }
+
+    /** Uniform in [low, high). */
+    public static Tensor rand(Shape shape, double low, double high, DType dtype, Device device) {
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64));
+        return RandomOps.RAND.call(
+                new RandomOps.Rand(shape.toArray(), low, high, dtype, device, g.seed(), offset, null));
+    }
+
+    /** Standard normal, float32. */
+    public static Tensor randn(long... shape) {
+        return randn(Shape.of(shape), DType.FLOAT32, Device.CPU);
+    }
+
+    /** Standard normal. */
+    public static Tensor randn(Shape shape, DType dtype, Device device) {
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64));
+        return RandomOps.RANDN.call(
+                new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, g.seed(), offset, null));
+    }
+
+    /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
+    public static Tensor randint(long low, long high, long... shape) {
+        return randint(low, high, Shape.of(shape), DType.INT64, Device.CPU);
+    }
+
+    /**
+     * Uniform integers from {@code low} up to, not including, {@code high}.
+     *
+     * @throws ShapeException if there are none
+     * @throws DTypeException if the dtype cannot hold them
+     */
+    public static Tensor randint(long low, long high, Shape shape, DType dtype, Device device) {
+        requireIntegers(low, high, dtype);
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)));
+        return RandomOps.RANDINT.call(
+                new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, g.seed(), offset, null));
+    }
+
+    /** The numbers 0 … n − 1 in random order, int64. */
+    public static Tensor randperm(long n) {
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(Math.max(0, n), true));
+        return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, g.seed(), offset));
+    }
+
+    public Tensor randLike() {
+        return self().emptyLike().uniform_(0, 1);
+    }
+
+    public Tensor randnLike() {
+        return self().emptyLike().normal_(0, 1);
+    }
+
+    // ---------------------------------------------------------------- in place: for floating tensors
+
+    /** Fills with numbers uniform in [low, high); returns this. */
+    public Tensor uniform_(double low, double high) {
+        Tensor t = self();
+        if (!t.isContiguous()) {
+            return copy_(rand(t.shape(), low, high, t.dtype(), t.device()));
+        }
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64));
+        return RandomOps.UNIFORM.call(new RandomOps.Uniform(t, low, high, g.seed(), offset, null));
+    }
+
+    /** Fills with normal numbers; returns this. */
+    public Tensor normal_(double mean, double deviation) {
+        Tensor t = self();
+        if (!t.isContiguous()) {
+            return copy_(t.emptyLike().normal_(mean, deviation));
+        }
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64));
+        return RandomOps.NORMAL.call(new RandomOps.Normal(t, mean, deviation, g.seed(), offset, null));
+    }
+
+    /** Fills with 1 at probability {@code p}, else 0; any dtype; returns this. */
+    public Tensor bernoulli_(double p) {
+        Tensor t = self();
+        if (!t.isContiguous()) {
+            return copy_(t.emptyLike().bernoulli_(p));
+        }
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(t.numel(), false));
+        return RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(t, p, g.seed(), offset, null));
+    }
+
+    /** 1 with the probability that each element says, else 0, in its dtype; no gradient. */
+    public Tensor bernoulli() {
+        Tensor t = self();
+        return rand(t.shape(), 0, 1, DType.FLOAT32, t.device()).lt(t.detach()).to(t.dtype());
+    }
+
+    // ---------------------------------------------------------------- dropout
+
+    /**
+     * In training each element becomes 0 at probability {@code p}, and is multiplied by 1 / (1 − p) otherwise; the gradient
+     * passes where it was kept. Not in training, or at p = 0, this itself.
+     */
+    public Tensor dropout(double p, boolean training) {
+        if (!(p >= 0 && p <= 1)) {
+            throw new ShapeException("dropout: probability " + p + " does not lie in [0, 1]");
+        }
+        if (!training || p == 0) {
+            return self();
+        }
+        Generator g = Context.current().generator();
+        long offset = g.take(Philox.blocks(self().numel(), false));
+        return RandomOps.DROPOUT
+                .call(new RandomOps.Dropout(self(), p, g.seed(), offset, null))
+                .output();
+    }
+
+    private static void requireIntegers(long low, long high, DType dtype) {
+        if (low >= high) {
+            throw new ShapeException("randint: there are no integers from " + low + " up to, not including, " + high);
+        }
+        boolean fits = switch (dtype) {
+            case INT64 -> true;
+            case INT32 -> low >= Integer.MIN_VALUE && high - 1 <= Integer.MAX_VALUE;
+            case UINT8 -> low >= 0 && high <= 256;
+            case BOOL -> low >= 0 && high <= 2;
+            default -> false;
+        };
+        if (!fits) {
+            throw new DTypeException("randint: " + dtype + " cannot hold the integers from " + low + " to " + (high - 1));
+        }
+    }
+}
