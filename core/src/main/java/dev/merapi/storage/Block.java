@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.storage;
 
+import dev.merapi.types.DType;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
@@ -18,6 +19,8 @@ public final class Block {
     @Nullable Block next;
     /** What lives here, for the out-of-memory report. */
     @Nullable Object occupant;
+
+    @Nullable DType dtype;
 
     @Nullable Throwable origin;
 

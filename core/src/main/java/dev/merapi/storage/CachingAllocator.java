@@ -3,6 +3,7 @@ package dev.merapi.storage;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -51,19 +52,27 @@ public final class CachingAllocator {
         return device;
     }
 
-    /** Memory of at least that many bytes, aligned to 64. */
-    Block allocate(long bytes, ThreadState state, @Nullable Object occupant) {
-        Block block = null;
+    /**
+     * Memory of at least that many bytes, aligned to 64.
+     *
+     * @param occupant what will live there, and its dtype if that has one: for reports
+     */
+    Block allocate(long bytes, ThreadState state, Object occupant, @Nullable DType dtype) {
+        Block block;
         if (bytes <= SizeClasses.LARGEST) {
             int c = SizeClasses.of(bytes);
             block = state.take(this, c);
             if (block == null) {
-                block = refill(c, state, occupant);
+                block = refill(c, state);
             }
         } else {
-            block = allocateLarge(bytes, state, occupant);
+            block = allocateLarge(bytes, state);
+        }
+        if (block == null) {
+            throw outOfMemory(bytes, (dtype == null ? "" : dtype) + occupant.toString());
         }
         block.occupant = occupant;
+        block.dtype = dtype;
         block.origin = LeakDetection.origin();
         liveBlocks.getAndIncrement();
         long now = allocated.addAndGet(block.size);
@@ -73,7 +82,7 @@ public final class CachingAllocator {
         return block;
     }
 
-    private Block refill(int sizeClass, ThreadState state, @Nullable Object occupant) {
+    private @Nullable Block refill(int sizeClass, ThreadState state) {
         lock.lock();
         try {
             Block block = classLists.get(sizeClass).poll();
@@ -96,15 +105,17 @@ public final class CachingAllocator {
         } finally {
             lock.unlock();
         }
-        Block block = recover(SizeClasses.size(sizeClass), state, occupant);
-        block.sizeClass = sizeClass;
+        Block block = recover(SizeClasses.size(sizeClass), state);
+        if (block != null) {
+            block.sizeClass = sizeClass;
+        }
         return block;
     }
 
-    private Block allocateLarge(long bytes, ThreadState state, @Nullable Object occupant) {
+    private @Nullable Block allocateLarge(long bytes, ThreadState state) {
         long size = bytes + PAGE - 1 & -PAGE;
         if (size <= 0) {
-            throw outOfMemory(bytes, occupant);
+            return null;
         }
         lock.lock();
         try {
@@ -115,7 +126,7 @@ public final class CachingAllocator {
         } finally {
             lock.unlock();
         }
-        return recover(size, state, occupant);
+        return recover(size, state);
     }
 
     /** Best fit from the free blocks, else from a new segment; null if the cap or the device says no. */
@@ -182,8 +193,8 @@ public final class CachingAllocator {
         return rest;
     }
 
-    /** Out of room: drop caches, collect once, try once more. */
-    private Block recover(long size, ThreadState state, @Nullable Object occupant) {
+    /** Out of room: drop caches, collect once, try once more; null if all that did not help. */
+    private @Nullable Block recover(long size, ThreadState state) {
         for (int attempt = 0; attempt < 2; attempt++) {
             state.flush();
             if (attempt == 1) {
@@ -204,7 +215,7 @@ public final class CachingAllocator {
                 lock.unlock();
             }
         }
-        throw outOfMemory(size, occupant);
+        return null;
     }
 
     /** Takes a block back from its last owner. */
@@ -212,6 +223,7 @@ public final class CachingAllocator {
         allocated.addAndGet(-block.size);
         liveBlocks.getAndDecrement();
         block.occupant = null;
+        block.dtype = null;
         block.origin = null;
         if (block.sizeClass < 0 || state == null || !state.offer(block)) {
             giveBack(block);
@@ -343,14 +355,14 @@ public final class CachingAllocator {
     }
 
     private static String describe(Block block) {
-        return block.size + " bytes: " + block.occupant
+        return block.size + " bytes: " + (block.dtype == null ? "" : block.dtype) + block.occupant
                 + (block.origin == null ? "" : ", made at " + LeakDetection.describe(block.origin));
     }
 
-    private OutOfMemoryException outOfMemory(long bytes, @Nullable Object occupant) {
+    private OutOfMemoryException outOfMemory(long bytes, String occupant) {
         MemoryStats s = stats();
         Message m = Message.of("out of memory on " + device + ": " + bytes + " bytes wanted"
-                        + (occupant == null ? "" : " for " + occupant) + ", " + s.allocated() + " allocated, "
+                        + " for " + occupant + ", " + s.allocated() + " allocated, "
                         + s.reserved() + " reserved, cap " + s.cap());
         int rank = 1;
         for (String line : largest(10)) {

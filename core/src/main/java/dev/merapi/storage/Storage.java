@@ -2,7 +2,9 @@
 package dev.merapi.storage;
 
 import dev.merapi.error.ClosedTensorException;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
@@ -48,12 +50,14 @@ public final class Storage {
     }
 
     /** Memory that a scope will release; {@link #escape} puts it under the backstop if it outlives the scope. */
-    public static Storage scoped(CachingAllocator allocator, long bytes, ThreadState state, Object occupant) {
-        return new Storage(allocator.allocate(bytes, state, occupant), 0, bytes, null);
+    public static Storage scoped(
+            CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
+        return new Storage(allocator.allocate(bytes, state, shape, dtype), 0, bytes, null);
     }
 
     /** Memory that goes back when it is closed or becomes unreachable. */
-    public static Storage unscoped(CachingAllocator allocator, long bytes, ThreadState state, Object occupant) {
+    public static Storage unscoped(
+            CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
         Backstop.grow(bytes, allocator.cap());
         if (bytes <= Chunk.LARGEST_TENANT) {
             Chunk chunk = state.chunk;
@@ -63,13 +67,13 @@ public final class Storage {
                     state.chunk = null;
                     chunk.release(state);
                 }
-                chunk = new Chunk(allocator.allocate(Chunk.SIZE, state, "small tensors"));
+                chunk = new Chunk(allocator.allocate(Chunk.SIZE, state, "small tensors", null));
                 state.chunk = chunk;
                 at = chunk.carve(bytes);
             }
             return new Storage(chunk.block, at, bytes, chunk);
         }
-        Storage storage = scoped(allocator, bytes, state, occupant);
+        Storage storage = scoped(allocator, bytes, state, shape, dtype);
         storage.escape();
         return storage;
     }

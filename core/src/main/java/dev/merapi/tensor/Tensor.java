@@ -235,20 +235,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
             throw new ShapeException("tensor " + describe() + " would need more than 2^63 - 1 bytes");
         }
         Storage memory = context.scope() == null
-                ? Storage.unscoped(Backends.allocator(device), bytes, context.memory(), this.description())
-                : Storage.scoped(Backends.allocator(device), bytes, context.memory(), this.description());
+                ? Storage.unscoped(Backends.allocator(device), bytes, context.memory(), layout.shape(), dtype)
+                : Storage.scoped(Backends.allocator(device), bytes, context.memory(), layout.shape(), dtype);
         attach(memory, context);
-    }
-
-    private Object description() {
-        return new Occupant(layout.shape(), dtype);
-    }
-
-    private record Occupant(Shape shape, DType dtype) {
-        @Override
-        public String toString() {
-            return dtype + shape.toString();
-        }
     }
 
     /** Another view of the same memory, with a share of its own; belongs to the open scope. */

@@ -24,7 +24,10 @@ final class Collapsed {
     static Collapsed of(Shape shape, Tensor[] operands) {
         int full = shape.rank();
         long[] sizes = new long[full];
-        long[][] strides = new long[operands.length][full];
+        long[][] strides = new long[operands.length][];
+        for (int k = 0; k < strides.length; k++) {
+            strides[k] = new long[full]; // one by one: compiled code has no fast path for both dimensions at once
+        }
         int rank = 0;
         for (int d = 0; d < full; d++) {
             long size = shape.size(d);
