@@ -14,6 +14,7 @@ module dev.merapi.core {
     exports dev.merapi.expr;
     exports dev.merapi.ops;
     exports dev.merapi.autograd;
+    exports dev.merapi.check;
     exports dev.merapi.random;
     exports dev.merapi.reference;
 

@@ -63,6 +63,9 @@ public final class Dispatcher {
 
     /** Runs the op as a composition of others; what they make on the way is freed at its end. */
     public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+        if (op.schema().tensorNames().isEmpty()) { // a factory: what it makes is what it returns
+            return java.util.Objects.requireNonNull(op.compose()).apply(args);
+        }
         try (Scope scope = Scope.openInternal(context)) {
             R result = java.util.Objects.requireNonNull(op.compose()).apply(args);
             for (Tensor t : op.result().tensors(op.name(), result)) {

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.check;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.SplittableRandom;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Holds the gradients of a function against finite differences, in float64:
+ *
+ * <pre>{@code GradCheck.of(in -> MY_OP.call(in.get(0), in.get(1)), List.of(x, w)).run().orThrow();}</pre>
+ *
+ * <p>The slow mode compares every entry of every Jacobian; the fast one compares signed random combinations of all
+ * entries (no entry weighs less than a quarter, so that a single wrong one shows), and the first, the last and a random
+ * row and column one by one. Both find a relative error of 1e-6. Besides: a second backward gives the same bits; a
+ * gradient of zeros gives zeros; strided and expanded incoming gradients give what dense ones do; an output without
+ * gradient counts as zeros; incoming gradients are not written to.
+ *
+ * <p>Inputs that require a gradient must be float64 and away from kinks (ties of max, 0 of relu).
+ */
+public final class GradCheck {
+    /** The relative error that passes: below what must be found, above what extrapolated differences leave. */
+    private static final double RELATIVE = 2e-7;
+
+    private static final long DEFAULT_SEED = 20260101L;
+    /** Up to this many inputs and outputs together all entries are compared, unless told otherwise. */
+    private static final long SLOW_LIMIT = 120;
+
+    private final CheckedFunction function;
+    private final List<Tensor> inputs;
+    private long seed = DEFAULT_SEED;
+    private int probes = 5;
+    private double tolerance = RELATIVE;
+    private @Nullable Boolean fast;
+    private final List<String> failures = new ArrayList<>();
+    private final List<String> done = new ArrayList<>();
+
+    private GradCheck(CheckedFunction function, List<Tensor> inputs) {
+        this.function = function;
+        this.inputs = inputs;
+    }
+
+    /**
+     * A function of one output.
+     *
+     * @throws IllegalArgumentException if no input requires a gradient, or one that does is not float64
+     */
+    public static GradCheck of(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
+        return ofMany(in -> List.of(f.apply(in)), inputs);
+    }
+
+    /** A function of several outputs; those that are not floating are ignored. */
+    public static GradCheck ofMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        boolean any = false;
+        for (int i = 0; i < inputs.size(); i++) {
+            Tensor t = inputs.get(i);
+            any |= t.requiresGrad();
+            if (t.requiresGrad() && t.dtype() != DType.FLOAT64) {
+                throw new IllegalArgumentException("gradcheck: input " + i + " requires a gradient and is "
+                        + t.describe() + "\n  fix: use float64; differences of other types are too coarse.");
+            }
+        }
+        if (!any) {
+            throw new IllegalArgumentException(
+                    "gradcheck: no input requires a gradient\n  fix: call requiresGrad(true) on one.");
+        }
+        return new GradCheck(new CheckedFunction(f, inputs), inputs);
+    }
+
+    /** Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients. */
+    public static GradCheck second(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
+        return secondOfMany(in -> List.of(f.apply(in)), inputs);
+    }
+
+    /** As {@link #second}, of several outputs. */
+    public static GradCheck secondOfMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        CheckedFunction first = new CheckedFunction(f, inputs);
+        List<Tensor> all = new ArrayList<>(inputs);
+        SplittableRandom random = new SplittableRandom(DEFAULT_SEED);
+        for (Tensor like : first.differentiableOutputs()) {
+            double[] values = random.doubles(like.numel(), -1, 1).toArray();
+            all.add(CheckedFunction.tensor(values, like).requiresGrad(true));
+        }
+        int n = inputs.size();
+        return ofMany(
+                in -> {
+                    List<Tensor> own = in.subList(0, n);
+                    List<Tensor> outputs = CheckedFunction.differentiable(f.apply(own));
+                    List<Tensor> wanted = own.stream().filter(Tensor::requiresGrad).toList();
+                    List<Tensor> gradients =
+                            Autograd.grad(outputs, wanted, in.subList(n, in.size()), Autograd.Graph.CREATE, true);
+                    List<Tensor> present = new ArrayList<>();
+                    for (Tensor g : gradients) {
+                        if (g != null) {
+                            present.add(g);
+                        }
+                    }
+                    return present;
+                },
+                all);
+    }
+
+    /** Compares every entry; cost grows with inputs times outputs. */
+    public GradCheck slow() {
+        fast = false;
+        return this;
+    }
+
+    /** Compares random combinations, and the first, last and a random row and column. */
+    public GradCheck fast() {
+        fast = true;
+        return this;
+    }
+
+    /** How many random combinations the fast mode tries for each input. */
+    public GradCheck probes(int count) {
+        probes = count;
+        return this;
+    }
+
+    /** What the random choices start from; printed with every failure. */
+    public GradCheck seed(long newSeed) {
+        seed = newSeed;
+        return this;
+    }
+
+    /** The relative error that passes; 2e-7 unless a function is too noisy for that, which needs a reason. */
+    public GradCheck tolerance(double relative) {
+        tolerance = relative;
+        return this;
+    }
+
+    /** What was found. */
+    public record Report(List<String> passed, List<String> failures) {
+        public boolean ok() {
+            return failures.isEmpty();
+        }
+
+        /** @throws CheckFailedException with this report, if something failed */
+        public Report orThrow() {
+            if (!ok()) {
+                throw new CheckFailedException(toString());
+            }
+            return this;
+        }
+
+        @Override
+        public String toString() {
+            return "gradcheck: " + (ok() ? "passed: " : failures.size() + " failed: ")
+                    + String.join(ok() ? ", " : "\n", ok() ? passed : failures);
+        }
+    }
+
+    /** Runs all checks. Exceptions of the function itself come through. */
+    public Report run() {
+        failures.clear();
+        done.clear();
+        function.preservingRandomState(() -> {
+            double[][] x = function.values();
+            if (Arrays.equals(function.evaluate(x), function.evaluate(x))) {
+                done.add("same values on a second call");
+            } else {
+                failures.add("the function gives other values on a second call with the same inputs");
+                return;
+            }
+            long entries = function.outputCount();
+            for (double[] in : x) {
+                entries += in.length;
+            }
+            if (fast != null ? fast : entries > SLOW_LIMIT) {
+                compareFast(x);
+            } else {
+                compareAll(x);
+            }
+            if (failures.isEmpty() && function.outputCount() > 0) {
+                new IncomingGradients(function, seed).check(done, failures);
+            }
+        });
+        return new Report(List.copyOf(done), List.copyOf(failures));
+    }
+
+    // ---------------------------------------------------------------- slow mode
+
+    private void compareAll(double[][] x) {
+        int m = function.outputCount();
+        double[][][] rows = new double[m][][];
+        for (int j = 0; j < m; j++) {
+            double[] oneHot = new double[m];
+            oneHot[j] = 1;
+            rows[j] = function.vjp(oneHot);
+        }
+        Worst worst = new Worst();
+        for (int i = 0; i < x.length; i++) {
+            if (!function.isDifferentiated(i)) {
+                continue;
+            }
+            for (int e = 0; e < x[i].length; e++) {
+                NumericalDerivative.Estimate column = column(x, i, e);
+                for (int j = 0; j < m; j++) {
+                    worst.see(i, e, j, column.value()[j], rows[j][i][e], column.error()[j]);
+                }
+            }
+        }
+        worst.report("every entry of every Jacobian");
+    }
+
+    private NumericalDerivative.Estimate column(double[][] x, int input, int element) {
+        double[] direction = new double[x[input].length];
+        direction[element] = 1;
+        return NumericalDerivative.along(
+                function::evaluate, x, input, direction, Math.max(1, Math.abs(x[input][element])));
+    }
+
+    // ---------------------------------------------------------------- fast mode
+
+    private void compareFast(double[][] x) {
+        SplittableRandom random = new SplittableRandom(seed);
+        int m = function.outputCount();
+        if (m == 0) {
+            return;
+        }
+        Worst worst = new Worst();
+        double[][] weights = new double[probes][];
+        double[][][] weighted = new double[probes][][];
+        for (int p = 0; p < probes; p++) {
+            weights[p] = signed(random, m);
+            weighted[p] = function.vjp(weights[p]);
+        }
+        int[] outputs = firstLastRandom(m, random);
+        double[][][] rows = new double[outputs.length][][];
+        for (int r = 0; r < outputs.length; r++) {
+            double[] oneHot = new double[m];
+            oneHot[outputs[r]] = 1;
+            rows[r] = function.vjp(oneHot);
+        }
+        for (int i = 0; i < x.length; i++) {
+            if (!function.isDifferentiated(i) || x[i].length == 0) {
+                continue;
+            }
+            for (int p = 0; p < probes; p++) {
+                double[] direction = signed(random, x[i].length);
+                NumericalDerivative.Estimate d =
+                        NumericalDerivative.along(function::evaluate, x, i, direction, 1);
+                worst.see(i, -1, -1, dot(weights[p], d.value()), dot(weighted[p][i], direction), size(weights[p], d));
+                for (int r = 0; r < outputs.length; r++) {
+                    int j = outputs[r];
+                    worst.see(i, -1, j, d.value()[j], dot(rows[r][i], direction), d.error()[j]);
+                }
+            }
+            for (int e : firstLastRandom(x[i].length, random)) {
+                NumericalDerivative.Estimate column = column(x, i, e);
+                for (int p = 0; p < probes; p++) {
+                    worst.see(i, e, -1, dot(weights[p], column.value()), weighted[p][i][e], size(weights[p], column));
+                }
+                for (int r = 0; r < outputs.length; r++) {
+                    int j = outputs[r];
+                    worst.see(i, e, j, column.value()[j], rows[r][i][e], column.error()[j]);
+                }
+            }
+        }
+        worst.report(probes + " signed probes, and first, last and random rows and columns");
+    }
+
+    /** Between a half and one in size, either sign: no entry can hide, and errors do not cancel twice. */
+    private static double[] signed(SplittableRandom random, int n) {
+        double[] v = new double[n];
+        for (int i = 0; i < n; i++) {
+            v[i] = (random.nextBoolean() ? 1 : -1) * random.nextDouble(0.5, 1);
+        }
+        return v;
+    }
+
+    private static int[] firstLastRandom(int n, SplittableRandom random) {
+        return n == 0
+                ? new int[0]
+                : Arrays.stream(new int[] {0, n - 1, random.nextInt(n)}).distinct().toArray();
+    }
+
+    private static double dot(double[] a, double[] b) {
+        double sum = 0;
+        for (int i = 0; i < a.length; i++) {
+            sum += a[i] * b[i];
+        }
+        return sum;
+    }
+
+    private static double size(double[] weights, NumericalDerivative.Estimate d) {
+        double sum = 0;
+        for (int i = 0; i < weights.length; i++) {
+            sum += Math.abs(weights[i]) * d.error()[i];
+        }
+        return sum;
+    }
+
+    // ---------------------------------------------------------------- what was worst
+
+    /** The worst disagreement seen, as a multiple of what was allowed. */
+    private final class Worst {
+        private double excess = 1;
+        private double unreliable;
+        private String text = "";
+        private String unreliableText = "";
+        private int wrong;
+
+        void see(int input, int element, int output, double numerical, double analytic, double error) {
+            double size = Math.max(Math.abs(numerical), Math.abs(analytic));
+            double allowed = tolerance * size + 2 * error;
+            double off = Math.abs(numerical - analytic);
+            String where = "d " + function.outputName(output) + " / d " + function.inputName(input, element);
+            if (error > 1e-3 * size && error > 1e-6 && error > unreliable) {
+                unreliable = error;
+                unreliableText = String.format(
+                        Locale.ROOT, "%s: differences vary by %.3g around %.17g", where, error, numerical);
+            }
+            if (!(off <= allowed)) {
+                wrong++;
+                double ratio = Double.isNaN(off) ? Double.POSITIVE_INFINITY : off / allowed;
+                if (ratio > excess) {
+                    excess = ratio;
+                    text = String.format(
+                            Locale.ROOT,
+                            "%s: numerical %.17g, analytic %.17g, difference %.3g where %.3g is allowed",
+                            where, numerical, analytic, off, allowed);
+                }
+            }
+        }
+
+        void report(String what) {
+            if (unreliable > 0) {
+                failures.add("no reliable derivative: " + unreliableText
+                        + "\n  fix: move the inputs away from kinks, poles and ties.");
+            }
+            if (wrong > 0) {
+                failures.add("gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
+                        + text + "\n  seed: " + seed + "L");
+            } else {
+                done.add(what);
+            }
+        }
+    }
+}
