@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Java calls. Primitives and addresses only; texts are zero-terminated UTF-8.
+#pragma once
+
+#include <cstdint>
+
+namespace merapi {
+namespace abi {
+
+// ---- driver ----
+
+// Number of CUDA devices; -1 without a driver library, -2 if it lacks a function, -100 - e if it answers with error e.
+int32_t driver_devices();
+// CUDA version of the driver as 1000 * major + 10 * minor; 0 without one.
+int32_t driver_version();
+
+// ---- libraries ----
+
+// Handle of a library, or 0, with the reason in `error` if that is not 0.
+int64_t library_open(int64_t path, int64_t error, int64_t capacity);
+int64_t library_symbol(int64_t library, int64_t name);
+void library_close(int64_t library);
+
+// ---- host memory, which is also the simulator's ----
+
+int64_t memory_allocate(int64_t bytes);
+void memory_free(int64_t address);
+void memory_copy(int64_t target, int64_t source, int64_t bytes);
+void memory_fill(int64_t target, int32_t value, int64_t bytes);
+// Bytes of the machine or of this process's control group.
+int64_t memory_limit();
+
+// ---- simulator ----
+
+// Runs a grid. The words of `launch`: entry, bind, grid x y z, block x y z, bytes of dynamic shared memory, address of the
+// table of argument addresses, operating-system threads, thread order (0 forward, -1 backward, else a seed).
+// 0, or 1 with the reason in `error`.
+int32_t simulator_launch(int64_t launch, int64_t error, int64_t capacity);
+
+// ---- NVRTC ----
+
+// Compiles to a cubin (or PTX with ptx != 0). `functions` holds the addresses of nvrtcCreateProgram, nvrtcCompileProgram,
+// nvrtcGetCUBINSize, nvrtcGetCUBIN, nvrtcGetPTXSize, nvrtcGetPTX, nvrtcGetProgramLogSize, nvrtcGetProgramLog,
+// nvrtcDestroyProgram; `options` the addresses of the texts of `count` options. Returns NVRTC's status, 0 for success;
+// writes address and size of the image, then of the log, to `result`, both to be freed with memory_free.
+int32_t nvrtc_compile(int64_t functions, int64_t source, int64_t name, int64_t options, int32_t count, int32_t ptx,
+                      int64_t result);
+
+}  // namespace abi
+}  // namespace merapi

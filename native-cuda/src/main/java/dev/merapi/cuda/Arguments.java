@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.bytedeco.javacpp.BytePointer;
+
+/** The arguments of one launch, in memory that its thread reuses: values, and the table of their addresses. */
+final class Arguments {
+    private static final ThreadLocal<Arguments> CURRENT = ThreadLocal.withInitial(Arguments::new);
+    private static final int LIMIT = 64;
+
+    private ByteBuffer buffer = ByteBuffer.allocateDirect(0);
+    private long address;
+    private final int[] offsets = new int[LIMIT];
+    private int count;
+    private int at;
+
+    private Arguments() {
+        grow(4096);
+    }
+
+    /** An empty list of arguments. */
+    static Arguments begin() {
+        Arguments a = CURRENT.get();
+        a.count = 0;
+        a.at = LIMIT * Long.BYTES;
+        return a;
+    }
+
+    private void grow(int bytes) {
+        ByteBuffer old = buffer;
+        buffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
+        buffer.put(0, old, 0, old.capacity());
+        address = new BytePointer(buffer).address();
+    }
+
+    /** A new argument begins here; what follows up to the next one belongs to it. */
+    Arguments next() {
+        if (count == LIMIT) {
+            throw new IllegalArgumentException("cuda: more than " + LIMIT + " arguments of a kernel");
+        }
+        at = at + 7 & -8;
+        offsets[count++] = at;
+        return this;
+    }
+
+    private int room(int bytes) {
+        at = at + bytes - 1 & -bytes;
+        if (at + bytes > buffer.capacity()) {
+            grow(2 * buffer.capacity());
+        }
+        int here = at;
+        at += bytes;
+        return here;
+    }
+
+    Arguments word(long value) {
+        int here = room(Long.BYTES);
+        buffer.putLong(here, value);
+        return this;
+    }
+
+    Arguments real(double value) {
+        return word(Double.doubleToRawLongBits(value));
+    }
+
+    Arguments half(int value) {
+        int here = room(Integer.BYTES);
+        buffer.putInt(here, value);
+        return this;
+    }
+
+    Arguments flag(boolean value) {
+        int here = room(1);
+        buffer.put(here, (byte) (value ? 1 : 0));
+        return this;
+    }
+
+    /** Address of the table; valid until this thread begins the next list. */
+    long table() {
+        for (int i = 0; i < count; i++) {
+            buffer.putLong(i * Long.BYTES, address + offsets[i]);
+        }
+        return address;
+    }
+}

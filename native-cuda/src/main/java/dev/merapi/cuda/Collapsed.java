@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+
+/**
+ * An iteration space with as few dimensions as the operands allow: sizes of 1 are dropped, and neighbours merged where
+ * every operand steps evenly over both. Strides are in elements, 0 where an operand is broadcast.
+ */
+final class Collapsed {
+    final int rank;
+    final long[] sizes;
+    final long[][] strides; // per operand, per dimension
+
+    private Collapsed(int rank, long[] sizes, long[][] strides) {
+        this.rank = rank;
+        this.sizes = sizes;
+        this.strides = strides;
+    }
+
+    /** The space of {@code shape}, which all operands broadcast to. */
+    static Collapsed of(Shape shape, Tensor[] operands) {
+        int full = shape.rank();
+        long[] sizes = new long[full];
+        long[][] strides = new long[operands.length][full];
+        int rank = 0;
+        for (int d = 0; d < full; d++) {
+            long size = shape.size(d);
+            if (size == 1) {
+                continue;
+            }
+            boolean merges = rank > 0;
+            for (int k = 0; k < operands.length; k++) {
+                long stride = stride(operands[k], d, full);
+                strides[k][rank] = stride;
+                merges = merges && strides[k][rank - 1] == stride * size;
+            }
+            if (merges) {
+                sizes[rank - 1] *= size;
+                for (long[] s : strides) {
+                    s[rank - 1] = s[rank];
+                }
+            } else {
+                sizes[rank++] = size;
+            }
+        }
+        return new Collapsed(rank, sizes, strides);
+    }
+
+    private static long stride(Tensor t, int dim, int full) {
+        Layout layout = t.layout();
+        int d = dim - (full - layout.rank());
+        return d < 0 || layout.size(d) == 1 ? 0 : layout.stride(d);
+    }
+
+    /** One past the largest element distance that an operand reaches. */
+    long reach(int operand) {
+        long last = 0;
+        for (int d = 0; d < rank; d++) {
+            last += (sizes[d] - 1) * strides[operand][d];
+        }
+        return last + 1;
+    }
+
+    /** Whether an operand's elements stand in the order of the space, without gaps. */
+    boolean isLinear(int operand) {
+        long expected = 1;
+        for (int d = rank - 1; d >= 0; d--) {
+            if (strides[operand][d] != expected) {
+                return false;
+            }
+            expected *= sizes[d];
+        }
+        return true;
+    }
+
+    /** Whether an operand has one element only. */
+    boolean isUniform(int operand) {
+        for (int d = 0; d < rank; d++) {
+            if (strides[operand][d] != 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import java.nio.file.Path;
+
+/**
+ * The seam: what the backend needs of CUDA. A GPU implements it with a driver and NVRTC, {@link SimulatedCuda} with the
+ * host's compiler; nothing above knows which. Addresses are device addresses, streams and functions are handles; stream 0
+ * is the device's compute stream. Methods that take a stream return before the work is done.
+ */
+interface CudaRuntime {
+    /**
+     * What a device is.
+     *
+     * @param architecture compute capability as 10 · major + minor
+     */
+    record Properties(String name, int architecture, int multiprocessors, long memory) {}
+
+    /** Blocks, threads of each, and bytes of dynamic shared memory. */
+    record Grid(long x, long y, long z, int blockX, int blockY, int blockZ, int sharedBytes) {
+        static Grid of(long blocks, int threads) {
+            return new Grid(blocks, 1, 1, threads, 1, 1, 0);
+        }
+    }
+
+    String description();
+
+    int deviceCount();
+
+    Properties properties(int device);
+
+    // ---- memory ----
+
+    /** Device memory, aligned to 256 bytes; 0 if there is none. */
+    long allocate(int device, long bytes);
+
+    void free(int device, long address);
+
+    void upload(int device, long stream, long target, long host, long bytes);
+
+    void download(int device, long stream, long host, long source, long bytes);
+
+    void copy(int device, long stream, long target, long source, long bytes);
+
+    void fill(int device, long stream, long target, int value, long bytes);
+
+    // ---- streams ----
+
+    long createStream(int device);
+
+    void destroyStream(int device, long stream);
+
+    long createEvent(int device);
+
+    void destroyEvent(int device, long event);
+
+    void record(int device, long event, long stream);
+
+    /** Work given to the stream from now on waits for what the event recorded. */
+    void await(int device, long stream, long event);
+
+    void synchronizeStream(int device, long stream);
+
+    void synchronize(int device);
+
+    // ---- kernels ----
+
+    /**
+     * Compiles a source for a device.
+     *
+     * @return the image, in the disk cache
+     * @throws KernelCompileException with the compiler's messages
+     */
+    Path compile(int device, KernelSource source);
+
+    /** Loads an image; it stays loaded for the life of the process. */
+    long load(int device, Path image);
+
+    /** The function of that name in a loaded image. */
+    long function(long module, String name);
+
+    /** @param arguments address of a table with the address of each argument, as {@code cuLaunchKernel} takes it */
+    void launch(int device, long stream, long function, Grid grid, long arguments);
+}

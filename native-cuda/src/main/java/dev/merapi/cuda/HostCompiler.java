@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/** The host's C++ compiler: the one that CXX names, else g++ or clang++ on the path. */
+final class HostCompiler {
+    /** No contraction: a·b + c rounds twice, as the device code is compiled. CUDA code puns types through pointers. */
+    private static final List<String> OPTIONS = List.of(
+            "-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fno-strict-aliasing", "-ffp-contract=off",
+            "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fvisibility=hidden", "-nostdlib");
+
+    private final String command;
+    private final String version;
+
+    private HostCompiler(String command, String version) {
+        this.command = command;
+        this.version = version;
+    }
+
+    /** Null if there is none. */
+    static @Nullable HostCompiler find() {
+        String named = System.getenv("CXX");
+        for (String candidate : named != null && !named.isBlank() ? new String[] {named} : new String[] {"g++", "clang++"
+        }) {
+            try {
+                Result r = run(List.of(candidate, "--version"), null);
+                if (r.status == 0) {
+                    return new HostCompiler(candidate, r.output.lines().findFirst().orElse(candidate));
+                }
+            } catch (IOException e) {
+                continue; // not there: the next one
+            }
+        }
+        return null;
+    }
+
+    String version() {
+        return version;
+    }
+
+    /** All that decides what comes out, the source apart. */
+    String fingerprint() {
+        return version + OPTIONS;
+    }
+
+    /** Compiles to a shared library. Null if that went well, else what the compiler said. */
+    @Nullable String compile(String source, Path library) throws IOException {
+        List<String> call = new ArrayList<>();
+        call.add(command);
+        call.addAll(OPTIONS);
+        call.addAll(List.of("-o", library.toString(), "-", "-lm", "-lc"));
+        Result r = run(call, source);
+        return r.status == 0 ? null : r.output;
+    }
+
+    private record Result(int status, String output) {}
+
+    private static Result run(List<String> command, @Nullable String input) throws IOException {
+        Path output = Files.createTempFile("merapi", ".log");
+        try {
+            Process p = new ProcessBuilder(command)
+                    .redirectErrorStream(true)
+                    .redirectOutput(output.toFile())
+                    .start();
+            try (var out = p.getOutputStream()) {
+                if (input != null) {
+                    out.write(input.getBytes(StandardCharsets.UTF_8));
+                }
+            } catch (IOException e) {
+                // The compiler ended before it read everything; its status and output say why.
+            }
+            if (!p.waitFor(120, TimeUnit.SECONDS)) {
+                p.destroyForcibly();
+                return new Result(-1, command.get(0) + " did not end within two minutes");
+            }
+            return new Result(p.exitValue(), Files.readString(output));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IOException("interrupted while " + command.get(0) + " was running", e);
+        } finally {
+            Files.deleteIfExists(output);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.dispatch.Backend;
+import dev.merapi.op.Definition;
+import dev.merapi.op.DeviceCode;
+import dev.merapi.ops.CopyOps;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import org.jspecify.annotations.Nullable;
+
+/** A backend above a {@link CudaRuntime}; which kernel serves which op. */
+abstract sealed class KernelBackend implements Backend permits CudaBackend, CudaSimBackend {
+    private final DeviceType type;
+    private @Nullable Running running;
+
+    /** What exists once a runtime does. */
+    private record Running(CudaRuntime runtime, Kernels kernels, MoveKernel move, CachingAllocator[] allocators) {}
+
+    KernelBackend(DeviceType type) {
+        this.type = type;
+    }
+
+    /** The runtime, made at the first call; null if there is none, and then {@link #unavailableBecause} says why. */
+    abstract @Nullable CudaRuntime start();
+
+    private synchronized Running running() {
+        if (running == null) {
+            CudaRuntime runtime = start();
+            if (runtime == null) {
+                throw new IllegalStateException(type + " is not available", unavailableBecause());
+            }
+            CachingAllocator[] allocators = new CachingAllocator[runtime.deviceCount()];
+            for (int i = 0; i < allocators.length; i++) {
+                allocators[i] = new CachingAllocator(Device.of(type, i), new DeviceMemory(runtime, i));
+            }
+            running = new Running(runtime, new Kernels(runtime), new MoveKernel(runtime), allocators);
+        }
+        return running;
+    }
+
+    Kernels kernels() {
+        return running().kernels;
+    }
+
+    @Override
+    public DeviceType deviceType() {
+        return type;
+    }
+
+    @Override
+    public int deviceCount() {
+        return running().allocators.length;
+    }
+
+    @Override
+    public CachingAllocator allocator(int index) {
+        return running().allocators[index];
+    }
+
+    @Override
+    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        Running r = running();
+        // The simulator runs what is registered for CUDA.
+        if (type != DeviceType.CUDA && op.kernel(DeviceType.CUDA, dtype) instanceof DeviceCode code) {
+            return link(op, code, dtype);
+        }
+        if (op.code() instanceof PointwiseCode code) {
+            return new PointwiseKernel(op.name(), code, r.kernels);
+        }
+        if (op.op() == CopyOps.MOVE) {
+            return r.move;
+        }
+        return null;
+    }
+
+    @Override
+    public void copy(Tensor source, Tensor target) {
+        running().move.copy(source, target);
+    }
+
+    @Override
+    public void synchronize(int index) {
+        running().runtime.synchronize(index);
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+
+/** Sources to functions that run, each compiled and loaded once per device; and the launch. */
+final class Kernels {
+    /** What all our own sources begin with. */
+    static final String PRELUDE = Resources.text("prelude.cuh");
+
+    private record Key(int device, String text, String entry) {}
+
+    private final CudaRuntime runtime;
+    private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Key, Long> modules = new ConcurrentHashMap<>();
+
+    Kernels(CudaRuntime runtime) {
+        this.runtime = runtime;
+    }
+
+    CudaRuntime runtime() {
+        return runtime;
+    }
+
+    /** The function of that name in a source. */
+    long function(int device, KernelSource source, String entry) {
+        Key key = new Key(device, source.text(), entry);
+        Long known = functions.get(key);
+        return known != null ? known : functions.computeIfAbsent(key, k -> {
+            long module = modules.computeIfAbsent(
+                    new Key(device, source.text(), ""), m -> runtime.load(device, runtime.compile(device, source)));
+            return runtime.function(module, entry);
+        });
+    }
+
+    /** The only function of a source. */
+    long function(int device, KernelSource source) {
+        return function(device, source, source.entries().get(0));
+    }
+
+    /** @throws CudaException naming the op, the kernel and the grid */
+    void launch(String op, int device, long function, CudaRuntime.Grid grid, Arguments arguments) {
+        try {
+            runtime.launch(device, 0, function, grid, arguments.table());
+        } catch (CudaException e) {
+            CudaException named = new CudaException(op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y()
+                    + ", " + grid.z() + ")\n  block: (" + grid.blockX() + ", " + grid.blockY() + ", " + grid.blockZ() + ")");
+            named.setStackTrace(e.getStackTrace());
+            throw named;
+        }
+    }
+
+    /** Blocks for so many threads' worth of work where each thread takes more by turns: enough to fill the device. */
+    CudaRuntime.Grid spread(int device, long work, int threads) {
+        long blocks = Math.min((work + threads - 1) / threads, 16L * runtime.properties(device).multiprocessors());
+        return CudaRuntime.Grid.of(Math.max(1, blocks), threads);
+    }
+}

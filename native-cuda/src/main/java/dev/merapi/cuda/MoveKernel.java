@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.dispatch.Backend;
+import dev.merapi.dispatch.Backends;
+import dev.merapi.error.DeviceException;
+import dev.merapi.op.Kernel;
+import dev.merapi.ops.CopyOps;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import java.nio.ByteBuffer;
+
+/** Bytes between a device and the host, or within a device. Tensors are row-major. */
+final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
+    private static final int STAGE = 4 << 20;
+
+    private final CudaRuntime runtime;
+
+    MoveKernel(CudaRuntime runtime) {
+        this.runtime = runtime;
+    }
+
+    @Override
+    public Tensor run(CopyOps.Move args) {
+        Tensor x = args.x();
+        Device target = args.device();
+        Backend backend = Backends.of(target.type());
+        boolean here = target == x.device();
+        if (!here && !Backends.allocator(target).isJavaVisible()) {
+            throw new DeviceException("move: no direct way from " + x.device() + " to " + target + " by "
+                    + backend.description() + "\n  fix: go through the host: x.to(Device.CPU).to(device).");
+        }
+        Tensor out = Tensor.allocate(x.shape(), x.dtype(), target);
+        copy(x, out);
+        return out;
+    }
+
+    /** Either tensor, or both, live on a device of this runtime; the other is one that Java sees. */
+    void copy(Tensor from, Tensor to) {
+        long bytes = from.numel() * from.dtype().byteSize();
+        if (bytes == 0) {
+            return;
+        }
+        boolean fromHere = !Backends.allocator(from.device()).isJavaVisible();
+        boolean toHere = !Backends.allocator(to.device()).isJavaVisible();
+        if (fromHere && toHere) {
+            runtime.copy(to.device().index(), 0, to.address(), from.address(), bytes);
+        } else if (fromHere) {
+            download(from, to, bytes);
+        } else {
+            upload(from, to, bytes);
+        }
+    }
+
+    private void upload(Tensor from, Tensor to, long bytes) {
+        int device = to.device().index();
+        if (from.address() != 0) {
+            runtime.upload(device, 0, to.address(), from.address(), bytes);
+            runtime.synchronizeStream(device, 0);
+            return;
+        }
+        // Memory on the Java heap has no address: by pieces through memory that has one.
+        ByteBuffer heap = heap(from);
+        try (HostMemory stage = HostMemory.allocate(Math.min(bytes, STAGE))) {
+            for (long done = 0; done < bytes; done += STAGE) {
+                int piece = (int) Math.min(STAGE, bytes - done);
+                stage.buffer().put(0, heap, offset(from) + (int) done, piece);
+                runtime.upload(device, 0, to.address() + done, stage.address(), piece);
+                runtime.synchronizeStream(device, 0);
+            }
+        }
+    }
+
+    private void download(Tensor from, Tensor to, long bytes) {
+        int device = from.device().index();
+        if (to.address() != 0) {
+            runtime.download(device, 0, to.address(), from.address(), bytes);
+            runtime.synchronizeStream(device, 0);
+            return;
+        }
+        ByteBuffer heap = heap(to);
+        try (HostMemory stage = HostMemory.allocate(Math.min(bytes, STAGE))) {
+            for (long done = 0; done < bytes; done += STAGE) {
+                int piece = (int) Math.min(STAGE, bytes - done);
+                runtime.download(device, 0, stage.address(), from.address() + done, piece);
+                runtime.synchronizeStream(device, 0);
+                heap.put(offset(to) + (int) done, stage.buffer(), 0, piece);
+            }
+        }
+    }
+
+    private static ByteBuffer heap(Tensor t) {
+        ByteBuffer buffer = t.storage().buffer();
+        if (buffer == null) {
+            throw new DeviceException("move: " + t.describe() + " has neither an address nor a Java view");
+        }
+        return buffer;
+    }
+
+    private static int offset(Tensor t) {
+        return t.storage().bufferOffset() + (int) (t.layout().offset() * t.dtype().byteSize());
+    }
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.expr.Instruction;
+import dev.merapi.expr.Program;
+import dev.merapi.types.DType;
+import java.util.BitSet;
+import java.util.List;
+
+/**
+ * Prints a pointwise program as a CUDA kernel: all loads first, then the arithmetic, then the stores. Every opcode is a
+ * function of the prelude. Sizes, strides and scalars are run-time arguments: they stand in one struct of 8-byte words.
+ */
+final class PointwisePrinter {
+    static final int THREADS = 256;
+
+    private final Program program;
+    private final PointwiseVariant variant;
+    private final int outputs;
+    private final int inputs;
+    private final BitSet used;
+    private final String index;
+    private final StringBuilder out = new StringBuilder();
+
+    private PointwisePrinter(Program program, PointwiseVariant variant) {
+        this.program = program;
+        this.variant = variant;
+        this.outputs = program.outputDTypes().size();
+        this.inputs = program.inputDTypes().size();
+        this.used = program.usedInputs();
+        this.index = variant.wide() ? "long long" : "unsigned";
+    }
+
+    /** The kernel {@code pointwise}, without the prelude. */
+    static String print(Program program, PointwiseVariant variant) {
+        PointwisePrinter p = new PointwisePrinter(program, variant);
+        p.kernel();
+        return p.out.toString();
+    }
+
+    static KernelSource source(String op, Program program, PointwiseVariant variant) {
+        return new KernelSource(op, Kernels.PRELUDE + print(program, variant), List.of("pointwise"));
+    }
+
+    private DType dtype(int operand) {
+        return operand < outputs
+                ? program.outputDTypes().get(operand)
+                : program.inputDTypes().get(operand - outputs);
+    }
+
+    /** {@code y0, y1, …} are outputs, {@code x0, x1, …} inputs. */
+    private String name(int operand) {
+        return operand < outputs ? "y" + operand : "x" + (operand - outputs);
+    }
+
+    private boolean isUsed(int operand) {
+        return operand < outputs || used.get(operand - outputs);
+    }
+
+    private boolean hasOffset(int operand) {
+        return isUsed(operand) && variant.rank() > 0 && !variant.isLinear(operand);
+    }
+
+    private void kernel() {
+        arguments();
+        out.append("\nextern \"C\" __global__ void __launch_bounds__(").append(THREADS);
+        out.append(") pointwise(const Arguments a) {\n    using namespace merapi;\n");
+        steps("    ", 0, program.prologue(), "");
+        for (int k = outputs; k < outputs + inputs; k++) {
+            if (isUsed(k) && variant.rank() == 0 && variant.isUniform(k)) {
+                line("    ", "const auto s", name(k), " = rd(*a.", name(k), ");");
+            }
+        }
+        int v = variant.vector();
+        line("    ", "const ", index, " stride = (", index, ")gridDim.x * ", THREADS, ";");
+        line("    ", "const ", index, " first = (", index, ")blockIdx.x * ", THREADS, " + threadIdx.x;");
+        line("    ", "const ", index, " packs = (", index, ")(a.n / ", v, ");");
+        line("    ", "for (", index, " i = first; i < packs; i += stride) {");
+        if (variant.rank() > 0) {
+            offsets();
+        }
+        body(v);
+        line("    ", "}");
+        if (v > 1 && variant.rank() == 0) {
+            // Fewer than a vector's elements are left.
+            line("    ", "for (", index, " i = packs * ", v, " + first; i < (", index, ")a.n; i += stride) {");
+            body(1);
+            line("    ", "}");
+        }
+        out.append("}\n");
+    }
+
+    private void arguments() {
+        out.append("struct Arguments {\n");
+        for (int k = 0; k < outputs + inputs; k++) {
+            String type = CudaTypes.storage(dtype(k));
+            line("    ", k < outputs ? "" : "const ", type, "* ", name(k), ";");
+        }
+        line("    ", "long long n;");
+        for (int s = 0; s < program.scalarCount(); s++) {
+            line("    ", "double d", s, ";\n    long long l", s, ";");
+        }
+        for (int d = 0; d < variant.rank(); d++) {
+            line("    ", "long long size", d, ";\n    unsigned long long magic", d, ";");
+            for (int k = 0; k < outputs + inputs; k++) {
+                line("    ", "long long stride", d, "_", name(k), ";");
+            }
+        }
+        out.append("};\n");
+    }
+
+    /** From the index of a vector to where each operand's elements stand; the first dimension takes what is left. */
+    private void offsets() {
+        line("        ", index, " rest = i * ", variant.vector(), ";");
+        for (int k = 0; k < outputs + inputs; k++) {
+            if (hasOffset(k)) {
+                line("        ", index, " o_", name(k), " = 0;");
+            }
+        }
+        for (int d = variant.rank() - 1; d >= 0; d--) {
+            line("        ", "{");
+            if (d > 0) {
+                String quotient = variant.wide() ? "rest / a.size" + d : "divide(rest, a.magic" + d + ")";
+                line("            ", "const ", index, " q = ", quotient, ";");
+                line("            ", "const ", index, " at = rest - q * (", index, ")a.size", d, ";");
+                line("            ", "rest = q;");
+            } else {
+                line("            ", "const ", index, " at = rest;");
+            }
+            for (int k = 0; k < outputs + inputs; k++) {
+                if (hasOffset(k)) {
+                    line("            ", "o_", name(k), " += at * (", index, ")a.stride", d, "_", name(k), ";");
+                }
+            }
+            line("        ", "}");
+        }
+    }
+
+    private void body(int v) {
+        String in = "        ";
+        for (int k = outputs; k < outputs + inputs; k++) {
+            if (isUsed(k) && !(variant.rank() == 0 && variant.isUniform(k))) {
+                String at = place(k, v);
+                if (v == 1 || variant.isUniform(k)) {
+                    line(in, "const auto v_", name(k), " = *", at, ";");
+                } else {
+                    String pack = "Pack<" + CudaTypes.storage(dtype(k)) + ", " + v + ">";
+                    line(in, "const ", pack, " v_", name(k), " = *(const ", pack, "*)", at, ";");
+                }
+            }
+        }
+        for (int k = 0; k < outputs; k++) {
+            if (v > 1) {
+                line(in, "Pack<", CudaTypes.storage(dtype(k)), ", ", v, "> w_", name(k), ";");
+            }
+        }
+        if (v > 1) {
+            line("", "#pragma unroll");
+            line(in, "for (int e = 0; e < ", v, "; e++) {");
+            steps(in + "    ", program.prologue(), program.instructions().size(), "e");
+            line(in, "}");
+        } else {
+            line(in, "{");
+            steps(in + "    ", program.prologue(), program.instructions().size(), "");
+            line(in, "}");
+        }
+        for (int k = 0; k < outputs; k++) {
+            if (v > 1) {
+                line(in, "*(Pack<", CudaTypes.storage(dtype(k)), ", ", v, ">*)", place(k, v), " = w_", name(k), ";");
+            }
+        }
+    }
+
+    /** Address of an operand's elements at the index at hand. */
+    private String place(int operand, int v) {
+        if (variant.rank() == 0 && variant.isUniform(operand)) {
+            return "a." + name(operand);
+        }
+        return "(a." + name(operand) + " + " + (hasOffset(operand) ? "o_" + name(operand) : "i * " + v) + ")";
+    }
+
+    /** Instructions; {@code element} indexes vectors, or is empty. */
+    private void steps(String in, int from, int to, String element) {
+        BitSet declared = new BitSet();
+        for (int n = from; n < to; n++) {
+            Instruction s = program.instructions().get(n);
+            if (s.dst() < 0) {
+                int k = (int) s.imm();
+                String at = element.isEmpty() ? "*" + place(k, 1) : "w_" + name(k) + ".v[" + element + "]";
+                line(in, "wr(", at, ", r", s.a(), ");");
+                continue;
+            }
+            String type = declared.get(s.dst()) ? "" : CudaTypes.register(program.registers().get(s.dst())) + " ";
+            declared.set(s.dst());
+            line(in, type, "r", s.dst(), " = ", value(s, element), ";");
+        }
+    }
+
+    private String value(Instruction s, String element) {
+        return switch (s.op()) {
+            case LOAD -> {
+                int k = outputs + (int) s.imm();
+                if (variant.rank() == 0 && variant.isUniform(k)) {
+                    yield "s" + name(k);
+                }
+                yield element.isEmpty() || variant.isUniform(k)
+                        ? "rd(v_" + name(k) + ")"
+                        : "rd(v_" + name(k) + ".v[" + element + "])";
+            }
+            case CONST -> constant(s);
+            case SCALAR -> switch (s.type()) {
+                case F32 -> "(float)a.d" + s.imm();
+                case F64 -> "a.d" + s.imm();
+                case I32 -> "(int)a.l" + s.imm();
+                case I64 -> "a.l" + s.imm();
+                case BOOL -> "a.l" + s.imm() + " != 0";
+            };
+            case CAST -> "cast_" + s.resultType() + "(r" + s.a() + ")";
+            default -> "op_" + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "")
+                    + (s.c() >= 0 ? ", r" + s.c() : "") + ")";
+        };
+    }
+
+    private static String constant(Instruction s) {
+        return switch (s.type()) {
+            case F32 -> "__int_as_float(" + "0x" + Integer.toHexString((int) s.imm()) + ")";
+            case F64 -> "__longlong_as_double(0x" + Long.toHexString(s.imm()) + "ll)";
+            case I32 -> "(int)0x" + Integer.toHexString((int) s.imm()) + "u";
+            case I64 -> "(long long)0x" + Long.toHexString(s.imm()) + "ull";
+            case BOOL -> s.imm() == 0 ? "false" : "true";
+        };
+    }
+
+    private void line(String in, Object... parts) {
+        out.append(in);
+        for (Object part : parts) {
+            out.append(part);
+        }
+        out.append('\n');
+    }
+}
