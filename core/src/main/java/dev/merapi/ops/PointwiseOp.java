@@ -151,7 +151,7 @@ public final class PointwiseOp {
     }
 
     @SuppressWarnings("unchecked")
-    private @Nullable Object callAny(List<Tensor> inputs, List<Number> values) {
+    @Nullable Object callAny(List<Tensor> inputs, List<Number> values) {
         requireArity(inputs.size(), values.size());
         if (single && inputs.size() == 1) {
             return call1(inputs.get(0), values);

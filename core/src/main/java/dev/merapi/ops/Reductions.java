@@ -1,110 +1,144 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.tensor.Elements;
+import dev.merapi.reference.ReductionReference;
+import dev.merapi.reference.ScanReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
-import java.util.Arrays;
+import java.util.List;
 
-/** Reductions over any set of dimensions. */
+/**
+ * Reductions over any set of dimensions, and running sums. Each is an instance of {@link ReductionOp}, as people's own
+ * are; the variance takes a correction besides.
+ */
 public final class Reductions {
     private Reductions() {}
 
-    /**
-     * @param dims dimensions to reduce; empty for all
-     * @param keepDim whether they stay, with size 1
-     */
-    public record Over(Tensor x, int[] dims, boolean keepDim) {}
+    public static final ReductionOp SUM = ReductionOp.define("merapi::sum", x -> x, Combine.SUM);
+    public static final ReductionOp MEAN = ReductionOp.define("merapi::mean", x -> x, Combine.MEAN);
+    public static final ReductionOp PROD = ReductionOp.define("merapi::prod", x -> x, Combine.PROD);
+    /** Ties share the gradient evenly. */
+    public static final ReductionOp AMIN = ReductionOp.define("merapi::amin", x -> x, Combine.MIN);
+    /** Ties share the gradient evenly. */
+    public static final ReductionOp AMAX = ReductionOp.define("merapi::amax", x -> x, Combine.MAX);
 
-    /** The shape after reducing. */
-    static Shape reduced(Over a) {
-        boolean[] mask = mask(a.x().shape(), a.dims());
-        long[] sizes = new long[a.x().rank()];
-        int n = 0;
-        for (int d = 0; d < mask.length; d++) {
-            if (!mask[d]) {
-                sizes[n++] = a.x().size(d);
-            } else if (a.keepDim()) {
-                sizes[n++] = 1;
-            }
-        }
-        return Shape.of(Arrays.copyOf(sizes, n));
-    }
+    public static final ReductionOp ARGMIN = ReductionOp.define("merapi::argmin", x -> x, Combine.ARGMIN);
+    public static final ReductionOp ARGMAX = ReductionOp.define("merapi::argmax", x -> x, Combine.ARGMAX);
+    public static final ReductionOp ANY = ReductionOp.define("merapi::any", x -> x, Combine.ANY);
+    public static final ReductionOp ALL = ReductionOp.define("merapi::all", x -> x, Combine.ALL);
+    /** How many are not 0. */
+    public static final ReductionOp COUNT_NONZERO =
+            ReductionOp.define("merapi::count_nonzero", x -> x.cast(DType.BOOL).cast(DType.INT64), Combine.SUM);
 
-    /** Which dimensions are reduced. */
-    static boolean[] mask(Shape shape, int[] dims) {
-        boolean[] mask = new boolean[shape.rank()];
-        if (dims.length == 0) {
-            Arrays.fill(mask, true);
-        }
-        for (int d : dims) {
-            int k = shape.normalize(d);
-            if (shape.rank() > 0) {
-                mask[k] = true;
-            }
-        }
-        return mask;
-    }
+    public static final ReductionOp SUM_ABS = ReductionOp.define("merapi::sum_abs", Expr::abs, Combine.SUM);
+    public static final ReductionOp SUM_SQUARES = ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM);
+    public static final ReductionOp MAX_ABS = ReductionOp.define("merapi::max_abs", Expr::abs, Combine.MAX);
+    public static final ReductionOp SUM_POWERS = ReductionOp.define(
+            "merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM);
 
-    public static final Op<Over, Tensor> SUM = Op.define("merapi::sum", Over.class, Tensor.class)
-            .shape(a -> Tensor.meta(
-                    reduced(a), a.x().dtype().isFloating() ? a.x().dtype() : DType.INT64, a.x().device()))
-            .reference(Reductions::sum)
-            .autograd((a, out) -> new Saved(a.x().shape(), a.dims()), (context, s, g) -> Grads.of("x", spread(s, g)))
+    /** Sum over x where the first operand equals the second, and 0 elsewhere: one chosen element a group. */
+    static final ReductionOp PICK = ReductionOp.define(
+            "merapi::pick", 3, 0, a -> a.get(0).eq(a.get(1)).select(a.get(2), Expr.constant(0)), Combine.SUM);
+
+    // ---------------------------------------------------------------- variance
+
+    private static final ReduceCode VAR_CODE = new ReduceCode("merapi::var", Expr.input(0), 1, Combine.VAR);
+
+    private static final PointwiseOp VAR_BACKWARD = Pointwise.define(
+            "merapi::var_backward", 3, 1, a -> a.get(0).mul(a.get(1).sub(a.get(2))).mul(a.get(3)));
+
+    /** The mean of the squared distances from the mean; see {@link Combine#VAR}. */
+    public static final Op<ReduceArgs.Var, Tensor> VAR = Op.define("merapi::var", ReduceArgs.Var.class, Tensor.class)
+            .shape(a -> ReductionOp.meta("merapi::var", VAR_CODE, a))
+            .reference((a, out) -> ReductionReference.run("merapi::var", VAR_CODE, a, out))
+            .stridesOk()
+            .code(VAR_CODE)
+            .defaultValue("correction", 1.0)
+            .autograd((a, out) -> a, (context, a, g) -> {
+                Shape shape = a.x().shape();
+                boolean[] mask = ReduceArgs.mask("merapi::var", shape, a.dims());
+                Tensor mean = MEAN.call(a.x(), ReductionOp.reducedDims(mask), true, null);
+                double scale = 2 / Math.max(0, ReduceArgs.count(shape, mask) - a.correction());
+                return Grads.of("x", VAR_BACKWARD.call(
+                        List.of(ReductionOp.keep(g, shape, mask), a.x(), mean), List.of(scale)));
+            })
             .register();
 
-    /** The shape that was reduced, and over what. */
-    public record Saved(Shape shape, int[] dims) {}
-
-    /** The gradient of a sum: the same for all elements of a group. */
-    private static Tensor spread(Saved s, Tensor g) {
-        if (g.rank() == 0) {
-            return g.expand(s.shape.toArray());
-        }
-        boolean[] mask = mask(s.shape, s.dims);
-        long[] kept = s.shape.toArray();
-        for (int d = 0; d < kept.length; d++) {
-            kept[d] = mask[d] ? 1 : kept[d];
-        }
-        return g.reshape(kept).expand(s.shape.toArray());
+    /** {@code sqrt(x)}, whose gradient at 0 is 0 instead of infinite. */
+    public static Tensor rootOrZero(Tensor x) {
+        return SQRT_OR_ZERO.call(x);
     }
 
-    private static void sum(Over a, Tensor out) {
-        boolean[] mask = mask(a.x().shape(), a.dims());
-        Elements x = Elements.of(a.x());
-        Elements y = Elements.of(out);
-        boolean floating = out.dtype().isFloating();
-        double[] sums = new double[floating ? (int) out.numel() : 0];
-        long[] longs = new long[floating ? 0 : (int) out.numel()];
-        long n = a.x().numel();
-        int rank = mask.length;
-        for (long i = 0; i < n; i++) {
-            long rest = i;
-            long at = 0;
-            long stride = 1;
-            for (int d = rank - 1; d >= 0; d--) {
-                long size = a.x().size(d);
-                if (!mask[d]) {
-                    at += rest % size * stride;
-                    stride *= size;
-                }
-                rest /= size;
-            }
-            if (floating) {
-                sums[(int) at] += x.getDouble(i);
-            } else {
-                longs[(int) at] += x.getLong(i);
-            }
+    /** sqrt, whose gradient at 0 is 0 instead of infinite: for norms and standard deviations. */
+    static final PointwiseOp SQRT_OR_ZERO =
+            Pointwise.define("merapi::sqrt_or_zero", x -> x.eq(0).select(Expr.constant(0.0), x.sqrt()));
+
+    // ---------------------------------------------------------------- values with indices
+
+    /** Extreme values along a dimension, and where each stands. */
+    public record Extremes(Tensor values, Tensor indices) {}
+
+    /** The first largest (or smallest) along one dimension; the gradient goes to that element alone. */
+    public static Extremes extremes(Tensor x, int dim, boolean keepDim, boolean largest) {
+        ReductionOp arg = largest ? ARGMAX : ARGMIN;
+        int d = x.shape().normalize(dim);
+        if (x.rank() == 0) {
+            return new Extremes(x.copy(), arg.call(x));
         }
-        for (int i = 0; i < out.numel(); i++) {
-            if (floating) {
-                y.setDouble(i, sums[i]);
-            } else {
-                y.setLong(i, longs[i]);
-            }
+        Tensor indices = arg.call(x, new int[] {d}, true, null);
+        long[] along = new long[x.rank()];
+        java.util.Arrays.fill(along, 1);
+        along[d] = x.size(d);
+        Tensor positions =
+                Tensor.arange(0, x.size(d), 1, DType.INT64, x.device()).view(along);
+        boolean bool = x.dtype() == DType.BOOL;
+        Tensor values = PICK.call(
+                List.of(positions, indices, x), List.of(), new int[] {d}, keepDim, bool ? DType.UINT8 : x.dtype());
+        return new Extremes(bool ? values.ne(0) : values, keepDim ? indices : indices.squeeze(d));
+    }
+
+    // ---------------------------------------------------------------- running sums
+
+    public record CumSum(Tensor x, int dim) {}
+
+    /** Sums of all elements up to and with each one. Integers and bools give int64. */
+    public static final Op<CumSum, Tensor> CUMSUM = Op.define("merapi::cumsum", CumSum.class, Tensor.class)
+            .shape(a -> {
+                a.x().shape().normalize(a.dim());
+                return Tensor.meta(a.x(), a.x().dtype().isFloating() ? a.x().dtype() : DType.INT64);
+            })
+            .reference((a, out) -> ScanReference.cumsum(a.x(), a.x().shape().normalize(a.dim()), out))
+            .autograd(
+                    (a, out) -> a.dim(),
+                    // The sum of all gradients from here to the end.
+                    (context, dim, g) -> Grads.of("x", g.flip(dim).cumsum(dim).flip(dim)))
+            .register();
+
+    // ---------------------------------------------------------------- compositions
+
+    /** The p-norm over some dimensions: (Σ|x|^p)^(1/p); p = ∞ gives the largest |x|. */
+    public static Tensor norm(Tensor x, double p, int[] dims, boolean keepDim) {
+        if (!x.dtype().isFloating()) {
+            throw new dev.merapi.error.DTypeException("norm: needs a floating dtype, but this is " + x.describe()
+                    + "\n  fix: convert with to(DType.FLOAT32).");
         }
+        if (!(p > 0)) {
+            throw new ShapeException("norm: the order " + p + " is not positive\n  fix: 1, 2 or infinity are the usual ones.");
+        }
+        if (p == 2) {
+            return SQRT_OR_ZERO.call(SUM_SQUARES.call(x, dims, keepDim, null));
+        }
+        if (p == 1) {
+            return SUM_ABS.call(x, dims, keepDim, null);
+        }
+        if (p == Double.POSITIVE_INFINITY) {
+            return MAX_ABS.call(x, dims, keepDim, null);
+        }
+        return SUM_POWERS.call(List.of(x), List.of(p), dims, keepDim, null).pow(1 / p);
     }
 }

@@ -40,6 +40,11 @@ public final class PointwiseReference {
         s.program().run(0, shape.numel(), sources, sinks, doubles, longs);
     }
 
+    /** The elements of a tensor, expanded to a shape, in row-major order. */
+    static BlockSource source(Tensor t, Shape shape) {
+        return new Source(walk(t, shape));
+    }
+
     /** The elements of a tensor in the order of a shape that it broadcasts to. */
     private static Walk walk(Tensor t, Shape shape) {
         Layout expanded = t.layout().expand(shape);

@@ -1,17 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.Reductions;
+import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
 
-/** The operations of a tensor: one line each, to the op that does it. */
+/**
+ * What joins many elements: reductions, running sums. Reductions take any dimensions, all if none is named; negative
+ * ones count from the end.
+ */
 public abstract sealed class TensorMethods extends DataMethods permits Tensor {
+    private static final int[] ALL = {};
+
     TensorMethods() {}
 
     // ---------------------------------------------------------------- reductions
 
+    /** Sums; integers and bools give int64. Over nothing 0. */
     public Tensor sum(int... dims) {
-        return Reductions.SUM.call(new Reductions.Over(self(), dims, false));
+        return Reductions.SUM.call(self(), dims, false, null);
+    }
+
+    /** Sums over some dimensions, which stay with size 1 if wanted. */
+    public Tensor sum(int[] dims, boolean keepDim) {
+        return Reductions.SUM.call(self(), dims, keepDim, null);
+    }
+
+    /** Sums in a dtype of the caller's choice. */
+    public Tensor sum(int[] dims, boolean keepDim, @Nullable DType dtype) {
+        return Reductions.SUM.call(self(), dims, keepDim, dtype);
     }
 
     /** Sums over what broadcasting repeated, so that the result has that shape. */
@@ -32,8 +51,127 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return s.shape().equals(shape) ? s : s.reshape(shape.toArray());
     }
 
-    /** True where any element is not 0; 0-d. */
-    public Tensor any() {
-        return ne(0).sum().ne(0);
+    /** Means; floating dtypes only. Over nothing NaN. */
+    public Tensor mean(int... dims) {
+        return Reductions.MEAN.call(self(), dims, false, null);
+    }
+
+    public Tensor mean(int[] dims, boolean keepDim) {
+        return Reductions.MEAN.call(self(), dims, keepDim, null);
+    }
+
+    /** Products; integers and bools give int64. Over nothing 1. */
+    public Tensor prod(int... dims) {
+        return Reductions.PROD.call(self(), dims, false, null);
+    }
+
+    public Tensor prod(int[] dims, boolean keepDim) {
+        return Reductions.PROD.call(self(), dims, keepDim, null);
+    }
+
+    /** The largest values; NaN wins, ties share the gradient evenly. An error over nothing. */
+    public Tensor amax(int... dims) {
+        return Reductions.AMAX.call(self(), dims, false, null);
+    }
+
+    public Tensor amax(int[] dims, boolean keepDim) {
+        return Reductions.AMAX.call(self(), dims, keepDim, null);
+    }
+
+    /** The smallest values; NaN wins, ties share the gradient evenly. An error over nothing. */
+    public Tensor amin(int... dims) {
+        return Reductions.AMIN.call(self(), dims, false, null);
+    }
+
+    public Tensor amin(int[] dims, boolean keepDim) {
+        return Reductions.AMIN.call(self(), dims, keepDim, null);
+    }
+
+    /** The largest value of all; 0-d. */
+    public Tensor max() {
+        return Reductions.AMAX.call(self(), ALL, false, null);
+    }
+
+    /** The smallest value of all; 0-d. */
+    public Tensor min() {
+        return Reductions.AMIN.call(self(), ALL, false, null);
+    }
+
+    /** The largest values along a dimension and their indices; of equals the first, and the gradient goes to it alone. */
+    public Reductions.Extremes max(int dim, boolean keepDim) {
+        return Reductions.extremes(self(), dim, keepDim, true);
+    }
+
+    /** The smallest values along a dimension and their indices; of equals the first. */
+    public Reductions.Extremes min(int dim, boolean keepDim) {
+        return Reductions.extremes(self(), dim, keepDim, false);
+    }
+
+    /** Index of the first largest element, int64, in the row-major order of the reduced dimensions; NaN wins. */
+    public Tensor argmax(int... dims) {
+        return Reductions.ARGMAX.call(self(), dims, false, null);
+    }
+
+    public Tensor argmax(int[] dims, boolean keepDim) {
+        return Reductions.ARGMAX.call(self(), dims, keepDim, null);
+    }
+
+    /** Index of the first smallest element, int64; NaN wins. */
+    public Tensor argmin(int... dims) {
+        return Reductions.ARGMIN.call(self(), dims, false, null);
+    }
+
+    public Tensor argmin(int[] dims, boolean keepDim) {
+        return Reductions.ARGMIN.call(self(), dims, keepDim, null);
+    }
+
+    /** True where any element is not 0; NaN is not 0. */
+    public Tensor any(int... dims) {
+        return Reductions.ANY.call(self(), dims, false, null);
+    }
+
+    /** True where no element is 0. */
+    public Tensor all(int... dims) {
+        return Reductions.ALL.call(self(), dims, false, null);
+    }
+
+    /** How many elements are not 0, int64. */
+    public Tensor countNonzero(int... dims) {
+        return Reductions.COUNT_NONZERO.call(self(), dims, false, null);
+    }
+
+    /** Σ(x − mean)² / (n − 1). */
+    public Tensor var(int... dims) {
+        return var(dims, true, false);
+    }
+
+    /** Σ(x − mean)² / (n − 1), or / n if not unbiased. Floating dtypes only. */
+    public Tensor var(int[] dims, boolean unbiased, boolean keepDim) {
+        return Reductions.VAR.call(new ReduceArgs.Var(self(), dims, keepDim, unbiased ? 1 : 0));
+    }
+
+    /** The root of {@link #var(int...)}. */
+    public Tensor std(int... dims) {
+        return std(dims, true, false);
+    }
+
+    /** The root of the variance; where that is 0 its gradient is 0. */
+    public Tensor std(int[] dims, boolean unbiased, boolean keepDim) {
+        return Reductions.rootOrZero(var(dims, unbiased, keepDim));
+    }
+
+    /** The Euclidean norm √Σx²; where it is 0 its gradient is 0. */
+    public Tensor norm(int... dims) {
+        return Reductions.norm(self(), 2, dims, false);
+    }
+
+    /** (Σ|x|^p)^(1/p); p = ∞ gives the largest |x|. */
+    public Tensor norm(double p, int[] dims, boolean keepDim) {
+        return Reductions.norm(self(), p, dims, keepDim);
+    }
+
+    /** Sums of all elements along a dimension up to and with each one. Integers and bools give int64. */
+    public Tensor cumsum(int dim) {
+        return Reductions.CUMSUM.call(new Reductions.CumSum(self(), dim));
     }
 }

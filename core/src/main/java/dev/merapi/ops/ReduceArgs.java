@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The argument records of reductions: one or two named tensors, or a list of them, which broadcast together; the
+ * dimensions of that common shape to reduce (none named: all), and whether they stay, with size 1.
+ */
+public sealed interface ReduceArgs {
+    Tensor[] tensors();
+
+    int[] dims();
+
+    boolean keepDim();
+
+    /** The dtype of the result; null for the usual one. */
+    @Nullable DType dtype();
+
+    /** Run-time scalars of the prologue. */
+    List<Number> scalars();
+
+    /** What {@link Combine#VAR} subtracts from the number of elements. */
+    default double correction() {
+        return 0;
+    }
+
+    record X(Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
+        @Override
+        public Tensor[] tensors() {
+            return new Tensor[] {x};
+        }
+    }
+
+    record XY(Tensor x, Tensor y, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars)
+            implements ReduceArgs {
+        @Override
+        public Tensor[] tensors() {
+            return new Tensor[] {x, y};
+        }
+    }
+
+    record Many(List<Tensor> inputs, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars)
+            implements ReduceArgs {
+        @Override
+        public Tensor[] tensors() {
+            return inputs.toArray(new Tensor[0]);
+        }
+    }
+
+    record Var(Tensor x, int[] dims, boolean keepDim, double correction) implements ReduceArgs {
+        @Override
+        public Tensor[] tensors() {
+            return new Tensor[] {x};
+        }
+
+        @Override
+        public @Nullable DType dtype() {
+            return null;
+        }
+
+        @Override
+        public List<Number> scalars() {
+            return List.of();
+        }
+    }
+
+    // ---------------------------------------------------------------- shapes
+
+    /** The common shape of the operands: what is reduced. */
+    default Shape common(String op) {
+        Tensor[] t = tensors();
+        Shape shape = t[0].shape();
+        for (int i = 1; i < t.length; i++) {
+            shape = Shape.broadcast(op, shape, t[i].shape());
+        }
+        return shape;
+    }
+
+    /** Which dimensions of {@code shape} are reduced. */
+    static boolean[] mask(String op, Shape shape, int[] dims) {
+        boolean[] mask = new boolean[shape.rank()];
+        if (dims.length == 0) {
+            Arrays.fill(mask, true);
+        }
+        for (int d : dims) {
+            int k = shape.normalize(d);
+            if (shape.rank() > 0) {
+                if (mask[k]) {
+                    throw new dev.merapi.error.ShapeException(op + ": dimension " + d + " appears twice in "
+                            + Arrays.toString(dims) + " for shape " + shape);
+                }
+                mask[k] = true;
+            }
+        }
+        return mask;
+    }
+
+    /** The shape that is left. */
+    static Shape reduced(Shape shape, boolean[] mask, boolean keepDim) {
+        long[] sizes = new long[mask.length];
+        int n = 0;
+        for (int d = 0; d < mask.length; d++) {
+            if (!mask[d]) {
+                sizes[n++] = shape.size(d);
+            } else if (keepDim) {
+                sizes[n++] = 1;
+            }
+        }
+        return Shape.of(n == sizes.length ? sizes : Arrays.copyOf(sizes, n));
+    }
+
+    /** How many elements make one of the result. */
+    static long count(Shape shape, boolean[] mask) {
+        long n = 1;
+        for (int d = 0; d < mask.length; d++) {
+            n *= mask[d] ? shape.size(d) : 1;
+        }
+        return n;
+    }
+}

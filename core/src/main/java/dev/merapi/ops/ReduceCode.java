@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.expr.Program;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A reduction with a pointwise expression in front, and its programs for the dtypes that were met: what backends build
+ * kernels from. One pass over memory, whatever stands in front.
+ */
+public final class ReduceCode {
+    /** A program whose one output is what is combined, and what a backend made of it. */
+    public static final class Specialized {
+        private final long key;
+        private final Program program;
+        private final Combine combine;
+        private final DType result;
+        private final String text;
+        private volatile @Nullable Object compiled;
+
+        private Specialized(long key, Program program, Combine combine, DType result) {
+            this.key = key;
+            this.program = program;
+            this.combine = combine;
+            this.result = result;
+            this.text = program.text() + "reduce " + combine.name().toLowerCase(Locale.ROOT) + " " + result.shortName()
+                    + "\n";
+        }
+
+        /** The expression in front; its output has the type that is accumulated. */
+        public Program program() {
+            return program;
+        }
+
+        /** As in the code, except that the smallest and largest of bools are {@code ALL} and {@code ANY}. */
+        public Combine combine() {
+            return combine;
+        }
+
+        /** Dtype of the result. */
+        public DType result() {
+            return result;
+        }
+
+        /** The program with its line {@code reduce <op> <dtype>}, as native code reads it. */
+        public String text() {
+            return text;
+        }
+
+        /** What a backend compiled this to; a slot for its use. */
+        public @Nullable Object compiled() {
+            return compiled;
+        }
+
+        public void setCompiled(Object handle) {
+            compiled = handle;
+        }
+    }
+
+    private final String name;
+    private final Expr prologue;
+    private final int inputs;
+    private final Combine combine;
+    private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
+    private volatile @Nullable Specialized last;
+
+    ReduceCode(String name, Expr prologue, int inputs, Combine combine) {
+        this.name = name;
+        this.prologue = prologue;
+        this.inputs = inputs;
+        this.combine = combine;
+    }
+
+    public Expr prologue() {
+        return prologue;
+    }
+
+    /** Number of tensors that it takes. */
+    public int inputs() {
+        return inputs;
+    }
+
+    public Combine combine() {
+        return combine;
+    }
+
+    /** The program for these arguments. */
+    public Specialized specialize(ReduceArgs args) {
+        return specialize(args.tensors(), args.scalars(), args.dtype());
+    }
+
+    private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
+        long key = dtype == null ? 1 : 16 | dtype.ordinal();
+        for (Tensor t : operands) {
+            key = key << 4 | t.dtype().ordinal() << 1 | (t.rank() == 0 ? 1 : 0);
+        }
+        for (int i = 0; i < scalars.size(); i++) {
+            key = key << 1 | (isFloating(scalars.get(i)) ? 1 : 0);
+        }
+        Specialized found = last;
+        if (found != null && found.key == key) {
+            return found;
+        }
+        found = programs.get(key);
+        if (found == null) {
+            Specialized made = compile(key, operands, scalars, dtype);
+            Specialized there = programs.putIfAbsent(key, made);
+            found = there == null ? made : there;
+        }
+        last = found;
+        return found;
+    }
+
+    private static boolean isFloating(Number n) {
+        return n instanceof Double || n instanceof Float;
+    }
+
+    private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
+        List<DType> dtypes = new ArrayList<>();
+        boolean[] rank0 = new boolean[operands.length];
+        for (int i = 0; i < operands.length; i++) {
+            dtypes.add(operands[i].dtype());
+            rank0[i] = operands[i].rank() == 0;
+        }
+        List<DType.Kind> kinds = new ArrayList<>();
+        for (Number n : scalars) {
+            kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
+        }
+        List<Expr> roots = List.of(prologue);
+        DType inferred = Program.compile(roots, dtypes, rank0, kinds, null).outputDTypes().get(0);
+        Combine effective = combine;
+        if (inferred == DType.BOOL && (combine == Combine.MIN || combine == Combine.MAX)) {
+            effective = combine == Combine.MIN ? Combine.ALL : Combine.ANY;
+        }
+        DType result = result(effective, inferred, dtype);
+        DType accumulated = accumulated(effective, inferred, result);
+        Program program = Program.compile(roots, dtypes, rank0, kinds, List.of(accumulated));
+        return new Specialized(key, program, effective, result);
+    }
+
+    private DType result(Combine effective, DType inferred, @Nullable DType asked) {
+        if (effective.isLogical()) {
+            return DType.BOOL;
+        }
+        if (effective.isIndex()) {
+            return DType.INT64;
+        }
+        boolean floatingOnly = effective == Combine.MEAN || effective == Combine.VAR;
+        DType result = asked != null
+                ? asked
+                : inferred.isFloating() || floatingOnly || effective == Combine.MIN || effective == Combine.MAX
+                        ? inferred
+                        : DType.INT64;
+        if (floatingOnly && !result.isFloating()) {
+            throw new DTypeException(name + ": needs a floating dtype, but this is " + result
+                    + "\n  fix: convert with to(DType.FLOAT32)"
+                    + (effective == Combine.MEAN ? ", or pass the dtype of the result." : "."));
+        }
+        if (result == DType.BOOL) {
+            throw new DTypeException(name + ": cannot give " + result + "\n  fix: ask for INT64, or use any() or all().");
+        }
+        return result;
+    }
+
+    private static DType accumulated(Combine effective, DType inferred, DType result) {
+        if (effective.isLogical()) {
+            return DType.BOOL;
+        }
+        if (effective.isIndex() || effective == Combine.MIN || effective == Combine.MAX) {
+            return inferred.isFloating() ? inferred.computeType() : inferred == DType.INT64 ? DType.INT64 : DType.INT32;
+        }
+        return result.isFloating() ? result.computeType() : DType.INT64;
+    }
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Derivative;
+import dev.merapi.expr.Expr;
+import dev.merapi.expr.Variable;
+import dev.merapi.op.BackwardContext;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.ReductionReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import java.util.function.BinaryOperator;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An op that combines the values of a scalar expression over some dimensions, in one pass over memory:
+ *
+ * <pre>{@code
+ * static final ReductionOp MSE = ReductionOp.define("demo::mse", (x, y) -> x.sub(y).square(), Combine.MEAN);
+ * Tensor loss = MSE.call(prediction, target);
+ * }</pre>
+ *
+ * <p>Operands broadcast; dimensions are those of their common shape; none named means all. Sums accumulate in at least
+ * float32, integers in int64. The backward is derived: the derivative of the expression, with the gradient broadcast.
+ */
+public final class ReductionOp {
+    private final String name;
+    private final ReduceCode code;
+    private final int scalars;
+    private final Op<? extends Record, Tensor> op;
+    private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
+    private volatile @Nullable PointwiseOp values;
+
+    /** What backward needs. */
+    public record Saved(Tensor[] inputs, @Nullable Tensor out, Shape shape, int[] dims, List<Number> scalars) {}
+
+    /** The gradients of some operands as one pointwise op over (gradient, used operands). */
+    private record Derived(@Nullable PointwiseOp op, int[] inputs, int[] targets) {}
+
+    private ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine) {
+        this.name = name;
+        this.code = new ReduceCode(name, prologue, inputs, combine);
+        this.scalars = scalars;
+        this.op = inputs == 1
+                ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class))
+                : inputs == 2
+                        ? finish(Op.define(name, ReduceArgs.XY.class, Tensor.class))
+                        : finish(Op.define(name, ReduceArgs.Many.class, Tensor.class));
+        this.op.register();
+    }
+
+    public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
+        return new ReductionOp(name, f.apply(Expr.input(0)), 1, 0, notVar(combine));
+    }
+
+    public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
+        return new ReductionOp(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, notVar(combine));
+    }
+
+    /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
+    public static ReductionOp define(
+            String name, int tensors, int scalars, Function<List<Expr>, Expr> f, Combine combine) {
+        List<Expr> operands = new ArrayList<>();
+        for (int i = 0; i < tensors; i++) {
+            operands.add(Expr.input(i));
+        }
+        for (int i = 0; i < scalars; i++) {
+            operands.add(Expr.scalar(i));
+        }
+        return new ReductionOp(name, f.apply(operands), tensors, scalars, notVar(combine));
+    }
+
+    private static Combine notVar(Combine combine) {
+        if (combine == Combine.VAR) {
+            throw new IllegalArgumentException("reduction: the variance takes a correction and no expression"
+                    + "\n  fix: apply the expression first, then use var.");
+        }
+        return combine;
+    }
+
+    private <A extends Record> Op<A, Tensor> finish(Op<A, Tensor> bare) {
+        bare.shape(a -> meta(name, code, (ReduceArgs) a))
+                .reference((a, out) -> ReductionReference.run(name, code, (ReduceArgs) a, out))
+                .stridesOk()
+                .code(code);
+        boolean discrete = !code.combine().isDifferentiable()
+                || Derivative.vjp(List.of(code.prologue()), code.inputs()).stream().allMatch(e -> e == null);
+        return discrete
+                ? bare.nonDifferentiable()
+                : bare.autograd((a, out) -> save((ReduceArgs) a, out), (context, s, g) -> backward(context, s, g));
+    }
+
+    /** The result without memory. */
+    static Tensor meta(String name, ReduceCode code, ReduceArgs args) {
+        Shape shape = args.common(name);
+        boolean[] mask = ReduceArgs.mask(name, shape, args.dims());
+        ReduceCode.Specialized s = code.specialize(args);
+        Shape out = ReduceArgs.reduced(shape, mask, args.keepDim());
+        if (s.combine().needsElements() && out.numel() != 0 && ReduceArgs.count(shape, mask) == 0) {
+            throw new ShapeException(name + ": there is no " + name.substring(name.indexOf("::") + 2)
+                    + " of no elements\n  shape: " + shape + ", reduced over " + (args.dims().length == 0
+                            ? "all dimensions"
+                            : "dimensions " + Arrays.toString(args.dims()))
+                    + "\n  fix: reduce over dimensions that are not empty.");
+        }
+        return Tensor.meta(out, s.result(), args.tensors()[0].device());
+    }
+
+    // ---------------------------------------------------------------- calls
+
+    public Op<? extends Record, Tensor> op() {
+        return op;
+    }
+
+    public ReduceCode code() {
+        return code;
+    }
+
+    public Tensor call(Tensor x, int... dims) {
+        return call(x, dims, false, null);
+    }
+
+    @SuppressWarnings("unchecked")
+    public Tensor call(Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        requireArity(1, 0);
+        return ((Op<ReduceArgs.X, Tensor>) op).call(new ReduceArgs.X(x, dims, keepDim, dtype, List.of()));
+    }
+
+    public Tensor call(Tensor x, Tensor y, int... dims) {
+        return call(x, y, dims, false, null);
+    }
+
+    @SuppressWarnings("unchecked")
+    public Tensor call(Tensor x, Tensor y, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        requireArity(2, 0);
+        return ((Op<ReduceArgs.XY, Tensor>) op).call(new ReduceArgs.XY(x, y, dims, keepDim, dtype, List.of()));
+    }
+
+    /** Any number of operands. */
+    @SuppressWarnings("unchecked")
+    public Tensor call(
+            List<Tensor> inputs, List<Number> values, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        requireArity(inputs.size(), values.size());
+        if (inputs.size() == 1) {
+            return ((Op<ReduceArgs.X, Tensor>) op)
+                    .call(new ReduceArgs.X(inputs.get(0), dims, keepDim, dtype, values));
+        }
+        if (inputs.size() == 2) {
+            return ((Op<ReduceArgs.XY, Tensor>) op)
+                    .call(new ReduceArgs.XY(inputs.get(0), inputs.get(1), dims, keepDim, dtype, values));
+        }
+        return ((Op<ReduceArgs.Many, Tensor>) op).call(new ReduceArgs.Many(inputs, dims, keepDim, dtype, values));
+    }
+
+    private void requireArity(int tensors, int numbers) {
+        if (tensors != code.inputs() || numbers != scalars) {
+            throw new ShapeException(name + ": takes " + code.inputs() + " tensors and " + scalars
+                    + " scalars, but got " + tensors + " and " + numbers);
+        }
+    }
+
+    // ---------------------------------------------------------------- backward
+
+    private Saved save(ReduceArgs args, Tensor out) {
+        Tensor[] inputs = args.tensors();
+        boolean needsOut = code.combine() != Combine.SUM && code.combine() != Combine.MEAN;
+        boolean needsInputs = needsOut || !isIdentity();
+        return new Saved(
+                needsInputs ? inputs : new Tensor[0], needsOut ? out : null, args.common(name), args.dims(), args.scalars());
+    }
+
+    private boolean isIdentity() {
+        return code.prologue() == Expr.input(0);
+    }
+
+    private Grads backward(BackwardContext context, Saved s, Tensor g) {
+        boolean[] mask = ReduceArgs.mask(name, s.shape, s.dims);
+        Tensor kept = keep(g, s.shape, mask);
+        Tensor each = switch (code.combine()) {
+            case SUM -> kept;
+            case MEAN -> kept.mul(1.0 / ReduceArgs.count(s.shape, mask));
+            case PROD -> ofProduct(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
+            default -> ofExtremum(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
+        };
+        @Nullable Tensor[] result = new Tensor[code.inputs()];
+        if (isIdentity()) {
+            result[0] = each.expand(s.shape.toArray());
+        } else {
+            through(context.neededMask(), s, each, result);
+        }
+        if (code.inputs() > 2) {
+            return Grads.of("inputs", Arrays.asList(result));
+        }
+        Grads grads = Grads.of("x", result[0]);
+        return code.inputs() == 2 ? grads.and("y", result[1]) : grads;
+    }
+
+    private static Tensor out(Saved s) {
+        return java.util.Objects.requireNonNull(s.out);
+    }
+
+    /** With the reduced dimensions back, as size 1. */
+    static Tensor keep(Tensor t, Shape shape, boolean[] mask) {
+        Shape kept = ReduceArgs.reduced(shape, mask, true);
+        return t.shape().equals(kept) ? t : t.reshape(kept.toArray());
+    }
+
+    static int[] reducedDims(boolean[] mask) {
+        int[] dims = new int[mask.length];
+        int n = 0;
+        for (int d = 0; d < mask.length; d++) {
+            if (mask[d]) {
+                dims[n++] = d;
+            }
+        }
+        return Arrays.copyOf(dims, n);
+    }
+
+    /** What was combined, computed again. */
+    private Tensor values(Saved s) {
+        if (isIdentity()) {
+            return s.inputs[0];
+        }
+        PointwiseOp op = values;
+        if (op == null) {
+            op = new PointwiseOp(name + "_values", List.of(code.prologue()), code.inputs(), scalars);
+            values = op;
+        }
+        return op.call(Arrays.asList(s.inputs), s.scalars);
+    }
+
+    /** All elements that equal the result share its gradient evenly. */
+    private static Tensor ofExtremum(Tensor v, Tensor out, Tensor g, int[] dims) {
+        Tensor hit = v.eq(out);
+        Tensor count = Reductions.SUM.call(hit, dims, true, g.dtype());
+        return hit.where(g.div(count), 0);
+    }
+
+    /**
+     * The product of all others. Zeros are taken out, and multiplied back in by differentiable means: exact up to second
+     * derivatives with any number of zeros.
+     */
+    private static Tensor ofProduct(Tensor v, Tensor out, Tensor g, int[] dims) {
+        Tensor zero = v.eq(0);
+        Tensor zeros = Reductions.SUM.call(zero, dims, true, v.dtype());
+        Tensor others = Reductions.PROD.call(v.maskedFill(zero, 1), dims, true, null);
+        Tensor sumOfZeros = Reductions.SUM.call(zero.where(v, 0), dims, true, null);
+        Tensor atZero = zeros.eq(1).where(others.expandAs(v), zeros.eq(2).where(others.mul(sumOfZeros.sub(v)), 0));
+        Tensor safe = v.maskedFill(zero, 1);
+        Tensor elsewhere = zeros.eq(0).where(others.div(safe), zeros.eq(1).where(others.mul(sumOfZeros).div(safe), 0));
+        return g.mul(Tensor.where(zero, atZero, elsewhere));
+    }
+
+    /** From the gradient of the expression's value to those of its operands. */
+    private void through(long mask, Saved s, Tensor g, @Nullable Tensor[] result) {
+        Derived d = derived.computeIfAbsent(mask, this::derive);
+        if (d.op == null) {
+            return;
+        }
+        List<Tensor> operands = new ArrayList<>();
+        operands.add(g);
+        for (int i : d.inputs) {
+            operands.add(s.inputs[i]);
+        }
+        Object made = d.op.callAny(operands, s.scalars);
+        Tensor[] all = PointwiseOp.outputs(java.util.Objects.requireNonNull(made));
+        for (int k = 0; k < all.length; k++) {
+            Tensor t = all[k];
+            result[d.targets[k]] = t.shape().equals(s.shape) ? t : t.expand(s.shape.toArray());
+        }
+    }
+
+    private Derived derive(long mask) {
+        List<@Nullable Expr> all = Derivative.vjp(List.of(code.prologue()), code.inputs());
+        List<Expr> roots = new ArrayList<>();
+        List<Integer> targets = new ArrayList<>();
+        BitSet used = new BitSet();
+        for (int i = 0; i < all.size(); i++) {
+            Expr e = all.get(i);
+            if (e != null && (mask >> i & 1) != 0) {
+                Expr again = e.substitute(
+                        v -> v instanceof Variable x && x.role() == Variable.Role.OUTPUT ? code.prologue() : v);
+                roots.add(again);
+                targets.add(i);
+                used.or(again.uses(Variable.Role.INPUT));
+            }
+        }
+        int[] inputs = used.stream().toArray();
+        List<Expr> renamed = new ArrayList<>();
+        for (Expr root : roots) {
+            renamed.add(root.substitute(v -> v instanceof Variable x ? renamed(x, inputs) : v));
+        }
+        PointwiseOp op = roots.isEmpty()
+                ? null
+                : new PointwiseOp(name + "_backward", renamed, 1 + inputs.length, scalars);
+        return new Derived(op, inputs, targets.stream().mapToInt(i -> i).toArray());
+    }
+
+    private static Expr renamed(Variable v, int[] inputs) {
+        return switch (v.role()) {
+            case GRADIENT -> Expr.input(0);
+            case INPUT -> Expr.input(1 + Arrays.binarySearch(inputs, v.index()));
+            default -> v;
+        };
+    }
+
+    @Override
+    public String toString() {
+        return name + " = " + code.combine() + " of " + code.prologue();
+    }
+}
