@@ -174,6 +174,46 @@ MERAPI_INLINE f64v copysign(f64v magnitude, f64v sign) {
     const i64v m = splat(int64_t{0x7fffffffffffffff});
     return bits<f64v>((bits<i64v>(magnitude) & m) | (bits<i64v>(sign) & ~m));
 }
+// max(low, min(high, v)), and a NaN stays one: the x86 instructions give their second operand then.
+MERAPI_INLINE f32v at_least(float low, f32v v) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_max_ps((__m512)splat(low), (__m512)v);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_max_ps((__m256)splat(low), (__m256)v);
+#else
+    return select(v < splat(low), splat(low), v);
+#endif
+}
+MERAPI_INLINE f32v at_most(float high, f32v v) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_min_ps((__m512)splat(high), (__m512)v);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_min_ps((__m256)splat(high), (__m256)v);
+#else
+    return select(v > splat(high), splat(high), v);
+#endif
+}
+MERAPI_INLINE f64v at_least(double low, f64v v) {
+#if defined(__AVX512F__)
+    return (f64v)_mm512_max_pd((__m512d)splat(low), (__m512d)v);
+#elif defined(__AVX2__)
+    return (f64v)_mm256_max_pd((__m256d)splat(low), (__m256d)v);
+#else
+    return select(v < splat(low), splat(low), v);
+#endif
+}
+MERAPI_INLINE f64v at_most(double high, f64v v) {
+#if defined(__AVX512F__)
+    return (f64v)_mm512_min_pd((__m512d)splat(high), (__m512d)v);
+#elif defined(__AVX2__)
+    return (f64v)_mm256_min_pd((__m256d)splat(high), (__m256d)v);
+#else
+    return select(v > splat(high), splat(high), v);
+#endif
+}
+MERAPI_INLINE f32v clamp_keep_nan(f32v v, float low, float high) { return at_most(high, at_least(low, v)); }
+MERAPI_INLINE f64v clamp_keep_nan(f64v v, double low, double high) { return at_most(high, at_least(low, v)); }
+
 // A NaN in either argument wins.
 MERAPI_INLINE f32v max_nan(f32v a, f32v b) { return select((a > b) | (a != a), a, b); }
 MERAPI_INLINE f32v min_nan(f32v a, f32v b) { return select((a < b) | (a != a), a, b); }

@@ -23,11 +23,6 @@ MERAPI_INLINE f64v horner(f64v x, double c0, double c1, C... rest) {
     return mad(horner(x, c1, rest...), x, c0);
 }
 
-MERAPI_INLINE f64v clamp_keep_nan(f64v x, double low, double high) {
-    x = select(x < splat(low), splat(low), x);
-    return select(x > splat(high), splat(high), x);
-}
-
 // x = n ln2 + r with |r| <= ln2/2; n as the power-of-two bits to add to a double's exponent.
 struct WideExp {
     f64v r;
@@ -47,18 +42,19 @@ MERAPI_INLINE f64v exp_tail(f64v r) {
     return horner(r, 0.500000001353873, 0.16666666681704215, 0.04166646419740569, 0.008333310844647862,
                   0.0013933730715792083, 0.00019891080463998843);
 }
-MERAPI_INLINE f64v exp_wide(f64v x) {
-    WideExp e = reduce_exp(clamp_keep_nan(x, -700.0, 700.0));
+// For |x| <= 700. A NaN needs no care here nor below: one that was a float has zeros in its last 29 bits, so the exponent
+// it gives is 0, and adding that leaves it a NaN.
+MERAPI_INLINE f64v exp_inside(f64v x) {
+    WideExp e = reduce_exp(x);
     f64v p = mad(e.r * e.r, exp_tail(e.r), e.r + splat(1.0));
-    f64v y = bits<f64v>(bits<i64v>(p) + e.exponent);
-    return select(x != x, x, y);
+    return bits<f64v>(bits<u64v>(p) + bits<u64v>(e.exponent));
 }
+MERAPI_INLINE f64v exp_wide(f64v x) { return exp_inside(clamp_keep_nan(x, -700.0, 700.0)); }
 MERAPI_INLINE f64v expm1_wide(f64v x) {
     WideExp e = reduce_exp(clamp_keep_nan(x, -700.0, 700.0));
     f64v p = mad(e.r * e.r, exp_tail(e.r), e.r);
-    f64v scale = bits<f64v>(bits<i64v>(splat(1.0)) + e.exponent);
-    f64v y = mad(p, scale, scale - splat(1.0));
-    return copysign(select(x != x, x, y), x);
+    f64v scale = bits<f64v>(bits<u64v>(splat(1.0)) + bits<u64v>(e.exponent));
+    return copysign(mad(p, scale, scale - splat(1.0)), x);
 }
 MERAPI_INLINE f64v exp2_wide(f64v x) {
     f64v c = clamp_keep_nan(x, -1000.0, 1000.0);
@@ -66,7 +62,7 @@ MERAPI_INLINE f64v exp2_wide(f64v x) {
     f64v t = c + magic;
     f64v r = (c - (t - magic)) * splat(0.6931471805599453);
     f64v p = mad(r * r, exp_tail(r), r + splat(1.0));
-    return select(x != x, x, bits<f64v>(bits<i64v>(p) + (bits<i64v>(t) << 52)));
+    return bits<f64v>(bits<u64v>(p) + (bits<u64v>(t) << 52));
 }
 
 // u = 2^n m with m in [sqrt(1/2), sqrt(2)), for u > 0.
@@ -119,16 +115,10 @@ MERAPI_INLINE f64v tanh_wide(f64v x) {
     f64v e = expm1_wide(x + x);
     return copysign(e / (e + splat(2.0)), x);
 }
-// x s(x) for an s that vanishes faster than 1/x at -inf.
-MERAPI_INLINE f64v gated(f64v x, f64v s) {
-    return select(x == splat(-static_cast<double>(INFINITY)), splat(-0.0), x * s);
-}
-// The derivative of such a product: 0 at -inf, 1 at inf.
-MERAPI_INLINE f64v gated_slope(f64v x, f64v slope) {
-    const f64v inf = splat(static_cast<double>(INFINITY));
-    slope = select(x == -inf, splat(0.0), slope);
-    return select(x == inf, splat(1.0), slope);
-}
+// x without its infinities: s(x) below is so close to its limits there that x s(x) and its derivative take theirs.
+MERAPI_INLINE f64v finite(f64v x) { return clamp_keep_nan(x, -3.5e38, 3.5e38); }
+// x s(x) for an s that vanishes at -inf.
+MERAPI_INLINE f64v gated(f64v x, f64v s) { return at_least(-3.5e38, x) * s; }
 
 MERAPI_INLINE f64v silu_wide(f64v x) { return gated(x, sigmoid_wide(x)); }
 // sigmoid(x) and 1 - sigmoid(x), the latter without cancellation.
@@ -144,12 +134,13 @@ MERAPI_INLINE WideSigmoid sigmoid_both(f64v x) {
     return y;
 }
 MERAPI_INLINE f64v silu_grad_wide(f64v x) {
+    x = finite(x);
     WideSigmoid y = sigmoid_both(x);
-    return gated_slope(x, y.s * mad(x, y.rest, 1.0));
+    return y.s * mad(x, y.rest, 1.0);
 }
 // max(x, 0) + log(1 + e) with e = e^-|x| <= 1: log_ratio's series at s = e/(2 + e) <= 1/3, with two terms more.
 MERAPI_INLINE f64v softplus_wide(f64v x) {
-    f64v e = exp_wide(-abs(x));
+    f64v e = exp_inside(at_least(-700.0, -abs(x)));
     f64v s = e / (e + splat(2.0));
     f64v z = s * s;
     f64v p = horner(z, 0.6666666665002361, 0.4000001076994966, 0.2857030572188366, 0.22264711209001325,
@@ -172,13 +163,13 @@ MERAPI_INLINE f64v erf_wide(f64v x) {
     f64v small = x * horner(z, 1.1283791670615435, -0.3761263846802871, 0.11283782495236845, -0.026865430727670243,
                             0.005221031807858023, -0.0008484080405535107, 0.00011265959025606609,
                             -9.667044571486996e-06);
-    f64v t = clamp_keep_nan(abs(x), 0.0, 26.0);
-    f64v large = copysign(splat(1.0) - erfc_positive(t, exp_wide(-(t * t))), x);
+    f64v t = at_most(26.0, abs(x));
+    f64v large = copysign(splat(1.0) - erfc_positive(t, exp_inside(-(t * t))), x);
     return select(abs(x) < splat(1.0), small, large);
 }
 MERAPI_INLINE f64v erfc_wide(f64v x) {
-    f64v t = clamp_keep_nan(abs(x), 0.0, 26.0);
-    f64v c = erfc_positive(t, exp_wide(-(t * t)));
+    f64v t = at_most(26.0, abs(x));
+    f64v c = erfc_positive(t, exp_inside(-(t * t)));
     return select(x < splat(0.0), splat(2.0) - c, c);
 }
 
@@ -188,8 +179,8 @@ struct WideNormal {
     f64v density;
 };
 MERAPI_INLINE WideNormal normal_wide(f64v x) {
-    f64v t = clamp_keep_nan(abs(x) * splat(0.7071067811865476), 0.0, 26.0);
-    f64v decay = exp_wide(-(t * t));
+    f64v t = at_most(26.0, abs(x) * splat(0.7071067811865476));
+    f64v decay = exp_inside(-(t * t));
     f64v tail = splat(0.5) * erfc_positive(t, decay);
     WideNormal n;
     n.cdf = select(x < splat(0.0), tail, splat(1.0) - tail);
@@ -198,8 +189,9 @@ MERAPI_INLINE WideNormal normal_wide(f64v x) {
 }
 MERAPI_INLINE f64v gelu_wide(f64v x) { return gated(x, normal_wide(x).cdf); }
 MERAPI_INLINE f64v gelu_grad_wide(f64v x) {
+    x = finite(x);
     WideNormal n = normal_wide(x);
-    return gated_slope(x, mad(x, n.density, n.cdf));
+    return mad(x, n.density, n.cdf);
 }
 // gelu_tanh(x) = x/2 (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x³)
 MERAPI_INLINE f64v gelu_tanh_argument(f64v x) {
@@ -209,9 +201,10 @@ MERAPI_INLINE f64v gelu_tanh_wide(f64v x) {
     return gated(x, sigmoid_wide(gelu_tanh_argument(x)));
 }
 MERAPI_INLINE f64v gelu_tanh_grad_wide(f64v x) {
+    x = finite(x);
     WideSigmoid y = sigmoid_both(gelu_tanh_argument(x));
     f64v slope = splat(1.5957691216057308) * mad(x * x, splat(3 * 0.044715), 1.0);
-    return gated_slope(x, mad(x * y.s, y.rest * slope, y.s));
+    return mad(x * y.s, y.rest * slope, y.s);
 }
 
 // sin and cos for |x| <= kTrigLimit; beyond it the callers below go lane by lane through libm.
@@ -324,11 +317,6 @@ MERAPI_INLINE NarrowExp exp_parts(f32v x) {
     e.p = mad(r * r, q, r) + splat(1.0f);
     return e;
 }
-MERAPI_INLINE f32v clamp_keep_nan(f32v x, float low, float high) {
-    x = select(x < splat(low), splat(low), x);
-    return select(x > splat(high), splat(high), x);
-}
-
 MERAPI_INLINE f32v exp(f32v x) {
     NarrowExp e = exp_parts(clamp_keep_nan(x, -104.0f, 89.0f));
     return select(x != x, x, scale_by_power(e.p, e.n, e.n_int));

@@ -200,23 +200,24 @@ struct Extreme {
     // A NaN in y stays, for x > NaN is false, unless x is one as well.
     static MERAPI_INLINE T pick(T x, T y) { return beats(x, y) ? x : y; }
 
-    static MERAPI_INLINE T block(const T* p, int64_t m) {
-        constexpr int kLanes = 64 / (sizeof(T) == 8 ? 2 : 1);
-        T best = p[0];
-        int64_t i = 0;
-        if (m >= 2 * kLanes) {
-            T lane[kLanes];
-            for (int l = 0; l < kLanes; l++) lane[l] = p[l];
-            for (i = kLanes; i + kLanes <= m; i += kLanes) {
-                for (int l = 0; l < kLanes; l++) lane[l] = pick(p[i + l], lane[l]);
-            }
-            for (int width = kLanes / 2; width >= 1; width /= 2) {
-                for (int l = 0; l < width; l++) lane[l] = pick(lane[l + width], lane[l]);
-            }
-            best = lane[0];
+    template <int Lanes>
+    static MERAPI_INLINE T in_lanes(const T* p, int64_t m) {
+        T lane[Lanes];
+        for (int l = 0; l < Lanes; l++) lane[l] = p[l];
+        int64_t i = Lanes;
+        for (; i + Lanes <= m; i += Lanes) {
+            for (int l = 0; l < Lanes; l++) lane[l] = pick(p[i + l], lane[l]);
         }
-        for (; i < m; i++) best = pick(p[i], best);
-        return best;
+        for (int width = Lanes / 2; width >= 1; width /= 2) {
+            for (int l = 0; l < width; l++) lane[l] = pick(lane[l + width], lane[l]);
+        }
+        for (; i < m; i++) lane[0] = pick(p[i], lane[0]);
+        return lane[0];
+    }
+    static MERAPI_INLINE T block(const T* p, int64_t m) {
+        constexpr int kLanes = sizeof(T) == 8 ? 32 : 64;
+        if (m >= 2 * kLanes) return in_lanes<kLanes>(p, m);
+        return m >= 8 ? in_lanes<8>(p, m) : in_lanes<1>(p, m);
     }
     static bool better(const Acc& acc, T best) {
         if (acc.j < 0) return true;
