@@ -4,6 +4,7 @@ package dev.merapi.cpu;
 import dev.merapi.dispatch.Backend;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -60,6 +61,9 @@ public final class CpuBackend implements Backend {
     public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
         if (op.code() instanceof PointwiseCode code) {
             return new PointwiseKernel(op.name(), code);
+        }
+        if (op.code() instanceof ReduceCode code) {
+            return new ReduceKernel(op.name(), code);
         }
         return null;
     }
