@@ -2,9 +2,9 @@
 //
 // Which matrix multiplication runs: our own, or BLAS where it is the better one.
 //
-// With AVX2 or AVX-512 our kernels are level with OpenBLAS on large matrices and ahead on small ones, on transposed
-// ones and when the cores are shared with others, and their results don't depend on the number of threads. So BLAS
-// serves only the builds without tuned micro-kernels (baseline x86, other architectures), one thread a tile of ours.
+// On x86-64 our kernels are level with OpenBLAS on large matrices and ahead on small ones, on transposed ones and when
+// the cores are shared with others, and their results don't depend on the number of threads. So BLAS serves only where
+// there are no tuned micro-kernels (other architectures), one thread a tile of ours.
 #include <atomic>
 
 #include "isa.h"
@@ -22,7 +22,11 @@ std::atomic<Sgemm> sgemm{nullptr};
 std::atomic<Dgemm> dgemm{nullptr};
 
 constexpr int64_t kNever = INT64_MAX;
-std::atomic<int64_t> threshold{isa() == Isa::base ? int64_t{48} * 48 * 48 : kNever};
+#if defined(__x86_64__)
+std::atomic<int64_t> threshold{kNever};
+#else
+std::atomic<int64_t> threshold{int64_t{48} * 48 * 48};
+#endif
 
 constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
 constexpr int64_t kInt = INT32_MAX;
@@ -75,7 +79,8 @@ void product(int dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, doubl
     if (m <= 0 || n <= 0) return;
     const int64_t limit = threshold.load(std::memory_order_relaxed);
     const bool fits = most(most(m, n), most(k, most(lda, most(ldb, ldc)))) <= kInt;
-    if (limit != kNever && dtype <= 1 && fits && k > 0 && static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= static_cast<double>(limit)) {
+    const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+    if (limit != kNever && dtype <= 1 && fits && k > 0 && work >= static_cast<double>(limit)) {
         if (dtype == 0 && sgemm.load() != nullptr) {
             with_blas<float>(sgemm.load(), ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, bias);
             return;

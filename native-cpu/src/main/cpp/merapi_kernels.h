@@ -79,8 +79,9 @@ void scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64
 
 // ---- matrix multiplication ------------------------------------------------------------------------------------------
 
-// Addresses of cblas_sgemm, cblas_dgemm, openblas_set_num_threads. BLAS then runs the large products in tiles of ours,
-// one thread a tile. Without this call (or with 0) our own kernels run them all.
+// Addresses of cblas_sgemm, cblas_dgemm, openblas_set_num_threads. BLAS then runs the products from blas_threshold on,
+// in tiles of ours, one thread a tile. On x86-64 that is none, our own kernels being the better ones: there BLAS need
+// not be loaded at all.
 void blas_init(int64_t sgemm, int64_t dgemm, int64_t set_num_threads);
 // The smallest m*n*k for which BLAS is asked; < 0: never. Returns the former value. For measurements.
 int64_t blas_threshold(int64_t multiply_adds);

@@ -10,7 +10,7 @@ namespace MERAPI_ISA {
 namespace {
 
 constexpr int64_t kBlockK = 256;              // a panel of B (kBlockK x kTileColumns floats) stays in L1
-constexpr int64_t kBlockRows = 10 * kTileRows;  // a packed block of A stays in L2
+constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;  // a packed block of A stays in L2
 constexpr int64_t kPackedLimit = 4 << 20;     // elements of B packed at a time
 constexpr int64_t kWorthATask = 1 << 20;      // multiply-adds: about 20 microseconds
 
@@ -270,9 +270,10 @@ void pack_b(bool trans_b, const S* b, int64_t ldb, const Problem<S>& q, ComputeO
 
 template <class S>
 void run_tiles(const Problem<S>& q) {
-    // The cut depends on the shape alone. Rows first: a cut of the columns packs A again.
+    // The cut depends on the shape alone. Rows by the block of A that fits L2, for every block reads all of B; more
+    // tasks come from cutting the columns, which packs A again.
     int64_t tasks = most(1, least(64, q.m * q.n * q.k / kWorthATask));
-    int64_t row_step = most(4 * kTileRows, least(kBlockRows, ceil_div(ceil_div(q.m, tasks), kTileRows) * kTileRows));
+    int64_t row_step = least(kBlockRows, most(4 * kTileRows, ceil_div(ceil_div(q.m, 8), kTileRows) * kTileRows));
     int64_t row_tasks = ceil_div(q.m, row_step);
     int64_t column_tasks = most(1, least(ceil_div(tasks, row_tasks), q.panels));
     int64_t panel_step = ceil_div(q.panels, column_tasks);
