@@ -7,6 +7,7 @@ import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
+import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -221,7 +222,12 @@ public final class Recorder {
         List<Layout> layouts = op.viewLayouts(args);
         Tensor[] results = new Tensor[layouts.size()];
         for (int i = 0; i < results.length; i++) {
-            results[i] = viewed.viewAs(layouts.get(i), context);
+            Layout layout = layouts.get(i);
+            if (!viewed.isMeta() && layout.end() * viewed.dtype().byteSize() > viewed.storage().byteSize()) {
+                throw new ShapeException(op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
+                        + viewed.describe() + " with layout " + viewed.layout());
+            }
+            results[i] = viewed.viewAs(layout, context);
         }
         R result = op.hasManyViews() ? (R) List.of(results) : (R) results[0];
         if (context.isInference()) {

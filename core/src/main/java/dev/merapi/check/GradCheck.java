@@ -335,11 +335,12 @@ public final class GradCheck {
         void report(String what) {
             if (unreliable > 0) {
                 failures.add("no reliable derivative: " + unreliableText
-                        + "\n  fix: move the inputs away from kinks, poles and ties.");
+                        + "\n  fix: move the inputs away from every kink, pole and tie.");
             }
             if (wrong > 0) {
                 failures.add("gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
-                        + text + "\n  seed: " + seed + "L");
+                        + text + "\n  seed: " + seed + "L"
+                        + "\n  fix: the backward; unless the function has a kink or a tie near these inputs, or noise.");
             } else {
                 done.add(what);
             }

@@ -8,7 +8,8 @@ public record Site(String file, int line, String method) {
     /** The innermost frame that is not part of the op system itself, nor of the one-line form for pointwise ops. */
     static Site caller() {
         return WALKER.walk(frames -> frames.filter(f -> !f.getClassName().startsWith("dev.merapi.op.")
-                        && !f.getClassName().startsWith("dev.merapi.ops.Pointwise"))
+                        && !f.getClassName().startsWith("dev.merapi.ops.Pointwise")
+                        && !f.getClassName().startsWith("java."))
                 .findFirst()
                 .map(f -> new Site(
                         f.getFileName() == null ? f.getClassName() : f.getFileName(),
