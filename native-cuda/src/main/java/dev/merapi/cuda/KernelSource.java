@@ -1,13 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import java.util.ArrayList;
 import java.util.List;
 
 /**
  * CUDA C++ that includes nothing.
  *
  * @param name what messages call it
- * @param text a whole translation unit
+ * @param text what stands behind the prelude
  * @param entries its {@code extern "C" __global__} functions
  */
-record KernelSource(String name, String text, List<String> entries) {}
+record KernelSource(String name, String text, List<String> entries) {
+    /** What every source begins with. */
+    static final String PRELUDE = Resources.text("prelude.cuh");
+
+    /** The whole translation unit; lines are counted from the beginning of {@link #text}. */
+    String unit() {
+        return PRELUDE + "#line 1 \"" + name + "\"\n" + text;
+    }
+
+    /** What an entry of the source at this place of a batch is called there. */
+    static String entryInBatch(String entry, int place) {
+        return entry + "_" + place;
+    }
+
+    /** Several sources as one, each in a namespace of its own: much less to compile than all of them apart. */
+    static KernelSource batch(String name, List<KernelSource> sources) {
+        StringBuilder all = new StringBuilder();
+        List<String> entries = new ArrayList<>();
+        for (int i = 0; i < sources.size(); i++) {
+            KernelSource s = sources.get(i);
+            for (String entry : s.entries) {
+                String renamed = entryInBatch(entry, i);
+                entries.add(renamed);
+                all.append("#define ").append(entry).append(' ').append(renamed).append('\n');
+            }
+            all.append("namespace unit").append(i).append(" {\n#line 1 \"").append(s.name).append("\"\n");
+            all.append(s.text).append("\n}\n");
+            s.entries.forEach(entry -> all.append("#undef ").append(entry).append('\n'));
+        }
+        StringBuilder uses = new StringBuilder();
+        for (int i = 0; i < sources.size(); i++) {
+            uses.append("using namespace unit").append(i).append(";\n");
+        }
+        return new KernelSource(name, all.append(uses).toString(), List.copyOf(entries));
+    }
+}

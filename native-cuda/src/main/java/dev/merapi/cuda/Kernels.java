@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
 /** Sources to functions that run, each compiled and loaded once per device; and the launch. */
 final class Kernels {
-    /** What all our own sources begin with. */
-    static final String PRELUDE = Resources.text("prelude.cuh");
-
     private record Key(int device, String text, String entry) {}
 
     private final CudaRuntime runtime;
@@ -32,6 +30,17 @@ final class Kernels {
                     new Key(device, source.text(), ""), m -> runtime.load(device, runtime.compile(device, source)));
             return runtime.function(module, entry);
         });
+    }
+
+    /** Compiles several sources in one go; that they are asked for one by one afterwards costs nothing then. */
+    void prepare(int device, String name, List<KernelSource> sources) {
+        long module = runtime.load(device, runtime.compile(device, KernelSource.batch(name, sources)));
+        for (int i = 0; i < sources.size(); i++) {
+            for (String entry : sources.get(i).entries()) {
+                long function = runtime.function(module, KernelSource.entryInBatch(entry, i));
+                functions.put(new Key(device, sources.get(i).text(), entry), function);
+            }
+        }
     }
 
     /** The only function of a source. */

@@ -39,7 +39,7 @@ final class PointwisePrinter {
     }
 
     static KernelSource source(String op, Program program, PointwiseVariant variant) {
-        return new KernelSource(op, Kernels.PRELUDE + print(program, variant), List.of("pointwise"));
+        return new KernelSource(op, print(program, variant), List.of("pointwise"));
     }
 
     private DType dtype(int operand) {

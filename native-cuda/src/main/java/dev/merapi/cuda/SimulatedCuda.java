@@ -131,8 +131,7 @@ final class SimulatedCuda implements CudaRuntime {
     @Override
     public Path compile(int device, KernelSource source) {
         StringBuilder all = new StringBuilder(header);
-        all.append("#line 1 \"").append(source.name()).append("\"\n");
-        all.append(DynamicShared.rewrite(source.text())).append('\n');
+        all.append(DynamicShared.rewrite(source.unit())).append('\n');
         for (String entry : source.entries()) {
             all.append("CUDASIM_EXPORT void cudasim_entry_").append(entry);
             all.append("(void** arguments) { cudasim::call(").append(entry).append(", arguments); }\n");

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.expr.Variable;
+import dev.merapi.ops.Activations;
+import dev.merapi.ops.Arithmetic;
+import dev.merapi.ops.Comparisons;
+import dev.merapi.ops.Elementary;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.PointwiseOp;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/** The built-in pointwise ops, and the kernels that are printed for them. */
+final class PointwiseSources {
+    private PointwiseSources() {}
+
+    /** By name. */
+    static Map<String, PointwiseOp> builtIn() throws IllegalAccessException {
+        TreeMap<String, PointwiseOp> ops = new TreeMap<>();
+        for (Class<?> family : List.of(Arithmetic.class, Elementary.class, Activations.class, Comparisons.class)) {
+            for (Field f : family.getDeclaredFields()) {
+                if (Modifier.isStatic(f.getModifiers()) && f.getType() == PointwiseOp.class) {
+                    f.setAccessible(true);
+                    PointwiseOp op = (PointwiseOp) f.get(null);
+                    ops.put(op.op().name(), op);
+                }
+            }
+        }
+        return ops;
+    }
+
+    /** Scalar arguments that suit the dtype. */
+    static List<Number> scalars(PointwiseOp op, DType dtype) {
+        int n = op.code().roots().stream()
+                .mapToInt(r -> r.uses(Variable.Role.SCALAR).length())
+                .max()
+                .orElse(0);
+        List<Number> values = new ArrayList<>();
+        for (int i = 0; i < n; i++) {
+            values.add(dtype.isFloating() ? (Number) (0.5 + i) : (Number) (2L + i));
+        }
+        return values;
+    }
+
+    /** The kernel for row-major operands of one dtype; null if the op is not defined for it. */
+    static @Nullable KernelSource of(PointwiseOp op, DType dtype) {
+        return of(op, dtype, 0, new long[] {64}, new long[] {64}, new long[] {64}, new long[] {64});
+    }
+
+    /** As above for operands of these shapes; dimension {@code swapped} and the last are exchanged in the first one. */
+    static @Nullable KernelSource of(PointwiseOp op, DType dtype, int swapped, long[]... shapes) {
+        int n = op.code().inputs();
+        Tensor[] inputs = new Tensor[n];
+        Shape shape = Shape.of(shapes[0]);
+        for (int i = 0; i < n; i++) {
+            inputs[i] = Tensor.allocate(Shape.of(shapes[i]), dtype, Device.CPU);
+            shape = Shape.broadcast("sources", shape, inputs[i].shape());
+        }
+        if (shapes[0].length > 1) {
+            inputs[0] = inputs[0].transpose(swapped, -1);
+        }
+        PointwiseCode.Specialized code;
+        try {
+            code = op.code().specialize(inputs, scalars(op, dtype));
+        } catch (DTypeException e) {
+            return null;
+        }
+        int outputs = code.program().outputDTypes().size();
+        Tensor[] operands = new Tensor[outputs + n];
+        for (int k = 0; k < outputs; k++) {
+            operands[k] = Tensor.allocate(shape, code.output(k), Device.CPU);
+        }
+        System.arraycopy(inputs, 0, operands, outputs, n);
+        Collapsed space = Collapsed.of(shape, operands);
+        PointwiseVariant variant = PointwiseVariant.of(space, shape.numel(), operands);
+        return PointwisePrinter.source(op.op().name(), code.program(), variant);
+    }
+}
