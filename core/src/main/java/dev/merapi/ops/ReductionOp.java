@@ -35,6 +35,9 @@ import org.jspecify.annotations.Nullable;
  * float32, integers in int64. The backward is derived: the derivative of the expression, with the gradient broadcast.
  */
 public final class ReductionOp {
+    private static final PointwiseOp EXTREMUM_BACKWARD = Pointwise.define(
+            "merapi::extremum_backward", (v, out, g) -> v.eq(out).select(g, Expr.constant(0.0)));
+
     private final String name;
     private final ReduceCode code;
     private final int scalars;
@@ -174,8 +177,8 @@ public final class ReductionOp {
 
     private Saved save(ReduceArgs args, Tensor out) {
         Tensor[] inputs = args.tensors();
-        boolean needsOut = code.combine() != Combine.SUM && code.combine() != Combine.MEAN;
-        boolean needsInputs = needsOut || !isIdentity();
+        boolean needsOut = code.combine() == Combine.MIN || code.combine() == Combine.MAX;
+        boolean needsInputs = needsOut || code.combine() == Combine.PROD || !isIdentity();
         return new Saved(
                 needsInputs ? inputs : new Tensor[0], needsOut ? out : null, args.common(name), args.dims(), args.scalars());
     }
@@ -190,7 +193,7 @@ public final class ReductionOp {
         Tensor each = switch (code.combine()) {
             case SUM -> kept;
             case MEAN -> kept.mul(1.0 / ReduceArgs.count(s.shape, mask));
-            case PROD -> ofProduct(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
+            case PROD -> ofProduct(values(s), kept, reducedDims(mask));
             default -> ofExtremum(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
         };
         @Nullable Tensor[] result = new Tensor[code.inputs()];
@@ -242,23 +245,24 @@ public final class ReductionOp {
 
     /** All elements that equal the result share its gradient evenly. */
     private static Tensor ofExtremum(Tensor v, Tensor out, Tensor g, int[] dims) {
-        Tensor hit = v.eq(out);
-        Tensor count = Reductions.SUM.call(hit, dims, true, g.dtype());
-        return hit.where(g.div(count), 0);
+        Tensor count = Reductions.SUM.call(v.eq(out), dims, true, g.dtype());
+        return EXTREMUM_BACKWARD.call(v, out, g.div(count));
     }
 
     /**
      * The product of all others. Zeros are taken out, and multiplied back in by differentiable means: exact up to second
      * derivatives with any number of zeros.
      */
-    private static Tensor ofProduct(Tensor v, Tensor out, Tensor g, int[] dims) {
+    private static Tensor ofProduct(Tensor v, Tensor g, int[] dims) {
         Tensor zero = v.eq(0);
         Tensor zeros = Reductions.SUM.call(zero, dims, true, v.dtype());
         Tensor others = Reductions.PROD.call(v.maskedFill(zero, 1), dims, true, null);
-        Tensor sumOfZeros = Reductions.SUM.call(zero.where(v, 0), dims, true, null);
-        Tensor atZero = zeros.eq(1).where(others.expandAs(v), zeros.eq(2).where(others.mul(sumOfZeros.sub(v)), 0));
+        Tensor sumOfZeros = Reductions.SUM.call(v.where(zero, 0), dims, true, null);
+        Tensor twoZeros = others.mul(sumOfZeros.sub(v)).where(zeros.eq(2), 0);
+        Tensor atZero = Tensor.where(zeros.eq(1), others, twoZeros);
         Tensor safe = v.maskedFill(zero, 1);
-        Tensor elsewhere = zeros.eq(0).where(others.div(safe), zeros.eq(1).where(others.mul(sumOfZeros).div(safe), 0));
+        Tensor oneZero = others.mul(sumOfZeros).div(safe).where(zeros.eq(1), 0);
+        Tensor elsewhere = Tensor.where(zeros.eq(0), others.div(safe), oneZero);
         return g.mul(Tensor.where(zero, atZero, elsewhere));
     }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.Softmax;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
@@ -173,5 +175,54 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
     /** Sums of all elements along a dimension up to and with each one. Integers and bools give int64. */
     public Tensor cumsum(int dim) {
         return Reductions.CUMSUM.call(new Reductions.CumSum(self(), dim));
+    }
+
+    /** log Σ exp(x), without overflow; −∞ over nothing. Floating dtypes only. */
+    public Tensor logSumExp(int... dims) {
+        return Softmax.logSumExp(self(), dims, false);
+    }
+
+    public Tensor logSumExp(int[] dims, boolean keepDim) {
+        return Softmax.logSumExp(self(), dims, keepDim);
+    }
+
+    // ---------------------------------------------------------------- softmax
+
+    /** exp(x) / Σ exp(x) along a dimension. Floating dtypes only; small floats compute in float32. */
+    public Tensor softmax(int dim) {
+        return Softmax.SOFTMAX.call(new Softmax.Along(self(), dim));
+    }
+
+    /** x − log Σ exp(x) along a dimension. */
+    public Tensor logSoftmax(int dim) {
+        return Softmax.LOG_SOFTMAX.call(new Softmax.Along(self(), dim));
+    }
+
+    // ---------------------------------------------------------------- products of matrices
+
+    /**
+     * Matrix product: [.., M, K]·[.., K, N] → [.., M, N]; leading dimensions broadcast, vectors count as a row on the
+     * left and as a column on the right. Both of one dtype, any but bool; transposed operands are not copied.
+     *
+     * @throws dev.merapi.error.ShapeException if the inner sizes differ
+     * @throws dev.merapi.error.DTypeException if the dtypes differ
+     */
+    public Tensor matmul(Tensor other) {
+        return LinearAlgebra.matmul(self(), other);
+    }
+
+    /** {@link #matmul} of batches: [B, M, K]·[B, K, N], nothing broadcast. */
+    public Tensor bmm(Tensor other) {
+        Tensor a = self();
+        if (a.rank() != 3 || other.rank() != 3 || a.size(0) != other.size(0)) {
+            throw new dev.merapi.error.ShapeException("bmm: takes [B, M, K] and [B, K, N]\n  a: " + a.describe()
+                    + "\n  b: " + other.describe() + "\n  fix: matmul takes other ranks, and broadcasts.");
+        }
+        return LinearAlgebra.matmul(a, other);
+    }
+
+    /** x·weightᵀ + bias for x [.., in], weight [out, in], bias [out] or null → [.., out]. */
+    public Tensor linear(Tensor weight, @Nullable Tensor bias) {
+        return LinearAlgebra.linear(self(), weight, bias);
     }
 }
