@@ -7,9 +7,11 @@ import dev.merapi.expr.Expr;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.PointwiseReference;
+import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
 import java.util.List;
 
 /** Copies: to fresh memory, into a tensor, to another dtype or device. */
@@ -60,6 +62,8 @@ public final class CopyOps {
     /** A copy on another device. */
     public static final Op<Move, Tensor> MOVE = Op.define("merapi::move", Move.class, Tensor.class)
             .returningReference(a -> moved(a.x(), a.device()))
+            .returningKernel(DeviceType.CUDA, a -> moved(a.x(), a.device()))
+            .returningKernel(DeviceType.CUDA_SIM, a -> moved(a.x(), a.device()))
             .autograd((a, out) -> a.x().device(), (context, from, g) -> Grads.of("x", g.to(from)))
             .register();
 
@@ -75,7 +79,7 @@ public final class CopyOps {
         boolean fromHere = Backends.allocator(x.device()).isJavaVisible();
         boolean toHere = Backends.allocator(device).isJavaVisible();
         if (fromHere && toHere) {
-            dev.merapi.tensor.Elements.copyBytes(x, out);
+            Elements.copyBytes(x, out);
         } else {
             Backends.of((fromHere ? device : x.device()).type()).copy(x, out);
         }

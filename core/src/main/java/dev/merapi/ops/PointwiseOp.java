@@ -231,9 +231,27 @@ public final class PointwiseOp {
                     })
                     .reference((a, out) -> PointwiseReference.run(code, a, new Tensor[] {out}))
                     .code(code)
-                    .compose(a -> a.x().copy_(call(a.inputs(), a.scalars())));
+                    .compose(a -> a.x().copy_(call(readBefore(a), a.scalars())));
         }
         return inPlace;
+    }
+
+    /** The operands, with a copy of the tensor that will be written where backward needs its old value. */
+    private List<Tensor> readBefore(PointwiseArgs.Into a) {
+        BitSet read = new BitSet();
+        for (int i = 0; i < a.inputs().size(); i++) {
+            Uses u = uses()[i];
+            if (u != null && a.inputs().get(i).requiresGrad()) {
+                read.or(u.inputs);
+            }
+        }
+        List<Tensor> operands = new ArrayList<>(a.inputs());
+        for (int i = read.nextSetBit(0); i >= 0; i = read.nextSetBit(i + 1)) {
+            if (operands.get(i) == a.x()) {
+                operands.set(i, a.x().copy());
+            }
+        }
+        return operands;
     }
 
     private void requireCastable(Tensor x, PointwiseCode.Specialized s) {
