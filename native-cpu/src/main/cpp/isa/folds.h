@@ -200,24 +200,41 @@ struct Extreme {
     // A NaN in y stays, for x > NaN is false, unless x is one as well.
     static MERAPI_INLINE T pick(T x, T y) { return beats(x, y) ? x : y; }
 
-    template <int Lanes>
-    static MERAPI_INLINE T in_lanes(const T* p, int64_t m) {
-        T lane[Lanes];
-        for (int l = 0; l < Lanes; l++) lane[l] = p[l];
-        int64_t i = Lanes;
-        for (; i + Lanes <= m; i += Lanes) {
-            for (int l = 0; l < Lanes; l++) lane[l] = pick(p[i + l], lane[l]);
-        }
-        for (int width = Lanes / 2; width >= 1; width /= 2) {
-            for (int l = 0; l < width; l++) lane[l] = pick(lane[l + width], lane[l]);
-        }
-        for (; i < m; i++) lane[0] = pick(p[i], lane[0]);
-        return lane[0];
+    // Eight lanes as a vector: as scalars, the comparisons of a short row become branches that are guessed wrong.
+    typedef T Lanes __attribute__((vector_size(sizeof(T) * 8)));
+    static MERAPI_INLINE Lanes pick_lanes(Lanes x, Lanes y) { return ((kMax ? x > y : x < y) | (x != x)) ? x : y; }
+    static MERAPI_INLINE Lanes lanes_at(const T* p) {
+        Lanes v;
+        std::memcpy(&v, p, sizeof(v));
+        return v;
+    }
+    static MERAPI_INLINE T short_block(const T* p, int64_t m) {
+        Lanes best = lanes_at(p);
+        int64_t i = 8;
+        for (; i + 8 <= m; i += 8) best = pick_lanes(lanes_at(p + i), best);
+        if (i < m) best = pick_lanes(lanes_at(p + m - 8), best);  // some elements twice: an extreme doesn't mind
+        best = pick_lanes(__builtin_shufflevector(best, best, 4, 5, 6, 7, 0, 1, 2, 3), best);
+        best = pick_lanes(__builtin_shufflevector(best, best, 2, 3, 0, 1, 6, 7, 4, 5), best);
+        best = pick_lanes(__builtin_shufflevector(best, best, 1, 0, 3, 2, 5, 4, 7, 6), best);
+        return best[0];
     }
     static MERAPI_INLINE T block(const T* p, int64_t m) {
         constexpr int kLanes = sizeof(T) == 8 ? 32 : 64;
-        if (m >= 2 * kLanes) return in_lanes<kLanes>(p, m);
-        return m >= 8 ? in_lanes<8>(p, m) : in_lanes<1>(p, m);
+        if (m < 2 * kLanes) {
+            if (m >= 8) return short_block(p, m);
+            T best = p[0];
+            for (int64_t i = 1; i < m; i++) best = pick(p[i], best);
+            return best;
+        }
+        T lane[kLanes];
+        for (int l = 0; l < kLanes; l++) lane[l] = p[l];
+        int64_t i = kLanes;
+        for (; i + kLanes <= m; i += kLanes) {
+            for (int l = 0; l < kLanes; l++) lane[l] = pick(p[i + l], lane[l]);
+        }
+        T best = short_block(lane, kLanes);
+        for (; i < m; i++) best = pick(p[i], best);
+        return best;
     }
     static bool better(const Acc& acc, T best) {
         if (acc.j < 0) return true;
@@ -236,6 +253,16 @@ struct Extreme {
             int found = 0;
             for (int l = 0; l < kStrip; l++) found |= (p[at + l] == best) | (p[at + l] != p[at + l]);
             if (found != 0) break;
+        }
+        if (at + 8 <= m && at + kStrip > m) {  // a short row: all of it as a mask, eight at a time
+            for (; at + 8 <= m; at += 8) {
+                unsigned found = 0;
+                for (int l = 0; l < 8; l++) found |= static_cast<unsigned>((p[at + l] == best) | (p[at + l] != p[at + l])) << l;
+                if (found != 0) {
+                    at += __builtin_ctz(found);
+                    break;
+                }
+            }
         }
         while (at < m - 1 && !(p[at] == best || p[at] != p[at])) at++;
         extreme<W>(acc) = W(best);
