@@ -65,6 +65,6 @@ public final class CpuBackend implements Backend {
         if (op.code() instanceof ReduceCode code) {
             return new ReduceKernel(op.name(), code);
         }
-        return null;
+        return StructuredKernels.of(op.name(), dtype);
     }
 }
