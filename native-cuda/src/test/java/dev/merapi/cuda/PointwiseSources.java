@@ -55,20 +55,21 @@ final class PointwiseSources {
 
     /** The kernel for row-major operands of one dtype; null if the op is not defined for it. */
     static @Nullable KernelSource of(PointwiseOp op, DType dtype) {
-        return of(op, dtype, 0, new long[] {64}, new long[] {64}, new long[] {64}, new long[] {64});
+        return of(op, dtype, -1, new long[] {64}, new long[] {64}, new long[] {64}, new long[] {64});
     }
 
-    /** As above for operands of these shapes; dimension {@code swapped} and the last are exchanged in the first one. */
+    /** As above for operands of these shapes; of the first one dimension {@code swapped}, if not −1, is exchanged with the last. */
     static @Nullable KernelSource of(PointwiseOp op, DType dtype, int swapped, long[]... shapes) {
         int n = op.code().inputs();
         Tensor[] inputs = new Tensor[n];
         Shape shape = Shape.of(shapes[0]);
         for (int i = 0; i < n; i++) {
             inputs[i] = Tensor.allocate(Shape.of(shapes[i]), dtype, Device.CPU);
+            if (i == 0 && swapped >= 0) {
+                inputs[i] = inputs[i].transpose(swapped, -1);
+                shape = inputs[i].shape();
+            }
             shape = Shape.broadcast("sources", shape, inputs[i].shape());
-        }
-        if (shapes[0].length > 1) {
-            inputs[0] = inputs[0].transpose(swapped, -1);
         }
         PointwiseCode.Specialized code;
         try {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.merapi.ops.PointwiseOp;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Every kernel compiles for every architecture that is supported. Needs NVIDIA's compiler, but no GPU and no driver. */
+class NvrtcTest {
+    @BeforeAll
+    static void nvrtc() {
+        assumeTrue(Nvrtc.get() != null, Nvrtc::unavailableBecause);
+    }
+
+    private static byte[] compile(KernelSource source, int architecture) {
+        return java.util.Objects.requireNonNull(Nvrtc.get()).compile(source, architecture);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void pointwiseKernels(int architecture) throws IllegalAccessException {
+        // One unit per architecture, with each op in one dtype, and one op in each dtype and layout: the printer has no
+        // other dimension.
+        Map<String, KernelSource> sources = new LinkedHashMap<>();
+        int turn = 0;
+        for (PointwiseOp op : PointwiseSources.builtIn().values()) {
+            DType[] dtypes = DType.values();
+            for (int i = 0; i < dtypes.length; i++) {
+                KernelSource s = PointwiseSources.of(op, dtypes[(turn + i) % dtypes.length]);
+                if (s != null) {
+                    sources.putIfAbsent(s.text(), s);
+                    break;
+                }
+            }
+            turn++;
+        }
+        PointwiseOp mul = java.util.Objects.requireNonNull(PointwiseSources.builtIn().get("merapi::mul"));
+        for (DType dtype : DType.values()) {
+            for (long[][] shapes : new long[][][] {{{64, 64}, {64}}, {{5, 7}, {5, 1}}, {{4, 6, 8}, {8, 6, 4}}}) {
+                KernelSource s = PointwiseSources.of(mul, dtype, shapes[0].length == 3 ? 0 : -1, shapes);
+                sources.putIfAbsent(java.util.Objects.requireNonNull(s).text(), s);
+            }
+        }
+        List<KernelSource> all = new ArrayList<>(sources.values());
+        assertTrue(all.size() > 100, "only " + all.size());
+        byte[] cubin = compile(KernelSource.batch("pointwise ops", all), architecture);
+        assertEquals("\u007fELF", new String(cubin, 0, 4, java.nio.charset.StandardCharsets.ISO_8859_1));
+    }
+
+    @Test
+    void errorsNameTheLine() {
+        KernelSource bad = new KernelSource(
+                "demo::bad", "extern \"C\" __global__ void k(float* x) {\n    x[0] = y;\n}\n", List.of("k"));
+        KernelCompileException e = assertThrows(KernelCompileException.class, () -> compile(bad, 90));
+        assertTrue(e.getMessage().contains("demo::bad(2)"), e.getMessage());
+    }
+}
