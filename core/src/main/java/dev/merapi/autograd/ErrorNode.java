@@ -5,10 +5,14 @@ import dev.merapi.error.SavedTensorException;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Stands where a derivative is not known, so that asking for it is an error and never a wrong number. */
+/**
+ * Stands where a derivative is not known, so that asking for it is an error and never a wrong number. Its edges lead to
+ * all that the value depends on, so that only passes which want something beyond it reach it.
+ */
 final class ErrorNode extends Node {
-    ErrorNode(String owner, Tensor output) {
+    ErrorNode(String owner, Tensor output, @Nullable Node[] dependencies, int[] indices) {
         super("NotDifferentiable(" + owner + ")", new Tensor[] {output});
+        connect(dependencies, indices);
     }
 
     @Override

@@ -112,8 +112,40 @@ final class OpNode<A extends Record, R> extends Node {
         return guard(t);
     }
 
+    /** For a value that depends on the inputs in a way that only the op knows. */
     private @Nullable AutogradMeta guard(Tensor t) {
-        return t.dtype().isFloating() ? new AutogradMeta(new ErrorNode(name(), Tensor.meta(t)), 0) : null;
+        if (!t.dtype().isFloating()) {
+            return null;
+        }
+        @Nullable Node[] nodes = new Node[inputs()];
+        int[] indices = new int[nodes.length];
+        for (int i = 0; i < nodes.length; i++) {
+            nodes[i] = next(i);
+            indices[i] = nextIndex(i);
+        }
+        return new AutogradMeta(new ErrorNode(name(), Tensor.meta(t), nodes, indices), 0);
+    }
+
+    /** For what a backward kernel computed: it depends on the inputs and on the gradients that came in. */
+    private void guardKernelResult(Tensor result, @Nullable Tensor[] gradients) {
+        int n = inputs();
+        @Nullable Node[] nodes = new Node[n + gradients.length];
+        int[] indices = new int[nodes.length];
+        for (int i = 0; i < nodes.length; i++) {
+            if (i < n) {
+                nodes[i] = next(i);
+                indices[i] = nextIndex(i);
+                continue;
+            }
+            Tensor g = gradients[i - n];
+            AutogradMeta m = g == null ? null : g.autograd();
+            if (g != null && m != null) {
+                nodes[i] = m.edgeNode(g);
+                indices[i] = m.edgeIndex();
+            }
+        }
+        String owner = "the backward kernel of " + name();
+        result.setAutograd(new AutogradMeta(new ErrorNode(owner, Tensor.meta(result), nodes, indices), 0));
     }
 
     private static @Nullable AutogradMeta snapshot(Tensor t) {
@@ -168,7 +200,7 @@ final class OpNode<A extends Record, R> extends Node {
         @Nullable Tensor[] result = runKernel(kernel, context, tree, shaped);
         for (Tensor g : result) {
             if (g != null) {
-                g.setAutograd(new AutogradMeta(new ErrorNode("the backward kernel of " + name(), Tensor.meta(g)), 0));
+                guardKernelResult(g, gradients);
             }
         }
         return result;
