@@ -49,8 +49,8 @@ void tiles(F blas, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, c
             const int64_t i = t / column_tiles * row_step, j = t % column_tiles * column_step;
             blas(kRowMajor, ta ? kTransposed : kPlain, tb ? kTransposed : kPlain,
                  static_cast<int>(least(row_step, m - i)), static_cast<int>(least(column_step, n - j)),
-                 static_cast<int>(k), alpha, ta ? a + i : a + i * lda, static_cast<int>(lda),
-                 tb ? b + j * ldb : b + j, static_cast<int>(ldb), beta, c + i * ldc + j, static_cast<int>(ldc));
+                 static_cast<int>(k), alpha, ta ? a + i : a + i * lda, static_cast<int>(lda), tb ? b + j * ldb : b + j,
+                 static_cast<int>(ldb), beta, c + i * ldc + j, static_cast<int>(ldc));
         }
     });
 }
@@ -121,8 +121,8 @@ void linear(int dtype, int64_t x, int64_t weight, int64_t bias, int64_t rows, in
 }
 
 void gemm_batched(int dtype, int trans_a, int trans_b, int64_t batch, int64_t m, int64_t n, int64_t k, double alpha,
-                  int64_t a, int64_t lda, int64_t stride_a, int64_t offsets_a, int64_t b, int64_t ldb,
-                  int64_t stride_b, int64_t offsets_b, double beta, int64_t c, int64_t ldc, int64_t stride_c) {
+                  int64_t a, int64_t lda, int64_t stride_a, int64_t offsets_a, int64_t b, int64_t ldb, int64_t stride_b,
+                  int64_t offsets_b, double beta, int64_t c, int64_t ldc, int64_t stride_c) {
     const int64_t size = size_of(dtype);
     const int64_t* at_a = reinterpret_cast<const int64_t*>(offsets_a);
     const int64_t* at_b = reinterpret_cast<const int64_t*>(offsets_b);

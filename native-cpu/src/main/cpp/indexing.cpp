@@ -28,11 +28,20 @@ void with_index(int index_dtype, int64_t indices, F&& fn) {
 template <class F>
 void with_size(int element_size, F&& fn) {
     switch (element_size) {
-        case 1: fn(uint8_t{}); break;
-        case 2: fn(uint16_t{}); break;
-        case 4: fn(uint32_t{}); break;
-        case 8: fn(uint64_t{}); break;
-        default: break;
+        case 1:
+            fn(uint8_t{});
+            break;
+        case 2:
+            fn(uint16_t{});
+            break;
+        case 4:
+            fn(uint32_t{});
+            break;
+        case 8:
+            fn(uint64_t{});
+            break;
+        default:
+            break;
     }
 }
 int64_t grain_of(int64_t work) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work)); }
@@ -59,24 +68,35 @@ uint32_t small_key(uint32_t u, uint32_t infinity) {
 }
 uint64_t key_at(int dtype, const void* x, int64_t i) {
     switch (dtype) {
-        case 0: return order_key(float{}, static_cast<const uint32_t*>(x)[i]);
-        case 1: return order_key(double{}, static_cast<const uint64_t*>(x)[i]);
-        case 2: return small_key(static_cast<const uint16_t*>(x)[i], 0x7c00u);
-        case 3: return small_key(static_cast<const uint16_t*>(x)[i], 0x7f80u);
-        case 4: return static_cast<const uint32_t*>(x)[i] ^ 0x80000000u;
-        case 5: return static_cast<const uint64_t*>(x)[i] ^ (uint64_t{1} << 63);
-        default: return static_cast<const uint8_t*>(x)[i];
+        case 0:
+            return order_key(float{}, static_cast<const uint32_t*>(x)[i]);
+        case 1:
+            return order_key(double{}, static_cast<const uint64_t*>(x)[i]);
+        case 2:
+            return small_key(static_cast<const uint16_t*>(x)[i], 0x7c00u);
+        case 3:
+            return small_key(static_cast<const uint16_t*>(x)[i], 0x7f80u);
+        case 4:
+            return static_cast<const uint32_t*>(x)[i] ^ 0x80000000u;
+        case 5:
+            return static_cast<const uint64_t*>(x)[i] ^ (uint64_t{1} << 63);
+        default:
+            return static_cast<const uint8_t*>(x)[i];
     }
 }
 int size_of(int dtype) {
     switch (dtype) {
         case 0:
-        case 4: return 4;
+        case 4:
+            return 4;
         case 1:
-        case 5: return 8;
+        case 5:
+            return 8;
         case 2:
-        case 3: return 2;
-        default: return 1;
+        case 3:
+            return 2;
+        default:
+            return 1;
     }
 }
 
@@ -113,13 +133,19 @@ void order_rows(int dtype, int64_t x, int64_t rows, int64_t n, int64_t k, bool d
 
 bool is_nonzero(int dtype, const void* x, int64_t i) {
     switch (dtype) {
-        case 0: return (static_cast<const uint32_t*>(x)[i] & 0x7fffffffu) != 0;
-        case 1: return (static_cast<const uint64_t*>(x)[i] & 0x7fffffffffffffffu) != 0;
+        case 0:
+            return (static_cast<const uint32_t*>(x)[i] & 0x7fffffffu) != 0;
+        case 1:
+            return (static_cast<const uint64_t*>(x)[i] & 0x7fffffffffffffffu) != 0;
         case 2:
-        case 3: return (static_cast<const uint16_t*>(x)[i] & 0x7fffu) != 0;
-        case 4: return static_cast<const uint32_t*>(x)[i] != 0;
-        case 5: return static_cast<const uint64_t*>(x)[i] != 0;
-        default: return static_cast<const uint8_t*>(x)[i] != 0;
+        case 3:
+            return (static_cast<const uint16_t*>(x)[i] & 0x7fffu) != 0;
+        case 4:
+            return static_cast<const uint32_t*>(x)[i] != 0;
+        case 5:
+            return static_cast<const uint64_t*>(x)[i] != 0;
+        default:
+            return static_cast<const uint8_t*>(x)[i] != 0;
     }
 }
 
@@ -185,8 +211,8 @@ void gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64
     });
 }
 
-void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
-             int64_t inner, int64_t k, int64_t out) {
+void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+             int64_t k, int64_t out) {
     with_index(index_dtype, indices, [&](auto* index) {
         with_size(element_size, [&](auto zero) {
             using T = decltype(zero);

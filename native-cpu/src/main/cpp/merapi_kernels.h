@@ -71,8 +71,8 @@ void index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t
 void gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
             int64_t k, int64_t out);
 // out[o, indices[o, j, i], i] = src[o, j, i]; the last j wins.
-void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
-             int64_t inner, int64_t k, int64_t out);
+void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+             int64_t k, int64_t out);
 // out[o, indices[o, j, i], i] += src[o, j, i], in the order of j. Also i32 and i64.
 void scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
                  int64_t k, int64_t out);
@@ -95,8 +95,8 @@ void linear(int dtype, int64_t x, int64_t weight, int64_t bias, int64_t rows, in
 // One product a batch entry. Entry i of A starts at a + offsets_a[i] elements where offsets_a (int64 [batch]) is given,
 // else at a + i * stride_a; B alike; C at c + i * stride_c. Strides may be 0 for A and B.
 void gemm_batched(int dtype, int trans_a, int trans_b, int64_t batch, int64_t m, int64_t n, int64_t k, double alpha,
-                  int64_t a, int64_t lda, int64_t stride_a, int64_t offsets_a, int64_t b, int64_t ldb,
-                  int64_t stride_b, int64_t offsets_b, double beta, int64_t c, int64_t ldc, int64_t stride_c);
+                  int64_t a, int64_t lda, int64_t stride_a, int64_t offsets_a, int64_t b, int64_t ldb, int64_t stride_b,
+                  int64_t offsets_b, double beta, int64_t c, int64_t ldc, int64_t stride_c);
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 

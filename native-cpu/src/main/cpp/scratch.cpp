@@ -58,9 +58,7 @@ struct Arena {
         return base;
     }
 
-    size_t mark() const {
-        return blocks.empty() ? 0 : (current << kBlockShift) | blocks[current].used;
-    }
+    size_t mark() const { return blocks.empty() ? 0 : (current << kBlockShift) | blocks[current].used; }
 
     void release(size_t mark) {
         size_t block = mark >> kBlockShift;

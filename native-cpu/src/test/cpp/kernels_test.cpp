@@ -45,28 +45,50 @@ struct Array {
     double get(int64_t i) const {
         const char* p = bytes.data() + i * size();
         switch (dtype) {
-            case 0: return *reinterpret_cast<const float*>(p);
-            case 1: return *reinterpret_cast<const double*>(p);
-            case 2: return half_to_double(*reinterpret_cast<const uint16_t*>(p), 5);
-            case 3: return half_to_double(*reinterpret_cast<const uint16_t*>(p), 8);
-            case 4: return *reinterpret_cast<const int32_t*>(p);
-            case 5: return static_cast<double>(*reinterpret_cast<const int64_t*>(p));
-            default: return *reinterpret_cast<const uint8_t*>(p);
+            case 0:
+                return *reinterpret_cast<const float*>(p);
+            case 1:
+                return *reinterpret_cast<const double*>(p);
+            case 2:
+                return half_to_double(*reinterpret_cast<const uint16_t*>(p), 5);
+            case 3:
+                return half_to_double(*reinterpret_cast<const uint16_t*>(p), 8);
+            case 4:
+                return *reinterpret_cast<const int32_t*>(p);
+            case 5:
+                return static_cast<double>(*reinterpret_cast<const int64_t*>(p));
+            default:
+                return *reinterpret_cast<const uint8_t*>(p);
         }
     }
     void set(int64_t i, double x) {
         char* p = bytes.data() + i * size();
         switch (dtype) {
-            case 0: *reinterpret_cast<float*>(p) = static_cast<float>(x); break;
-            case 1: *reinterpret_cast<double*>(p) = x; break;
-            case 2: *reinterpret_cast<uint16_t*>(p) = double_to_half(x, 5); break;
-            case 3: *reinterpret_cast<uint16_t*>(p) = double_to_half(x, 8); break;
-            case 4: *reinterpret_cast<int32_t*>(p) = static_cast<int32_t>(x); break;
-            case 5: *reinterpret_cast<int64_t*>(p) = static_cast<int64_t>(x); break;
-            default: *reinterpret_cast<uint8_t*>(p) = static_cast<uint8_t>(x);
+            case 0:
+                *reinterpret_cast<float*>(p) = static_cast<float>(x);
+                break;
+            case 1:
+                *reinterpret_cast<double*>(p) = x;
+                break;
+            case 2:
+                *reinterpret_cast<uint16_t*>(p) = double_to_half(x, 5);
+                break;
+            case 3:
+                *reinterpret_cast<uint16_t*>(p) = double_to_half(x, 8);
+                break;
+            case 4:
+                *reinterpret_cast<int32_t*>(p) = static_cast<int32_t>(x);
+                break;
+            case 5:
+                *reinterpret_cast<int64_t*>(p) = static_cast<int64_t>(x);
+                break;
+            default:
+                *reinterpret_cast<uint8_t*>(p) = static_cast<uint8_t>(x);
         }
     }
-    bool guard() const { return std::all_of(bytes.end() - 64, bytes.end(), [](char c) { return c == 77; }); }
+    bool guard() const {
+        return std::all_of(bytes.end() - 64, bytes.end(), [](char c) { return c == 77; });
+    }
     V values() const {
         V v(static_cast<size_t>(n));
         for (int64_t i = 0; i < n; i++) v[static_cast<size_t>(i)] = get(i);
@@ -97,10 +119,12 @@ static void near(const char* what, const Array& got, const V& want, double facto
     for (size_t i = 0; i < want.size(); i++) {
         double g = got.get(static_cast<int64_t>(i)), w = want[i];
         if (g == w || (g != g && w != w)) continue;
-        double tolerance = 1.01 * storage_eps(got.dtype) * std::fabs(w) + factor * compute_eps(got.dtype) * (std::fabs(w) + scale);
+        double tolerance =
+            1.01 * storage_eps(got.dtype) * std::fabs(w) + factor * compute_eps(got.dtype) * (std::fabs(w) + scale);
         if (got.dtype == 2) tolerance += 0x1p-25;
         if (!(std::fabs(g - w) <= tolerance)) {
-            CHECK(false, "%s %s: [%zu] is %.9g, should be %.9g (tolerance %.3g)", what, kNames[got.dtype], i, g, w, tolerance);
+            CHECK(false, "%s %s: [%zu] is %.9g, should be %.9g (tolerance %.3g)", what, kNames[got.dtype], i, g, w,
+                  tolerance);
             return;
         }
     }
@@ -151,8 +175,8 @@ static void cross_entropy_test(int d, int64_t rows, int64_t classes, bool weight
     for (int64_t c = 0; c < classes; c++) w.set(c, 0.5 + rng.uniform());
     for (int64_t r = 0; r < rows; r++) t.set(r, r % 7 == 3 ? -100 : static_cast<double>(rng.next() % classes));
     Array result(d, reduction == 0 ? rows : 1), lse(compute(d), rows), total(1, 1), g = random(d, result.n), dx(d, x.n);
-    int64_t bad = abi::cross_entropy(d, x.at(), t.at(), weighted ? w.at() : 0, rows, classes, -100, smoothing, reduction,
-                                     result.at(), lse.at(), total.at());
+    int64_t bad = abi::cross_entropy(d, x.at(), t.at(), weighted ? w.at() : 0, rows, classes, -100, smoothing,
+                                     reduction, result.at(), lse.at(), total.at());
     CHECK(bad == -1, "cross_entropy refused row %lld", static_cast<long long>(bad));
     abi::cross_entropy_backward(d, x.at(), t.at(), weighted ? w.at() : 0, rows, classes, -100, smoothing, reduction,
                                 lse.at(), total.at(), g.at(), dx.at());
@@ -175,26 +199,30 @@ static void cross_entropy_test(int d, int64_t rows, int64_t classes, bool weight
         double gr = reduction == 0 ? g.get(r) : reduction == 1 ? g.get(0) / weight : g.get(0);
         for (int64_t c = 0; c < classes; c++) {
             double p = std::exp(x.get(r * classes + c) - l);
-            wdx[r * classes + c] = gr * ((1 - smoothing) * wt(target) * (p - (c == target)) + smoothing / classes * (ws * p - wt(c)));
+            wdx[r * classes + c] =
+                gr * ((1 - smoothing) * wt(target) * (p - (c == target)) + smoothing / classes * (ws * p - wt(c)));
         }
     }
     near("cross_entropy", result, reduction == 0 ? loss : V{reduction == 1 ? sum / weight : sum}, 16, 4);
     near("cross_entropy_backward", dx, wdx, 32, reduction == 1 ? 2 / weight : 2);
     t.set(rows - 1, static_cast<double>(classes));
-    CHECK(abi::cross_entropy(d, x.at(), t.at(), 0, rows, classes, -100, 0, 2, result.at(), 0, 0) == rows - 1, "bad target not found");
+    CHECK(abi::cross_entropy(d, x.at(), t.at(), 0, rows, classes, -100, 0, 2, result.at(), 0, 0) == rows - 1,
+          "bad target not found");
 }
 
 static void norm_test(int d, int64_t rows, int64_t n, bool affine) {
     Array x = random(d, rows * n, 2), w = random(d, n), b = random(d, n), dy = random(d, x.n);
     Array y(d, x.n), mean(compute(d), rows), rstd(compute(d), rows), dx(d, x.n), dw(d, n), db(d, n);
     abi::layer_norm(d, x.at(), affine ? w.at() : 0, affine ? b.at() : 0, rows, n, 1e-5, y.at(), mean.at(), rstd.at());
-    abi::layer_norm_backward(d, dy.at(), x.at(), mean.at(), rstd.at(), affine ? w.at() : 0, rows, n, dx.at(), dw.at(), db.at());
+    abi::layer_norm_backward(d, dy.at(), x.at(), mean.at(), rstd.at(), affine ? w.at() : 0, rows, n, dx.at(), dw.at(),
+                             db.at());
     V wy(x.n), wdx(x.n), wdw(n), wdb(n);
     V ry(x.n), rdx(x.n), rdw(n);
     for (int64_t r = 0; r < rows; r++) {
         double m = 0, v = 0, q = 0;
         for (int64_t i = 0; i < n; i++) m += x.get(r * n + i) / n;
-        for (int64_t i = 0; i < n; i++) v += std::pow(x.get(r * n + i) - m, 2) / n, q += std::pow(x.get(r * n + i), 2) / n;
+        for (int64_t i = 0; i < n; i++)
+            v += std::pow(x.get(r * n + i) - m, 2) / n, q += std::pow(x.get(r * n + i), 2) / n;
         double s = 1 / std::sqrt(v + 1e-5), rs = 1 / std::sqrt(q + 1e-5), c1 = 0, c2 = 0, c3 = 0;
         auto wi = [&](int64_t i) { return affine ? w.get(i) : 1.0; };
         for (int64_t i = 0; i < n; i++) {
@@ -229,7 +257,8 @@ static void norm_test(int d, int64_t rows, int64_t n, bool affine) {
 
 static void gemm_test(int d, int ta, int tb, int64_t m, int64_t n, int64_t k, double alpha, double beta, int64_t pad) {
     int64_t lda = (ta ? m : k) + pad, ldb = (tb ? k : n) + pad, ldc = n + pad;
-    Array a = random(d, std::max<int64_t>(1, (ta ? k : m) * lda)), b = random(d, std::max<int64_t>(1, (tb ? n : k) * ldb));
+    Array a = random(d, std::max<int64_t>(1, (ta ? k : m) * lda)),
+          b = random(d, std::max<int64_t>(1, (tb ? n : k) * ldb));
     Array c = random(d, std::max<int64_t>(1, m * ldc)), before = c;
     if (beta == 0) {
         for (int64_t i = 0; i < m; i++) {
@@ -240,13 +269,15 @@ static void gemm_test(int d, int ta, int tb, int64_t m, int64_t n, int64_t k, do
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
             double s = 0;
-            for (int64_t p = 0; p < k; p++) s += a.get(ta ? p * lda + i : i * lda + p) * b.get(tb ? j * ldb + p : p * ldb + j);
+            for (int64_t p = 0; p < k; p++)
+                s += a.get(ta ? p * lda + i : i * lda + p) * b.get(tb ? j * ldb + p : p * ldb + j);
             want[i * ldc + j] = alpha * s + (beta == 0 ? 0 : beta * before.get(i * ldc + j));
         }
     }
     abi::gemm(d, ta, tb, m, n, k, alpha, a.at(), lda, b.at(), ldb, beta, c.at(), ldc);
     char name[100];
-    std::snprintf(name, sizeof(name), "gemm %d%d %lldx%lldx%lld", ta, tb, static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k));
+    std::snprintf(name, sizeof(name), "gemm %d%d %lldx%lldx%lld", ta, tb, static_cast<long long>(m),
+                  static_cast<long long>(n), static_cast<long long>(k));
     near(name, c, want, 4 + std::sqrt(static_cast<double>(k)), 4 * std::sqrt(static_cast<double>(k)) + 1);
 }
 
@@ -269,12 +300,14 @@ static void batched_test(int d) {
     Array a = random(d, 3 * m * k), b = random(d, batch * k * n), c(d, batch * m * n);
     std::vector<int64_t> at_a(batch);
     for (int64_t i = 0; i < batch; i++) at_a[i] = i % 3 * m * k;
-    abi::gemm_batched(d, 0, 0, batch, m, n, k, 1, a.at(), k, 0, address(at_a.data()), b.at(), n, k * n, 0, 0, c.at(), n, m * n);
+    abi::gemm_batched(d, 0, 0, batch, m, n, k, 1, a.at(), k, 0, address(at_a.data()), b.at(), n, k * n, 0, 0, c.at(), n,
+                      m * n);
     V want(c.n);
     for (int64_t t = 0; t < batch; t++) {
         for (int64_t i = 0; i < m; i++) {
             for (int64_t j = 0; j < n; j++) {
-                for (int64_t p = 0; p < k; p++) want[(t * m + i) * n + j] += a.get(at_a[t] + i * k + p) * b.get((t * k + p) * n + j);
+                for (int64_t p = 0; p < k; p++)
+                    want[(t * m + i) * n + j] += a.get(at_a[t] + i * k + p) * b.get((t * k + p) * n + j);
             }
         }
     }
@@ -284,7 +317,8 @@ static void batched_test(int d) {
 static void attention_test(int d, int64_t B, int64_t H, int64_t tq, int64_t tk, int64_t D, bool causal) {
     // q, k, v packed as [B, T, 3, H, D] where lengths agree, to use strides.
     bool packed = tq == tk;
-    Array qkv = random(d, packed ? B * tq * 3 * H * D : 1), q0 = random(d, B * H * tq * D), k0 = random(d, B * H * tk * D), v0 = random(d, B * H * tk * D);
+    Array qkv = random(d, packed ? B * tq * 3 * H * D : 1), q0 = random(d, B * H * tq * D),
+          k0 = random(d, B * H * tk * D), v0 = random(d, B * H * tk * D);
     Array o(d, B * tq * H * D), lse(compute(d), B * H * tq), g = random(d, o.n);
     int64_t shape[] = {B, H, tq, tk, D};
     int64_t st[24];
@@ -293,7 +327,8 @@ static void attention_test(int d, int64_t B, int64_t H, int64_t tq, int64_t tk, 
         for (int w = 0; w < 3; w++) st[3 * w] = tq * 3 * H * D, st[3 * w + 1] = D, st[3 * w + 2] = 3 * H * D;
         qa = qkv.at(), ka = qa + H * D * qkv.size(), va = ka + H * D * qkv.size();
     } else {
-        for (int w = 0; w < 3; w++) st[3 * w] = H * (w ? tk : tq) * D, st[3 * w + 1] = (w ? tk : tq) * D, st[3 * w + 2] = D;
+        for (int w = 0; w < 3; w++)
+            st[3 * w] = H * (w ? tk : tq) * D, st[3 * w + 1] = (w ? tk : tq) * D, st[3 * w + 2] = D;
         qa = q0.at(), ka = k0.at(), va = v0.at();
     }
     for (int w = 3; w < 5; w++) st[3 * w] = tq * H * D, st[3 * w + 1] = D, st[3 * w + 2] = H * D;
@@ -301,12 +336,16 @@ static void attention_test(int d, int64_t B, int64_t H, int64_t tq, int64_t tk, 
     double scale = 1 / std::sqrt(static_cast<double>(D));
     abi::attention(d, address(shape), address(st), scale, causal, qa, ka, va, o.at(), lse.at());
     Array dqkv(d, qkv.n), dq0(d, q0.n), dk0(d, k0.n), dv0(d, v0.n);
-    int64_t dqa = packed ? dqkv.at() : dq0.at(), dka = packed ? dqa + H * D * qkv.size() : dk0.at(), dva = packed ? dka + H * D * qkv.size() : dv0.at();
-    abi::attention_backward(d, address(shape), address(st), scale, causal, qa, ka, va, o.at(), lse.at(), g.at(), dqa, dka, dva);
+    int64_t dqa = packed ? dqkv.at() : dq0.at(), dka = packed ? dqa + H * D * qkv.size() : dk0.at(),
+            dva = packed ? dka + H * D * qkv.size() : dv0.at();
+    abi::attention_backward(d, address(shape), address(st), scale, causal, qa, ka, va, o.at(), lse.at(), g.at(), dqa,
+                            dka, dva);
     V wo(o.n), wl(lse.n), wd(packed ? qkv.n : 0), wq(packed ? 0 : q0.n), wk(packed ? 0 : k0.n), wv(packed ? 0 : v0.n);
     for (int64_t b = 0; b < B; b++) {
         for (int64_t h = 0; h < H; h++) {
-            auto at = [&](int w, int64_t t, int64_t e) { return b * st[3 * w] + h * st[3 * w + 1] + t * st[3 * w + 2] + e; };
+            auto at = [&](int w, int64_t t, int64_t e) {
+                return b * st[3 * w] + h * st[3 * w + 1] + t * st[3 * w + 2] + e;
+            };
             const Array &Q = packed ? qkv : q0, &K = packed ? qkv : k0, &U = packed ? qkv : v0;
             int64_t ko = packed ? H * D : 0, vo = packed ? 2 * H * D : 0;
             for (int64_t i = 0; i < tq; i++) {
@@ -353,10 +392,13 @@ static void attention_test(int d, int64_t B, int64_t H, int64_t tq, int64_t tk, 
 static void conv_test(int d, std::initializer_list<int64_t> numbers, bool bias) {
     int64_t q[16];
     std::copy(numbers.begin(), numbers.end(), q);
-    int64_t N = q[0], C = q[1], H = q[2], W = q[3], O = q[4], kh = q[5], kw = q[6], sh = q[7], sw = q[8], ph = q[9], pw = q[10], dh = q[11], dw = q[12], G = q[13];
-    int64_t OH = q[14] = (H + 2 * ph - dh * (kh - 1) - 1) / sh + 1, OW = q[15] = (W + 2 * pw - dw * (kw - 1) - 1) / sw + 1;
+    int64_t N = q[0], C = q[1], H = q[2], W = q[3], O = q[4], kh = q[5], kw = q[6], sh = q[7], sw = q[8], ph = q[9],
+            pw = q[10], dh = q[11], dw = q[12], G = q[13];
+    int64_t OH = q[14] = (H + 2 * ph - dh * (kh - 1) - 1) / sh + 1,
+            OW = q[15] = (W + 2 * pw - dw * (kw - 1) - 1) / sw + 1;
     int64_t cg = C / G, og = O / G;
-    Array x = random(d, N * C * H * W), w = random(d, O * cg * kh * kw), b = random(d, O), y(d, N * O * OH * OW), dy = random(d, y.n);
+    Array x = random(d, N * C * H * W), w = random(d, O * cg * kh * kw), b = random(d, O), y(d, N * O * OH * OW),
+          dy = random(d, y.n);
     Array dx(d, x.n), dwt(d, w.n), db(d, O);
     abi::conv2d(d, address(q), x.at(), w.at(), bias ? b.at() : 0, y.at());
     abi::conv2d_backward(d, address(q), x.at(), w.at(), dy.at(), dx.at(), dwt.at(), db.at());
@@ -373,7 +415,8 @@ static void conv_test(int d, std::initializer_list<int64_t> numbers, bool bias) 
                             for (int64_t v = 0; v < kw; v++) {
                                 int64_t r = i * sh - ph + u * dh, s = j * sw - pw + v * dw;
                                 if (r < 0 || r >= H || s < 0 || s >= W) continue;
-                                int64_t xi = ((n * C + o / og * cg + c) * H + r) * W + s, wi = ((o * cg + c) * kh + u) * kw + v;
+                                int64_t xi = ((n * C + o / og * cg + c) * H + r) * W + s,
+                                        wi = ((o * cg + c) * kh + u) * kw + v;
                                 sum += x.get(xi) * w.get(wi);
                                 wdx[xi] += g * w.get(wi);
                                 wdw[wi] += g * x.get(xi);
@@ -395,7 +438,8 @@ static void conv_test(int d, std::initializer_list<int64_t> numbers, bool bias) 
 static void pool_test(int d) {
     int64_t q[] = {6, 9, 11, 3, 2, 2, 3, 1, 1, 1, 1, 5, 4};
     int64_t P = q[0], H = q[1], W = q[2], OH = q[11], OW = q[12];
-    Array x = random(d, P * H * W), y(d, P * OH * OW), a(d, y.n), idx(5, y.n), dy = random(d, y.n), dx(d, x.n), da(d, x.n);
+    Array x = random(d, P * H * W), y(d, P * OH * OW), a(d, y.n), idx(5, y.n), dy = random(d, y.n), dx(d, x.n),
+          da(d, x.n);
     for (int include = 0; include < 2; include++) {
         abi::max_pool2d(d, address(q), x.at(), y.at(), idx.at());
         abi::max_pool2d_backward(d, address(q), dy.at(), idx.at(), dx.at());
@@ -444,17 +488,23 @@ static void indexing_test(int d, int index_dtype) {
     CHECK(abi::check_indices(index_dtype, idx.at(), k, dim) == -1, "good index refused");
     CHECK(abi::check_indices(index_dtype, idx.at(), k, 3) >= 0, "bad index accepted");
     abi::index_select(x.size(), x.at(), index_dtype, idx.at(), outer, dim, inner, k, out.at());
-    auto pos = [&](const Array& a, int64_t j) { auto i = static_cast<int64_t>(a.get(j)); return i < 0 ? i + dim : i; };
+    auto pos = [&](const Array& a, int64_t j) {
+        auto i = static_cast<int64_t>(a.get(j));
+        return i < 0 ? i + dim : i;
+    };
     V want(out.n);
-    for (int64_t t = 0; t < out.n; t++) want[t] = x.get((t / inner / k * dim + pos(idx, t / inner % k)) * inner + t % inner);
+    for (int64_t t = 0; t < out.n; t++)
+        want[t] = x.get((t / inner / k * dim + pos(idx, t / inner % k)) * inner + t % inner);
     near("index_select", out, want, 0);
     Array src = random(d, out.n, d > 3 ? 50 : 1), sum = random(d, x.n, d > 3 ? 50 : 1);
     V ws = sum.values();
-    for (int64_t t = 0; t < out.n; t++) ws[(t / inner / k * dim + pos(idx, t / inner % k)) * inner + t % inner] += src.get(t);
+    for (int64_t t = 0; t < out.n; t++)
+        ws[(t / inner / k * dim + pos(idx, t / inner % k)) * inner + t % inner] += src.get(t);
     abi::index_add(d, src.at(), index_dtype, idx.at(), outer, dim, inner, k, -1, sum.at());
     near("index_add", sum, ws, 8, 4);
     Array full(index_dtype, out.n), got(d, out.n), acc = random(d, x.n, d > 3 ? 50 : 1);
-    for (int64_t j = 0; j < full.n; j++) full.set(j, static_cast<double>(static_cast<int64_t>(rng.next() % (2 * dim)) - dim));
+    for (int64_t j = 0; j < full.n; j++)
+        full.set(j, static_cast<double>(static_cast<int64_t>(rng.next() % (2 * dim)) - dim));
     abi::gather(x.size(), x.at(), index_dtype, full.at(), outer, dim, inner, k, got.at());
     V wa = acc.values(), wset(x.n, 0.0);
     for (int64_t t = 0; t < out.n; t++) {
@@ -493,8 +543,12 @@ static void order_test(int d) {
         for (int64_t r = 0; r < rows; r++) {
             std::vector<int64_t> order(n);
             for (int64_t t = 0; t < n; t++) order[t] = t;
-            auto key = [&](int64_t t) { double y = x.get(r * n + t); return y != y ? INFINITY : y; };
-            std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return descending ? key(a) > key(b) : key(a) < key(b); });
+            auto key = [&](int64_t t) {
+                double y = x.get(r * n + t);
+                return y != y ? INFINITY : y;
+            };
+            std::stable_sort(order.begin(), order.end(),
+                             [&](int64_t a, int64_t b) { return descending ? key(a) > key(b) : key(a) < key(b); });
             for (int64_t t = 0; t < n; t++) {
                 CHECK(i.get(r * n + t) == static_cast<double>(order[t]), "sort %s: wrong index", kNames[d]);
                 double a = v.get(r * n + t), b = x.get(r * n + order[t]);
@@ -511,7 +565,8 @@ static void order_test(int d) {
     int64_t c = 0;
     for (int64_t t = 0; t < x.n; t++) {
         if (x.get(t) == 0) continue;
-        CHECK(at.get(2 * c) == static_cast<double>(t / n) && at.get(2 * c + 1) == static_cast<double>(t % n), "nonzero %s", kNames[d]);
+        CHECK(at.get(2 * c) == static_cast<double>(t / n) && at.get(2 * c + 1) == static_cast<double>(t % n),
+              "nonzero %s", kNames[d]);
         c++;
     }
     CHECK(at.guard(), "nonzero wrote behind the end");
@@ -522,7 +577,8 @@ static void philox_reference(uint64_t seed, uint64_t block, uint32_t out[4]) {
     uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
     for (int r = 0; r < 10; r++) {
         uint64_t a = uint64_t{0xD2511F53} * c[0], b = uint64_t{0xCD9E8D57} * c[2];
-        uint32_t n[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b), static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
+        uint32_t n[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<uint32_t>(b),
+                         static_cast<uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<uint32_t>(a)};
         std::copy(n, n + 4, c);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
@@ -540,7 +596,8 @@ static void random_test() {
     // Known answer of the reference implementation: key and counter zero.
     uint32_t zero[4];
     philox_reference(0, 0, zero);
-    CHECK(zero[0] == 0x6627e8d5 && zero[1] == 0xe169c58d && zero[2] == 0xbc57ac4c && zero[3] == 0x9b00dbd8, "the test's own philox is wrong");
+    CHECK(zero[0] == 0x6627e8d5 && zero[1] == 0xe169c58d && zero[2] == 0xbc57ac4c && zero[3] == 0x9b00dbd8,
+          "the test's own philox is wrong");
     const int64_t n = 100003, seed = 0x123456789abcdef0, offset = 0xfffffffe;
     std::vector<uint32_t> lanes(n);
     abi::random_bits(seed, offset, n, address(lanes.data()));
@@ -572,24 +629,30 @@ static void random_test() {
         kept += m.get(i);
         int64_t e = i / 2 * 2;
         if (e + 1 < n) {
-            double u1 = ((lanes[e] >> 8) + 1) * 0x1p-24, u2 = (lanes[e + 1] >> 8) * 0x1p-24, r = std::sqrt(-2 * std::log(u1));
+            double u1 = ((lanes[e] >> 8) + 1) * 0x1p-24, u2 = (lanes[e + 1] >> 8) * 0x1p-24,
+                   r = std::sqrt(-2 * std::log(u1));
             double want = i % 2 ? r * std::sin(2 * M_PI * u2) : r * std::cos(2 * M_PI * u2);
-            CHECK(std::fabs(z.get(i) - want) <= 4 * 0x1p-24 * (r + 0.1), "normal f32 %lld: %.9g %.9g", static_cast<long long>(i), z.get(i), want);
+            CHECK(std::fabs(z.get(i) - want) <= 4 * 0x1p-24 * (r + 0.1), "normal f32 %lld: %.9g %.9g",
+                  static_cast<long long>(i), z.get(i), want);
         }
-        double v1 = (static_cast<double>(pair(e) >> 12) + 1) * 0x1p-52, v2 = (pair(e + 1) >> 12) * 0x1p-52, r = std::sqrt(-2 * std::log(v1));
+        double v1 = (static_cast<double>(pair(e) >> 12) + 1) * 0x1p-52, v2 = (pair(e + 1) >> 12) * 0x1p-52,
+               r = std::sqrt(-2 * std::log(v1));
         double want = i % 2 ? r * std::sin(2 * M_PI * v2) : r * std::cos(2 * M_PI * v2);
-        CHECK(std::fabs(zd.get(i) - want) <= 8 * 0x1p-53 * (r + 0.1), "normal f64 %lld: %.17g %.17g", static_cast<long long>(i), zd.get(i), want);
+        CHECK(std::fabs(zd.get(i) - want) <= 8 * 0x1p-53 * (r + 0.1), "normal f64 %lld: %.17g %.17g",
+              static_cast<long long>(i), zd.get(i), want);
         s1 += z.get(i), s2 += z.get(i) * z.get(i), d1 += zd.get(i), d2 += zd.get(i) * zd.get(i);
     }
     CHECK(std::fabs(s1 / n) < 0.02 && std::fabs(s2 / n - 1) < 0.03, "normal f32 moments %g %g", s1 / n, s2 / n);
     CHECK(std::fabs(d1 / n) < 0.02 && std::fabs(d2 / n - 1) < 0.03, "normal f64 moments %g %g", d1 / n, d2 / n);
     CHECK(std::fabs(kept / n - 0.75) < 0.01, "mask mean %g", kept / n);
     // The bits are the same on every instruction set, thread count and in Java.
-    std::printf("normal bits: f32 %016llx f64 %016llx\n", static_cast<unsigned long long>(fnv(z.bytes.data(), n * 4)), static_cast<unsigned long long>(fnv(zd.bytes.data(), n * 8)));
+    std::printf("normal bits: f32 %016llx f64 %016llx\n", static_cast<unsigned long long>(fnv(z.bytes.data(), n * 4)),
+                static_cast<unsigned long long>(fnv(zd.bytes.data(), n * 8)));
     CHECK(fnv(z.bytes.data(), n * 4) == 0x72467174b5d29f41, "normal f32: other bits");
     CHECK(fnv(zd.bytes.data(), n * 8) == 0xbc7d2191ed4db282, "normal f64: other bits");
     abi::random_integers(5, seed, offset, n, INT64_MIN, 0, l.at());
-    for (int64_t i = 0; i < n; i++) CHECK(reinterpret_cast<const uint64_t*>(l.bytes.data())[i] == pair(i) + (uint64_t{1} << 63), "integers 64");
+    for (int64_t i = 0; i < n; i++)
+        CHECK(reinterpret_cast<const uint64_t*>(l.bytes.data())[i] == pair(i) + (uint64_t{1} << 63), "integers 64");
     for (int d = 0; d < 4; d++) {
         Array x = random(d, n), y(d, n), dx(d, n);
         abi::dropout(d, x.at(), seed, offset, n, int64_t{1} << 30, 4 / 3.0, y.at(), m.at());
@@ -604,10 +667,12 @@ static void random_test() {
 static void optimizer_test(int d) {
     const int64_t n = 70001;
     const int scalar = d == 1 ? 1 : 0;
-    Array p = random(d, n), g = random(d, n), m = random(compute(d), n, 0.1), v(compute(d), n), tiny = random(d, 3), tg = random(d, 3), tm = filled(compute(d), 3, 0), tv = filled(compute(d), 3, 0);
+    Array p = random(d, n), g = random(d, n), m = random(compute(d), n, 0.1), v(compute(d), n), tiny = random(d, 3),
+          tg = random(d, 3), tm = filled(compute(d), 3, 0), tv = filled(compute(d), 3, 0);
     for (int64_t i = 0; i < n; i++) v.set(i, rng.uniform() * 0.1);
     int64_t list[] = {tiny.at(), tg.at(), tm.at(), tv.at(), 3, p.at(), g.at(), m.at(), v.at(), n};
-    Array lr = filled(scalar, 1, 0.01), step = filled(scalar, 1, 3), gs = filled(scalar, 1, 0.5), skip = filled(scalar, 1, 1);
+    Array lr = filled(scalar, 1, 0.01), step = filled(scalar, 1, 3), gs = filled(scalar, 1, 0.5),
+          skip = filled(scalar, 1, 1);
     for (int decoupled = 0; decoupled < 2; decoupled++) {
         V wp(n), wm(n), wv(n);
         double rate = lr.get(0);
@@ -615,7 +680,8 @@ static void optimizer_test(int d) {
             double x = p.get(i), q = g.get(i) * 0.5 + (decoupled ? 0 : 0.1 * x);
             wm[i] = 0.9 * m.get(i) + 0.1 * q;
             wv[i] = 0.99 * v.get(i) + 0.01 * q * q;
-            wp[i] = x * (decoupled ? 1 - rate * 0.1 : 1) - rate * (wm[i] / (1 - std::pow(0.9, 3))) / (std::sqrt(wv[i] / (1 - std::pow(0.99, 3))) + 1e-8);
+            wp[i] = x * (decoupled ? 1 - rate * 0.1 : 1) -
+                    rate * (wm[i] / (1 - std::pow(0.9, 3))) / (std::sqrt(wv[i] / (1 - std::pow(0.99, 3))) + 1e-8);
         }
         Array old = p;
         abi::adam(d, address(list), 2, 0.9, 0.99, 1e-8, 0.1, decoupled, scalar, lr.at(), step.at(), gs.at(), skip.at());
@@ -672,15 +738,18 @@ static void thread_test() {
         abi::layer_norm_backward(0, x.at(), y.at(), mean.at(), rstd.at(), 0, 2000, 100, dx.at(), dw.at(), db.at());
         keep(dx), keep(dw), keep(db);
         for (int64_t heads : {2, 20}) {
-            Array q = random(0, heads * 150 * 16), o(0, q.n), lse(0, heads * 150), g = random(0, q.n), dq(0, q.n), dk(0, q.n), dv(0, q.n);
+            Array q = random(0, heads * 150 * 16), o(0, q.n), lse(0, heads * 150), g = random(0, q.n), dq(0, q.n),
+                  dk(0, q.n), dv(0, q.n);
             int64_t shape[] = {1, heads, 150, 150, 16}, st[24];
             for (int w = 0; w < 8; w++) st[3 * w] = 0, st[3 * w + 1] = 150 * 16, st[3 * w + 2] = 16;
             abi::attention(0, address(shape), address(st), 0.25, 1, q.at(), q.at(), q.at(), o.at(), lse.at());
-            abi::attention_backward(0, address(shape), address(st), 0.25, 1, q.at(), q.at(), q.at(), o.at(), lse.at(), g.at(), dq.at(), dk.at(), dv.at());
+            abi::attention_backward(0, address(shape), address(st), 0.25, 1, q.at(), q.at(), q.at(), o.at(), lse.at(),
+                                    g.at(), dq.at(), dk.at(), dv.at());
             keep(o), keep(dq), keep(dk), keep(dv);
         }
         int64_t conv[] = {9, 3, 20, 20, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 20, 20};
-        Array im = random(0, 9 * 3 * 400), w = random(0, 8 * 27), co(0, 9 * 8 * 400), dim(0, im.n), dwt(0, w.n), dbt(0, 8);
+        Array im = random(0, 9 * 3 * 400), w = random(0, 8 * 27), co(0, 9 * 8 * 400), dim(0, im.n), dwt(0, w.n),
+              dbt(0, 8);
         abi::conv2d(0, address(conv), im.at(), w.at(), 0, co.at());
         abi::conv2d_backward(0, address(conv), im.at(), w.at(), co.at(), dim.at(), dwt.at(), dbt.at());
         keep(co), keep(dim), keep(dwt), keep(dbt);
@@ -706,7 +775,8 @@ int main() {
         }
         for (int64_t n : {1, 5, 31, 128, 129, 768}) norm_test(d, 40, n, n != 31);
         norm_test(d, 700, 128, true);
-        int64_t sizes[][3] = {{1, 1, 1}, {1, 50, 33}, {3, 50, 70}, {4, 130, 16}, {50, 1, 33}, {13, 17, 19}, {64, 64, 64}, {33, 100, 300}, {130, 70, 520}, {65, 129, 256}, {2, 3, 0}, {7, 300, 600}};
+        int64_t sizes[][3] = {{1, 1, 1},    {1, 50, 33},    {3, 50, 70},    {4, 130, 16},   {50, 1, 33}, {13, 17, 19},
+                              {64, 64, 64}, {33, 100, 300}, {130, 70, 520}, {65, 129, 256}, {2, 3, 0},   {7, 300, 600}};
         for (auto& s : sizes) {
             for (int t = 0; t < 4; t++) {
                 gemm_test(d, t & 1, t >> 1, s[0], s[1], s[2], 1, 0, 0);

@@ -250,9 +250,8 @@ struct Backward {
             const S* out = o + base(3, bh) + (q0 + i) * st[3].t;
             C value = lse[bh * n.tq + q0 + i];
             if (value != -static_cast<C>(INFINITY)) t->lse[i] = value;
-            t->along[i] = static_cast<C>(blocked_sum<C>(d, [&](int64_t j, int lanes) {
-                return pick(out + j, lanes) * pick(t->grads + i * d + j, lanes);
-            }));
+            t->along[i] = static_cast<C>(blocked_sum<C>(
+                d, [&](int64_t j, int lanes) { return pick(out + j, lanes) * pick(t->grads + i * d + j, lanes); }));
         }
         std::memset(static_cast<void*>(t->dq), 0, static_cast<size_t>(kTile * d) * sizeof(C));
     }
@@ -391,9 +390,19 @@ void attention_backward(int dtype, int64_t shape, int64_t strides, double scale,
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
         using C = ComputeOf<S>;
-        const Backward<S> task{n, at<const Strides>(strides), static_cast<C>(scale), causal != 0, at<const S>(q),
-                               at<const S>(k), at<const S>(v), at<const S>(o), at<const C>(lse), at<const S>(grad),
-                               at<S>(dq), at<S>(dk), at<S>(dv)};
+        const Backward<S> task{n,
+                               at<const Strides>(strides),
+                               static_cast<C>(scale),
+                               causal != 0,
+                               at<const S>(q),
+                               at<const S>(k),
+                               at<const S>(v),
+                               at<const S>(o),
+                               at<const C>(lse),
+                               at<const S>(grad),
+                               at<S>(dq),
+                               at<S>(dk),
+                               at<S>(dv)};
         const int64_t heads = n.b * n.h;
         const int64_t query_tiles = ceil_div(n.tq, kTile), key_tiles = ceil_div(n.tk, kTile);
         if (heads >= 16 || query_tiles * key_tiles <= 2) {

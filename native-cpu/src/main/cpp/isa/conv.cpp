@@ -106,9 +106,8 @@ const ComputeOf<S>* widened(const S* p, int64_t count) {
 template <class S>
 const ComputeOf<S>* widened_block(const S* p, int64_t stride, int64_t rows, int64_t columns, ComputeOf<S>* copy) {
     for (int64_t r = 0; r < rows; r++) {
-        map_row<S>(columns, [&](int64_t i, int lanes) {
-            put(copy + r * columns + i, pick(p + r * stride + i, lanes), lanes);
-        });
+        map_row<S>(columns,
+                   [&](int64_t i, int lanes) { put(copy + r * columns + i, pick(p + r * stride + i, lanes), lanes); });
     }
     return copy;
 }
@@ -242,8 +241,8 @@ void weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
                         grads = from;
                         ld = q.out_plane();
                     }
-                    product<C>(false, true, q.og(), patch, columns, C(1), grads, ld, patches, columns,
-                               C(1), sum, patch, nullptr);
+                    product<C>(false, true, q.og(), patch, columns, C(1), grads, ld, patches, columns, C(1), sum, patch,
+                               nullptr);
                 }
             }
         }

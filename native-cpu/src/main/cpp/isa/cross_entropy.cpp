@@ -31,8 +31,8 @@ struct Rows {
 template <class S>
 Rows<S> describe(int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
                  double smoothing) {
-    Rows<S> r{at<const S>(logits), at<const int64_t>(targets), at<const S>(weight), rows, classes, ignore_index,
-              smoothing, static_cast<double>(classes)};
+    Rows<S> r{at<const S>(logits), at<const int64_t>(targets),  at<const S>(weight), rows, classes, ignore_index,
+              smoothing,           static_cast<double>(classes)};
     if (r.weight != nullptr && smoothing != 0) {
         r.weight_sum = blocked_sum<ComputeOf<S>>(classes, [&](int64_t i, int n) { return pick(r.weight + i, n); });
     }
@@ -46,7 +46,8 @@ double row_loss(const Rows<S>& q, int64_t row, double* lse) {
     const int64_t target = q.targets[row];
     const C m = row_max(x, q.classes);
     // An infinite maximum is its own logsumexp.
-    *lse = m - m == C(0) ? static_cast<double>(m) + std::log(row_sum_exp(x, q.classes, m)) : static_cast<double>(m + row_sum_exp(x, q.classes, m));
+    *lse = m - m == C(0) ? static_cast<double>(m) + std::log(row_sum_exp(x, q.classes, m))
+                         : static_cast<double>(m + row_sum_exp(x, q.classes, m));
     if (target == q.ignore_index) return 0;
     double loss = (1 - q.smoothing) * q.weight_of(target) * (*lse - static_cast<double>(widen_one(x[target])));
     if (q.smoothing != 0) {
@@ -102,7 +103,8 @@ void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double 
             }
             double g = static_cast<double>(widen_one(grad[reduction == 0 ? r : 0]));
             if (reduction == 1) g /= total_weight;
-            const double hit = (1 - q.smoothing) * q.weight_of(target), each = q.smoothing / static_cast<double>(q.classes);
+            const double hit = (1 - q.smoothing) * q.weight_of(target),
+                         each = q.smoothing / static_cast<double>(q.classes);
             const C scale = static_cast<C>(g * (hit + each * q.weight_sum));  // of the probabilities
             const C miss = static_cast<C>(g * each);
             const C shift = lse[r];

@@ -2,6 +2,7 @@
 //
 // Blocked matrix multiplication: B packed once into panels by all threads, then tiles of C cut by size.
 #include "gemm.h"
+
 #include "pack.h"
 #include "structured.h"
 
@@ -9,11 +10,10 @@ namespace merapi {
 namespace MERAPI_ISA {
 namespace {
 
-constexpr int64_t kBlockK = 256;              // a panel of B (kBlockK x kTileColumns floats) stays in L1
+constexpr int64_t kBlockK = 256;                             // a panel of B (kBlockK x kTileColumns floats) stays in L1
 constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;  // a packed block of A stays in L2
-constexpr int64_t kPackedLimit = 4 << 20;     // elements of B packed at a time
-constexpr int64_t kWorthATask = 1 << 20;      // multiply-adds: about 20 microseconds
-
+constexpr int64_t kPackedLimit = 4 << 20;                    // elements of B packed at a time
+constexpr int64_t kWorthATask = 1 << 20;                     // multiply-adds: about 20 microseconds
 
 // k in blocks of nearly equal length.
 struct BlocksOfK {
@@ -231,8 +231,8 @@ void compute_tile(const Problem<S>& q, int64_t i0, int64_t i1, int64_t j0, int64
                                       : MatrixA<C>{q.a + (i0 + i) * q.lda + p0, q.lda, 1};
                     }
                 }
-                micro_any<C>(static_cast<int>(least(kTileRows, rows - i)), length, a, b,
-                             tile + i * ldt + (j - j0) * NR, ldt, q.alpha, into, width);
+                micro_any<C>(static_cast<int>(least(kTileRows, rows - i)), length, a, b, tile + i * ldt + (j - j0) * NR,
+                             ldt, q.alpha, into, width);
             }
         }
         started = true;
@@ -296,10 +296,18 @@ void product(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, Comput
     if (m <= 0 || n <= 0) return;
     if (trans_b && !trans_a && m <= 4) {
         switch (m) {
-            case 1: few_rows<S, 1>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
-            case 2: few_rows<S, 2>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
-            case 3: few_rows<S, 3>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
-            default: few_rows<S, 4>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias); break;
+            case 1:
+                few_rows<S, 1>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias);
+                break;
+            case 2:
+                few_rows<S, 2>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias);
+                break;
+            case 3:
+                few_rows<S, 3>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias);
+                break;
+            default:
+                few_rows<S, 4>(n, k, alpha, a, lda, b, ldb, beta, c, ldc, 1, bias);
+                break;
         }
         return;
     }
@@ -330,15 +338,27 @@ void product(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, Comput
     C* packed = static_cast<C*>(scratch_take(static_cast<size_t>(ceil_div(chunk, NR) * NR * k) * sizeof(C)));
     for (int64_t j = 0; j < n; j += chunk) {
         int64_t width = least(chunk, n - j);
-        Problem<S> q{trans_a, m, width, k, alpha, a, lda, beta, c + j, ldc, bias == nullptr ? nullptr : bias + j,
-                     packed, ceil_div(width, NR), BlocksOfK(k)};
+        Problem<S> q{trans_a,
+                     m,
+                     width,
+                     k,
+                     alpha,
+                     a,
+                     lda,
+                     beta,
+                     c + j,
+                     ldc,
+                     bias == nullptr ? nullptr : bias + j,
+                     packed,
+                     ceil_div(width, NR),
+                     BlocksOfK(k)};
         pack_b(trans_b, trans_b ? b + j * ldb : b + j, ldb, q, packed);
         run_tiles(q);
     }
 }
 
-template void product<float>(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t, const float*,
-                             int64_t, float, float*, int64_t, const float*);
+template void product<float>(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t, const float*, int64_t,
+                             float, float*, int64_t, const float*);
 template void product<double>(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t, const double*,
                               int64_t, double, double*, int64_t, const double*);
 template void product<f16>(bool, bool, int64_t, int64_t, int64_t, float, const f16*, int64_t, const f16*, int64_t,

@@ -48,9 +48,15 @@ constexpr bool is_float = same_type<S, float> || same_type<S, double> || same_ty
 template <class F>
 void with_number(int dtype, F&& fn) {
     switch (dtype) {
-        case 4: fn(Tag<int32_t>{}); break;
-        case 5: fn(Tag<int64_t>{}); break;
-        default: with_float(dtype, fn); break;
+        case 4:
+            fn(Tag<int32_t>{});
+            break;
+        case 5:
+            fn(Tag<int64_t>{});
+            break;
+        default:
+            with_float(dtype, fn);
+            break;
     }
 }
 

@@ -134,7 +134,8 @@ MERAPI_INLINE void vstore_part(S* p, VecOf<S> v, int64_t count) {
     for (int i = 0; i < count; i++) p[i] = lane[i];
 }
 
-// ---- across lanes: the same tree as sum_lanes, in registers -----------------------------------------------------------
+// ---- across lanes: the same tree as sum_lanes, in registers
+// -----------------------------------------------------------
 
 MERAPI_INLINE float hsum(f32v v) {
 #if defined(__AVX512F__)
@@ -170,7 +171,8 @@ MERAPI_INLINE V vmax(V a, V b) {
     return select(a > b, a, b);
 }
 
-// ---- functions vmath.h has in float precision only --------------------------------------------------------------------
+// ---- functions vmath.h has in float precision only
+// --------------------------------------------------------------------
 
 MERAPI_INLINE f32v vexp(f32v x) { return exp(x); }
 // Within 1 ulp for results that are normal; e^x below 2^-1022 is 0.
@@ -194,7 +196,8 @@ MERAPI_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 MERAPI_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 MERAPI_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// ---- dtype codes ------------------------------------------------------------------------------------------------------
+// ---- dtype codes
+// ------------------------------------------------------------------------------------------------------
 
 template <class T>
 struct Tag {
@@ -204,11 +207,20 @@ struct Tag {
 template <class F>
 MERAPI_INLINE void with_float(int dtype, F&& fn) {
     switch (dtype) {
-        case 0: fn(Tag<float>{}); break;
-        case 1: fn(Tag<double>{}); break;
-        case 2: fn(Tag<f16>{}); break;
-        case 3: fn(Tag<bf16>{}); break;
-        default: break;
+        case 0:
+            fn(Tag<float>{});
+            break;
+        case 1:
+            fn(Tag<double>{});
+            break;
+        case 2:
+            fn(Tag<f16>{});
+            break;
+        case 3:
+            fn(Tag<bf16>{});
+            break;
+        default:
+            break;
     }
 }
 template <class T>
@@ -216,7 +228,8 @@ MERAPI_INLINE T* at(int64_t address) {
     return reinterpret_cast<T*>(address);
 }
 
-// ---- loops over a row --------------------------------------------------------------------------------------------------
+// ---- loops over a row
+// --------------------------------------------------------------------------------------------------
 
 // f(i, count) for i = 0, L, 2L …, count = lanes in use.
 template <class S, class F>
@@ -239,7 +252,8 @@ MERAPI_INLINE void put(S* p, VecOf<S> v, int count) {
     }
 }
 
-// ---- sums over a row ----------------------------------------------------------------------------------------------------
+// ---- sums over a row
+// ----------------------------------------------------------------------------------------------------
 
 // Adds term(i, count) for i = 0, L, 2L … (count = lanes in use; the others must be 0): vectors within blocks of 64, one
 // double across blocks, so that the error doesn't grow with n and the result depends on n alone.

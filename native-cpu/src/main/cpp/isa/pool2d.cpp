@@ -17,7 +17,8 @@ struct Pooling {
 };
 
 // The taps of a window of `taps` from `start` on, `dilation` apart, that lie inside [0, size): [*from, *to).
-MERAPI_INLINE void taps_inside(int64_t start, int64_t dilation, int64_t taps, int64_t size, int64_t* from, int64_t* to) {
+MERAPI_INLINE void taps_inside(int64_t start, int64_t dilation, int64_t taps, int64_t size, int64_t* from,
+                               int64_t* to) {
     *from = 0;
     *to = taps;
     while (*from < taps && start + *from * dilation < 0) ++*from;

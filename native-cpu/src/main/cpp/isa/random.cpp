@@ -60,14 +60,13 @@ struct Threshold {
     bool operator()(uint32_t lane) const { return (lane >= limit) & !none; }
 };
 
-uint64_t high_product(uint64_t a, uint64_t b) {
-    return static_cast<uint64_t>(static_cast<Wide>(a) * b >> 64);
-}
+uint64_t high_product(uint64_t a, uint64_t b) { return static_cast<uint64_t>(static_cast<Wide>(a) * b >> 64); }
 
 template <class T>
 void integers(int64_t seed, int64_t offset, int64_t n, uint64_t low, uint64_t range, T* out) {
     if (range != 0 && range < uint64_t{1} << 32) {
-        each_lane(seed, offset, n, [=](uint32_t lane, int64_t i) { out[i] = static_cast<T>(low + (lane * range >> 32)); });
+        each_lane(seed, offset, n,
+                  [=](uint32_t lane, int64_t i) { out[i] = static_cast<T>(low + (lane * range >> 32)); });
     } else {
         each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
             out[i] = static_cast<T>(low + (range == 0 ? x : high_product(x, range)));
@@ -136,7 +135,9 @@ void random_bits(int64_t seed, int64_t offset, int64_t n, int64_t out) {
 void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double low, double high, int64_t out) {
     const double span = high - low;
     switch (dtype) {
-        case 0: uniforms(seed, offset, n, low, span, 8, 0x1p-24f, at<float>(out)); break;
+        case 0:
+            uniforms(seed, offset, n, low, span, 8, 0x1p-24f, at<float>(out));
+            break;
         case 1: {
             double* p = at<double>(out);
             each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
@@ -144,9 +145,14 @@ void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double l
             });
             break;
         }
-        case 2: uniforms(seed, offset, n, low, span, 21, 0x1p-11f, at<f16>(out)); break;
-        case 3: uniforms(seed, offset, n, low, span, 24, 0x1p-8f, at<bf16>(out)); break;
-        default: break;
+        case 2:
+            uniforms(seed, offset, n, low, span, 21, 0x1p-11f, at<f16>(out));
+            break;
+        case 3:
+            uniforms(seed, offset, n, low, span, 24, 0x1p-8f, at<bf16>(out));
+            break;
+        default:
+            break;
     }
 }
 
@@ -161,11 +167,18 @@ void random_normal(int dtype, int64_t seed, int64_t offset, int64_t n, double me
 void random_integers(int dtype, int64_t seed, int64_t offset, int64_t n, int64_t low, int64_t range, int64_t out) {
     const uint64_t from = static_cast<uint64_t>(low), span = static_cast<uint64_t>(range);
     switch (dtype) {
-        case 4: integers(seed, offset, n, from, span, at<int32_t>(out)); break;
-        case 5: integers(seed, offset, n, from, span, at<int64_t>(out)); break;
+        case 4:
+            integers(seed, offset, n, from, span, at<int32_t>(out));
+            break;
+        case 5:
+            integers(seed, offset, n, from, span, at<int64_t>(out));
+            break;
         case 6:
-        case 7: integers(seed, offset, n, from, span, at<uint8_t>(out)); break;
-        default: break;
+        case 7:
+            integers(seed, offset, n, from, span, at<uint8_t>(out));
+            break;
+        default:
+            break;
     }
 }
 

@@ -26,7 +26,8 @@ void forward_row(const S* x, S* y, int64_t n) {
         map_row<S>(n, [&](int64_t i, int count) { put(y + i, pick(x + i, count) - splat(m) - splat(lse), count); });
     } else if (is_small<S> || x == y) {  // not through y: it would round twice
         const C scale = static_cast<C>(1.0 / row_sum_exp(x, n, m));
-        map_row<S>(n, [&](int64_t i, int count) { put(y + i, vexp(pick(x + i, count) - splat(m)) * splat(scale), count); });
+        map_row<S>(
+            n, [&](int64_t i, int count) { put(y + i, vexp(pick(x + i, count) - splat(m)) * splat(scale), count); });
     } else {
         double sum = blocked_sum<C>(n, [&](int64_t i, int count) {
             auto e = vexp(pick(x + i, count, -static_cast<C>(INFINITY)) - splat(m));
