@@ -133,6 +133,9 @@ public final class CachingAllocator {
     private @Nullable Block cut(long size, boolean grow) {
         Block key = new Block(this, new Segment(null, 0, 0), -1, size);
         Block best = ceiling(key);
+        if (best != null && best.segment.buffer() == null && raw.isJavaVisible() && size <= Integer.MAX_VALUE) {
+            best = smallestWithView(best);
+        }
         if (best == null && grow) {
             best = newSegment(size);
         }
@@ -154,6 +157,16 @@ public final class CachingAllocator {
         // The key's own place in the order among equal sizes is arbitrary; look for one just below it.
         Block lower = freeBlocks.lower(key);
         return lower != null && lower.size == key.size ? lower : best;
+    }
+
+    /** Java kernels could not work on a small tensor in a huge segment, which has no Java view: those stay apart. */
+    private @Nullable Block smallestWithView(Block from) {
+        for (Block block : freeBlocks.tailSet(from, true)) {
+            if (block.segment.buffer() != null) {
+                return block;
+            }
+        }
+        return null;
     }
 
     private @Nullable Block newSegment(long size) {
