@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import static dev.merapi.expr.Exprs.softplus;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.LossReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Losses: of classes, fused with their softmax; and of numbers, each an expression that is reduced in the same pass. See
+ * Note [Backward ops] in {@link Softmax}.
+ */
+public final class Losses {
+    private Losses() {}
+
+    /** What becomes of the losses of single elements. */
+    public enum Reduction {
+        NONE,
+        MEAN,
+        SUM
+    }
+
+    // ---------------------------------------------------------------- of classes
+
+    /**
+     * @param logits [rows, classes], floating
+     * @param targets [rows], int64, a class or {@code ignoreIndex}
+     * @param weight [classes], of the dtype of the logits, or absent for ones
+     * @param ignoreIndex rows with this target count for nothing
+     * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     */
+    public record CrossEntropy(
+            Tensor logits, Tensor targets, @Nullable Tensor weight, long ignoreIndex, double labelSmoothing,
+            Reduction reduction) {}
+
+    /**
+     * @param loss [rows] for NONE, else 0-d
+     * @param lse log Σ exp(logits) of each row, in the compute dtype
+     * @param totalWeight float64: what MEAN divides by
+     */
+    public record CrossEntropyResult(Tensor loss, Tensor lse, Tensor totalWeight) {}
+
+    public record CrossEntropyBackward(
+            Tensor grad, Tensor logits, Tensor targets, @Nullable Tensor weight, Tensor lse, Tensor totalWeight,
+            long ignoreIndex, double labelSmoothing, Reduction reduction) {}
+
+    /** scale·(p·weightOf − (1 − smoothing)·w_t·[t = c] − smoothing/C·w_c), in one pass. */
+    public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD = Op.define(
+                    "merapi::cross_entropy_backward", CrossEntropyBackward.class, Tensor.class)
+            .shape(a -> Tensor.meta(a.logits()))
+            .reference(LossReference::crossEntropyBackward)
+            .compose(a -> {
+                Tensor lse = Softmax.LOG_SUM_EXP.call(new Softmax.Along(a.logits(), 1)).unsqueeze(1);
+                Tensor p = a.logits().sub(lse).exp();
+                Tensor hit = classes(a.logits()).eq(a.targets().unsqueeze(1)).to(a.logits().dtype());
+                Tensor valid = a.targets().ne(a.ignoreIndex()).to(a.logits().dtype());
+                Tensor own = valid;
+                if (a.weight() != null) {
+                    own = hit.mul(a.weight()).sum(1).mul(valid);
+                }
+                Tensor each = switch (a.reduction()) {
+                    case NONE -> a.grad().unsqueeze(1);
+                    case SUM -> a.grad();
+                    case MEAN -> a.grad().div(own.sum());
+                };
+                Tensor d = p.sub(hit).mul(own.unsqueeze(1)).mul(1 - a.labelSmoothing());
+                if (a.labelSmoothing() != 0) {
+                    double part = a.labelSmoothing() / a.logits().size(1);
+                    Tensor spread = a.weight() == null
+                            ? p.mul(a.logits().size(1)).sub(1)
+                            : p.mul(a.weight().sum()).sub(a.weight());
+                    d = d.add(spread.mul(valid.unsqueeze(1)).mul(part));
+                }
+                return d.mul(each);
+            })
+            .register();
+
+    public static final Op<CrossEntropy, CrossEntropyResult> CROSS_ENTROPY = Op.define(
+                    "merapi::cross_entropy", CrossEntropy.class, CrossEntropyResult.class)
+            .internal("lse", "totalWeight")
+            .shape(a -> {
+                Tensor x = a.logits();
+                checkClasses("crossEntropy", x, a.targets(), a.weight());
+                if (!(a.labelSmoothing() >= 0 && a.labelSmoothing() <= 1)) {
+                    throw new ShapeException("crossEntropy: labelSmoothing is " + a.labelSmoothing()
+                            + ", but must be from 0 to 1");
+                }
+                Shape rows = a.targets().shape();
+                DType compute = x.dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
+                return new CrossEntropyResult(
+                        Tensor.meta(x, a.reduction() == Reduction.NONE ? rows : Shape.SCALAR),
+                        Tensor.meta(rows, compute, x.device()),
+                        Tensor.meta(Shape.SCALAR, DType.FLOAT64, x.device()));
+            })
+            .reference(LossReference::crossEntropy)
+            .autograd(
+                    (a, out) -> new SavedCrossEntropy(a, out.lse(), out.totalWeight()),
+                    (context, s, g) -> {
+                        CrossEntropy a = s.args;
+                        return Grads.of(
+                                        "logits",
+                                        CROSS_ENTROPY_BACKWARD.call(new CrossEntropyBackward(
+                                                g.loss(), a.logits(), a.targets(), a.weight(), s.lse, s.totalWeight,
+                                                a.ignoreIndex(), a.labelSmoothing(), a.reduction())))
+                                .and("targets", (Tensor) null)
+                                .and("weight", refuse(context.needs("weight")));
+                    })
+            .register();
+
+    /** What the gradient of {@link #CROSS_ENTROPY} is made of. */
+    public record SavedCrossEntropy(CrossEntropy args, Tensor lse, Tensor totalWeight) {}
+
+    private static @Nullable Tensor refuse(boolean wanted) {
+        if (wanted) {
+            throw new dev.merapi.error.GradientException("crossEntropy: has no gradient for the weights of the classes"
+                    + "\n  fix: detach() them, or compose the loss of logSoftmax and mul.");
+        }
+        return null;
+    }
+
+    /** 0 … classes − 1 as a row. */
+    private static Tensor classes(Tensor logits) {
+        return Tensor.arange(0, logits.size(1), 1, DType.INT64, logits.device()).view(1, logits.size(1));
+    }
+
+    private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight) {
+        Softmax.requireFloating(op, x);
+        if (x.rank() != 2 || targets.rank() != 1 || x.size(0) != targets.size(0)) {
+            throw new ShapeException(Message.of(op + ": scores must be [N, C], or [N, C, d1, ..], and targets [N], or [N, d1, ..]")
+                    .fact("scores", x.describe())
+                    .fact("targets", targets.describe())
+                    .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1)."));
+        }
+        if (targets.dtype() != DType.INT64) {
+            throw new DTypeException(op + ": targets must be int64 class indices, but are " + targets.describe()
+                    + "\n  fix: convert with to(DType.INT64).");
+        }
+        if (weight != null) {
+            LinearAlgebra.requireSame(op, x, "scores", weight, "weight");
+            if (weight.rank() != 1 || weight.size(0) != x.size(1)) {
+                throw new ShapeException(op + ": weight must be [" + x.size(1) + "], one for each class, but is "
+                        + weight.describe());
+            }
+        }
+    }
+
+    /**
+     * −log softmax(logits)[target], weighted, smoothed and reduced, in one pass.
+     *
+     * <p>Shapes: logits [N, C] with targets [N]; [C] with 0-d; or [N, C, d1, ..] with [N, d1, ..] → 0-d, or the shape of
+     * the targets for NONE. MEAN divides by the sum of the weights of the targets; over no rows it is NaN.
+     *
+     * @param targets int64; those equal to {@code ignoreIndex} count for nothing
+     * @param weight [C] or null
+     * @throws ShapeException if shapes do not fit, or a target is outside of [0, C)
+     */
+    public static Tensor crossEntropy(
+            Tensor logits, Tensor targets, @Nullable Tensor weight, long ignoreIndex, double labelSmoothing,
+            Reduction reduction) {
+        Shape shape = targets.shape();
+        Tensor loss = CROSS_ENTROPY
+                .call(new CrossEntropy(
+                        classesLast(logits, targets), targets.rank() == 1 ? targets : targets.reshape(-1), weight,
+                        ignoreIndex, labelSmoothing, reduction))
+                .loss();
+        return reduction != Reduction.NONE || shape.rank() == 1 ? loss : loss.reshape(shape.toArray());
+    }
+
+    /** The mean over all rows whose target is not −100. */
+    public static Tensor crossEntropy(Tensor logits, Tensor targets) {
+        return crossEntropy(logits, targets, null, -100, 0, Reduction.MEAN);
+    }
+
+    /** [N, C, d1, ..] as [N·d1·.., C]; what does not fit passes for the op to complain about. */
+    private static Tensor classesLast(Tensor scores, Tensor targets) {
+        if (scores.rank() == 1 && targets.rank() == 0) {
+            return scores.unsqueeze(0);
+        }
+        boolean fits = scores.rank() > 2
+                && targets.rank() == scores.rank() - 1
+                && scores.shape().without(1).equals(targets.shape());
+        return fits ? scores.moveDim(1, -1).reshape(targets.numel(), scores.size(1)) : scores;
+    }
+
+    // ---------------------------------------------------------------- of log probabilities
+
+    /** As {@link CrossEntropy}, of log probabilities. */
+    public record Nll(
+            Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {}
+
+    public record NllBackward(
+            Tensor grad, Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex,
+            Reduction reduction) {}
+
+    public static final Op<NllBackward, Tensor> NLL_LOSS_BACKWARD = Op.define(
+                    "merapi::nll_loss_backward", NllBackward.class, Tensor.class)
+            .shape(a -> Tensor.meta(a.logProbabilities()))
+            .reference(LossReference::nllBackward)
+            .compose(a -> {
+                DType dtype = a.logProbabilities().dtype();
+                Tensor target = a.targets().unsqueeze(1);
+                Tensor hit = classes(a.logProbabilities())
+                        .eq(target)
+                        .logicalAnd(target.ne(a.ignoreIndex()))
+                        .to(dtype);
+                Tensor own = a.weight() == null ? hit : hit.mul(a.weight());
+                return own.mul(switch (a.reduction()) {
+                    case NONE -> a.grad().neg().unsqueeze(1);
+                    case SUM -> a.grad().neg();
+                    case MEAN -> a.grad().neg().div(own.sum());
+                });
+            })
+            .register();
+
+    /** −weight·logProbabilities[target]; see {@link #nllLoss}. */
+    public static final Op<Nll, Tensor> NLL_LOSS = Op.define("merapi::nll_loss", Nll.class, Tensor.class)
+            .shape(a -> {
+                checkClasses("nllLoss", a.logProbabilities(), a.targets(), a.weight());
+                return Tensor.meta(
+                        a.logProbabilities(), a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);
+            })
+            .reference(LossReference::nll)
+            .compose(a -> {
+                DType dtype = a.logProbabilities().dtype();
+                Tensor target = a.targets().unsqueeze(1);
+                Tensor hit = classes(a.logProbabilities()).eq(target).logicalAnd(target.ne(a.ignoreIndex()));
+                Tensor own = a.weight() == null ? hit.to(dtype) : a.weight().where(hit, 0);
+                Tensor losses = a.logProbabilities().where(hit, 0).mul(own).neg().sum(1);
+                return switch (a.reduction()) {
+                    case NONE -> losses;
+                    case SUM -> losses.sum();
+                    case MEAN -> losses.sum().div(own.sum());
+                };
+            })
+            .autograd((a, out) -> a, (context, a, g) -> Grads.of(
+                            "logProbabilities",
+                            NLL_LOSS_BACKWARD.call(new NllBackward(
+                                    g, a.logProbabilities(), a.targets(), a.weight(), a.ignoreIndex(), a.reduction())))
+                    .and("targets", (Tensor) null)
+                    .and("weight", refuse(context.needs("weight"))))
+            .register();
+
+    /** −weight[target]·logProbabilities[target], as {@link #crossEntropy} but after logSoftmax. */
+    public static Tensor nllLoss(
+            Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {
+        Shape shape = targets.shape();
+        Tensor loss = NLL_LOSS.call(new Nll(
+                classesLast(logProbabilities, targets), targets.rank() == 1 ? targets : targets.reshape(-1), weight,
+                ignoreIndex, reduction));
+        return reduction != Reduction.NONE || shape.rank() == 1 ? loss : loss.reshape(shape.toArray());
+    }
+
+    // ---------------------------------------------------------------- of numbers
+
+    /** (x − y)². */
+    public static final PairLoss MSE = PairLoss.define("merapi::mse_loss", (x, y) -> x.sub(y).square());
+
+    /** |x − y|. */
+    public static final PairLoss L1 = PairLoss.define("merapi::l1_loss", (x, y) -> x.sub(y).abs());
+
+    /** −y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y, without overflow. */
+    public static final PairLoss BCE_WITH_LOGITS = PairLoss.define(
+            "merapi::bce_with_logits", (x, y) -> Expr.constant(1).sub(y).mul(x).add(softplus(x.neg())));
+
+    /** (x − y)²/2 near 0, δ·(|x − y| − δ/2) from |x − y| = δ on. */
+    public static final PairLoss HUBER = PairLoss.define("merapi::huber_loss", (x, y, delta) -> {
+        Expr d = x.sub(y).abs();
+        return d.lt(delta).select(d.square().mul(0.5), delta.mul(d.sub(delta.mul(0.5))));
+    });
+
+    public static Tensor mseLoss(Tensor x, Tensor y) {
+        return MSE.call(x, y, Reduction.MEAN);
+    }
+
+    public static Tensor l1Loss(Tensor x, Tensor y) {
+        return L1.call(x, y, Reduction.MEAN);
+    }
+
+    public static Tensor bceWithLogits(Tensor logits, Tensor probabilities) {
+        return BCE_WITH_LOGITS.call(logits, probabilities, Reduction.MEAN);
+    }
+
+    public static Tensor huberLoss(Tensor x, Tensor y, double delta) {
+        return HUBER.call(x, y, Reduction.MEAN, delta);
+    }
+}
