@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.ops.Indexing;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+
+/** Indexing ops natively. Every index is checked before anything is written. */
+final class IndexKernels {
+    private IndexKernels() {}
+
+    /** A row-major tensor as [outer, length, inner] around a dimension. */
+    record Around(long outer, long length, long inner) {
+        static Around of(Shape shape, int dim) {
+            int d = shape.normalize(dim);
+            long outer = 1;
+            long inner = 1;
+            for (int i = 0; i < shape.rank(); i++) {
+                outer *= i < d ? shape.size(i) : 1;
+                inner *= i > d ? shape.size(i) : 1;
+            }
+            return new Around(outer, shape.rank() == 0 ? 1 : shape.size(d), inner);
+        }
+    }
+
+    private static int checked(String op, Tensor index, long size) {
+        int dtype = DTypes.code(index.dtype());
+        if (index.numel() > 0) {
+            long bad = Native.check_indices(dtype, index.address(), index.numel(), size);
+            if (bad >= 0) {
+                throw Indexing.outOfRange(op, bad, Elements.of(index).getLong(bad), size);
+            }
+        }
+        return dtype;
+    }
+
+    static void gather(Indexing.Gather a, Tensor out) {
+        Around x = Around.of(a.x().shape(), a.dim());
+        Around k = Around.of(a.index().shape(), a.dim());
+        int indexType = checked("gather", a.index(), x.length);
+        Native.gather(
+                out.dtype().byteSize(),
+                a.x().address(),
+                indexType,
+                a.index().address(),
+                x.outer,
+                x.length,
+                x.inner,
+                k.length,
+                out.address());
+    }
+
+    static void indexSelect(Indexing.IndexSelect a, Tensor out) {
+        Around x = Around.of(a.x().shape(), a.dim());
+        int indexType = checked("index_select", a.index(), x.length);
+        Native.index_select(
+                out.dtype().byteSize(),
+                a.x().address(),
+                indexType,
+                a.index().address(),
+                x.outer,
+                x.length,
+                x.inner,
+                a.index().numel(),
+                out.address());
+    }
+
+    /** True if the native adds know the dtype. */
+    static boolean adds(DType dtype) {
+        return dtype.isFloating() || dtype == DType.INT32 || dtype == DType.INT64;
+    }
+
+    static void scatterAddInto(Indexing.Scatter a, Tensor out) {
+        Around x = Around.of(out.shape(), a.dim());
+        Around k = Around.of(a.index().shape(), a.dim());
+        int indexType = checked("scatter_add_", a.index(), x.length);
+        Native.scatter_add(
+                DTypes.code(out.dtype()),
+                a.src().address(),
+                indexType,
+                a.index().address(),
+                x.outer,
+                x.length,
+                x.inner,
+                k.length,
+                out.address());
+    }
+
+    static void indexAddInto(Indexing.IndexAdd a, Tensor out) {
+        Around x = Around.of(out.shape(), a.dim());
+        int indexType = checked("index_add_", a.index(), x.length);
+        Native.index_add(
+                DTypes.code(out.dtype()),
+                a.src().address(),
+                indexType,
+                a.index().address(),
+                x.outer,
+                x.length,
+                x.inner,
+                a.index().numel(),
+                -1,
+                out.address());
+    }
+
+    static void embedding(Indexing.Embedding a, Tensor out) {
+        long rows = a.weight().size(0);
+        int indexType = checked("embedding", a.indices(), rows);
+        Native.index_select(
+                out.dtype().byteSize(),
+                a.weight().address(),
+                indexType,
+                a.indices().address(),
+                1,
+                rows,
+                a.weight().size(1),
+                a.indices().numel(),
+                out.address());
+    }
+
+    static void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
+        int indexType = checked("embedding_backward", a.indices(), a.rows());
+        out.zero_();
+        Native.index_add(
+                DTypes.code(out.dtype()),
+                a.g().address(),
+                indexType,
+                a.indices().address(),
+                1,
+                a.rows(),
+                out.size(1),
+                a.indices().numel(),
+                a.paddingIndex(),
+                out.address());
+    }
+}
