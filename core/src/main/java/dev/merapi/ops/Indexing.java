@@ -18,22 +18,22 @@ import dev.merapi.types.Shape;
 public final class Indexing {
     private Indexing() {}
 
-    /** @param index of the rank of x, and of its sizes except in {@code dim} */
+    /** {@code index} has the rank of x, and its sizes except in {@code dim}. */
     public record Gather(Tensor x, int dim, Tensor index) {}
 
-    /** @param index as for {@link Gather}; {@code src} has its shape and the dtype of x */
+    /** {@code index} is as for {@link Gather}; {@code src} has its shape and the dtype of x. */
     public record Scatter(Tensor x, int dim, Tensor index, Tensor src) {}
 
-    /** @param index one-dimensional */
+    /** {@code index} is one-dimensional. */
     public record IndexSelect(Tensor x, int dim, Tensor index) {}
 
-    /** @param index one-dimensional; {@code src} has the sizes of x, except as many as indices in {@code dim} */
+    /** {@code index} is one-dimensional; {@code src} has the sizes of x, but as many as indices in {@code dim}. */
     public record IndexAdd(Tensor x, int dim, Tensor index, Tensor src) {}
 
-    /** @param paddingIndex a row that gets no gradient; −1 for none */
+    /** {@code paddingIndex} is a row that gets no gradient; −1 for none. */
     public record Embedding(Tensor weight, Tensor indices, long paddingIndex) {}
 
-    /** @param g the gradient [*, D] of the rows that were looked up, of {@code rows} in all */
+    /** {@code g} is the gradient [*, D] of the rows that were looked up, of {@code rows} in all. */
     public record EmbeddingBackward(Tensor g, Tensor indices, long rows, long paddingIndex) {}
 
     public record OneHot(Tensor indices, long classes, DType dtype) {}

@@ -26,7 +26,7 @@ public final class Joining {
 
     public record Stack(List<Tensor> tensors, int dim) {}
 
-    /** @param amounts before and after the last dimension, then the one before it, …; negative ones cut off */
+    /** {@code amounts}: before and after the last dimension, then the one before it, …; negative ones cut off. */
     public record Pad(Tensor x, long[] amounts, Number value) {}
 
     public record Repeat(Tensor x, long[] repeats) {}

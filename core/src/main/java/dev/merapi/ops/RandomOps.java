@@ -29,10 +29,10 @@ public final class RandomOps {
 
     public record Normal(Tensor target, double mean, double deviation, long seed, long offset, @Nullable Tensor base) {}
 
-    /** @param range how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴ */
+    /** {@code range}: how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴. */
     public record Integers(Tensor target, long low, long range, long seed, long offset, @Nullable Tensor base) {}
 
-    /** @param p the probability of 1 */
+    /** {@code p} is the probability of 1. */
     public record Bernoulli(Tensor target, double p, long seed, long offset, @Nullable Tensor base) {}
 
     /** Fills with low + (high − low)·u, u in [0, 1). Floating; contiguous. */
@@ -80,8 +80,8 @@ public final class RandomOps {
         return op.mutates("target")
                 .returnsMutated()
                 .autograd(
-                        (a, out) -> null,
-                        (context, nothing, g) -> Grads.of("target", g.zerosLike()).and("base", (Tensor) null));
+                        (a, out) -> true,
+                        (context, saved, g) -> Grads.of("target", g.zerosLike()).and("base", (Tensor) null));
     }
 
     private static Tensor requireTarget(String op, Tensor t, @Nullable Boolean floating) {

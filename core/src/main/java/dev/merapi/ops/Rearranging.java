@@ -13,7 +13,7 @@ import java.util.Arrays;
 public final class Rearranging {
     private Rearranging() {}
 
-    /** @param diagonal counts upwards from the main one, 0 */
+    /** {@code diagonal} counts upwards from the main one, 0. */
     public record Triangle(Tensor x, long diagonal) {}
 
     public record Flip(Tensor x, int[] dims) {}
