@@ -4,6 +4,7 @@ package dev.merapi.cuda;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An iteration space with as few dimensions as the operands allow: sizes of 1 are dropped, and neighbours merged where
@@ -22,13 +23,18 @@ final class Collapsed {
 
     /** The space of {@code shape}, which all operands broadcast to. */
     static Collapsed of(Shape shape, Tensor[] operands) {
+        return of(shape, operands, null, true);
+    }
+
+    /** The space of those dimensions only for which {@code mask} says {@code wanted}; all without a mask. */
+    static Collapsed of(Shape shape, Tensor[] operands, boolean @Nullable [] mask, boolean wanted) {
         int full = shape.rank();
         long[] sizes = new long[full];
         long[][] strides = new long[operands.length][full];
         int rank = 0;
         for (int d = 0; d < full; d++) {
             long size = shape.size(d);
-            if (size == 1) {
+            if (size == 1 || mask != null && mask[d] != wanted) {
                 continue;
             }
             boolean merges = rank > 0;
@@ -47,6 +53,15 @@ final class Collapsed {
             }
         }
         return new Collapsed(rank, sizes, strides);
+    }
+
+    /** Number of points. */
+    long count() {
+        long n = 1;
+        for (int d = 0; d < rank; d++) {
+            n *= sizes[d];
+        }
+        return n;
     }
 
     private static long stride(Tensor t, int dim, int full) {

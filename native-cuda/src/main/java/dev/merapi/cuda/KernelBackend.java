@@ -6,6 +6,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -71,6 +72,9 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         }
         if (op.code() instanceof PointwiseCode code) {
             return new PointwiseKernel(op.name(), code, r.kernels);
+        }
+        if (op.code() instanceof ReduceCode code) {
+            return new ReduceKernel(op.name(), code, r.kernels);
         }
         if (op.op() == CopyOps.MOVE) {
             return r.move;

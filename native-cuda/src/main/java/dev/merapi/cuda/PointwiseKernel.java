@@ -84,8 +84,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     /** What the prelude's {@code divide} takes for a divisor below 2³¹: a multiplier, and above it a shift. */
     static long magic(long divisor) {
         int shift = divisor <= 1 ? 0 : 64 - Long.numberOfLeadingZeros(divisor - 1);
-        if (shift > 31) {
-            return 0; // the 64-bit kernel divides
+        if (divisor <= 0 || shift > 31) {
+            return 0; // not used: nothing is there, or the 64-bit kernel divides
         }
         long multiplier = ((1L << 32) * ((1L << shift) - divisor)) / divisor + 1;
         return multiplier & 0xffffffffL | (long) shift << 32;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.expr.Instruction;
 import dev.merapi.expr.Program;
 import dev.merapi.types.DType;
 import java.util.BitSet;
@@ -65,7 +64,7 @@ final class PointwisePrinter {
         arguments();
         out.append("\nextern \"C\" __global__ void __launch_bounds__(").append(THREADS);
         out.append(") pointwise(const Arguments a) {\n    using namespace merapi;\n");
-        steps("    ", 0, program.prologue(), "");
+        out.append(steps("").prologue("    "));
         for (int k = outputs; k < outputs + inputs; k++) {
             if (isUsed(k) && variant.rank() == 0 && variant.isUniform(k)) {
                 line("    ", "const auto s", name(k), " = rd(*a.", name(k), ");");
@@ -97,9 +96,7 @@ final class PointwisePrinter {
             line("    ", k < outputs ? "" : "const ", type, "* ", name(k), ";");
         }
         line("    ", "long long n;");
-        for (int s = 0; s < program.scalarCount(); s++) {
-            line("    ", "double d", s, ";\n    long long l", s, ";");
-        }
+        out.append(steps("").scalarFields("    "));
         for (int d = 0; d < variant.rank(); d++) {
             line("    ", "long long size", d, ";\n    unsigned long long magic", d, ";");
             for (int k = 0; k < outputs + inputs; k++) {
@@ -157,11 +154,11 @@ final class PointwisePrinter {
         if (v > 1) {
             line("", "#pragma unroll");
             line(in, "for (int e = 0; e < ", v, "; e++) {");
-            steps(in + "    ", program.prologue(), program.instructions().size(), "e");
+            out.append(steps("e").body(in + "    "));
             line(in, "}");
         } else {
             line(in, "{");
-            steps(in + "    ", program.prologue(), program.instructions().size(), "");
+            out.append(steps("").body(in + "    "));
             line(in, "}");
         }
         for (int k = 0; k < outputs; k++) {
@@ -179,56 +176,23 @@ final class PointwisePrinter {
         return "(a." + name(operand) + " + " + (hasOffset(operand) ? "o_" + name(operand) : "i * " + v) + ")";
     }
 
-    /** Instructions; {@code element} indexes vectors, or is empty. */
-    private void steps(String in, int from, int to, String element) {
-        BitSet declared = new BitSet();
-        for (int n = from; n < to; n++) {
-            Instruction s = program.instructions().get(n);
-            if (s.dst() < 0) {
-                int k = (int) s.imm();
-                String at = element.isEmpty() ? "*" + place(k, 1) : "w_" + name(k) + ".v[" + element + "]";
-                line(in, "wr(", at, ", r", s.a(), ");");
-                continue;
-            }
-            String type = declared.get(s.dst()) ? "" : CudaTypes.register(program.registers().get(s.dst())) + " ";
-            declared.set(s.dst());
-            line(in, type, "r", s.dst(), " = ", value(s, element), ";");
-        }
-    }
-
-    private String value(Instruction s, String element) {
-        return switch (s.op()) {
-            case LOAD -> {
-                int k = outputs + (int) s.imm();
-                if (variant.rank() == 0 && variant.isUniform(k)) {
-                    yield "s" + name(k);
-                }
-                yield element.isEmpty() || variant.isUniform(k)
-                        ? "rd(v_" + name(k) + ")"
-                        : "rd(v_" + name(k) + ".v[" + element + "])";
-            }
-            case CONST -> constant(s);
-            case SCALAR -> switch (s.type()) {
-                case F32 -> "(float)a.d" + s.imm();
-                case F64 -> "a.d" + s.imm();
-                case I32 -> "(int)a.l" + s.imm();
-                case I64 -> "a.l" + s.imm();
-                case BOOL -> "a.l" + s.imm() + " != 0";
-            };
-            case CAST -> "cast_" + s.resultType() + "(r" + s.a() + ")";
-            default -> "op_" + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "")
-                    + (s.c() >= 0 ? ", r" + s.c() : "") + ")";
-        };
-    }
-
-    private static String constant(Instruction s) {
-        return switch (s.type()) {
-            case F32 -> "__int_as_float(" + "0x" + Integer.toHexString((int) s.imm()) + ")";
-            case F64 -> "__longlong_as_double(0x" + Long.toHexString(s.imm()) + "ll)";
-            case I32 -> "(int)0x" + Integer.toHexString((int) s.imm()) + "u";
-            case I64 -> "(long long)0x" + Long.toHexString(s.imm()) + "ull";
-            case BOOL -> s.imm() == 0 ? "false" : "true";
-        };
+    /** The program; {@code element} indexes vectors, or is empty. */
+    private ProgramPrinter steps(String element) {
+        return new ProgramPrinter(
+                program,
+                input -> {
+                    int k = outputs + input;
+                    if (variant.rank() == 0 && variant.isUniform(k)) {
+                        return "s" + name(k);
+                    }
+                    return element.isEmpty() || variant.isUniform(k)
+                            ? "rd(v_" + name(k) + ")"
+                            : "rd(v_" + name(k) + ".v[" + element + "])";
+                },
+                (k, register) -> {
+                    String at = element.isEmpty() ? "*" + place(k, 1) : "w_" + name(k) + ".v[" + element + "]";
+                    return "wr(" + at + ", " + register + ")";
+                });
     }
 
     private void line(String in, Object... parts) {

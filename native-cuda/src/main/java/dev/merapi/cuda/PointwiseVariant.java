@@ -31,7 +31,7 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
             }
             reach = Math.max(reach, space.reach(k));
         }
-        boolean wide = reach > NARROW || Boolean.getBoolean("merapi.cuda.wideIndices");
+        boolean wide = isWide(reach);
         int vector = width(operands);
         if ((linear | uniform) == (1L << operands.length) - 1) {
             return new PointwiseVariant(0, aligned(operands, uniform, vector) ? vector : 1, wide, linear, uniform);
@@ -44,6 +44,11 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
         }
         boolean vectorized = vectorizes(space, operands, vector, uniform);
         return new PointwiseVariant(space.rank, vectorized ? vector : 1, wide, linear, vectorized ? uniform : 0);
+    }
+
+    /** Whether distances up to this need 64 bits. */
+    static boolean isWide(long reach) {
+        return reach > NARROW || Boolean.getBoolean("merapi.cuda.wideIndices");
     }
 
     /** Elements that fill a 16-byte load of the smallest dtype, but no more than 8. */

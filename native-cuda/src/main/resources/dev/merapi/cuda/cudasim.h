@@ -291,9 +291,9 @@ inline long long llabs(long long x) { return x < 0 ? -x : x; }
 inline float abs(float x) { return fabsf(x); }
 inline double abs(double x) { return fabs(x); }
 template <class T, class U>
-auto min(T a, U b) -> decltype(a < b ? a : b) { return a < b ? a : b; }
+auto min(T a, U b) -> decltype(a + b) { return a < b ? a : b; }
 template <class T, class U>
-auto max(T a, U b) -> decltype(a < b ? a : b) { return a < b ? b : a; }
+auto max(T a, U b) -> decltype(a + b) { return a < b ? b : a; }
 #define isnan(x) __builtin_isnan(x)
 #define isinf(x) (__builtin_isinf_sign(x) != 0)
 #define isfinite(x) __builtin_isfinite(x)

@@ -7,7 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.ReduceArgs;
+import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.ReductionOp;
+import dev.merapi.ops.Reductions;
+import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -57,6 +64,27 @@ class NvrtcTest {
         assertTrue(all.size() > 100, "only " + all.size());
         byte[] cubin = compile(KernelSource.batch("pointwise ops", all), architecture);
         assertEquals("\u007fELF", new String(cubin, 0, 4, java.nio.charset.StandardCharsets.ISO_8859_1));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void reductions(int architecture) {
+        List<KernelSource> all = new ArrayList<>();
+        for (ReductionOp op : ReduceTest.OPS) {
+            for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT64)) {
+                Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
+                all.add(ReducePrinter.source(op.toString(), op.code().specialize(args(x)), 1, 1, dtype == DType.INT64));
+            }
+        }
+        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        ReduceCode variance = (ReduceCode) java.util.Objects.requireNonNull(
+                Reductions.VAR.definition().code());
+        all.add(ReducePrinter.source("var", variance.specialize(args(x)), 2, 2, false));
+        assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
+    }
+
+    private static ReduceArgs args(Tensor x) {
+        return new ReduceArgs.X(x, new int[] {1}, false, null, List.of());
     }
 
     @Test
