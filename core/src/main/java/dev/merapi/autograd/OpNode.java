@@ -80,11 +80,12 @@ final class OpNode<A extends Record, R> extends Node {
                 slots.add(slot);
                 return slot.placeholder();
             });
-        } catch (RuntimeException e) {
-            slots.forEach(slot -> slot.release(context.memory()));
-            throw e;
+            savedTensors = slots;
+        } finally {
+            if (savedTensors != slots) { // saving failed half way
+                slots.forEach(slot -> slot.release(context.memory()));
+            }
         }
-        savedTensors = slots;
     }
 
     /**

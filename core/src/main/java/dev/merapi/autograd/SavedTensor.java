@@ -73,16 +73,16 @@ final class SavedTensor {
                 }
                 applied.add(0, h.pair());
             }
+            packed = value;
+            pairs = applied;
         } finally {
             context.setScope(scope);
             context.setSavedTensorHooks(installed);
             context.setGradEnabled(grad);
-            if (value != own) {
+            if (pairs == null || value != own) { // failed, or held in another form
                 own.close();
             }
         }
-        packed = value;
-        pairs = applied;
     }
 
     Tensor placeholder() {
@@ -111,7 +111,10 @@ final class SavedTensor {
             return java.util.Objects.requireNonNull(handle);
         }
         Context context = Context.current();
-        Object value = java.util.Objects.requireNonNull(packed);
+        Object value = packed;
+        if (value == null) {
+            throw new SavedTensorException("backward of " + node + ": saved tensor " + position + " was freed already");
+        }
         boolean grad = context.setGradEnabled(false);
         try {
             for (SavedTensorHooks.Pair pair : hooks) {
@@ -140,6 +143,8 @@ final class SavedTensor {
     void release(ThreadState memory) {
         if (packed instanceof Tensor t) {
             t.close();
+        } else if (packed instanceof SavedTensorHooks.Packed p) {
+            p.close();
         }
         packed = null;
     }

@@ -23,6 +23,13 @@ public final class SavedTensorHooks implements AutoCloseable {
         Tensor unpack(Object packed);
     }
 
+    /** What {@link Pair#pack} may return if it wants to know when it is not needed any more. */
+    public interface Packed extends AutoCloseable {
+        /** The graph let go of it. */
+        @Override
+        void close();
+    }
+
     private final Pair pair;
     private final @Nullable SavedTensorHooks outer;
     private final Context context;

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.autograd;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.Message;
+import dev.merapi.error.SavedTensorException;
+import dev.merapi.random.Generator;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Trades time for memory: what a part of a model would save for backward is computed again when backward comes to it.
+ *
+ * <pre>{@code Tensor y = Checkpoint.checkpoint(block::forward, x);}</pre>
+ *
+ * <p>Only the inputs are kept. The first saved tensor that backward asks for runs the part once more, with the modes and
+ * the random numbers of the first time, and stops as soon as all are there. It nests, and works with {@code grad} and
+ * with graphs that are kept or created. The part must do the same both times: the number of saved tensors and their
+ * shapes, dtypes and devices are compared, and in checked mode their bits.
+ */
+public final class Checkpoint {
+    private Checkpoint() {}
+
+    /** {@code part} of one tensor. */
+    public static Tensor checkpoint(UnaryOperator<Tensor> part, Tensor input) {
+        return checkpoint(in -> part.apply(in.get(0)), List.of(input));
+    }
+
+    /**
+     * {@code part} of its inputs. Tensors that it takes from elsewhere (parameters) are not looked after: they must stay
+     * open and unchanged.
+     *
+     * @return what {@code part} returns: a tensor, or a list, map or public record of tensors
+     */
+    public static <R extends @Nullable Object> R checkpoint(Function<List<Tensor>, R> part, List<Tensor> inputs) {
+        Context context = Context.current();
+        if (!context.isGradEnabled()) {
+            return part.apply(inputs);
+        }
+        Frame frame = new Frame(part, inputs, context);
+        try (Scope scope = Scope.openInternal(context);
+                SavedTensorHooks hooks = SavedTensorHooks.install(frame)) {
+            return scope.keep(part.apply(inputs));
+        } catch (RuntimeException | Error e) {
+            frame.release();
+            throw e;
+        } finally {
+            frame.forwardDone();
+        }
+    }
+
+    /** Thrown through the part when all that backward needs is there. */
+    private static final class Stop extends Error {
+        private static final long serialVersionUID = 1L;
+
+        Stop() {
+            super("checkpoint: recomputed enough", null, false, false);
+        }
+    }
+
+    /** Stands for one tensor that would have been saved. */
+    private static final class Holder implements SavedTensorHooks.Packed {
+        final Frame frame;
+        final Tensor form;
+        final int bits; // a hash of the contents, in checked mode
+        @Nullable Tensor value;
+
+        Holder(Frame frame, Tensor form, int bits) {
+            this.frame = frame;
+            this.form = form;
+            this.bits = bits;
+        }
+
+        @Override
+        public void close() {
+            frame.letGo(this);
+        }
+    }
+
+    /** One checkpointed call. */
+    private static final class Frame implements SavedTensorHooks.Pair {
+        private final Function<List<Tensor>, ?> part;
+        private final List<SavedTensor> inputs = new ArrayList<>();
+        private final boolean[] differentiated;
+        private final Context.Snapshot modes;
+        private final Generator.State random;
+        private final List<Holder> holders = new ArrayList<>();
+        private int open = 1; // holders in use, and the forward call while it runs
+
+        Frame(Function<List<Tensor>, ?> part, List<Tensor> given, Context context) {
+            this.part = part;
+            this.modes = context.capture();
+            this.random = context.generator().state();
+            this.differentiated = new boolean[given.size()];
+            for (int i = 0; i < differentiated.length; i++) {
+                Tensor t = given.get(i);
+                differentiated[i] = t.requiresGrad();
+                // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
+                SavedTensor saved = SavedTensor.save(t, null, context.savedTensorHooks());
+                saved.escape();
+                inputs.add(saved);
+            }
+        }
+
+        @Override
+        public synchronized Object pack(Tensor tensor) {
+            Holder holder = new Holder(this, Tensor.meta(tensor), bits(tensor));
+            holders.add(holder);
+            open++;
+            return holder;
+        }
+
+        @Override
+        public synchronized Tensor unpack(Object packed) {
+            Holder holder = (Holder) packed;
+            if (holder.value == null) {
+                recompute();
+            }
+            Tensor value = java.util.Objects.requireNonNull(holder.value);
+            holder.value = null;
+            return value.joinScope(Context.current());
+        }
+
+        private static int bits(Tensor t) {
+            boolean visible = !t.isMeta() && t.storage().buffer() != null;
+            return visible && Context.current().isChecked() ? Arrays.hashCode(Elements.bytes(t)) : 0;
+        }
+
+        private void recompute() {
+            Context context = Context.current();
+            Context.Snapshot now = context.install(modes);
+            Generator generator = context.generator();
+            Generator.State ahead = generator.state();
+            Recomputation again = new Recomputation(holders);
+            context.setSavedTensorHooks(null);
+            try (Scope scope = Scope.openInternal(context);
+                    SavedTensorHooks hooks = SavedTensorHooks.install(again)) {
+                List<Tensor> leaves = new ArrayList<>();
+                for (int i = 0; i < inputs.size(); i++) {
+                    Tensor leaf = inputs.get(i).unpack("checkpoint", i).detach();
+                    leaves.add(differentiated[i] ? leaf.requiresGrad(true) : leaf);
+                }
+                generator.restore(random);
+                part.apply(leaves);
+            } catch (Stop enough) {
+                // All values are there.
+            } finally {
+                generator.restore(ahead);
+                context.install(now);
+            }
+            if (again.count != holders.size()) {
+                throw new SavedTensorException("checkpoint: a different number of tensors was saved the second time: "
+                        + holders.size() + " in the forward call, " + again.count + " when it was run again"
+                        + "\n  fix: the part must do the same each time; no state may change in it.");
+            }
+        }
+
+        synchronized void letGo(Holder holder) {
+            close(holder);
+            leave();
+        }
+
+        synchronized void forwardDone() {
+            leave();
+        }
+
+        private void leave() {
+            if (--open == 0) {
+                release();
+            }
+        }
+
+        /** No backward can come any more. */
+        synchronized void release() {
+            inputs.forEach(input -> input.release(Context.current().memory()));
+            holders.forEach(Frame::close);
+        }
+
+        private static void close(Holder holder) {
+            if (holder.value != null) {
+                holder.value.close();
+                holder.value = null;
+            }
+        }
+    }
+
+    /** Collects what the second run saves. */
+    private static final class Recomputation implements SavedTensorHooks.Pair {
+        private static final Object NOTHING = new Object();
+
+        private final List<Holder> wanted;
+        private int count;
+
+        Recomputation(List<Holder> wanted) {
+            this.wanted = wanted;
+        }
+
+        @Override
+        public Object pack(Tensor tensor) {
+            if (count < wanted.size()) {
+                Holder holder = wanted.get(count);
+                check(holder, tensor);
+                Frame.close(holder);
+                holder.value = tensor.detach().leaveScope();
+            }
+            if (++count == wanted.size()) {
+                throw new Stop();
+            }
+            return NOTHING;
+        }
+
+        private void check(Holder holder, Tensor t) {
+            boolean same = holder.form.shape().equals(t.shape())
+                    && holder.form.dtype() == t.dtype()
+                    && holder.form.device() == t.device();
+            if (!same || holder.bits != 0 && holder.bits != Frame.bits(t)) {
+                throw new SavedTensorException(Message.of("checkpoint: saved tensor " + count
+                                + (same ? " has other values" : " has another form") + " the second time")
+                        .fact("forward call", holder.form.describe())
+                        .fact("run again", t.describe())
+                        .fix("the part must do the same each time; no state may change in it."));
+            }
+        }
+
+        @Override
+        public Tensor unpack(Object packed) {
+            throw new SavedTensorException("checkpoint: backward was run inside of a part that is being recomputed"
+                    + "\n  fix: call backward or grad outside of checkpoint(…).");
+        }
+    }
+}
