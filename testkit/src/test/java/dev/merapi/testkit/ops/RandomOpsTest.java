@@ -71,6 +71,39 @@ class RandomOpsTest {
         assertThat(Tensor.zeros(20, 50).t().normal_(0, 1).flatten().toFloatArray()).containsExactly(all);
     }
 
+    /** Whatever backend runs this: the same bits as the specification in Java. */
+    @Test
+    void everyNumberIsWhatPhiloxSays() {
+        int n = 5003;
+        float[] f = Tensor.randn(n).toFloatArray();
+        double[] d = Tensor.randn(Shape.of(n), DType.FLOAT64, Device.CPU).toDoubleArray();
+        long[] k = Tensor.randint(-7, 1000, n).toLongArray();
+        long[] wide = Tensor.randint(-1L << 40, 1L << 40, n).toLongArray();
+        float[] kept = Tensor.ones(n).dropout(0.4, true).toFloatArray();
+        long at = 0;
+        for (int i = 0; i < n; i++) {
+            assertThat(f[i]).isEqualTo(Philox.normal(SEED, at, i));
+        }
+        at += Philox.blocks(n, false);
+        for (int i = 0; i < n; i++) {
+            assertThat(d[i]).isEqualTo(Philox.normalDouble(SEED, at, i));
+        }
+        at += Philox.blocks(n, true);
+        for (int i = 0; i < n; i++) {
+            assertThat(k[i]).isEqualTo(Philox.integer(Philox.lane(SEED, at, i), -7, 1007));
+        }
+        at += Philox.blocks(n, false);
+        for (int i = 0; i < n; i++) {
+            assertThat(wide[i]).isEqualTo(Philox.integer(Philox.bits(SEED, at, i), -1L << 40, 1L << 41));
+        }
+        at += Philox.blocks(n, true);
+        for (int i = 0; i < n; i++) {
+            boolean keep = Philox.keep(Philox.lane(SEED, at, i), Math.round(0.4 * 0x1p32));
+            assertThat(kept[i]).isEqualTo(keep ? (float) (1 / 0.6) : 0);
+        }
+        assertThat(generator.offset()).isEqualTo(at + Philox.blocks(n, false));
+    }
+
     @Test
     void moments() {
         int n = 40_000;
