@@ -74,30 +74,26 @@ public final class Indexing {
             .register();
 
     /** A copy of x with out[o, index[o, j, i], i] += src[o, j, i]. */
-    public static final Op<Scatter, Tensor> SCATTER_ADD = scatterAdd(
-            Op.define("merapi::scatter_add", Scatter.class, Tensor.class)
-                    .shape(a -> Tensor.meta(requireScatter("scatter_add", a)))
-                    .reference((a, out) -> {
-                        out.copy_(a.x());
-                        IndexingReference.scatter(a, out, true);
-                    }));
+    public static final Op<Scatter, Tensor> SCATTER_ADD = Op.define("merapi::scatter_add", Scatter.class, Tensor.class)
+            .compose(a -> {
+                requireScatter("scatter_add", a);
+                return a.x().copy().scatterAdd_(a.dim(), a.index(), a.src());
+            })
+            .register();
 
     /** x[o, index[o, j, i], i] += src[o, j, i]. */
-    public static final Op<Scatter, Tensor> SCATTER_ADD_INTO = scatterAdd(
-            Op.define("merapi::scatter_add_", Scatter.class, Tensor.class)
-                    .mutates("x")
-                    .returnsMutated()
-                    .shape(a -> requireScatter("scatter_add_", a))
-                    .reference((a, out) -> IndexingReference.scatter(a, out, true)));
-
-    private static Op<Scatter, Tensor> scatterAdd(Op<Scatter, Tensor> op) {
-        return op.autograd(
-                        (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                        (context, s, g) -> Grads.of("x", g)
-                                .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
-                                .and("index", (Tensor) null))
-                .register();
-    }
+    public static final Op<Scatter, Tensor> SCATTER_ADD_INTO = Op.define(
+                    "merapi::scatter_add_", Scatter.class, Tensor.class)
+            .mutates("x")
+            .returnsMutated()
+            .shape(a -> requireScatter("scatter_add_", a))
+            .reference((a, out) -> IndexingReference.scatter(a, out, true))
+            .autograd(
+                    (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                    (context, s, g) -> Grads.of("x", g)
+                            .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
+                            .and("index", (Tensor) null))
+            .register();
 
     /** out[o, j, i] = x[o, index[j], i]. */
     public static final Op<IndexSelect, Tensor> INDEX_SELECT = Op.define(
@@ -117,30 +113,26 @@ public final class Indexing {
             .register();
 
     /** A copy of x with out[o, index[j], i] += src[o, j, i]. */
-    public static final Op<IndexAdd, Tensor> INDEX_ADD = indexAdd(
-            Op.define("merapi::index_add", IndexAdd.class, Tensor.class)
-                    .shape(a -> Tensor.meta(requireAdd("index_add", a)))
-                    .reference((a, out) -> {
-                        out.copy_(a.x());
-                        IndexingReference.indexAdd(a, out);
-                    }));
+    public static final Op<IndexAdd, Tensor> INDEX_ADD = Op.define("merapi::index_add", IndexAdd.class, Tensor.class)
+            .compose(a -> {
+                requireAdd("index_add", a);
+                return a.x().copy().indexAdd_(a.dim(), a.index(), a.src());
+            })
+            .register();
 
     /** x[o, index[j], i] += src[o, j, i]. */
-    public static final Op<IndexAdd, Tensor> INDEX_ADD_INTO = indexAdd(
-            Op.define("merapi::index_add_", IndexAdd.class, Tensor.class)
-                    .mutates("x")
-                    .returnsMutated()
-                    .shape(a -> requireAdd("index_add_", a))
-                    .reference(IndexingReference::indexAdd));
-
-    private static Op<IndexAdd, Tensor> indexAdd(Op<IndexAdd, Tensor> op) {
-        return op.autograd(
-                        (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                        (context, s, g) -> Grads.of("x", g)
-                                .and("src", context.needs("src") ? g.indexSelect(s.dim(), s.index()) : null)
-                                .and("index", (Tensor) null))
-                .register();
-    }
+    public static final Op<IndexAdd, Tensor> INDEX_ADD_INTO = Op.define(
+                    "merapi::index_add_", IndexAdd.class, Tensor.class)
+            .mutates("x")
+            .returnsMutated()
+            .shape(a -> requireAdd("index_add_", a))
+            .reference(IndexingReference::indexAdd)
+            .autograd(
+                    (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
+                    (context, s, g) -> Grads.of("x", g)
+                            .and("src", context.needs("src") ? g.indexSelect(s.dim(), s.index()) : null)
+                            .and("index", (Tensor) null))
+            .register();
 
     /** Row {@code indices[*]} of weight [N, D]: [*, D]. */
     public static final Op<Embedding, Tensor> EMBEDDING = Op.define(
