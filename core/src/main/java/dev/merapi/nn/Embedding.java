@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+import dev.merapi.tensor.Tensor;
+
+/** Rows of a table by index: int64 [*] → [*, width]. */
+public final class Embedding extends Module {
+    private final Parameter weight;
+
+    public Embedding(long rows, long width) {
+        weight = parameter("weight", Init.normal(1, rows, width));
+    }
+
+    public Tensor forward(Tensor indices) {
+        return weight.tensor().embedding(indices);
+    }
+
+    /** [rows, width]. */
+    public Tensor weight() {
+        return weight.tensor();
+    }
+}

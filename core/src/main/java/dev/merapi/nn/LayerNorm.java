@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+import dev.merapi.ops.Normalization;
+import dev.merapi.tensor.Tensor;
+
+/** Normalises the last dimension to mean 0 and variance 1, then scales and shifts: [*, width] → the same. */
+public final class LayerNorm extends Module {
+    private final long width;
+    private final double eps;
+    private final Parameter weight;
+    private final Parameter bias;
+
+    public LayerNorm(long width) {
+        this(width, 1e-5);
+    }
+
+    public LayerNorm(long width, double eps) {
+        this.width = width;
+        this.eps = eps;
+        weight = parameter("weight", Tensor.ones(width));
+        bias = parameter("bias", Tensor.zeros(width));
+    }
+
+    public Tensor forward(Tensor x) {
+        return Normalization.layerNorm(x, new long[] {width}, weight.tensor(), bias.tensor(), eps);
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** {@code y = x · weightᵀ + bias}: [*, in] → [*, out]. */
+public final class Linear extends Module {
+    private final Parameter weight;
+    private final @Nullable Parameter bias;
+
+    public Linear(long in, long out) {
+        this(in, out, true);
+    }
+
+    public Linear(long in, long out, boolean hasBias) {
+        weight = parameter("weight", Init.kaimingUniform(in, out, in));
+        bias = hasBias ? parameter("bias", Init.kaimingUniform(in, out)) : null;
+    }
+
+    public Tensor forward(Tensor x) {
+        return LinearAlgebra.linear(x, weight.tensor(), bias == null ? null : bias.tensor());
+    }
+
+    /** [out, in]. */
+    public Tensor weight() {
+        return weight.tensor();
+    }
+
+    /** [out], or null. */
+    public @Nullable Tensor bias() {
+        return bias == null ? null : bias.tensor();
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.optim;
+
+import dev.merapi.ops.Optimizers;
+import dev.merapi.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Adam with decoupled weight decay.
+ *
+ * @see <a href="https://arxiv.org/abs/1711.05101">Loshchilov, Hutter 2017</a>
+ */
+public final class AdamW extends Optimizer {
+    private final double beta1;
+    private final double beta2;
+    private final double eps;
+    private final boolean decoupled;
+
+    /** β 0.9 and 0.999, eps 1e-8. */
+    public AdamW(List<Tensor> params, double lr, double weightDecay) {
+        this(params, lr, 0.9, 0.999, 1e-8, weightDecay);
+    }
+
+    public AdamW(List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
+        this(params, lr, beta1, beta2, eps, weightDecay, true);
+    }
+
+    private AdamW(
+            List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay,
+            boolean decoupled) {
+        super(params, lr, weightDecay, 2);
+        if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0)) {
+            throw new IllegalArgumentException("adam: betas " + beta1 + ", " + beta2 + " must lie in [0, 1), eps " + eps
+                    + " must not be negative");
+        }
+        this.beta1 = beta1;
+        this.beta2 = beta2;
+        this.eps = eps;
+        this.decoupled = decoupled;
+    }
+
+    /** Adam as first published: weight decay is part of the gradient. */
+    public static AdamW adam(List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
+        return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false);
+    }
+
+    @Override
+    void update(Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale) {
+        Optimizers.ADAM.call(new Optimizers.Adam(
+                group.params,
+                grads,
+                group.states.get(0),
+                group.states.get(1),
+                lr,
+                step,
+                gradScale,
+                null,
+                beta1,
+                beta2,
+                eps,
+                group.weightDecay,
+                decoupled));
+    }
+}

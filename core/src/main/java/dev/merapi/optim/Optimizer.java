@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.optim;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Changes parameters by their gradients. Parameters without a gradient are left alone. States, learning rate and step are
+ * tensors on the parameters' device; they belong to the optimiser and live until {@link #close}.
+ */
+public abstract class Optimizer implements AutoCloseable {
+    /** Parameters that share settings. */
+    static final class Group {
+        final List<Tensor> params;
+        final double weightDecay;
+        final List<List<Tensor>> states = new ArrayList<>();
+
+        Group(List<Tensor> params, double weightDecay) {
+            this.params = List.copyOf(params);
+            this.weightDecay = weightDecay;
+        }
+    }
+
+    private final List<Group> groups = new ArrayList<>();
+    private final int statesPerParameter;
+    private final Tensor lr;
+    private final Tensor step;
+
+    Optimizer(List<Tensor> params, double lr, double weightDecay, int statesPerParameter) {
+        if (params.isEmpty()) {
+            throw new IllegalArgumentException("optimizer: there are no parameters");
+        }
+        if (!(lr >= 0) || !(weightDecay >= 0)) {
+            throw new IllegalArgumentException("optimizer: learning rate " + lr + " and weight decay " + weightDecay
+                    + " may not be negative");
+        }
+        this.statesPerParameter = statesPerParameter;
+        this.lr = scalar(lr, params.get(0));
+        this.step = scalar(0, params.get(0));
+        add(params, weightDecay);
+    }
+
+    private static Tensor scalar(double value, Tensor like) {
+        return Tensor.scalar(value, DType.FLOAT32).to(like.device()).leaveScope();
+    }
+
+    /** Adds parameters with another weight decay. */
+    public final void add(List<Tensor> params, double weightDecay) {
+        for (Tensor p : params) {
+            if (!p.requiresGrad() || Autograd.gradFn(p) != null) {
+                throw new IllegalArgumentException(
+                        "optimizer: " + p.describe() + " is not a leaf that requires a gradient");
+            }
+        }
+        Group group = new Group(params, weightDecay);
+        for (int k = 0; k < statesPerParameter; k++) {
+            List<Tensor> states = new ArrayList<>();
+            for (Tensor p : params) {
+                states.add(Tensor.zeros(p.shape(), p.dtype().computeType(), p.device()).leaveScope());
+            }
+            group.states.add(states);
+        }
+        groups.add(group);
+    }
+
+    /** One step with the gradients as they are. */
+    public final void step() {
+        step(null);
+    }
+
+    /** One step with gradients multiplied by a 0-d float32 tensor, such as {@link Clip#norm} gives. */
+    public final void step(@Nullable Tensor gradScale) {
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            step.add_(1);
+            for (Group group : groups) {
+                Group ready = withGradients(group);
+                if (!ready.params.isEmpty()) {
+                    update(ready, gradients(ready), lr, step, gradScale);
+                }
+            }
+        }
+    }
+
+    abstract void update(Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale);
+
+    private static Group withGradients(Group group) {
+        if (group.params.stream().allMatch(p -> p.grad() != null)) {
+            return group;
+        }
+        List<Tensor> params = new ArrayList<>();
+        List<List<Tensor>> states = new ArrayList<>();
+        group.states.forEach(s -> states.add(new ArrayList<>()));
+        for (int i = 0; i < group.params.size(); i++) {
+            if (group.params.get(i).grad() != null) {
+                params.add(group.params.get(i));
+                for (int k = 0; k < states.size(); k++) {
+                    states.get(k).add(group.states.get(k).get(i));
+                }
+            }
+        }
+        Group part = new Group(params, group.weightDecay);
+        part.states.addAll(states);
+        return part;
+    }
+
+    private static List<Tensor> gradients(Group group) {
+        List<Tensor> grads = new ArrayList<>(group.params.size());
+        for (Tensor p : group.params) {
+            grads.add(java.util.Objects.requireNonNull(p.grad()));
+        }
+        return grads;
+    }
+
+    /** Drops and frees the gradients of all parameters. */
+    public final void zeroGrad() {
+        groups.forEach(g -> g.params.forEach(p -> p.setGrad(null)));
+    }
+
+    /** The learning rate from the next step on. */
+    public final void setLearningRate(double value) {
+        try (Autograd.Mode mode = Autograd.noGrad()) {
+            lr.fill_(value);
+        }
+    }
+
+    /** Number of steps made. */
+    public final long steps() {
+        return Math.round(step.item());
+    }
+
+    /** Everything that the next step depends on, by name: the tensors themselves. */
+    public final Map<String, Tensor> stateDict() {
+        Map<String, Tensor> all = new LinkedHashMap<>();
+        all.put("step", step);
+        all.put("lr", lr);
+        for (int g = 0; g < groups.size(); g++) {
+            List<List<Tensor>> states = groups.get(g).states;
+            for (int k = 0; k < states.size(); k++) {
+                for (int i = 0; i < states.get(k).size(); i++) {
+                    all.put("group" + g + ".state" + k + "." + i, states.get(k).get(i));
+                }
+            }
+        }
+        return all;
+    }
+
+    /** Copies a state in; nothing is changed if it does not fit. */
+    public final void loadStateDict(Map<String, Tensor> state) {
+        Map<String, Tensor> mine = stateDict();
+        if (!mine.keySet().equals(state.keySet())) {
+            throw new ShapeException(Message.of("optimizer.loadStateDict: the names differ")
+                    .fact("expected", mine.keySet())
+                    .fact("got", state.keySet()));
+        }
+        mine.forEach((name, t) -> {
+            if (!t.shape().equals(java.util.Objects.requireNonNull(state.get(name)).shape())) {
+                throw new ShapeException("optimizer.loadStateDict: " + name + " is "
+                        + java.util.Objects.requireNonNull(state.get(name)).describe() + ", expected " + t.describe());
+            }
+        });
+        try (Autograd.Mode mode = Autograd.noGrad()) {
+            mine.forEach((name, t) -> t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
+        }
+    }
+
+    /** Frees the states. */
+    @Override
+    public final void close() {
+        stateDict().values().forEach(Tensor::close);
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.optim;
+
+/** A learning rate for each step, counted from 0. */
+@FunctionalInterface
+public interface Schedule {
+    double at(long step);
+
+    /** The same at every step. */
+    static Schedule constant(double lr) {
+        return step -> lr;
+    }
+
+    /** Rises linearly over {@code warmup} steps, then falls along half a cosine to {@code floor} at step {@code total}. */
+    static Schedule warmupCosine(double peak, double floor, long warmup, long total) {
+        return step -> {
+            if (step < warmup) {
+                return peak * (step + 1) / warmup;
+            }
+            double progress = total <= warmup ? 1 : Math.min(1, (double) (step - warmup) / (total - warmup));
+            return floor + 0.5 * (peak - floor) * (1 + Math.cos(Math.PI * progress));
+        };
+    }
+
+    /** Multiplied by {@code factor} every {@code every} steps. */
+    static Schedule decay(double lr, double factor, long every) {
+        return step -> lr * Math.pow(factor, (double) (step / every));
+    }
+}
