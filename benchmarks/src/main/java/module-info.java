@@ -6,4 +6,6 @@ module dev.merapi.benchmarks {
     requires dev.merapi.core;
     requires dev.merapi.cpu;
     requires jmh.core;
+    requires org.bytedeco.javacpp;
+    requires org.bytedeco.openblas;
 }

@@ -3,6 +3,7 @@ package dev.merapi.benchmarks;
 
 import java.util.function.LongToDoubleFunction;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.openblas.global.openblas;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -10,11 +11,12 @@ import org.bytedeco.pytorch.global.torch;
 final class Torch {
     private Torch() {}
 
-    /** Loads libtorch; {@code -Dpeer.threads} is its number of threads, by default all processors. */
-    static void initialize() {
+    /** Loads libtorch, with a number of threads for itself and for its BLAS. */
+    static void initialize(int threads) {
         // JavaCPP's own bookkeeping asks the system for the process's size at every allocation unless this is off.
         System.setProperty("org.bytedeco.javacpp.maxPhysicalBytes", "0");
-        torch.set_num_threads(Integer.getInteger("peer.threads", Runtime.getRuntime().availableProcessors()));
+        torch.set_num_threads(threads);
+        openblas.blas_set_num_threads(threads);
     }
 
     static Tensor tensor(long seed, long... sizes) {

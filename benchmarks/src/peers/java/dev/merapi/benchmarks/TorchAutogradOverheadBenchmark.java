@@ -33,7 +33,7 @@ public class TorchAutogradOverheadBenchmark {
 
     @Setup
     public void setup() {
-        Torch.initialize();
+        Torch.initialize(1);
         x = Torch.tensor(1, size).requires_grad_(true);
         y = Torch.tensor(2, size).requires_grad_(true);
         mulSumBackward();

@@ -37,7 +37,7 @@ public class TorchDispatchOverheadBenchmark {
 
     @Setup
     public void setup() {
-        Torch.initialize();
+        Torch.initialize(1);
         x = Torch.tensor(1, size);
         y = Torch.tensor(2, size);
         float[] a = Data.values(1, size);

@@ -29,13 +29,16 @@ public class TorchElementwiseBenchmark {
     @Param({"1048576"})
     int size;
 
+    @Param({"1", "2"})
+    int threads;
+
     private Tensor x;
     private Tensor y;
     private Tensor z;
 
     @Setup
     public void setup() {
-        Torch.initialize();
+        Torch.initialize(threads);
         x = Torch.tensor(1, size);
         y = Torch.tensor(2, size);
         z = Torch.tensor(3, size);
