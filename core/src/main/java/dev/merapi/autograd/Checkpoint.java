@@ -148,7 +148,7 @@ public final class Checkpoint {
                     leaves.add(differentiated[i] ? leaf.requiresGrad(true) : leaf);
                 }
                 generator.restore(random);
-                part.apply(leaves);
+                var unused = part.apply(leaves); // only what it saves on the way is wanted
             } catch (Stop enough) {
                 // All values are there.
             } finally {
