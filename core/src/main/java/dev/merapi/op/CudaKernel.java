@@ -16,8 +16,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>In a {@link #body} every tensor argument and output has its name of the argument record ({@code out} if the result is
  * one tensor, {@code out0, out1, …} if it is a list), and is indexed in row-major order: {@code x[i]}; float16 and bfloat16
- * read and write as float. {@code x.numel}, {@code x.rank}, {@code x.size(d)} are there too, plain arguments have their
- * names, and {@code n} is the number of elements of the first output, {@code i} the one at hand.
+ * read and write as float. {@code x.numel}, {@code x.rank}, {@code x.size(d)} are there too, and {@code if (x)} tells
+ * whether an optional tensor is present. Plain arguments have their names; floating ones have the type that the first
+ * output computes in. {@code n} is the number of elements of the first output, {@code i} the one at hand, and
+ * {@code return} ends the work on it.
  *
  * <p>A {@link #source} is a whole translation unit with an {@code extern "C" __global__} function. It includes nothing;
  * {@code scalar_t} is the storage type of the first output.

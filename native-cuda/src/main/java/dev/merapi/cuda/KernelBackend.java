@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Backend;
+import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.ops.CopyOps;
@@ -80,6 +81,11 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             return r.move;
         }
         return null;
+    }
+
+    @Override
+    public @Nullable Object link(Definition<?, ?> op, Object code, @Nullable DType dtype) {
+        return code instanceof CudaKernel kernel ? new CustomKernel(op, kernel, kernels()) : null;
     }
 
     @Override

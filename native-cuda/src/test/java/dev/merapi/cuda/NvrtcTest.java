@@ -72,6 +72,9 @@ class NvrtcTest {
         List<KernelSource> all = new ArrayList<>();
         for (ReductionOp op : ReduceTest.OPS) {
             for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT64)) {
+                if (op == Reductions.MEAN && !dtype.isFloating()) {
+                    continue;
+                }
                 Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
                 all.add(ReducePrinter.source(op.toString(), op.code().specialize(args(x)), 1, 1, dtype == DType.INT64));
             }
