@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.AttentionReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+
+/**
+ * Scaled dot-product attention, fused: kernels need memory linear in the number of positions. See Note [Backward ops] in
+ * {@link Softmax}.
+ */
+public final class Attention {
+    private Attention() {}
+
+    /**
+     * @param q [B, H, Tq, D], floating, any strides
+     * @param k [B, H, Tk, D]
+     * @param v [B, H, Tk, D]
+     * @param causal whether query i sees only keys j ≤ i + Tk − Tq
+     * @param scale factor of q·k
+     */
+    public record Args(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {}
+
+    /**
+     * @param out [B, H, Tq, D]
+     * @param lse log Σ exp of the scores of each query [B, H, Tq], in the compute dtype; −∞ where it sees no key
+     */
+    public record AttentionResult(Tensor out, Tensor lse) {}
+
+    public record BackwardArgs(
+            Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, boolean causal, double scale) {}
+
+    public record Gradients(Tensor q, Tensor k, Tensor v) {}
+
+    public static final Op<BackwardArgs, Gradients> ATTENTION_BACKWARD = Op.define(
+                    "merapi::attention_backward", BackwardArgs.class, Gradients.class)
+            .stridesOk()
+            .shape(a -> new Gradients(Tensor.meta(a.q()), Tensor.meta(a.k()), Tensor.meta(a.v())))
+            .reference(AttentionReference::backward)
+            .compose(a -> {
+                Tensor p = probabilities(a.q(), a.k(), a.causal(), a.scale());
+                Tensor dp = a.grad().matmul(a.v().transpose(-2, -1));
+                Tensor ds = dp.sub(p.mul(dp).sum(new int[] {-1}, true)).mul(p).mul(a.scale());
+                return new Gradients(
+                        ds.matmul(a.k()),
+                        ds.transpose(-2, -1).matmul(a.q()),
+                        p.transpose(-2, -1).matmul(a.grad()));
+            })
+            .register();
+
+    /** softmax(scale·q·kᵀ + mask)·v; a query that sees no key gives 0. */
+    public static final Op<Args, AttentionResult> ATTENTION = Op.define(
+                    "merapi::attention", Args.class, AttentionResult.class)
+            .stridesOk()
+            .internal("lse")
+            .shape(a -> {
+                check(a);
+                Shape rows = a.q().shape().without(-1);
+                DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
+                return new AttentionResult(Tensor.meta(a.q()), Tensor.meta(rows, compute, a.q().device()));
+            })
+            .reference(AttentionReference::forward)
+            .compose(a -> {
+                Tensor out = probabilities(a.q(), a.k(), a.causal(), a.scale()).matmul(a.v());
+                Tensor scores = a.q().matmul(a.k().transpose(-2, -1)).mul(a.scale());
+                if (a.causal()) {
+                    scores = scores.maskedFill(hidden(a.q(), a.k()), Double.NEGATIVE_INFINITY);
+                }
+                DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
+                return new AttentionResult(out, scores.to(compute).logSumExp(-1));
+            })
+            .autograd(
+                    (a, out) -> new Saved(a, out.out(), out.lse()),
+                    (context, s, g) -> {
+                        Args a = s.args;
+                        Gradients d = ATTENTION_BACKWARD.call(new BackwardArgs(
+                                g.out(), a.q(), a.k(), a.v(), s.out, s.lse, a.causal(), a.scale()));
+                        return Grads.of("q", d.q()).and("k", d.k()).and("v", d.v());
+                    })
+            .register();
+
+    /** What the gradients of {@link #ATTENTION} are made of. */
+    public record Saved(Args args, Tensor out, Tensor lse) {}
+
+    /** The softmax of the scores, 0 where a key is hidden; with finite numbers only, so that no gradient is NaN. */
+    private static Tensor probabilities(Tensor q, Tensor k, boolean causal, double scale) {
+        Tensor scores = q.matmul(k.transpose(-2, -1)).mul(scale);
+        if (!causal) {
+            return scores.softmax(-1);
+        }
+        Tensor hidden = hidden(q, k);
+        double low = q.dtype() == DType.FLOAT16 ? -6e4 : -1e30;
+        return scores.maskedFill(hidden, low).softmax(-1).maskedFill(hidden, 0);
+    }
+
+    /** [Tq, Tk]: true where key j lies behind query i. */
+    private static Tensor hidden(Tensor q, Tensor k) {
+        Tensor rows = Tensor.arange(0, q.size(2), 1, DType.INT64, q.device()).view(q.size(2), 1);
+        Tensor columns = Tensor.arange(0, k.size(2), 1, DType.INT64, q.device()).view(1, k.size(2));
+        return columns.gt(rows.add(k.size(2) - q.size(2)));
+    }
+
+    private static void check(Args a) {
+        Tensor q = a.q();
+        Tensor k = a.k();
+        Tensor v = a.v();
+        Softmax.requireFloating("attention", q);
+        LinearAlgebra.requireSame("attention", q, "q", k, "k");
+        LinearAlgebra.requireSame("attention", q, "q", v, "v");
+        boolean fits = q.rank() == 4
+                && k.rank() == 4
+                && v.shape().equals(k.shape())
+                && q.size(0) == k.size(0)
+                && q.size(1) == k.size(1)
+                && q.size(3) == k.size(3);
+        if (!fits) {
+            throw new ShapeException(Message.of("attention: needs q [B, H, Tq, D] and k, v [B, H, Tk, D]")
+                    .fact("q", q.describe())
+                    .fact("k", k.describe())
+                    .fact("v", v.describe())
+                    .fix("split heads with x.view(B, T, H, D).transpose(1, 2); expand k and v where heads share them."));
+        }
+    }
+
+    /**
+     * softmax(q·kᵀ / √D)·v for q [B, H, Tq, D] and k, v [B, H, Tk, D] of one floating dtype → [B, H, Tq, D]; views such
+     * as transposed heads are not copied. Gradient: q, k, v, to any order.
+     *
+     * @param causal whether a query sees only the keys up to its own position, counted from the end
+     * @throws ShapeException if the shapes do not fit
+     */
+    public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
+        double width = q.rank() == 0 ? 1 : q.size(-1);
+        return attention(q, k, v, causal, 1 / Math.sqrt(Math.max(1, width)));
+    }
+
+    /** As above with a factor of one's own. */
+    public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {
+        return ATTENTION.call(new Args(q, k, v, causal, scale)).out();
+    }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.ConvolutionReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Shape;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Two-dimensional convolution. It and its two gradients are linear in each operand, and the gradients of all three are
+ * among them again: so every order of derivative is exact.
+ */
+public final class Convolution {
+    private Convolution() {}
+
+    /**
+     * @param x [N, C, H, W]
+     * @param weight [O, C/groups, kh, kw]
+     * @param bias [O], or absent
+     * @param stride of height and width, as are padding and dilation
+     */
+    public record Conv2d(
+            Tensor x, Tensor weight, @Nullable Tensor bias, long[] stride, long[] padding, long[] dilation, long groups) {}
+
+    /**
+     * @param grad [N, O, OH, OW], the gradient of the result
+     * @param inputSize H and W
+     */
+    public record InputGradient(
+            Tensor grad, Tensor weight, long[] inputSize, long[] stride, long[] padding, long[] dilation, long groups) {}
+
+    /** @param kernelSize kh and kw */
+    public record WeightGradient(
+            Tensor grad, Tensor x, long[] kernelSize, long[] stride, long[] padding, long[] dilation, long groups) {}
+
+    /** y[n, o, i, j] = Σ x[n, c, i·stride + p·dilation − padding, …]·weight[o, c, p, q] + bias[o]. */
+    public static final Op<Conv2d, Tensor> CONV2D = Op.define("merapi::conv2d", Conv2d.class, Tensor.class)
+            .shape(a -> {
+                check(a);
+                Tensor x = a.x();
+                Tensor w = a.weight();
+                return Tensor.meta(
+                        x,
+                        Shape.of(
+                                x.size(0),
+                                w.size(0),
+                                Pooling.outputSize("conv2d", x, 0, w.size(2), a.stride(), a.padding(), a.dilation()),
+                                Pooling.outputSize("conv2d", x, 1, w.size(3), a.stride(), a.padding(), a.dilation())));
+            })
+            .reference(ConvolutionReference::forward)
+            .autograd(
+                    (a, out) -> new Saved(a.x(), a.weight(), a.bias() != null, a.stride(), a.padding(), a.dilation(), a.groups()),
+                    (context, s, g) -> Grads.of("x", context.needs("x") ? s.inputGradient(g, s.weight) : null)
+                            .and("weight", context.needs("weight") ? s.weightGradient(g, s.x) : null)
+                            .and("bias", s.hasBias && context.needs("bias") ? g.sum(0, 2, 3) : null))
+            .register();
+
+    /** The gradient of x: a transposed convolution of {@code grad}. */
+    public static final Op<InputGradient, Tensor> CONV2D_INPUT_GRADIENT = Op.define(
+                    "merapi::conv2d_input_gradient", InputGradient.class, Tensor.class)
+            .shape(a -> Tensor.meta(
+                    a.grad(),
+                    Shape.of(a.grad().size(0), a.weight().size(1) * a.groups(), a.inputSize()[0], a.inputSize()[1])))
+            .reference(ConvolutionReference::inputGradient)
+            .autograd((a, out) -> a, (context, a, u) -> {
+                Saved s = new Saved(u, a.weight(), false, a.stride(), a.padding(), a.dilation(), a.groups());
+                return Grads.of("grad", context.needs("grad") ? s.convolve(u, a.weight()) : null)
+                        .and("weight", context.needs("weight") ? s.weightGradient(a.grad(), u) : null);
+            })
+            .register();
+
+    /** The gradient of the weight: x correlated with {@code grad}. */
+    public static final Op<WeightGradient, Tensor> CONV2D_WEIGHT_GRADIENT = Op.define(
+                    "merapi::conv2d_weight_gradient", WeightGradient.class, Tensor.class)
+            .shape(a -> Tensor.meta(
+                    a.grad(),
+                    Shape.of(a.grad().size(1), a.x().size(1) / a.groups(), a.kernelSize()[0], a.kernelSize()[1])))
+            .reference(ConvolutionReference::weightGradient)
+            .autograd((a, out) -> a, (context, a, u) -> {
+                Saved s = new Saved(a.x(), u, false, a.stride(), a.padding(), a.dilation(), a.groups());
+                return Grads.of("grad", context.needs("grad") ? s.convolve(a.x(), u) : null)
+                        .and("x", context.needs("x") ? s.inputGradient(a.grad(), u) : null);
+            })
+            .register();
+
+    /** What the gradients are made of. */
+    public record Saved(
+            Tensor x, Tensor weight, boolean hasBias, long[] stride, long[] padding, long[] dilation, long groups) {
+        Tensor convolve(Tensor input, Tensor kernel) {
+            return CONV2D.call(new Conv2d(input, kernel, null, stride, padding, dilation, groups));
+        }
+
+        Tensor inputGradient(Tensor grad, Tensor kernel) {
+            long[] size = {x.size(2), x.size(3)};
+            return CONV2D_INPUT_GRADIENT.call(new InputGradient(grad, kernel, size, stride, padding, dilation, groups));
+        }
+
+        Tensor weightGradient(Tensor grad, Tensor input) {
+            long[] size = {weight.size(2), weight.size(3)};
+            return CONV2D_WEIGHT_GRADIENT.call(new WeightGradient(grad, input, size, stride, padding, dilation, groups));
+        }
+    }
+
+    private static void check(Conv2d a) {
+        Tensor x = a.x();
+        Tensor w = a.weight();
+        Softmax.requireFloating("conv2d", x);
+        LinearAlgebra.requireSame("conv2d", x, "x", w, "weight");
+        for (long[] pair : new long[][] {a.stride(), a.padding(), a.dilation()}) {
+            if (pair.length != 2) {
+                throw new ShapeException("conv2d: stride, padding and dilation take two numbers, but one has "
+                        + Arrays.toString(pair));
+            }
+        }
+        if (x.rank() != 4 || w.rank() != 4) {
+            throw new ShapeException(Message.of("conv2d: needs x [N, C, H, W] and weight [O, C/groups, kh, kw]")
+                    .fact("x", x.describe())
+                    .fact("weight", w.describe())
+                    .fix(x.rank() == 3 ? "x.unsqueeze(0) makes a batch of one image." : "reshape what has another rank."));
+        }
+        if (a.groups() < 1 || x.size(1) != w.size(1) * a.groups() || w.size(0) % a.groups() != 0) {
+            throw new ShapeException(Message.of("conv2d: channels do not fit: x.size(1) = " + x.size(1)
+                            + ", weight.size(1) = " + w.size(1) + ", groups = " + a.groups())
+                    .fact("x", x.describe())
+                    .fact("weight", w.describe())
+                    .fix("x.size(1) must be weight.size(1) * groups, and weight.size(0) a multiple of groups."));
+        }
+        Tensor bias = a.bias();
+        if (bias != null) {
+            LinearAlgebra.requireSame("conv2d", x, "x", bias, "bias");
+            if (bias.rank() != 1 || bias.size(0) != w.size(0)) {
+                throw new ShapeException("conv2d: bias must be [" + w.size(0) + "], but is " + bias.describe());
+            }
+        }
+    }
+
+    /**
+     * Two-dimensional convolution (cross-correlation): x [N, C, H, W], weight [O, C/groups, kh, kw], bias [O] or null →
+     * [N, O, OH, OW] with OH = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1. One floating dtype. Gradient: x,
+     * weight, bias, to any order.
+     *
+     * @throws ShapeException if shapes do not fit or the kernel is larger than the padded image
+     */
+    public static Tensor conv2d(
+            Tensor x, Tensor weight, @Nullable Tensor bias, long stride, long padding, long dilation, long groups) {
+        return CONV2D.call(new Conv2d(
+                x,
+                weight,
+                bias,
+                new long[] {stride, stride},
+                new long[] {padding, padding},
+                new long[] {dilation, dilation},
+                groups));
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.ops;
+
+import static dev.merapi.testkit.ops.Samples.close;
+import static dev.merapi.testkit.ops.Samples.normal;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Optimizers;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+
+class OptimizersTest {
+    private static final double BETA1 = 0.9;
+    private static final double BETA2 = 0.99;
+    private static final double EPS = 1e-8;
+    private static final double LR = 0.125;
+
+    private static Optimizers.Adam adam(
+            List<Tensor> p, List<Tensor> g, List<Tensor> m, List<Tensor> v, long step, @Nullable Tensor scale,
+            @Nullable Tensor skip, double decay, boolean decoupled) {
+        return new Optimizers.Adam(
+                p, g, m, v, Tensor.scalar((float) LR), Tensor.scalar((float) step), scale, skip, BETA1, BETA2, EPS,
+                decay, decoupled);
+    }
+
+    /** Three steps of one number. */
+    private static double adamByHand(double x, double[] grads, double decay, boolean decoupled) {
+        double m = 0;
+        double v = 0;
+        for (int t = 1; t <= grads.length; t++) {
+            double g = grads[t - 1] + (decoupled ? 0 : decay * x);
+            x -= decoupled ? LR * decay * x : 0;
+            m = BETA1 * m + (1 - BETA1) * g;
+            v = BETA2 * v + (1 - BETA2) * g * g;
+            x -= LR * (m / (1 - Math.pow(BETA1, t))) / (Math.sqrt(v / (1 - Math.pow(BETA2, t))) + EPS);
+        }
+        return x;
+    }
+
+    @Test
+    void adamAndAdamWFollowTheirPapers() {
+        for (boolean decoupled : new boolean[] {true, false}) {
+            Tensor p = normal(1, 2, 3);
+            Tensor q = normal(2, 4);
+            List<Tensor> parameters = List.of(p, q);
+            List<Tensor> m = List.of(p.zerosLike(), q.zerosLike());
+            List<Tensor> v = List.of(p.zerosLike(), q.zerosLike());
+            double start = q.at(3).item();
+            double[] grads = new double[3];
+            for (int t = 1; t <= 3; t++) {
+                List<Tensor> g = List.of(normal(10 + t, 2, 3), normal(20 + t, 4));
+                grads[t - 1] = g.get(1).at(3).item() * 0.5;
+                Optimizers.ADAM.call(
+                        adam(parameters, g, m, v, t, Tensor.scalar(0.5f), Tensor.scalar(0f), 0.1, decoupled));
+            }
+            close(q.at(3), new double[] {adamByHand(start, grads, 0.1, decoupled)}, 1e-14);
+        }
+    }
+
+    @Test
+    void skippedStepsChangeNothing() {
+        Tensor p = normal(3, 3);
+        Tensor before = p.copy();
+        Tensor state = p.zerosLike();
+        Optimizers.ADAM.call(adam(
+                List.of(p), List.of(normal(4, 3)), List.of(state), List.of(state.copy()), 1, null, Tensor.scalar(1f), 0,
+                true));
+        close(p, before, 0);
+        close(state, p.zerosLike(), 0);
+    }
+
+    @Test
+    void sgdWithMomentum() {
+        for (boolean nesterov : new boolean[] {false, true}) {
+            Tensor p = Tensor.of(1.0, 2);
+            Tensor b = p.zerosLike();
+            double x = 2;
+            double buffer = 0;
+            for (int t = 1; t <= 3; t++) {
+                double g = 0.3 * t + 0.01 * x;
+                buffer = t == 1 ? g : 0.9 * buffer + g;
+                x -= LR * (nesterov ? g + 0.9 * buffer : buffer);
+                Optimizers.SGD.call(new Optimizers.Sgd(
+                        List.of(p), List.of(Tensor.of(0.0, 0.3 * t)), List.of(b), Tensor.scalar((float) LR),
+                        Tensor.scalar((float) t), null, null, 0.9, 0, nesterov, 0.01));
+            }
+            close(p.at(1), new double[] {x}, 1e-14);
+        }
+        Tensor plain = Tensor.of(1f, 2);
+        Optimizers.SGD.call(new Optimizers.Sgd(
+                List.of(plain), List.of(Tensor.of(1f, 1)), List.of(), Tensor.scalar(0.5f), Tensor.scalar(1f), null, null,
+                0, 0, false, 0));
+        assertThat(plain.toFloatArray()).containsExactly(0.5f, 1.5f);
+    }
+
+    @Test
+    void theNormOfAllGradientsAndTheScaleThatClipsThem() {
+        Tensor a = Tensor.of(3.0, 0);
+        Tensor b = Tensor.of(new double[] {0, 4}, 2, 1);
+        Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(List.of(a, b), 1));
+        close(r.norm(), new double[] {5}, 1e-7);
+        close(r.scale(), new double[] {1 / (5 + 1e-6)}, 1e-7);
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(List.of(a, b), Tensor.scalar(0.25f)));
+        close(a, new double[] {0.75, 0}, 0);
+        close(b, new double[] {0, 1}, 0);
+        assertThat(Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(List.of(a), 1)).scale().item()).isEqualTo(1);
+    }
+
+    @Test
+    void transposedParametersAreWritten() {
+        Tensor base = normal(5, 2, 3);
+        Tensor p = base.t();
+        double before = base.at(1, 2).item();
+        Optimizers.SGD.call(new Optimizers.Sgd(
+                List.of(p), List.of(Tensor.ones(DType.FLOAT64, 3, 2)), List.of(), Tensor.scalar(1f),
+                Tensor.scalar(1f), null, null, 0, 0, false, 0));
+        close(base.at(1, 2), new double[] {before - 1}, 1e-15);
+    }
+
+    @Test
+    void misfitsAreNamedAndNothingIsWritten() {
+        Tensor p = Tensor.ones(3);
+        Tensor s = Tensor.zeros(3);
+        assertThatThrownBy(() -> Optimizers.ADAM.call(adam(
+                        List.of(p), List.of(Tensor.ones(2)), List.of(s), List.of(s), 1, null, null, 0, true)))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("gradient 0 does not fit its parameter");
+        assertThatThrownBy(() -> Optimizers.ADAM.call(
+                        adam(List.of(p), List.of(p), List.of(s), List.of(), 1, null, null, 0, true)))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("1 parameters, but 0 of state");
+        assertThat(p.toFloatArray()).containsOnly(1);
+    }
+}
