@@ -39,9 +39,7 @@ public final class CheckedMode {
                 }
                 boolean changed = !Arrays.equals(old, Elements.bytes(t));
                 if (changed && !isDestination(t, inputs, mutated)) {
-                    throw new AliasException(Message.of(op.name() + ": its kernel wrote to input " + i + ", "
-                                    + t.describe() + ", which is not declared as mutated")
-                            .fix("declare .mutates(…), or work on a copy."));
+                    throw undeclaredWrite(op, i, t);
                 }
                 anyChange |= changed;
                 anyDeclared |= mutated[i] && t.numel() > 0;
@@ -55,6 +53,12 @@ public final class CheckedMode {
         } finally {
             context.restoreMask(mask);
         }
+    }
+
+    private static AliasException undeclaredWrite(Definition<?, ?> op, int i, Tensor t) {
+        return new AliasException(Message.of(op.name() + ": its kernel wrote to input " + i + ", " + t.describe()
+                        + ", which is not declared as mutated")
+                .fix("declare .mutates(…), or work on a copy."));
     }
 
     /** The bytes of each tensor; null where Java sees none. */
@@ -85,8 +89,17 @@ public final class CheckedMode {
     /** Runs a kernel on outputs that hold one garbage, then on the same with another: the bits must be the same. */
     static <A extends Record, R> void runTwice(Definition<A, R> op, Kernel<A, R> kernel, A args, R out) {
         Tensor[] outputs = op.result().tensors(op.name(), out);
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        byte[] @Nullable [] given = snapshots(inputs);
         fill(outputs, GARBAGE);
         kernel.run(args, out);
+        byte[] @Nullable [] left = snapshots(inputs);
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && !Arrays.equals(given[i], left[i])) {
+                throw undeclaredWrite(op, i, t); // before it shows as a difference between two runs
+            }
+        }
         byte[] @Nullable [] first = snapshots(outputs);
         fill(outputs, OTHER_GARBAGE);
         kernel.run(args, out);

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.check;
+
+import dev.merapi.ops.Views;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Shape;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/** Row-major tensors in other forms; null where a form does not exist. */
+final class Layouts {
+    private Layouts() {}
+
+    /** The same values, with the last two dimensions swapped in memory. */
+    static @Nullable Tensor transposed(Tensor t) {
+        int rank = t.rank();
+        if (rank < 2 || t.numel() == 0 || t.size(-1) == 1 || t.size(-2) == 1) {
+            return null;
+        }
+        return t.transpose(rank - 2, rank - 1).copy().transpose(rank - 2, rank - 1);
+    }
+
+    /** The same values, three elements into a larger storage. */
+    static Tensor offset(Tensor t) {
+        Tensor longer = Tensor.zeros(Shape.of(t.numel() + 5), t.dtype(), t.device());
+        Tensor part = longer.slice(0, 3, t.numel() + 3);
+        part.copy_(t.view(t.numel()));
+        return part.view(t.shape().toArray());
+    }
+
+    /** The same values, every second element of a larger storage. */
+    static @Nullable Tensor strided(Tensor t) {
+        if (t.numel() == 0) {
+            return null;
+        }
+        long[] shape = t.shape().toArray();
+        Tensor wide = Tensor.zeros(with(shape, 2), t.dtype(), t.device());
+        Tensor part = Views.SELECT.call(new Views.Select(wide, shape.length, 1));
+        part.copy_(t);
+        return part;
+    }
+
+    private static Shape with(long[] shape, long last) {
+        long[] longer = Arrays.copyOf(shape, shape.length + 1);
+        longer[shape.length] = last;
+        return Shape.of(longer);
+    }
+
+    /** The first row, repeated without memory. */
+    static @Nullable Tensor expanded(Tensor t) {
+        if (t.rank() == 0 || t.numel() == 0 || t.size(0) == 1) {
+            return null;
+        }
+        return t.slice(0, 0, 1).expand(t.shape().toArray());
+    }
+
+    /** No rows. */
+    static @Nullable Tensor empty(Tensor t) {
+        return t.rank() == 0 ? null : t.slice(0, 0, 0);
+    }
+
+    /** The first element alone. */
+    static @Nullable Tensor scalar(Tensor t) {
+        return t.numel() == 0 ? null : t.view(t.numel()).slice(0, 0, 1).view();
+    }
+
+    /** The values over and over, 1,031 in one dimension: no vector width or block divides it. */
+    static @Nullable Tensor odd(Tensor t) {
+        long n = t.numel();
+        if (n == 0) {
+            return null;
+        }
+        long rows = (1031 + n - 1) / n;
+        return t.view(1, n).expand(rows, n).copy().view(rows * n).slice(0, 0, 1031);
+    }
+}
