@@ -17,6 +17,10 @@ module dev.merapi.core {
     exports dev.merapi.check;
     exports dev.merapi.random;
     exports dev.merapi.reference;
+    exports dev.merapi.nn;
+    exports dev.merapi.optim;
+    exports dev.merapi.data;
+    exports dev.merapi.io;
 
     uses dev.merapi.dispatch.Backend;
 }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.data;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.op.Tree;
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.NoSuchElementException;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Batches of a dataset, made on a thread of the loader's while the model computes. Iterating once gives one epoch; the
+ * next iterator gives the next epoch. A batch belongs to the scope that is open where it is taken.
+ *
+ * <pre>{@code
+ * try (var loader = DataLoader.of(dataset, 32).shuffle(7).dropLast()) {
+ *     for (int epoch = 0; epoch < 10; epoch++) {
+ *         for (Labelled batch : loader) { … }
+ *     }
+ * }
+ * }</pre>
+ *
+ * <p>{@link #state} and {@link #restore} continue in the middle of an epoch with the batches that would have come.
+ * For one thread at a time.
+ */
+public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
+    private final Dataset<B> dataset;
+    private final int batchSize;
+    private Sampler sampler = Sampler.sequential();
+    private boolean dropLast;
+    private int prefetch = 2;
+    /** The epoch that is running or, between epochs, the next one, and how many of its batches were taken. */
+    private long epoch;
+
+    private long taken;
+    private @Nullable Prefetch<B> running;
+
+    private DataLoader(Dataset<B> dataset, int batchSize) {
+        if (batchSize < 1) {
+            throw new IllegalArgumentException("data loader: batch size " + batchSize + " must be at least 1");
+        }
+        this.dataset = dataset;
+        this.batchSize = batchSize;
+    }
+
+    public static <B> DataLoader<B> of(Dataset<B> dataset, int batchSize) {
+        return new DataLoader<>(dataset, batchSize);
+    }
+
+    /** All samples in another random order each epoch, determined by the seed. */
+    public DataLoader<B> shuffle(long seed) {
+        return sampler(Sampler.shuffled(seed));
+    }
+
+    /** The order of samples; as they come if nothing is said. */
+    public DataLoader<B> sampler(Sampler newSampler) {
+        sampler = newSampler;
+        return this;
+    }
+
+    /** Leaves out the last batch of an epoch if it is smaller than the others. */
+    public DataLoader<B> dropLast() {
+        dropLast = true;
+        return this;
+    }
+
+    /** How many batches may be ready ahead; 2 if nothing is said. 0 makes them where they are taken. */
+    public DataLoader<B> prefetch(int batches) {
+        if (batches < 0) {
+            throw new IllegalArgumentException("data loader: cannot prefetch " + batches + " batches");
+        }
+        prefetch = batches;
+        return this;
+    }
+
+    /** Where a loader stands: the epoch, and how many of its batches were taken. */
+    public record State(long epoch, long batch) {}
+
+    public State state() {
+        return new State(epoch, taken);
+    }
+
+    /** The next iterator goes on from there; one that is running ends. The dataset and the options must be the same. */
+    public void restore(State state) {
+        if (state.epoch() < 0 || state.batch() < 0) {
+            throw new IllegalArgumentException("data loader: " + state + " is not a state of any loader");
+        }
+        stop();
+        epoch = state.epoch();
+        taken = state.batch();
+    }
+
+    /** The rest of the epoch that was begun, or else the next epoch. Ends the iterator before it. */
+    @Override
+    public Iterator<B> iterator() {
+        if (running != null) { // it was left before its end: a new epoch begins
+            stop();
+            epoch++;
+            taken = 0;
+        }
+        long[] order = sampler.order(dataset.size(), epoch);
+        int batches = order.length / batchSize + (dropLast || order.length % batchSize == 0 ? 0 : 1);
+        Prefetch<B> source =
+                new Prefetch<>(n -> make(order, n), taken, batches, prefetch, Context.current().capture());
+        running = source;
+        return new Batches(source, batches);
+    }
+
+    private B make(long[] order, long n) {
+        int from = Math.toIntExact(n * batchSize);
+        return dataset.batch(Arrays.copyOfRange(order, from, Math.min(order.length, from + batchSize)));
+    }
+
+    /** Stops the thread, and closes the batches that nobody took. Idempotent; the loader can be iterated again. */
+    @Override
+    public void close() {
+        stop();
+    }
+
+    private void stop() {
+        if (running != null) {
+            running.close();
+            running = null;
+        }
+    }
+
+    private final class Batches implements Iterator<B> {
+        private final Prefetch<B> source;
+        private final int count;
+
+        private Batches(Prefetch<B> source, int count) {
+            this.source = source;
+            this.count = count;
+        }
+
+        @Override
+        public boolean hasNext() {
+            if (running != source) {
+                return false;
+            }
+            if (taken < count) {
+                return true;
+            }
+            stop();
+            epoch++;
+            taken = 0;
+            return false;
+        }
+
+        @Override
+        public B next() {
+            if (!hasNext()) {
+                throw new NoSuchElementException("data loader: this epoch has no more batches");
+            }
+            B batch = source.take();
+            taken++;
+            Context context = Context.current();
+            Tree.forEach(batch, null, t -> t.joinScope(context));
+            return batch;
+        }
+    }
+}

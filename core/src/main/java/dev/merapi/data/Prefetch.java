@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.data;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.op.Tree;
+import dev.merapi.tensor.Tensor;
+import java.lang.ref.Cleaner;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.function.LongFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Makes numbered things on a thread of its own, at most so many ahead, and hands them out in order. The thread ends with the
+ * last one, with {@link #close}, and when the owner has become unreachable.
+ */
+final class Prefetch<B> implements AutoCloseable {
+    private static final Cleaner CLEANER = Cleaner.create();
+
+    private final @Nullable Producer<B> producer;
+    private final LongFunction<B> make;
+    private final Cleaner.@Nullable Cleanable cleanable;
+    private long next;
+
+    Prefetch(LongFunction<B> make, long first, long end, int ahead, Context.Snapshot modes) {
+        this.make = make;
+        this.next = first;
+        if (ahead == 0 || first >= end) {
+            producer = null;
+            cleanable = null;
+            return;
+        }
+        producer = new Producer<>(make, first, end, new ArrayBlockingQueue<>(ahead), modes);
+        cleanable = CLEANER.register(this, producer::end);
+        producer.start();
+    }
+
+    /** The next one; waits for it. */
+    B take() {
+        long n = next++;
+        if (producer == null) {
+            return make.apply(n);
+        }
+        try {
+            Made<B> made = producer.ready.take();
+            if (made.failure != null) {
+                close();
+                throw new DataLoaderException("data loader: batch " + n + " could not be made: " + made.failure,
+                        made.failure);
+            }
+            return made.value();
+        } catch (InterruptedException e) {
+            next = n;
+            Thread.currentThread().interrupt();
+            throw new DataLoaderException("data loader: interrupted while waiting for batch " + n, e);
+        }
+    }
+
+    /** Waits until the thread has ended, for it may be reading what the caller closes next. */
+    @Override
+    public void close() {
+        if (producer == null || cleanable == null) {
+            return;
+        }
+        cleanable.clean();
+        boolean interrupted = false;
+        while (producer.isAlive()) {
+            try {
+                producer.join();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        producer.discard();
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private record Made<B>(@Nullable B result, @Nullable Throwable failure) {
+        B value() {
+            return java.util.Objects.requireNonNull(result);
+        }
+    }
+
+    /** Knows nothing of its owner, so that the owner can become unreachable while it runs. */
+    private static final class Producer<B> extends Thread {
+        private final LongFunction<B> make;
+        private final long first;
+        private final long end;
+        private final BlockingQueue<Made<B>> ready;
+        private final Context.Snapshot modes;
+        private volatile boolean stopped;
+
+        Producer(LongFunction<B> make, long first, long end, BlockingQueue<Made<B>> ready, Context.Snapshot modes) {
+            super("merapi-data-loader");
+            setDaemon(true);
+            this.make = make;
+            this.first = first;
+            this.end = end;
+            this.ready = ready;
+            this.modes = modes;
+        }
+
+        @Override
+        public void run() {
+            Context.current().install(modes);
+            Context.current().setGradEnabled(false);
+            try {
+                for (long n = first; n < end && !stopped; n++) {
+                    Made<B> made = make(n);
+                    try {
+                        ready.put(made);
+                    } catch (InterruptedException e) {
+                        close(made);
+                        return;
+                    }
+                    if (made.failure != null) {
+                        return;
+                    }
+                }
+            } finally {
+                if (stopped) {
+                    discard();
+                }
+            }
+        }
+
+        /** Errors too reach the consumer: a thread that only dies would leave it waiting for ever. */
+        private Made<B> make(long n) {
+            try {
+                return new Made<>(make.apply(n), null);
+            } catch (Throwable e) {
+                return new Made<>(null, e);
+            }
+        }
+
+        void end() {
+            stopped = true;
+            interrupt();
+        }
+
+        /** Closes what nobody took. */
+        void discard() {
+            for (Made<B> made = ready.poll(); made != null; made = ready.poll()) {
+                close(made);
+            }
+        }
+
+        private static <B> void close(Made<B> made) {
+            Tree.forEach(made.result, null, Tensor::close);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.data;
+
+import dev.merapi.random.Philox;
+
+/** Which samples an epoch takes, and in what order: a function of the epoch's number alone, so that runs can be resumed. */
+@FunctionalInterface
+public interface Sampler {
+    /** The samples of an epoch, each from 0 up to, not including, {@code size}. */
+    long[] order(long size, long epoch);
+
+    /** All, as they come. */
+    static Sampler sequential() {
+        return (size, epoch) -> {
+            long[] order = new long[Math.toIntExact(size)];
+            for (int i = 0; i < order.length; i++) {
+                order[i] = i;
+            }
+            return order;
+        };
+    }
+
+    /** All, in another random order each epoch. The same for the same seed, everywhere. */
+    static Sampler shuffled(long seed) {
+        return (size, epoch) -> {
+            long[] order = sequential().order(size, epoch);
+            for (int i = order.length - 1; i > 0; i--) { // Fisher and Yates
+                int j = (int) Philox.integer(Philox.bits(seed, epoch << 32, i), 0, i + 1L);
+                long swapped = order[i];
+                order[i] = order[j];
+                order[j] = swapped;
+            }
+            return order;
+        };
+    }
+
+    /** So many an epoch, each chosen from all at random. */
+    static Sampler random(long seed, int count) {
+        return (size, epoch) -> {
+            long[] order = new long[size == 0 ? 0 : count];
+            for (int i = 0; i < order.length; i++) {
+                order[i] = Philox.integer(Philox.bits(seed, epoch << 32, i), 0, size);
+            }
+            return order;
+        };
+    }
+}

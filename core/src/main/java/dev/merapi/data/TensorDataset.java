@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.data;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.tensor.Tensor;
+
+/** Samples that lie in memory whole: inputs [N, ..] and targets [N, ..]. */
+public final class TensorDataset implements Dataset<Labelled> {
+    private final Tensor inputs;
+    private final Tensor targets;
+
+    /** @throws ShapeException if the numbers of samples differ */
+    public TensorDataset(Tensor inputs, Tensor targets) {
+        if (inputs.rank() < 1 || targets.rank() < 1 || inputs.size(0) != targets.size(0)) {
+            throw new ShapeException("dataset: inputs and targets must have one sample each for each other"
+                    + "\n  inputs: " + inputs.describe() + "\n  targets: " + targets.describe());
+        }
+        this.inputs = inputs.leaveScope();
+        this.targets = targets.leaveScope();
+    }
+
+    @Override
+    public long size() {
+        return inputs.size(0);
+    }
+
+    @Override
+    public Labelled batch(long[] samples) {
+        try (Tensor index = Tensor.of(samples, samples.length);
+                Tensor placed = index.to(inputs.device())) {
+            return new Labelled(inputs.indexSelect(0, placed), targets.indexSelect(0, placed));
+        }
+    }
+
+    public Tensor inputs() {
+        return inputs;
+    }
+
+    public Tensor targets() {
+        return targets;
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.data;
+
+import dev.merapi.tensor.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.JarURLConnection;
+import java.net.URISyntaxException;
+import java.net.URL;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Enumeration;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
+
+/**
+ * Text as numbers, character by character: the vocabulary is the set of code points in it, numbered in their order. Every
+ * tenth file, in the order of names, is held out, so that what a model is tested on is from files that it never saw.
+ */
+public final class TextCorpus {
+    private static final int HOLD_OUT = 10;
+
+    private final int[] vocabulary;
+    private final int[] training;
+    private final int[] heldOut;
+
+    private TextCorpus(SortedMap<String, String> files) {
+        if (files.isEmpty()) {
+            throw new IllegalArgumentException("corpus: there are no files to read");
+        }
+        StringBuilder train = new StringBuilder();
+        StringBuilder test = new StringBuilder();
+        int i = 0;
+        for (String text : files.values()) {
+            (++i % HOLD_OUT == 0 ? test : train).append(text);
+        }
+        vocabulary = Stream.of(train, test)
+                .flatMapToInt(CharSequence::codePoints)
+                .distinct()
+                .sorted()
+                .toArray();
+        training = encode(train);
+        heldOut = encode(test);
+    }
+
+    /** Of texts by name. */
+    public static TextCorpus of(SortedMap<String, String> files) {
+        return new TextCorpus(files);
+    }
+
+    /** Of the files with a suffix such as {@code .java} in a folder or in a zip or jar archive; UTF-8. */
+    public static TextCorpus of(Path folderOrArchive, String suffix) throws IOException {
+        return new TextCorpus(
+                Files.isDirectory(folderOrArchive) ? folder(folderOrArchive, suffix) : archive(folderOrArchive, suffix));
+    }
+
+    /**
+     * Of the archive or folder on the class path that has this resource in it: all of its files with the suffix.
+     *
+     * @throws IllegalArgumentException if nothing on the class path has the resource
+     */
+    public static TextCorpus ofClassPath(ClassLoader loader, String resource, String suffix) throws IOException {
+        URL url = loader.getResource(resource);
+        if (url == null) {
+            throw new IllegalArgumentException("corpus: no '" + resource + "' on the class path"
+                    + "\n  fix: add the archive that has it, such as a sources jar.");
+        }
+        try {
+            if (url.openConnection() instanceof JarURLConnection jar) {
+                return of(Path.of(jar.getJarFileURL().toURI()), suffix);
+            }
+            Path root = Path.of(url.toURI());
+            for (int i = Path.of(resource).getNameCount(); i > 0; i--) {
+                root = java.util.Objects.requireNonNull(root.getParent());
+            }
+            return of(root, suffix);
+        } catch (URISyntaxException e) {
+            throw new IOException("corpus: " + url + " is not a file", e);
+        }
+    }
+
+    private static SortedMap<String, String> archive(Path archive, String suffix) throws IOException {
+        SortedMap<String, String> files = new TreeMap<>();
+        try (ZipFile zip = new ZipFile(archive.toFile())) {
+            Enumeration<? extends ZipEntry> entries = zip.entries();
+            while (entries.hasMoreElements()) {
+                ZipEntry entry = entries.nextElement();
+                if (!entry.isDirectory() && entry.getName().endsWith(suffix)) {
+                    byte[] bytes = zip.getInputStream(entry).readAllBytes();
+                    files.put(entry.getName(), new String(bytes, StandardCharsets.UTF_8));
+                }
+            }
+        }
+        return files;
+    }
+
+    private static SortedMap<String, String> folder(Path folder, String suffix) throws IOException {
+        SortedMap<String, String> files = new TreeMap<>();
+        List<Path> paths = new ArrayList<>();
+        try (Stream<Path> walk = Files.walk(folder)) {
+            walk.filter(p -> p.toString().endsWith(suffix) && Files.isRegularFile(p)).forEach(paths::add);
+        } catch (UncheckedIOException e) {
+            throw new IOException("corpus: cannot read " + folder, e);
+        }
+        for (Path p : paths) {
+            String name = folder.relativize(p).toString().replace('\\', '/');
+            files.put(name, Files.readString(p));
+        }
+        return Collections.unmodifiableSortedMap(files);
+    }
+
+    // ---------------------------------------------------------------- characters
+
+    /** Number of different characters. */
+    public int vocabularySize() {
+        return vocabulary.length;
+    }
+
+    /**
+     * The numbers of a text's characters.
+     *
+     * @throws IllegalArgumentException if a character is not in the vocabulary
+     */
+    public int[] encode(CharSequence text) {
+        return text.codePoints()
+                .map(c -> {
+                    int token = java.util.Arrays.binarySearch(vocabulary, c);
+                    if (token < 0) {
+                        throw new IllegalArgumentException(
+                                "corpus: character '" + Character.toString(c) + "' is not in the vocabulary");
+                    }
+                    return token;
+                })
+                .toArray();
+    }
+
+    public String decode(int... tokens) {
+        StringBuilder s = new StringBuilder();
+        for (int token : tokens) {
+            s.appendCodePoint(vocabulary[token]);
+        }
+        return s.toString();
+    }
+
+    // ---------------------------------------------------------------- samples
+
+    /** All windows of the training text. */
+    public Windows training(int length) {
+        return new Windows(training, length, 1);
+    }
+
+    /** Windows of the text held out, side by side, so that each character counts once. */
+    public Windows heldOut(int length) {
+        return new Windows(heldOut, length, length);
+    }
+
+    /** Stretches of text: inputs int64 [B, T], and as targets [B, T] the characters that follow each. */
+    public static final class Windows implements Dataset<Labelled> {
+        private final int[] text;
+        private final int length;
+        private final int stride;
+
+        private Windows(int[] text, int length, int stride) {
+            if (length < 1 || text.length <= length) {
+                throw new IllegalArgumentException("corpus: the text has " + text.length
+                        + " characters, too few for windows of " + length + " and the one that follows");
+            }
+            this.text = text;
+            this.length = length;
+            this.stride = stride;
+        }
+
+        /** Characters in this part of the corpus. */
+        public int characters() {
+            return text.length;
+        }
+
+        @Override
+        public long size() {
+            return (text.length - 1 - length) / stride + 1;
+        }
+
+        @Override
+        public Labelled batch(long[] samples) {
+            long[] inputs = new long[samples.length * length];
+            long[] targets = new long[inputs.length];
+            for (int b = 0; b < samples.length; b++) {
+                int start = Math.toIntExact(Math.multiplyExact(samples[b], (long) stride));
+                for (int t = 0; t < length; t++) {
+                    inputs[b * length + t] = text[start + t];
+                    targets[b * length + t] = text[start + t + 1];
+                }
+            }
+            return new Labelled(
+                    Tensor.of(inputs, samples.length, length), Tensor.of(targets, samples.length, length));
+        }
+    }
+}

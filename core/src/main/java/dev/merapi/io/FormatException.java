@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.io;
+
+import java.io.IOException;
+
+/** A file is not what it claims to be: damaged, cut off, or of another format. Nothing was read from it. */
+public class FormatException extends IOException {
+    private static final long serialVersionUID = 1L;
+
+    public FormatException(String message) {
+        super(message);
+    }
+
+    public FormatException(String message, Throwable cause) {
+        super(message, cause);
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.io;
+
+import dev.merapi.tensor.Tensor;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Named tensors in one file, in the format that the Python world exchanges weights in: eight bytes of header length, a JSON
+ * header, the data. Nothing in such a file is ever executed.
+ *
+ * @see <a href="https://huggingface.co/docs/safetensors">the format</a>
+ */
+public final class Safetensors {
+    private Safetensors() {}
+
+    public static void save(Path file, Map<String, Tensor> tensors) throws IOException {
+        save(file, tensors, Map.of());
+    }
+
+    /**
+     * Writes tensors of any device, layout and dtype; the same contents give the same bytes. The file is replaced in one
+     * step when all is written.
+     *
+     * @throws IllegalArgumentException if a tensor is named {@code __metadata__}
+     */
+    public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
+        List<String> names = new ArrayList<>(tensors.keySet());
+        // Wide elements first keeps every tensor aligned to its element.
+        names.sort((a, b) -> {
+            int order = Integer.compare(get(tensors, b).dtype().byteSize(), get(tensors, a).dtype().byteSize());
+            return order != 0 ? order : a.compareTo(b);
+        });
+        SafetensorsHeader header = new SafetensorsHeader();
+        header.metadata.putAll(metadata);
+        for (String name : names) {
+            if (name.equals("__metadata__")) {
+                throw new IllegalArgumentException("safetensors: no tensor can be named '__metadata__'");
+            }
+            header.add(name, get(tensors, name).dtype(), get(tensors, name).shape());
+        }
+        byte[] json = header.toJson().getBytes(StandardCharsets.UTF_8);
+        AtomicFile.write(file, channel -> {
+            ByteBuffer start = ByteBuffer.allocate(8 + json.length).order(ByteOrder.LITTLE_ENDIAN);
+            write(start.putLong(json.length).put(json).flip(), channel);
+            for (String name : names) {
+                TensorBytes.write(get(tensors, name), channel);
+            }
+        });
+    }
+
+    private static Tensor get(Map<String, Tensor> tensors, String name) {
+        return java.util.Objects.requireNonNull(tensors.get(name), name);
+    }
+
+    private static void write(ByteBuffer bytes, FileChannel channel) throws IOException {
+        while (bytes.hasRemaining()) {
+            channel.write(bytes);
+        }
+    }
+
+    /** Opens a file to read some of its tensors, or its metadata. */
+    public static SafetensorsFile open(Path file) throws IOException {
+        return SafetensorsFile.open(file);
+    }
+
+    /**
+     * Reads all tensors into fresh CPU memory; they belong to the open scope, if there is one.
+     *
+     * @throws FormatException if the file is damaged, cut off or of another format
+     */
+    public static Map<String, Tensor> load(Path file) throws IOException {
+        Map<String, Tensor> tensors = new LinkedHashMap<>();
+        try (SafetensorsFile open = SafetensorsFile.open(file)) {
+            for (String name : open.names()) {
+                tensors.put(name, open.tensor(name));
+            }
+            return tensors;
+        } catch (IOException | RuntimeException e) {
+            tensors.values().forEach(Tensor::close);
+            throw e;
+        }
+    }
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.io;
+
+import dev.merapi.error.ShapeException;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/** The header of a safetensors file: what tensors there are, and which bytes of the data are theirs. */
+final class SafetensorsHeader {
+    private static final String METADATA = "__metadata__";
+
+    /** Bytes an element; also of the types that there is no tensor for, so that files which hold some can be opened. */
+    private static final Map<String, Integer> WIDTHS = Map.ofEntries(
+            Map.entry("F64", 8),
+            Map.entry("F32", 4),
+            Map.entry("F16", 2),
+            Map.entry("BF16", 2),
+            Map.entry("I64", 8),
+            Map.entry("I32", 4),
+            Map.entry("I16", 2),
+            Map.entry("I8", 1),
+            Map.entry("U64", 8),
+            Map.entry("U32", 4),
+            Map.entry("U16", 2),
+            Map.entry("U8", 1),
+            Map.entry("BOOL", 1),
+            Map.entry("F8_E4M3", 1),
+            Map.entry("F8_E5M2", 1));
+
+    final Map<String, Entry> entries = new LinkedHashMap<>();
+    final Map<String, String> metadata = new LinkedHashMap<>();
+
+    /** A tensor of the file; the offsets count from the first byte after the header. */
+    record Entry(String type, Shape shape, long begin, long end) {}
+
+    static String typeName(DType dtype) {
+        return switch (dtype) {
+            case FLOAT32 -> "F32";
+            case FLOAT64 -> "F64";
+            case FLOAT16 -> "F16";
+            case BFLOAT16 -> "BF16";
+            case INT32 -> "I32";
+            case INT64 -> "I64";
+            case UINT8 -> "U8";
+            case BOOL -> "BOOL";
+        };
+    }
+
+    static @Nullable DType dtype(String typeName) {
+        for (DType dtype : DType.values()) {
+            if (typeName(dtype).equals(typeName)) {
+                return dtype;
+            }
+        }
+        return null;
+    }
+
+    // ---------------------------------------------------------------- read
+
+    /** Parses a header and checks that its tensors fill the {@code dataSize} bytes exactly, without gap or overlap. */
+    static SafetensorsHeader parse(String json, long dataSize) throws FormatException {
+        SafetensorsHeader header = new SafetensorsHeader();
+        JsonReader reader = new JsonReader(json);
+        boolean[] metadataSeen = new boolean[1];
+        reader.object(key -> {
+            if (key.equals(METADATA)) {
+                if (metadataSeen[0]) {
+                    throw new FormatException("header: " + METADATA + " is there twice");
+                }
+                metadataSeen[0] = true;
+                reader.object(name -> {
+                    if (header.metadata.put(name, reader.string()) != null) {
+                        throw new FormatException("header: metadata '" + name + "' is there twice");
+                    }
+                });
+            } else if (header.entries.put(key, entry(reader, key)) != null) {
+                throw new FormatException("header: tensor '" + key + "' is there twice");
+            }
+        });
+        reader.end();
+        header.checkCover(dataSize);
+        return header;
+    }
+
+    private static Entry entry(JsonReader reader, String name) throws FormatException {
+        @Nullable Object[] fields = new Object[3];
+        reader.object(field -> {
+            int i = List.of("dtype", "shape", "data_offsets").indexOf(field);
+            if (i < 0 || fields[i] != null) {
+                throw new FormatException("header: tensor '" + name + "' has "
+                        + (i < 0 ? "an unknown field '" + field + "'" : field + " twice"));
+            }
+            fields[i] = i == 0 ? reader.string() : reader.integers();
+        });
+        if (!(fields[0] instanceof String type)
+                || !(fields[1] instanceof long[] sizes)
+                || !(fields[2] instanceof long[] offsets)) {
+            throw new FormatException("header: tensor '" + name + "' needs dtype, shape and data_offsets");
+        }
+        Integer width = WIDTHS.get(type);
+        if (width == null) {
+            throw new FormatException("header: tensor '" + name + "' has the unknown dtype '" + type + "'");
+        }
+        Shape shape = shape(name, sizes);
+        if (offsets.length != 2 || offsets[0] > offsets[1]) {
+            throw new FormatException("header: tensor '" + name + "' needs two offsets in order, but has "
+                    + java.util.Arrays.toString(offsets));
+        }
+        long bytes = offsets[1] - offsets[0];
+        if (Math.multiplyHigh(shape.numel(), width) != 0 || shape.numel() * width != bytes) {
+            throw new FormatException("header: tensor '" + name + "', " + type + shape + ", takes " + shape.numel()
+                    + " times " + width + " bytes, but its offsets have room for " + bytes);
+        }
+        return new Entry(type, shape, offsets[0], offsets[1]);
+    }
+
+    private static Shape shape(String name, long[] sizes) throws FormatException {
+        try {
+            return Shape.of(sizes);
+        } catch (ShapeException e) {
+            throw new FormatException("header: tensor '" + name + "': " + e.getMessage(), e);
+        }
+    }
+
+    private void checkCover(long dataSize) throws FormatException {
+        List<Map.Entry<String, Entry>> order = new ArrayList<>(entries.entrySet());
+        order.sort(Comparator.comparingLong((Map.Entry<String, Entry> e) -> e.getValue().begin)
+                .thenComparingLong(e -> e.getValue().end));
+        long covered = 0;
+        for (Map.Entry<String, Entry> e : order) {
+            Entry t = e.getValue();
+            if (t.end > dataSize) {
+                throw new FormatException("header: tensor '" + e.getKey() + "' ends at byte " + t.end
+                        + " of the data, but the file has " + dataSize + ": it is cut off or damaged");
+            }
+            if (t.begin != covered) {
+                throw new FormatException("header: tensor '" + e.getKey() + "' begins at byte " + t.begin
+                        + " of the data, but the one before it ends at " + covered
+                        + (t.begin < covered ? ": they overlap" : ": there is a gap"));
+            }
+            covered = t.end;
+        }
+        if (covered != dataSize) {
+            throw new FormatException(
+                    "header: the tensors take " + covered + " bytes, but " + dataSize + " follow the header");
+        }
+    }
+
+    // ---------------------------------------------------------------- write
+
+    /** Places a tensor behind those that are there. */
+    void add(String name, DType dtype, Shape shape) {
+        long begin = 0;
+        for (Entry e : entries.values()) {
+            begin = Math.max(begin, e.end);
+        }
+        long bytes = Math.multiplyExact(shape.numel(), (long) dtype.byteSize());
+        entries.put(name, new Entry(typeName(dtype), shape, begin, Math.addExact(begin, bytes)));
+    }
+
+    /** The text, padded with spaces so that the data after it is aligned to 8 bytes; the same for the same contents. */
+    String toJson() {
+        StringBuilder s = new StringBuilder("{");
+        if (!metadata.isEmpty()) {
+            JsonReader.quote(METADATA, s);
+            s.append(":{");
+            new TreeMap<>(metadata).forEach((key, value) -> {
+                JsonReader.quote(key, s);
+                s.append(':');
+                JsonReader.quote(value, s);
+                s.append(',');
+            });
+            s.setCharAt(s.length() - 1, '}');
+            s.append(',');
+        }
+        entries.forEach((name, e) -> {
+            JsonReader.quote(name, s);
+            s.append(":{\"dtype\":\"").append(e.type).append("\",\"shape\":");
+            s.append(java.util.Arrays.toString(e.shape.toArray()).replace(" ", ""));
+            s.append(",\"data_offsets\":[").append(e.begin).append(',').append(e.end).append("]},");
+        });
+        if (s.charAt(s.length() - 1) == ',') {
+            s.setLength(s.length() - 1);
+        }
+        s.append('}');
+        int bytes = s.toString().getBytes(java.nio.charset.StandardCharsets.UTF_8).length;
+        s.append(String.join("", Collections.nCopies((8 - bytes % 8) % 8, " ")));
+        return s.toString();
+    }
+}
