@@ -2,14 +2,21 @@
 package dev.merapi.cpu;
 
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.Attention;
+import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.ops.Losses;
+import dev.merapi.ops.Normalization;
+import dev.merapi.ops.Optimizers;
+import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
@@ -51,6 +58,68 @@ final class StructuredKernels {
         put("integers_", ALL, (RandomOps.Integers a, Tensor out) -> RandomKernels.integers(a, out));
         put("bernoulli_", ALL, (RandomOps.Bernoulli a, Tensor out) -> RandomKernels.bernoulli(a, out));
         put("dropout", FLOATING, (RandomOps.Dropout a, RandomOps.Dropped out) -> RandomKernels.dropout(a, out));
+
+        put(
+                "layer_norm",
+                FLOATING,
+                (Normalization.LayerNorm a, Normalization.LayerNormResult out) -> NormKernels.layerNorm(a, out));
+        put(
+                "layer_norm_backward",
+                FLOATING,
+                (Normalization.LayerNormBackward a, List<Tensor> out) -> NormKernels.layerNormBackward(a, out));
+        put(
+                "rms_norm",
+                FLOATING,
+                (Normalization.RmsNorm a, Normalization.RmsNormResult out) -> NormKernels.rmsNorm(a, out));
+        put(
+                "rms_norm_backward",
+                FLOATING,
+                (Normalization.RmsNormBackward a, List<Tensor> out) -> NormKernels.rmsNormBackward(a, out));
+        put(
+                "cross_entropy",
+                FLOATING,
+                (Losses.CrossEntropy a, Losses.CrossEntropyResult out) -> NormKernels.crossEntropy(a, out));
+        put(
+                "cross_entropy_backward",
+                FLOATING,
+                (Losses.CrossEntropyBackward a, Tensor out) -> NormKernels.crossEntropyBackward(a, out));
+
+        put(
+                "attention",
+                FLOATING,
+                (Attention.Args a, Attention.AttentionResult out) -> AttentionKernels.forward(a, out));
+        put(
+                "attention_backward",
+                FLOATING,
+                (Attention.BackwardArgs a, Attention.Gradients out) -> AttentionKernels.backward(a, out));
+
+        put("conv2d", FLOATING, (Convolution.Conv2d a, Tensor out) -> ConvolutionKernels.forward(a, out));
+        put(
+                "conv2d_input_gradient",
+                FLOATING,
+                (Convolution.InputGradient a, Tensor out) -> ConvolutionKernels.inputGradient(a, out));
+        put(
+                "conv2d_weight_gradient",
+                FLOATING,
+                (Convolution.WeightGradient a, Tensor out) -> ConvolutionKernels.weightGradient(a, out));
+        put("max_pool2d", FLOATING, (Pooling.MaxPool2d a, Pooling.MaxPoolResult out) -> ConvolutionKernels.maxPool(a, out));
+        put(
+                "max_pool2d_backward",
+                FLOATING,
+                (Pooling.MaxPool2dBackward a, Tensor out) -> ConvolutionKernels.maxPoolBackward(a, out));
+        put("avg_pool2d", FLOATING, (Pooling.AvgPool2d a, Tensor out) -> ConvolutionKernels.avgPool(a, out));
+        put(
+                "avg_pool2d_backward",
+                FLOATING,
+                (Pooling.AvgPool2dBackward a, Tensor out) -> ConvolutionKernels.avgPoolBackward(a, out));
+
+        put("adam_", FLOATING, (Optimizers.Adam a, Object none) -> OptimizerKernels.adam(a));
+        put("sgd_", FLOATING, (Optimizers.Sgd a, Object none) -> OptimizerKernels.sgd(a));
+        put(
+                "grad_norm",
+                FLOATING,
+                (Optimizers.GradNorm a, Optimizers.NormAndScale out) -> OptimizerKernels.gradNorm(a, out));
+        put("scale_grads_", FLOATING, (Optimizers.ScaleGrads a, Object none) -> OptimizerKernels.scaleGrads(a));
     }
 
     private StructuredKernels() {}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.ops.Losses;
+import dev.merapi.ops.Normalization;
+import dev.merapi.reference.LossReference;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Normalisations and cross entropy: ops that reduce rows and write them again. */
+final class NormKernels {
+    private NormKernels() {}
+
+    private static long address(@Nullable Tensor t) {
+        return t == null ? 0 : t.address();
+    }
+
+    static void layerNorm(Normalization.LayerNorm a, Normalization.LayerNormResult out) {
+        long n = Normalization.rowLength(a.x(), a.dims());
+        Native.layer_norm(
+                DTypes.code(a.x().dtype()),
+                a.x().address(),
+                address(a.weight()),
+                address(a.bias()),
+                n == 0 ? 0 : a.x().numel() / n,
+                n,
+                a.eps(),
+                out.y().address(),
+                out.mean().address(),
+                out.rstd().address());
+    }
+
+    static void layerNormBackward(Normalization.LayerNormBackward a, List<Tensor> out) {
+        long n = Normalization.rowLength(a.x(), a.dims());
+        int k = 0;
+        long dx = a.wantX() ? out.get(k++).address() : 0;
+        long dweight = a.wantWeight() ? out.get(k++).address() : 0;
+        long dbias = a.wantBias() ? out.get(k).address() : 0;
+        Native.layer_norm_backward(
+                DTypes.code(a.x().dtype()),
+                a.grad().address(),
+                a.x().address(),
+                a.mean().address(),
+                a.rstd().address(),
+                address(a.weight()),
+                n == 0 ? 0 : a.x().numel() / n,
+                n,
+                dx,
+                dweight,
+                dbias);
+    }
+
+    static void rmsNorm(Normalization.RmsNorm a, Normalization.RmsNormResult out) {
+        long n = Normalization.rowLength(a.x(), a.dims());
+        Native.rms_norm(
+                DTypes.code(a.x().dtype()),
+                a.x().address(),
+                address(a.weight()),
+                n == 0 ? 0 : a.x().numel() / n,
+                n,
+                a.eps(),
+                out.y().address(),
+                out.rstd().address());
+    }
+
+    static void rmsNormBackward(Normalization.RmsNormBackward a, List<Tensor> out) {
+        long n = Normalization.rowLength(a.x(), a.dims());
+        int k = 0;
+        long dx = a.wantX() ? out.get(k++).address() : 0;
+        long dweight = a.wantWeight() ? out.get(k).address() : 0;
+        Native.rms_norm_backward(
+                DTypes.code(a.x().dtype()),
+                a.grad().address(),
+                a.x().address(),
+                a.rstd().address(),
+                address(a.weight()),
+                n == 0 ? 0 : a.x().numel() / n,
+                n,
+                dx,
+                dweight);
+    }
+
+    private static int code(Losses.Reduction reduction) {
+        return switch (reduction) {
+            case NONE -> 0;
+            case MEAN -> 1;
+            case SUM -> 2;
+        };
+    }
+
+    static void crossEntropy(Losses.CrossEntropy a, Losses.CrossEntropyResult out) {
+        long rows = a.logits().size(0);
+        long classes = a.logits().size(1);
+        long bad = Native.cross_entropy(
+                DTypes.code(a.logits().dtype()),
+                a.logits().address(),
+                a.targets().address(),
+                address(a.weight()),
+                rows,
+                classes,
+                a.ignoreIndex(),
+                a.labelSmoothing(),
+                code(a.reduction()),
+                out.loss().address(),
+                out.lse().address(),
+                out.totalWeight().address());
+        if (bad >= 0) {
+            throw LossReference.targetOutOfRange(
+                    "crossEntropy", Elements.of(a.targets()).getLong(bad), bad, a.ignoreIndex(), classes);
+        }
+    }
+
+    static void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
+        Native.cross_entropy_backward(
+                DTypes.code(a.logits().dtype()),
+                a.logits().address(),
+                a.targets().address(),
+                address(a.weight()),
+                a.logits().size(0),
+                a.logits().size(1),
+                a.ignoreIndex(),
+                a.labelSmoothing(),
+                code(a.reduction()),
+                a.lse().address(),
+                a.totalWeight().address(),
+                a.grad().address(),
+                out.address());
+    }
+}

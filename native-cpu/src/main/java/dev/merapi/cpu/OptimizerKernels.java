@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import dev.merapi.ops.Optimizers;
+import dev.merapi.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Optimiser steps: one native call for all parameters. */
+final class OptimizerKernels {
+    private static final int FLOAT32 = 0;
+    private static final int WORDS = 5;
+
+    private OptimizerKernels() {}
+
+    private static long address(@Nullable Tensor t) {
+        return t == null ? 0 : t.address();
+    }
+
+    /** Addresses of parameter, gradient and two states, and the count of elements, for each parameter. */
+    private static Scratch list(
+            @Nullable List<Tensor> params, List<Tensor> grads, @Nullable List<Tensor> m, @Nullable List<Tensor> v) {
+        int n = grads.size();
+        Scratch s = Scratch.begin().reserve(WORDS * n);
+        for (int i = 0; i < n; i++) {
+            s.put(params == null ? 0 : params.get(i).address());
+            s.put(grads.get(i).address());
+            s.put(m == null ? 0 : m.get(i).address());
+            s.put(v == null ? 0 : v.get(i).address());
+            s.put(grads.get(i).numel());
+        }
+        return s;
+    }
+
+    static void adam(Optimizers.Adam a) {
+        Scratch s = list(a.params(), a.grads(), a.m(), a.v());
+        Native.adam(
+                DTypes.code(a.params().get(0).dtype()),
+                s.address(),
+                a.params().size(),
+                a.beta1(),
+                a.beta2(),
+                a.eps(),
+                a.weightDecay(),
+                a.decoupled() ? 1 : 0,
+                FLOAT32,
+                a.lr().address(),
+                a.step().address(),
+                address(a.gradScale()),
+                address(a.skip()));
+    }
+
+    static void sgd(Optimizers.Sgd a) {
+        Scratch s = list(a.params(), a.grads(), a.momentum() == 0 ? null : a.buffers(), null);
+        Native.sgd(
+                DTypes.code(a.params().get(0).dtype()),
+                s.address(),
+                a.params().size(),
+                a.momentum(),
+                a.dampening(),
+                a.nesterov() ? 1 : 0,
+                a.weightDecay(),
+                FLOAT32,
+                a.lr().address(),
+                a.step().address(),
+                address(a.gradScale()),
+                address(a.skip()));
+    }
+
+    static void gradNorm(Optimizers.GradNorm a, Optimizers.NormAndScale out) {
+        Scratch s = list(null, a.grads(), null, null);
+        Native.grad_norm(
+                DTypes.code(a.grads().get(0).dtype()),
+                s.address(),
+                a.grads().size(),
+                a.maxNorm(),
+                FLOAT32,
+                out.norm().address(),
+                out.scale().address(),
+                0);
+    }
+
+    static void scaleGrads(Optimizers.ScaleGrads a) {
+        Scratch s = list(null, a.grads(), null, null);
+        Native.scale_grads(
+                DTypes.code(a.grads().get(0).dtype()), s.address(), a.grads().size(), FLOAT32, a.scale().address());
+    }
+}
