@@ -57,7 +57,8 @@ public class TorchGptStepBenchmark {
         tokens = longs(GptShape.tokens(0)).view(GptShape.BATCH, GptShape.CONTEXT);
         targets = longs(GptShape.tokens(1));
         AdamWOptions options = new AdamWOptions(GptShape.LEARNING_RATE);
-        options.betas().put(0, GptShape.BETA1).put(1, GptShape.BETA2);
+        // The pointer shows a std::tuple, whose last element comes first in memory; GptShape.check would notice a swap.
+        options.betas().put(0, GptShape.BETA2).put(1, GptShape.BETA1);
         options.eps().put(GptShape.EPSILON);
         options.weight_decay().put(GptShape.WEIGHT_DECAY);
         optimizer = new AdamW(all, options);
