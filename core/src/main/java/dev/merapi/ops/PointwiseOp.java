@@ -4,7 +4,6 @@ package dev.merapi.ops;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Variable;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -16,8 +15,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -32,31 +29,26 @@ public final class PointwiseOp {
     private final PointwiseCode code;
     private final Op<? extends Record, ?> op;
     private final boolean single;
-    private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
-    private volatile @Nullable Uses @Nullable [] uses;
-    private volatile @Nullable Derived lastDerived;
+    private final PointwiseBackward backward;
     private volatile @Nullable Op<PointwiseArgs.Into, Tensor> inPlace;
 
     /**
-     * A derived op, and where its operands come from: gradients, then saved outputs, then saved inputs.
+     * Saved for backward: what any gradient might need; the rest is null.
      *
-     * @param mask of the operands whose gradients it makes
-     * @param arrived mask of the outputs whose gradients there are
+     * @param broadcast shapes of the operands that were broadcast and want a gradient; null if there are none
      */
-    private record Derived(
-            long mask, long arrived, PointwiseOp op, int[] gradients, int[] outputs, int[] inputs, int[] targets) {}
-
-    /** The operands and outputs that the gradient of one operand is computed from. */
-    private record Uses(BitSet inputs, BitSet outputs) {}
-
-    /** Saved for backward: what any gradient might need; the rest is null. */
-    public record Saved(@Nullable Tensor[] inputs, @Nullable Tensor[] outputs, List<Number> scalars) {}
+    public record Saved(
+            @Nullable Tensor[] inputs,
+            @Nullable Tensor[] outputs,
+            List<Number> scalars,
+            @Nullable Shape @Nullable [] broadcast) {}
 
     PointwiseOp(String name, List<Expr> roots, int inputs, int scalars) {
         this.name = name;
         this.scalars = scalars;
         this.code = new PointwiseCode(roots, inputs);
         this.single = roots.size() == 1;
+        this.backward = new PointwiseBackward(name, code, scalars);
         this.op = !single
                 ? finish(Op.define(name, PointwiseArgs.Many.class, Result.tensors()))
                 : inputs == 1
@@ -84,7 +76,8 @@ public final class PointwiseOp {
             return bare.nonDifferentiable();
         }
         return bare.autograd(
-                (a, out) -> save((PointwiseArgs) a, outputs(out)), (context, saved, g) -> backward(context, saved, g));
+                (a, out) -> backward.save((PointwiseArgs) a, outputs(out)),
+                (context, saved, g) -> backward(context, saved, g));
     }
 
     private boolean hasDerivative(Expr root) {
@@ -238,13 +231,7 @@ public final class PointwiseOp {
 
     /** The operands, with a copy of the tensor that will be written where backward needs its old value. */
     private List<Tensor> readBefore(PointwiseArgs.Into a) {
-        BitSet read = new BitSet();
-        for (int i = 0; i < a.inputs().size(); i++) {
-            Uses u = uses()[i];
-            if (u != null && a.inputs().get(i).requiresGrad()) {
-                read.or(u.inputs);
-            }
-        }
+        BitSet read = backward.inputsUsed(a.inputs());
         List<Tensor> operands = new ArrayList<>(a.inputs());
         for (int i = read.nextSetBit(0); i >= 0; i = read.nextSetBit(i + 1)) {
             if (operands.get(i) == a.x()) {
@@ -263,66 +250,11 @@ public final class PointwiseOp {
 
     // ---------------------------------------------------------------- backward
 
-    /** Per operand what its gradient needs, null where there is none. */
-    private @Nullable Uses[] uses() {
-        @Nullable Uses[] known = uses;
-        if (known == null) {
-            known = Derivative.vjp(code.roots(), code.inputs()).stream()
-                    .map(e -> e == null ? null : new Uses(e.uses(Variable.Role.INPUT), e.uses(Variable.Role.OUTPUT)))
-                    .toArray(Uses[]::new);
-            uses = known;
-        }
-        return known;
-    }
-
-    private Saved save(PointwiseArgs args, Tensor[] outputs) {
-        Tensor[] operands = args.tensors();
-        @Nullable Tensor[] inputs = new Tensor[operands.length];
-        @Nullable Tensor[] results = new Tensor[outputs.length];
-        @Nullable Uses[] uses = uses();
-        for (int i = 0; i < operands.length; i++) {
-            Uses u = uses[i];
-            if (u != null && operands[i].requiresGrad()) {
-                pick(operands, u.inputs, inputs);
-                pick(outputs, u.outputs, results);
-            }
-        }
-        return new Saved(inputs, results, args.scalars());
-    }
-
-    private static void pick(Tensor[] from, BitSet which, @Nullable Tensor[] into) {
-        for (int i = which.nextSetBit(0); i >= 0; i = which.nextSetBit(i + 1)) {
-            into[i] = from[i];
-        }
-    }
-
     private Grads backward(BackwardContext context, Saved saved, @Nullable Object g) {
         @Nullable Tensor[] gradients = g instanceof List<?> list
                 ? list.toArray(new Tensor[0])
                 : new Tensor[] {(Tensor) g};
-        long mask = context.neededMask();
-        long arrived = 0;
-        for (int i = 0; i < gradients.length; i++) {
-            arrived |= gradients[i] != null ? 1L << i : 0;
-        }
-        Derived d = derived(mask, arrived);
-        @Nullable Tensor[] result = new Tensor[code.inputs()];
-        if (d.targets.length > 0) {
-            List<Tensor> operands = new ArrayList<>();
-            for (int i : d.gradients) {
-                operands.add(java.util.Objects.requireNonNull(gradients[i]));
-            }
-            for (int i : d.outputs) {
-                operands.add(java.util.Objects.requireNonNull(saved.outputs[i]));
-            }
-            for (int i : d.inputs) {
-                operands.add(java.util.Objects.requireNonNull(saved.inputs[i]));
-            }
-            Tensor[] values = outputs(java.util.Objects.requireNonNull(d.op.callAny(operands, saved.scalars)));
-            for (int k = 0; k < values.length; k++) {
-                result[d.targets[k]] = values[k];
-            }
-        }
+        @Nullable Tensor[] result = backward.gradients(context, saved, gradients);
         if (!single || code.inputs() >= ARITIES) {
             return Grads.of("inputs", Arrays.asList(result));
         }
@@ -331,55 +263,6 @@ public final class PointwiseOp {
             grads = grads.and("y", result[1]);
         }
         return code.inputs() > 2 ? grads.and("z", result[2]) : grads;
-    }
-
-    private Derived derived(long mask, long arrived) {
-        Derived d = lastDerived;
-        if (d == null || d.mask != mask || d.arrived != arrived) {
-            d = derived.computeIfAbsent(mask << 32 | arrived, key -> derive(mask, arrived));
-            lastDerived = d;
-        }
-        return d;
-    }
-
-    private Derived derive(long mask, long arrived) {
-        BitSet defined = BitSet.valueOf(new long[] {arrived});
-        List<@Nullable Expr> all = Derivative.vjp(code.roots(), code.inputs(), defined);
-        List<Expr> roots = new ArrayList<>();
-        List<Integer> targets = new ArrayList<>();
-        BitSet gradients = new BitSet();
-        BitSet outputs = new BitSet();
-        BitSet inputs = new BitSet();
-        for (int i = 0; i < all.size(); i++) {
-            Expr e = all.get(i);
-            if (e != null && (mask >> i & 1) != 0) {
-                roots.add(e);
-                targets.add(i);
-                gradients.or(e.uses(Variable.Role.GRADIENT));
-                outputs.or(e.uses(Variable.Role.OUTPUT));
-                inputs.or(e.uses(Variable.Role.INPUT));
-            }
-        }
-        int[] g = gradients.stream().toArray();
-        int[] o = outputs.stream().toArray();
-        int[] x = inputs.stream().toArray();
-        List<Expr> renamed = new ArrayList<>();
-        for (Expr root : roots) {
-            renamed.add(root.substitute(e -> e instanceof Variable v ? renamed(v, g, o, x) : e));
-        }
-        PointwiseOp op = roots.isEmpty()
-                ? this
-                : new PointwiseOp(name + "_backward", renamed, g.length + o.length + x.length, scalars);
-        return new Derived(mask, arrived, op, g, o, x, targets.stream().mapToInt(i -> i).toArray());
-    }
-
-    private static Expr renamed(Variable v, int[] g, int[] o, int[] x) {
-        return switch (v.role()) {
-            case GRADIENT -> Expr.input(Arrays.binarySearch(g, v.index()));
-            case OUTPUT -> Expr.input(g.length + Arrays.binarySearch(o, v.index()));
-            case INPUT -> Expr.input(g.length + o.length + Arrays.binarySearch(x, v.index()));
-            default -> v;
-        };
     }
 
     @Override

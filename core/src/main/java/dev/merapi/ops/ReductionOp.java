@@ -51,7 +51,8 @@ public final class ReductionOp {
     /** The gradients of some operands as one pointwise op over (gradient, used operands). */
     private record Derived(@Nullable PointwiseOp op, int[] inputs, int[] targets) {}
 
-    private ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine) {
+    /** An op that no name leads to; see {@link #register}. */
+    ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine) {
         this.name = name;
         this.code = new ReduceCode(name, prologue, inputs, combine);
         this.scalars = scalars;
@@ -60,15 +61,19 @@ public final class ReductionOp {
                 : inputs == 2
                         ? finish(Op.define(name, ReduceArgs.XY.class, Tensor.class))
                         : finish(Op.define(name, ReduceArgs.Many.class, Tensor.class));
-        this.op.register();
+    }
+
+    private ReductionOp register() {
+        op.register();
+        return this;
     }
 
     public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
-        return new ReductionOp(name, f.apply(Expr.input(0)), 1, 0, notVar(combine));
+        return new ReductionOp(name, f.apply(Expr.input(0)), 1, 0, notVar(combine)).register();
     }
 
     public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
-        return new ReductionOp(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, notVar(combine));
+        return new ReductionOp(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, notVar(combine)).register();
     }
 
     /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
@@ -81,7 +86,7 @@ public final class ReductionOp {
         for (int i = 0; i < scalars; i++) {
             operands.add(Expr.scalar(i));
         }
-        return new ReductionOp(name, f.apply(operands), tensors, scalars, notVar(combine));
+        return new ReductionOp(name, f.apply(operands), tensors, scalars, notVar(combine)).register();
     }
 
     private static Combine notVar(Combine combine) {

@@ -205,4 +205,15 @@ class ReductionsTest {
         close(x.cumsum(0), new double[] {v[0], v[1], v[2], v[0] + v[3], v[1] + v[4], v[2] + v[5]}, 1e-15);
         assertThat(Tensor.of(true, true, false).cumsum(0).toLongArray()).containsExactly(1, 2, 2);
     }
+
+    @Test
+    void broadcastOperandsGetTheirGradientFromAReduction() {
+        Tensor x = leaf(7, 2, 3, 4);
+        gradients(in -> in.get(0).mul(in.get(1)), x, leaf(8, 4));
+        gradients(in -> in.get(0).mul(in.get(1)).exp(), x, leaf(9, 3, 1));
+        gradients(in -> in.get(0).div(in.get(1).exp()), leaf(10, 1, 3, 1), leaf(11, 2, 1, 4));
+        gradients(in -> in.get(0).add(in.get(1)).square(), x, leaf(12, 4));
+        gradients(in -> in.get(0).mul(in.get(1)), x, leaf(13));
+        gradients(in -> in.get(0).fma(in.get(1), in.get(2)), x, leaf(14, 4), leaf(15, 3, 1));
+    }
 }
