@@ -8,4 +8,7 @@ module dev.merapi.examples {
     requires info.picocli;
     requires me.tongfei.progressbar;
     requires xchart;
+
+    opens dev.merapi.examples to
+            info.picocli;
 }
