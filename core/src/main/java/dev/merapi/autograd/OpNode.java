@@ -16,6 +16,7 @@ import dev.merapi.op.DeviceCode;
 import dev.merapi.op.GradValidation;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Tree;
+import dev.merapi.ops.Views;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -243,7 +244,7 @@ final class OpNode<A extends Record, R> extends Node {
         Context context = Context.current();
         boolean createGraph = context.setGradEnabled(true);
         try {
-            R again = compose.apply(createGraph ? args : detached(args, inputs, needed));
+            R again = compose.apply(standIns(args, inputs, needed, createGraph));
             Tensor[] results = op.result().tensors(name(), again);
             return Autograd.vjp(results, gradients, inputs, needed, createGraph);
         } finally {
@@ -251,10 +252,16 @@ final class OpNode<A extends Record, R> extends Node {
         }
     }
 
-    private A detached(A args, @Nullable Tensor[] inputs, boolean[] needed) {
+    /**
+     * The arguments as variables of their own: without history, or views when a graph is created. Where one argument was
+     * made from another, the gradient of the other must not include the path through the first.
+     */
+    private A standIns(A args, @Nullable Tensor[] inputs, boolean[] needed, boolean createGraph) {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (t != null) {
+            if (t != null && createGraph) {
+                inputs[i] = Views.ALIAS.call(new Views.Alias(t));
+            } else if (t != null) {
                 Tensor leaf = t.viewAs(t.layout(), Context.current());
                 leaf.requiresGrad(needed[i]);
                 inputs[i] = leaf;

@@ -504,4 +504,21 @@ class OpGradientTest {
         assertThat(created).containsExactly(true, false);
         assertThat(contexts.get(0).outputMeta(0).describe()).isEqualTo("float64[1] cpu");
     }
+
+    @Test
+    void anArgumentMadeFromAnotherIsCountedOnceWhenTheCompositionIsDifferentiated() {
+        Op<XY, Tensor> op = Op.define("test::related", XY.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .reference((a, out) -> Elements.of(out)
+                        .setDouble(0, Elements.of(a.x()).getDouble(0) * Elements.of(a.y()).getDouble(0)))
+                .backward(DeviceType.CPU, XY.class, (context, s, g) -> Grads.of("x", g.mul(s.y())).and("y", g.mul(s.x())))
+                .saveForBackward((a, out) -> a)
+                .and()
+                .compose(a -> a.x().mul(a.y()));
+        Tensor x = leaf(3);
+        Tensor y = op.call(new XY(x, x.square()));
+        Tensor first = Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0);
+        assertThat(first.item()).isEqualTo(27); // 3x²
+        assertThat(Autograd.grad(first, List.of(x)).get(0).item()).isEqualTo(18); // 6x
+    }
 }
