@@ -9,6 +9,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.error.ShapeException;
+import dev.merapi.ops.BatchNorm;
 import dev.merapi.ops.Normalization;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -69,5 +70,29 @@ class NormalizationTest {
         assertThatThrownBy(() -> Normalization.layerNorm(normal(16, 2, 4), new long[] {4}, normal(17, 3), null, EPS))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("weight has shape [3]");
+    }
+
+    @Test
+    void batchNormInTrainingAndEvaluation() {
+        Tensor x = leaf(20, 3, 2, 2, 2);
+        Tensor w = leaf(21, 2);
+        Tensor b = leaf(22, 2);
+        Tensor mean = Tensor.zeros(DType.FLOAT64, 2);
+        Tensor variance = Tensor.ones(DType.FLOAT64, 2);
+        int[] others = {0, 2, 3};
+        Tensor m = x.mean(others, true);
+        Tensor expected = x.sub(m)
+                .div(x.var(others, false, true).add(EPS).sqrt())
+                .mul(w.view(1, 2, 1, 1))
+                .add(b.view(1, 2, 1, 1));
+        close(BatchNorm.batchNorm(x, w, b, mean, variance, true, 0.1, EPS), expected, 1e-13);
+        close(mean, x.mean(others).mul(0.1), 1e-14);
+        close(variance, x.var(others).mul(0.1).add(0.9), 1e-14);
+        gradients(in -> BatchNorm.batchNorm(in.get(0), in.get(1), in.get(2), null, null, true, 0.1, EPS), x, w, b);
+        gradients(in -> BatchNorm.batchNorm(in.get(0), in.get(1), in.get(2), mean, variance, false, 0.1, EPS), x, w, b);
+        gradients(in -> BatchNorm.batchNorm(in.get(0), null, null, mean, variance, false, 0.1, EPS), x);
+        assertThatThrownBy(() -> BatchNorm.batchNorm(x.slice(0, 0, 0), w, b, mean, variance, true, 0.1, EPS))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("at least 2 elements a channel");
     }
 }
