@@ -21,6 +21,7 @@ module dev.merapi.core {
     exports dev.merapi.optim;
     exports dev.merapi.data;
     exports dev.merapi.io;
+    exports dev.merapi.train;
 
     uses dev.merapi.dispatch.Backend;
 }

@@ -4,13 +4,18 @@ package dev.merapi.nn;
 import dev.merapi.tensor.Tensor;
 
 /** In training, sets each element to 0 at probability p and scales the rest by 1/(1 − p); else changes nothing. */
-public final class Dropout extends Module {
+public final class Dropout extends Layer {
     private final double p;
 
+    /** @throws IllegalArgumentException if p does not lie in [0, 1] */
     public Dropout(double p) {
+        if (!(p >= 0 && p <= 1)) {
+            throw new IllegalArgumentException("dropout: probability " + p + " does not lie in [0, 1]");
+        }
         this.p = p;
     }
 
+    @Override
     public Tensor forward(Tensor x) {
         return x.dropout(p, isTraining());
     }

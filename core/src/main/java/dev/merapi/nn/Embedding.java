@@ -4,13 +4,14 @@ package dev.merapi.nn;
 import dev.merapi.tensor.Tensor;
 
 /** Rows of a table by index: int64 [*] → [*, width]. */
-public final class Embedding extends Module {
+public final class Embedding extends Layer {
     private final Parameter weight;
 
     public Embedding(long rows, long width) {
         weight = parameter("weight", Init.normal(1, rows, width));
     }
 
+    @Override
     public Tensor forward(Tensor indices) {
         return weight.tensor().embedding(indices);
     }

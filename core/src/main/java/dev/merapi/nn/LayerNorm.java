@@ -5,7 +5,7 @@ import dev.merapi.ops.Normalization;
 import dev.merapi.tensor.Tensor;
 
 /** Normalises the last dimension to mean 0 and variance 1, then scales and shifts: [*, width] → the same. */
-public final class LayerNorm extends Module {
+public final class LayerNorm extends Layer {
     private final long width;
     private final double eps;
     private final Parameter weight;
@@ -22,6 +22,7 @@ public final class LayerNorm extends Module {
         bias = parameter("bias", Tensor.zeros(width));
     }
 
+    @Override
     public Tensor forward(Tensor x) {
         return Normalization.layerNorm(x, new long[] {width}, weight.tensor(), bias.tensor(), eps);
     }

@@ -6,7 +6,7 @@ import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /** {@code y = x · weightᵀ + bias}: [*, in] → [*, out]. */
-public final class Linear extends Module {
+public final class Linear extends Layer {
     private final Parameter weight;
     private final @Nullable Parameter bias;
 
@@ -19,6 +19,7 @@ public final class Linear extends Module {
         bias = hasBias ? parameter("bias", Init.kaimingUniform(in, out)) : null;
     }
 
+    @Override
     public Tensor forward(Tensor x) {
         return LinearAlgebra.linear(x, weight.tensor(), bias == null ? null : bias.tensor());
     }

@@ -8,9 +8,11 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 
@@ -37,6 +39,11 @@ public abstract class Module {
     /** Registers a tensor to be trained. It leaves its scope. */
     protected final Parameter parameter(String name, Tensor initial) {
         return register(name, new Parameter(initial, true));
+    }
+
+    /** Registers a parameter of another module as well: both train the same tensor. */
+    protected final Parameter shared(String name, Parameter of) {
+        return register(name, of);
     }
 
     /** Registers a tensor that is saved with the module, and not trained. It leaves its scope. */
@@ -72,17 +79,17 @@ public abstract class Module {
     /** All parameters and buffers with dotted names, in order of registration; one that is shared appears once. */
     public final Map<String, Parameter> named() {
         Map<String, Parameter> all = new LinkedHashMap<>();
-        collect("", all);
+        collect("", all, new HashSet<>());
         return all;
     }
 
-    private void collect(String prefix, Map<String, Parameter> into) {
+    private void collect(String prefix, Map<String, Parameter> into, Set<Parameter> seen) {
         own.forEach((name, p) -> {
-            if (into.values().stream().noneMatch(q -> q == p)) {
+            if (seen.add(p)) {
                 into.put(prefix + name, p);
             }
         });
-        children.forEach((name, m) -> m.collect(prefix + name + ".", into));
+        children.forEach((name, m) -> m.collect(prefix + name + ".", into, seen));
     }
 
     /** The tensors to be trained, by name. */

@@ -6,23 +6,30 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.UnaryOperator;
 
-/** Steps one after the other: modules and plain functions. */
-public final class Sequential extends Module {
+/**
+ * Steps one after the other, layers and plain functions; layers are named by their position.
+ *
+ * <pre>{@code
+ * new Sequential().then(new Linear(784, 128)).then(Tensor::relu).then(new Linear(128, 10))
+ * }</pre>
+ */
+public final class Sequential extends Layer {
     private final List<UnaryOperator<Tensor>> steps = new ArrayList<>();
 
-    /** Adds a function without parameters, such as {@code Tensor::relu}. */
+    /** Adds a layer. */
+    public Sequential then(Layer layer) {
+        child(String.valueOf(steps.size()), layer);
+        steps.add(layer::forward);
+        return this;
+    }
+
+    /** Adds a function without parameters, such as {@code Tensor::relu} or {@code x -> x.flatten(1, -1)}. */
     public Sequential then(UnaryOperator<Tensor> step) {
         steps.add(step);
         return this;
     }
 
-    /** Adds a module and the way to call it: {@code then(new Linear(4, 8), Linear::forward)}. */
-    public <M extends Module> Sequential then(M module, java.util.function.BiFunction<M, Tensor, Tensor> forward) {
-        child(String.valueOf(steps.size()), module);
-        steps.add(x -> forward.apply(module, x));
-        return this;
-    }
-
+    @Override
     public Tensor forward(Tensor x) {
         Tensor y = x;
         for (UnaryOperator<Tensor> step : steps) {

@@ -3,181 +3,225 @@ package dev.merapi.examples;
 
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
-import dev.merapi.examples.Corpus.Batch;
+import dev.merapi.data.DataLoader;
+import dev.merapi.data.Labelled;
+import dev.merapi.data.Sampler;
+import dev.merapi.data.TextCorpus;
 import dev.merapi.io.Safetensors;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
 import dev.merapi.optim.Schedule;
+import dev.merapi.random.Generator;
+import dev.merapi.random.Philox;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.Metrics;
+import dev.merapi.train.RunDirectory;
 import dev.merapi.types.Device;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Iterator;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import java.util.random.RandomGenerator;
-import java.util.random.RandomGeneratorFactory;
-import me.tongfei.progressbar.ProgressBar;
-import me.tongfei.progressbar.ProgressBarBuilder;
-import me.tongfei.progressbar.ProgressBarStyle;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** Trains a character-level GPT on Java source, then lets it write some. */
-@Command(
-        name = "train gpt",
-        mixinStandardHelpOptions = true,
-        description = "Trains a character-level GPT on the Java source of commons-lang3.")
+/** Trains a small GPT to write Java, character by character, and prints what it has learned to write. */
+@Command(name = "train gpt", mixinStandardHelpOptions = true, showDefaultValues = true,
+        description = "Trains a small character-level GPT on Java source and prints Java that it wrote.")
 public final class TrainGpt implements Callable<Integer> {
-    @Option(names = "--steps", defaultValue = "4000", description = "training steps (${DEFAULT-VALUE})")
-    int steps;
+    private static final double CLIP_NORM = 1;
+    private static final double WEIGHT_DECAY = 0.1;
+    private static final double TEMPERATURE = 0.8;
 
-    @Option(names = "--batch", defaultValue = "16", description = "sequences a step (${DEFAULT-VALUE})")
-    int batch;
+    @Option(names = "--steps", description = "training steps")
+    int steps = 4000;
 
-    @Option(names = "--context", defaultValue = "64", description = "characters a sequence (${DEFAULT-VALUE})")
-    int context;
+    @Option(names = "--batch", description = "windows of text a step")
+    int batch = 16;
 
-    @Option(names = "--layers", defaultValue = "4", description = "transformer blocks (${DEFAULT-VALUE})")
-    int layers;
+    @Option(names = "--context", description = "characters that the model sees")
+    int context = 64;
 
-    @Option(names = "--width", defaultValue = "128", description = "size of a token's vector (${DEFAULT-VALUE})")
-    int width;
+    @Option(names = "--layers")
+    int layers = 4;
 
-    @Option(names = "--heads", defaultValue = "4", description = "attention heads (${DEFAULT-VALUE})")
-    int heads;
+    @Option(names = "--width")
+    int width = 128;
 
-    @Option(names = "--lr", defaultValue = "1e-3", description = "peak learning rate (${DEFAULT-VALUE})")
-    double lr;
+    @Option(names = "--heads")
+    int heads = 4;
 
-    @Option(names = "--seed", defaultValue = "1", description = "seed of weights, batches and samples (${DEFAULT-VALUE})")
-    long seed;
+    @Option(names = "--lr", description = "highest learning rate")
+    double lr = 1e-3;
 
-    @Option(names = "--device", defaultValue = "cpu", description = "where to train (${DEFAULT-VALUE})")
-    String device;
+    @Option(names = "--warmup", description = "steps in which the learning rate rises")
+    int warmup = 100;
 
-    @Option(names = "--sample", defaultValue = "400", description = "characters to write at the end (${DEFAULT-VALUE})")
-    int sample;
+    @Option(names = "--seed")
+    long seed = 1;
+
+    @Option(names = "--device", description = "cpu, cuda:0, …")
+    String device = "cpu";
+
+    @Option(names = "--text", description = "folder, zip or jar with .java files (default: the sources of commons-lang3)")
+    @Nullable Path text;
+
+    @Option(names = "--test-every", description = "steps between measurements of the held-out loss")
+    int testEvery = 500;
+
+    @Option(names = "--sample", description = "characters to write at the end")
+    int sample = 400;
+
+    @Option(names = "--name", description = "the run's files go to runs/<name>")
+    String name = "gpt";
+
+    @Option(names = "--runs", description = "folder of all runs")
+    Path runs = Path.of("runs");
 
     public static void main(String[] args) {
         System.exit(new CommandLine(new TrainGpt()).execute(args));
     }
 
     @Override
-    public Integer call() throws Exception {
-        System.out.println(Merapi.describe().lines().limit(2).reduce((a, b) -> a + "\n" + b).orElse(""));
+    public Integer call() throws IOException {
+        System.out.println(Merapi.describe());
         Merapi.seed(seed);
-        RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(seed);
-        Device where = Device.of(device);
-        Corpus corpus = Corpus.load();
-        Gpt model = new Gpt(new Gpt.Config(layers, width, heads, context, corpus.vocabulary()));
-        model.to(where);
+        Device on = Device.of(device);
+        TextCorpus corpus = text == null
+                ? TextCorpus.ofClassPath(
+                        TrainGpt.class.getClassLoader(), "org/apache/commons/lang3/StringUtils.java", ".java")
+                : TextCorpus.of(text, ".java");
+        Gpt model = new Gpt(new Gpt.Shape(corpus.vocabularySize(), context, layers, width, heads));
+        model.to(on);
+        TextCorpus.Windows training = corpus.training(context);
+        TextCorpus.Windows heldOut = corpus.heldOut(context);
         System.out.printf(
                 Locale.ROOT,
-                "%,d characters to learn from, %,d held out, %d different; %,d parameters on %s%n",
-                corpus.trainingLength(),
-                corpus.heldOutLength(),
-                corpus.vocabulary(),
+                "%,d parameters; %,d characters to learn from, %,d held out, %d different ones%n",
                 model.parameterCount(),
-                where);
-        try (RunFolder run = RunFolder.named("gpt")) {
-            train(model, corpus, random, where, run);
-            run.plot("Character-level GPT on Java source: loss in nats");
-            Safetensors.save(run.path().resolve("weights.safetensors"), model.stateDict(), Map.of("format", "merapi"));
-            System.out.println("\n" + generate(model, corpus, random, where) + "\n");
-            System.out.println("Loss plot, metrics and weights are in " + run.path() + ".");
+                training.characters(),
+                heldOut.characters(),
+                corpus.vocabularySize());
+
+        RunDirectory run = RunDirectory.create(runs, name);
+        long start = System.nanoTime();
+        try (Metrics metrics = Metrics.create(
+                run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
+            train(model, training, heldOut, on, metrics);
+            double seconds = (System.nanoTime() - start) * 1e-9;
+            double last = heldOutLoss(model, heldOut, on, Integer.MAX_VALUE);
+            System.out.printf(
+                    Locale.ROOT,
+                    "%d steps in %.1f s, %,.0f characters/s; held-out loss %.4f nats per character, on all of it%n",
+                    steps,
+                    seconds,
+                    (double) steps * batch * context / seconds,
+                    last);
+            metrics.record(steps, Map.of("held_out_loss", last));
+            LossPlot.save(
+                    run.file("loss.png"), "GPT on Java source, nats per character", metrics.series("loss"),
+                    metrics.series("held_out_loss"));
         }
+        Safetensors.save(
+                run.file("weights.safetensors"),
+                model.stateDict(),
+                Map.of("shape", model.shape().toString(), "steps", String.valueOf(steps)));
+        System.out.println("\n" + write(model, corpus, on) + "\n\nsaved to " + run);
         return 0;
     }
 
-    private void train(Gpt model, Corpus corpus, RandomGenerator random, Device where, RunFolder run) {
-        Schedule schedule = Schedule.warmupCosine(lr, lr / 10, 100, steps);
-        long begin = System.nanoTime();
-        try (AdamW optimizer = new AdamW(model.decayed(), lr, 0.9, 0.99, 1e-8, 0.1);
-                ProgressBar bar = new ProgressBarBuilder()
-                        .setTaskName("training")
-                        .setInitialMax(steps)
-                        .setStyle(ProgressBarStyle.ASCII)
-                        .setUpdateIntervalMillis(500)
-                        .build()) {
-            optimizer.add(model.notDecayed(), 0);
+    private void train(Gpt model, TextCorpus.Windows training, TextCorpus.Windows heldOut, Device on, Metrics metrics) {
+        // As usual for GPTs, only matrices decay; biases and norms do not.
+        List<Tensor> parameters = model.parameters();
+        List<Tensor> matrices = parameters.stream().filter(p -> p.rank() > 1).toList();
+        List<Tensor> vectors = parameters.stream().filter(p -> p.rank() <= 1).toList();
+        Schedule schedule = Schedule.warmupCosine(lr, lr / 10, warmup, steps);
+        try (AdamW optimizer = new AdamW(matrices, lr, 0.9, 0.99, 1e-8, WEIGHT_DECAY);
+                DataLoader<Labelled> loader =
+                        DataLoader.of(training, batch).sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)));
+                Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
+            optimizer.add(vectors, 0);
+            Iterator<Labelled> batches = loader.iterator();
             for (int step = 0; step < steps; step++) {
-                if (step % 500 == 0) {
-                    run.add("loss, held out", step, heldOutLoss(model, corpus, where, 8));
-                }
-                optimizer.setLearningRate(schedule.at(step));
-                try (Scope scope = Scope.open();
-                        Batch data = corpus.batch(batch, context, random)) {
-                    Tensor loss = model.loss(data.inputs().to(where), data.targets().to(where));
+                try (Scope scope = Scope.open()) {
+                    if (step % testEvery == 0) {
+                        double loss = heldOutLoss(model, heldOut, on, 20);
+                        metrics.record(step, Map.of("held_out_loss", loss));
+                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.4f%n", step, loss);
+                        progress.resume();
+                    }
+                    Labelled b = batches.next().to(on);
+                    Tensor loss = model.loss(b.inputs(), b.targets());
                     Autograd.backward(loss);
-                    Optimizers.NormAndScale norm = Clip.norm(model.parameters(), 1.0);
+                    Optimizers.NormAndScale norm = Clip.norm(parameters, CLIP_NORM);
+                    optimizer.setLearningRate(schedule.at(step));
                     optimizer.step(norm.scale());
                     optimizer.zeroGrad();
-                    if (step % 20 == 19) {
-                        double value = loss.item();
-                        double rate = (step + 1.0) * batch * context / ((System.nanoTime() - begin) * 1e-9);
-                        run.add("loss, training", step + 1L, value);
-                        run.add("tokens/s", step + 1L, rate);
-                        bar.setExtraMessage(String.format(Locale.ROOT, " loss %.3f, %,.0f tokens/s", value, rate));
-                    }
+                    metrics.record(
+                            step,
+                            Map.of(
+                                    "loss", loss.item(), "learning_rate", schedule.at(step), "gradient_norm",
+                                    norm.norm().item()));
+                    progress.step(loss.item());
                 }
-                bar.step();
             }
         }
-        double seconds = (System.nanoTime() - begin) * 1e-9;
-        double loss = heldOutLoss(model, corpus, where, 64);
-        run.add("loss, held out", steps, loss);
-        System.out.printf(
-                Locale.ROOT,
-                "%d steps in %.1f s (%.1f ms each, %,.0f tokens/s); held-out loss %.3f nats per character%n",
-                steps,
-                seconds,
-                seconds / steps * 1e3,
-                (double) steps * batch * context / seconds,
-                loss);
     }
 
-    private double heldOutLoss(Gpt model, Corpus corpus, Device where, int batches) {
+    /** Mean loss over the held-out text, or over at most {@code most} batches spread evenly over it. */
+    private static double heldOutLoss(Gpt model, TextCorpus.Windows text, Device on, int most) {
+        int batch = 64;
+        long size = text.size();
+        int count = (int) Math.min(most, (size + batch - 1) / batch);
         double sum = 0;
-        for (int i = 0; i < batches; i++) {
+        long windows = 0;
+        model.eval();
+        for (int i = 0; i < count; i++) {
+            long from = most >= size / batch ? (long) i * batch : size * i / count;
+            int n = (int) Math.min(batch, size - from);
+            long[] samples = java.util.stream.LongStream.range(from, from + n).toArray();
             try (Scope scope = Scope.open();
-                    Autograd.Mode mode = Autograd.inference();
-                    Batch data = corpus.heldOut(batch, context, i, batches)) {
-                sum += model.loss(data.inputs().to(where), data.targets().to(where)).item();
+                    Autograd.Mode mode = Autograd.noGrad()) {
+                Labelled b = text.batch(samples).to(on);
+                sum += model.loss(b.inputs(), b.targets()).item() * n;
+                windows += n;
             }
         }
-        return sum / batches;
+        model.train(true);
+        return sum / windows;
     }
 
-    private String generate(Gpt model, Corpus corpus, RandomGenerator random, Device where) {
-        StringBuilder text = new StringBuilder("    public static ");
-        while (text.length() < sample) {
-            int from = Math.max(0, text.length() - context);
-            long[] ids = text.substring(from).codePoints().mapToLong(corpus::encode).toArray();
+    /** Lets the model continue the beginning of a method. */
+    private String write(Gpt model, TextCorpus corpus, Device on) {
+        StringBuilder text = new StringBuilder("    /**\n     * ");
+        Generator generator = new Generator(seed);
+        model.eval();
+        for (int i = 0; i < sample; i++) {
             try (Scope scope = Scope.open();
-                    Autograd.Mode mode = Autograd.inference()) {
-                Tensor scores = model.forward(Tensor.of(ids, 1, ids.length).to(where));
-                float[] p = scores.select(1, ids.length - 1)
-                        .reshape(-1)
-                        .div(0.8)
-                        .softmax(0)
-                        .to(Device.CPU)
-                        .toFloatArray();
-                text.append(corpus.decode(pick(p, random.nextFloat())));
+                    Autograd.Mode mode = Autograd.noGrad()) {
+                int[] all = corpus.encode(text);
+                int from = Math.max(0, all.length - context);
+                long[] window = java.util.Arrays.stream(all, from, all.length).asLongStream().toArray();
+                Tensor logits = model.forward(Tensor.of(window, 1, window.length).to(on)).at(0, -1);
+                double[] probability = logits.div(TEMPERATURE).softmax(0).toDoubleArray();
+                text.append(corpus.decode(draw(probability, generator)));
             }
         }
         return text.toString();
     }
 
-    private static int pick(float[] probabilities, float u) {
-        float rest = u;
-        for (int i = 0; i < probabilities.length; i++) {
-            rest -= probabilities[i];
-            if (rest < 0) {
-                return i;
-            }
+    private static int draw(double[] probability, Generator generator) {
+        double rest = Philox.uniform(Philox.bits(generator.seed(), generator.take(1), 0));
+        int token = 0;
+        while (token < probability.length - 1 && rest >= probability[token]) {
+            rest -= probability[token++];
         }
-        return probabilities.length - 1;
+        return token;
     }
 }

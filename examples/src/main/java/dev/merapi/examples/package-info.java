@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Real training workloads; each main is meant to be read. Start with {@link dev.merapi.examples.TrainGpt}. */
+/** Programs to read and to run: {@code scripts/train gpt}, {@code scripts/train fashion}; and a custom op. */
 @NullMarked
 package dev.merapi.examples;
 

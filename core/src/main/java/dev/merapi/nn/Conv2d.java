@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+import dev.merapi.ops.Convolution;
+import dev.merapi.tensor.Tensor;
+
+/** Two-dimensional convolution with a square kernel and a bias: [N, in, H, W] → [N, out, OH, OW]. */
+public final class Conv2d extends Layer {
+    private final long stride;
+    private final long padding;
+    private final Parameter weight;
+    private final Parameter bias;
+
+    /** Stride 1, no padding. */
+    public Conv2d(long in, long out, long kernel) {
+        this(in, out, kernel, 1, 0);
+    }
+
+    public Conv2d(long in, long out, long kernel, long stride, long padding) {
+        this.stride = stride;
+        this.padding = padding;
+        long fanIn = in * kernel * kernel;
+        weight = parameter("weight", Init.kaimingUniform(fanIn, out, in, kernel, kernel));
+        bias = parameter("bias", Init.kaimingUniform(fanIn, out));
+    }
+
+    @Override
+    public Tensor forward(Tensor x) {
+        return Convolution.conv2d(x, weight.tensor(), bias.tensor(), stride, padding, 1, 1);
+    }
+}

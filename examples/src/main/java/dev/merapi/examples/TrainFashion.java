@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.examples;
+
+import dev.merapi.Merapi;
+import dev.merapi.autograd.Autograd;
+import dev.merapi.data.DataLoader;
+import dev.merapi.data.Labelled;
+import dev.merapi.data.TensorDataset;
+import dev.merapi.io.Safetensors;
+import dev.merapi.nn.Conv2d;
+import dev.merapi.nn.Linear;
+import dev.merapi.nn.Sequential;
+import dev.merapi.ops.Losses;
+import dev.merapi.ops.Pooling;
+import dev.merapi.optim.AdamW;
+import dev.merapi.optim.Schedule;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.train.Metrics;
+import dev.merapi.train.RunDirectory;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** Trains a small convolutional network to tell shirts from shoes, and reports how often it is right. */
+@Command(name = "train fashion", mixinStandardHelpOptions = true, showDefaultValues = true,
+        description = "Trains a small CNN on Fashion-MNIST and reports its accuracy on the test set.")
+public final class TrainFashion implements Callable<Integer> {
+    /** Mean and deviation of the training images' pixels, in [0, 1]. */
+    private static final double MEAN = 0.286;
+
+    private static final double DEVIATION = 0.353;
+
+    @Option(names = "--epochs", description = "passes over the training set (default: 3, or 30 for the subset)")
+    int epochs;
+
+    @Option(names = "--batch", description = "images a step")
+    int batch = 64;
+
+    @Option(names = "--lr", description = "highest learning rate")
+    double lr = 2e-3;
+
+    @Option(names = "--seed")
+    long seed = 1;
+
+    @Option(names = "--device", description = "cpu, cuda:0, …")
+    String device = "cpu";
+
+    @Option(names = "--data", description = "folder with the four IDX files, gzipped or not (default: $MERAPI_DATA, then"
+            + " where Debian's package dataset-fashion-mnist puts them, then the subset that comes with the examples)")
+    @Nullable Path data;
+
+    @Option(names = "--name", description = "the run's files go to runs/<name>")
+    String name = "fashion";
+
+    @Option(names = "--runs", description = "folder of all runs")
+    Path runs = Path.of("runs");
+
+    public static void main(String[] args) {
+        System.exit(new CommandLine(new TrainFashion()).execute(args));
+    }
+
+    @Override
+    public Integer call() throws IOException {
+        System.out.println(Merapi.describe());
+        Merapi.seed(seed);
+        Device on = Device.of(device);
+        FashionData fashion = FashionData.load(data);
+        if (epochs == 0) {
+            epochs = fashion.training().size() < 10_000 ? 30 : 3;
+        }
+        Sequential model = network();
+        model.to(on);
+        System.out.printf(
+                Locale.ROOT,
+                "%,d parameters; %,d images to learn from, %,d to test on: %s%n",
+                model.parameterCount(),
+                fashion.training().size(),
+                fashion.test().size(),
+                fashion.source());
+
+        RunDirectory run = RunDirectory.create(runs, name);
+        try (Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
+            Score score = train(model, fashion, on, metrics);
+            LossPlot.save(
+                    run.file("loss.png"), "CNN on Fashion-MNIST, cross entropy", metrics.series("loss"),
+                    metrics.series("test_loss"));
+            Safetensors.save(run.file("weights.safetensors"), model.stateDict());
+            System.out.printf(
+                    Locale.ROOT, "test accuracy %.2f %%, loss %.4f; saved to %s%n", 100 * score.accuracy(), score.loss(),
+                    run);
+        }
+        return 0;
+    }
+
+    /** uint8 images as [B, 1, 28, 28] → scores [B, 10]. */
+    private static Sequential network() {
+        return new Sequential()
+                .then(x -> x.to(DType.FLOAT32).mul(1 / (255 * DEVIATION)).sub(MEAN / DEVIATION))
+                .then(new Conv2d(1, 16, 3, 1, 1))
+                .then(Tensor::relu)
+                .then(x -> Pooling.maxPool2d(x, 2, 2, 0))
+                .then(new Conv2d(16, 32, 3, 1, 1))
+                .then(Tensor::relu)
+                .then(x -> Pooling.maxPool2d(x, 2, 2, 0))
+                .then(x -> x.flatten(1, -1))
+                .then(new Linear(32 * 7 * 7, 128))
+                .then(Tensor::relu)
+                .then(new Linear(128, 10));
+    }
+
+    private Score train(Sequential model, FashionData fashion, Device on, Metrics metrics) {
+        long perEpoch = fashion.training().size() / batch;
+        long steps = perEpoch * epochs;
+        Schedule schedule = Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps);
+        Score score = new Score(Double.NaN, 0);
+        long step = 0;
+        try (AdamW optimizer = new AdamW(model.parameters(), lr, 0.01);
+                DataLoader<Labelled> loader =
+                        DataLoader.of(fashion.training(), batch).shuffle(seed).dropLast();
+                Progress progress = new Progress("fashion", steps, "images", batch)) {
+            for (int epoch = 1; epoch <= epochs; epoch++) {
+                for (Labelled raw : loader) {
+                    try (Scope scope = Scope.open()) {
+                        Labelled b = raw.to(on);
+                        Tensor loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
+                        Autograd.backward(loss);
+                        optimizer.setLearningRate(schedule.at(step));
+                        optimizer.step();
+                        optimizer.zeroGrad();
+                        double value = loss.item();
+                        metrics.record(step++, Map.of("loss", value));
+                        progress.step(value);
+                    }
+                    raw.inputs().close();
+                    raw.targets().close();
+                }
+                score = test(model, fashion.test(), on);
+                metrics.record(step, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
+                System.out.printf(
+                        Locale.ROOT, "%nepoch %d: test accuracy %.2f %%, loss %.4f%n", epoch, 100 * score.accuracy(),
+                        score.loss());
+                progress.resume();
+            }
+        }
+        return score;
+    }
+
+    private record Score(double loss, double accuracy) {}
+
+    private static Score test(Sequential model, TensorDataset data, Device on) {
+        double loss = 0;
+        long right = 0;
+        model.eval();
+        try (DataLoader<Labelled> loader = DataLoader.of(data, 500)) {
+            Iterable<Labelled> batches = loader;
+            java.util.Iterator<Labelled> it = batches.iterator();
+            while (it.hasNext()) {
+                try (Scope scope = Scope.open();
+                        Autograd.Mode mode = Autograd.noGrad()) {
+                    Labelled b = it.next().to(on);
+                    Tensor scores = model.forward(b.inputs());
+                    loss += Losses.crossEntropy(scores, b.targets()).item() * b.targets().numel();
+                    right += scores.argmax(1).eq(b.targets()).sum().itemLong();
+                }
+            }
+        }
+        model.train(true);
+        return new Score(loss / data.size(), (double) right / data.size());
+    }
+}
