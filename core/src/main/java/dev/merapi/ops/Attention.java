@@ -100,8 +100,8 @@ public final class Attention {
 
     /** [Tq, Tk]: true where key j lies behind query i. */
     private static Tensor hidden(Tensor q, Tensor k) {
-        Tensor rows = Tensor.arange(0, q.size(2), 1, DType.INT64, q.device()).view(q.size(2), 1);
-        Tensor columns = Tensor.arange(0, k.size(2), 1, DType.INT64, q.device()).view(1, k.size(2));
+        Tensor rows = Reductions.count(q, q.size(2)).unsqueeze(1);
+        Tensor columns = Reductions.count(q, k.size(2)).unsqueeze(0);
         return columns.gt(rows.add(k.size(2) - q.size(2)));
     }
 

@@ -129,7 +129,7 @@ public final class Losses {
 
     /** 0 … classes − 1 as a row. */
     private static Tensor classes(Tensor logits) {
-        return Tensor.arange(0, logits.size(1), 1, DType.INT64, logits.device()).view(1, logits.size(1));
+        return Reductions.count(logits, logits.size(1)).unsqueeze(0);
     }
 
     private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight) {

@@ -94,12 +94,18 @@ public final class Reductions {
         long[] along = new long[x.rank()];
         java.util.Arrays.fill(along, 1);
         along[d] = x.size(d);
-        Tensor positions =
-                Tensor.arange(0, x.size(d), 1, DType.INT64, x.device()).view(along);
+        Tensor positions = count(x, x.size(d)).view(along);
         boolean bool = x.dtype() == DType.BOOL;
         Tensor values = PICK.call(
                 List.of(positions, indices, x), List.of(), new int[] {d}, keepDim, bool ? DType.UINT8 : x.dtype());
         return new Extremes(bool ? values.ne(0) : values, keepDim ? indices : indices.squeeze(d));
+    }
+
+    /** 0 … n − 1, int64, where {@code like} is; without memory if that has none. */
+    static Tensor count(Tensor like, long n) {
+        return like.isMeta()
+                ? Tensor.meta(Shape.of(n), DType.INT64, like.device())
+                : Tensor.arange(0, n, 1, DType.INT64, like.device());
     }
 
     // ---------------------------------------------------------------- running sums

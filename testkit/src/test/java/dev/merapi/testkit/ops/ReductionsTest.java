@@ -216,4 +216,12 @@ class ReductionsTest {
         gradients(in -> in.get(0).mul(in.get(1)), x, leaf(13));
         gradients(in -> in.get(0).fma(in.get(1), in.get(2)), x, leaf(14, 4), leaf(15, 3, 1));
     }
+
+    @Test
+    void shapesFlowWithoutMemory() {
+        Tensor x = Tensor.meta(dev.merapi.types.Shape.of(2, 3, 4), DType.FLOAT32, dev.merapi.types.Device.CPU);
+        assertThat(x.sum(1).isMeta()).isTrue();
+        assertThat(x.max(-1, true).values().shape().toArray()).containsExactly(2, 3, 1);
+        assertThat(x.matmul(x.transpose(1, 2)).softmax(-1).logSumExp(0).shape().toArray()).containsExactly(3, 3);
+    }
 }
