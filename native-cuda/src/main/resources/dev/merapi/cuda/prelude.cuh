@@ -75,6 +75,9 @@ MERAPI_F void wr(i64& at, i64 x) { at = x; }
 MERAPI_F void wr(u8& at, int x) { at = u8(x); }
 MERAPI_F void wr(b8& at, bool x) { at.bits = x; }
 
+MERAPI_F float infinity(float) { return __int_as_float(0x7f800000); }
+MERAPI_F double infinity(double) { return __longlong_as_double(0x7ff0000000000000ll); }
+
 // ---------------------------------------------------------------- index arithmetic
 // n / d for n < 2^31 by a multiplication: the low word of `magic` is the multiplier, the high one the shift.
 MERAPI_F u32 divide(u32 n, u64 magic) {

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.op.Kernel;
+import dev.merapi.ops.Indexing;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
+
+/** Elements chosen by indices. Sums into the same element are made in the order of the indices. */
+final class IndexKernels {
+    static final Family FAMILY =
+            new Family("indexing.cuh", "check", "gather", "scatter", "embedding_backward", "one_hot");
+
+    private final Kernels kernels;
+    private final String op;
+
+    private IndexKernels(String op, Kernels kernels) {
+        this.op = op;
+        this.kernels = kernels;
+    }
+
+    static @Nullable Object kernel(String op, Kernels kernels) {
+        IndexKernels k = new IndexKernels(op, kernels);
+        return switch (op) {
+            case "merapi::gather" -> (Kernel<Indexing.Gather, Tensor>)
+                    (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, false);
+            case "merapi::index_select" -> (Kernel<Indexing.IndexSelect, Tensor>)
+                    (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, true);
+            case "merapi::embedding" -> (Kernel<Indexing.Embedding, Tensor>) k::embedding;
+            case "merapi::scatter" -> (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
+                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                out.copy_(a.x());
+                k.scatter(out, a.dim(), a.index(), a.src(), false, false);
+            };
+            case "merapi::scatter_add_" -> (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
+                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                k.added(out, a.dim(), a.index(), a.src(), false);
+            };
+            case "merapi::index_add_" -> (Kernel<Indexing.IndexAdd, Tensor>) (a, out) -> {
+                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                k.added(out, a.dim(), a.index(), a.src(), true);
+            };
+            case "merapi::embedding_backward" -> (Kernel<Indexing.EmbeddingBackward, Tensor>) k::embeddingBackward;
+            case "merapi::one_hot" -> (Kernel<Indexing.OneHot, Tensor>) k::oneHot;
+            default -> null;
+        };
+    }
+
+    static String types(DType storage, DType index) {
+        return Family.type("T", storage) + Family.type("I", index)
+                + Family.type("ACC", storage.isFloating() ? storage.computeType() : storage);
+    }
+
+    private Family.Call call(Tensor at, Tensor index, String entry) {
+        return FAMILY.call(kernels, op, at, entry, types(at.dtype(), index.dtype()));
+    }
+
+    // ---------------------------------------------------------------- checks
+
+    private void check(Tensor index, long size) {
+        long position = firstOutside(kernels, op, index, -size, size, 0, false);
+        if (position >= 0) {
+            throw Indexing.outOfRange(op.replace("merapi::", ""), position, indexAt(index, position), size);
+        }
+    }
+
+    /** The first position whose index is neither in [low, high) nor the one to be ignored; −1 if there is none. */
+    static long firstOutside(
+            Kernels kernels, String op, Tensor index, long low, long high, long ignore, boolean ignores) {
+        if (index.numel() == 0) {
+            return -1;
+        }
+        try (Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
+            first.fill_(Long.MAX_VALUE);
+            FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
+                    .pointer(index)
+                    .word(index.numel())
+                    .word(low)
+                    .word(high)
+                    .word(ignore)
+                    .flag(ignores)
+                    .pointer(first)
+                    .each(index.numel());
+            long position = first.itemLong();
+            return position == Long.MAX_VALUE ? -1 : position;
+        }
+    }
+
+    /** One index; for messages. */
+    static long indexAt(Tensor index, long position) {
+        try (Tensor flat = index.reshape(-1);
+                Tensor one = flat.select(0, position)) {
+            return one.itemLong();
+        }
+    }
+
+    // ---------------------------------------------------------------- kernels
+
+    private static long inner(Shape shape, int dim) {
+        long inner = 1;
+        for (int d = shape.rank() == 0 ? 0 : shape.normalize(dim) + 1; d < shape.rank(); d++) {
+            inner *= shape.size(d);
+        }
+        return inner;
+    }
+
+    /** Whether each index stands for all of [outer, inner] ({@code row}), or for one element. */
+    private void gather(Tensor x, int dim, Tensor index, Tensor out, boolean row) {
+        long size = x.rank() == 0 ? 1 : x.size(dim);
+        check(index, size);
+        call(out, index, "gather")
+                .pointer(x)
+                .pointer(index)
+                .pointer(out)
+                .word(out.numel())
+                .word(out.rank() == 0 ? 1 : out.size(dim))
+                .word(size)
+                .word(inner(out.shape(), dim))
+                .flag(row)
+                .each(out.numel());
+    }
+
+    private void embedding(Indexing.Embedding a, Tensor out) {
+        check(a.indices(), a.weight().size(0));
+        call(out, a.indices(), "gather")
+                .pointer(a.weight())
+                .pointer(a.indices())
+                .pointer(out)
+                .word(out.numel())
+                .word(a.indices().numel())
+                .word(a.weight().size(0))
+                .word(a.weight().size(1))
+                .flag(true)
+                .each(out.numel());
+    }
+
+    /** Small floats add up in float32, and round once. */
+    private void added(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
+        if (x.dtype() == x.dtype().computeType() && x.isContiguous()) {
+            scatter(x, dim, index, source, row, true);
+            return;
+        }
+        try (Tensor sums = Tensor.allocate(x.shape(), x.dtype().computeType(), x.device());
+                Tensor terms = Tensor.allocate(source.shape(), x.dtype().computeType(), x.device())) {
+            sums.copy_(x);
+            terms.copy_(source);
+            scatter(sums, dim, index, terms, row, true);
+            x.copy_(sums);
+        }
+    }
+
+    private void scatter(Tensor x, int dim, Tensor index, Tensor source, boolean row, boolean adds) {
+        long n = source.rank() == 0 ? 1 : source.size(dim);
+        if (source.numel() == 0) {
+            return;
+        }
+        long lanes = source.numel() / n;
+        call(x, index, "scatter")
+                .pointer(x)
+                .pointer(index)
+                .pointer(source)
+                .word(lanes)
+                .word(n)
+                .word(x.rank() == 0 ? 1 : x.size(dim))
+                .word(inner(x.shape(), dim))
+                .flag(row)
+                .flag(adds)
+                .each(lanes);
+    }
+
+    private void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
+        check(a.indices(), a.rows());
+        DType compute = out.dtype().isFloating() ? out.dtype().computeType() : out.dtype();
+        Tensor sums = compute == out.dtype() ? out : Tensor.allocate(out.shape(), compute, out.device());
+        sums.zero_();
+        long width = out.size(1);
+        if (a.indices().numel() > 0) {
+            call(out, a.indices(), "embedding_backward")
+                    .pointer(a.g())
+                    .pointer(a.indices())
+                    .pointer(sums)
+                    .word(a.indices().numel())
+                    .word(a.rows())
+                    .word(width)
+                    .word(a.paddingIndex())
+                    .each(width);
+        }
+        if (sums != out) {
+            out.copy_(sums);
+            sums.close();
+        }
+    }
+
+    private void oneHot(Indexing.OneHot a, Tensor out) {
+        check(a.indices(), a.classes());
+        call(out, a.indices(), "one_hot")
+                .pointer(a.indices())
+                .pointer(out)
+                .word(out.numel())
+                .word(a.classes())
+                .each(out.numel());
+    }
+}

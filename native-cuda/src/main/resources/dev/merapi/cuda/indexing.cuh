@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements chosen by indices. T: storage, I: type of the indices. Shapes are seen as [outer, n, inner] around the indexed
+// dimension. Negative indices count from the end; those out of range are skipped, and found by `check`.
+namespace chosen {
+using namespace merapi;
+
+MERAPI_F i64 wrapped(I index, i64 size) { return index < 0 ? (i64)index + size : (i64)index; }
+template <class C> MERAPI_F C plus(C a, C b) { return op_add(a, b); }
+MERAPI_F bool plus(bool a, bool b) { return a || b; }
+MERAPI_F bool inside(i64 k, i64 size) { return k >= 0 && k < size; }
+}  // namespace chosen
+
+#define CHOSEN_EACH(i, n)                                                    \
+    using namespace chosen;                                                  \
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
+
+// The first position whose index is out of range goes to *first, which begins as the largest number.
+extern "C" __global__ void check(const I* index, long long count, long long low, long long high, long long ignore,
+                                 int ignores, long long* first) {
+    CHOSEN_EACH(i, count) {
+        const i64 k = index[i];
+        if ((k < low || k >= high) && !(ignores && k == ignore)) atomicMin(first, (long long)i);
+    }
+}
+
+// Row: one index for all of [outer, inner]; else an index for each element.
+extern "C" __global__ void gather(const T* x, const I* index, T* y, long long count, long long n, long long size,
+                                  long long inner, int row) {
+    CHOSEN_EACH(e, count) {
+        const i64 i = e % inner, j = e / inner % n, o = e / inner / n;
+        const i64 k = wrapped(index[row ? j : e], size);
+        if (inside(k, size)) y[e] = x[(o * size + k) * inner + i];
+    }
+}
+
+// One thread for each of [outer, inner], which takes the indices in order: the last wins, and sums have one order.
+extern "C" __global__ void scatter(T* x, const I* index, const T* source, long long lanes, long long n, long long size,
+                                   long long inner, int row, int adds) {
+    CHOSEN_EACH(lane, lanes) {
+        const i64 i = lane % inner, o = lane / inner;
+        for (i64 j = 0; j < n; j++) {
+            const i64 e = (o * n + j) * inner + i, k = wrapped(index[row ? j : e], size);
+            if (!inside(k, size)) continue;
+            T& at = x[(o * size + k) * inner + i];
+            if (adds) wr(at, plus(rd(at), rd(source[e])));
+            else at = source[e];
+        }
+    }
+}
+
+// The same for rows of a table, from a gradient of another type; `padding`, if not −1, gets nothing.
+extern "C" __global__ void embedding_backward(const T* g, const I* index, ACC* sums, long long count, long long rows,
+                                              long long width, long long padding) {
+    CHOSEN_EACH(d, width) {
+        for (i64 j = 0; j < count; j++) {
+            const i64 k = wrapped(index[j], rows);
+            if (inside(k, rows) && !(padding >= 0 && (i64)index[j] == padding)) sums[k * width + d] += rd(g[j * width + d]);
+        }
+    }
+}
+
+extern "C" __global__ void one_hot(const I* index, T* y, long long count, long long classes) {
+    CHOSEN_EACH(e, count) {
+        const i64 j = e / classes;
+        wr(y[e], e - j * classes == wrapped(index[j], classes));
+    }
+}
