@@ -7,4 +7,6 @@ module dev.merapi.testkit {
     requires transitive org.junit.jupiter.params;
     requires transitive org.assertj.core;
     requires transitive com.tngtech.archunit;
+
+    exports dev.merapi.testkit;
 }

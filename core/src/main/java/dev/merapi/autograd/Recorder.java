@@ -161,7 +161,7 @@ public final class Recorder {
             return;
         }
         if (m instanceof ViewMeta v) {
-            if (!v.isSingle()) {
+            if (!v.isSingle() && v.requiresGradNow()) {
                 throw new GradientException(op.name() + ": in place on one of several views of one tensor ("
                         + t.describe() + ") cannot be recorded\n  fix: use the out-of-place op.");
             }

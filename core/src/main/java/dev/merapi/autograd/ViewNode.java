@@ -38,6 +38,9 @@ final class ViewNode<A extends Record, R> extends Node {
 
     @Override
     @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+        if (op.hasManyViews() && pass.createsGraph()) {
+            return new Tensor[] {oneByOne(gradients)};
+        }
         Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
         R views = op.op().call(withViewed(args, whole));
         for (int i = 0; i < gradients.length; i++) {
@@ -55,5 +58,20 @@ final class ViewNode<A extends Record, R> extends Node {
             }
         }
         return new Tensor[] {whole};
+    }
+
+    /** Written to one of several views of a graph nothing can be, so each gets zeros of its own; recorded. */
+    private Tensor oneByOne(@Nullable Tensor[] gradients) {
+        Tensor sum = null;
+        for (int i = 0; i < gradients.length; i++) {
+            Tensor g = gradients[i];
+            if (g != null) {
+                Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
+                List<?> views = (List<?>) op.op().call(withViewed(args, whole));
+                ((Tensor) views.get(i)).copy_(g);
+                sum = sum == null ? whole : sum.add(whole);
+            }
+        }
+        return java.util.Objects.requireNonNull(sum);
     }
 }

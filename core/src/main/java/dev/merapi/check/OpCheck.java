@@ -42,6 +42,12 @@ public final class OpCheck<A extends Record, R> {
         return this;
     }
 
+    /** As {@link #samples(Record[])}. */
+    public OpCheck<A, R> samples(List<A> arguments) {
+        samples.addAll(arguments);
+        return this;
+    }
+
     /** Leaves a check out, by the name that the report calls it; the reason is printed. */
     public OpCheck<A, R> skip(String check, String reason) {
         skipped.put(check, reason);
@@ -123,7 +129,7 @@ public final class OpCheck<A extends Record, R> {
     }
 
     private Line line(int sample, String name, SampleCheck.Check check) {
-        String reason = skipped.get(name);
+        String reason = skipped.getOrDefault(name, skipped.get(name.replaceAll(" on .*", "")));
         if (reason != null) {
             return new Line(Outcome.SKIP, sample, name, reason);
         }

@@ -76,9 +76,12 @@ final class SampleCheck<A extends Record, R> {
         checks.put("gradients", () -> gradients(sample, false));
         checks.put("second derivatives", () -> gradients(sample, true));
         checks.put("backward under suspicion", () -> scoped(this::backwardChecked));
+        boolean anyTensor = Arrays.stream(inputs).anyMatch(t -> t != null);
         for (DeviceType type : DeviceType.all()) {
-            if (type != device().type() && Backends.isAvailable(type)) {
-                checks.put("agrees with " + type, () -> scoped(() -> otherDevice(Device.of(type, 0))));
+            if (anyTensor && type != device().type() && Backends.isAvailable(type)) {
+                Device other = Device.of(type, 0);
+                checks.put("agrees with " + type, () -> scoped(() -> otherDevice(other)));
+                checks.put("gradients on " + type, () -> scoped(() -> gradients(with(t -> moved(t, other)), false)));
             }
         }
         checks.put("no leak", this::leaks);
@@ -287,9 +290,11 @@ final class SampleCheck<A extends Record, R> {
         }
         Tensor[] back = Arrays.stream(there).map(t -> t.to(device())).toArray(Tensor[]::new);
         agree("on " + other, run(with(SampleCheck::copy)), back, false);
-        if (differentiable()) {
-            gradients(with(t -> t.requiresGrad() ? copy(t).to(other).requiresGrad(true) : copy(t).to(other)), false);
-        }
+    }
+
+    private static Tensor moved(Tensor t, Device other) {
+        Tensor there = copy(t).to(other);
+        return t.requiresGrad() ? there.requiresGrad(true) : there;
     }
 
     private boolean differentiable() {

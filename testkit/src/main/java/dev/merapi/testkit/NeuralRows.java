@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit;
+
+import static dev.merapi.testkit.OpSamples.samples;
+
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Attention;
+import dev.merapi.ops.Convolution;
+import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.ops.Losses;
+import dev.merapi.ops.Normalization;
+import dev.merapi.ops.Pooling;
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Products, norms, losses, attention, convolution and pooling, written out as loops over doubles. */
+final class NeuralRows {
+    private static final long[] ONE = {1, 1};
+    private static final long[] NONE = {0, 0};
+
+    private NeuralRows() {}
+
+    static List<OpSamples<?, ?>> all() {
+        List<OpSamples<?, ?>> rows = new ArrayList<>();
+        rows.addAll(products());
+        rows.addAll(norms());
+        rows.addAll(losses());
+        rows.addAll(images());
+        rows.add(attention());
+        return rows;
+    }
+
+    private static Grid abs(Grid g) {
+        return Grid.of(Arrays.stream(g.values()).map(Math::abs).toArray(), g.shape());
+    }
+
+    private static @Nullable Grid grid(@Nullable Tensor t) {
+        return t == null ? null : Grid.of(t);
+    }
+
+    // ---------------------------------------------------------------- products
+
+    private static Grid matmul(Grid a, Grid b) {
+        long[] batch = Grid.broadcast(
+                Arrays.copyOf(a.shape(), a.rank() - 2), Arrays.copyOf(b.shape(), b.rank() - 2));
+        long[] shape = Arrays.copyOf(batch, batch.length + 2);
+        shape[batch.length] = a.size(-2);
+        shape[batch.length + 1] = b.size(-1);
+        long inner = a.size(-1);
+        return Grid.filled(
+                i -> {
+                    long[] left = i.clone();
+                    long[] right = i.clone();
+                    double sum = 0;
+                    for (long k = 0; k < inner; k++) {
+                        left[batch.length + 1] = k;
+                        right[batch.length] = k;
+                        sum += a.broadcastAt(left) * b.broadcastAt(right);
+                    }
+                    return sum;
+                },
+                shape);
+    }
+
+    private static Grid linear(Grid x, Grid w, @Nullable Grid bias) {
+        long[] shape = x.shape().clone();
+        shape[shape.length - 1] = w.size(0);
+        return Grid.filled(
+                i -> {
+                    long[] at = i.clone();
+                    long out = i[i.length - 1];
+                    double sum = bias == null ? 0 : bias.at(out);
+                    for (long k = 0; k < w.size(1); k++) {
+                        at[i.length - 1] = k;
+                        sum += x.at(at) * w.at(out, k);
+                    }
+                    return sum;
+                },
+                shape);
+    }
+
+    private static List<OpSamples<?, ?>> products() {
+        return List.of(
+                samples(LinearAlgebra.MATMUL)
+                        .sample("[2, 3] [3, 4]", m -> new LinearAlgebra.Matmul(m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 3, 4)))
+                        .sample("[2, 1, 2, 3] [2, 3, 2]", m -> new LinearAlgebra.Matmul(
+                                m.uniform(-1, 1, 2, 1, 2, 3), m.uniform(-1, 1, 2, 3, 2)))
+                        .valuesOnly("[37, 129] [129, 23]", m -> new LinearAlgebra.Matmul(
+                                m.uniform(-1, 1, 37, 129), m.uniform(-1, 1, 129, 23)))
+                        .valuesOnly("[5, 0] [0, 3]", m -> new LinearAlgebra.Matmul(m.of(new double[0], 5, 0), m.of(new double[0], 0, 3)))
+                        .references(a -> matmul(Grid.of(a.a()), Grid.of(a.b())))
+                        .scale(a -> List.of(matmul(abs(Grid.of(a.a())), abs(Grid.of(a.b())))))
+                        .terms(a -> a.a().size(-1))
+                        .error(
+                                m -> new LinearAlgebra.Matmul(m.uniform(0, 1, 2, 3), m.uniform(0, 1, 4, 2)),
+                                ShapeException.class,
+                                "matmul"),
+                samples(LinearAlgebra.LINEAR)
+                        .sample("[2, 3] 3 to 4", m -> new LinearAlgebra.Linear(
+                                m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 4, 3), m.uniform(-1, 1, 4)))
+                        .sample("[2, 2, 3] without bias", m -> new LinearAlgebra.Linear(
+                                m.uniform(-1, 1, 2, 2, 3), m.uniform(-1, 1, 2, 3), null))
+                        .valuesOnly("[17, 131] 131 to 65", m -> new LinearAlgebra.Linear(
+                                m.uniform(-1, 1, 17, 131), m.uniform(-1, 1, 65, 131), m.uniform(-1, 1, 65)))
+                        .references(a -> linear(Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
+                        .scale(a -> List.of(linear(
+                                abs(Grid.of(a.x())), abs(Grid.of(a.weight())), a.bias() == null ? null : abs(Grid.of(a.bias())))))
+                        .terms(a -> a.x().size(-1))
+                        .error(
+                                m -> new LinearAlgebra.Linear(m.uniform(0, 1, 2, 3), m.uniform(0, 1, 4, 2), null),
+                                ShapeException.class,
+                                "linear"));
+    }
+
+    // ---------------------------------------------------------------- norms
+
+    /** Rows of the trailing dimensions as a matrix. */
+    private static Grid rows(Grid x, int dims) {
+        long inner = 1;
+        for (int d = x.rank() - dims; d < x.rank(); d++) {
+            inner *= x.size(d);
+        }
+        return Grid.of(x.values(), x.values().length / inner, inner);
+    }
+
+    private static Grid norm(Grid x, int dims, double eps, boolean centre, @Nullable Grid weight, @Nullable Grid bias) {
+        Grid r = rows(x, dims);
+        long n = r.size(1);
+        Grid y = Grid.filled(
+                i -> {
+                    double mean = 0;
+                    for (long k = 0; k < n && centre; k++) {
+                        mean += r.at(i[0], k) / n;
+                    }
+                    double square = 0;
+                    for (long k = 0; k < n; k++) {
+                        square += Math.pow(r.at(i[0], k) - mean, 2) / n;
+                    }
+                    double v = (r.at(i) - mean) / Math.sqrt(square + eps);
+                    return v * (weight == null ? 1 : weight.values()[(int) i[1]])
+                            + (bias == null ? 0 : bias.values()[(int) i[1]]);
+                },
+                r.shape());
+        return Grid.of(y.values(), x.shape());
+    }
+
+    private static List<OpSamples<?, ?>> norms() {
+        return List.of(
+                samples(Normalization.LAYER_NORM)
+                        .sample("[2, 5]", m -> new Normalization.LayerNorm(
+                                m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), m.uniform(-1, 1, 5), 1, 1e-5))
+                        .sample("[2, 2, 3] over 2 without weight", m -> new Normalization.LayerNorm(
+                                m.uniform(-2, 2, 2, 2, 3), null, null, 2, 1e-3))
+                        .valuesOnly("[7, 131]", m -> new Normalization.LayerNorm(
+                                m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), m.uniform(-1, 1, 131), 1, 1e-5))
+                        .references(a -> norm(Grid.of(a.x()), a.dims(), a.eps(), true, grid(a.weight()), grid(a.bias())))
+                        .scale(a -> List.of(Grid.filled(i -> 4, a.x().shape().toArray())))
+                        .terms(a -> a.x().size(-1))
+                        .error(
+                                m -> new Normalization.LayerNorm(m.uniform(0, 1, 2, 5), m.uniform(0, 1, 4), null, 1, 1e-5),
+                                ShapeException.class,
+                                "layerNorm"),
+                samples(Normalization.RMS_NORM)
+                        .sample("[2, 5]", m -> new Normalization.RmsNorm(m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), 1, 1e-5))
+                        .sample("[3, 4] without weight", m -> new Normalization.RmsNorm(m.uniform(-2, 2, 3, 4), null, 1, 1e-3))
+                        .valuesOnly("[7, 131]", m -> new Normalization.RmsNorm(
+                                m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), 1, 1e-5))
+                        .references(a -> norm(Grid.of(a.x()), a.dims(), a.eps(), false, grid(a.weight()), null))
+                        .terms(a -> a.x().size(-1)));
+    }
+
+    // ---------------------------------------------------------------- losses
+
+    private static List<OpSamples<?, ?>> losses() {
+        return List.of(
+                samples(Losses.CROSS_ENTROPY)
+                        .sample("[3, 4] mean", m -> new Losses.CrossEntropy(
+                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {1, 3, 0}, 3), null, -100, 0, Losses.Reduction.MEAN))
+                        .sample("[3, 4] ignored, smoothed, weighted", m -> new Losses.CrossEntropy(
+                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {1, -100, 0}, 3), m.constant(0.5, 2, 4), -100, 0.1,
+                                Losses.Reduction.MEAN))
+                        .sample("[3, 4] none", m -> new Losses.CrossEntropy(
+                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {2, 2, 1}, 3), null, -100, 0, Losses.Reduction.NONE))
+                        .valuesOnly("[33, 65] sum", m -> new Losses.CrossEntropy(
+                                m.uniform(-5, 5, 33, 65), m.indices(65, 33), null, -100, 0, Losses.Reduction.SUM))
+                        .references(NeuralRows::crossEntropy)
+                        .scale(a -> List.of(Grid.filled(
+                                i -> 12 * (a.reduction() == Losses.Reduction.SUM ? a.logits().size(0) : 1),
+                                a.reduction() == Losses.Reduction.NONE ? new long[] {a.logits().size(0)} : new long[0])))
+                        .terms(a -> a.logits().numel())
+                        .error(
+                                m -> new Losses.CrossEntropy(
+                                        m.uniform(0, 1, 2, 3), m.indices(new long[] {0, 3}, 2), null, -100, 0, Losses.Reduction.MEAN),
+                                ShapeException.class,
+                                "3"),
+                samples(Losses.NLL_LOSS)
+                        .sample("[3, 4] mean, weighted", m -> new Losses.Nll(
+                                m.uniform(-3, -0.1, 3, 4), m.indices(new long[] {1, -100, 0}, 3), m.constant(0.5, 2, 4), -100,
+                                Losses.Reduction.MEAN))
+                        .sample("[3, 4] none", m -> new Losses.Nll(
+                                m.uniform(-3, -0.1, 3, 4), m.indices(new long[] {1, 2, 0}, 3), null, -100, Losses.Reduction.NONE))
+                        .references(NeuralRows::nll)
+                        .terms(a -> a.logProbabilities().size(0)));
+    }
+
+    private static Grid crossEntropy(Losses.CrossEntropy a) {
+        Grid x = Grid.of(a.logits());
+        long[] targets = a.targets().toLongArray();
+        int classes = (int) x.size(1);
+        double[] weight = a.weight() == null ? ones(classes) : a.weight().toDoubleArray();
+        double[] loss = new double[targets.length];
+        double total = 0;
+        for (int r = 0; r < loss.length; r++) {
+            if (targets[r] == a.ignoreIndex()) {
+                continue;
+            }
+            double max = Double.NEGATIVE_INFINITY;
+            for (int c = 0; c < classes; c++) {
+                max = Math.max(max, x.at(r, c));
+            }
+            double sum = 0;
+            for (int c = 0; c < classes; c++) {
+                sum += Math.exp(x.at(r, c) - max);
+            }
+            double lse = max + Math.log(sum);
+            int t = (int) targets[r];
+            loss[r] = (1 - a.labelSmoothing()) * weight[t] * (lse - x.at(r, t));
+            for (int c = 0; c < classes; c++) {
+                loss[r] += a.labelSmoothing() / classes * weight[c] * (lse - x.at(r, c));
+            }
+            total += weight[t];
+        }
+        return reduced(loss, total, a.reduction());
+    }
+
+    private static Grid nll(Losses.Nll a) {
+        Grid x = Grid.of(a.logProbabilities());
+        long[] targets = a.targets().toLongArray();
+        double[] weight = a.weight() == null ? ones((int) x.size(1)) : a.weight().toDoubleArray();
+        double[] loss = new double[targets.length];
+        double total = 0;
+        for (int r = 0; r < loss.length; r++) {
+            if (targets[r] != a.ignoreIndex()) {
+                loss[r] = -weight[(int) targets[r]] * x.at(r, targets[r]);
+                total += weight[(int) targets[r]];
+            }
+        }
+        return reduced(loss, total, a.reduction());
+    }
+
+    private static double[] ones(int n) {
+        double[] v = new double[n];
+        Arrays.fill(v, 1);
+        return v;
+    }
+
+    private static Grid reduced(double[] loss, double total, Losses.Reduction reduction) {
+        double sum = Arrays.stream(loss).sum();
+        return switch (reduction) {
+            case NONE -> Grid.of(loss, loss.length);
+            case SUM -> Grid.of(new double[] {sum});
+            case MEAN -> Grid.of(new double[] {sum / total});
+        };
+    }
+
+    // ---------------------------------------------------------------- images
+
+    private static Grid conv(Convolution.Conv2d a, Grid x, Grid w, @Nullable Grid bias) {
+        long oh = (x.size(2) + 2 * a.padding()[0] - a.dilation()[0] * (w.size(2) - 1) - 1) / a.stride()[0] + 1;
+        long ow = (x.size(3) + 2 * a.padding()[1] - a.dilation()[1] * (w.size(3) - 1) - 1) / a.stride()[1] + 1;
+        long perGroup = w.size(0) / a.groups();
+        return Grid.filled(
+                i -> {
+                    long first = i[1] / perGroup * w.size(1);
+                    double sum = bias == null ? 0 : bias.at(i[1]);
+                    for (long c = 0; c < w.size(1); c++) {
+                        for (long p = 0; p < w.size(2); p++) {
+                            for (long q = 0; q < w.size(3); q++) {
+                                long row = i[2] * a.stride()[0] + p * a.dilation()[0] - a.padding()[0];
+                                long column = i[3] * a.stride()[1] + q * a.dilation()[1] - a.padding()[1];
+                                if (row >= 0 && row < x.size(2) && column >= 0 && column < x.size(3)) {
+                                    sum += x.at(i[0], first + c, row, column) * w.at(i[1], c, p, q);
+                                }
+                            }
+                        }
+                    }
+                    return sum;
+                },
+                x.size(0), w.size(0), oh, ow);
+    }
+
+    private interface Fold {
+        double apply(double[] values, int insidePlane, int inWindow);
+    }
+
+    private static Grid pooled(Grid x, long[] kernel, long[] stride, long[] padding, Fold fold) {
+        long oh = (x.size(2) + 2 * padding[0] - kernel[0]) / stride[0] + 1;
+        long ow = (x.size(3) + 2 * padding[1] - kernel[1]) / stride[1] + 1;
+        return Grid.filled(
+                i -> {
+                    double[] values = new double[(int) (kernel[0] * kernel[1])];
+                    int n = 0;
+                    for (long p = 0; p < kernel[0]; p++) {
+                        for (long q = 0; q < kernel[1]; q++) {
+                            long row = i[2] * stride[0] + p - padding[0];
+                            long column = i[3] * stride[1] + q - padding[1];
+                            if (row >= 0 && row < x.size(2) && column >= 0 && column < x.size(3)) {
+                                values[n++] = x.at(i[0], i[1], row, column);
+                            }
+                        }
+                    }
+                    return fold.apply(values, n, values.length);
+                },
+                x.size(0), x.size(1), oh, ow);
+    }
+
+    private static List<OpSamples<?, ?>> images() {
+        return List.of(
+                samples(Convolution.CONV2D)
+                        .sample("[1, 2, 4, 3] 3 x 2", m -> new Convolution.Conv2d(
+                                m.uniform(-1, 1, 1, 2, 4, 3), m.uniform(-1, 1, 2, 2, 3, 2), m.uniform(-1, 1, 2), ONE, ONE, ONE, 1))
+                        .sample("groups, strides, dilation", m -> new Convolution.Conv2d(
+                                m.uniform(-1, 1, 1, 2, 5, 5), m.uniform(-1, 1, 2, 1, 2, 2), null, new long[] {2, 1},
+                                NONE, new long[] {1, 2}, 2))
+                        .valuesOnly("[2, 5, 13, 11] 3 x 3", m -> new Convolution.Conv2d(
+                                m.uniform(-1, 1, 2, 5, 13, 11), m.uniform(-1, 1, 7, 5, 3, 3), m.uniform(-1, 1, 7), ONE, ONE, ONE, 1))
+                        .references(a -> conv(a, Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
+                        .scale(a -> List.of(conv(
+                                a, abs(Grid.of(a.x())), abs(Grid.of(a.weight())), a.bias() == null ? null : abs(Grid.of(a.bias())))))
+                        .terms(a -> a.weight().numel() / a.weight().size(0))
+                        .error(
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(0, 1, 1, 3, 4, 4), m.uniform(0, 1, 2, 2, 3, 3), null, ONE, NONE, ONE, 1),
+                                ShapeException.class,
+                                "conv2d"),
+                samples(Pooling.MAX_POOL2D)
+                        .sample("[1, 2, 4, 4] 2 x 2", m -> new Pooling.MaxPool2d(
+                                m.distinct(1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, ONE))
+                        .sample("overlapping, padded", m -> new Pooling.MaxPool2d(
+                                m.distinct(1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, ONE))
+                        .reference(a -> {
+                            Grid x = Grid.of(a.x());
+                            Grid y = pooled(x, a.kernel(), a.stride(), a.padding(), (v, n, all) ->
+                                    Arrays.stream(v, 0, n).max().orElseThrow());
+                            Grid where = Grid.filled(
+                                    i -> {
+                                        for (long k = 0; k < x.size(2) * x.size(3); k++) {
+                                            if (x.at(i[0], i[1], k / x.size(3), k % x.size(3)) == y.at(i)) {
+                                                return k;
+                                            }
+                                        }
+                                        throw new AssertionError(y.at(i));
+                                    },
+                                    y.shape());
+                            return List.of(y, where);
+                        })
+                        .skip("expanded inputs", "the values have ties then"),
+                samples(Pooling.AVG_POOL2D)
+                        .sample("[1, 2, 4, 4] 2 x 2", m -> new Pooling.AvgPool2d(
+                                m.uniform(-1, 1, 1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, true))
+                        .sample("padding left out", m -> new Pooling.AvgPool2d(
+                                m.uniform(-1, 1, 1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, false))
+                        .references(a -> pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) ->
+                                Arrays.stream(v, 0, n).sum() / (a.countIncludePad() ? all : n)))
+                        .scale(a -> List.of(pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) -> 1)))
+                        .terms(a -> 9));
+    }
+
+    // ---------------------------------------------------------------- attention
+
+    private static OpSamples<Attention.Args, Attention.AttentionResult> attention() {
+        return samples(Attention.ATTENTION)
+                .sample("[1, 2, 3, 2]", m -> new Attention.Args(
+                        m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 1, 2, 3, 2), false, 0.7))
+                .sample("[1, 1, 3, 2] causal", m -> new Attention.Args(
+                        m.uniform(-1, 1, 1, 1, 3, 2), m.uniform(-1, 1, 1, 1, 3, 2), m.uniform(-1, 1, 1, 1, 3, 2), true, 0.7))
+                .valuesOnly("[2, 3, 33, 16] causal", m -> new Attention.Args(
+                        m.uniform(-1, 1, 2, 3, 33, 16), m.uniform(-1, 1, 2, 3, 33, 16), m.uniform(-1, 1, 2, 3, 33, 16), true, 0.25))
+                .references(a -> {
+                    Grid q = Grid.of(a.q());
+                    Grid k = Grid.of(a.k());
+                    Grid v = Grid.of(a.v());
+                    long keys = k.size(2);
+                    long shift = keys - q.size(2);
+                    return Grid.filled(
+                            i -> {
+                                long last = a.causal() ? i[2] + shift : keys - 1;
+                                double sum = 0;
+                                double weighted = 0;
+                                for (long j = 0; j <= last; j++) {
+                                    double score = 0;
+                                    for (long d = 0; d < q.size(3); d++) {
+                                        score += q.at(i[0], i[1], i[2], d) * k.at(i[0], i[1], j, d);
+                                    }
+                                    double p = Math.exp(a.scale() * score);
+                                    sum += p;
+                                    weighted += p * v.at(i[0], i[1], j, i[3]);
+                                }
+                                return weighted / sum;
+                            },
+                            q.shape());
+                })
+                .scale(a -> List.of(Grid.filled(i -> 1, a.q().shape().toArray())))
+                .terms(a -> a.k().size(2) * a.k().size(3))
+                .error(
+                        m -> new Attention.Args(
+                                m.uniform(0, 1, 1, 2, 3, 2), m.uniform(0, 1, 1, 2, 3, 4), m.uniform(0, 1, 1, 2, 3, 4), false, 1),
+                        ShapeException.class,
+                        "attention")
+                .error(
+                        m -> new Attention.Args(m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), false, 1),
+                        DTypeException.class,
+                        "int64");
+    }
+}
