@@ -50,7 +50,7 @@ final class IndexKernels {
 
     static String types(DType storage, DType index) {
         return Family.type("T", storage) + Family.type("I", index)
-                + Family.type("ACC", storage.isFloating() ? storage.computeType() : storage);
+                + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
     }
 
     private Family.Call call(Tensor at, Tensor index, String entry) {
@@ -172,7 +172,7 @@ final class IndexKernels {
 
     private void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
         check(a.indices(), a.rows());
-        DType compute = out.dtype().isFloating() ? out.dtype().computeType() : out.dtype();
+        DType compute = out.dtype().isFloating() ? out.dtype().computeType() : DType.INT64;
         Tensor sums = compute == out.dtype() ? out : Tensor.allocate(out.shape(), compute, out.device());
         sums.zero_();
         long width = out.size(1);

@@ -177,3 +177,4 @@ extern "C" __global__ void bernoulli(T* y, long long n, long long threshold, lon
                                      const long long* base) {
     PHILOX_EACH(i, n) wr(y[i], (C)(block(seed, start + i / 4).lane[i & 3] >= (u64)threshold));
 }
+#undef FLOATING

@@ -71,7 +71,7 @@ class NvrtcTest {
     void reductions(int architecture) {
         List<KernelSource> all = new ArrayList<>();
         for (ReductionOp op : ReduceTest.OPS) {
-            for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT64)) {
+            for (DType dtype : List.of(DType.BFLOAT16, DType.INT64)) {
                 if (op == Reductions.MEAN && !dtype.isFloating()) {
                     continue;
                 }
@@ -84,6 +84,25 @@ class NvrtcTest {
                 Reductions.VAR.definition().code());
         all.add(ReducePrinter.source("var", variance.specialize(args(x)), 2, 2, false));
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void structuredKernels(int architecture) {
+        List<KernelSource> all = new ArrayList<>();
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+            all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
+            all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
+        }
+        all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
+        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
+        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
+        all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
+        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.FLOAT16, DType.INT32)));
+        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.BOOL, DType.INT64)));
+        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.FLOAT32, DType.FLOAT32)));
+        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.BOOL, DType.INT64)));
+        assertTrue(compile(KernelSource.batch("structured", all), architecture).length > 10_000);
     }
 
     private static ReduceArgs args(Tensor x) {
