@@ -154,7 +154,8 @@ class UnseenMemoryTest {
             x.copyFrom(toInts(values));
             assertThat(x.toByteArray()).isEqualTo(values);
             assertThat(x.toString()).contains("...");
-            assertThat(Memory.stats(Device.CPU).allocated()).isEqualTo(cpu);
+            // Less is possible: tensors that earlier tests dropped may be collected meanwhile.
+            assertThat(Memory.stats(Device.CPU).allocated()).isLessThanOrEqualTo(cpu);
         }
     }
 
