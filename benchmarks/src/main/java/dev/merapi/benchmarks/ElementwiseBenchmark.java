@@ -28,8 +28,8 @@ import org.openjdk.jmh.infra.Blackhole;
 @Fork(value = 1, jvmArgsAppend = "--enable-native-access=ALL-UNNAMED")
 public class ElementwiseBenchmark {
     private static final PointwiseOp RELU = Pointwise.define("bench::relu", x -> Exprs.relu(x));
-    private static final PointwiseOp MUL_ADD_RELU =
-            Pointwise.define("bench::mul_add_relu", (x, y, z) -> Exprs.relu(x.mul(y).add(z)));
+    private static final PointwiseOp MUL_ADD_RELU = Pointwise.define(
+            "bench::mul_add_relu", (x, y, z) -> Exprs.relu(x.mul(y).add(z)));
     private static final PointwiseOp EXP = Pointwise.define("bench::exp", x -> Exprs.exp(x));
     private static final PointwiseOp TANH = Pointwise.define("bench::tanh", x -> Exprs.tanh(x));
     private static final PointwiseOp GELU = Pointwise.define("bench::gelu", x -> Exprs.gelu(x));

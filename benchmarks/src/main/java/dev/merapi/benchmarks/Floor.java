@@ -60,8 +60,14 @@ record Floor(
                     null));
         }
         all.add(new Floor(
-                "GPT training step", "GptStepBenchmark.step", Map.of(), "TorchGptStepBenchmark.step", ONE_OR_TWO, null,
-                1.0, null));
+                "GPT training step",
+                "GptStepBenchmark.step",
+                Map.of(),
+                "TorchGptStepBenchmark.step",
+                ONE_OR_TWO,
+                null,
+                1.0,
+                null));
         all.add(new Floor("start of the JVM to first result", "", Map.of(), null, List.of(), 600.0, null, null));
         return all;
     }

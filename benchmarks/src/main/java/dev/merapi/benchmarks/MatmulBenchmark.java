@@ -30,8 +30,17 @@ import org.openjdk.jmh.infra.Blackhole;
 @Fork(value = 1, jvmArgsAppend = "--enable-native-access=ALL-UNNAMED")
 public class MatmulBenchmark {
     @Param({
-        "64x64x64", "128x128x128", "256x256x256", "512x512x512", "1024x1024x1024", "2048x2048x2048",
-        "1024x384x128", "1024x128x128", "1024x512x128", "1024x128x512", "1024x65x128"
+        "64x64x64",
+        "128x128x128",
+        "256x256x256",
+        "512x512x512",
+        "1024x1024x1024",
+        "2048x2048x2048",
+        "1024x384x128",
+        "1024x128x128",
+        "1024x512x128",
+        "1024x128x512",
+        "1024x65x128"
     })
     String shape;
 

@@ -166,7 +166,8 @@ public final class Report {
                 Double.isNaN(r.bytes) ? "" : number(r.bytes) + " B",
                 Double.isNaN(r.peer)
                         ? ""
-                        : number(r.peer) + " " + unit + (r.peerThreads.isEmpty() ? "" : " (" + r.peerThreads + " threads)"),
+                        : number(r.peer) + " " + unit
+                                + (r.peerThreads.isEmpty() ? "" : " (" + r.peerThreads + " threads)"),
                 Double.isNaN(r.ratio) ? "" : String.format(Locale.ROOT, "%.2f", r.ratio),
                 String.join(", ", limits),
                 (r.met() ? "yes" : "**no**") + " |");
@@ -182,12 +183,15 @@ public final class Report {
         String date = LocalDate.now().toString();
         String cpu = cpu();
         Path folder = Files.createDirectories(Path.of("benchmarks", "results"));
-        String name = date + "-" + cpu.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-").replaceAll("^-|-$", "");
+        String name = date + "-"
+                + cpu.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-").replaceAll("^-|-$", "");
         List<String[]> machine = List.of(
                 new String[] {"date", date},
                 new String[] {"commit", System.getProperty("merapi.commit", "unknown")},
                 new String[] {"cpu", cpu},
-                new String[] {"processors", Integer.toString(Runtime.getRuntime().availableProcessors())},
+                new String[] {
+                    "processors", Integer.toString(Runtime.getRuntime().availableProcessors())
+                },
                 new String[] {"threads", Integer.toString(dev.merapi.cpu.Cpu.threads())},
                 new String[] {"instructions", dev.merapi.cpu.Cpu.instructionSet()},
                 new String[] {"jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version")},
@@ -196,10 +200,15 @@ public final class Report {
         StringBuilder json = new StringBuilder("{\n");
         StringBuilder table = new StringBuilder("# Floors\n\n");
         for (String[] fact : machine) {
-            json.append("  ").append(quoted(fact[0])).append(": ").append(quoted(fact[1])).append(",\n");
+            json.append("  ")
+                    .append(quoted(fact[0]))
+                    .append(": ")
+                    .append(quoted(fact[1]))
+                    .append(",\n");
             table.append("- ").append(fact[0]).append(": ").append(fact[1]).append('\n');
         }
-        table.append("\n| what | Merapi | garbage | beside it | ratio | floor | met |\n|---|---|---|---|---|---|---|\n");
+        table.append(
+                "\n| what | Merapi | garbage | beside it | ratio | floor | met |\n|---|---|---|---|---|---|---|\n");
         json.append("  \"rows\": [\n");
         for (int i = 0; i < rows.size(); i++) {
             table.append(line(rows.get(i))).append('\n');

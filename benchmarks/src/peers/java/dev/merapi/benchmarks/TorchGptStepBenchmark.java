@@ -49,7 +49,8 @@ public class TorchGptStepBenchmark {
         long seed = 0;
         TensorVector all = new TensorVector();
         for (GptShape.Parameter p : GptShape.parameters()) {
-            Tensor t = torch.from_blob(new FloatPointer(p.values(seed++)), p.sizes()).clone();
+            Tensor t = torch.from_blob(new FloatPointer(p.values(seed++)), p.sizes())
+                    .clone();
             t.requires_grad_(true);
             parameters.add(t);
             all.push_back(t);
@@ -67,7 +68,8 @@ public class TorchGptStepBenchmark {
 
     private static Tensor longs(long[] values) {
         TensorOptions options = new TensorOptions(torch.ScalarType.Long);
-        return torch.from_blob(new LongPointer(values), new long[] {values.length}, options).clone();
+        return torch.from_blob(new LongPointer(values), new long[] {values.length}, options)
+                .clone();
     }
 
     @Benchmark
