@@ -25,7 +25,7 @@ import org.junit.jupiter.api.io.TempDir;
 final class DocumentationTest {
     private static final Path ROOT = Path.of("").toAbsolutePath().getParent();
     private static final List<String> DOCUMENTS = List.of("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md");
-    private static final Pattern PROGRAM = Pattern.compile("```java\\n// file: (.+)\\n(.*?)```", Pattern.DOTALL);
+    private static final Pattern PROGRAM = Pattern.compile("```java\\n// file: ([^\\n]+)\\n(.*?)```", Pattern.DOTALL);
     private static final Pattern CLASS_NAME = Pattern.compile("public (?:final )?class (\\w+)");
     private static final Pattern NAMED_PATH = Pattern.compile("`((?:core|testkit|native-cpu|native-cuda|examples|"
             + "benchmarks|scripts|docs)(?:/[\\w./-]+)?)`");
