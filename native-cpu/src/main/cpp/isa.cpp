@@ -22,7 +22,7 @@ Isa detect() {
         }
     }
     if (const char* wanted = std::getenv("MERAPI_CPU_ISA")) {
-        Isa limit = std::strcmp(wanted, "base") == 0 ? Isa::base
+        Isa limit = std::strcmp(wanted, "base") == 0   ? Isa::base
                     : std::strcmp(wanted, "avx2") == 0 ? Isa::avx2
                                                        : Isa::avx512;
         if (limit < best) best = limit;

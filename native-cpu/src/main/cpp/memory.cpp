@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "merapi_memory.h"
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+#include "merapi_memory.h"
 
 #if defined(_WIN32)
 #include <malloc.h>

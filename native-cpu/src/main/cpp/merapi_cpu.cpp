@@ -42,8 +42,8 @@ int64_t create(int64_t text, int64_t length, bool reduction, int64_t error, int6
         from = "";
         length = 0;
     }
-    return static_cast<int64_t>(reinterpret_cast<intptr_t>(
-        parse_program(from, length, reduction, at<char>(error), error_capacity)));
+    return static_cast<int64_t>(
+        reinterpret_cast<intptr_t>(parse_program(from, length, reduction, at<char>(error), error_capacity)));
 }
 
 void destroy(int64_t handle, bool reduction) {
@@ -150,8 +150,8 @@ int reduce_run(int64_t handle, int64_t descriptor) {
         word += 1 + ndim;
     }
     call.scalars = reinterpret_cast<const Scalar*>(word);
-    bool needs_an_element = p->reduce == ReduceOp::min || p->reduce == ReduceOp::max ||
-                            p->reduce == ReduceOp::argmin || p->reduce == ReduceOp::argmax;
+    bool needs_an_element = p->reduce == ReduceOp::min || p->reduce == ReduceOp::max || p->reduce == ReduceOp::argmin ||
+                            p->reduce == ReduceOp::argmax;
     if (length == 0 && needs_an_element) return kEmptyReduction;
     return reduce_table().run(plan_reduction(call));
 }

@@ -10,10 +10,10 @@ namespace merapi {
 namespace abi {
 
 // Status codes: 0 is success.
-constexpr int kBadHandle = -1;      // the handle is 0
-constexpr int kBadDescriptor = -2;  // counts, dimensions or sizes that don't fit the program
-constexpr int kNullAddress = -3;    // an operand has no address although there are elements
-constexpr int kEmptyReduction = -4; // min, max, argmin or argmax over no elements
+constexpr int kBadHandle = -1;       // the handle is 0
+constexpr int kBadDescriptor = -2;   // counts, dimensions or sizes that don't fit the program
+constexpr int kNullAddress = -3;     // an operand has no address although there are elements
+constexpr int kEmptyReduction = -4;  // min, max, argmin or argmax over no elements
 constexpr int kNoMemory = -5;
 
 // ---- threads --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@
 namespace merapi {
 namespace abi {
 
-// Memory aligned to 64 bytes at least, to 2 MiB when it is that large (so that huge pages serve it); 0 if there is none.
+// Memory aligned to 64 bytes at least, to 2 MiB when it is that large (so that huge pages serve it); 0 if there is
+// none.
 int64_t memory_allocate(int64_t bytes);
 void memory_free(int64_t address, int64_t bytes);
 

@@ -284,7 +284,8 @@ void openblas_callback(int /*sync*/, void (*dojob)(int, void*, int), int numjobs
             return;
         }
     }
-    // Called from inside a chunk, where the workers are taken: the jobs still wait for each other, so they need threads.
+    // Called from inside a chunk, where the workers are taken: the jobs still wait for each other, so they need
+    // threads.
     std::vector<std::thread> threads;
     threads.reserve(static_cast<size_t>(numjobs));
     for (int i = 1; i < numjobs; i++) threads.emplace_back([&, i] { one(i); });

@@ -148,8 +148,10 @@ struct Parser {
         uint64_t n = 0;
         for (size_t i = 2; i < s.size(); i++) {
             char c = s[i];
-            int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                        : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+            int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
             if (digit < 0) refuse(line, "`%.40s` is not a constant such as 0x3f800000", s.c_str());
             n = n << 4 | static_cast<uint64_t>(digit);
         }
@@ -269,8 +271,8 @@ struct Parser {
 
     void reduce_statement() {
         expect(3);
-        static const char* const names[] = {"", "sum", "prod", "min", "max", "argmin", "argmax", "any", "all", "mean",
-                                            "sumsq", "var"};
+        static const char* const names[] = {"",       "sum", "prod", "min",  "max",   "argmin",
+                                            "argmax", "any", "all",  "mean", "sumsq", "var"};
         for (int i = 1; i < 12; i++) {
             if (words[1] == names[i]) p.reduce = static_cast<ReduceOp>(i);
         }
@@ -353,8 +355,8 @@ struct Parser {
             Store& s = p.store[k];
             const Value& v = p.value[s.value];
             last_use[static_cast<size_t>(s.value)] = p.instructions;
-            s.direct_maybe = v.source == Source::computed && !converts(p.output[k]) &&
-                             !redirected[static_cast<size_t>(s.value)];
+            s.direct_maybe =
+                v.source == Source::computed && !converts(p.output[k]) && !redirected[static_cast<size_t>(s.value)];
             s.direct_static = s.direct_maybe && v.defined >= last_input_read && !copies_input;
             if (s.direct_maybe) redirected[static_cast<size_t>(s.value)] = true;
         }

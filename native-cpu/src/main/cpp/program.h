@@ -4,8 +4,8 @@
 //
 // Parsing renames the text's registers to values (each is written once), so that a block may take a value from wherever
 // it lies: a slot of L1-resident scratch, an input's memory or an output's memory. Values live in scratch as follows:
-// constants, scalars and loads have a slot of their own (constants are filled once a chunk, a broadcast load once a row);
-// the results of instructions share slots by lifetime.
+// constants, scalars and loads have a slot of their own (constants are filled once a chunk, a broadcast load once a
+// row); the results of instructions share slots by lifetime.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +23,18 @@ constexpr int kMaxValues = 512;
 constexpr int kMaxRegisters = 64;
 
 constexpr int storage_size(Storage s) {
-    return s == Storage::f64 || s == Storage::i64                         ? 8
-           : s == Storage::f32 || s == Storage::i32                       ? 4
-           : s == Storage::f16 || s == Storage::bf16                      ? 2
-                                                                          : 1;
+    return s == Storage::f64 || s == Storage::i64    ? 8
+           : s == Storage::f32 || s == Storage::i32  ? 4
+           : s == Storage::f16 || s == Storage::bf16 ? 2
+                                                     : 1;
 }
 constexpr int reg_size(Reg r) { return r == Reg::f64 || r == Reg::i64 ? 8 : (r == Reg::boolean ? 1 : 4); }
 constexpr Reg reg_of(Storage s) {
-    return s == Storage::f64                            ? Reg::f64
-           : s == Storage::i64                          ? Reg::i64
-           : s == Storage::i32 || s == Storage::u8      ? Reg::i32
-           : s == Storage::boolean                      ? Reg::boolean
-                                                        : Reg::f32;
+    return s == Storage::f64                       ? Reg::f64
+           : s == Storage::i64                     ? Reg::i64
+           : s == Storage::i32 || s == Storage::u8 ? Reg::i32
+           : s == Storage::boolean                 ? Reg::boolean
+                                                   : Reg::f32;
 }
 constexpr bool converts(Storage s) { return s == Storage::f16 || s == Storage::bf16 || s == Storage::u8; }
 
@@ -60,10 +60,10 @@ enum class Source : uint8_t { constant, scalar, load, computed };
 struct Value {
     Source source;
     Reg type;
-    int16_t index;     // scalar or input number
-    uint64_t bits;     // constant
-    int32_t slot;      // byte offset in scratch
-    int16_t defined;   // instruction that writes it (computed)
+    int16_t index;    // scalar or input number
+    uint64_t bits;    // constant
+    int32_t slot;     // byte offset in scratch
+    int16_t defined;  // instruction that writes it (computed)
 };
 
 struct Store {
@@ -80,7 +80,7 @@ struct Program {
     int inputs = 0, outputs = 0, scalars = 0;
     int values = 0, fixed_values = 0;  // the first fixed_values are constants and scalars
     int instructions = 0;
-    int block = 1024;       // elements
+    int block = 1024;          // elements
     bool needs_slots = false;  // false: every value is input or output memory when all is contiguous
     int64_t scratch_bytes = 0;
     Storage input[kMaxInputs];
@@ -125,13 +125,13 @@ struct ReducePlan {
     int64_t size[kMaxDims];
     Operand input[kMaxInputs];
     bool by_columns;
-    int64_t outputs;   // kept elements, without the columns
-    int64_t length;    // reduced elements an output
-    int64_t columns;   // 1 for rows
-    int kept;          // kept dims, the column included
+    int64_t outputs;  // kept elements, without the columns
+    int64_t length;   // reduced elements an output
+    int64_t columns;  // 1 for rows
+    int kept;         // kept dims, the column included
     int64_t kept_size[kMaxDims];
-    Operand result;    // strides over the kept dims
-    Operand mean;      // var's second result; address null when not wanted
+    Operand result;  // strides over the kept dims
+    Operand mean;    // var's second result; address null when not wanted
     double correction;
     const Scalar* scalars;
 };

@@ -4,8 +4,8 @@
 //
 // Include only from isa/*.cpp. Those are compiled once per instruction set with -DMERAPI_ISA=base|avx2|avx512 and the
 // matching -march, and everything in them lives in namespace merapi::<isa>. Two rules keep one build's AVX-512 code out
-// of another's baseline path: no inline function or template outside of that namespace (no <algorithm>, no std::vector),
-// and nothing but the exported table leaves the file.
+// of another's baseline path: no inline function or template outside of that namespace (no <algorithm>, no
+// std::vector), and nothing but the exported table leaves the file.
 //
 // f32v holds kF32 floats, f64v holds kF64 = kF32/2 doubles; i32v, u32v, i64v, u64v go with them; f32h, i32h, u32h are
 // the half vectors that convert to and from f64v.
@@ -48,7 +48,7 @@ constexpr int kVectorBytes = 16;
 constexpr int kF32 = kVectorBytes / 4;
 constexpr int kF64 = kVectorBytes / 8;
 
-#define MERAPI_VECTOR(T, name, bytes) \
+#define MERAPI_VECTOR(T, name, bytes)                              \
     typedef T name __attribute__((vector_size(bytes), may_alias)); \
     typedef T name##_unaligned __attribute__((vector_size(bytes), may_alias, aligned(1)));
 MERAPI_VECTOR(float, f32v, kVectorBytes)

@@ -42,8 +42,8 @@ MERAPI_INLINE f64v exp_tail(f64v r) {
     return horner(r, 0.500000001353873, 0.16666666681704215, 0.04166646419740569, 0.008333310844647862,
                   0.0013933730715792083, 0.00019891080463998843);
 }
-// For |x| <= 700. A NaN needs no care here nor below: one that was a float has zeros in its last 29 bits, so the exponent
-// it gives is 0, and adding that leaves it a NaN.
+// For |x| <= 700. A NaN needs no care here nor below: one that was a float has zeros in its last 29 bits, so the
+// exponent it gives is 0, and adding that leaves it a NaN.
 MERAPI_INLINE f64v exp_inside(f64v x) {
     WideExp e = reduce_exp(x);
     f64v p = mad(e.r * e.r, exp_tail(e.r), e.r + splat(1.0));
@@ -160,9 +160,9 @@ MERAPI_INLINE f64v erfc_positive(f64v t, f64v decay) {
 }
 MERAPI_INLINE f64v erf_wide(f64v x) {
     f64v z = x * x;
-    f64v small = x * horner(z, 1.1283791670615435, -0.3761263846802871, 0.11283782495236845, -0.026865430727670243,
-                            0.005221031807858023, -0.0008484080405535107, 0.00011265959025606609,
-                            -9.667044571486996e-06);
+    f64v small =
+        x * horner(z, 1.1283791670615435, -0.3761263846802871, 0.11283782495236845, -0.026865430727670243,
+                   0.005221031807858023, -0.0008484080405535107, 0.00011265959025606609, -9.667044571486996e-06);
     f64v t = at_most(26.0, abs(x));
     f64v large = copysign(splat(1.0) - erfc_positive(t, exp_inside(-(t * t))), x);
     return select(abs(x) < splat(1.0), small, large);
@@ -197,9 +197,7 @@ MERAPI_INLINE f64v gelu_grad_wide(f64v x) {
 MERAPI_INLINE f64v gelu_tanh_argument(f64v x) {
     return x * splat(1.5957691216057308) * mad(x * x, splat(0.044715), 1.0);
 }
-MERAPI_INLINE f64v gelu_tanh_wide(f64v x) {
-    return gated(x, sigmoid_wide(gelu_tanh_argument(x)));
-}
+MERAPI_INLINE f64v gelu_tanh_wide(f64v x) { return gated(x, sigmoid_wide(gelu_tanh_argument(x))); }
 MERAPI_INLINE f64v gelu_tanh_grad_wide(f64v x) {
     x = finite(x);
     WideSigmoid y = sigmoid_both(gelu_tanh_argument(x));
@@ -222,10 +220,14 @@ MERAPI_INLINE WideTrig sincos_wide(f64v x) {
     r = r - n * splat(6.07710050630396597660e-11);
     r = r - n * splat(2.02226624879595063154e-21);
     f64v z = r * r;
-    f64v s = mad(r * z, horner(z, -0.16666666666663857, 0.00833333333106116, -0.00019841266899437397,
-                               2.7555985625200863e-06, -2.480514540674743e-08), r);
-    f64v c = mad(z * z, horner(z, 0.04166666666666466, -0.0013888888887264425, 2.4801585198441217e-05,
-                               -2.755636590225902e-07, 2.070024946756277e-09), mad(z, splat(-0.5), 1.0));
+    f64v s = mad(r * z,
+                 horner(z, -0.16666666666663857, 0.00833333333106116, -0.00019841266899437397, 2.7555985625200863e-06,
+                        -2.480514540674743e-08),
+                 r);
+    f64v c = mad(z * z,
+                 horner(z, 0.04166666666666466, -0.0013888888887264425, 2.4801585198441217e-05, -2.755636590225902e-07,
+                        2.070024946756277e-09),
+                 mad(z, splat(-0.5), 1.0));
     i64v quadrant = bits<i64v>(t);
     i64v swap = -(quadrant & 1);
     i64v sin_sign = (quadrant & 2) << 62;
@@ -338,9 +340,7 @@ MERAPI_INLINE f32v sigmoid_times(f32v x, bool times_x) {
     f32v n = select(negative, e.n, splat(0.0f));
     return scale_by_power(q, n, select(negative, e.n_int, splat(0)));
 }
-MERAPI_INLINE f32v sigmoid(f32v x) {
-    return select(x != x, x, sigmoid_times(x, false));
-}
+MERAPI_INLINE f32v sigmoid(f32v x) { return select(x != x, x, sigmoid_times(x, false)); }
 MERAPI_INLINE f32v silu(f32v x) {
     // Past the clamp on either side nothing is left of e^-|x|; and the correction is no number at +inf.
     f32v y = select(x < splat(-126.0f), splat(-0.0f), sigmoid_times(x, true));

@@ -10,9 +10,7 @@
 
 namespace {
 
-double seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void time_it(const char* name, double elements, const std::function<void()>& f) {
     f();
@@ -45,24 +43,31 @@ int main(int argc, char** argv) {
     for (auto& x : b) x = static_cast<float>(rng.normal());
 
     int64_t add = create("in 0 f32\nin 1 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = add.f32 r0 r1\nstore 0 r2\n");
-    int64_t chain = create("in 0 f32\nin 1 f32\nin 2 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\n"
-                           "r1 = load 2\nr2 = add.f32 r2 r1\nr2 = relu.f32 r2\nstore 0 r2\n");
+    int64_t chain = create(
+        "in 0 f32\nin 1 f32\nin 2 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\n"
+        "r1 = load 2\nr2 = add.f32 r2 r1\nr2 = relu.f32 r2\nstore 0 r2\n");
     auto flat = [&](int64_t h, int64_t m) {
         abi::program_run_flat(h, m, address(o.data()), address(a.data()), address(b.data()), address(c.data()), 0, 0);
     };
     for (int64_t m : {8, 64, 1024}) {
         std::string name = "add, " + std::to_string(m) + ", 1000 calls";
-        time_it(name.c_str(), 1000.0 * static_cast<double>(m), [&] { for (int i = 0; i < 1000; i++) flat(add, m); });
+        time_it(name.c_str(), 1000.0 * static_cast<double>(m), [&] {
+            for (int i = 0; i < 1000; i++) flat(add, m);
+        });
     }
-    time_it("mul add relu, 8, 1000 calls", 8000, [&] { for (int i = 0; i < 1000; i++) flat(chain, 8); });
+    time_it("mul add relu, 8, 1000 calls", 8000, [&] {
+        for (int i = 0; i < 1000; i++) flat(chain, 8);
+    });
     int64_t small[] = {1, 1, 2, 0, 8, address(o.data()), 4, address(a.data()), 4, address(b.data()), 4};
-    time_it("add, 8, by descriptor, 1000 calls", 8000, [&] { for (int i = 0; i < 1000; i++) abi::program_run(add, address(small)); });
+    time_it("add, 8, by descriptor, 1000 calls", 8000, [&] {
+        for (int i = 0; i < 1000; i++) abi::program_run(add, address(small));
+    });
     time_it("add, 2^20", n, [&] { flat(add, n); });
     time_it("mul add relu, 2^20", n, [&] { flat(chain, n); });
     int64_t copy = create("in 0 f32\nout 0 f32\nr0 = load 0\nstore 0 r0\n");
     time_it("copy, 2^20", n, [&] { flat(copy, n); });
-    for (const char* op : {"relu", "sqrt", "floor", "exp", "log", "tanh", "sigmoid", "silu", "silu_grad", "gelu", "gelu_grad",
-                           "gelu_tanh", "gelu_tanh_grad", "erf", "softplus", "sin", "expm1", "atan"}) {
+    for (const char* op : {"relu", "sqrt", "floor", "exp", "log", "tanh", "sigmoid", "silu", "silu_grad", "gelu",
+                           "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "erf", "softplus", "sin", "expm1", "atan"}) {
         int64_t h = create(unary(op));
         time_it((std::string(op) + ", 2^20").c_str(), n, [&] { flat(h, n); });
     }
@@ -91,9 +96,10 @@ int main(int argc, char** argv) {
     time_it("copy, [16,64,1024] to [16,1024,64]", n, shaped(copy, {16, 1024, 64}, {{65536, 64, 1}, {65536, 1, 1024}}));
     time_it("add, [1024,1024] + transposed", n, shaped(add, {1024, 1024}, {{1024, 1}, {1024, 1}, {1, 1024}}));
 
-    auto reduction = [&](const char* op, std::vector<int64_t> kept, std::vector<int64_t> reduced, std::vector<int64_t> stride,
-                         const char* body = "r0 = load 0\nstore 0 r0\n") {
-        int64_t h = create_reduction(std::string("in 0 f32\nout 0 f32\n") + body + "reduce " + op + (op[0] == 'a' ? " i64" : " f32"));
+    auto reduction = [&](const char* op, std::vector<int64_t> kept, std::vector<int64_t> reduced,
+                         std::vector<int64_t> stride, const char* body = "r0 = load 0\nstore 0 r0\n") {
+        int64_t h = create_reduction(std::string("in 0 f32\nout 0 f32\n") + body + "reduce " + op +
+                                     (op[0] == 'a' ? " i64" : " f32"));
         std::vector<int64_t> d = {static_cast<int64_t>(kept.size()), static_cast<int64_t>(reduced.size()), 1, 0, 0};
         d.insert(d.end(), kept.begin(), kept.end());
         d.insert(d.end(), reduced.begin(), reduced.end());
@@ -109,12 +115,15 @@ int main(int argc, char** argv) {
         return [h, d] { abi::reduce_run(h, address(d.data())); };
     };
     auto tiny = reduction("sum", {}, {8}, {1});
-    time_it("sum, 8, 1000 calls", 8000, [&] { for (int i = 0; i < 1000; i++) tiny(); });
+    time_it("sum, 8, 1000 calls", 8000, [&] {
+        for (int i = 0; i < 1000; i++) tiny();
+    });
     const char* square = "r0 = load 0\nr1 = square.f32 r0\nstore 0 r1\n";
     time_it("sum all, 2^20", n, reduction("sum", {}, {n}, {1}));
     time_it("sum of squares by program, 2^20", n, reduction("sum", {}, {n}, {1}, square));
     time_it("sumsq, 2^20", n, reduction("sumsq", {}, {n}, {1}));
-    for (const char* op : {"max", "argmax", "var", "prod"}) time_it((std::string(op) + " all, 2^20").c_str(), n, reduction(op, {}, {n}, {1}));
+    for (const char* op : {"max", "argmax", "var", "prod"})
+        time_it((std::string(op) + " all, 2^20").c_str(), n, reduction(op, {}, {n}, {1}));
     for (const char* op : {"sum", "max", "argmax", "var"}) {
         std::string s = op;
         time_it((s + " rows [1365,768]").c_str(), n, reduction(op, {1365}, {768}, {768, 1}));

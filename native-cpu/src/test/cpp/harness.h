@@ -17,15 +17,15 @@ namespace abi = merapi::abi;
 
 inline int failures = 0;
 
-#define CHECK(condition, ...)                                        \
-    do {                                                             \
-        if (!(condition)) {                                          \
-            if (failures++ < 40) {                                   \
-                std::printf("%s:%d: ", __FILE__, __LINE__);          \
-                std::printf(__VA_ARGS__);                            \
-                std::printf("\n");                                   \
-            }                                                        \
-        }                                                            \
+#define CHECK(condition, ...)                               \
+    do {                                                    \
+        if (!(condition)) {                                 \
+            if (failures++ < 40) {                          \
+                std::printf("%s:%d: ", __FILE__, __LINE__); \
+                std::printf(__VA_ARGS__);                   \
+                std::printf("\n");                          \
+            }                                               \
+        }                                                   \
     } while (0)
 
 inline int64_t address(const void* p) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(p)); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pointwise interpreter against scalar C++, over layouts, types, sizes around block and chunk borders, in place, and
-// with text that is no program. MERAPI_CPU_ISA chooses the instruction set.
+// The pointwise interpreter against scalar C++, over layouts, types, sizes around block and chunk borders, in place,
+// and with text that is no program. MERAPI_CPU_ISA chooses the instruction set.
 #include <functional>
 #include <thread>
 
@@ -46,14 +46,16 @@ void check_binary(const char* type, const char* op, const char* out, std::functi
         D want = oracle(a[i], b[i]);
         bool same = d[i] == want || (d[i] != d[i] && want != want);
         // pow is rounded once from 1e-9: now and then to the other neighbour of a near tie.
-        if (!same && std::strcmp(op, "pow") == 0) same = std::fabs(double(d[i]) - double(want)) <= std::fabs(double(want)) * 1.2e-7;
+        if (!same && std::strcmp(op, "pow") == 0)
+            same = std::fabs(double(d[i]) - double(want)) <= std::fabs(double(want)) * 1.2e-7;
         CHECK(same, "%s.%s(%g, %g) = %g, want %g", op, type, double(a[i]), double(b[i]), double(d[i]), double(want));
     }
     abi::program_destroy(h);
 }
 
 template <class T, class D>
-void check_unary(const char* type, const char* op, const char* out, std::function<double(double)> oracle, double tolerance) {
+void check_unary(const char* type, const char* op, const char* out, std::function<double(double)> oracle,
+                 double tolerance) {
     int64_t h = create(unary(type, op, out));
     std::vector<T> a = {T(0), T(1), T(-1), T(2), T(0.5), T(-0.5), T(1.5), T(2.5), T(-2.5), T(100), T(-100)};
     if (std::numeric_limits<T>::has_infinity) {
@@ -73,7 +75,8 @@ void check_unary(const char* type, const char* op, const char* out, std::functio
                            : (double(d[i]) == want || (want != want && d[i] != d[i])
                                   ? 0
                                   : std::fabs(double(d[i]) - want) / std::fmax(std::fabs(want) * 2.3e-16, 1e-300));
-        CHECK(error <= tolerance, "%s.%s(%.9g) = %.17g, want %.17g: %g", op, type, double(a[i]), double(d[i]), want, error);
+        CHECK(error <= tolerance, "%s.%s(%.9g) = %.17g, want %.17g: %g", op, type, double(a[i]), double(d[i]), want,
+              error);
     }
     abi::program_destroy(h);
 }
@@ -94,9 +97,10 @@ void check_float_ops(const char* t, double tolerance) {
     check_binary<T, T>(t, "max", nullptr, B([](T x, T y) { return x != x || y != y ? x + y : (x > y ? x : y); }), sp);
     check_binary<T, T>(t, "fmod", nullptr, B([](T x, T y) { return std::fmod(x, y); }), sp);
     check_binary<T, T>(t, "rem", nullptr, B([](T x, T y) {
-        double m = std::fmod(double(x), double(y));
-        return T(m != 0 && ((m < 0) != (y < 0)) ? m + y : m);
-    }), sp);
+                           double m = std::fmod(double(x), double(y));
+                           return T(m != 0 && ((m < 0) != (y < 0)) ? m + y : m);
+                       }),
+                       sp);
     check_binary<T, T>(t, "copysign", nullptr, B([](T x, T y) { return std::copysign(x, y); }), sp);
     check_binary<T, T>(t, "atan2", nullptr, B([](T x, T y) { return T(std::atan2(double(x), double(y))); }), sp);
     check_binary<T, T>(t, "pow", nullptr, B([](T x, T y) { return T(std::pow(double(x), double(y))); }), sp);
@@ -108,7 +112,9 @@ void check_float_ops(const char* t, double tolerance) {
     check_binary<T, uint8_t>(t, "gt", "bool", C([](T x, T y) { return x > y; }), sp);
     check_binary<T, uint8_t>(t, "ge", "bool", C([](T x, T y) { return x >= y; }), sp);
 
-    auto u = [&](const char* op, std::function<double(double)> f, double tol) { check_unary<T, T>(t, op, nullptr, f, tol); };
+    auto u = [&](const char* op, std::function<double(double)> f, double tol) {
+        check_unary<T, T>(t, op, nullptr, f, tol);
+    };
     u("neg", [](double x) { return -x; }, 0);
     u("abs", [](double x) { return std::fabs(x); }, 0);
     u("sign", [](double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }, 0);
@@ -121,12 +127,32 @@ void check_float_ops(const char* t, double tolerance) {
     u("reciprocal", [](double x) { return 1 / x; }, 0.5001);
     u("square", [](double x) { return x * x; }, 0.5001);
     u("relu", [](double x) { return x < 0 ? 0 : x; }, 0);
-    const struct { const char* name; double (*f)(double); } libm[] = {
-        {"exp", std::exp}, {"expm1", std::expm1}, {"exp2", std::exp2}, {"log", std::log}, {"log1p", std::log1p},
-        {"log2", std::log2}, {"log10", std::log10}, {"sin", std::sin}, {"cos", std::cos}, {"tan", std::tan},
-        {"asin", std::asin}, {"acos", std::acos}, {"atan", std::atan}, {"sinh", std::sinh}, {"cosh", std::cosh},
-        {"tanh", std::tanh}, {"asinh", std::asinh}, {"acosh", std::acosh}, {"atanh", std::atanh}, {"erf", std::erf},
-        {"erfc", std::erfc}, {"sigmoid", sigmoid},
+    const struct {
+        const char* name;
+        double (*f)(double);
+    } libm[] = {
+        {"exp", std::exp},
+        {"expm1", std::expm1},
+        {"exp2", std::exp2},
+        {"log", std::log},
+        {"log1p", std::log1p},
+        {"log2", std::log2},
+        {"log10", std::log10},
+        {"sin", std::sin},
+        {"cos", std::cos},
+        {"tan", std::tan},
+        {"asin", std::asin},
+        {"acos", std::acos},
+        {"atan", std::atan},
+        {"sinh", std::sinh},
+        {"cosh", std::cosh},
+        {"tanh", std::tanh},
+        {"asinh", std::asinh},
+        {"acosh", std::acosh},
+        {"atanh", std::atanh},
+        {"erf", std::erf},
+        {"erfc", std::erfc},
+        {"sigmoid", sigmoid},
         {"softplus", [](double x) { return std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))); }},
         {"logsigmoid", [](double x) { return std::fmin(x, 0) - std::log1p(std::exp(-std::fabs(x))); }},
         {"silu", [](double x) { return gated(x, sigmoid(x)); }},
@@ -147,20 +173,24 @@ void check_int_ops(const char* t) {
     using W = __int128;
     check_binary<T, T>(t, "add", nullptr, B([](T x, T y) { return T(W(x) + y); }), sp);
     check_binary<T, T>(t, "sub", nullptr, B([](T x, T y) { return T(W(x) - y); }), sp);
-    check_binary<T, T>(t, "mul", nullptr, B([](T x, T y) { return T(static_cast<unsigned __int128>(W(x)) * static_cast<unsigned __int128>(W(y))); }), sp);
+    check_binary<T, T>(
+        t, "mul", nullptr,
+        B([](T x, T y) { return T(static_cast<unsigned __int128>(W(x)) * static_cast<unsigned __int128>(W(y))); }), sp);
     check_binary<T, T>(t, "truncdiv", nullptr, B([](T x, T y) { return y == 0 ? 0 : T(W(x) / y); }), sp);
     check_binary<T, T>(t, "floordiv", nullptr, B([](T x, T y) {
-        if (y == 0) return T(0);
-        W q = W(x) / y;
-        if (W(x) % y != 0 && ((x < 0) != (y < 0))) q--;
-        return T(q);
-    }), sp);
+                           if (y == 0) return T(0);
+                           W q = W(x) / y;
+                           if (W(x) % y != 0 && ((x < 0) != (y < 0))) q--;
+                           return T(q);
+                       }),
+                       sp);
     check_binary<T, T>(t, "fmod", nullptr, B([](T x, T y) { return y == 0 ? 0 : T(W(x) % y); }), sp);
     check_binary<T, T>(t, "rem", nullptr, B([](T x, T y) {
-        if (y == 0) return T(0);
-        W m = W(x) % y;
-        return T(m != 0 && ((m < 0) != (y < 0)) ? m + y : m);
-    }), sp);
+                           if (y == 0) return T(0);
+                           W m = W(x) % y;
+                           return T(m != 0 && ((m < 0) != (y < 0)) ? m + y : m);
+                       }),
+                       sp);
     check_binary<T, T>(t, "min", nullptr, B([](T x, T y) { return x < y ? x : y; }), sp);
     check_binary<T, T>(t, "max", nullptr, B([](T x, T y) { return x > y ? x : y; }), sp);
     check_binary<T, T>(t, "and", nullptr, B([](T x, T y) { return x & y; }), sp);
@@ -168,15 +198,17 @@ void check_int_ops(const char* t) {
     check_binary<T, T>(t, "xor", nullptr, B([](T x, T y) { return x ^ y; }), sp);
     const T width = sizeof(T) * 8;
     check_binary<T, T>(t, "shl", nullptr, B([=](T x, T y) { return y < 0 || y >= width ? 0 : T(W(x) << y); }), sp);
-    check_binary<T, T>(t, "shr", nullptr, B([=](T x, T y) { return y < 0 || y >= width ? (x < 0 ? -1 : 0) : T(x >> y); }), sp);
+    check_binary<T, T>(t, "shr", nullptr,
+                       B([=](T x, T y) { return y < 0 || y >= width ? (x < 0 ? -1 : 0) : T(x >> y); }), sp);
     check_binary<T, T>(t, "pow", nullptr, B([](T x, T y) {
-        if (y < 0) return T(x == 1 ? 1 : x == -1 ? (y % 2 == 0 ? 1 : -1) : 0);
-        uint64_t base = static_cast<uint64_t>(x), r = 1;
-        for (uint64_t e = static_cast<uint64_t>(y); e != 0; e >>= 1, base *= base) {
-            if (e & 1) r *= base;
-        }
-        return T(r);
-    }), sp);
+                           if (y < 0) return T(x == 1 ? 1 : x == -1 ? (y % 2 == 0 ? 1 : -1) : 0);
+                           uint64_t base = static_cast<uint64_t>(x), r = 1;
+                           for (uint64_t e = static_cast<uint64_t>(y); e != 0; e >>= 1, base *= base) {
+                               if (e & 1) r *= base;
+                           }
+                           return T(r);
+                       }),
+                       sp);
     using C = std::function<uint8_t(T, T)>;
     check_binary<T, uint8_t>(t, "lt", "bool", C([](T x, T y) { return x < y; }), sp);
     check_binary<T, uint8_t>(t, "ge", "bool", C([](T x, T y) { return x >= y; }), sp);
@@ -189,23 +221,34 @@ void check_int_ops(const char* t) {
 }
 
 void check_casts() {
-    int64_t h = create("in 0 f32\nout 0 i32\nout 1 i64\nout 2 bool\nout 3 f64\nr0 = load 0\nr1 = cast.f32.i32 r0\n"
-                       "r2 = cast.f32.i64 r0\nr3 = cast.f32.bool r0\nr4 = cast.f32.f64 r0\n"
-                       "store 0 r1\nstore 1 r2\nstore 2 r3\nstore 3 r4");
-    std::vector<float> a = {0, -0.0f, 1.9f, -1.9f, 3e9f, -3e9f, 1e19f, -1e19f, NAN, INFINITY, -INFINITY, 2147483520.0f, -2147483648.0f};
+    int64_t h = create(
+        "in 0 f32\nout 0 i32\nout 1 i64\nout 2 bool\nout 3 f64\nr0 = load 0\nr1 = cast.f32.i32 r0\n"
+        "r2 = cast.f32.i64 r0\nr3 = cast.f32.bool r0\nr4 = cast.f32.f64 r0\n"
+        "store 0 r1\nstore 1 r2\nstore 2 r3\nstore 3 r4");
+    std::vector<float> a = {0,      -0.0f, 1.9f,     -1.9f,     3e9f,          -3e9f,         1e19f,
+                            -1e19f, NAN,   INFINITY, -INFINITY, 2147483520.0f, -2147483648.0f};
     while (a.size() < 100) a.push_back(static_cast<float>(rng.normal() * 1000));
     std::vector<int32_t> i(a.size());
     std::vector<int64_t> l(a.size());
     std::vector<uint8_t> b(a.size());
     std::vector<double> d(a.size());
     int64_t n = static_cast<int64_t>(a.size());
-    int64_t desc[] = {1, 4, 1, 0, n, address(i.data()), 4, address(l.data()), 8, address(b.data()), 1, address(d.data()), 8,
-                      address(a.data()), 4};
+    int64_t desc[] = {1, 4,
+                      1, 0,
+                      n, address(i.data()),
+                      4, address(l.data()),
+                      8, address(b.data()),
+                      1, address(d.data()),
+                      8, address(a.data()),
+                      4};
     CHECK(abi::program_run(h, address(desc)) == 0, "run");
     for (size_t k = 0; k < a.size(); k++) {
         double x = a[k];
         int32_t wi = x != x ? 0 : x >= 2147483648.0 ? INT32_MAX : x < -2147483648.0 ? INT32_MIN : int32_t(x);
-        int64_t wl = x != x ? 0 : x >= 9223372036854775808.0 ? INT64_MAX : x < -9223372036854775808.0 ? INT64_MIN : int64_t(x);
+        int64_t wl = x != x                       ? 0
+                     : x >= 9223372036854775808.0 ? INT64_MAX
+                     : x < -9223372036854775808.0 ? INT64_MIN
+                                                  : int64_t(x);
         CHECK(i[k] == wi && l[k] == wl && b[k] == (x != 0) && (d[k] == x || x != x), "cast of %g: %d %lld %d", x, i[k],
               static_cast<long long>(l[k]), b[k]);
     }
@@ -234,7 +277,8 @@ void check_half() {
             if (i & 0x8000) want = -want;
             CHECK(f[k] == want || (want != want && f[k] != f[k]), "%s %04x up: %g want %g", type, i, f[k], want);
             bool nan = want != want;
-            CHECK(nan ? (back[k] & 0x7fff) > (top << mantissa) : back[k] == h[k], "%s %04x back: %04x", type, i, back[k]);
+            CHECK(nan ? (back[k] & 0x7fff) > (top << mantissa) : back[k] == h[k], "%s %04x back: %04x", type, i,
+                  back[k]);
         }
         // Between neighbours: nearest, ties to even.
         std::vector<float> between;
@@ -250,7 +294,8 @@ void check_half() {
             expected.push_back(static_cast<uint16_t>(i + 1));
         }
         std::vector<uint16_t> got(between.size());
-        abi::program_run_flat(down, static_cast<int64_t>(got.size()), address(got.data()), address(between.data()), 0, 0, 0, 0);
+        abi::program_run_flat(down, static_cast<int64_t>(got.size()), address(got.data()), address(between.data()), 0,
+                              0, 0, 0);
         for (size_t i = 0; i < got.size(); i++) {
             // The middle between two denormal bf16 is a float denormal and exact; nextafter of the smallest may be 0.
             CHECK(got[i] == expected[i], "%s of %.9g: %04x, want %04x", type, between[i], got[i], expected[i]);
@@ -312,9 +357,10 @@ void check_layouts() {
             n *= s;
         }
         bool half = trial % 3 == 0;
-        int64_t h = create(std::string("in 0 f32\nin 1 ") + (half ? "bf16" : "f32") + "\nout 0 " + (half ? "bf16" : "f32") +
-                           "\nout 1 bool\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\nr3 = scalar.f32 0\n"
-                           "r2 = add.f32 r2 r3\nr4 = gt.f32 r0 r1\nstore 0 r2\nstore 1 r4\n");
+        int64_t h =
+            create(std::string("in 0 f32\nin 1 ") + (half ? "bf16" : "f32") + "\nout 0 " + (half ? "bf16" : "f32") +
+                   "\nout 1 bool\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\nr3 = scalar.f32 0\n"
+                   "r2 = add.f32 r2 r3\nr4 = gt.f32 r0 r1\nstore 0 r2\nstore 1 r4\n");
         View va = random_view(size, false), vb = random_view(size, false), v0 = random_view(size, true),
              v1 = random_view(size, true);
         std::vector<float> a(static_cast<size_t>(va.span)), b(static_cast<size_t>(vb.span));
@@ -335,10 +381,16 @@ void check_layouts() {
             desc.push_back(address(p) + v.offset * bytes);
             for (int64_t s : v.stride) desc.push_back(s * bytes);
         };
-        if (half) operand(o0h.data(), v0, 2); else operand(o0.data(), v0, 4);
+        if (half)
+            operand(o0h.data(), v0, 2);
+        else
+            operand(o0.data(), v0, 4);
         operand(o1.data(), v1, 1);
         operand(a.data(), va, 4);
-        if (half) operand(bh.data(), vb, 2); else operand(b.data(), vb, 4);
+        if (half)
+            operand(bh.data(), vb, 2);
+        else
+            operand(b.data(), vb, 4);
         desc.push_back(static_cast<int64_t>(bits_of(0.5)));
         desc.push_back(0);
         int status = abi::program_run(h, address(desc.data()));
@@ -360,28 +412,32 @@ void check_layouts() {
                 std::memcpy(&got, &u, 4);
             }
             CHECK(got == want, "trial %d element %lld: %g want %g", trial, static_cast<long long>(i), got, want);
-            CHECK(o1[static_cast<size_t>(p1)] == (a[static_cast<size_t>(oa)] > b[static_cast<size_t>(ob)]), "trial %d bool", trial);
+            CHECK(o1[static_cast<size_t>(p1)] == (a[static_cast<size_t>(oa)] > b[static_cast<size_t>(ob)]),
+                  "trial %d bool", trial);
             for (size_t d = nd; d-- > 0;) {
                 if (++index[d] < size[d]) break;
                 index[d] = 0;
             }
         }
         for (uint8_t x : o1) written += x != 9;
-        CHECK(written == static_cast<size_t>(n), "trial %d wrote %zu of %lld", trial, written, static_cast<long long>(n));
+        CHECK(written == static_cast<size_t>(n), "trial %d wrote %zu of %lld", trial, written,
+              static_cast<long long>(n));
         abi::program_destroy(h);
     }
 }
 
 void check_in_place() {
     // A result that is read late while the first output overwrites the input: out0 = a+b, out1 = a*(a+b), out0 is a.
-    int64_t h = create("in 0 f32\nin 1 f32\nout 0 f32\nout 1 f32\nr0 = load 0\nr1 = load 1\nr2 = add.f32 r0 r1\n"
-                       "r3 = mul.f32 r0 r2\nstore 0 r2\nstore 1 r3");
+    int64_t h = create(
+        "in 0 f32\nin 1 f32\nout 0 f32\nout 1 f32\nr0 = load 0\nr1 = load 1\nr2 = add.f32 r0 r1\n"
+        "r3 = mul.f32 r0 r2\nstore 0 r2\nstore 1 r3");
     for (int64_t n : {1, 8, 1000, 5000, 40000, 100001}) {
         std::vector<float> a(static_cast<size_t>(n)), b(a.size()), o(a.size()), before;
         for (auto& x : a) x = static_cast<float>(rng.normal());
         for (auto& x : b) x = static_cast<float>(rng.normal());
         before = a;
-        int64_t desc[] = {1, 2, 2, 0, n, address(a.data()), 4, address(o.data()), 4, address(a.data()), 4, address(b.data()), 4};
+        int64_t desc[] = {
+            1, 2, 2, 0, n, address(a.data()), 4, address(o.data()), 4, address(a.data()), 4, address(b.data()), 4};
         abi::program_run(h, address(desc));
         for (size_t i = 0; i < a.size(); i++) {
             float s = before[i] + b[i];
@@ -390,14 +446,17 @@ void check_in_place() {
     }
     abi::program_destroy(h);
     // Flat, with a chain and a broadcast input, in place on the first input.
-    h = create("in 0 f32\nin 1 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\nr3 = add.f32 r2 r0\nr4 = relu.f32 r3\nstore 0 r4");
+    h = create(
+        "in 0 f32\nin 1 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = mul.f32 r0 r1\nr3 = add.f32 r2 r0\nr4 = "
+        "relu.f32 r3\nstore 0 r4");
     for (int64_t n : {3, 1024, 70000}) {
         std::vector<float> a(static_cast<size_t>(n)), before;
         for (auto& x : a) x = static_cast<float>(rng.normal());
         before = a;
         float b = 2;
         abi::program_run_flat(h, n, address(a.data()), address(a.data()), address(&b), 0, 2, 0);
-        for (size_t i = 0; i < a.size(); i++) CHECK(a[i] == std::fmax(before[i] * 2 + before[i], 0.0f), "flat in place");
+        for (size_t i = 0; i < a.size(); i++)
+            CHECK(a[i] == std::fmax(before[i] * 2 + before[i], 0.0f), "flat in place");
     }
     abi::program_destroy(h);
 }
@@ -407,15 +466,17 @@ void check_many_registers() {
     std::string text = "in 0 f32\nin 1 i64\nout 0 f64\nr0 = load 0\nr1 = load 1\n";
     for (int i = 0; i < 20; i++) {
         std::string k = std::to_string(2 + i), prev = i == 0 ? "r0" : "r" + std::to_string(1 + i);
-        text += "r" + k + " = square.f32 " + prev + "\nr63 = const.f32 0x3f000000\nr" + k + " = mul.f32 r" + k + " r63\n";
+        text +=
+            "r" + k + " = square.f32 " + prev + "\nr63 = const.f32 0x3f000000\nr" + k + " = mul.f32 r" + k + " r63\n";
         text += "r" + k + " = add.f32 r" + k + " r0\n";
     }
     text += "r62 = const.f64 0x0\n";
     for (int i = 0; i < 20; i++) {
         text += "r61 = cast.f32.f64 r" + std::to_string(2 + i) + "\nr62 = add.f64 r62 r61\n";
     }
-    text += "r60 = cast.i64.f64 r1\nr59 = gt.f64 r62 r60\nr58 = select.f64 r59 r62 r60\nr57 = cast.bool.f64 r59\n"
-            "r58 = add.f64 r58 r57\nstore 0 r58\n";
+    text +=
+        "r60 = cast.i64.f64 r1\nr59 = gt.f64 r62 r60\nr58 = select.f64 r59 r62 r60\nr57 = cast.bool.f64 r59\n"
+        "r58 = add.f64 r58 r57\nstore 0 r58\n";
     int64_t h = create(text);
     const int64_t n = 5000;
     std::vector<float> a(n);
@@ -439,28 +500,48 @@ void check_many_registers() {
 
 void check_text() {
     const char* bad[] = {
-        "", "nonsense", "in", "in 0", "in 0 f99", "in 1 f32", "out 0 f32", "in 0 f32\nout 0 f32\nr0 = load 1\nstore 0 r0",
-        "out 0 f32\nr0 = const.f32 12\nstore 0 r0", "out 0 f32\nr0 = const.f32 0xzz\nstore 0 r0",
-        "out 0 f32\nr64 = const.f32 0x0\nstore 0 r64", "out 0 f32\nstore 0 r1", "out 0 f32\nr0 = const.f64 0x0\nstore 0 r0",
-        "out 0 f32\nr0 = const.f32 0x0\nstore 1 r0", "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nstore 0 r0",
-        "out 0 f32\nr0 = const.f32 0x0\nr1 = frobnicate.f32 r0\nstore 0 r1", "out 0 f32\nr0 = const.f32 0x0\nr1 = add.f32 r0\nstore 0 r1",
-        "out 0 f32\nr0 = const.f32 0x0\nr1 = add.i32 r0 r0\nstore 0 r1", "out 0 f32\nr0 = const.f32 0x0\nr1 = neg.bool r0\nstore 0 r1",
-        "out 0 f32\nr0 = const.f32 0x0\nr1 = cast.f32 r0\nstore 0 r1", "out 0 f32\nr0 = const.f32 0x00000000000000000000\nstore 0 r0",
-        "out 0 f32\nr0 = scalar.f32 99\nstore 0 r0", "out 0 f32\nr0 = \nstore 0 r0", "out 99999999999 f32", "r0 = r1",
-        "out 0 f32\nr0 = const.f32 0x0\nr1 = select.f32 r0 r0 r0\nstore 0 r1", "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum f32",
+        "",
+        "nonsense",
+        "in",
+        "in 0",
+        "in 0 f99",
+        "in 1 f32",
+        "out 0 f32",
+        "in 0 f32\nout 0 f32\nr0 = load 1\nstore 0 r0",
+        "out 0 f32\nr0 = const.f32 12\nstore 0 r0",
+        "out 0 f32\nr0 = const.f32 0xzz\nstore 0 r0",
+        "out 0 f32\nr64 = const.f32 0x0\nstore 0 r64",
+        "out 0 f32\nstore 0 r1",
+        "out 0 f32\nr0 = const.f64 0x0\nstore 0 r0",
+        "out 0 f32\nr0 = const.f32 0x0\nstore 1 r0",
+        "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nstore 0 r0",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = frobnicate.f32 r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = add.f32 r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = add.i32 r0 r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = neg.bool r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = cast.f32 r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x00000000000000000000\nstore 0 r0",
+        "out 0 f32\nr0 = scalar.f32 99\nstore 0 r0",
+        "out 0 f32\nr0 = \nstore 0 r0",
+        "out 99999999999 f32",
+        "r0 = r1",
+        "out 0 f32\nr0 = const.f32 0x0\nr1 = select.f32 r0 r0 r0\nstore 0 r1",
+        "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum f32",
     };
     for (const char* text : bad) {
         char error[200];
         std::memset(error, 'x', sizeof(error));
         int64_t h = abi::program_create(address(text), static_cast<int64_t>(std::strlen(text)), address(error), 200);
         CHECK(h == 0, "accepted: %s", text);
-        CHECK(std::strncmp(error, "program: ", 9) == 0 && std::memchr(error, 0, 200) != nullptr, "message of: %s", text);
+        CHECK(std::strncmp(error, "program: ", 9) == 0 && std::memchr(error, 0, 200) != nullptr, "message of: %s",
+              text);
     }
     // Random edits of a good program: accepted or refused, never a crash.
     std::string good = binary("f32", "add") + "# a comment\n";
     for (int i = 0; i < 20000; i++) {
         std::string text = good;
-        for (uint64_t k = rng.next() % 4 + 1; k > 0; k--) text[rng.next() % text.size()] = static_cast<char>(rng.next() % 96 + 32);
+        for (uint64_t k = rng.next() % 4 + 1; k > 0; k--)
+            text[rng.next() % text.size()] = static_cast<char>(rng.next() % 96 + 32);
         char error[100];
         int64_t h = abi::program_create(address(text.data()), static_cast<int64_t>(text.size()), address(error), 100);
         if (h != 0) abi::program_destroy(h);

@@ -9,9 +9,9 @@ namespace {
 Random rng;
 
 struct Problem {
-    std::vector<int64_t> size;      // kept, then reduced
+    std::vector<int64_t> size;  // kept, then reduced
     size_t kept = 0;
-    std::vector<int64_t> stride;    // elements, of the input
+    std::vector<int64_t> stride;  // elements, of the input
     int64_t offset = 0, span = 1;
 };
 
@@ -54,8 +54,8 @@ int64_t product(const std::vector<int64_t>& v, size_t from, size_t to) {
     return p;
 }
 
-std::vector<int64_t> descriptor(const Problem& q, double correction, const void* out, int64_t out_bytes, const void* mean,
-                                const void* in, int64_t in_bytes) {
+std::vector<int64_t> descriptor(const Problem& q, double correction, const void* out, int64_t out_bytes,
+                                const void* mean, const void* in, int64_t in_bytes) {
     size_t nd = q.size.size();
     std::vector<int64_t> d = {static_cast<int64_t>(q.kept), static_cast<int64_t>(nd - q.kept), 1, 0,
                               static_cast<int64_t>(bits_of(correction))};
@@ -101,14 +101,14 @@ void check_floats(const char* type, double eps) {
         std::string op = kFloatOps[trial % 9];
         bool arg = op[0] == 'a';
         std::string result = arg ? "i64" : type;
-        int64_t h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type + "\nr0 = load 0\nr1 = const." + type +
-                                     (sizeof(T) == 4 ? " 0x40000000" : " 0x4000000000000000") + "\nr2 = mul." + type +
-                                     " r0 r1\nstore 0 r2\nreduce " + op + " " + result);
+        int64_t h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type + "\nr0 = load 0\nr1 = const." +
+                                     type + (sizeof(T) == 4 ? " 0x40000000" : " 0x4000000000000000") + "\nr2 = mul." +
+                                     type + " r0 r1\nstore 0 r2\nreduce " + op + " " + result);
         bool plain = trial % 2 == 0;
         if (plain) {  // nothing in front: values come straight from memory
             abi::reduce_destroy(h);
-            h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type + "\nr0 = load 0\nstore 0 r0\nreduce " + op +
-                                 " " + result);
+            h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type +
+                                 "\nr0 = load 0\nstore 0 r0\nreduce " + op + " " + result);
         }
         double factor = plain ? 1 : 2;
         std::vector<T> data(static_cast<size_t>(q.span));
@@ -120,15 +120,17 @@ void check_floats(const char* type, double eps) {
         int64_t outputs = product(q.size, 0, q.kept), length = product(q.size, q.kept, q.size.size());
         std::vector<T> out(static_cast<size_t>(outputs), T(-77)), mean(out);
         std::vector<int64_t> index(static_cast<size_t>(outputs), -77);
-        auto d = arg ? descriptor(q, 1, index.data(), 8, nullptr, data.data(), sizeof(T))
-                     : descriptor(q, 1, out.data(), sizeof(T), op == "var" ? mean.data() : nullptr, data.data(), sizeof(T));
+        auto d =
+            arg ? descriptor(q, 1, index.data(), 8, nullptr, data.data(), sizeof(T))
+                : descriptor(q, 1, out.data(), sizeof(T), op == "var" ? mean.data() : nullptr, data.data(), sizeof(T));
         abi::set_num_threads(1);
         CHECK(abi::reduce_run(h, address(d.data())) == 0, "%s", op.c_str());
         auto out1 = out;
         auto index1 = index;
         abi::set_num_threads(3);
         CHECK(abi::reduce_run(h, address(d.data())) == 0, "%s", op.c_str());
-        CHECK(std::memcmp(out.data(), out1.data(), out.size() * sizeof(T)) == 0 && index == index1, "%s: threads", op.c_str());
+        CHECK(std::memcmp(out.data(), out1.data(), out.size() * sizeof(T)) == 0 && index == index1, "%s: threads",
+              op.c_str());
         each_output(q, data, [&](size_t o, const std::vector<T>& v) {
             long double sum = 0, squares = 0, prod = 1, magnitude = 0;
             size_t best = 0;
@@ -149,22 +151,29 @@ void check_floats(const char* type, double eps) {
                       static_cast<long long>(index[o]), best, v.size());
                 return;
             }
-            long double want = op == "sum" ? sum : op == "mean" ? m : op == "sumsq" ? squares : op == "prod" ? prod
-                               : op == "var" ? deviations / static_cast<long double>(length - 1) : v[best] * factor;
+            long double want = op == "sum"     ? sum
+                               : op == "mean"  ? m
+                               : op == "sumsq" ? squares
+                               : op == "prod"  ? prod
+                               : op == "var"   ? deviations / static_cast<long double>(length - 1)
+                                               : v[best] * factor;
             // Sums: a few roundings on the way (lanes of 16, then double), relative to the sum of magnitudes.
             // Welford over columns of doubles has no wider type to run in.
             long double walk = sizeof(T) == 8 ? std::sqrt(static_cast<double>(length)) : 1;
-            long double allowed = op == "sum"    ? 4 * eps * magnitude
-                                  : op == "mean" ? 4 * eps * magnitude / static_cast<long double>(length)
-                                  : op == "sumsq" || op == "var" ? 12 * eps * walk * std::fabs(want)
-                                  : op == "prod" ? (sizeof(T) == 4 ? 2 * eps : eps * static_cast<double>(length) + eps) * std::fabs(want) + 1e-45
-                                                 : 0;
+            long double allowed =
+                op == "sum"                    ? 4 * eps * magnitude
+                : op == "mean"                 ? 4 * eps * magnitude / static_cast<long double>(length)
+                : op == "sumsq" || op == "var" ? 12 * eps * walk * std::fabs(want)
+                : op == "prod"
+                    ? (sizeof(T) == 4 ? 2 * eps : eps * static_cast<double>(length) + eps) * std::fabs(want) + 1e-45
+                    : 0;
             bool same = std::fabs(got - want) <= allowed || (got != got && want != want);
             CHECK(same, "trial %d %s %s: %.9Lg want %.9Lg, length %lld, kept %zu of %zu", trial, type, op.c_str(),
                   static_cast<long double>(got), want, static_cast<long long>(length), q.kept, q.size.size());
             if (op == "var") {
                 CHECK(std::fabs(static_cast<double>(mean[o]) - static_cast<double>(m)) <=
-                          4 * eps * static_cast<double>(walk) * std::fabs(static_cast<double>(m)), "mean of var");
+                          4 * eps * static_cast<double>(walk) * std::fabs(static_cast<double>(m)),
+                      "mean of var");
             }
         });
         abi::reduce_destroy(h);
@@ -177,9 +186,12 @@ void check_ints(const char* type) {
     for (int trial = 0; trial < 120; trial++) {
         Problem q = random_problem(trial);
         std::string op = ops[trial % 6];
-        int64_t h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type + "\nr0 = load 0\nstore 0 r0\nreduce " + op + " i64");
+        int64_t h = create_reduction(std::string("in 0 ") + type + "\nout 0 " + type +
+                                     "\nr0 = load 0\nstore 0 r0\nreduce " + op + " i64");
         std::vector<T> data(static_cast<size_t>(q.span));
-        for (auto& x : data) x = static_cast<T>(op == "prod" ? rng.next() : static_cast<uint64_t>(static_cast<int64_t>(rng.next() % 2001) - 1000));
+        for (auto& x : data)
+            x = static_cast<T>(op == "prod" ? rng.next()
+                                            : static_cast<uint64_t>(static_cast<int64_t>(rng.next() % 2001) - 1000));
         int64_t outputs = product(q.size, 0, q.kept);
         std::vector<int64_t> out(static_cast<size_t>(outputs), -77);
         auto d = descriptor(q, 0, out.data(), 8, nullptr, data.data(), sizeof(T));
@@ -193,10 +205,14 @@ void check_ints(const char* type) {
                 if (v[i] < v[low]) low = i;
                 if (v[i] > v[high]) high = i;
             }
-            int64_t want = op == "sum" ? static_cast<int64_t>(sum) : op == "prod" ? static_cast<int64_t>(prod)
-                           : op == "min" ? v[low] : op == "max" ? v[high] : op == "argmin" ? static_cast<int64_t>(low)
-                                                                                            : static_cast<int64_t>(high);
-            CHECK(out[o] == want, "%s %s: %lld want %lld", type, op.c_str(), static_cast<long long>(out[o]), static_cast<long long>(want));
+            int64_t want = op == "sum"      ? static_cast<int64_t>(sum)
+                           : op == "prod"   ? static_cast<int64_t>(prod)
+                           : op == "min"    ? v[low]
+                           : op == "max"    ? v[high]
+                           : op == "argmin" ? static_cast<int64_t>(low)
+                                            : static_cast<int64_t>(high);
+            CHECK(out[o] == want, "%s %s: %lld want %lld", type, op.c_str(), static_cast<long long>(out[o]),
+                  static_cast<long long>(want));
         });
         abi::reduce_destroy(h);
     }
@@ -206,8 +222,9 @@ void check_truth() {
     for (int trial = 0; trial < 100; trial++) {
         Problem q = random_problem(trial);
         bool all = trial % 2 == 0;
-        int64_t h = create_reduction(std::string("in 0 f32\nout 0 bool\nr0 = load 0\nr1 = cast.f32.bool r0\nstore 0 r1\nreduce ") +
-                                     (all ? "all" : "any") + " bool");
+        int64_t h = create_reduction(
+            std::string("in 0 f32\nout 0 bool\nr0 = load 0\nr1 = cast.f32.bool r0\nstore 0 r1\nreduce ") +
+            (all ? "all" : "any") + " bool");
         std::vector<float> data(static_cast<size_t>(q.span), all ? 1.0f : 0.0f);
         for (int i = 0; i < 3; i++) data[rng.next() % data.size()] = all ? 0.0f : 2.0f;
         std::vector<uint8_t> out(static_cast<size_t>(product(q.size, 0, q.kept)), 9);
@@ -227,14 +244,31 @@ void check_truth() {
 
 void check_two_inputs() {
     // mean((x - y)²) over rows, y broadcast along rows, bf16 in and out.
-    int64_t h = create_reduction("in 0 bf16\nin 1 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = sub.f32 r0 r1\n"
-                                 "r3 = square.f32 r2\nstore 0 r3\nreduce mean f32");
+    int64_t h = create_reduction(
+        "in 0 bf16\nin 1 f32\nout 0 f32\nr0 = load 0\nr1 = load 1\nr2 = sub.f32 r0 r1\n"
+        "r3 = square.f32 r2\nstore 0 r3\nreduce mean f32");
     const int64_t rows = 37, columns = 1300;
     std::vector<uint16_t> x(rows * columns);
     std::vector<float> y(columns), out(rows);
     for (auto& v : x) v = static_cast<uint16_t>(0x3f80 + rng.next() % 64);
     for (auto& v : y) v = static_cast<float>(rng.normal());
-    int64_t d[] = {1, 1, 2, 0, 0, rows, columns, address(out.data()), 4, 0, 0, address(x.data()), columns * 2, 2, address(y.data()), 0, 4};
+    int64_t d[] = {1,
+                   1,
+                   2,
+                   0,
+                   0,
+                   rows,
+                   columns,
+                   address(out.data()),
+                   4,
+                   0,
+                   0,
+                   address(x.data()),
+                   columns * 2,
+                   2,
+                   address(y.data()),
+                   0,
+                   4};
     CHECK(abi::reduce_run(h, address(d)) == 0, "run");
     for (int64_t r = 0; r < rows; r++) {
         double sum = 0;
@@ -275,13 +309,18 @@ void check_edges() {
     int64_t index = -1;
     CHECK(run("argmax", "i64", &index, 2, minus) == 0 && index == 0, "argmax of -inf");
     std::vector<float> tenth(10000000, 0.1f);
-    CHECK(run("sum", "f32", &out, 10000000, tenth.data()) == 0 && std::fabs(out - 1000000.0f) <= 0.25f, "ten million tenths: %.9g", out);
-    const char* bad[] = {"out 0 f32\nr0 = const.f32 0x0\nstore 0 r0", "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce frob f32",
-                         "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum i64", "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce any bool",
-                         "out 0 bf16\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum f32", "out 0 bool\nr0 = const.bool 0x1\nstore 0 r0\nreduce sum i64"};
+    CHECK(run("sum", "f32", &out, 10000000, tenth.data()) == 0 && std::fabs(out - 1000000.0f) <= 0.25f,
+          "ten million tenths: %.9g", out);
+    const char* bad[] = {"out 0 f32\nr0 = const.f32 0x0\nstore 0 r0",
+                         "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce frob f32",
+                         "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum i64",
+                         "out 0 f32\nr0 = const.f32 0x0\nstore 0 r0\nreduce any bool",
+                         "out 0 bf16\nr0 = const.f32 0x0\nstore 0 r0\nreduce sum f32",
+                         "out 0 bool\nr0 = const.bool 0x1\nstore 0 r0\nreduce sum i64"};
     for (const char* text : bad) {
         char error[200] = {0};
-        CHECK(abi::reduce_create(address(text), static_cast<int64_t>(std::strlen(text)), address(error), 200) == 0 && error[0] != 0,
+        CHECK(abi::reduce_create(address(text), static_cast<int64_t>(std::strlen(text)), address(error), 200) == 0 &&
+                  error[0] != 0,
               "accepted: %s", text);
     }
 }

@@ -54,10 +54,17 @@ inline void fill_typed(char* to, const void* from, int64_t n) {
 }
 inline void fill(int size, char* to, const void* from, int64_t n) {
     switch (size) {
-        case 8: fill_typed<uint64_t>(to, from, n); break;
-        case 4: fill_typed<uint32_t>(to, from, n); break;
-        case 2: fill_typed<uint16_t>(to, from, n); break;
-        default: std::memset(to, *static_cast<const unsigned char*>(from), static_cast<size_t>(n));
+        case 8:
+            fill_typed<uint64_t>(to, from, n);
+            break;
+        case 4:
+            fill_typed<uint32_t>(to, from, n);
+            break;
+        case 2:
+            fill_typed<uint16_t>(to, from, n);
+            break;
+        default:
+            std::memset(to, *static_cast<const unsigned char*>(from), static_cast<size_t>(n));
     }
 }
 
@@ -77,10 +84,17 @@ inline void gather(int size, char* to, const char* from, int64_t stride, int64_t
         return;
     }
     switch (size) {
-        case 8: gather_typed<uint64_t>(to, from, stride, n); break;
-        case 4: gather_typed<uint32_t>(to, from, stride, n); break;
-        case 2: gather_typed<uint16_t>(to, from, stride, n); break;
-        default: gather_typed<uint8_t>(to, from, stride, n);
+        case 8:
+            gather_typed<uint64_t>(to, from, stride, n);
+            break;
+        case 4:
+            gather_typed<uint32_t>(to, from, stride, n);
+            break;
+        case 2:
+            gather_typed<uint16_t>(to, from, stride, n);
+            break;
+        default:
+            gather_typed<uint8_t>(to, from, stride, n);
     }
 }
 template <class T>
@@ -94,15 +108,22 @@ inline void scatter(int size, char* to, int64_t stride, const char* from, int64_
         return;
     }
     switch (size) {
-        case 8: scatter_typed<uint64_t>(to, stride, from, n); break;
-        case 4: scatter_typed<uint32_t>(to, stride, from, n); break;
-        case 2: scatter_typed<uint16_t>(to, stride, from, n); break;
-        default: scatter_typed<uint8_t>(to, stride, from, n);
+        case 8:
+            scatter_typed<uint64_t>(to, stride, from, n);
+            break;
+        case 4:
+            scatter_typed<uint32_t>(to, stride, from, n);
+            break;
+        case 2:
+            scatter_typed<uint16_t>(to, stride, from, n);
+            break;
+        default:
+            scatter_typed<uint8_t>(to, stride, from, n);
     }
 }
 
 class BlockRunner {
-  public:
+ public:
     // `longest`: no block will have more elements than this (constants are filled so far, and no further).
     MERAPI_INLINE BlockRunner(const Program& program, char* scratch, const Scalar* scalars, int64_t longest)
         : p(program), base(scratch) {
@@ -174,7 +195,7 @@ class BlockRunner {
 
     MERAPI_INLINE const char* value(int v) const { return where[v]; }
 
-  private:
+ private:
     static MERAPI_INLINE uint64_t scalar_bits(Reg type, const Scalar& s) {
         uint64_t out = 0;
         switch (type) {
@@ -183,14 +204,19 @@ class BlockRunner {
                 std::memcpy(&out, &f, sizeof(f));
                 break;
             }
-            case Reg::f64: std::memcpy(&out, &s.real, sizeof(s.real)); break;
+            case Reg::f64:
+                std::memcpy(&out, &s.real, sizeof(s.real));
+                break;
             case Reg::i32: {
                 int32_t i = static_cast<int32_t>(s.integer);
                 std::memcpy(&out, &i, sizeof(i));
                 break;
             }
-            case Reg::i64: std::memcpy(&out, &s.integer, sizeof(s.integer)); break;
-            case Reg::boolean: *reinterpret_cast<unsigned char*>(&out) = s.integer != 0;
+            case Reg::i64:
+                std::memcpy(&out, &s.integer, sizeof(s.integer));
+                break;
+            case Reg::boolean:
+                *reinterpret_cast<unsigned char*>(&out) = s.integer != 0;
         }
         return out;
     }

@@ -4,8 +4,8 @@
 // partial results (`merge`).
 //
 // float32 sums run in float lanes over at most 16 elements a lane, and in double from there on; float64 sums likewise,
-// with a compensated sum on top. The lanes are counted in elements, not in vectors, so that every instruction set adds in
-// the same order and gives the same bits.
+// with a compensated sum on top. The lanes are counted in elements, not in vectors, so that every instruction set adds
+// in the same order and gives the same bits.
 #pragma once
 
 #include "loops.h"
@@ -23,30 +23,48 @@ struct Acc {
 };
 
 template <class T>
-constexpr bool is_float() { return T(0.5) != T(0); }
+constexpr bool is_float() {
+    return T(0.5) != T(0);
+}
 
 template <class T>
 MERAPI_INLINE T& extreme(Acc& acc);
 template <>
-MERAPI_INLINE double& extreme<double>(Acc& acc) { return acc.a; }
+MERAPI_INLINE double& extreme<double>(Acc& acc) {
+    return acc.a;
+}
 template <>
-MERAPI_INLINE int64_t& extreme<int64_t>(Acc& acc) { return acc.i; }
+MERAPI_INLINE int64_t& extreme<int64_t>(Acc& acc) {
+    return acc.i;
+}
 
 template <class T>
-struct Wide { using type = double; };
+struct Wide {
+    using type = double;
+};
 template <>
-struct Wide<int32_t> { using type = int64_t; };
+struct Wide<int32_t> {
+    using type = int64_t;
+};
 template <>
-struct Wide<int64_t> { using type = int64_t; };
+struct Wide<int64_t> {
+    using type = int64_t;
+};
 template <>
-struct Wide<uint8_t> { using type = int64_t; };
+struct Wide<uint8_t> {
+    using type = int64_t;
+};
 
 // Integers wrap.
 MERAPI_INLINE float plus(float x, float y) { return x + y; }
 MERAPI_INLINE double plus(double x, double y) { return x + y; }
-MERAPI_INLINE int64_t plus(int64_t x, int64_t y) { return static_cast<int64_t>(static_cast<uint64_t>(x) + static_cast<uint64_t>(y)); }
+MERAPI_INLINE int64_t plus(int64_t x, int64_t y) {
+    return static_cast<int64_t>(static_cast<uint64_t>(x) + static_cast<uint64_t>(y));
+}
 MERAPI_INLINE double times(double x, double y) { return x * y; }
-MERAPI_INLINE int64_t times(int64_t x, int64_t y) { return static_cast<int64_t>(static_cast<uint64_t>(x) * static_cast<uint64_t>(y)); }
+MERAPI_INLINE int64_t times(int64_t x, int64_t y) {
+    return static_cast<int64_t>(static_cast<uint64_t>(x) * static_cast<uint64_t>(y));
+}
 
 constexpr int64_t kSub = 1024;  // elements whose partial sums stay in lanes
 
@@ -190,7 +208,8 @@ struct Prod {
     }
 };
 
-// ---- extremes: the first wins, and a NaN wins over all ----------------------------------------------------------------
+// ---- extremes: the first wins, and a NaN wins over all
+// ----------------------------------------------------------------
 
 template <class T, bool kMax>
 struct Extreme {
@@ -257,7 +276,8 @@ struct Extreme {
         if (at + 8 <= m && at + kStrip > m) {  // a short row: all of it as a mask, eight at a time
             for (; at + 8 <= m; at += 8) {
                 unsigned found = 0;
-                for (int l = 0; l < 8; l++) found |= static_cast<unsigned>((p[at + l] == best) | (p[at + l] != p[at + l])) << l;
+                for (int l = 0; l < 8; l++)
+                    found |= static_cast<unsigned>((p[at + l] == best) | (p[at + l] != p[at + l])) << l;
                 if (found != 0) {
                     at += __builtin_ctz(found);
                     break;
@@ -311,7 +331,8 @@ struct Extreme {
     }
 };
 
-// ---- truth ------------------------------------------------------------------------------------------------------------
+// ---- truth
+// ------------------------------------------------------------------------------------------------------------
 
 template <bool kAll>
 struct Truth {
@@ -320,9 +341,7 @@ struct Truth {
         bool found = std::memchr(v, kAll ? 0 : 1, static_cast<size_t>(m)) != nullptr;
         if (found) acc.i = kAll ? 0 : 1;
     }
-    static void merge(Acc& acc, const Acc& later) {
-        acc.i = kAll ? (acc.i & later.i) : (acc.i | later.i);
-    }
+    static void merge(Acc& acc, const Acc& later) { acc.i = kAll ? (acc.i & later.i) : (acc.i | later.i); }
     static void start_rows(void* x, void*, int64_t columns) {
         std::memset(x, kAll ? 1 : 0, static_cast<size_t>(columns));
     }
@@ -340,7 +359,8 @@ struct Truth {
     }
 };
 
-// ---- variance: the mean and the sum of squared deviations, merged as Chan, Golub and LeVeque do ----------------------
+// ---- variance: the mean and the sum of squared deviations, merged as Chan, Golub and LeVeque do
+// ----------------------
 
 MERAPI_INLINE void merge_moments(Acc& acc, double mean, double deviations, double count) {
     double n = acc.c + count;
@@ -392,7 +412,8 @@ struct Variance {
     }
 };
 
-// ---- the table ----------------------------------------------------------------------------------------------------------
+// ---- the table
+// ----------------------------------------------------------------------------------------------------------
 
 template <class S>
 Kernel kernel_of() {
@@ -407,12 +428,18 @@ Kernel extreme_kernel(bool index) {
 template <class T>
 Kernel number_kernel(ReduceOp op) {
     switch (op) {
-        case ReduceOp::prod: return kernel_of<Prod<T>>();
-        case ReduceOp::min: return extreme_kernel<T, false>(false);
-        case ReduceOp::max: return extreme_kernel<T, true>(false);
-        case ReduceOp::argmin: return extreme_kernel<T, false>(true);
-        case ReduceOp::argmax: return extreme_kernel<T, true>(true);
-        default: return kernel_of<Sum<T, false>>();
+        case ReduceOp::prod:
+            return kernel_of<Prod<T>>();
+        case ReduceOp::min:
+            return extreme_kernel<T, false>(false);
+        case ReduceOp::max:
+            return extreme_kernel<T, true>(false);
+        case ReduceOp::argmin:
+            return extreme_kernel<T, false>(true);
+        case ReduceOp::argmax:
+            return extreme_kernel<T, true>(true);
+        default:
+            return kernel_of<Sum<T, false>>();
     }
 }
 template <class T>
@@ -424,11 +451,16 @@ Kernel float_kernel(ReduceOp op) {
 
 inline Kernel find_kernel(ReduceOp op, Reg type) {
     switch (type) {
-        case Reg::f32: return float_kernel<float>(op);
-        case Reg::f64: return float_kernel<double>(op);
-        case Reg::i32: return number_kernel<int32_t>(op);
-        case Reg::i64: return number_kernel<int64_t>(op);
-        default: return op == ReduceOp::all ? kernel_of<Truth<true>>() : kernel_of<Truth<false>>();
+        case Reg::f32:
+            return float_kernel<float>(op);
+        case Reg::f64:
+            return float_kernel<double>(op);
+        case Reg::i32:
+            return number_kernel<int32_t>(op);
+        case Reg::i64:
+            return number_kernel<int64_t>(op);
+        default:
+            return op == ReduceOp::all ? kernel_of<Truth<true>>() : kernel_of<Truth<false>>();
     }
 }
 

@@ -2,12 +2,11 @@
 //
 // The pointwise interpreter: walks the iteration space in blocks and gives each to a BlockRunner. Contiguous operands
 // have a loop of their own, for calls on a handful of elements and for single ops that need no blocks at all.
-#include "tiles.h"
+#include <atomic>
 
 #include "../merapi_cpu.h"
 #include "../pool.h"
-
-#include <atomic>
+#include "tiles.h"
 
 namespace merapi {
 namespace MERAPI_ISA {
@@ -50,8 +49,7 @@ struct Flat {
             run.evaluate(m);
             for (int k = 0; k < p.outputs; k++) {
                 if (direct[k]) continue;
-                convert_store(p.output[k], run.value(p.store[k].value),
-                              address[k] + at * storage_size(p.output[k]), m);
+                convert_store(p.output[k], run.value(p.store[k].value), address[k] + at * storage_size(p.output[k]), m);
             }
         }
     }
@@ -96,7 +94,8 @@ int run_flat(const Program& p, int64_t n, char* const* address, uint32_t broadca
 
 // ---- any layout -----------------------------------------------------------------------------------------------------
 
-void strided_chunk(const Space& space, const bool* direct, const Scalar* scalars, char* scratch, int64_t begin, int64_t end) {
+void strided_chunk(const Space& space, const bool* direct, const Scalar* scalars, char* scratch, int64_t begin,
+                   int64_t end) {
     const Program& p = *space.program;
     int64_t longest = space.way == Way::rows && space.inner < end - begin ? space.inner : end - begin;
     BlockRunner run(p, scratch, scalars, longest);
@@ -112,9 +111,8 @@ void strided_chunk(const Space& space, const bool* direct, const Scalar* scalars
         for (int k = 0; k < p.outputs; k++) {
             if (direct[k]) continue;
             const char* from = run.value(p.store[k].value);
-            bool contiguous = space.way == Way::rows
-                                  ? space.operand[k].stride[space.ndim - 1] == space.bytes(k)
-                                  : space.layout[k] == Layout::contiguous;
+            bool contiguous = space.way == Way::rows ? space.operand[k].stride[space.ndim - 1] == space.bytes(k)
+                                                     : space.layout[k] == Layout::contiguous;
             if (contiguous) {
                 convert_store(p.output[k], from, at.output(k), m);
                 continue;

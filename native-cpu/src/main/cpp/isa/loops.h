@@ -12,15 +12,25 @@ namespace MERAPI_ISA {
 template <class T>
 struct RegOf;
 template <>
-struct RegOf<float> { static constexpr Reg value = Reg::f32; };
+struct RegOf<float> {
+    static constexpr Reg value = Reg::f32;
+};
 template <>
-struct RegOf<double> { static constexpr Reg value = Reg::f64; };
+struct RegOf<double> {
+    static constexpr Reg value = Reg::f64;
+};
 template <>
-struct RegOf<int32_t> { static constexpr Reg value = Reg::i32; };
+struct RegOf<int32_t> {
+    static constexpr Reg value = Reg::i32;
+};
 template <>
-struct RegOf<int64_t> { static constexpr Reg value = Reg::i64; };
+struct RegOf<int64_t> {
+    static constexpr Reg value = Reg::i64;
+};
 template <>
-struct RegOf<uint8_t> { static constexpr Reg value = Reg::boolean; };  // one byte, 0 or 1
+struct RegOf<uint8_t> {
+    static constexpr Reg value = Reg::boolean;
+};  // one byte, 0 or 1
 
 template <class D, class A, class F>
 MERAPI_INLINE void map1(void* d, const void* a, int64_t n, F f) {
@@ -70,23 +80,21 @@ MERAPI_INLINE void map2_vector(void* d, const void* a, const void* b, int64_t n,
 }  // namespace merapi
 
 // Rows of an op table. `x`, `y`, `z` are the operands inside the expression.
-#define MERAPI_UNARY(name, T, D, expression)                                                                   \
-    OpEntry {                                                                                                  \
-        name, RegOf<T>::value, RegOf<D>::value, 1,                                                             \
-            [](void* d, const void* a, const void*, const void*, int64_t n) {                                  \
-                map1<D, T>(d, a, n, [](T x) -> D { return expression; });                                      \
-            }                                                                                                  \
+#define MERAPI_UNARY(name, T, D, expression)                                                                         \
+    OpEntry {                                                                                                        \
+        name, RegOf<T>::value, RegOf<D>::value, 1, [](void* d, const void* a, const void*, const void*, int64_t n) { \
+            map1<D, T>(d, a, n, [](T x) -> D { return expression; });                                                \
+        }                                                                                                            \
     }
-#define MERAPI_BINARY(name, T, D, expression)                                                                  \
-    OpEntry {                                                                                                  \
-        name, RegOf<T>::value, RegOf<D>::value, 2,                                                             \
-            [](void* d, const void* a, const void* b, const void*, int64_t n) {                                \
-                map2<D, T>(d, a, b, n, [](T x, T y) -> D { return expression; });                              \
-            }                                                                                                  \
+#define MERAPI_BINARY(name, T, D, expression)                                                                          \
+    OpEntry {                                                                                                          \
+        name, RegOf<T>::value, RegOf<D>::value, 2, [](void* d, const void* a, const void* b, const void*, int64_t n) { \
+            map2<D, T>(d, a, b, n, [](T x, T y) -> D { return expression; });                                          \
+        }                                                                                                              \
     }
-#define MERAPI_VECTOR_UNARY(name, expression)                                                                  \
-    OpEntry {                                                                                                  \
-        name, Reg::f32, Reg::f32, 1, [](void* d, const void* a, const void*, const void*, int64_t n) {         \
-            map1_vector(d, a, n, [](f32v x) -> f32v { return expression; });                                   \
-        }                                                                                                      \
+#define MERAPI_VECTOR_UNARY(name, expression)                                                          \
+    OpEntry {                                                                                          \
+        name, Reg::f32, Reg::f32, 1, [](void* d, const void* a, const void*, const void*, int64_t n) { \
+            map1_vector(d, a, n, [](f32v x) -> f32v { return expression; });                           \
+        }                                                                                              \
     }

@@ -13,17 +13,29 @@ MERAPI_INLINE T sign_of(T x) {
     return x > 0 ? T(1) : (x < 0 ? T(-1) : x);
 }
 template <class T>
-MERAPI_INLINE T floor_of(T x) { return sizeof(T) == 4 ? T(__builtin_floorf(float(x))) : T(__builtin_floor(double(x))); }
+MERAPI_INLINE T floor_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_floorf(float(x))) : T(__builtin_floor(double(x)));
+}
 template <class T>
-MERAPI_INLINE T ceil_of(T x) { return sizeof(T) == 4 ? T(__builtin_ceilf(float(x))) : T(__builtin_ceil(double(x))); }
+MERAPI_INLINE T ceil_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_ceilf(float(x))) : T(__builtin_ceil(double(x)));
+}
 template <class T>
-MERAPI_INLINE T trunc_of(T x) { return sizeof(T) == 4 ? T(__builtin_truncf(float(x))) : T(__builtin_trunc(double(x))); }
+MERAPI_INLINE T trunc_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_truncf(float(x))) : T(__builtin_trunc(double(x)));
+}
 template <class T>
-MERAPI_INLINE T round_of(T x) { return sizeof(T) == 4 ? T(__builtin_rintf(float(x))) : T(__builtin_rint(double(x))); }
+MERAPI_INLINE T round_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_rintf(float(x))) : T(__builtin_rint(double(x)));
+}
 template <class T>
-MERAPI_INLINE T sqrt_of(T x) { return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x))); }
+MERAPI_INLINE T sqrt_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_sqrtf(float(x))) : T(__builtin_sqrt(double(x)));
+}
 template <class T>
-MERAPI_INLINE T abs_of(T x) { return sizeof(T) == 4 ? T(__builtin_fabsf(float(x))) : T(__builtin_fabs(double(x))); }
+MERAPI_INLINE T abs_of(T x) {
+    return sizeof(T) == 4 ? T(__builtin_fabsf(float(x))) : T(__builtin_fabs(double(x)));
+}
 template <class T>
 MERAPI_INLINE T copysign_of(T x, T y) {
     return sizeof(T) == 4 ? T(__builtin_copysignf(float(x), float(y))) : T(__builtin_copysign(double(x), double(y)));
@@ -90,7 +102,8 @@ MERAPI_INLINE f32v pow(f32v x, f32v y) {
 
 void fma_f32(void* d, const void* a, const void* b, const void* c, int64_t n) {
     float* dp = static_cast<float*>(d);
-    const float *ap = static_cast<const float*>(a), *bp = static_cast<const float*>(b), *cp = static_cast<const float*>(c);
+    const float *ap = static_cast<const float*>(a), *bp = static_cast<const float*>(b),
+                *cp = static_cast<const float*>(c);
     MERAPI_IVDEP for (int64_t i = 0; i < n; i++) dp[i] = __builtin_fmaf(ap[i], bp[i], cp[i]);
 }
 void fma_f64(void* d, const void* a, const void* b, const void* c, int64_t n) {
@@ -100,42 +113,28 @@ void fma_f64(void* d, const void* a, const void* b, const void* c, int64_t n) {
     MERAPI_IVDEP for (int64_t i = 0; i < n; i++) dp[i] = __builtin_fma(ap[i], bp[i], cp[i]);
 }
 
-#define MERAPI_FLOAT_OPS(T)                                                       \
-    MERAPI_UNARY("neg", T, T, -x),                                                \
-    MERAPI_UNARY("abs", T, T, abs_of(x)),                                         \
-    MERAPI_UNARY("sign", T, T, sign_of(x)),                                       \
-    MERAPI_UNARY("floor", T, T, floor_of(x)),                                     \
-    MERAPI_UNARY("ceil", T, T, ceil_of(x)),                                       \
-    MERAPI_UNARY("round", T, T, round_of(x)),                                     \
-    MERAPI_UNARY("trunc", T, T, trunc_of(x)),                                     \
-    MERAPI_UNARY("sqrt", T, T, sqrt_of(x)),                                       \
-    MERAPI_UNARY("rsqrt", T, T, T(1) / sqrt_of(x)),                               \
-    MERAPI_UNARY("reciprocal", T, T, T(1) / x),                                   \
-    MERAPI_UNARY("square", T, T, x * x),                                          \
-    MERAPI_UNARY("relu", T, T, x < 0 ? T(0) : x),                                 \
-    MERAPI_UNARY("isnan", T, uint8_t, x != x),                                    \
-    MERAPI_UNARY("isinf", T, uint8_t, abs_of(x) == T(INFINITY)),                  \
-    MERAPI_UNARY("isfinite", T, uint8_t, abs_of(x) < T(INFINITY)),                \
-    MERAPI_BINARY("add", T, T, x + y),                                            \
-    MERAPI_BINARY("sub", T, T, x - y),                                            \
-    MERAPI_BINARY("mul", T, T, x * y),                                            \
-    MERAPI_BINARY("div", T, T, x / y),                                            \
-    MERAPI_BINARY("min", T, T, (x < y) | (x != x) ? x : y),                       \
-    MERAPI_BINARY("max", T, T, (x > y) | (x != x) ? x : y),                       \
-    MERAPI_BINARY("fmod", T, T, T(std::fmod(double(x), double(y)))),                                   \
-    MERAPI_BINARY("rem", T, T, T(rem_f64(double(x), double(y)))),                                     \
-    MERAPI_BINARY("floordiv", T, T, T(floordiv_f64(double(x), double(y)))),                           \
-    MERAPI_BINARY("copysign", T, T, copysign_of(x, y)),                           \
-    MERAPI_BINARY("atan2", T, T, T(std::atan2(double(x), double(y)))),            \
-    MERAPI_UNARY("tan", T, T, T(std::tan(double(x)))),                            \
-    MERAPI_UNARY("asin", T, T, T(std::asin(double(x)))),                          \
-    MERAPI_UNARY("acos", T, T, T(std::acos(double(x)))),                          \
-    MERAPI_UNARY("atan", T, T, T(std::atan(double(x)))),                          \
-    MERAPI_UNARY("sinh", T, T, T(std::sinh(double(x)))),                          \
-    MERAPI_UNARY("cosh", T, T, T(std::cosh(double(x)))),                          \
-    MERAPI_UNARY("asinh", T, T, T(std::asinh(double(x)))),                        \
-    MERAPI_UNARY("acosh", T, T, T(std::acosh(double(x)))),                        \
-    MERAPI_UNARY("atanh", T, T, T(std::atanh(double(x))))
+#define MERAPI_FLOAT_OPS(T)                                                                                           \
+    MERAPI_UNARY("neg", T, T, -x), MERAPI_UNARY("abs", T, T, abs_of(x)), MERAPI_UNARY("sign", T, T, sign_of(x)),      \
+        MERAPI_UNARY("floor", T, T, floor_of(x)), MERAPI_UNARY("ceil", T, T, ceil_of(x)),                             \
+        MERAPI_UNARY("round", T, T, round_of(x)), MERAPI_UNARY("trunc", T, T, trunc_of(x)),                           \
+        MERAPI_UNARY("sqrt", T, T, sqrt_of(x)), MERAPI_UNARY("rsqrt", T, T, T(1) / sqrt_of(x)),                       \
+        MERAPI_UNARY("reciprocal", T, T, T(1) / x), MERAPI_UNARY("square", T, T, x* x),                               \
+        MERAPI_UNARY("relu", T, T, x < 0 ? T(0) : x), MERAPI_UNARY("isnan", T, uint8_t, x != x),                      \
+        MERAPI_UNARY("isinf", T, uint8_t, abs_of(x) == T(INFINITY)),                                                  \
+        MERAPI_UNARY("isfinite", T, uint8_t, abs_of(x) < T(INFINITY)), MERAPI_BINARY("add", T, T, x + y),             \
+        MERAPI_BINARY("sub", T, T, x - y), MERAPI_BINARY("mul", T, T, x* y), MERAPI_BINARY("div", T, T, x / y),       \
+        MERAPI_BINARY("min", T, T, (x < y) | (x != x) ? x : y),                                                       \
+        MERAPI_BINARY("max", T, T, (x > y) | (x != x) ? x : y),                                                       \
+        MERAPI_BINARY("fmod", T, T, T(std::fmod(double(x), double(y)))),                                              \
+        MERAPI_BINARY("rem", T, T, T(rem_f64(double(x), double(y)))),                                                 \
+        MERAPI_BINARY("floordiv", T, T, T(floordiv_f64(double(x), double(y)))),                                       \
+        MERAPI_BINARY("copysign", T, T, copysign_of(x, y)),                                                           \
+        MERAPI_BINARY("atan2", T, T, T(std::atan2(double(x), double(y)))),                                            \
+        MERAPI_UNARY("tan", T, T, T(std::tan(double(x)))), MERAPI_UNARY("asin", T, T, T(std::asin(double(x)))),       \
+        MERAPI_UNARY("acos", T, T, T(std::acos(double(x)))), MERAPI_UNARY("atan", T, T, T(std::atan(double(x)))),     \
+        MERAPI_UNARY("sinh", T, T, T(std::sinh(double(x)))), MERAPI_UNARY("cosh", T, T, T(std::cosh(double(x)))),     \
+        MERAPI_UNARY("asinh", T, T, T(std::asinh(double(x)))), MERAPI_UNARY("acosh", T, T, T(std::acosh(double(x)))), \
+        MERAPI_UNARY("atanh", T, T, T(std::atanh(double(x))))
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opcodes on integers and booleans, comparisons, selections and casts. Integer arithmetic wraps, and division by zero is
-// defined (0): a SIGFPE would take the whole process along.
+// Opcodes on integers and booleans, comparisons, selections and casts. Integer arithmetic wraps, and division by zero
+// is defined (0): a SIGFPE would take the whole process along.
 #include "loops.h"
 
 namespace merapi {
@@ -12,10 +12,15 @@ namespace {
 template <class T>
 struct UnsignedOf;
 template <>
-struct UnsignedOf<int32_t> { using type = uint32_t; };
+struct UnsignedOf<int32_t> {
+    using type = uint32_t;
+};
 template <>
-struct UnsignedOf<int64_t> { using type = uint64_t; };
-#define MERAPI_WRAP(T, op) static_cast<T>(static_cast<typename UnsignedOf<T>::type>(x) op static_cast<typename UnsignedOf<T>::type>(y))
+struct UnsignedOf<int64_t> {
+    using type = uint64_t;
+};
+#define MERAPI_WRAP(T, op) \
+    static_cast<T>(static_cast<typename UnsignedOf<T>::type>(x) op static_cast<typename UnsignedOf<T>::type>(y))
 
 template <class T>
 MERAPI_INLINE T neg_of(T x) {
@@ -92,37 +97,24 @@ void select_loop(void* d, const void* a, const void* b, const void* c, int64_t n
     }
 }
 
-#define MERAPI_COMPARE_OPS(T)                   \
-    MERAPI_BINARY("eq", T, uint8_t, x == y),    \
-    MERAPI_BINARY("ne", T, uint8_t, x != y),    \
-    MERAPI_BINARY("lt", T, uint8_t, x < y),     \
-    MERAPI_BINARY("le", T, uint8_t, x <= y),    \
-    MERAPI_BINARY("gt", T, uint8_t, x > y),     \
-    MERAPI_BINARY("ge", T, uint8_t, x >= y),    \
-    OpEntry{"select", RegOf<T>::value, RegOf<T>::value, 3, select_loop<T>}
+#define MERAPI_COMPARE_OPS(T)                                                                      \
+    MERAPI_BINARY("eq", T, uint8_t, x == y), MERAPI_BINARY("ne", T, uint8_t, x != y),              \
+        MERAPI_BINARY("lt", T, uint8_t, x < y), MERAPI_BINARY("le", T, uint8_t, x <= y),           \
+        MERAPI_BINARY("gt", T, uint8_t, x > y), MERAPI_BINARY("ge", T, uint8_t, x >= y), OpEntry { \
+        "select", RegOf<T>::value, RegOf<T>::value, 3, select_loop<T>                              \
+    }
 
-#define MERAPI_INT_OPS(T)                                         \
-    MERAPI_UNARY("neg", T, T, neg_of(x)),                         \
-    MERAPI_UNARY("abs", T, T, x < 0 ? neg_of(x) : x),             \
-    MERAPI_UNARY("sign", T, T, (x > 0) - (x < 0)),                \
-    MERAPI_UNARY("bitnot", T, T, ~x),                             \
-    MERAPI_UNARY("square", T, T, mul_of(x, x)),                   \
-    MERAPI_UNARY("relu", T, T, x > 0 ? x : 0),                    \
-    MERAPI_BINARY("add", T, T, MERAPI_WRAP(T, +)),                \
-    MERAPI_BINARY("sub", T, T, MERAPI_WRAP(T, -)),                \
-    MERAPI_BINARY("mul", T, T, MERAPI_WRAP(T, *)),                \
-    MERAPI_BINARY("floordiv", T, T, floordiv_of(x, y)),           \
-    MERAPI_BINARY("truncdiv", T, T, truncdiv_of(x, y)),           \
-    MERAPI_BINARY("rem", T, T, rem_of(x, y)),                     \
-    MERAPI_BINARY("fmod", T, T, fmod_of(x, y)),                   \
-    MERAPI_BINARY("min", T, T, x < y ? x : y),                    \
-    MERAPI_BINARY("max", T, T, x > y ? x : y),                    \
-    MERAPI_BINARY("pow", T, T, pow_of(x, y)),                     \
-    MERAPI_BINARY("and", T, T, x & y),                            \
-    MERAPI_BINARY("or", T, T, x | y),                             \
-    MERAPI_BINARY("xor", T, T, x ^ y),                            \
-    MERAPI_BINARY("shl", T, T, shl_of(x, y)),                     \
-    MERAPI_BINARY("shr", T, T, shr_of(x, y))
+#define MERAPI_INT_OPS(T)                                                                                      \
+    MERAPI_UNARY("neg", T, T, neg_of(x)), MERAPI_UNARY("abs", T, T, x < 0 ? neg_of(x) : x),                    \
+        MERAPI_UNARY("sign", T, T, (x > 0) - (x < 0)), MERAPI_UNARY("bitnot", T, T, ~x),                       \
+        MERAPI_UNARY("square", T, T, mul_of(x, x)), MERAPI_UNARY("relu", T, T, x > 0 ? x : 0),                 \
+        MERAPI_BINARY("add", T, T, MERAPI_WRAP(T, +)), MERAPI_BINARY("sub", T, T, MERAPI_WRAP(T, -)),          \
+        MERAPI_BINARY("mul", T, T, MERAPI_WRAP(T, *)), MERAPI_BINARY("floordiv", T, T, floordiv_of(x, y)),     \
+        MERAPI_BINARY("truncdiv", T, T, truncdiv_of(x, y)), MERAPI_BINARY("rem", T, T, rem_of(x, y)),          \
+        MERAPI_BINARY("fmod", T, T, fmod_of(x, y)), MERAPI_BINARY("min", T, T, x < y ? x : y),                 \
+        MERAPI_BINARY("max", T, T, x > y ? x : y), MERAPI_BINARY("pow", T, T, pow_of(x, y)),                   \
+        MERAPI_BINARY("and", T, T, x& y), MERAPI_BINARY("or", T, T, x | y), MERAPI_BINARY("xor", T, T, x ^ y), \
+        MERAPI_BINARY("shl", T, T, shl_of(x, y)), MERAPI_BINARY("shr", T, T, shr_of(x, y))
 
 #define MERAPI_PLAIN_CAST(From, To, name) MERAPI_UNARY("cast." name, From, To, static_cast<To>(x))
 
@@ -134,7 +126,7 @@ const OpEntry kIntOps[] = {
     MERAPI_INT_OPS(int64_t),
     MERAPI_UNARY("wrapu8", int32_t, int32_t, x & 0xff),
     MERAPI_UNARY("not", uint8_t, uint8_t, x == 0),
-    MERAPI_BINARY("and", uint8_t, uint8_t, x & y),
+    MERAPI_BINARY("and", uint8_t, uint8_t, x& y),
     MERAPI_BINARY("or", uint8_t, uint8_t, x | y),
     MERAPI_BINARY("xor", uint8_t, uint8_t, x ^ y),
     MERAPI_COMPARE_OPS(float),

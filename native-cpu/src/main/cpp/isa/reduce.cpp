@@ -3,14 +3,13 @@
 // Reductions with a pointwise program in front: the program is evaluated window by window, and each window is folded
 // while it is in L1. Work is cut by size alone, and partial results are merged in order, so that the thread count never
 // shows in a result; and an output's windows begin with its own first element, so that equal rows give equal results.
-#include "folds.h"
-#include "walk.h"
+#include <atomic>
+#include <cstdlib>
 
 #include "../merapi_cpu.h"
 #include "../pool.h"
-
-#include <atomic>
-#include <cstdlib>
+#include "folds.h"
+#include "walk.h"
 
 namespace merapi {
 namespace MERAPI_ISA {
@@ -50,14 +49,30 @@ struct Reduction {
     void write(const Operand& to, int64_t offset, double real, int64_t integer) const {
         char* at = to.address + offset;
         switch (p.reduce_result) {
-            case Storage::f32: *reinterpret_cast<float*>(at) = static_cast<float>(real); break;
-            case Storage::f64: *reinterpret_cast<double*>(at) = real; break;
-            case Storage::f16: *reinterpret_cast<uint16_t*>(at) = f32_to_f16(static_cast<float>(real)); break;
-            case Storage::bf16: *reinterpret_cast<uint16_t*>(at) = f32_to_bf16(static_cast<float>(real)); break;
-            case Storage::i32: *reinterpret_cast<int32_t*>(at) = static_cast<int32_t>(integer); break;
-            case Storage::i64: *reinterpret_cast<int64_t*>(at) = integer; break;
-            case Storage::u8: *reinterpret_cast<uint8_t*>(at) = static_cast<uint8_t>(integer); break;
-            case Storage::boolean: *reinterpret_cast<uint8_t*>(at) = integer != 0; break;
+            case Storage::f32:
+                *reinterpret_cast<float*>(at) = static_cast<float>(real);
+                break;
+            case Storage::f64:
+                *reinterpret_cast<double*>(at) = real;
+                break;
+            case Storage::f16:
+                *reinterpret_cast<uint16_t*>(at) = f32_to_f16(static_cast<float>(real));
+                break;
+            case Storage::bf16:
+                *reinterpret_cast<uint16_t*>(at) = f32_to_bf16(static_cast<float>(real));
+                break;
+            case Storage::i32:
+                *reinterpret_cast<int32_t*>(at) = static_cast<int32_t>(integer);
+                break;
+            case Storage::i64:
+                *reinterpret_cast<int64_t*>(at) = integer;
+                break;
+            case Storage::u8:
+                *reinterpret_cast<uint8_t*>(at) = static_cast<uint8_t>(integer);
+                break;
+            case Storage::boolean:
+                *reinterpret_cast<uint8_t*>(at) = integer != 0;
+                break;
         }
     }
 
@@ -76,10 +91,16 @@ struct Reduction {
         int64_t integer = acc.i;
         switch (p.reduce) {
             case ReduceOp::sum:
-            case ReduceOp::sumsq: real = acc.a + acc.b; break;
-            case ReduceOp::mean: real = (acc.a + acc.b) / static_cast<double>(plan.length); break;
+            case ReduceOp::sumsq:
+                real = acc.a + acc.b;
+                break;
+            case ReduceOp::mean:
+                real = (acc.a + acc.b) / static_cast<double>(plan.length);
+                break;
             case ReduceOp::argmin:
-            case ReduceOp::argmax: integer = acc.j; break;
+            case ReduceOp::argmax:
+                integer = acc.j;
+                break;
             case ReduceOp::var: {
                 double degrees = static_cast<double>(plan.length) - plan.correction;
                 // Rounding may leave a little less than nothing.
@@ -88,7 +109,8 @@ struct Reduction {
                 if (plan.mean.address != nullptr) write(plan.mean, mean_offset, acc.a, 0);
                 break;
             }
-            default: break;
+            default:
+                break;
         }
         write(plan.result, offset, real, integer);
     }
@@ -102,8 +124,8 @@ struct Reduction {
 
     // ---- rows ----
 
-    // Folds elements [begin, end) of the space. `done(output, acc)` gets each output whose last element is in there, and
-    // the last one, complete or not.
+    // Folds elements [begin, end) of the space. `done(output, acc)` gets each output whose last element is in there,
+    // and the last one, complete or not.
     template <class Done>
     void fold_range(char* scratch, int64_t begin, int64_t end, Done done) const {
         const int64_t length = plan.length;
@@ -170,8 +192,7 @@ struct Reduction {
                 int64_t from = task % pieces * kPiece;
                 int64_t to = length - from < kPiece ? length : from + kPiece;
                 int64_t base = task / pieces * length;
-                fold_range(scratch, base + from, base + to,
-                           [&](int64_t, const Acc& acc) { partial[task] = acc; });
+                fold_range(scratch, base + from, base + to, [&](int64_t, const Acc& acc) { partial[task] = acc; });
             }
         });
         if (status.load() == 0) {
@@ -189,7 +210,8 @@ struct Reduction {
 
     // Folds rows [from, to) of one output group over columns [c, c + width) and hands over each column's result.
     template <class Done>
-    void fold_columns(char* scratch, int64_t group, int64_t from, int64_t to, int64_t c, int64_t width, Done done) const {
+    void fold_columns(char* scratch, int64_t group, int64_t from, int64_t to, int64_t c, int64_t width,
+                      Done done) const {
         char* x = scratch + p.scratch_bytes;
         char* y = x + window * 8;
         const int64_t columns = plan.columns;
@@ -238,8 +260,8 @@ struct Reduction {
         const int64_t tasks = plan.outputs * blocks * pieces;
         Acc* partial = nullptr;
         if (pieces > 1) {
-            partial = static_cast<Acc*>(
-                std::malloc(static_cast<size_t>(plan.outputs * plan.columns * pieces) * sizeof(Acc)));
+            partial =
+                static_cast<Acc*>(std::malloc(static_cast<size_t>(plan.outputs * plan.columns * pieces) * sizeof(Acc)));
             if (partial == nullptr) return abi::kNoMemory;
         }
         int64_t grain = kGrain / (height * width);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The walk for operands that are contiguous along different dimensions (a transposed copy, x + y^T). Along rows, one of
-// them would touch a cache line an element; so the space is cut into tiles of two dimensions, and each operand's tile is
-// brought together along the dimension in which that operand lies.
+// them would touch a cache line an element; so the space is cut into tiles of two dimensions, and each operand's tile
+// is brought together along the dimension in which that operand lies.
 #pragma once
 
 #include "walk.h"
@@ -47,15 +47,23 @@ inline void copy_tile_typed(char* to, int64_t to_row, int64_t to_column, const c
 inline void copy_tile(int size, char* to, int64_t to_row, int64_t to_column, const char* from, int64_t from_row,
                       int64_t from_column, int64_t rows, int64_t columns) {
     if (to_column == size && from_column == size) {
-        for (int64_t r = 0; r < rows; r++) std::memcpy(to + r * to_row, from + r * from_row, static_cast<size_t>(columns * size));
+        for (int64_t r = 0; r < rows; r++)
+            std::memcpy(to + r * to_row, from + r * from_row, static_cast<size_t>(columns * size));
         return;
     }
     bool by_rows = !(to_row == size || from_row == size);
     switch (size) {
-        case 8: copy_tile_typed<uint64_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows); break;
-        case 4: copy_tile_typed<uint32_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows); break;
-        case 2: copy_tile_typed<uint16_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows); break;
-        default: copy_tile_typed<uint8_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows);
+        case 8:
+            copy_tile_typed<uint64_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows);
+            break;
+        case 4:
+            copy_tile_typed<uint32_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows);
+            break;
+        case 2:
+            copy_tile_typed<uint16_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows);
+            break;
+        default:
+            copy_tile_typed<uint8_t>(to, to_row, to_column, from, from_row, from_column, rows, columns, by_rows);
     }
 }
 
@@ -112,7 +120,8 @@ struct Tiling {
                     continue;
                 }
                 const int size = s.bytes(o);
-                copy_tile(size, run.stage(k), columns * size, size, from, stride[rows_dim], stride[last], rows, columns);
+                copy_tile(size, run.stage(k), columns * size, size, from, stride[rows_dim], stride[last], rows,
+                          columns);
                 run.contiguous(k, run.stage(k), m);
             }
             run.evaluate(m);
@@ -129,7 +138,7 @@ struct Tiling {
         }
     }
 
-  private:
+ private:
     char* corner(int o, const int64_t* index) const {
         char* at = s.operand[o].address;
         for (int d = 0; d < s.ndim; d++) at += index[d] * s.operand[o].stride[d];

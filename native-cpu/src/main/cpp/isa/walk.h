@@ -23,8 +23,8 @@ struct Space {
     const Program* program;
     int ndim;
     const int64_t* size;
-    int64_t inner;      // size of the last dimension
-    int outputs;        // operands that come before the inputs
+    int64_t inner;  // size of the last dimension
+    int outputs;    // operands that come before the inputs
     int operands;
     const Operand* operand;
     Layout layout[kMaxOutputs + kMaxInputs];
@@ -45,7 +45,7 @@ struct Space {
         way = flat ? Way::flat : (inner < kShortRow ? Way::packed : Way::rows);
     }
 
-  private:
+ private:
     Layout layout_of(const Operand& o, int element) const {
         bool contiguous = true, single = true;
         int64_t expected = element;
@@ -97,10 +97,10 @@ struct Odometer {
     }
 };
 
-
-// Where a thread is in a space. `feed` and the output functions look at the window that begins here; `advance` leaves it.
+// Where a thread is in a space. `feed` and the output functions look at the window that begins here; `advance` leaves
+// it.
 class Cursor {
-  public:
+ public:
     MERAPI_INLINE Cursor(const Space& space, int64_t pos) : s(space), p(*space.program) { seek(pos); }
 
     void seek(int64_t pos) {
@@ -172,7 +172,7 @@ class Cursor {
         for (int o = 0; o < s.operands; o++) row[o] += at.delta(s.operand[o].stride, stepped);
     }
 
-  private:
+ private:
     // Copies m elements between the operand, in row-major order from here, and packed memory.
     template <bool kGather>
     void walk_rows(const Operand& operand, int size, char* packed, int64_t m) {

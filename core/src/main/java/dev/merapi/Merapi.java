@@ -54,8 +54,13 @@ public final class Merapi {
                 for (int i = 0; i < Backends.of(type).deviceCount(); i++) {
                     Device device = Device.of(type, i);
                     MemoryStats m = Memory.stats(device);
-                    s.append("\n  ").append(device).append(": ").append(what).append(", memory cap ")
-                            .append(m.cap() >> 20).append(" MiB");
+                    s.append("\n  ")
+                            .append(device)
+                            .append(": ")
+                            .append(what)
+                            .append(", memory cap ")
+                            .append(m.cap() >> 20)
+                            .append(" MiB");
                 }
             } catch (RuntimeException e) {
                 String text = String.valueOf(e.getMessage());

@@ -18,7 +18,8 @@ final class AccumulateGrad extends Node {
     }
 
     @Override
-    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+    @Nullable
+    Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         Tensor gradient = gradients[0];
         if (gradient != null) {
             pass.accumulate(meta, gradient, output(0));

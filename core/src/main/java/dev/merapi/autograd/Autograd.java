@@ -59,7 +59,11 @@ public final class Autograd {
      * @param allowUnused whether an input that the outputs do not depend on gives null; else it is an error
      */
     public static List<Tensor> grad(
-            List<Tensor> outputs, List<Tensor> inputs, @Nullable List<Tensor> gradients, Graph graph, boolean allowUnused) {
+            List<Tensor> outputs,
+            List<Tensor> inputs,
+            @Nullable List<Tensor> gradients,
+            Graph graph,
+            boolean allowUnused) {
         for (Tensor input : inputs) {
             if (!input.requiresGrad()) {
                 throw BackwardPass.notPartOfGraph("grad", input);
@@ -68,15 +72,20 @@ public final class Autograd {
         @Nullable Tensor[] result = run("grad", outputs, gradients, inputs.toArray(new Tensor[0]), graph);
         for (int i = 0; i < result.length; i++) {
             if (result[i] == null && !allowUnused) {
-                throw new GradientException("grad: input " + i + ", " + inputs.get(i).describe()
-                        + ", was not used in the graph of the outputs\n  fix: pass allowUnused to get null for it.");
+                throw new GradientException(
+                        "grad: input " + i + ", " + inputs.get(i).describe()
+                                + ", was not used in the graph of the outputs\n  fix: pass allowUnused to get null for it.");
             }
         }
         return Arrays.asList(result);
     }
 
     private static @Nullable Tensor[] run(
-            String what, List<Tensor> outputs, @Nullable List<Tensor> gradients, Tensor @Nullable [] inputs, Graph graph) {
+            String what,
+            List<Tensor> outputs,
+            @Nullable List<Tensor> gradients,
+            Tensor @Nullable [] inputs,
+            Graph graph) {
         Tensor[] roots = outputs.toArray(new Tensor[0]);
         Tensor[] seeds = new Tensor[roots.length];
         if (gradients != null && gradients.size() != roots.length) {
@@ -98,13 +107,14 @@ public final class Autograd {
             } else if (!g.shape().equals(roots[i].shape())
                     || g.dtype() != roots[i].dtype()
                     || g.device() != roots[i].device()) {
-                throw new GradientException(what + ": gradient " + i + " is " + g.describe() + ", its output "
-                        + roots[i].describe());
+                throw new GradientException(
+                        what + ": gradient " + i + " is " + g.describe() + ", its output " + roots[i].describe());
             }
             seeds[i] = g;
         }
         boolean create = graph == Graph.CREATE;
-        @Nullable Tensor[] result =
+        @Nullable
+        Tensor[] result =
                 new BackwardPass(create || graph == Graph.RETAIN, create, inputs != null).run(roots, seeds, inputs);
         if (gradients == null) {
             for (Tensor seed : seeds) {
@@ -226,8 +236,8 @@ public final class Autograd {
     public static Runnable hookAfterAccumulate(Tensor leaf, Consumer<Tensor> hook) {
         AutogradMeta m = leaf.autograd();
         if (m == null || m.gradFn() != null || !leaf.requiresGrad()) {
-            throw new GradientException("hookAfterAccumulate: only leaves that require a gradient accumulate; this is "
-                    + leaf.describe());
+            throw new GradientException(
+                    "hookAfterAccumulate: only leaves that require a gradient accumulate; this is " + leaf.describe());
         }
         return m.addAccumulateHook(gradient -> hook.accept(leaf));
     }

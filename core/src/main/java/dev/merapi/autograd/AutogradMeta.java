@@ -15,7 +15,10 @@ import org.jspecify.annotations.Nullable;
 public class AutogradMeta {
     boolean requiresGrad; // of a leaf
     volatile @Nullable Tensor grad;
-    @Nullable Node gradFn;
+
+    @Nullable
+    Node gradFn;
+
     int outputIndex;
     boolean retainsGrad;
     private volatile @Nullable AccumulateGrad accumulator;
@@ -30,7 +33,8 @@ public class AutogradMeta {
     }
 
     /** The node that made this variable; null for a leaf. */
-    @Nullable Node gradFn() {
+    @Nullable
+    Node gradFn() {
         return gradFn;
     }
 
@@ -52,7 +56,8 @@ public class AutogradMeta {
     }
 
     /** The node that a gradient of this variable goes to; null if none is wanted. */
-    @Nullable Node edgeNode(Tensor tensor) {
+    @Nullable
+    Node edgeNode(Tensor tensor) {
         Node node = gradFn();
         return node != null ? node : requiresGrad ? accumulator(tensor) : null;
     }
@@ -94,8 +99,7 @@ public class AutogradMeta {
         accumulateHooks = next;
         return () -> {
             synchronized (this) {
-                List<Consumer<Tensor>> rest =
-                        new ArrayList<>(accumulateHooks == null ? List.of() : accumulateHooks);
+                List<Consumer<Tensor>> rest = new ArrayList<>(accumulateHooks == null ? List.of() : accumulateHooks);
                 rest.remove(hook);
                 accumulateHooks = rest;
             }

@@ -33,7 +33,9 @@ final class BackwardPass {
         final Node node;
         final BackwardPass pass;
         final int order;
-        @Nullable Tensor[] gradients;
+
+        @Nullable
+        Tensor[] gradients;
         /** Which of them only this pass has seen, so that it may add to them in place. */
         boolean[] owned;
 
@@ -93,7 +95,8 @@ final class BackwardPass {
      *
      * @param inputs the tensors whose gradients are returned; null to accumulate into the leaves instead
      */
-    @Nullable Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
+    @Nullable
+    Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
         BackwardPass outer = CURRENT.get();
         @Nullable Tensor[] result = walk(roots, gradients, inputs, outer);
         finish(outer);
@@ -342,7 +345,8 @@ final class BackwardPass {
             return;
         }
         Tensor sum;
-        if (!createGraph && there.layout().isInjective()
+        if (!createGraph
+                && there.layout().isInjective()
                 && (task.owned[output] || !there.isMeta() && there.storage().isExclusive())) {
             there.add_(gradient);
             return;
@@ -397,8 +401,8 @@ final class BackwardPass {
             List<Tensor> replaced = hook.apply(Arrays.asList(current.clone()), Arrays.asList(outputs.clone()));
             if (replaced != null) {
                 if (replaced.size() != current.length) {
-                    throw new GradientException("hook on " + node + ": returned " + replaced.size()
-                            + " gradients for " + current.length + " inputs");
+                    throw new GradientException("hook on " + node + ": returned " + replaced.size() + " gradients for "
+                            + current.length + " inputs");
                 }
                 current = replaced.toArray(new Tensor[0]);
             }
@@ -443,7 +447,8 @@ final class BackwardPass {
         }
         boolean ours = gradient.storage().isExclusive()
                 && gradient.isContiguous()
-                && gradient.storage().byteSize() == gradient.numel() * gradient.dtype().byteSize();
+                && gradient.storage().byteSize()
+                        == gradient.numel() * gradient.dtype().byteSize();
         Tensor kept = ours ? gradient.engineHandle() : gradient.copy().engineHandle();
         kept.setAutograd(null);
         return kept.leaveScope();

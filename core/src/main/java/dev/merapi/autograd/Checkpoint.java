@@ -70,7 +70,9 @@ public final class Checkpoint {
         final Frame frame;
         final Tensor form;
         final int bits; // a hash of the contents, in checked mode
-        @Nullable Tensor value;
+
+        @Nullable
+        Tensor value;
 
         Holder(Frame frame, Tensor form, int bits) {
             this.frame = frame;

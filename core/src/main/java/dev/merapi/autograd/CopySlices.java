@@ -36,7 +36,8 @@ final class CopySlices extends Node {
     }
 
     @Override
-    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+    @Nullable
+    Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         @Nullable Tensor[] result = new Tensor[needed.length];
         Tensor g = gradients[0];
         if (g == null) {

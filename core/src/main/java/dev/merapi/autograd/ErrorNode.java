@@ -16,9 +16,11 @@ final class ErrorNode extends Node {
     }
 
     @Override
-    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
-        throw new SavedTensorException("backward: a second derivative would have to pass through " + name()
-                + ", a value that was computed inside the op and saved: it is neither an input nor an output of it"
-                + "\n  fix: save inputs and outputs only and compute the rest in backward, or give the op a compose rule.");
+    @Nullable
+    Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+        throw new SavedTensorException(
+                "backward: a second derivative would have to pass through " + name()
+                        + ", a value that was computed inside the op and saved: it is neither an input nor an output of it"
+                        + "\n  fix: save inputs and outputs only and compute the rest in backward, or give the op a compose rule.");
     }
 }

@@ -30,7 +30,8 @@ public final class GraphAccess {
             return;
         }
         if (wanted && t.isInference()) {
-            throw new GradientException("requiresGrad: this tensor was made in inference mode\n  fix: clone() it outside.");
+            throw new GradientException(
+                    "requiresGrad: this tensor was made in inference mode\n  fix: clone() it outside.");
         }
         if (m == null) {
             if (!wanted) {
@@ -60,8 +61,8 @@ public final class GraphAccess {
                 && !(gradient.shape().equals(t.shape())
                         && gradient.dtype() == t.dtype()
                         && gradient.device() == t.device())) {
-            throw new GradientException("setGrad: the gradient is " + gradient.describe() + ", the tensor "
-                    + t.describe());
+            throw new GradientException(
+                    "setGrad: the gradient is " + gradient.describe() + ", the tensor " + t.describe());
         }
         synchronized (m) {
             Tensor before = m.grad;

@@ -160,8 +160,8 @@ public abstract class Node {
         outputHooks.set(output, changed);
         return () -> {
             synchronized (this) {
-                List<UnaryOperator<Tensor>> rest =
-                        new ArrayList<>(java.util.Objects.requireNonNull(outputHooks).get(output));
+                List<UnaryOperator<Tensor>> rest = new ArrayList<>(
+                        java.util.Objects.requireNonNull(outputHooks).get(output));
                 rest.remove(hook);
                 outputHooks.set(output, rest);
             }
@@ -205,8 +205,7 @@ public abstract class Node {
      * Runs after this node: sees the gradients of the inputs and of the outputs (absent ones are null) and may return
      * other gradients of the inputs. Returns what removes it.
      */
-    public final synchronized Runnable addHook(
-            BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>> hook) {
+    public final synchronized Runnable addHook(BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>> hook) {
         List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> changed =
                 nodeHooks == null ? new ArrayList<>() : new ArrayList<>(nodeHooks);
         changed.add(hook);

@@ -42,8 +42,7 @@ final class OpNode<A extends Record, R> extends Node {
     private volatile @Nullable Object saved; // Saved, or why it is gone
     private List<SavedTensor> savedTensors = List.of();
 
-    OpNode(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, R result, Tensor[] outputs, Device device) {
+    OpNode(Definition<A, R> op, A args, @Nullable Tensor[] inputs, R result, Tensor[] outputs, Device device) {
         super(op.name(), outputs);
         this.op = op;
         this.slotCounts = op.slotCounts(args);
@@ -60,8 +59,7 @@ final class OpNode<A extends Record, R> extends Node {
         static final Saved NOTHING = new Saved(null, null);
 
         Saved map(Definition<?, ?> op, UnaryOperator<@Nullable Tensor> replacement) {
-            return new Saved(
-                    Tree.map(tree, op.lookup(), replacement), Tree.map(args, op.lookup(), replacement));
+            return new Saved(Tree.map(tree, op.lookup(), replacement), Tree.map(args, op.lookup(), replacement));
         }
     }
 
@@ -160,7 +158,8 @@ final class OpNode<A extends Record, R> extends Node {
     }
 
     @Override
-    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+    @Nullable
+    Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         if (!Context.current().isChecked()) {
             return differentiate(gradients, needed, pass);
         }
@@ -182,7 +181,8 @@ final class OpNode<A extends Record, R> extends Node {
         Object tree = kept.tree;
         R shaped = op.result().rebuild(form, gradients);
         boolean createGraph = pass.createsGraph();
-        BackwardContext context = new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
+        BackwardContext context =
+                new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
         Backward<Object, R> kernel = kernel();
         Backward<Object, R> formula = op.backward();
         if (kernel != null && !createGraph) {
@@ -280,8 +280,9 @@ final class OpNode<A extends Record, R> extends Node {
             return Saved.NOTHING;
         }
         if (tree == FREED_BY_BACKWARD) {
-            throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed by an earlier backward"
-                    + "\n  fix: pass retainGraph to the first one, or run the forward again.");
+            throw new SavedTensorException(
+                    "backward of " + name() + ": its saved tensors were freed by an earlier backward"
+                            + "\n  fix: pass retainGraph to the first one, or run the forward again.");
         }
         if (tree == FREED_BY_SCOPE) {
             throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed when the outermost"

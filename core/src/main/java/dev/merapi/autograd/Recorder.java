@@ -81,8 +81,7 @@ public final class Recorder {
         for (int i = 0; i < outputs.length; i++) {
             outputs[i] = Tensor.meta(results[i]);
         }
-        OpNode<A, R> node =
-                new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device));
+        OpNode<A, R> node = new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device));
         node.connect(nodes, indices);
         Node history = node;
         if (mutated != null) {
@@ -122,8 +121,8 @@ public final class Recorder {
             if (t != null) {
                 DeviceType type = t.device().type();
                 if (op.backwardKernel(type) == null && Backends.of(type).backwardKernel(op) == null) {
-                    throw new MissingBackwardException(Message.of(op.name() + ": has no backward for " + type
-                                    + ", and an input requires a gradient")
+                    throw new MissingBackwardException(Message.of(
+                                    op.name() + ": has no backward for " + type + ", and an input requires a gradient")
                             .fact("inputs", describe(inputs))
                             .fix("register a backward kernel for " + type + ", or the shared formula."));
                 }
@@ -140,8 +139,7 @@ public final class Recorder {
         return String.join(", ", all);
     }
 
-    private static <A extends Record> void refuseStaleHistory(
-            Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+    private static <A extends Record> void refuseStaleHistory(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         if (!op.isMutating()) {
             return;
         }
@@ -223,9 +221,12 @@ public final class Recorder {
         Tensor[] results = new Tensor[layouts.size()];
         for (int i = 0; i < results.length; i++) {
             Layout layout = layouts.get(i);
-            if (!viewed.isMeta() && layout.end() * viewed.dtype().byteSize() > viewed.storage().byteSize()) {
-                throw new ShapeException(op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
-                        + viewed.describe() + " with layout " + viewed.layout());
+            if (!viewed.isMeta()
+                    && layout.end() * viewed.dtype().byteSize()
+                            > viewed.storage().byteSize()) {
+                throw new ShapeException(
+                        op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
+                                + viewed.describe() + " with layout " + viewed.layout());
             }
             results[i] = viewed.viewAs(layout, context);
         }
@@ -234,7 +235,8 @@ public final class Recorder {
             return result;
         }
         Node node = null;
-        boolean differentiable = recording && viewed.requiresGrad() && viewed.dtype().isFloating();
+        boolean differentiable =
+                recording && viewed.requiresGrad() && viewed.dtype().isFloating();
         if (differentiable) {
             Tensor[] outputs = new Tensor[results.length];
             for (int i = 0; i < outputs.length; i++) {

@@ -100,8 +100,10 @@ final class SavedTensor {
         if (watched != null && watched.version() != version) {
             throw new SavedTensorException(Message.of("backward of " + node + ": saved tensor " + position
                             + " was modified in place after " + node + " saved it")
-                    .fact("tensor", placeholder.describe() + ", saved at version " + version + ", now at version "
-                            + watched.version())
+                    .fact(
+                            "tensor",
+                            placeholder.describe() + ", saved at version " + version + ", now at version "
+                                    + watched.version())
                     .fact("last in-place op", watched.lastMutator())
                     .fix("use the out-of-place op there, or clone the tensor first; Autograd.anomaly() shows where "
                             + node + " ran."));
@@ -130,8 +132,8 @@ final class SavedTensor {
         if (!t.shape().equals(placeholder.shape())
                 || t.dtype() != placeholder.dtype()
                 || t.device() != placeholder.device()) {
-            throw new SavedTensorException("backward of " + node + ": a saved-tensor hook unpacked "
-                    + t.describe() + " for " + placeholder.describe());
+            throw new SavedTensorException("backward of " + node + ": a saved-tensor hook unpacked " + t.describe()
+                    + " for " + placeholder.describe());
         }
         t.requireOpen();
         // The hooks return contents; the place in the graph is the original's, or second derivatives would be lost.

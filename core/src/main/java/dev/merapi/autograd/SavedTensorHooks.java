@@ -52,7 +52,8 @@ public final class SavedTensorHooks implements AutoCloseable {
         return pair;
     }
 
-    @Nullable SavedTensorHooks outer() {
+    @Nullable
+    SavedTensorHooks outer() {
         return outer;
     }
 

@@ -27,7 +27,12 @@ final class ViewMeta extends AutogradMeta {
     private volatile int versionSeen;
 
     ViewMeta(
-            Tensor base, @Nullable ViewMeta parent, Definition<?, ?> op, Record args, int output, boolean single,
+            Tensor base,
+            @Nullable ViewMeta parent,
+            Definition<?, ?> op,
+            Record args,
+            int output,
+            boolean single,
             @Nullable Node gradFn) {
         super(gradFn, output);
         this.base = base;
@@ -81,7 +86,8 @@ final class ViewMeta extends AutogradMeta {
 
     /** Derives the node again if the shared memory was written since it was derived. */
     @Override
-    @Nullable Node gradFn() {
+    @Nullable
+    Node gradFn() {
         if (base.version() != versionSeen && !Context.current().isInference()) {
             deriveAgain();
         }

@@ -37,7 +37,8 @@ final class ViewNode<A extends Record, R> extends Node {
     }
 
     @Override
-    @Nullable Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
+    @Nullable
+    Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         if (op.hasManyViews() && pass.createsGraph()) {
             return new Tensor[] {oneByOne(gradients)};
         }

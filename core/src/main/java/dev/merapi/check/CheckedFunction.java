@@ -151,15 +151,15 @@ final class CheckedFunction {
             }
             double[][] result = new double[inputs.size()][];
             for (int i = 0; i < result.length; i++) {
-                result[i] = new double[isDifferentiated(i) ? Math.toIntExact(inputs.get(i).numel()) : 0];
+                result[i] = new double
+                        [isDifferentiated(i) ? Math.toIntExact(inputs.get(i).numel()) : 0];
             }
             if (roots.isEmpty()) {
                 return result;
             }
             List<Tensor> wanted = leaves.stream().filter(Tensor::requiresGrad).toList();
             List<byte[]> before = gradients.stream().map(CheckedFunction::bits).toList();
-            List<@Nullable Tensor> found =
-                    Autograd.grad(roots, wanted, gradients, Autograd.Graph.FREE, true);
+            List<@Nullable Tensor> found = Autograd.grad(roots, wanted, gradients, Autograd.Graph.FREE, true);
             for (int k = 0; k < before.size(); k++) {
                 if (!Arrays.equals(before.get(k), bits(gradients.get(k)))) {
                     throw new CheckFailedException("gradcheck: backward wrote into the gradient of output " + k
@@ -203,7 +203,10 @@ final class CheckedFunction {
                 part.copy_(dense.view(n));
                 yield part.view(shape);
             }
-            case EXPANDED -> n == 0 ? dense : dense.view(n).slice(0, 0, 1).view(ones(shape.length)).expand(shape);
+            case EXPANDED ->
+                n == 0
+                        ? dense
+                        : dense.view(n).slice(0, 0, 1).view(ones(shape.length)).expand(shape);
         };
     }
 

@@ -28,7 +28,8 @@ final class Comparison {
         }
         double[] a = expected.toDoubleArray();
         double[] b = actual.toDoubleArray();
-        double scale = Arrays.stream(a).map(Math::abs).filter(Double::isFinite).max().orElse(0);
+        double scale =
+                Arrays.stream(a).map(Math::abs).filter(Double::isFinite).max().orElse(0);
         double allowed = (tolerance > 0 ? tolerance : allowance(expected.dtype().epsilon())) * scale;
         int worst = -1;
         double most = allowed;
@@ -51,7 +52,8 @@ final class Comparison {
     }
 
     private static byte[] bytes(Tensor t) {
-        ByteBuffer bytes = ByteBuffer.allocate(Math.toIntExact(t.numel() * t.dtype().byteSize()));
+        ByteBuffer bytes =
+                ByteBuffer.allocate(Math.toIntExact(t.numel() * t.dtype().byteSize()));
         t.copyTo(bytes);
         return bytes.array();
     }

@@ -93,7 +93,8 @@ public final class GradCheck {
                 in -> {
                     List<Tensor> own = in.subList(0, n);
                     List<Tensor> outputs = CheckedFunction.differentiable(f.apply(own));
-                    List<Tensor> wanted = own.stream().filter(Tensor::requiresGrad).toList();
+                    List<Tensor> wanted =
+                            own.stream().filter(Tensor::requiresGrad).toList();
                     List<Tensor> gradients =
                             Autograd.grad(outputs, wanted, in.subList(n, in.size()), Autograd.Graph.CREATE, true);
                     List<Tensor> present = new ArrayList<>();
@@ -246,8 +247,7 @@ public final class GradCheck {
             }
             for (int p = 0; p < probes; p++) {
                 double[] direction = signed(random, x[i].length);
-                NumericalDerivative.Estimate d =
-                        NumericalDerivative.along(function::evaluate, x, i, direction, 1);
+                NumericalDerivative.Estimate d = NumericalDerivative.along(function::evaluate, x, i, direction, 1);
                 worst.see(i, -1, -1, dot(weights[p], d.value()), dot(weighted[p][i], direction), size(weights[p], d));
                 for (int r = 0; r < outputs.length; r++) {
                     int j = outputs[r];
@@ -280,7 +280,9 @@ public final class GradCheck {
     private static int[] firstLastRandom(int n, SplittableRandom random) {
         return n == 0
                 ? new int[0]
-                : Arrays.stream(new int[] {0, n - 1, random.nextInt(n)}).distinct().toArray();
+                : Arrays.stream(new int[] {0, n - 1, random.nextInt(n)})
+                        .distinct()
+                        .toArray();
     }
 
     private static double dot(double[] a, double[] b) {
@@ -327,7 +329,11 @@ public final class GradCheck {
                     text = String.format(
                             Locale.ROOT,
                             "%s: numerical %.17g, analytic %.17g, difference %.3g where %.3g is allowed",
-                            where, numerical, analytic, off, allowed);
+                            where,
+                            numerical,
+                            analytic,
+                            off,
+                            allowed);
                 }
             }
         }
@@ -338,9 +344,10 @@ public final class GradCheck {
                         + "\n  fix: move the inputs away from every kink, pole and tie.");
             }
             if (wrong > 0) {
-                failures.add("gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
-                        + text + "\n  seed: " + seed + "L"
-                        + "\n  fix: the backward; unless the function has a kink or a tie near these inputs, or noise.");
+                failures.add(
+                        "gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
+                                + text + "\n  seed: " + seed + "L"
+                                + "\n  fix: the backward; unless the function has a kink or a tie near these inputs, or noise.");
             } else {
                 done.add(what);
             }

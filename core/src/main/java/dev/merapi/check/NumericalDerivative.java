@@ -26,8 +26,7 @@ final class NumericalDerivative {
      * @param f from all inputs to all outputs; must not keep or change its argument
      * @param scale what the steps are multiplied by: the size of what is perturbed
      */
-    static Estimate along(
-            Function<double[][], double[]> f, double[][] x, int input, double[] direction, double scale) {
+    static Estimate along(Function<double[][], double[]> f, double[][] x, int input, double[] direction, double scale) {
         double[] value = null;
         double[] error = null;
         for (double step : STEPS) {
@@ -58,8 +57,7 @@ final class NumericalDerivative {
                 break;
             }
         }
-        return new Estimate(
-                java.util.Objects.requireNonNull(value), java.util.Objects.requireNonNull(error));
+        return new Estimate(java.util.Objects.requireNonNull(value), java.util.Objects.requireNonNull(error));
     }
 
     private record Central(double[] slope, double[] size) {}

@@ -117,7 +117,8 @@ public final class OpCheck<A extends Record, R> {
     /** Runs all checks on all samples. */
     public Report run() {
         if (samples.isEmpty()) {
-            throw new IllegalArgumentException("opcheck " + op.name() + ": there are no samples\n  fix: add samples(…).");
+            throw new IllegalArgumentException(
+                    "opcheck " + op.name() + ": there are no samples\n  fix: add samples(…).");
         }
         List<Line> lines = new ArrayList<>();
         for (int i = 0; i < samples.size(); i++) {
@@ -141,7 +142,10 @@ public final class OpCheck<A extends Record, R> {
         } catch (RuntimeException e) {
             boolean ours = e instanceof CheckFailedException;
             return new Line(
-                    Outcome.FAIL, sample, name, ours ? text(e.getMessage()) : e.getClass().getSimpleName() + ": " + e.getMessage());
+                    Outcome.FAIL,
+                    sample,
+                    name,
+                    ours ? text(e.getMessage()) : e.getClass().getSimpleName() + ": " + e.getMessage());
         }
     }
 

@@ -177,12 +177,13 @@ final class SampleCheck<A extends Record, R> {
         Tensor[] real = run(with(SampleCheck::copy));
         Tensor[] described = run(with(Tensor::meta));
         if (real.length != described.length) {
-            throw new CheckFailedException("the shape rule gives " + described.length + " outputs, a call " + real.length);
+            throw new CheckFailedException(
+                    "the shape rule gives " + described.length + " outputs, a call " + real.length);
         }
         for (int i = 0; i < real.length; i++) {
             if (!real[i].describe().equals(described[i].describe())) {
-                throw new CheckFailedException("output " + i + " is " + real[i].describe() + ", but the shape rule says "
-                        + described[i].describe());
+                throw new CheckFailedException("output " + i + " is " + real[i].describe()
+                        + ", but the shape rule says " + described[i].describe());
             }
         }
     }
@@ -242,10 +243,14 @@ final class SampleCheck<A extends Record, R> {
         } catch (ShapeException | IndexOutOfBoundsException e) {
             throw new Skip("refused: " + e.getMessage());
         }
-        agree("the same in a strided layout", expected, run(with(t -> {
-            Tensor strided = Layouts.strided(made.apply(t));
-            return strided == null ? made.apply(t).copy() : strided;
-        })), false);
+        agree(
+                "the same in a strided layout",
+                expected,
+                run(with(t -> {
+                    Tensor strided = Layouts.strided(made.apply(t));
+                    return strided == null ? made.apply(t).copy() : strided;
+                })),
+                false);
     }
 
     private void reference() {
@@ -298,8 +303,7 @@ final class SampleCheck<A extends Record, R> {
     }
 
     private boolean differentiable() {
-        return !definition.isNonDifferentiable()
-                && Arrays.stream(inputs).anyMatch(t -> t != null && t.requiresGrad());
+        return !definition.isNonDifferentiable() && Arrays.stream(inputs).anyMatch(t -> t != null && t.requiresGrad());
     }
 
     private void gradients(A args, boolean second) {

@@ -79,8 +79,8 @@ public final class Idx {
                     + " bytes, but the file ends after " + data.length);
         }
         if (in.read() >= 0) {
-            throw new FormatException("data follows the " + bytes + " bytes of " + dtype
-                    + java.util.Arrays.toString(shape));
+            throw new FormatException(
+                    "data follows the " + bytes + " bytes of " + dtype + java.util.Arrays.toString(shape));
         }
         return tensor(dtype, data, shape);
     }
@@ -99,8 +99,9 @@ public final class Idx {
             case 0x0c -> DType.INT32;
             case 0x0d -> DType.FLOAT32;
             case 0x0e -> DType.FLOAT64;
-            default -> throw new FormatException("element type 0x" + Integer.toHexString(code)
-                    + " is not one of uint8 (0x8), int32 (0xc), float32 (0xd), float64 (0xe)");
+            default ->
+                throw new FormatException("element type 0x" + Integer.toHexString(code)
+                        + " is not one of uint8 (0x8), int32 (0xc), float32 (0xd), float64 (0xe)");
         };
     }
 

@@ -45,8 +45,8 @@ final class Prefetch<B> implements AutoCloseable {
             Made<B> made = producer.ready.take();
             if (made.failure != null) {
                 close();
-                throw new DataLoaderException("data loader: batch " + n + " could not be made: " + made.failure,
-                        made.failure);
+                throw new DataLoaderException(
+                        "data loader: batch " + n + " could not be made: " + made.failure, made.failure);
             }
             return made.value();
         } catch (InterruptedException e) {

@@ -58,7 +58,9 @@ public final class TextCorpus {
     /** Of the files with a suffix such as {@code .java} in a folder or in a zip or jar archive; UTF-8. */
     public static TextCorpus of(Path folderOrArchive, String suffix) throws IOException {
         return new TextCorpus(
-                Files.isDirectory(folderOrArchive) ? folder(folderOrArchive, suffix) : archive(folderOrArchive, suffix));
+                Files.isDirectory(folderOrArchive)
+                        ? folder(folderOrArchive, suffix)
+                        : archive(folderOrArchive, suffix));
     }
 
     /**
@@ -105,7 +107,8 @@ public final class TextCorpus {
         SortedMap<String, String> files = new TreeMap<>();
         List<Path> paths = new ArrayList<>();
         try (Stream<Path> walk = Files.walk(folder)) {
-            walk.filter(p -> p.toString().endsWith(suffix) && Files.isRegularFile(p)).forEach(paths::add);
+            walk.filter(p -> p.toString().endsWith(suffix) && Files.isRegularFile(p))
+                    .forEach(paths::add);
         } catch (UncheckedIOException e) {
             throw new IOException("corpus: cannot read " + folder, e);
         }
@@ -198,8 +201,7 @@ public final class TextCorpus {
                     targets[b * length + t] = text[start + t + 1];
                 }
             }
-            return new Labelled(
-                    Tensor.of(inputs, samples.length, length), Tensor.of(targets, samples.length, length));
+            return new Labelled(Tensor.of(inputs, samples.length, length), Tensor.of(targets, samples.length, length));
         }
     }
 }

@@ -50,8 +50,8 @@ public final class Backends {
     public static CachingAllocator allocator(Device device) {
         Backend backend = of(device.type());
         if (device.index() >= backend.deviceCount()) {
-            throw new DeviceException(device + ": there are only " + backend.deviceCount() + " devices of type "
-                    + device.type());
+            throw new DeviceException(
+                    device + ": there are only " + backend.deviceCount() + " devices of type " + device.type());
         }
         return backend.allocator(device.index());
     }

@@ -22,8 +22,7 @@ public final class CheckedMode {
 
     private CheckedMode() {}
 
-    static <A extends Record, R> R call(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+    static <A extends Record, R> R call(Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
         int mask = context.addMask(Key.CHECKED);
         try {
             byte[] @Nullable [] before = snapshots(inputs);
@@ -114,9 +113,10 @@ public final class CheckedMode {
                                 + at / outputs[i].dtype().byteSize() + " of output " + i + ", "
                                 + outputs[i].describe()
                                 + (unwritten ? ", is not written by its kernel" : ", differs between two runs"))
-                        .fix(unwritten
-                                ? "write every element; outputs begin with undefined contents."
-                                : "declare it .nondeterministic() if that is meant."));
+                        .fix(
+                                unwritten
+                                        ? "write every element; outputs begin with undefined contents."
+                                        : "declare it .nondeterministic() if that is meant."));
             }
         }
     }

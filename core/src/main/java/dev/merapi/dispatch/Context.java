@@ -122,7 +122,8 @@ public final class Context {
         mask = before;
     }
 
-    @Nullable Interceptor tracer() {
+    @Nullable
+    Interceptor tracer() {
         return tracer;
     }
 
@@ -134,7 +135,8 @@ public final class Context {
         return before;
     }
 
-    @Nullable Interceptor autocast() {
+    @Nullable
+    Interceptor autocast() {
         return autocast;
     }
 

@@ -176,8 +176,9 @@ public final class Dispatcher {
     }
 
     private static OpResultException notFresh(Definition<?, ?> op, Tensor t) {
-        return new OpResultException(op.name() + ": the shape rule returned a tensor that has memory already: "
-                + t.describe() + "\n  fix: return Tensor.meta(…); declare returnsMutated() if the op returns what it writes.");
+        return new OpResultException(
+                op.name() + ": the shape rule returned a tensor that has memory already: " + t.describe()
+                        + "\n  fix: return Tensor.meta(…); declare returnsMutated() if the op returns what it writes.");
     }
 
     @SuppressWarnings("unchecked")
@@ -219,7 +220,8 @@ public final class Dispatcher {
             @Nullable Device device,
             boolean meta) {
         if (meta) {
-            throw new ShapeException(op.name() + ": its result depends on data, so it cannot run on tensors without data");
+            throw new ShapeException(
+                    op.name() + ": its result depends on data, so it cannot run on tensors without data");
         }
         Device target = requireDevice(op, device);
         DType dtype = op.kernelType(args);
@@ -282,9 +284,9 @@ public final class Dispatcher {
                 continue;
             }
             if (t.isClosed()) {
-                throw new dev.merapi.error.ClosedTensorException(Message.of(op.name() + ": input " + i + ", "
-                                + t.describe() + ", is closed")
-                        .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+                throw new dev.merapi.error.ClosedTensorException(
+                        Message.of(op.name() + ": input " + i + ", " + t.describe() + ", is closed")
+                                .fix("keep it beyond its scope with scope.keep(t), or close it later."));
             }
             if (device == null) {
                 device = t.device();
@@ -306,8 +308,9 @@ public final class Dispatcher {
 
     private static Device requireDevice(Definition<?, ?> op, @Nullable Device device) {
         if (device == null) {
-            throw new MissingKernelException(Message.of(op.name() + ": there are no tensor inputs to choose a kernel by")
-                    .fix("declare .device(a -> a.device()), or pass at least one tensor."));
+            throw new MissingKernelException(
+                    Message.of(op.name() + ": there are no tensor inputs to choose a kernel by")
+                            .fix("declare .device(a -> a.device()), or pass at least one tensor."));
         }
         return device;
     }
@@ -355,8 +358,9 @@ public final class Dispatcher {
                 continue;
             }
             if (!target.layout().isInjective()) {
-                throw new dev.merapi.error.AliasException(op.name() + ": would write to a tensor whose elements overlap: "
-                        + target.dtype() + target.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
+                throw new dev.merapi.error.AliasException(
+                        op.name() + ": would write to a tensor whose elements overlap: " + target.dtype()
+                                + target.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
             }
         }
         for (int i = 0; i < inputs.length; i++) {

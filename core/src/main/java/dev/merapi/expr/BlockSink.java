@@ -22,7 +22,8 @@ public interface BlockSink {
 
             @Override
             public void store(long start, int count, long[] from) {
-                throw new IllegalStateException("store: the program's output has an integer dtype, the sink holds doubles");
+                throw new IllegalStateException(
+                        "store: the program's output has an integer dtype, the sink holds doubles");
             }
         };
     }
@@ -32,7 +33,8 @@ public interface BlockSink {
         return new BlockSink() {
             @Override
             public void store(long start, int count, double[] from) {
-                throw new IllegalStateException("store: the program's output has a floating dtype, the sink holds longs");
+                throw new IllegalStateException(
+                        "store: the program's output has a floating dtype, the sink holds longs");
             }
 
             @Override

@@ -22,7 +22,8 @@ public interface BlockSource {
 
             @Override
             public void load(long start, int count, long[] into) {
-                throw new IllegalStateException("load: the program's input has an integer dtype, the source holds doubles");
+                throw new IllegalStateException(
+                        "load: the program's input has an integer dtype, the source holds doubles");
             }
         };
     }
@@ -32,7 +33,8 @@ public interface BlockSource {
         return new BlockSource() {
             @Override
             public void load(long start, int count, double[] into) {
-                throw new IllegalStateException("load: the program's input has a floating dtype, the source holds longs");
+                throw new IllegalStateException(
+                        "load: the program's input has a floating dtype, the source holds longs");
             }
 
             @Override

@@ -10,11 +10,8 @@ import org.jspecify.annotations.Nullable;
 final class Clamp {
     private static final Expr ZERO = constant(0.0);
 
-    private static final NamedFunction BOTH = NamedFunction.define(
-            "clamp",
-            3,
-            a -> a.get(0).max(a.get(1)).min(a.get(2)),
-            (a, y, g) -> {
+    private static final NamedFunction BOTH =
+            NamedFunction.define("clamp", 3, a -> a.get(0).max(a.get(1)).min(a.get(2)), (a, y, g) -> {
                 Expr x = a.get(0);
                 Expr low = a.get(1);
                 Expr high = a.get(2);

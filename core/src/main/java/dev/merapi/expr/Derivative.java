@@ -81,8 +81,9 @@ public final class Derivative {
                 if (v.role() == Variable.Role.INPUT) {
                     found.add(node);
                 } else if (v.role() != Variable.Role.SCALAR) {
-                    throw new IllegalArgumentException("derivative: the expression contains " + v.name()
-                            + ", which depends on the inputs\n  fix: substitute inputs for outputs and gradients first");
+                    throw new IllegalArgumentException(
+                            "derivative: the expression contains " + v.name()
+                                    + ", which depends on the inputs\n  fix: substitute inputs for outputs and gradients first");
                 }
             } else if (DerivativeRules.passesGradient(node)) {
                 for (Expr operand : node.operands()) {

@@ -43,10 +43,11 @@ final class DerivativeRules {
         }
         return switch (apply.op()) {
             case SIGN, FLOORDIV, TRUNCDIV -> false;
-            default -> switch (apply.op().group()) {
-                case ROUNDING, PREDICATE, COMPARISON, LOGICAL, BITWISE, SHIFT, MEMORY -> false;
-                default -> true;
-            };
+            default ->
+                switch (apply.op().group()) {
+                    case ROUNDING, PREDICATE, COMPARISON, LOGICAL, BITWISE, SHIFT, MEMORY -> false;
+                    default -> true;
+                };
         };
     }
 
@@ -169,8 +170,7 @@ final class DerivativeRules {
     /** The winner takes the gradient; at ties each gets half; where an operand is NaN both get it. */
     private static List<@Nullable Expr> extremum(Expr a, Expr b, Opcode aLoses, Opcode bLoses, Expr g) {
         Expr shared = select(a.eq(b), mul(number(0.5), g), g);
-        return pair(
-                select(Expr.apply(aLoses, a, b), ZERO, shared), select(Expr.apply(bLoses, a, b), ZERO, shared));
+        return pair(select(Expr.apply(aLoses, a, b), ZERO, shared), select(Expr.apply(bLoses, a, b), ZERO, shared));
     }
 
     /** g · b · a^(b − 1), and 0 where b is 0: there a^(b − 1) may be infinite. */
@@ -193,7 +193,8 @@ final class DerivativeRules {
     private static Expr powExponent(Expr a, Expr b, Expr y, Expr g) {
         if (a instanceof Constant c) {
             double base = c.doubleValue();
-            return base == 0 ? keepWhere(b.lt(ZERO), mul(g, mul(number(Math.log(0)), y)))
+            return base == 0
+                    ? keepWhere(b.lt(ZERO), mul(g, mul(number(Math.log(0)), y)))
                     : mul(number(Math.log(base)), mul(g, y));
         }
         Expr vanishes = a.eq(ZERO).and(b.ge(ZERO));
@@ -203,8 +204,9 @@ final class DerivativeRules {
     private List<@Nullable Expr> ternary(Opcode op, List<Expr> x, Expr g) {
         return switch (op) {
             case SELECT -> Arrays.asList(null, select(x.get(0), g, ZERO), select(x.get(0), ZERO, g));
-            case FMA -> Arrays.asList(
-                    wanted(x.get(0)) ? mul(g, x.get(1)) : null, wanted(x.get(1)) ? mul(g, x.get(0)) : null, g);
+            case FMA ->
+                Arrays.asList(
+                        wanted(x.get(0)) ? mul(g, x.get(1)) : null, wanted(x.get(1)) ? mul(g, x.get(0)) : null, g);
             default -> Arrays.asList(null, null, null);
         };
     }

@@ -31,7 +31,10 @@ final class ExprPrinter {
             for (Expr node : order) {
                 if (uses.getOrDefault(node, 0) > 1 && !node.operands().isEmpty()) {
                     String name = "t" + printer.names.size();
-                    text.append(name).append(" = ").append(printer.show(node, 0)).append("; ");
+                    text.append(name)
+                            .append(" = ")
+                            .append(printer.show(node, 0))
+                            .append("; ");
                     printer.names.put(node, name);
                 }
             }
@@ -69,7 +72,8 @@ final class ExprPrinter {
             return (op == Opcode.SELECT ? "where" : op.toString()) + arguments(e);
         }
         int level = op.group() == Opcode.Group.COMPARISON ? 1 : op == Opcode.ADD || op == Opcode.SUB ? 2 : 3;
-        String text = show(e.operands().get(0), level) + " " + symbol + " " + show(e.operands().get(1), level + 1);
+        String text = show(e.operands().get(0), level) + " " + symbol + " "
+                + show(e.operands().get(1), level + 1);
         return level < context ? "(" + text + ")" : text;
     }
 

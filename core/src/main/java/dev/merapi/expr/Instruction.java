@@ -41,7 +41,13 @@ public record Instruction(Opcode op, RegType type, int dst, int a, int b, int c,
             case LOAD -> line.append(' ').append(imm);
             case CONST -> line.append('.').append(type).append(" 0x").append(hex());
             case SCALAR -> line.append('.').append(type).append(' ').append(imm);
-            case CAST -> line.append('.').append(type).append('.').append(resultType()).append(" r").append(a);
+            case CAST ->
+                line.append('.')
+                        .append(type)
+                        .append('.')
+                        .append(resultType())
+                        .append(" r")
+                        .append(a);
             default -> {
                 line.append('.').append(type).append(" r").append(a);
                 if (b >= 0) {

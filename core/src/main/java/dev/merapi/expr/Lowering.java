@@ -192,7 +192,8 @@ final class Lowering {
         if (common.isWeak()) {
             return wide(common);
         }
-        if (common.kind() == DType.Kind.INTEGRAL && (mayOverflow(a, common.dtype()) || mayOverflow(b, common.dtype()))) {
+        if (common.kind() == DType.Kind.INTEGRAL
+                && (mayOverflow(a, common.dtype()) || mayOverflow(b, common.dtype()))) {
             return DType.INT64;
         }
         return common.dtype();

@@ -67,7 +67,9 @@ public final class Program {
         List<DType> outputs = new ArrayList<>();
         List<BitSet> used = new ArrayList<>();
         for (int k = 0; k < roots.size(); k++) {
-            DType dtype = forcedOutputDTypes != null ? forcedOutputDTypes.get(k) : typing.of(roots.get(k)).dtype();
+            DType dtype = forcedOutputDTypes != null
+                    ? forcedOutputDTypes.get(k)
+                    : typing.of(roots.get(k)).dtype();
             Value value = lowering.at(roots.get(k), dtype);
             values.add(value);
             outputs.add(dtype);
@@ -148,12 +150,7 @@ public final class Program {
      * @param longs the same as longs; bools as 0 and 1
      */
     public void run(
-            long start,
-            long end,
-            @Nullable BlockSource[] inputs,
-            BlockSink[] outputs,
-            double[] doubles,
-            long[] longs) {
+            long start, long end, @Nullable BlockSource[] inputs, BlockSink[] outputs, double[] doubles, long[] longs) {
         checkSize("sources", inputs.length, inputDTypes.size(), "inputs");
         checkSize("sinks", outputs.length, outputDTypes.size(), "outputs");
         checkSize("doubles", doubles.length, scalars, "scalars");
@@ -183,10 +180,18 @@ public final class Program {
     private String print() {
         StringBuilder lines = new StringBuilder();
         for (int k = 0; k < inputDTypes.size(); k++) {
-            lines.append("in ").append(k).append(' ').append(inputDTypes.get(k).shortName()).append('\n');
+            lines.append("in ")
+                    .append(k)
+                    .append(' ')
+                    .append(inputDTypes.get(k).shortName())
+                    .append('\n');
         }
         for (int k = 0; k < outputDTypes.size(); k++) {
-            lines.append("out ").append(k).append(' ').append(outputDTypes.get(k).shortName()).append('\n');
+            lines.append("out ")
+                    .append(k)
+                    .append(' ')
+                    .append(outputDTypes.get(k).shortName())
+                    .append('\n');
         }
         for (Instruction instruction : instructions) {
             lines.append(instruction).append('\n');

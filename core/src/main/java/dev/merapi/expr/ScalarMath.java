@@ -33,9 +33,7 @@ final class ScalarMath {
 
     static double asinh(double x) {
         double a = Math.abs(x);
-        double y = a > 0x1p28
-                ? Math.log(a) + LN2
-                : Math.log1p(a + a * a / (1 + Math.sqrt(1 + a * a)));
+        double y = a > 0x1p28 ? Math.log(a) + LN2 : Math.log1p(a + a * a / (1 + Math.sqrt(1 + a * a)));
         return Math.copySign(y, x);
     }
 

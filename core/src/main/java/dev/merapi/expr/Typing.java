@@ -63,10 +63,11 @@ final class Typing {
                         .fix("give the kinds of all scalar parameters")
                         .toString());
             }
-            default -> throw new IllegalArgumentException(Message.of("expression: contains " + v.name()
-                            + ", which exists in derivatives only")
-                    .fix("substitute inputs for outputs and gradients before compiling")
-                    .toString());
+            default ->
+                throw new IllegalArgumentException(
+                        Message.of("expression: contains " + v.name() + ", which exists in derivatives only")
+                                .fix("substitute inputs for outputs and gradients before compiling")
+                                .toString());
         }
     }
 
@@ -114,8 +115,11 @@ final class Typing {
         }
         throw new DTypeException(Message.of(op + ": not defined for " + type.dtype())
                 .fact("operands", dtypes)
-                .fix(type.kind() == DType.Kind.BOOLEAN
-                        ? (op == Opcode.NEG ? "use not" : op == Opcode.SUB ? "use xor, or cast to a number" : "cast to a number")
-                        : "cast to an integer dtype"));
+                .fix(
+                        type.kind() == DType.Kind.BOOLEAN
+                                ? (op == Opcode.NEG
+                                        ? "use not"
+                                        : op == Opcode.SUB ? "use xor, or cast to a number" : "cast to a number")
+                                : "cast to an integer dtype"));
     }
 }

@@ -146,7 +146,9 @@ final class Values {
     /** Whether the number is a power of two whose inverse is a normal number: then multiplying by it is exact. */
     private static boolean exactInverse(RegType type, double divisor) {
         int limit = type == RegType.F32 ? 126 : 1022;
-        return Double.doubleToLongBits(divisor) << 12 == 0 && divisor != 0 && Math.abs(Math.getExponent(divisor)) <= limit;
+        return Double.doubleToLongBits(divisor) << 12 == 0
+                && divisor != 0
+                && Math.abs(Math.getExponent(divisor)) <= limit;
     }
 
     private @Nullable Value power(RegType type, Value a, Value b) {

@@ -24,8 +24,8 @@ public final class Npy {
     private static final int LARGEST_HEADER = 1 << 16;
 
     /** The header is a Python dictionary, and NumPy writes it in one way only. */
-    private static final Pattern HEADER = Pattern.compile("\\{'descr': '([^']{1,16})', 'fortran_order': (True|False), "
-            + "'shape': \\(([0-9, ]*+)\\),? ?\\}\\s*+");
+    private static final Pattern HEADER = Pattern.compile(
+            "\\{'descr': '([^']{1,16})', 'fortran_order': (True|False), " + "'shape': \\(([0-9, ]*+)\\),? ?\\}\\s*+");
 
     private Npy() {}
 
@@ -35,7 +35,8 @@ public final class Npy {
      * @throws DTypeException for bfloat16, which NumPy does not have
      */
     public static void save(Path file, Tensor t) throws IOException {
-        StringBuilder header = new StringBuilder("{'descr': '" + descr(t.dtype()) + "', 'fortran_order': False, 'shape': (");
+        StringBuilder header =
+                new StringBuilder("{'descr': '" + descr(t.dtype()) + "', 'fortran_order': False, 'shape': (");
         for (long size : t.shape().toArray()) {
             header.append(size).append(", ");
         }
@@ -53,8 +54,14 @@ public final class Npy {
             throw new ShapeException("npy: " + t.describe() + " has too many dimensions for the format");
         }
         AtomicFile.write(file, channel -> {
-            ByteBuffer start = ByteBuffer.allocate(MAGIC.length + 4 + text.length).order(ByteOrder.LITTLE_ENDIAN);
-            start.put(MAGIC).put((byte) 1).put((byte) 0).putShort((short) text.length).put(text).flip();
+            ByteBuffer start =
+                    ByteBuffer.allocate(MAGIC.length + 4 + text.length).order(ByteOrder.LITTLE_ENDIAN);
+            start.put(MAGIC)
+                    .put((byte) 1)
+                    .put((byte) 0)
+                    .putShort((short) text.length)
+                    .put(text)
+                    .flip();
             while (start.hasRemaining()) {
                 channel.write(start);
             }
@@ -106,7 +113,9 @@ public final class Npy {
         if (length > LARGEST_HEADER || dataStart > size) {
             throw new FormatException("the header would have " + length + " bytes in a file of " + size);
         }
-        String text = StandardCharsets.UTF_8.decode(bytes(channel, start.position(), (int) length)).toString();
+        String text = StandardCharsets.UTF_8
+                .decode(bytes(channel, start.position(), (int) length))
+                .toString();
         Matcher m = HEADER.matcher(text);
         if (!m.matches()) {
             throw new FormatException("header not understood: " + text.strip());

@@ -36,7 +36,8 @@ public final class Safetensors {
         List<String> names = new ArrayList<>(tensors.keySet());
         // Wide elements first keeps every tensor aligned to its element.
         names.sort((a, b) -> {
-            int order = Integer.compare(get(tensors, b).dtype().byteSize(), get(tensors, a).dtype().byteSize());
+            int order = Integer.compare(
+                    get(tensors, b).dtype().byteSize(), get(tensors, a).dtype().byteSize());
             return order != 0 ? order : a.compareTo(b);
         });
         SafetensorsHeader header = new SafetensorsHeader();

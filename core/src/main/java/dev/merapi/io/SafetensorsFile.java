@@ -124,7 +124,8 @@ public final class SafetensorsFile implements AutoCloseable {
         try {
             return TensorBytes.read(channel, dataStart + e.begin(), e.shape(), dtype);
         } catch (FormatException damage) {
-            throw new FormatException("safetensors: " + path + ": tensor '" + name + "': " + damage.getMessage(), damage);
+            throw new FormatException(
+                    "safetensors: " + path + ": tensor '" + name + "': " + damage.getMessage(), damage);
         }
     }
 

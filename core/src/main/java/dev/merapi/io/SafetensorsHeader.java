@@ -185,7 +185,11 @@ final class SafetensorsHeader {
             JsonReader.quote(name, s);
             s.append(":{\"dtype\":\"").append(e.type).append("\",\"shape\":");
             s.append(java.util.Arrays.toString(e.shape.toArray()).replace(" ", ""));
-            s.append(",\"data_offsets\":[").append(e.begin).append(',').append(e.end).append("]},");
+            s.append(",\"data_offsets\":[")
+                    .append(e.begin)
+                    .append(',')
+                    .append(e.end)
+                    .append("]},");
         });
         if (s.charAt(s.length() - 1) == ',') {
             s.setLength(s.length() - 1);

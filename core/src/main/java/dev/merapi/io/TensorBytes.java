@@ -41,7 +41,8 @@ final class TensorBytes {
                 try (Scope piece = Scope.open()) {
                     Tensor part = flat.slice(0, i, Math.min(i + PIECE, flat.numel()));
                     Tensor seen = part.device() == Device.CPU
-                            ? Tensor.allocate(part.shape(), part.dtype(), Device.CPU).copy_(part)
+                            ? Tensor.allocate(part.shape(), part.dtype(), Device.CPU)
+                                    .copy_(part)
                             : part.contiguous().to(Device.CPU);
                     writeFully(seen, bytes(seen), file);
                 }
@@ -75,7 +76,11 @@ final class TensorBytes {
                 try (Scope piece = Scope.open()) {
                     long n = Math.min(PIECE, flat.numel() - i);
                     Tensor part = seen.slice(0, 0, n);
-                    readFully(part, bytes(part), file, position + i * result.dtype().byteSize());
+                    readFully(
+                            part,
+                            bytes(part),
+                            file,
+                            position + i * result.dtype().byteSize());
                     flat.slice(0, i, i + n).copy_(part);
                 }
             }
@@ -91,7 +96,8 @@ final class TensorBytes {
             return null;
         }
         Elements e = Elements.of(t);
-        return e.buffer().slice(e.byteOffset(), Math.toIntExact(t.numel() * t.dtype().byteSize()));
+        return e.buffer()
+                .slice(e.byteOffset(), Math.toIntExact(t.numel() * t.dtype().byteSize()));
     }
 
     private static void writeFully(Tensor owner, @Nullable ByteBuffer bytes, FileChannel file) throws IOException {
@@ -120,7 +126,8 @@ final class TensorBytes {
     private static void requireBits(ByteBuffer bytes) throws FormatException {
         for (int i = 0; i < bytes.limit(); i++) {
             if ((bytes.get(i) & ~1) != 0) {
-                throw new FormatException("a bool tensor holds a byte " + (bytes.get(i) & 0xff) + ", which is not 0 or 1");
+                throw new FormatException(
+                        "a bool tensor holds a byte " + (bytes.get(i) & 0xff) + ", which is not 0 or 1");
             }
         }
     }

@@ -69,8 +69,8 @@ public abstract class Module {
             throw new IllegalArgumentException("module: name '" + name + "' is empty or has a dot");
         }
         if (own.containsKey(name) || children.containsKey(name)) {
-            throw new IllegalArgumentException("module " + getClass().getSimpleName() + ": there is already a '" + name
-                    + "'");
+            throw new IllegalArgumentException(
+                    "module " + getClass().getSimpleName() + ": there is already a '" + name + "'");
         }
     }
 
@@ -187,7 +187,10 @@ public abstract class Module {
         for (Map.Entry<String, Tensor> e : state.entrySet()) {
             Parameter p = mine.get(e.getKey());
             if (p != null && !p.tensor().shape().equals(e.getValue().shape())) {
-                wrong.fact(e.getKey(), "expected " + p.tensor().describe() + ", got " + e.getValue().describe());
+                wrong.fact(
+                        e.getKey(),
+                        "expected " + p.tensor().describe() + ", got "
+                                + e.getValue().describe());
                 fits = false;
             }
         }
@@ -196,7 +199,8 @@ public abstract class Module {
         }
         try (Autograd.Mode mode = Autograd.noGrad()) {
             mine.forEach((name, p) -> p.tensor()
-                    .copy_(java.util.Objects.requireNonNull(state.get(name)).to(p.tensor().device())));
+                    .copy_(java.util.Objects.requireNonNull(state.get(name))
+                            .to(p.tensor().device())));
         }
     }
 

@@ -20,7 +20,11 @@ public final class BackwardContext {
      * @param meta whether this pass runs on tensors without memory
      */
     public BackwardContext(
-            Definition<?, ?> definition, int[] slotCounts, boolean[] needed, Tensor[] outputs, boolean createGraph,
+            Definition<?, ?> definition,
+            int[] slotCounts,
+            boolean[] needed,
+            Tensor[] outputs,
+            boolean createGraph,
             boolean meta) {
         this.definition = definition;
         this.slotCounts = slotCounts;

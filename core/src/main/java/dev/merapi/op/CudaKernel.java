@@ -159,6 +159,7 @@ public final class CudaKernel implements DeviceCode {
     @Override
     public String toString() {
         String first = text.strip().lines().findFirst().orElse("");
-        return "CudaKernel " + (whole ? entry : "{" + (first.length() > 60 ? first.substring(0, 60) + "…" : first) + "}");
+        return "CudaKernel "
+                + (whole ? entry : "{" + (first.length() > 60 ? first.substring(0, 60) + "…" : first) + "}");
     }
 }

@@ -101,7 +101,10 @@ public final class Definition<A extends Record, R> {
             }
         }
         this.anyBackwardKernel = any;
-        this.composite = compose != null && shape == null && view == null && registeredKernels().isEmpty();
+        this.composite = compose != null
+                && shape == null
+                && view == null
+                && registeredKernels().isEmpty();
         this.defaults = d;
     }
 
@@ -362,8 +365,8 @@ public final class Definition<A extends Record, R> {
             throw new RegistrationException(name() + ": a view has no shape rule and no mutated arguments");
         }
         if (isView() && !registeredKernels().isEmpty()) {
-            throw new RegistrationException(name() + ": a view computes nothing, so it has no kernels: "
-                    + registeredKernels());
+            throw new RegistrationException(
+                    name() + ": a view computes nothing, so it has no kernels: " + registeredKernels());
         }
         if (shape != null) {
             effective.forEach((key, piece) -> {
@@ -375,8 +378,8 @@ public final class Definition<A extends Record, R> {
             });
         }
         if (!result().hasTensors() && (backward != null || save != null || anyBackwardKernel)) {
-            throw new RegistrationException(name() + ": a result without tensors has nothing to differentiate: "
-                    + result());
+            throw new RegistrationException(
+                    name() + ": a result without tensors has nothing to differentiate: " + result());
         }
         int outputs = result().names().size();
         if (differentiable != null && differentiable.length != outputs) {

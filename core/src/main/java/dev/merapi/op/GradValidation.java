@@ -38,18 +38,23 @@ public final class GradValidation {
             Object value = grads.value(at);
             if (argument.kind() == Schema.Kind.TENSOR) {
                 if (value != null && !(value instanceof Tensor)) {
-                    throw fail(op, "gave a list as the gradient of '" + argument.name() + "', which is a single tensor");
+                    throw fail(
+                            op, "gave a list as the gradient of '" + argument.name() + "', which is a single tensor");
                 }
                 check(op, argument.name(), value, present.test(slot));
                 flat[slot] = (Tensor) value;
             } else if (slotCounts[i] > 0 || value != null) {
                 if (!(value instanceof List<?> list)) {
-                    throw fail(op, "must give a list of gradients for '" + argument.name() + "', but gave "
-                            + (value == null ? "null" : "a single tensor"));
+                    throw fail(
+                            op,
+                            "must give a list of gradients for '" + argument.name() + "', but gave "
+                                    + (value == null ? "null" : "a single tensor"));
                 }
                 if (list.size() != slotCounts[i]) {
-                    throw fail(op, "gave " + list.size() + " gradients for '" + argument.name() + "', which holds "
-                            + slotCounts[i] + " tensors");
+                    throw fail(
+                            op,
+                            "gave " + list.size() + " gradients for '" + argument.name() + "', which holds "
+                                    + slotCounts[i] + " tensors");
                 }
                 for (int k = 0; k < slotCounts[i]; k++) {
                     Object element = list.get(k);
@@ -72,14 +77,16 @@ public final class GradValidation {
     }
 
     private static GradientException wrongNames(Definition<?, ?> op, Grads grads) {
-        return fail(op, "gave gradients for " + grads.names() + ", but the tensor arguments are "
-                + op.schema().tensorNames()
-                + "\n  fix: name each of them exactly once, with null where no gradient flows.");
+        return fail(
+                op,
+                "gave gradients for " + grads.names() + ", but the tensor arguments are "
+                        + op.schema().tensorNames()
+                        + "\n  fix: name each of them exactly once, with null where no gradient flows.");
     }
 
     private static GradientException fail(Definition<?, ?> op, String what) {
         Site site = op.site("backward");
-        return new GradientException("the backward of " + op.name()
-                + (site == null ? "" : ", registered at " + site + ",") + " " + what);
+        return new GradientException(
+                "the backward of " + op.name() + (site == null ? "" : ", registered at " + site + ",") + " " + what);
     }
 }

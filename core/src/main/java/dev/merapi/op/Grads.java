@@ -68,7 +68,8 @@ public final class Grads {
         return -1;
     }
 
-    @Nullable Object value(int i) {
+    @Nullable
+    Object value(int i) {
         return values[i];
     }
 }

@@ -28,8 +28,8 @@ final class NamedArguments {
             } else if (a.optional()) {
                 value = null;
             } else {
-                throw new SchemaException(op.name() + ": is missing a value for argument '" + a.name()
-                        + "'\n  schema: " + op.schemaText());
+                throw new SchemaException(op.name() + ": is missing a value for argument '" + a.name() + "'\n  schema: "
+                        + op.schemaText());
             }
             values[i] = convert(op, schema.record().component(i), value);
         }
@@ -45,8 +45,8 @@ final class NamedArguments {
         int i = schema.indexOf(argument);
         Schema.Argument a = schema.arguments().get(i);
         if (a.kind() != Schema.Kind.PLAIN && value != null) {
-            throw new SchemaException(op.name() + ": the default of '" + argument + "' can only be null: it is a "
-                    + a.type());
+            throw new SchemaException(
+                    op.name() + ": the default of '" + argument + "' can only be null: it is a " + a.type());
         }
         if (value == null && !a.optional()) {
             throw new SchemaException(op.name() + ": the default of '" + argument

@@ -270,7 +270,8 @@ public final class Op<A extends Record, R> {
         Schema r = result.schema();
         for (String name : outputs) {
             if (r == null || r.indexOf(name) < 0) {
-                throw new SchemaException(this.name + ": internal output '" + name + "' is not in the result " + result);
+                throw new SchemaException(
+                        this.name + ": internal output '" + name + "' is not in the result " + result);
             }
         }
         return add("internal", Set.of(outputs));
@@ -299,8 +300,8 @@ public final class Op<A extends Record, R> {
     /** The value of an argument that a call by name leaves out; null for absent. */
     public Op<A, R> defaultValue(String argument, @Nullable Object value) {
         if (schema.indexOf(argument) < 0) {
-            throw new SchemaException(name + ": default for '" + argument + "', which is not an argument of "
-                    + schema.argumentText());
+            throw new SchemaException(
+                    name + ": default for '" + argument + "', which is not an argument of " + schema.argumentText());
         }
         NamedArguments.checkDefault(this, argument, value);
         return add("default/" + argument, value == null ? Definition.ABSENT : value);
@@ -313,8 +314,8 @@ public final class Op<A extends Record, R> {
 
     private void requireTensor(String argument) {
         if (!schema.tensorNames().contains(argument)) {
-            throw new SchemaException(name + ": '" + argument + "' is not a tensor argument of "
-                    + schema.argumentText() + "\n  tensor arguments: " + schema.tensorNames());
+            throw new SchemaException(name + ": '" + argument + "' is not a tensor argument of " + schema.argumentText()
+                    + "\n  tensor arguments: " + schema.tensorNames());
         }
     }
 
@@ -401,10 +402,10 @@ public final class Op<A extends Record, R> {
         } else if (replace) {
             stack.set(0, piece);
         } else {
-            throw new RegistrationException(Message.of("there is already a piece '" + key + "', registered at "
-                            + base.site())
-                    .fact("second registration", piece.site())
-                    .fix("use replace… to take its place for good, or override() for a while."));
+            throw new RegistrationException(
+                    Message.of("there is already a piece '" + key + "', registered at " + base.site())
+                            .fact("second registration", piece.site())
+                            .fix("use replace… to take its place for good, or override() for a while."));
         }
     }
 

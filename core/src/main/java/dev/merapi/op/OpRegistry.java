@@ -64,8 +64,10 @@ public final class OpRegistry {
         Op<?, ?> op = OPS.get(name);
         if (op == null) {
             String prefix = name.contains("::") ? name.substring(0, name.indexOf("::") + 2) : name;
-            List<String> near =
-                    OPS.keySet().stream().filter(n -> n.startsWith(prefix)).sorted().toList();
+            List<String> near = OPS.keySet().stream()
+                    .filter(n -> n.startsWith(prefix))
+                    .sorted()
+                    .toList();
             throw new RegistrationException("could not find the op " + name
                     + "; it may not be registered yet: its class registers it when it is initialised"
                     + "\n  known in that namespace: " + near);

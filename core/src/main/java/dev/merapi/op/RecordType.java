@@ -24,7 +24,8 @@ public final class RecordType {
     private final MethodHandle[] readers;
     private final MethodHandle maker;
 
-    private RecordType(Class<?> type, MethodHandles.Lookup lookup) throws IllegalAccessException, NoSuchMethodException {
+    private RecordType(Class<?> type, MethodHandles.Lookup lookup)
+            throws IllegalAccessException, NoSuchMethodException {
         this.type = type;
         this.components = type.getRecordComponents();
         this.readers = new MethodHandle[components.length];
@@ -106,8 +107,8 @@ public final class RecordType {
         for (int i = 0; i < each.length; i++) {
             each[i] = readers[indices[i]].asType(MethodType.methodType(element, Record.class));
         }
-        MethodHandle collector = MethodHandles.identity(element.arrayType())
-                .asCollector(element.arrayType(), each.length);
+        MethodHandle collector =
+                MethodHandles.identity(element.arrayType()).asCollector(element.arrayType(), each.length);
         MethodHandle filtered = MethodHandles.filterArguments(collector, 0, each);
         return MethodHandles.permuteArguments(
                         filtered, MethodType.methodType(element.arrayType(), Record.class), new int[each.length])

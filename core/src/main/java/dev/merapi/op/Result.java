@@ -67,7 +67,10 @@ public final class Result<R> {
         if (type.isRecord()) {
             Schema schema = Schema.of(type.asSubclass(Record.class), lookup);
             for (Schema.Argument a : schema.arguments()) {
-                if (a.optional() || a.optionalElements() || a.kind() == Schema.Kind.RECORD || a.type().equals("str")) {
+                if (a.optional()
+                        || a.optionalElements()
+                        || a.kind() == Schema.Kind.RECORD
+                        || a.type().equals("str")) {
                     throw new SchemaException("result " + type.getSimpleName() + ": component " + a.name()
                             + " may not be optional, a record or a string");
                 }
@@ -94,7 +97,10 @@ public final class Result<R> {
     boolean hasTensors() {
         return form == Form.TENSOR
                 || form == Form.TENSORS
-                || form == Form.RECORD && !java.util.Objects.requireNonNull(schema).tensorNames().isEmpty();
+                || form == Form.RECORD
+                        && !java.util.Objects.requireNonNull(schema)
+                                .tensorNames()
+                                .isEmpty();
     }
 
     /** Which of {@link #names} the tensor at {@code slot} belongs to; differs from it where lists are among them. */
@@ -117,7 +123,8 @@ public final class Result<R> {
         throw new IndexOutOfBoundsException(op + ": output " + slot + " of " + end);
     }
 
-    @Nullable Schema schema() {
+    @Nullable
+    Schema schema() {
         return schema;
     }
 
@@ -144,7 +151,10 @@ public final class Result<R> {
             }
             case RECORD -> {
                 if (result == null) {
-                    throw wrong(op, null, "a " + java.util.Objects.requireNonNull(type).getSimpleName());
+                    throw wrong(
+                            op,
+                            null,
+                            "a " + java.util.Objects.requireNonNull(type).getSimpleName());
                 }
                 try {
                     return java.util.Objects.requireNonNull(schema).tensors(op, (Record) result);
@@ -170,8 +180,9 @@ public final class Result<R> {
         return switch (form) {
             case TENSOR -> (R) tensors[0];
             case TENSORS -> (R) Collections.unmodifiableList(Arrays.asList(tensors.clone()));
-            case RECORD -> (R) java.util.Objects.requireNonNull(schema)
-                    .rebuild((Record) java.util.Objects.requireNonNull(result), tensors);
+            case RECORD ->
+                (R) java.util.Objects.requireNonNull(schema)
+                        .rebuild((Record) java.util.Objects.requireNonNull(result), tensors);
             default -> result;
         };
     }

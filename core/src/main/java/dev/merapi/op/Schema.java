@@ -111,7 +111,11 @@ public final class Schema {
                     && isNullable(ap.getAnnotatedActualTypeArguments()[0]);
             if (element == Tensor.class) {
                 return new Argument(
-                        c.getName(), Kind.TENSORS, optional, optionalElements, optionalElements ? "Tensor?[]" : "Tensor[]");
+                        c.getName(),
+                        Kind.TENSORS,
+                        optional,
+                        optionalElements,
+                        optionalElements ? "Tensor?[]" : "Tensor[]");
             }
             if (plainName(element) != null) {
                 return new Argument(c.getName(), Kind.PLAIN, optional, false, plainName(element) + "[]");
@@ -266,8 +270,7 @@ public final class Schema {
         return (A) record.make(values);
     }
 
-    private @Nullable Object rebuilt(
-            Argument a, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
+    private @Nullable Object rebuilt(Argument a, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
         if (value instanceof Optional<?> o) {
             return Optional.ofNullable(rebuilt(a, o.orElse(null), tensors, next));
         }
@@ -341,7 +344,10 @@ public final class Schema {
             if (mark == Mark.MUTATED) {
                 type = type.replaceFirst("Tensor", "Tensor(a" + i + "!)");
             }
-            s.append(i == 0 ? "" : ", ").append(type).append(a.optional ? "? " : " ").append(a.name);
+            s.append(i == 0 ? "" : ", ")
+                    .append(type)
+                    .append(a.optional ? "? " : " ")
+                    .append(a.name);
             if (mark != null && mark != Mark.MUTATED) {
                 s.append('=').append(defaultText(mark));
             }

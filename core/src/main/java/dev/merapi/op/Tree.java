@@ -54,9 +54,7 @@ public final class Tree {
     }
 
     private static @Nullable Object mapped(
-            @Nullable Object tree,
-            MethodHandles.@Nullable Lookup lookup,
-            UnaryOperator<@Nullable Tensor> replacement) {
+            @Nullable Object tree, MethodHandles.@Nullable Lookup lookup, UnaryOperator<@Nullable Tensor> replacement) {
         if (tree instanceof Tensor t) {
             return replacement.apply(t);
         }

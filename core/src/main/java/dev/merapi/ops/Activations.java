@@ -28,10 +28,10 @@ public final class Activations {
     public static final PointwiseOp MISH = Pointwise.define("merapi::mish", x -> x.mul(tanh(x.softplus())));
 
     /** clamp(x + 3, 0, 6) / 6. */
-    public static final PointwiseOp HARD_SIGMOID =
-            Pointwise.define("merapi::hard_sigmoid", x -> clamp(x.add(3.0), 0.0, 6.0).div(6.0));
+    public static final PointwiseOp HARD_SIGMOID = Pointwise.define(
+            "merapi::hard_sigmoid", x -> clamp(x.add(3.0), 0.0, 6.0).div(6.0));
 
     /** x·clamp(x + 3, 0, 6) / 6. */
-    public static final PointwiseOp HARD_SWISH =
-            Pointwise.define("merapi::hard_swish", x -> x.mul(clamp(x.add(3.0), 0.0, 6.0)).div(6.0));
+    public static final PointwiseOp HARD_SWISH = Pointwise.define(
+            "merapi::hard_swish", x -> x.mul(clamp(x.add(3.0), 0.0, 6.0)).div(6.0));
 }

@@ -48,8 +48,7 @@ public final class Arithmetic {
     public static final PointwiseOp RPOW_SCALAR = Pointwise.define("merapi::rpow_scalar", (x, s) -> s.pow(x), S);
     public static final PointwiseOp MINIMUM_SCALAR = Pointwise.define("merapi::minimum_scalar", Expr::min, S);
     public static final PointwiseOp MAXIMUM_SCALAR = Pointwise.define("merapi::maximum_scalar", Expr::max, S);
-    public static final PointwiseOp FILL =
-            Pointwise.define("merapi::fill", (x, value) -> value, Param.scalar("value"));
+    public static final PointwiseOp FILL = Pointwise.define("merapi::fill", (x, value) -> value, Param.scalar("value"));
     public static final PointwiseOp FILL_BOOL =
             Pointwise.define("merapi::fill_bool", (x, value) -> value.ne(0), Param.scalar("value"));
 
@@ -94,6 +93,8 @@ public final class Arithmetic {
     /** From the nearer end, so that a weight of 1 gives y exactly. */
     private static Expr lerp(Expr x, Expr y, Expr weight) {
         Expr step = y.sub(x);
-        return weight.abs().lt(0.5).select(x.add(weight.mul(step)), y.sub(step.mul(Expr.constant(1).sub(weight))));
+        return weight.abs()
+                .lt(0.5)
+                .select(x.add(weight.mul(step)), y.sub(step.mul(Expr.constant(1).sub(weight))));
     }
 }

@@ -74,14 +74,12 @@ public final class Attention {
                 DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new AttentionResult(out, scores.to(compute).logSumExp(-1));
             })
-            .autograd(
-                    (a, out) -> new Saved(a, out.out(), out.lse()),
-                    (context, s, g) -> {
-                        Args a = s.args;
-                        Gradients d = ATTENTION_BACKWARD.call(new BackwardArgs(
-                                g.out(), a.q(), a.k(), a.v(), s.out, s.lse, a.causal(), a.scale()));
-                        return Grads.of("q", d.q()).and("k", d.k()).and("v", d.v());
-                    })
+            .autograd((a, out) -> new Saved(a, out.out(), out.lse()), (context, s, g) -> {
+                Args a = s.args;
+                Gradients d = ATTENTION_BACKWARD.call(
+                        new BackwardArgs(g.out(), a.q(), a.k(), a.v(), s.out, s.lse, a.causal(), a.scale()));
+                return Grads.of("q", d.q()).and("k", d.k()).and("v", d.v());
+            })
             .register();
 
     /** What the gradients of {@link #ATTENTION} are made of. */
@@ -119,11 +117,13 @@ public final class Attention {
                 && q.size(1) == k.size(1)
                 && q.size(3) == k.size(3);
         if (!fits) {
-            throw new ShapeException(Message.of("attention: needs q [B, H, Tq, D] and k, v [B, H, Tk, D]")
-                    .fact("q", q.describe())
-                    .fact("k", k.describe())
-                    .fact("v", v.describe())
-                    .fix("split heads with x.view(B, T, H, D).transpose(1, 2); expand k and v where heads share them."));
+            throw new ShapeException(
+                    Message.of("attention: needs q [B, H, Tq, D] and k, v [B, H, Tk, D]")
+                            .fact("q", q.describe())
+                            .fact("k", k.describe())
+                            .fact("v", v.describe())
+                            .fix(
+                                    "split heads with x.view(B, T, H, D).transpose(1, 2); expand k and v where heads share them."));
         }
     }
 

@@ -15,11 +15,13 @@ public final class BatchNorm {
 
     private BatchNorm() {}
 
-    private static final PointwiseOp NORMALIZE = Pointwise.define(
-            "merapi::batch_norm_normalize", 3, 1, a -> normal(a.get(0), a.get(1), a.get(2), a.get(3)));
+    private static final PointwiseOp NORMALIZE =
+            Pointwise.define("merapi::batch_norm_normalize", 3, 1, a -> normal(a.get(0), a.get(1), a.get(2), a.get(3)));
 
     private static final PointwiseOp NORMALIZE_AFFINE = Pointwise.define(
-            "merapi::batch_norm_affine", 5, 1,
+            "merapi::batch_norm_affine",
+            5,
+            1,
             a -> normal(a.get(0), a.get(1), a.get(2), a.get(5)).mul(a.get(3)).add(a.get(4)));
 
     private static Expr normal(Expr x, Expr mean, Expr variance, Expr eps) {
@@ -37,8 +39,14 @@ public final class BatchNorm {
      * @throws ShapeException if a parameter is not [C], or training has less than two elements a channel
      */
     public static Tensor batchNorm(
-            Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, @Nullable Tensor runningMean,
-            @Nullable Tensor runningVariance, boolean training, double momentum, double eps) {
+            Tensor x,
+            @Nullable Tensor weight,
+            @Nullable Tensor bias,
+            @Nullable Tensor runningMean,
+            @Nullable Tensor runningVariance,
+            boolean training,
+            double momentum,
+            double eps) {
         Softmax.requireFloating("batchNorm", x);
         if (x.rank() < 2) {
             throw new ShapeException("batchNorm: needs x [N, C, ..], but this is " + x.describe());
@@ -102,10 +110,10 @@ public final class BatchNorm {
         }
         LinearAlgebra.requireSame("batchNorm", x, "x", t, name);
         if (t.rank() != 1 || t.size(0) != x.size(CHANNEL)) {
-            throw new ShapeException(Message.of("batchNorm: " + name + " must be [" + x.size(CHANNEL)
-                            + "], one for each channel")
-                    .fact("x", x.describe())
-                    .fact(name, t.describe()));
+            throw new ShapeException(
+                    Message.of("batchNorm: " + name + " must be [" + x.size(CHANNEL) + "], one for each channel")
+                            .fact("x", x.describe())
+                            .fact(name, t.describe()));
         }
     }
 }

@@ -25,14 +25,26 @@ public final class Convolution {
      * @param stride of height and width, as are padding and dilation
      */
     public record Conv2d(
-            Tensor x, Tensor weight, @Nullable Tensor bias, long[] stride, long[] padding, long[] dilation, long groups) {}
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups) {}
 
     /**
      * @param grad [N, O, OH, OW], the gradient of the result
      * @param inputSize H and W
      */
     public record InputGradient(
-            Tensor grad, Tensor weight, long[] inputSize, long[] stride, long[] padding, long[] dilation, long groups) {}
+            Tensor grad,
+            Tensor weight,
+            long[] inputSize,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups) {}
 
     /** @param kernelSize kh and kw */
     public record WeightGradient(
@@ -54,7 +66,8 @@ public final class Convolution {
             })
             .reference(ConvolutionReference::forward)
             .autograd(
-                    (a, out) -> new Saved(a.x(), a.weight(), a.bias() != null, a.stride(), a.padding(), a.dilation(), a.groups()),
+                    (a, out) -> new Saved(
+                            a.x(), a.weight(), a.bias() != null, a.stride(), a.padding(), a.dilation(), a.groups()),
                     (context, s, g) -> Grads.of("x", context.needs("x") ? s.inputGradient(g, s.weight) : null)
                             .and("weight", context.needs("weight") ? s.weightGradient(g, s.x) : null)
                             .and("bias", s.hasBias && context.needs("bias") ? g.sum(0, 2, 3) : null))
@@ -102,7 +115,8 @@ public final class Convolution {
 
         Tensor weightGradient(Tensor grad, Tensor input) {
             long[] size = {weight.size(2), weight.size(3)};
-            return CONV2D_WEIGHT_GRADIENT.call(new WeightGradient(grad, input, size, stride, padding, dilation, groups));
+            return CONV2D_WEIGHT_GRADIENT.call(
+                    new WeightGradient(grad, input, size, stride, padding, dilation, groups));
         }
     }
 
@@ -113,15 +127,18 @@ public final class Convolution {
         LinearAlgebra.requireSame("conv2d", x, "x", w, "weight");
         for (long[] pair : new long[][] {a.stride(), a.padding(), a.dilation()}) {
             if (pair.length != 2) {
-                throw new ShapeException("conv2d: stride, padding and dilation take two numbers, but one has "
-                        + Arrays.toString(pair));
+                throw new ShapeException(
+                        "conv2d: stride, padding and dilation take two numbers, but one has " + Arrays.toString(pair));
             }
         }
         if (x.rank() != 4 || w.rank() != 4) {
             throw new ShapeException(Message.of("conv2d: needs x [N, C, H, W] and weight [O, C/groups, kh, kw]")
                     .fact("x", x.describe())
                     .fact("weight", w.describe())
-                    .fix(x.rank() == 3 ? "x.unsqueeze(0) makes a batch of one image." : "reshape what has another rank."));
+                    .fix(
+                            x.rank() == 3
+                                    ? "x.unsqueeze(0) makes a batch of one image."
+                                    : "reshape what has another rank."));
         }
         if (a.groups() < 1 || x.size(1) != w.size(1) * a.groups() || w.size(0) % a.groups() != 0) {
             throw new ShapeException(Message.of("conv2d: channels do not fit: x.size(1) = " + x.size(1)

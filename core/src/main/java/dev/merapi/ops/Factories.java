@@ -28,7 +28,8 @@ public final class Factories {
             .register();
 
     public static final Op<Full, Tensor> FULL = Op.define("merapi::full", Full.class, Tensor.class)
-            .compose(a -> Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()).fill_(a.value()))
+            .compose(a ->
+                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()).fill_(a.value()))
             .register();
 
     public static final Op<Eye, Tensor> EYE = Op.define("merapi::eye", Eye.class, Tensor.class)

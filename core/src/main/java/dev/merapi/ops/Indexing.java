@@ -53,8 +53,7 @@ public final class Indexing {
             .reference(IndexingReference::gather)
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                    (context, s, g) -> Grads.of(
-                                    "x", zeros(s.shape(), g).scatterAdd_(s.dim(), s.index(), g))
+                    (context, s, g) -> Grads.of("x", zeros(s.shape(), g).scatterAdd_(s.dim(), s.index(), g))
                             .and("index", (Tensor) null))
             .register();
 
@@ -67,8 +66,7 @@ public final class Indexing {
             })
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                    (context, s, g) -> Grads.of(
-                                    "x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
+                    (context, s, g) -> Grads.of("x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
                             .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
                             .and("index", (Tensor) null))
             .register();
@@ -103,7 +101,9 @@ public final class Indexing {
                 requireIndices("index_select", a.index(), 1);
                 return Tensor.meta(
                         a.x(),
-                        a.x().rank() == 0 ? a.x().shape() : a.x().shape().with(a.dim(), a.index().size(0)));
+                        a.x().rank() == 0
+                                ? a.x().shape()
+                                : a.x().shape().with(a.dim(), a.index().size(0)));
             })
             .reference(IndexingReference::indexSelect)
             .autograd(
@@ -135,15 +135,13 @@ public final class Indexing {
             .register();
 
     /** Row {@code indices[*]} of weight [N, D]: [*, D]. */
-    public static final Op<Embedding, Tensor> EMBEDDING = Op.define(
-                    "merapi::embedding", Embedding.class, Tensor.class)
+    public static final Op<Embedding, Tensor> EMBEDDING = Op.define("merapi::embedding", Embedding.class, Tensor.class)
             .kernelType(a -> a.weight().dtype())
             .shape(Indexing::embeddingShape)
             .reference(IndexingReference::embedding)
             .autograd(
                     (a, out) -> new SavedLookup(a.indices(), a.weight().size(0), a.paddingIndex()),
-                    (context, s, g) -> Grads.of(
-                                    "weight", embeddingBackward(g, s.indices(), s.rows(), s.paddingIndex()))
+                    (context, s, g) -> Grads.of("weight", embeddingBackward(g, s.indices(), s.rows(), s.paddingIndex()))
                             .and("indices", (Tensor) null))
             .register();
 
@@ -156,15 +154,13 @@ public final class Indexing {
             .kernelType(a -> a.g().dtype())
             .shape(a -> Tensor.meta(a.g(), Shape.of(a.rows(), a.g().size(-1))))
             .reference(IndexingReference::embeddingBackward)
-            .autograd(
-                    (a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()),
-                    (context, s, g) -> {
-                        Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));
-                        Tensor gradient = s.paddingIndex() < 0
-                                ? rows
-                                : rows.maskedFill(s.indices().eq(s.paddingIndex()).unsqueeze(-1), 0);
-                        return Grads.of("g", gradient).and("indices", (Tensor) null);
-                    })
+            .autograd((a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()), (context, s, g) -> {
+                Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));
+                Tensor gradient = s.paddingIndex() < 0
+                        ? rows
+                        : rows.maskedFill(s.indices().eq(s.paddingIndex()).unsqueeze(-1), 0);
+                return Grads.of("g", gradient).and("indices", (Tensor) null);
+            })
             .register();
 
     private static Tensor embeddingBackward(Tensor g, Tensor indices, long rows, long padding) {
@@ -178,7 +174,9 @@ public final class Indexing {
             .shape(a -> {
                 requireIndices("one_hot", a.indices(), -1);
                 return Tensor.meta(
-                        a.indices().shape().inserted(-1, a.classes()), a.dtype(), a.indices().device());
+                        a.indices().shape().inserted(-1, a.classes()),
+                        a.dtype(),
+                        a.indices().device());
             })
             .reference(IndexingReference::oneHot)
             .register();
@@ -195,7 +193,10 @@ public final class Indexing {
     public static ShapeException outOfRange(String op, long position, long index, long size) {
         return new ShapeException(Message.of(op + ": index " + index + ", at position " + position
                         + " of the indices, is out of range for size " + size)
-                .fix(size == 0 ? "there is nothing to be chosen from." : "indices lie in [" + -size + ", " + (size - 1) + "]."));
+                .fix(
+                        size == 0
+                                ? "there is nothing to be chosen from."
+                                : "indices lie in [" + -size + ", " + (size - 1) + "]."));
     }
 
     private static Tensor zeros(Shape shape, Tensor like) {
@@ -205,7 +206,8 @@ public final class Indexing {
     private static void requireIndices(String op, Tensor index, int rank) {
         if (index.dtype() != DType.INT64 && index.dtype() != DType.INT32) {
             throw new DTypeException(op + ": indices must be int32 or int64, but are " + index.describe()
-                    + "\n  fix: index.to(DType.INT64)" + (index.dtype() == DType.BOOL ? ", or maskedSelect(mask)." : "."));
+                    + "\n  fix: index.to(DType.INT64)"
+                    + (index.dtype() == DType.BOOL ? ", or maskedSelect(mask)." : "."));
         }
         if (rank >= 0 && index.rank() != rank) {
             throw new ShapeException(op + ": indices must have " + rank + " dimension, but are " + index.describe());
@@ -234,7 +236,9 @@ public final class Indexing {
 
     private static Tensor requireAdd(String op, IndexAdd a) {
         requireIndices(op, a.index(), 1);
-        Shape expected = a.x().rank() == 0 ? a.x().shape() : a.x().shape().with(a.dim(), a.index().size(0));
+        Shape expected = a.x().rank() == 0
+                ? a.x().shape()
+                : a.x().shape().with(a.dim(), a.index().size(0));
         requireSource(op, a.x(), expected, a.src());
         return a.x();
     }
@@ -244,20 +248,22 @@ public final class Indexing {
             throw new ShapeException(op + ": src must have the shape " + expected + ", but is " + src.describe());
         }
         if (src.dtype() != x.dtype()) {
-            throw new DTypeException(op + ": src is " + src.describe() + ", but x is " + x.describe()
-                    + "\n  fix: src.to(x.dtype()).");
+            throw new DTypeException(
+                    op + ": src is " + src.describe() + ", but x is " + x.describe() + "\n  fix: src.to(x.dtype()).");
         }
     }
 
     private static Tensor embeddingShape(Embedding a) {
         requireIndices("embedding", a.indices(), -1);
         if (a.weight().rank() != 2) {
-            throw new ShapeException("embedding: weight must be a matrix of rows, but is " + a.weight().describe());
+            throw new ShapeException("embedding: weight must be a matrix of rows, but is "
+                    + a.weight().describe());
         }
         if (a.paddingIndex() < -1 || a.paddingIndex() >= a.weight().size(0)) {
             throw new ShapeException("embedding: padding index " + a.paddingIndex() + " is not a row of "
                     + a.weight().describe());
         }
-        return Tensor.meta(a.weight(), a.indices().shape().inserted(-1, a.weight().size(1)));
+        return Tensor.meta(
+                a.weight(), a.indices().shape().inserted(-1, a.weight().size(1)));
     }
 }

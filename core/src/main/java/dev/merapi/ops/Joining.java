@@ -50,7 +50,8 @@ public final class Joining {
                             long size = parts.sizes()[i];
                             gradients.add(
                                     context.needs("tensors", i)
-                                            ? g.slice(parts.dim(), at, at + size).to(parts.dtypes().get(i))
+                                            ? g.slice(parts.dim(), at, at + size)
+                                                    .to(parts.dtypes().get(i))
                                             : null);
                             at += size;
                         }
@@ -62,8 +63,9 @@ public final class Joining {
             .compose(a -> {
                 for (Tensor t : a.tensors()) {
                     if (!t.shape().equals(a.tensors().get(0).shape())) {
-                        throw new ShapeException("stack: shapes differ: " + a.tensors().get(0).shape() + " and "
-                                + t.shape() + "\n  fix: cat joins along an existing dimension, where sizes may differ.");
+                        throw new ShapeException(
+                                "stack: shapes differ: " + a.tensors().get(0).shape() + " and " + t.shape()
+                                        + "\n  fix: cat joins along an existing dimension, where sizes may differ.");
                     }
                 }
                 return Scope.scoped(() -> CAT.call(new Cat(
@@ -71,7 +73,8 @@ public final class Joining {
             })
             .register();
 
-    public static final Op<Pad, Tensor> PAD = everywhere(Op.define("merapi::pad", Pad.class, Tensor.class), Joining::pad)
+    public static final Op<Pad, Tensor> PAD = everywhere(
+                    Op.define("merapi::pad", Pad.class, Tensor.class), Joining::pad)
             .stridesOk()
             .shape(a -> Tensor.meta(a.x(), padded(a)))
             .autograd(
@@ -99,7 +102,8 @@ public final class Joining {
                     wide[2 * d + 1] = size;
                     result[d] = Math.multiplyExact(a.repeats()[d], size);
                 }
-                return Scope.scoped(() -> a.x().reshape(apart).expand(wide).copy().view(result));
+                return Scope.scoped(
+                        () -> a.x().reshape(apart).expand(wide).copy().view(result));
             })
             .register();
 
@@ -153,9 +157,10 @@ public final class Joining {
     private static Shape padded(Pad a) {
         int given = a.amounts().length;
         if (given % 2 != 0 || given / 2 > a.x().rank()) {
-            throw new ShapeException("pad: " + Arrays.toString(a.amounts()) + " are not (before, after) pairs for at most "
-                    + a.x().rank() + " dimensions of " + a.x().describe()
-                    + "\n  fix: begin with the last dimension: left, right, top, bottom, …");
+            throw new ShapeException(
+                    "pad: " + Arrays.toString(a.amounts()) + " are not (before, after) pairs for at most "
+                            + a.x().rank() + " dimensions of " + a.x().describe()
+                            + "\n  fix: begin with the last dimension: left, right, top, bottom, …");
         }
         long[] sizes = a.x().shape().toArray();
         for (int i = 0; i < given / 2; i++) {

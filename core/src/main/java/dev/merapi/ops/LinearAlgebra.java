@@ -46,8 +46,7 @@ public final class LinearAlgebra {
     public static final Op<Linear, Tensor> LINEAR = Op.define("merapi::linear", Linear.class, Tensor.class)
             .shape(LinearAlgebra::mapped)
             .reference((a, out) -> MatmulReference.linear(a.x(), a.weight(), a.bias(), out))
-            .autograd(
-                    (a, out) -> new SavedLinear(a.x(), a.weight(), a.bias() != null), LinearAlgebra::linearBackward)
+            .autograd((a, out) -> new SavedLinear(a.x(), a.weight(), a.bias() != null), LinearAlgebra::linearBackward)
             .register();
 
     /** What the gradients of {@link #LINEAR} are made of. */
@@ -111,9 +110,10 @@ public final class LinearAlgebra {
         if (bias != null) {
             requireSame("linear", x, "x", bias, "bias");
             if (bias.rank() != 1 || bias.size(0) != w.size(0)) {
-                throw new ShapeException(Message.of("linear: bias must be [" + w.size(0) + "], the first size of weight")
-                        .fact("bias", bias.describe())
-                        .fact("weight", w.describe()));
+                throw new ShapeException(
+                        Message.of("linear: bias must be [" + w.size(0) + "], the first size of weight")
+                                .fact("bias", bias.describe())
+                                .fact("weight", w.describe()));
             }
         }
         return Tensor.meta(x, x.shape().with(-1, w.size(0)));

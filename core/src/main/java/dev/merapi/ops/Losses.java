@@ -39,7 +39,11 @@ public final class Losses {
      * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
      */
     public record CrossEntropy(
-            Tensor logits, Tensor targets, @Nullable Tensor weight, long ignoreIndex, double labelSmoothing,
+            Tensor logits,
+            Tensor targets,
+            @Nullable Tensor weight,
+            long ignoreIndex,
+            double labelSmoothing,
             Reduction reduction) {}
 
     /**
@@ -50,8 +54,15 @@ public final class Losses {
     public record CrossEntropyResult(Tensor loss, Tensor lse, Tensor totalWeight) {}
 
     public record CrossEntropyBackward(
-            Tensor grad, Tensor logits, Tensor targets, @Nullable Tensor weight, Tensor lse, Tensor totalWeight,
-            long ignoreIndex, double labelSmoothing, Reduction reduction) {}
+            Tensor grad,
+            Tensor logits,
+            Tensor targets,
+            @Nullable Tensor weight,
+            Tensor lse,
+            Tensor totalWeight,
+            long ignoreIndex,
+            double labelSmoothing,
+            Reduction reduction) {}
 
     /** scale·(p·weightOf − (1 − smoothing)·w_t·[t = c] − smoothing/C·w_c), in one pass. */
     public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD = Op.define(
@@ -59,9 +70,13 @@ public final class Losses {
             .shape(a -> Tensor.meta(a.logits()))
             .reference(LossReference::crossEntropyBackward)
             .compose(a -> {
-                Tensor lse = Softmax.LOG_SUM_EXP.call(new Softmax.Along(a.logits(), 1)).unsqueeze(1);
+                Tensor lse = Softmax.LOG_SUM_EXP
+                        .call(new Softmax.Along(a.logits(), 1))
+                        .unsqueeze(1);
                 Tensor p = a.logits().sub(lse).exp();
-                Tensor hit = classes(a.logits()).eq(a.targets().unsqueeze(1)).to(a.logits().dtype());
+                Tensor hit = classes(a.logits())
+                        .eq(a.targets().unsqueeze(1))
+                        .to(a.logits().dtype());
                 Tensor valid = a.targets().ne(a.ignoreIndex()).to(a.logits().dtype());
                 Tensor own = valid;
                 if (a.weight() != null) {
@@ -91,8 +106,8 @@ public final class Losses {
                 Tensor x = a.logits();
                 checkClasses("crossEntropy", x, a.targets(), a.weight());
                 if (!(a.labelSmoothing() >= 0 && a.labelSmoothing() <= 1)) {
-                    throw new ShapeException("crossEntropy: labelSmoothing is " + a.labelSmoothing()
-                            + ", but must be from 0 to 1");
+                    throw new ShapeException(
+                            "crossEntropy: labelSmoothing is " + a.labelSmoothing() + ", but must be from 0 to 1");
                 }
                 Shape rows = a.targets().shape();
                 DType compute = x.dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
@@ -102,18 +117,23 @@ public final class Losses {
                         Tensor.meta(Shape.SCALAR, DType.FLOAT64, x.device()));
             })
             .reference(LossReference::crossEntropy)
-            .autograd(
-                    (a, out) -> new SavedCrossEntropy(a, out.lse(), out.totalWeight()),
-                    (context, s, g) -> {
-                        CrossEntropy a = s.args;
-                        return Grads.of(
-                                        "logits",
-                                        CROSS_ENTROPY_BACKWARD.call(new CrossEntropyBackward(
-                                                g.loss(), a.logits(), a.targets(), a.weight(), s.lse, s.totalWeight,
-                                                a.ignoreIndex(), a.labelSmoothing(), a.reduction())))
-                                .and("targets", (Tensor) null)
-                                .and("weight", refuse(context.needs("weight")));
-                    })
+            .autograd((a, out) -> new SavedCrossEntropy(a, out.lse(), out.totalWeight()), (context, s, g) -> {
+                CrossEntropy a = s.args;
+                return Grads.of(
+                                "logits",
+                                CROSS_ENTROPY_BACKWARD.call(new CrossEntropyBackward(
+                                        g.loss(),
+                                        a.logits(),
+                                        a.targets(),
+                                        a.weight(),
+                                        s.lse,
+                                        s.totalWeight,
+                                        a.ignoreIndex(),
+                                        a.labelSmoothing(),
+                                        a.reduction())))
+                        .and("targets", (Tensor) null)
+                        .and("weight", refuse(context.needs("weight")));
+            })
             .register();
 
     /** What the gradient of {@link #CROSS_ENTROPY} is made of. */
@@ -135,10 +155,11 @@ public final class Losses {
     private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight) {
         Softmax.requireFloating(op, x);
         if (x.rank() != 2 || targets.rank() != 1 || x.size(0) != targets.size(0)) {
-            throw new ShapeException(Message.of(op + ": scores must be [N, C], or [N, C, d1, ..], and targets [N], or [N, d1, ..]")
-                    .fact("scores", x.describe())
-                    .fact("targets", targets.describe())
-                    .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1)."));
+            throw new ShapeException(
+                    Message.of(op + ": scores must be [N, C], or [N, C, d1, ..], and targets [N], or [N, d1, ..]")
+                            .fact("scores", x.describe())
+                            .fact("targets", targets.describe())
+                            .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1)."));
         }
         if (targets.dtype() != DType.INT64) {
             throw new DTypeException(op + ": targets must be int64 class indices, but are " + targets.describe()
@@ -147,8 +168,8 @@ public final class Losses {
         if (weight != null) {
             LinearAlgebra.requireSame(op, x, "scores", weight, "weight");
             if (weight.rank() != 1 || weight.size(0) != x.size(1)) {
-                throw new ShapeException(op + ": weight must be [" + x.size(1) + "], one for each class, but is "
-                        + weight.describe());
+                throw new ShapeException(
+                        op + ": weight must be [" + x.size(1) + "], one for each class, but is " + weight.describe());
             }
         }
     }
@@ -164,13 +185,21 @@ public final class Losses {
      * @throws ShapeException if shapes do not fit, or a target is outside of [0, C)
      */
     public static Tensor crossEntropy(
-            Tensor logits, Tensor targets, @Nullable Tensor weight, long ignoreIndex, double labelSmoothing,
+            Tensor logits,
+            Tensor targets,
+            @Nullable Tensor weight,
+            long ignoreIndex,
+            double labelSmoothing,
             Reduction reduction) {
         Shape shape = targets.shape();
         Tensor loss = CROSS_ENTROPY
                 .call(new CrossEntropy(
-                        classesLast(logits, targets), targets.rank() == 1 ? targets : targets.reshape(-1), weight,
-                        ignoreIndex, labelSmoothing, reduction))
+                        classesLast(logits, targets),
+                        targets.rank() == 1 ? targets : targets.reshape(-1),
+                        weight,
+                        ignoreIndex,
+                        labelSmoothing,
+                        reduction))
                 .loss();
         return reduction != Reduction.NONE || shape.rank() == 1 ? loss : loss.reshape(shape.toArray());
     }
@@ -195,10 +224,18 @@ public final class Losses {
 
     /** As {@link CrossEntropy}, of log probabilities. */
     public record Nll(
-            Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {}
+            Tensor logProbabilities,
+            Tensor targets,
+            @Nullable Tensor weight,
+            long ignoreIndex,
+            Reduction reduction) {}
 
     public record NllBackward(
-            Tensor grad, Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex,
+            Tensor grad,
+            Tensor logProbabilities,
+            Tensor targets,
+            @Nullable Tensor weight,
+            long ignoreIndex,
             Reduction reduction) {}
 
     public static final Op<NllBackward, Tensor> NLL_LOSS_BACKWARD = Op.define(
@@ -213,11 +250,12 @@ public final class Losses {
                         .logicalAnd(target.ne(a.ignoreIndex()))
                         .to(dtype);
                 Tensor own = a.weight() == null ? hit : hit.mul(a.weight());
-                return own.mul(switch (a.reduction()) {
-                    case NONE -> a.grad().neg().unsqueeze(1);
-                    case SUM -> a.grad().neg();
-                    case MEAN -> a.grad().neg().div(own.sum());
-                });
+                return own.mul(
+                        switch (a.reduction()) {
+                            case NONE -> a.grad().neg().unsqueeze(1);
+                            case SUM -> a.grad().neg();
+                            case MEAN -> a.grad().neg().div(own.sum());
+                        });
             })
             .register();
 
@@ -226,7 +264,8 @@ public final class Losses {
             .shape(a -> {
                 checkClasses("nllLoss", a.logProbabilities(), a.targets(), a.weight());
                 return Tensor.meta(
-                        a.logProbabilities(), a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);
+                        a.logProbabilities(),
+                        a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);
             })
             .reference(LossReference::nll)
             .compose(a -> {
@@ -234,19 +273,27 @@ public final class Losses {
                 Tensor target = a.targets().unsqueeze(1);
                 Tensor hit = classes(a.logProbabilities()).eq(target).logicalAnd(target.ne(a.ignoreIndex()));
                 Tensor own = a.weight() == null ? hit.to(dtype) : a.weight().where(hit, 0);
-                Tensor losses = a.logProbabilities().where(hit, 0).mul(own).neg().sum(1);
+                Tensor losses =
+                        a.logProbabilities().where(hit, 0).mul(own).neg().sum(1);
                 return switch (a.reduction()) {
                     case NONE -> losses;
                     case SUM -> losses.sum();
                     case MEAN -> losses.sum().div(own.sum());
                 };
             })
-            .autograd((a, out) -> a, (context, a, g) -> Grads.of(
-                            "logProbabilities",
-                            NLL_LOSS_BACKWARD.call(new NllBackward(
-                                    g, a.logProbabilities(), a.targets(), a.weight(), a.ignoreIndex(), a.reduction())))
-                    .and("targets", (Tensor) null)
-                    .and("weight", refuse(context.needs("weight"))))
+            .autograd(
+                    (a, out) -> a,
+                    (context, a, g) -> Grads.of(
+                                    "logProbabilities",
+                                    NLL_LOSS_BACKWARD.call(new NllBackward(
+                                            g,
+                                            a.logProbabilities(),
+                                            a.targets(),
+                                            a.weight(),
+                                            a.ignoreIndex(),
+                                            a.reduction())))
+                            .and("targets", (Tensor) null)
+                            .and("weight", refuse(context.needs("weight"))))
             .register();
 
     /** −weight[target]·logProbabilities[target], as {@link #crossEntropy} but after logSoftmax. */
@@ -254,18 +301,23 @@ public final class Losses {
             Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {
         Shape shape = targets.shape();
         Tensor loss = NLL_LOSS.call(new Nll(
-                classesLast(logProbabilities, targets), targets.rank() == 1 ? targets : targets.reshape(-1), weight,
-                ignoreIndex, reduction));
+                classesLast(logProbabilities, targets),
+                targets.rank() == 1 ? targets : targets.reshape(-1),
+                weight,
+                ignoreIndex,
+                reduction));
         return reduction != Reduction.NONE || shape.rank() == 1 ? loss : loss.reshape(shape.toArray());
     }
 
     // ---------------------------------------------------------------- of numbers
 
     /** (x − y)². */
-    public static final PairLoss MSE = PairLoss.define("merapi::mse_loss", (x, y) -> x.sub(y).square());
+    public static final PairLoss MSE =
+            PairLoss.define("merapi::mse_loss", (x, y) -> x.sub(y).square());
 
     /** |x − y|. */
-    public static final PairLoss L1 = PairLoss.define("merapi::l1_loss", (x, y) -> x.sub(y).abs());
+    public static final PairLoss L1 =
+            PairLoss.define("merapi::l1_loss", (x, y) -> x.sub(y).abs());
 
     /** −y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y, without overflow. */
     public static final PairLoss BCE_WITH_LOGITS = PairLoss.define(

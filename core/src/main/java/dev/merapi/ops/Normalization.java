@@ -32,7 +32,8 @@ public final class Normalization {
      * @param dims how many trailing dimensions N stands for
      * @param eps added to the variance
      */
-    public record LayerNorm(Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, int dims, double eps) {}
+    public record LayerNorm(
+            Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, int dims, double eps) {}
 
     /** The result, and of each row its mean and 1/√(variance + eps), in the compute dtype. */
     public record LayerNormResult(Tensor y, Tensor mean, Tensor rstd) {}
@@ -43,8 +44,16 @@ public final class Normalization {
      * @param grad the gradient of y
      */
     public record LayerNormBackward(
-            Tensor grad, Tensor x, @Nullable Tensor weight, Tensor mean, Tensor rstd, int dims, double eps,
-            boolean wantX, boolean wantWeight, boolean wantBias) {}
+            Tensor grad,
+            Tensor x,
+            @Nullable Tensor weight,
+            Tensor mean,
+            Tensor rstd,
+            int dims,
+            double eps,
+            boolean wantX,
+            boolean wantWeight,
+            boolean wantBias) {}
 
     public static final Op<LayerNormBackward, List<Tensor>> LAYER_NORM_BACKWARD = Op.define(
                     "merapi::layer_norm_backward", LayerNormBackward.class, Result.tensors())
@@ -112,7 +121,13 @@ public final class Normalization {
     public record RmsNormResult(Tensor y, Tensor rstd) {}
 
     public record RmsNormBackward(
-            Tensor grad, Tensor x, @Nullable Tensor weight, Tensor rstd, int dims, double eps, boolean wantX,
+            Tensor grad,
+            Tensor x,
+            @Nullable Tensor weight,
+            Tensor rstd,
+            int dims,
+            double eps,
+            boolean wantX,
             boolean wantWeight) {}
 
     public static final Op<RmsNormBackward, List<Tensor>> RMS_NORM_BACKWARD = Op.define(
@@ -146,12 +161,11 @@ public final class Normalization {
             })
             .reference(NormalizationReference::rmsNorm)
             .autograd(
-                    (a, out) -> new SavedRmsNorm(a.x(), a.weight(), out.rstd(), a.dims(), a.eps()),
-                    (context, s, g) -> {
+                    (a, out) -> new SavedRmsNorm(a.x(), a.weight(), out.rstd(), a.dims(), a.eps()), (context, s, g) -> {
                         boolean wantX = context.needs("x");
                         boolean wantWeight = s.weight != null && context.needs("weight");
-                        List<Tensor> made = RMS_NORM_BACKWARD.call(new RmsNormBackward(
-                                g.y(), s.x, s.weight, s.rstd, s.dims, s.eps, wantX, wantWeight));
+                        List<Tensor> made = RMS_NORM_BACKWARD.call(
+                                new RmsNormBackward(g.y(), s.x, s.weight, s.rstd, s.dims, s.eps, wantX, wantWeight));
                         return Grads.of("x", wantX ? made.get(0) : null)
                                 .and("weight", wantWeight ? made.get(wantX ? 1 : 0) : null);
                     })
@@ -202,15 +216,16 @@ public final class Normalization {
     private static void check(String op, Tensor x, int dims, @Nullable Tensor parameter, String name) {
         Softmax.requireFloating(op, x);
         if (dims < 1 || dims > x.rank()) {
-            throw new ShapeException(op + ": cannot normalise over the last " + dims + " dimensions of " + x.describe());
+            throw new ShapeException(
+                    op + ": cannot normalise over the last " + dims + " dimensions of " + x.describe());
         }
         if (parameter == null) {
             return;
         }
         LinearAlgebra.requireSame(op, x, "x", parameter, name);
         if (!parameter.shape().equals(parameter(x, dims))) {
-            throw new ShapeException(Message.of(op + ": " + name + " has shape " + parameter.shape()
-                            + ", but the last " + dims + " dimensions of x are " + parameter(x, dims))
+            throw new ShapeException(Message.of(op + ": " + name + " has shape " + parameter.shape() + ", but the last "
+                            + dims + " dimensions of x are " + parameter(x, dims))
                     .fact("x", x.describe())
                     .fact(name, parameter.describe())
                     .fix("give " + name + " the shape " + parameter(x, dims) + "."));
@@ -227,10 +242,11 @@ public final class Normalization {
      * @throws ShapeException if the trailing dimensions of x are not {@code shape}
      * @see <a href="https://arxiv.org/abs/1607.06450">Ba, Kiros, Hinton 2016, section 3</a>
      */
-    public static Tensor layerNorm(
-            Tensor x, long[] shape, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+    public static Tensor layerNorm(Tensor x, long[] shape, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
         requireTrailing("layerNorm", x, shape);
-        return LAYER_NORM.call(new LayerNorm(x, weight, bias, shape.length, eps)).y();
+        return LAYER_NORM
+                .call(new LayerNorm(x, weight, bias, shape.length, eps))
+                .y();
     }
 
     /**
@@ -245,9 +261,11 @@ public final class Normalization {
     }
 
     private static void requireTrailing(String op, Tensor x, long[] shape) {
-        if (shape.length < 1 || shape.length > x.rank() || !parameter(x, shape.length).equals(Shape.of(shape))) {
-            throw new ShapeException(op + ": the last dimensions of x are not " + Arrays.toString(shape) + "\n  x: "
-                    + x.describe());
+        if (shape.length < 1
+                || shape.length > x.rank()
+                || !parameter(x, shape.length).equals(Shape.of(shape))) {
+            throw new ShapeException(
+                    op + ": the last dimensions of x are not " + Arrays.toString(shape) + "\n  x: " + x.describe());
         }
     }
 }

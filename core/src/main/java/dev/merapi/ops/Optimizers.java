@@ -27,14 +27,32 @@ public final class Optimizers {
      * @param skip if not 0, nothing changes; null for 0
      */
     public record Adam(
-            List<Tensor> params, List<Tensor> grads, List<Tensor> m, List<Tensor> v, Tensor lr, Tensor step,
-            @Nullable Tensor gradScale, @Nullable Tensor skip, double beta1, double beta2, double eps,
-            double weightDecay, boolean decoupled) {}
+            List<Tensor> params,
+            List<Tensor> grads,
+            List<Tensor> m,
+            List<Tensor> v,
+            Tensor lr,
+            Tensor step,
+            @Nullable Tensor gradScale,
+            @Nullable Tensor skip,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            boolean decoupled) {}
 
     /** Stochastic gradient descent. {@code buffers} is empty without momentum. */
     public record Sgd(
-            List<Tensor> params, List<Tensor> grads, List<Tensor> buffers, Tensor lr, Tensor step,
-            @Nullable Tensor gradScale, @Nullable Tensor skip, double momentum, double dampening, boolean nesterov,
+            List<Tensor> params,
+            List<Tensor> grads,
+            List<Tensor> buffers,
+            Tensor lr,
+            Tensor step,
+            @Nullable Tensor gradScale,
+            @Nullable Tensor skip,
+            double momentum,
+            double dampening,
+            boolean nesterov,
             double weightDecay) {}
 
     public record GradNorm(List<Tensor> grads, double maxNorm) {}
@@ -55,8 +73,8 @@ public final class Optimizers {
     /** b ← μb + (1 − d)g (the gradient itself at step 1), p ← p − lr·(b, or g + μb for Nesterov). */
     public static final Op<Sgd, Void> SGD = Op.define("merapi::sgd_", Sgd.class, Result.none())
             .mutates("params", "buffers")
-            .kernelType(a -> checked(
-                    a.params(), a.grads(), a.buffers().isEmpty() ? List.of() : List.of(a.buffers()), a.lr()))
+            .kernelType(a ->
+                    checked(a.params(), a.grads(), a.buffers().isEmpty() ? List.of() : List.of(a.buffers()), a.lr()))
             .reference((a, none) -> OptimizerReference.sgd(a))
             .nonDifferentiable()
             .register();
@@ -106,8 +124,8 @@ public final class Optimizers {
         DType dtype = sameType("optimizer", params);
         sameType("optimizer", grads);
         if (scalar.rank() != 0 || scalar.dtype() != DType.FLOAT32) {
-            throw new ShapeException("optimizer: the learning rate must be a 0-d float32 tensor, but is "
-                    + scalar.describe());
+            throw new ShapeException(
+                    "optimizer: the learning rate must be a 0-d float32 tensor, but is " + scalar.describe());
         }
         requireFit("gradient", params, grads, dtype);
         for (List<Tensor> state : states) {
@@ -118,11 +136,12 @@ public final class Optimizers {
 
     private static void requireFit(String what, List<Tensor> params, List<Tensor> others, DType dtype) {
         if (params.size() != others.size()) {
-            throw new ShapeException("optimizer: " + params.size() + " parameters, but " + others.size() + " of "
-                    + what);
+            throw new ShapeException(
+                    "optimizer: " + params.size() + " parameters, but " + others.size() + " of " + what);
         }
         for (int i = 0; i < params.size(); i++) {
-            if (!others.get(i).shape().equals(params.get(i).shape()) || others.get(i).dtype() != dtype) {
+            if (!others.get(i).shape().equals(params.get(i).shape())
+                    || others.get(i).dtype() != dtype) {
                 throw new ShapeException(Message.of("optimizer: " + what + " " + i + " does not fit its parameter")
                         .fact("parameter", params.get(i).describe())
                         .fact(what, others.get(i).describe()));

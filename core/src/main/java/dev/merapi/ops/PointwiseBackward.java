@@ -113,7 +113,8 @@ final class PointwiseBackward {
     // ---------------------------------------------------------------- gradients
 
     /** One gradient for each operand, null where this pass wants none or there is none. */
-    @Nullable Tensor[] gradients(BackwardContext context, PointwiseOp.Saved saved, @Nullable Tensor[] gradients) {
+    @Nullable
+    Tensor[] gradients(BackwardContext context, PointwiseOp.Saved saved, @Nullable Tensor[] gradients) {
         long arrived = 0;
         for (int i = 0; i < gradients.length; i++) {
             arrived |= gradients[i] != null ? 1L << i : 0;
@@ -163,9 +164,14 @@ final class PointwiseBackward {
         if (d.op == null) {
             return;
         }
-        ReductionOp op = sums.computeIfAbsent(arrived << 8 | i, key -> new ReductionOp(
-                name + "_backward_sum", d.roots.get(0), d.gradients.length + d.outputs.length + d.inputs.length, scalars,
-                Combine.SUM));
+        ReductionOp op = sums.computeIfAbsent(
+                arrived << 8 | i,
+                key -> new ReductionOp(
+                        name + "_backward_sum",
+                        d.roots.get(0),
+                        d.gradients.length + d.outputs.length + d.inputs.length,
+                        scalars,
+                        Combine.SUM));
         List<Tensor> operands = operands(d, saved, gradients);
         Shape full = operands.get(0).shape();
         int extra = full.rank() - shape.rank();
@@ -241,7 +247,15 @@ final class PointwiseBackward {
                 ? null
                 : new PointwiseOp(name + "_backward", renamed, g.length + o.length + x.length, scalars);
         return new Derived(
-                mask, arrived, renamed, op, g, o, x, targets.stream().mapToInt(i -> i).toArray(), passed);
+                mask,
+                arrived,
+                renamed,
+                op,
+                g,
+                o,
+                x,
+                targets.stream().mapToInt(i -> i).toArray(),
+                passed);
     }
 
     private static Expr renamed(Variable v, int[] g, int[] o, int[] x) {

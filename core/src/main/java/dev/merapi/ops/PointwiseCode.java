@@ -116,7 +116,8 @@ public final class PointwiseCode {
         for (Number n : scalars) {
             kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
         }
-        Specialized made = new Specialized(key, Program.compile(roots, dtypes, rank0, kinds, forced == null ? null : List.of(forced)));
+        Specialized made = new Specialized(
+                key, Program.compile(roots, dtypes, rank0, kinds, forced == null ? null : List.of(forced)));
         Specialized there = programs.putIfAbsent(key, made);
         return there == null ? made : there;
     }

@@ -144,7 +144,8 @@ public final class PointwiseOp {
     }
 
     @SuppressWarnings("unchecked")
-    @Nullable Object callAny(List<Tensor> inputs, List<Number> values) {
+    @Nullable
+    Object callAny(List<Tensor> inputs, List<Number> values) {
         requireArity(inputs.size(), values.size());
         if (single && inputs.size() == 1) {
             return call1(inputs.get(0), values);
@@ -161,8 +162,8 @@ public final class PointwiseOp {
 
     private void requireArity(int tensors, int values) {
         if (tensors != code.inputs() || values != scalars) {
-            throw new ShapeException(name + ": takes " + code.inputs() + " tensors and " + scalars + " scalars, but got "
-                    + tensors + " and " + values);
+            throw new ShapeException(name + ": takes " + code.inputs() + " tensors and " + scalars
+                    + " scalars, but got " + tensors + " and " + values);
         }
     }
 
@@ -216,8 +217,8 @@ public final class PointwiseOp {
                     .shape(a -> {
                         Shape shape = ((Tensor) meta(a)).shape();
                         if (!Shape.broadcast(name + "_", a.x().shape(), shape).equals(a.x().shape())) {
-                            throw new ShapeException(name + "_: the result of shape " + shape
-                                    + " does not fit into " + a.x().describe());
+                            throw new ShapeException(name + "_: the result of shape " + shape + " does not fit into "
+                                    + a.x().describe());
                         }
                         requireCastable(a.x(), code.specialize(a.tensors(), a.scalars()));
                         return a.x();
@@ -243,17 +244,17 @@ public final class PointwiseOp {
 
     private void requireCastable(Tensor x, PointwiseCode.Specialized s) {
         if (s.output(0).kind().compareTo(x.dtype().kind()) > 0) {
-            throw new dev.merapi.error.DTypeException(name + "_: the result is " + s.output(0)
-                    + ", which cannot be stored in " + x.describe() + "\n  fix: convert the tensor with to(dtype) first.");
+            throw new dev.merapi.error.DTypeException(
+                    name + "_: the result is " + s.output(0) + ", which cannot be stored in " + x.describe()
+                            + "\n  fix: convert the tensor with to(dtype) first.");
         }
     }
 
     // ---------------------------------------------------------------- backward
 
     private Grads backward(BackwardContext context, Saved saved, @Nullable Object g) {
-        @Nullable Tensor[] gradients = g instanceof List<?> list
-                ? list.toArray(new Tensor[0])
-                : new Tensor[] {(Tensor) g};
+        @Nullable
+        Tensor[] gradients = g instanceof List<?> list ? list.toArray(new Tensor[0]) : new Tensor[] {(Tensor) g};
         @Nullable Tensor[] result = backward.gradients(context, saved, gradients);
         if (!single || code.inputs() >= ARITIES) {
             return Grads.of("inputs", Arrays.asList(result));

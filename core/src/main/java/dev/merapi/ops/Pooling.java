@@ -33,14 +33,14 @@ public final class Pooling {
     public static final Op<MaxPool2dBackward, Tensor> MAX_POOL2D_BACKWARD = Op.define(
                     "merapi::max_pool2d_backward", MaxPool2dBackward.class, Tensor.class)
             .shape(a -> Tensor.meta(
-                    a.grad(),
-                    Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
+                    a.grad(), Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
             .reference(PoolingReference::maxBackward)
             .autograd((a, out) -> a.indices(), (context, indices, u) -> {
                 long planes = u.size(0) * u.size(1);
                 Tensor flat = u.reshape(planes, u.size(2) * u.size(3));
                 Tensor picked = flat.gather(1, indices.reshape(planes, indices.size(2) * indices.size(3)));
-                return Grads.of("grad", picked.reshape(indices.shape().toArray())).and("indices", (Tensor) null);
+                return Grads.of("grad", picked.reshape(indices.shape().toArray()))
+                        .and("indices", (Tensor) null);
             })
             .register();
 
@@ -68,12 +68,16 @@ public final class Pooling {
             Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
 
     /** The mean of each window. */
-    public static final Op<AvgPool2d, Tensor> AVG_POOL2D = Op.define("merapi::avg_pool2d", AvgPool2d.class, Tensor.class)
+    public static final Op<AvgPool2d, Tensor> AVG_POOL2D = Op.define(
+                    "merapi::avg_pool2d", AvgPool2d.class, Tensor.class)
             .shape(a -> Tensor.meta(a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE)))
             .reference(PoolingReference::average)
             .autograd(
                     (a, out) -> new SavedAverage(
-                            new long[] {a.x().size(2), a.x().size(3)}, a.kernel(), a.stride(), a.padding(),
+                            new long[] {a.x().size(2), a.x().size(3)},
+                            a.kernel(),
+                            a.stride(),
+                            a.padding(),
                             a.countIncludePad()),
                     (context, s, g) -> Grads.of("x", averageBackward(s, g)))
             .register();
@@ -82,12 +86,11 @@ public final class Pooling {
     public static final Op<AvgPool2dBackward, Tensor> AVG_POOL2D_BACKWARD = Op.define(
                     "merapi::avg_pool2d_backward", AvgPool2dBackward.class, Tensor.class)
             .shape(a -> Tensor.meta(
-                    a.grad(),
-                    Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
+                    a.grad(), Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
             .reference(PoolingReference::averageBackward)
             .autograd(
-                    (a, out) -> new SavedAverage(
-                            a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad()),
+                    (a, out) ->
+                            new SavedAverage(a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad()),
                     (context, s, u) -> Grads.of(
                             "grad",
                             AVG_POOL2D.call(new AvgPool2d(u, s.kernel, s.stride, s.padding, s.countIncludePad))))
@@ -118,8 +121,9 @@ public final class Pooling {
         }
         for (int d = 0; d < 2; d++) {
             if (2 * padding[d] > kernel[d]) {
-                throw new ShapeException(op + ": padding " + Arrays.toString(padding) + " is more than half of the kernel "
-                        + Arrays.toString(kernel) + ", so that windows would hold nothing else");
+                throw new ShapeException(
+                        op + ": padding " + Arrays.toString(padding) + " is more than half of the kernel "
+                                + Arrays.toString(kernel) + ", so that windows would hold nothing else");
             }
         }
         return Shape.of(
@@ -130,14 +134,14 @@ public final class Pooling {
     }
 
     /** How many windows fit along height (0) or width (1) of images [N, C, H, W]. */
-    static long outputSize(
-            String op, Tensor x, int d, long kernel, long[] stride, long[] padding, long[] dilation) {
+    static long outputSize(String op, Tensor x, int d, long kernel, long[] stride, long[] padding, long[] dilation) {
         if (kernel < 1 || stride[d] < 1 || padding[d] < 0 || dilation[d] < 1) {
-            throw new ShapeException(Message.of(op + ": kernel, stride and dilation must be at least 1, padding at least 0")
-                    .fact("kernel", kernel)
-                    .fact("stride", Arrays.toString(stride))
-                    .fact("padding", Arrays.toString(padding))
-                    .fact("dilation", Arrays.toString(dilation)));
+            throw new ShapeException(
+                    Message.of(op + ": kernel, stride and dilation must be at least 1, padding at least 0")
+                            .fact("kernel", kernel)
+                            .fact("stride", Arrays.toString(stride))
+                            .fact("padding", Arrays.toString(padding))
+                            .fact("dilation", Arrays.toString(dilation)));
         }
         long room = x.size(2 + d) + 2 * padding[d] - dilation[d] * (kernel - 1) - 1;
         if (room < 0) {

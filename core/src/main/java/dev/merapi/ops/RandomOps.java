@@ -25,15 +25,38 @@ public final class RandomOps {
 
     // ---------------------------------------------------------------- into a tensor
 
-    public record Uniform(Tensor target, double low, double high, long seed, long offset, @Nullable Tensor base) {}
+    public record Uniform(
+            Tensor target,
+            double low,
+            double high,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {}
 
-    public record Normal(Tensor target, double mean, double deviation, long seed, long offset, @Nullable Tensor base) {}
+    public record Normal(
+            Tensor target,
+            double mean,
+            double deviation,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {}
 
     /** {@code range}: how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴. */
-    public record Integers(Tensor target, long low, long range, long seed, long offset, @Nullable Tensor base) {}
+    public record Integers(
+            Tensor target,
+            long low,
+            long range,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {}
 
     /** {@code p} is the probability of 1. */
-    public record Bernoulli(Tensor target, double p, long seed, long offset, @Nullable Tensor base) {}
+    public record Bernoulli(
+            Tensor target,
+            double p,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {}
 
     /** Fills with low + (high − low)·u, u in [0, 1). Floating; contiguous. */
     public static final Op<Uniform, Tensor> UNIFORM = intoTarget(
@@ -48,8 +71,7 @@ public final class RandomOps {
             .register();
 
     /** Fills with mean + deviation·z, z standard normal. Floating; contiguous. */
-    public static final Op<Normal, Tensor> NORMAL = intoTarget(
-                    Op.define("merapi::normal_", Normal.class, Tensor.class))
+    public static final Op<Normal, Tensor> NORMAL = intoTarget(Op.define("merapi::normal_", Normal.class, Tensor.class))
             .shape(a -> {
                 if (!(a.deviation() >= 0)) {
                     throw new ShapeException("normal_: deviation " + a.deviation() + " must not be negative");
@@ -86,8 +108,8 @@ public final class RandomOps {
 
     private static Tensor requireTarget(String op, Tensor t, @Nullable Boolean floating) {
         if (floating != null && t.dtype().isFloating() != floating) {
-            throw new DTypeException(op + ": takes " + (floating ? "floating" : "integer and bool") + " tensors, but got "
-                    + t.describe());
+            throw new DTypeException(op + ": takes " + (floating ? "floating" : "integer and bool")
+                    + " tensors, but got " + t.describe());
         }
         if (!t.isContiguous()) {
             throw new ShapeException(op + ": the target must be contiguous, but is " + t.dtype() + t.layout()
@@ -110,15 +132,33 @@ public final class RandomOps {
     // ---------------------------------------------------------------- fresh tensors
 
     public record Rand(
-            long[] sizes, double low, double high, DType dtype, Device device, long seed, long offset,
+            long[] sizes,
+            double low,
+            double high,
+            DType dtype,
+            Device device,
+            long seed,
+            long offset,
             @Nullable Tensor base) {}
 
     public record Randn(
-            long[] sizes, double mean, double deviation, DType dtype, Device device, long seed, long offset,
+            long[] sizes,
+            double mean,
+            double deviation,
+            DType dtype,
+            Device device,
+            long seed,
+            long offset,
             @Nullable Tensor base) {}
 
     public record Randint(
-            long[] sizes, long low, long range, DType dtype, Device device, long seed, long offset,
+            long[] sizes,
+            long low,
+            long range,
+            DType dtype,
+            Device device,
+            long seed,
+            long offset,
             @Nullable Tensor base) {}
 
     public record Randperm(long n, long seed, long offset) {}
@@ -126,19 +166,31 @@ public final class RandomOps {
     public static final Op<Rand, Tensor> RAND = Op.define("merapi::rand", Rand.class, Tensor.class)
             .compose(a -> UNIFORM.call(new Uniform(
                     Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
-                    a.low(), a.high(), a.seed(), a.offset(), a.base())))
+                    a.low(),
+                    a.high(),
+                    a.seed(),
+                    a.offset(),
+                    a.base())))
             .register();
 
     public static final Op<Randn, Tensor> RANDN = Op.define("merapi::randn", Randn.class, Tensor.class)
             .compose(a -> NORMAL.call(new Normal(
                     Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
-                    a.mean(), a.deviation(), a.seed(), a.offset(), a.base())))
+                    a.mean(),
+                    a.deviation(),
+                    a.seed(),
+                    a.offset(),
+                    a.base())))
             .register();
 
     public static final Op<Randint, Tensor> RANDINT = Op.define("merapi::randint", Randint.class, Tensor.class)
             .compose(a -> INTEGERS.call(new Integers(
                     Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
-                    a.low(), a.range(), a.seed(), a.offset(), a.base())))
+                    a.low(),
+                    a.range(),
+                    a.seed(),
+                    a.offset(),
+                    a.base())))
             .register();
 
     /**
@@ -153,7 +205,12 @@ public final class RandomOps {
 
     // ---------------------------------------------------------------- dropout
 
-    public record Dropout(Tensor x, double p, long seed, long offset, @Nullable Tensor base) {}
+    public record Dropout(
+            Tensor x,
+            double p,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {}
 
     /** The result, and which elements were kept (bool). */
     public record Dropped(Tensor output, Tensor mask) {}
@@ -173,9 +230,7 @@ public final class RandomOps {
             .reference(RandomReference::dropout)
             .autograd(
                     (a, out) -> new Kept(out.mask(), scale(a.p())),
-                    (context, kept, g) -> Grads.of(
-                                    "x",
-                                    dropoutBackward(context.orZeros(g.output(), 0), kept))
+                    (context, kept, g) -> Grads.of("x", dropoutBackward(context.orZeros(g.output(), 0), kept))
                             .and("base", (Tensor) null))
             .register();
 

@@ -52,7 +52,8 @@ public final class Rearranging {
                 return at == 0
                         ? a.x().copy()
                         : Tensor.cat(
-                                java.util.List.of(a.x().slice(a.dim(), at, size), a.x().slice(a.dim(), 0, at)), a.dim());
+                                java.util.List.of(a.x().slice(a.dim(), at, size), a.x().slice(a.dim(), 0, at)),
+                                a.dim());
             })
             .register();
 

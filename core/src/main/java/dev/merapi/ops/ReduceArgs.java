@@ -20,7 +20,8 @@ public sealed interface ReduceArgs {
     boolean keepDim();
 
     /** The dtype of the result; null for the usual one. */
-    @Nullable DType dtype();
+    @Nullable
+    DType dtype();
 
     /** Run-time scalars of the prologue. */
     List<Number> scalars();
@@ -30,23 +31,33 @@ public sealed interface ReduceArgs {
         return 0;
     }
 
-    record X(Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
+    record X(
+            Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x};
         }
     }
 
-    record XY(Tensor x, Tensor y, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars)
-            implements ReduceArgs {
+    record XY(
+            Tensor x,
+            Tensor y,
+            int[] dims,
+            boolean keepDim,
+            @Nullable DType dtype,
+            List<Number> scalars) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x, y};
         }
     }
 
-    record Many(List<Tensor> inputs, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars)
-            implements ReduceArgs {
+    record Many(
+            List<Tensor> inputs,
+            int[] dims,
+            boolean keepDim,
+            @Nullable DType dtype,
+            List<Number> scalars) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
             return inputs.toArray(new Tensor[0]);

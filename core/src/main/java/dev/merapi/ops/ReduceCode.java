@@ -136,7 +136,9 @@ public final class ReduceCode {
             kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
         }
         List<Expr> roots = List.of(prologue);
-        DType inferred = Program.compile(roots, dtypes, rank0, kinds, null).outputDTypes().get(0);
+        DType inferred = Program.compile(roots, dtypes, rank0, kinds, null)
+                .outputDTypes()
+                .get(0);
         Combine effective = combine;
         if (inferred == DType.BOOL && (combine == Combine.MIN || combine == Combine.MAX)) {
             effective = combine == Combine.MIN ? Combine.ALL : Combine.ANY;
@@ -166,7 +168,8 @@ public final class ReduceCode {
                     + (effective == Combine.MEAN ? ", or pass the dtype of the result." : "."));
         }
         if (result == DType.BOOL) {
-            throw new DTypeException(name + ": cannot give " + result + "\n  fix: ask for INT64, or use any() or all().");
+            throw new DTypeException(
+                    name + ": cannot give " + result + "\n  fix: ask for INT64, or use any() or all().");
         }
         return result;
     }

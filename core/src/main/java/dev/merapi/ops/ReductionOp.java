@@ -103,7 +103,8 @@ public final class ReductionOp {
                 .stridesOk()
                 .code(code);
         boolean discrete = !code.combine().isDifferentiable()
-                || Derivative.vjp(List.of(code.prologue()), code.inputs()).stream().allMatch(e -> e == null);
+                || Derivative.vjp(List.of(code.prologue()), code.inputs()).stream()
+                        .allMatch(e -> e == null);
         return discrete
                 ? bare.nonDifferentiable()
                 : bare.autograd((a, out) -> save((ReduceArgs) a, out), (context, s, g) -> backward(context, s, g));
@@ -117,9 +118,8 @@ public final class ReductionOp {
         Shape out = ReduceArgs.reduced(shape, mask, args.keepDim());
         if (s.combine().needsElements() && out.numel() != 0 && ReduceArgs.count(shape, mask) == 0) {
             throw new ShapeException(name + ": there is no " + name.substring(name.indexOf("::") + 2)
-                    + " of no elements\n  shape: " + shape + ", reduced over " + (args.dims().length == 0
-                            ? "all dimensions"
-                            : "dimensions " + Arrays.toString(args.dims()))
+                    + " of no elements\n  shape: " + shape + ", reduced over "
+                    + (args.dims().length == 0 ? "all dimensions" : "dimensions " + Arrays.toString(args.dims()))
                     + "\n  fix: reduce over dimensions that are not empty.");
         }
         return Tensor.meta(out, s.result(), args.tensors()[0].device());
@@ -157,12 +157,10 @@ public final class ReductionOp {
 
     /** Any number of operands. */
     @SuppressWarnings("unchecked")
-    public Tensor call(
-            List<Tensor> inputs, List<Number> values, int[] dims, boolean keepDim, @Nullable DType dtype) {
+    public Tensor call(List<Tensor> inputs, List<Number> values, int[] dims, boolean keepDim, @Nullable DType dtype) {
         requireArity(inputs.size(), values.size());
         if (inputs.size() == 1) {
-            return ((Op<ReduceArgs.X, Tensor>) op)
-                    .call(new ReduceArgs.X(inputs.get(0), dims, keepDim, dtype, values));
+            return ((Op<ReduceArgs.X, Tensor>) op).call(new ReduceArgs.X(inputs.get(0), dims, keepDim, dtype, values));
         }
         if (inputs.size() == 2) {
             return ((Op<ReduceArgs.XY, Tensor>) op)
@@ -185,7 +183,11 @@ public final class ReductionOp {
         boolean needsOut = code.combine() == Combine.MIN || code.combine() == Combine.MAX;
         boolean needsInputs = needsOut || code.combine() == Combine.PROD || !isIdentity();
         return new Saved(
-                needsInputs ? inputs : new Tensor[0], needsOut ? out : null, args.common(name), args.dims(), args.scalars());
+                needsInputs ? inputs : new Tensor[0],
+                needsOut ? out : null,
+                args.common(name),
+                args.dims(),
+                args.scalars());
     }
 
     private boolean isIdentity() {
@@ -310,9 +312,8 @@ public final class ReductionOp {
         for (Expr root : roots) {
             renamed.add(root.substitute(v -> v instanceof Variable x ? renamed(x, inputs) : v));
         }
-        PointwiseOp op = roots.isEmpty()
-                ? null
-                : new PointwiseOp(name + "_backward", renamed, 1 + inputs.length, scalars);
+        PointwiseOp op =
+                roots.isEmpty() ? null : new PointwiseOp(name + "_backward", renamed, 1 + inputs.length, scalars);
         return new Derived(op, inputs, targets.stream().mapToInt(i -> i).toArray());
     }
 

@@ -38,8 +38,8 @@ public final class Reductions {
     public static final ReductionOp SUM_ABS = ReductionOp.define("merapi::sum_abs", Expr::abs, Combine.SUM);
     public static final ReductionOp SUM_SQUARES = ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM);
     public static final ReductionOp MAX_ABS = ReductionOp.define("merapi::max_abs", Expr::abs, Combine.MAX);
-    public static final ReductionOp SUM_POWERS = ReductionOp.define(
-            "merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM);
+    public static final ReductionOp SUM_POWERS =
+            ReductionOp.define("merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM);
 
     /** Sum over x where the first operand equals the second, and 0 elsewhere: one chosen element a group. */
     static final ReductionOp PICK = ReductionOp.define(
@@ -50,7 +50,10 @@ public final class Reductions {
     private static final ReduceCode VAR_CODE = new ReduceCode("merapi::var", Expr.input(0), 1, Combine.VAR);
 
     private static final PointwiseOp VAR_BACKWARD = Pointwise.define(
-            "merapi::var_backward", 3, 1, a -> a.get(0).mul(a.get(1).sub(a.get(2))).mul(a.get(3)));
+            "merapi::var_backward",
+            3,
+            1,
+            a -> a.get(0).mul(a.get(1).sub(a.get(2))).mul(a.get(3)));
 
     /** The mean of the squared distances from the mean; see {@link Combine#VAR}. */
     public static final Op<ReduceArgs.Var, Tensor> VAR = Op.define("merapi::var", ReduceArgs.Var.class, Tensor.class)
@@ -64,8 +67,8 @@ public final class Reductions {
                 boolean[] mask = ReduceArgs.mask("merapi::var", shape, a.dims());
                 Tensor mean = MEAN.call(a.x(), ReductionOp.reducedDims(mask), true, null);
                 double scale = 2 / Math.max(0, ReduceArgs.count(shape, mask) - a.correction());
-                return Grads.of("x", VAR_BACKWARD.call(
-                        List.of(ReductionOp.keep(g, shape, mask), a.x(), mean), List.of(scale)));
+                return Grads.of(
+                        "x", VAR_BACKWARD.call(List.of(ReductionOp.keep(g, shape, mask), a.x(), mean), List.of(scale)));
             })
             .register();
 
@@ -134,7 +137,8 @@ public final class Reductions {
                     + "\n  fix: convert with to(DType.FLOAT32).");
         }
         if (!(p > 0)) {
-            throw new ShapeException("norm: the order " + p + " is not positive\n  fix: 1, 2 or infinity are the usual ones.");
+            throw new ShapeException(
+                    "norm: the order " + p + " is not positive\n  fix: 1, 2 or infinity are the usual ones.");
         }
         if (p == 2) {
             return SQRT_OR_ZERO.call(SUM_SQUARES.call(x, dims, keepDim, null));

@@ -25,7 +25,8 @@ public final class Softmax {
 
     // Note [Backward ops]
     // The backward of a fused op is an op of its own: a kernel per device beside `compose`, the same written with
-    // differentiable ops. When a graph is created, autograd finds no formula for it and runs `compose` instead, so second
+    // differentiable ops. When a graph is created, autograd finds no formula for it and runs `compose` instead, so
+    // second
     // derivatives come out right; otherwise the kernel runs. `compose` never uses internal results of the forward (they
     // carry no graph), but computes them again.
 
@@ -79,7 +80,8 @@ public final class Softmax {
                     return Grads.of("x", g);
                 }
                 int d = dim(s.x, s.dim);
-                return Grads.of("x", g.unsqueeze(d).mul(s.x.sub(s.out.unsqueeze(d)).exp()));
+                return Grads.of(
+                        "x", g.unsqueeze(d).mul(s.x.sub(s.out.unsqueeze(d)).exp()));
             })
             .register();
 

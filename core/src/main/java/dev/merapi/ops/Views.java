@@ -41,8 +41,7 @@ public final class Views {
 
     public record Alias(Tensor x) {}
 
-    public static final Op<Transpose, Tensor> TRANSPOSE = Op.define(
-                    "merapi::transpose", Transpose.class, Tensor.class)
+    public static final Op<Transpose, Tensor> TRANSPOSE = Op.define("merapi::transpose", Transpose.class, Tensor.class)
             .view("x", a -> a.x().layout().transpose(a.dim0(), a.dim1()))
             .autograd(
                     (a, out) -> new int[] {a.dim0(), a.dim1()},
@@ -70,9 +69,7 @@ public final class Views {
     /** A view in another shape; refuses where that would need a copy. */
     public static final Op<View, Tensor> VIEW = Op.define("merapi::view", View.class, Tensor.class)
             .view("x", a -> reshaped(a.x(), a.sizes()))
-            .autograd(
-                    (a, out) -> a.x().shape(),
-                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .autograd((a, out) -> a.x().shape(), (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
             .register();
 
     /** Consecutive parts along a dimension. */
@@ -94,18 +91,13 @@ public final class Views {
     /** Drops a dimension of size 1. */
     public static final Op<Squeeze, Tensor> SQUEEZE = Op.define("merapi::squeeze", Squeeze.class, Tensor.class)
             .view("x", a -> a.x().layout().squeeze(a.dim()))
-            .autograd(
-                    (a, out) -> a.x().shape(),
-                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .autograd((a, out) -> a.x().shape(), (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
             .register();
 
     /** Inserts a dimension of size 1. */
-    public static final Op<Unsqueeze, Tensor> UNSQUEEZE = Op.define(
-                    "merapi::unsqueeze", Unsqueeze.class, Tensor.class)
+    public static final Op<Unsqueeze, Tensor> UNSQUEEZE = Op.define("merapi::unsqueeze", Unsqueeze.class, Tensor.class)
             .view("x", a -> a.x().layout().unsqueeze(a.dim()))
-            .autograd(
-                    (a, out) -> a.x().shape(),
-                    (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
+            .autograd((a, out) -> a.x().shape(), (context, shape, g) -> Grads.of("x", g.reshape(shape.toArray())))
             .register();
 
     /** The slices along a dimension, without it. */
@@ -140,8 +132,9 @@ public final class Views {
     private static Layout reshaped(Tensor x, long[] sizes) {
         Layout layout = x.layout().reshape(Layout.inferred("view", x.shape(), sizes));
         if (layout == null) {
-            throw new dev.merapi.error.ShapeException("view: " + x.dtype() + x.layout() + " cannot be seen as "
-                    + java.util.Arrays.toString(sizes) + " without copying\n  fix: use reshape, which copies if it must.");
+            throw new dev.merapi.error.ShapeException(
+                    "view: " + x.dtype() + x.layout() + " cannot be seen as " + java.util.Arrays.toString(sizes)
+                            + " without copying\n  fix: use reshape, which copies if it must.");
         }
         return layout;
     }

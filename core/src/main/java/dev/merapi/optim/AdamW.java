@@ -27,7 +27,12 @@ public final class AdamW extends Optimizer {
     }
 
     private AdamW(
-            List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay,
+            List<Tensor> params,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
             boolean decoupled) {
         super(params, lr, weightDecay, 2);
         if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0)) {
@@ -41,7 +46,8 @@ public final class AdamW extends Optimizer {
     }
 
     /** Adam as first published: weight decay is part of the gradient. */
-    public static AdamW adam(List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
+    public static AdamW adam(
+            List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
         return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false);
     }
 

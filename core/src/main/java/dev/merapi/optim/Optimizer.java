@@ -40,8 +40,8 @@ public abstract class Optimizer implements AutoCloseable {
             throw new IllegalArgumentException("optimizer: there are no parameters");
         }
         if (!(lr >= 0) || !(weightDecay >= 0)) {
-            throw new IllegalArgumentException("optimizer: learning rate " + lr + " and weight decay " + weightDecay
-                    + " may not be negative");
+            throw new IllegalArgumentException(
+                    "optimizer: learning rate " + lr + " and weight decay " + weightDecay + " may not be negative");
         }
         this.statesPerParameter = statesPerParameter;
         this.lr = scalar(lr, params.get(0));
@@ -65,7 +65,8 @@ public abstract class Optimizer implements AutoCloseable {
         for (int k = 0; k < statesPerParameter; k++) {
             List<Tensor> states = new ArrayList<>();
             for (Tensor p : params) {
-                states.add(Tensor.zeros(p.shape(), p.dtype().computeType(), p.device()).leaveScope());
+                states.add(Tensor.zeros(p.shape(), p.dtype().computeType(), p.device())
+                        .leaveScope());
             }
             group.states.add(states);
         }
@@ -163,13 +164,15 @@ public abstract class Optimizer implements AutoCloseable {
                     .fact("got", state.keySet()));
         }
         mine.forEach((name, t) -> {
-            if (!t.shape().equals(java.util.Objects.requireNonNull(state.get(name)).shape())) {
+            if (!t.shape()
+                    .equals(java.util.Objects.requireNonNull(state.get(name)).shape())) {
                 throw new ShapeException("optimizer.loadStateDict: " + name + " is "
                         + java.util.Objects.requireNonNull(state.get(name)).describe() + ", expected " + t.describe());
             }
         });
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            mine.forEach((name, t) -> t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
+            mine.forEach((name, t) ->
+                    t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
         }
     }
 

@@ -18,7 +18,8 @@ public final class Sgd extends Optimizer {
     public Sgd(List<Tensor> params, double lr, double momentum, boolean nesterov, double weightDecay) {
         super(params, lr, weightDecay, momentum == 0 ? 0 : 1);
         if (!(momentum >= 0 && momentum < 1) || nesterov && momentum == 0) {
-            throw new IllegalArgumentException("sgd: momentum " + momentum + " must lie in [0, 1), above 0 for Nesterov");
+            throw new IllegalArgumentException(
+                    "sgd: momentum " + momentum + " must lie in [0, 1), above 0 for Nesterov");
         }
         this.momentum = momentum;
         this.nesterov = nesterov;

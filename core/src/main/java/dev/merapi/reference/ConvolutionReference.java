@@ -24,9 +24,21 @@ public final class ConvolutionReference {
         double[] x = values(a.x());
         double[] w = values(a.weight());
         long[] sizes = {a.x().size(0), a.x().size(1), a.x().size(2), a.x().size(3)};
-        long[] kernel = {a.weight().size(0), a.weight().size(1), a.weight().size(2), a.weight().size(3)};
-        walk(sizes, kernel, out.shape().toArray(), a.stride(), a.padding(), a.dilation(), a.groups(), (i, k, o) ->
-                y[o] += x[i] * w[k]);
+        long[] kernel = {
+            a.weight().size(0),
+            a.weight().size(1),
+            a.weight().size(2),
+            a.weight().size(3)
+        };
+        walk(
+                sizes,
+                kernel,
+                out.shape().toArray(),
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                (i, k, o) -> y[o] += x[i] * w[k]);
         store(y, out);
     }
 
@@ -35,8 +47,14 @@ public final class ConvolutionReference {
         double[] g = values(a.grad());
         double[] w = values(a.weight());
         walk(
-                out.shape().toArray(), a.weight().shape().toArray(), a.grad().shape().toArray(), a.stride(), a.padding(),
-                a.dilation(), a.groups(), (i, k, o) -> dx[i] += g[o] * w[k]);
+                out.shape().toArray(),
+                a.weight().shape().toArray(),
+                a.grad().shape().toArray(),
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                (i, k, o) -> dx[i] += g[o] * w[k]);
         store(dx, out);
     }
 
@@ -45,8 +63,14 @@ public final class ConvolutionReference {
         double[] g = values(a.grad());
         double[] x = values(a.x());
         walk(
-                a.x().shape().toArray(), out.shape().toArray(), a.grad().shape().toArray(), a.stride(), a.padding(),
-                a.dilation(), a.groups(), (i, k, o) -> dw[k] += g[o] * x[i]);
+                a.x().shape().toArray(),
+                out.shape().toArray(),
+                a.grad().shape().toArray(),
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                (i, k, o) -> dw[k] += g[o] * x[i]);
         store(dw, out);
     }
 

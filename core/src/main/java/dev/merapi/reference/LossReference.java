@@ -140,9 +140,9 @@ public final class LossReference {
 
     /** The error that every backend gives. */
     public static ShapeException targetOutOfRange(String op, long target, long row, long ignoreIndex, long classes) {
-        return new ShapeException(Message.of(op + ": target " + target + " at row " + row + " is not a class from 0 to "
-                        + (classes - 1))
-                .fact("ignoreIndex", ignoreIndex)
-                .fix("targets are class indices; mark rows to leave out with ignoreIndex."));
+        return new ShapeException(
+                Message.of(op + ": target " + target + " at row " + row + " is not a class from 0 to " + (classes - 1))
+                        .fact("ignoreIndex", ignoreIndex)
+                        .fix("targets are class indices; mark rows to leave out with ignoreIndex."));
     }
 }

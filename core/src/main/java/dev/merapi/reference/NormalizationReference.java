@@ -77,8 +77,15 @@ public final class NormalizationReference {
 
     /** Both: without a mean there is no centring. */
     private static void backward(
-            Tensor grad, Tensor input, @Nullable Tensor weight, @Nullable Tensor mean, Tensor rstd, int dims,
-            boolean wantX, boolean wantWeight, List<Tensor> out) {
+            Tensor grad,
+            Tensor input,
+            @Nullable Tensor weight,
+            @Nullable Tensor mean,
+            Tensor rstd,
+            int dims,
+            boolean wantX,
+            boolean wantWeight,
+            List<Tensor> out) {
         int n = Math.toIntExact(Normalization.rowLength(input, dims));
         double[] dw = new double[n];
         double[] db = new double[n];

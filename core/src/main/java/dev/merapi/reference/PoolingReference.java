@@ -62,8 +62,14 @@ public final class PoolingReference {
         for (int p = 0; p < a.x().size(0) * a.x().size(1); p++) {
             int from = p * plane;
             int to = p * windows;
-            walk(a.x(), out, a.kernel(), a.stride(), a.padding(), new long[] {1, 1}, (position, w) ->
-                    y[to + w] += x[from + position] * share[w]);
+            walk(
+                    a.x(),
+                    out,
+                    a.kernel(),
+                    a.stride(),
+                    a.padding(),
+                    new long[] {1, 1},
+                    (position, w) -> y[to + w] += x[from + position] * share[w]);
         }
         ConvolutionReference.store(y, out);
     }
@@ -77,8 +83,14 @@ public final class PoolingReference {
         for (int p = 0; p < out.size(0) * out.size(1); p++) {
             int to = p * plane;
             int from = p * windows;
-            walk(out, a.grad(), a.kernel(), a.stride(), a.padding(), new long[] {1, 1}, (position, w) ->
-                    dx[to + position] += g[from + w] * share[w]);
+            walk(
+                    out,
+                    a.grad(),
+                    a.kernel(),
+                    a.stride(),
+                    a.padding(),
+                    new long[] {1, 1},
+                    (position, w) -> dx[to + position] += g[from + w] * share[w]);
         }
         ConvolutionReference.store(dx, out);
     }

@@ -21,7 +21,8 @@ public final class RandomReference {
         long offset = offset(a.offset(), a.base());
         if (e.dtype() == DType.FLOAT64) {
             double span = a.high() - a.low();
-            Philox.bits(a.seed(), offset, e.numel(), (i, bits) -> e.setDouble(i, a.low() + span * Philox.uniform(bits)));
+            Philox.bits(
+                    a.seed(), offset, e.numel(), (i, bits) -> e.setDouble(i, a.low() + span * Philox.uniform(bits)));
             return;
         }
         float low = (float) a.low();
@@ -40,8 +41,7 @@ public final class RandomReference {
         Elements e = Elements.of(out);
         long offset = offset(a.offset(), a.base());
         if (e.dtype() == DType.FLOAT64) {
-            Philox.normalsDouble(
-                    a.seed(), offset, e.numel(), (i, z) -> e.setDouble(i, a.mean() + a.deviation() * z));
+            Philox.normalsDouble(a.seed(), offset, e.numel(), (i, z) -> e.setDouble(i, a.mean() + a.deviation() * z));
             return;
         }
         float mean = (float) a.mean();

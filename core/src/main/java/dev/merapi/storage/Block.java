@@ -15,14 +15,21 @@ public final class Block {
     int sizeClass = -1;
 
     boolean free;
-    @Nullable Block previous;
-    @Nullable Block next;
+
+    @Nullable
+    Block previous;
+
+    @Nullable
+    Block next;
     /** What lives here, for the out-of-memory report. */
-    @Nullable Object occupant;
+    @Nullable
+    Object occupant;
 
-    @Nullable DType dtype;
+    @Nullable
+    DType dtype;
 
-    @Nullable Throwable origin;
+    @Nullable
+    Throwable origin;
 
     Block(CachingAllocator owner, Segment segment, long offset, long size) {
         this.owner = owner;

@@ -375,14 +375,14 @@ public final class CachingAllocator {
     private OutOfMemoryException outOfMemory(long bytes, String occupant) {
         MemoryStats s = stats();
         Message m = Message.of("out of memory on " + device + ": " + bytes + " bytes wanted"
-                        + " for " + occupant + ", " + s.allocated() + " allocated, "
-                        + s.reserved() + " reserved, cap " + s.cap());
+                + " for " + occupant + ", " + s.allocated() + " allocated, "
+                + s.reserved() + " reserved, cap " + s.cap());
         int rank = 1;
         for (String line : largest(10)) {
             m.fact("live " + rank++, line);
         }
-        m.fix("close tensors earlier (Scope), use smaller batches, or raise the cap with Memory.setCap("
-                + device + ", bytes).");
+        m.fix("close tensors earlier (Scope), use smaller batches, or raise the cap with Memory.setCap(" + device
+                + ", bytes).");
         return new OutOfMemoryException(m.toString(), bytes, s.cap());
     }
 }

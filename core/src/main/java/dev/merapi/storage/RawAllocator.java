@@ -6,7 +6,8 @@ import org.jspecify.annotations.Nullable;
 /** Where a device's memory comes from; slow, called for whole segments only. */
 public interface RawAllocator {
     /** A segment of exactly that size, aligned to 64 bytes at least; null if there is none to be had. */
-    @Nullable Segment allocate(long byteSize);
+    @Nullable
+    Segment allocate(long byteSize);
 
     /** Gives a segment back. */
     void free(Segment segment);

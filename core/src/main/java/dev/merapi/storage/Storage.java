@@ -50,8 +50,7 @@ public final class Storage {
     }
 
     /** Memory that a scope will release; {@link #escape} puts it under the backstop if it outlives the scope. */
-    public static Storage scoped(
-            CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
+    public static Storage scoped(CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
         return new Storage(allocator.allocate(bytes, state, shape, dtype), 0, bytes, null);
     }
 
@@ -84,8 +83,8 @@ public final class Storage {
      */
     public Storage slice(long byteOffset, long bytes) {
         if (byteOffset < 0 || bytes < 0 || byteOffset + bytes > byteSize) {
-            throw new IllegalArgumentException("slice of storage: bytes " + byteOffset + " to " + (byteOffset + bytes)
-                    + " of " + byteSize);
+            throw new IllegalArgumentException(
+                    "slice of storage: bytes " + byteOffset + " to " + (byteOffset + bytes) + " of " + byteSize);
         }
         retain();
         return new Storage(block, offset + byteOffset, bytes, this);

@@ -32,7 +32,9 @@ public final class ThreadState {
 
     private final @Nullable Block[][] cached = new Block[SizeClasses.COUNT][];
     private final int[] cachedCount = new int[SizeClasses.COUNT];
-    @Nullable Chunk chunk;
+
+    @Nullable
+    Chunk chunk;
 
     /**
      * @param lifetime when this object is collected, the state is dropped and its cached blocks go back
@@ -60,7 +62,8 @@ public final class ThreadState {
         return (long) EPOCH.getVolatile(this);
     }
 
-    @Nullable Block take(CachingAllocator owner, int sizeClass) {
+    @Nullable
+    Block take(CachingAllocator owner, int sizeClass) {
         int n = cachedCount[sizeClass];
         if (n == 0 || owner != cachedOwner) {
             return null;

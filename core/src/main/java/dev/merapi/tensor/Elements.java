@@ -32,7 +32,8 @@ public final class Elements {
         if (buffer == null) {
             throw new ShapeException("elements: Java cannot see the memory of " + t.describe());
         }
-        int base = t.storage().bufferOffset() + (int) (t.layout().offset() * t.dtype().byteSize());
+        int base = t.storage().bufferOffset()
+                + (int) (t.layout().offset() * t.dtype().byteSize());
         return new Elements(buffer, base, t.dtype(), t.layout());
     }
 
@@ -155,7 +156,8 @@ public final class Elements {
 
     /** Sets every byte of a contiguous tensor: garbage that a test can tell from a result. */
     public static void fillBytes(Tensor t, byte value) {
-        byte[] bytes = new byte[Math.toIntExact(Math.multiplyExact(t.numel(), t.dtype().byteSize()))];
+        byte[] bytes =
+                new byte[Math.toIntExact(Math.multiplyExact(t.numel(), t.dtype().byteSize()))];
         java.util.Arrays.fill(bytes, value);
         if (bytes.length > 0) {
             setBytes(t, bytes);

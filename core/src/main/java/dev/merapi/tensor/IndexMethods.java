@@ -95,10 +95,11 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /** The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional. */
     public Tensor maskedSelect(Tensor mask) {
         if (mask.dtype() != DType.BOOL) {
-            throw new ShapeException("masked_select: the mask must be bool, but is " + mask.describe()
-                    + "\n  fix: mask.ne(0).");
+            throw new ShapeException(
+                    "masked_select: the mask must be bool, but is " + mask.describe() + "\n  fix: mask.ne(0).");
         }
-        long[] shape = Shape.broadcast("masked_select", self().shape(), mask.shape()).toArray();
+        long[] shape =
+                Shape.broadcast("masked_select", self().shape(), mask.shape()).toArray();
         return Scope.scoped(() -> {
             Tensor positions = mask.expand(shape).flatten().nonzero().squeeze(1);
             return self().expand(shape).flatten().indexSelect(0, positions);

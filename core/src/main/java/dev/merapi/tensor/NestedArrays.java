@@ -24,8 +24,9 @@ final class NestedArrays {
             type = type.getComponentType();
         }
         if (sizes.isEmpty() || !type.isPrimitive()) {
-            throw new DTypeException("of: cannot make a tensor of " + array.getClass().getSimpleName()
-                    + "\n  allowed: arrays, of any depth, of float, double, int, long, byte, boolean");
+            throw new DTypeException(
+                    "of: cannot make a tensor of " + array.getClass().getSimpleName()
+                            + "\n  allowed: arrays, of any depth, of float, double, int, long, byte, boolean");
         }
         long[] shape = sizes.stream().mapToLong(Long::longValue).toArray();
         Object flat = Array.newInstance(type, Math.toIntExact(count));
@@ -43,15 +44,15 @@ final class NestedArrays {
         } else if (flat instanceof boolean[] v) {
             return Tensor.of(v, shape);
         }
-        throw new DTypeException("of: there is no dtype for " + type
-                + "\n  allowed: float, double, int, long, byte, boolean");
+        throw new DTypeException(
+                "of: there is no dtype for " + type + "\n  allowed: float, double, int, long, byte, boolean");
     }
 
     private static int fill(Object part, long[] shape, int depth, Object flat, int at, String where) {
         int length = Array.getLength(part);
         if (length != shape[depth]) {
-            throw new ShapeException("of: array" + where + " has length " + length + ", but the first one of its depth has "
-                    + shape[depth]);
+            throw new ShapeException("of: array" + where + " has length " + length
+                    + ", but the first one of its depth has " + shape[depth]);
         }
         if (depth == shape.length - 1) {
             System.arraycopy(part, 0, flat, at, length);

@@ -42,8 +42,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     public static Tensor randn(Shape shape, DType dtype, Device device) {
         Generator g = Context.current().generator();
         long offset = g.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64));
-        return RandomOps.RANDN.call(
-                new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, g.seed(), offset, null));
+        return RandomOps.RANDN.call(new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, g.seed(), offset, null));
     }
 
     /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
@@ -153,7 +152,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             default -> false;
         };
         if (!fits) {
-            throw new DTypeException("randint: " + dtype + " cannot hold the integers from " + low + " to " + (high - 1));
+            throw new DTypeException(
+                    "randint: " + dtype + " cannot hold the integers from " + low + " to " + (high - 1));
         }
     }
 }

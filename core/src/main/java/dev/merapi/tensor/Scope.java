@@ -31,12 +31,14 @@ public final class Scope implements AutoCloseable {
     private final @Nullable Scope parent;
     /** The outermost scope that a user opened; graph nodes live as long as it. Null within a backward pass alone. */
     private final @Nullable Scope root;
+
     private Tensor[] owned;
     private int count;
     private Node[] nodes = NO_NODES;
     private int nodeCount;
     /** Of an outermost scope: nodes that made tensors which left it, or a scope inside it, and live on. */
     private @Nullable Set<Node> survivors;
+
     private boolean closed;
 
     private Scope(Context context, boolean ofEngine) {
@@ -162,8 +164,9 @@ public final class Scope implements AutoCloseable {
             return;
         }
         if (Context.current() != context) {
-            throw new IllegalStateException("scope: closed by thread " + Thread.currentThread().getName()
-                    + ", but another one opened it\n  fix: open and close a scope on one thread.");
+            throw new IllegalStateException(
+                    "scope: closed by thread " + Thread.currentThread().getName()
+                            + ", but another one opened it\n  fix: open and close a scope on one thread.");
         }
         closed = true;
         for (Scope s = context.scope(); s != null; s = s.parent) {

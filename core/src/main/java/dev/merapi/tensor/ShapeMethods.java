@@ -235,7 +235,8 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     public Tensor unflatten(int dim, long... sizes) {
         Shape shape = self().shape();
         int d = shape.normalize(dim);
-        long[] parts = Layout.inferred("unflatten", Shape.of(self().size(d)), sizes).toArray();
+        long[] parts =
+                Layout.inferred("unflatten", Shape.of(self().size(d)), sizes).toArray();
         long[] all = new long[shape.rank() - 1 + parts.length];
         for (int i = 0; i < shape.rank() - 1; i++) {
             all[i < d ? i : i + parts.length] = shape.size(i < d ? i : i + 1);

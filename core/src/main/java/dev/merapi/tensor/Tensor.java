@@ -48,7 +48,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     private @Nullable Storage storage;
     private @Nullable AutogradMeta autograd;
     private volatile int state;
-    @Nullable Scope scope;
+
+    @Nullable
+    Scope scope;
 
     private Tensor(Layout layout, DType dtype, Device device, @Nullable Storage storage) {
         this.layout = layout;
@@ -162,7 +164,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     }
 
     /** Marks this handle closed; returns the block that it was the last owner of, to be retired. */
-    @Nullable Block closeLater(ThreadState memory) {
+    @Nullable
+    Block closeLater(ThreadState memory) {
         int before = (int) STATE.getAndBitwiseOr(this, CLOSED);
         if ((before & (CLOSED | UNCOUNTED)) != 0 || storage == null) {
             return null;
@@ -224,7 +227,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** Zeros in the form of another tensor, which may be meta; meta themselves if asked for. */
     public static Tensor zeros(Tensor like, boolean meta) {
-        return meta ? meta(like) : allocate(like.shape(), like.dtype, like.device).zero_();
+        return meta
+                ? meta(like)
+                : allocate(like.shape(), like.dtype, like.device).zero_();
     }
 
     /** Gives fresh memory to a meta tensor. */
@@ -302,7 +307,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return (state & INFERENCE) != 0;
     }
 
-    @Nullable Node gradNode() {
+    @Nullable
+    Node gradNode() {
         return GraphAccess.gradNode(this);
     }
 

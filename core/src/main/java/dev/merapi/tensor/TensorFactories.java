@@ -112,8 +112,8 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     private static Tensor filled(DType dtype, Object values, long count, long[] shape) {
         Shape s = Shape.of(shape);
         if (s.numel() != count) {
-            throw new ShapeException("of: " + count + " values do not fill shape " + s + ", which has " + s.numel()
-                    + " elements");
+            throw new ShapeException(
+                    "of: " + count + " values do not fill shape " + s + ", which has " + s.numel() + " elements");
         }
         Tensor t = Tensor.allocate(s, dtype, Device.CPU);
         HostCopy.write(t, values);

@@ -35,9 +35,14 @@ final class TensorPrinter {
                 appendElements(t, s);
             }
         } catch (RuntimeException e) { // closed by another thread, or a device that failed: toString must not
-            s.append("? (").append(String.valueOf(e.getMessage()).lines().findFirst().orElse("")).append(')');
+            s.append("? (")
+                    .append(String.valueOf(e.getMessage()).lines().findFirst().orElse(""))
+                    .append(')');
         }
-        return s.append("  ").append(t.describe()).append(t.requiresGrad() ? " requires grad" : "").toString();
+        return s.append("  ")
+                .append(t.describe())
+                .append(t.requiresGrad() ? " requires grad" : "")
+                .toString();
     }
 
     private static void appendElements(Tensor t, StringBuilder s) {
@@ -70,8 +75,7 @@ final class TensorPrinter {
         return values;
     }
 
-    private static void collect(
-            Tensor t, Layout layout, long[][] shown, int depth, Number[] into, int[] next) {
+    private static void collect(Tensor t, Layout layout, long[][] shown, int depth, Number[] into, int[] next) {
         if (depth == shown.length || t.numel() <= SUMMARY) {
             read(t, layout, into, next);
             return;

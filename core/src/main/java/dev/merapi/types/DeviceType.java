@@ -37,8 +37,8 @@ public final class DeviceType {
                 throw new DeviceException("device type '" + name + "': expected lower-case letters, digits, - and _");
             }
             if (BY_NAME.size() == LIMIT) {
-                throw new DeviceException("device type '" + name + "': there are already " + LIMIT + ": "
-                        + BY_NAME.keySet());
+                throw new DeviceException(
+                        "device type '" + name + "': there are already " + LIMIT + ": " + BY_NAME.keySet());
             }
             DeviceType type = new DeviceType(name, BY_NAME.size());
             BY_NAME.put(name, type);

@@ -284,7 +284,8 @@ public final class Layout {
         }
         long rows = shape.raw()[a];
         long columns = shape.raw()[b];
-        long length = Math.max(0, diagonal >= 0 ? Math.min(rows, columns - diagonal) : Math.min(rows + diagonal, columns));
+        long length =
+                Math.max(0, diagonal >= 0 ? Math.min(rows, columns - diagonal) : Math.min(rows + diagonal, columns));
         long start = length == 0 ? 0 : diagonal >= 0 ? diagonal * strides[b] : -diagonal * strides[a];
         long[] sizes = new long[rank() - 1];
         long[] s = new long[rank() - 1];

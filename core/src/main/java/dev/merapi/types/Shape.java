@@ -149,8 +149,8 @@ public final class Shape {
             long x = i <= a.rank() ? a.sizes[a.rank() - i] : 1;
             long y = i <= b.rank() ? b.sizes[b.rank() - i] : 1;
             if (x != y && x != 1 && y != 1) {
-                throw new ShapeException(Message.of(op + ": shapes " + a + " and " + b
-                                + " do not broadcast: sizes " + x + " and " + y + " differ in dimension " + -i)
+                throw new ShapeException(Message.of(op + ": shapes " + a + " and " + b + " do not broadcast: sizes " + x
+                                + " and " + y + " differ in dimension " + -i)
                         .fix("make the sizes equal, or one of them 1 (unsqueeze, expand)."));
             }
             result[rank - i] = x == 1 ? y : x;

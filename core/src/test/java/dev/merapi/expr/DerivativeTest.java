@@ -32,8 +32,7 @@ class DerivativeTest {
 
     private static List<Sample> samples() {
         List<Sample> samples = new ArrayList<>();
-        Set<Opcode> positive = EnumSet.of(
-                Opcode.SQRT, Opcode.RSQRT, Opcode.LOG, Opcode.LOG2, Opcode.LOG10);
+        Set<Opcode> positive = EnumSet.of(Opcode.SQRT, Opcode.RSQRT, Opcode.LOG, Opcode.LOG2, Opcode.LOG10);
         Set<Opcode> small = EnumSet.of(Opcode.ASIN, Opcode.ACOS, Opcode.ATANH, Opcode.TAN, Opcode.LOG1P);
         for (Opcode op : Opcode.values()) {
             if (op.arity() != 1 || op.group() != Opcode.Group.FLOAT_UNARY && op.group() != Opcode.Group.SIGNED) {
@@ -74,19 +73,22 @@ class DerivativeTest {
         samples.add(new Sample("clamp max", X.clamp(null, Y), at(0.2, 0.7), at(0.9, 0.7)));
         samples.add(new Sample("softmax pair", X.exp().div(X.exp().add(Y.exp())), signed));
         samples.add(new Sample("silu gate", Exprs.silu(X).mul(Y), signed));
-        samples.add(new Sample("shared", X.mul(Y).tanh().mul(X.mul(Y)).add(X.mul(Y).sigmoid()), signed));
-        samples.add(new Sample("log-sum-exp", X.max(Y).add(X.sub(Y).abs().neg().exp().add(1).log()), signed));
+        samples.add(
+                new Sample("shared", X.mul(Y).tanh().mul(X.mul(Y)).add(X.mul(Y).sigmoid()), signed));
+        samples.add(new Sample(
+                "log-sum-exp", X.max(Y).add(X.sub(Y).abs().neg().exp().add(1).log()), signed));
         samples.add(new Sample("rounded", X.mul(X.mul(3).floor()).add(Y.sign().mul(Y)), signed));
         return samples;
     }
 
     @TestFactory
     Stream<DynamicTest> derivativesAgreeWithDifferences() {
-        return samples().stream().map(sample -> DynamicTest.dynamicTest(sample.name(), () -> {
-            for (double[] point : sample.points()) {
-                check(sample.root(), withGradient(point, 0), point.length, 1);
-            }
-        }));
+        return samples().stream()
+                .map(sample -> DynamicTest.dynamicTest(sample.name(), () -> {
+                    for (double[] point : sample.points()) {
+                        check(sample.root(), withGradient(point, 0), point.length, 1);
+                    }
+                }));
     }
 
     /** Compares each partial derivative, then goes on to the derivatives of the derivative. */
@@ -132,7 +134,8 @@ class DerivativeTest {
 
     private static double slope(Expr f, int input, double... at) {
         Expr gradient = Derivative.vjp(f, at.length).get(input);
-        Expr closed = gradient.substitute(v -> v == Expr.gradient(0) ? Expr.constant(1.0) : v == Expr.output(0) ? f : v);
+        Expr closed =
+                gradient.substitute(v -> v == Expr.gradient(0) ? Expr.constant(1.0) : v == Expr.output(0) ? f : v);
         return Evaluation.float64(closed, at) + 0.0; // the sign of a zero does not matter
     }
 
@@ -176,8 +179,16 @@ class DerivativeTest {
     void softFunctionsStayFiniteFarOut() {
         for (double x : new double[] {-1e30, -800, -50, 50, 800, 1e30, Double.POSITIVE_INFINITY}) {
             for (Opcode op : List.of(
-                    Opcode.SOFTPLUS, Opcode.LOGSIGMOID, Opcode.SIGMOID, Opcode.TANH, Opcode.GELU, Opcode.GELU_TANH,
-                    Opcode.SILU, Opcode.GELU_GRAD, Opcode.GELU_TANH_GRAD, Opcode.SILU_GRAD)) {
+                    Opcode.SOFTPLUS,
+                    Opcode.LOGSIGMOID,
+                    Opcode.SIGMOID,
+                    Opcode.TANH,
+                    Opcode.GELU,
+                    Opcode.GELU_TANH,
+                    Opcode.SILU,
+                    Opcode.GELU_GRAD,
+                    Opcode.GELU_TANH_GRAD,
+                    Opcode.SILU_GRAD)) {
                 double slope = slope(Expr.apply(op, X), 0, x);
                 assertTrue(Math.abs(slope) <= 1.13, op + "'(" + x + ") = " + slope);
             }
@@ -206,7 +217,9 @@ class DerivativeTest {
     @Test
     void severalResultsAddUpAndUndefinedGradientsAreLeftOut() {
         List<Expr> roots = List.of(X.mul(Y), X.add(Y), X.mul(Y));
-        assertEquals("[g1 + (g0 + g2) * x1, g1 + (g0 + g2) * x0]", Derivative.vjp(roots, 2).toString());
+        assertEquals(
+                "[g1 + (g0 + g2) * x1, g1 + (g0 + g2) * x0]",
+                Derivative.vjp(roots, 2).toString());
         BitSet second = new BitSet();
         second.set(1);
         assertEquals("[g1, g1]", Derivative.vjp(roots, 2, second).toString());

@@ -17,8 +17,9 @@ final class Evaluation {
     static double floating(Expr e, DType dtype, double... at) {
         Program program = Program.compile(
                 List.of(e), Collections.nCopies(at.length, dtype), new boolean[at.length], List.of(), null);
-        BlockSource[] inputs =
-                Arrays.stream(at).mapToObj(v -> BlockSource.of(new double[] {v})).toArray(BlockSource[]::new);
+        BlockSource[] inputs = Arrays.stream(at)
+                .mapToObj(v -> BlockSource.of(new double[] {v}))
+                .toArray(BlockSource[]::new);
         return run(program, inputs);
     }
 

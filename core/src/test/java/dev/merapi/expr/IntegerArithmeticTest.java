@@ -34,7 +34,8 @@ class IntegerArithmeticTest {
         assertEquals(BIG, integer(X.max(Y), INT64, BIG, BIG - 1));
         assertEquals(BIG, integer(X.add(constant(BIG)), INT64, 0));
         assertEquals(BIG, integer(constant(BIG).sub(1).add(1).add(X), INT64, 0));
-        assertEquals(0, integer(X.cast(FLOAT64).eq(constant(BIG - 1).cast(INT64)).not(), INT64, BIG));
+        assertEquals(
+                0, integer(X.cast(FLOAT64).eq(constant(BIG - 1).cast(INT64)).not(), INT64, BIG));
     }
 
     @Test
@@ -48,7 +49,12 @@ class IntegerArithmeticTest {
             same(X.add(Y), dtype, a, b, BigInteger::add);
             same(X.sub(Y), dtype, a, b, BigInteger::subtract);
             same(X.mul(Y), dtype, a, b, BigInteger::multiply);
-            same(X.mul(Y).sub(X).square(), dtype, a, b, (x, y) -> x.multiply(y).subtract(x).pow(2));
+            same(
+                    X.mul(Y).sub(X).square(),
+                    dtype,
+                    a,
+                    b,
+                    (x, y) -> x.multiply(y).subtract(x).pow(2));
             same(X.min(Y), dtype, a, b, BigInteger::min);
             same(X.xor(Y), dtype, a, b, BigInteger::xor);
             same(X.neg(), dtype, a, b, (x, y) -> x.negate());
@@ -57,8 +63,7 @@ class IntegerArithmeticTest {
             same(X.truncDiv(Y), dtype, a, b, (x, y) -> y.signum() == 0 ? y : x.divide(y));
             same(X.fmod(Y), dtype, a, b, (x, y) -> y.signum() == 0 ? y : x.remainder(y));
             same(X.floorDiv(Y), dtype, a, b, IntegerArithmeticTest::floorDivide);
-            same(X.rem(Y), dtype, a, b, (x, y) ->
-                    y.signum() == 0 ? y : x.subtract(y.multiply(floorDivide(x, y))));
+            same(X.rem(Y), dtype, a, b, (x, y) -> y.signum() == 0 ? y : x.subtract(y.multiply(floorDivide(x, y))));
             same(X.shl(Y.rem(8).abs()), dtype, a, b, (x, y) -> x.shiftLeft(mod8(y)));
             same(X.pow(Y.rem(8).abs()), dtype, a, b, (x, y) -> x.pow(mod8(y)));
         }

@@ -24,21 +24,28 @@ class ProgramTest {
     private static final Expr X = input(0);
     private static final Expr Y = input(1);
     private static final Opcode[] UNARY = {
-        Opcode.NEG, Opcode.ABS, Opcode.SIGN, Opcode.SQUARE, Opcode.RELU, Opcode.FLOOR, Opcode.RECIPROCAL, Opcode.SQRT,
-        Opcode.EXP, Opcode.TANH, Opcode.SIN, Opcode.SIGMOID, Opcode.LOG
+        Opcode.NEG,
+        Opcode.ABS,
+        Opcode.SIGN,
+        Opcode.SQUARE,
+        Opcode.RELU,
+        Opcode.FLOOR,
+        Opcode.RECIPROCAL,
+        Opcode.SQRT,
+        Opcode.EXP,
+        Opcode.TANH,
+        Opcode.SIN,
+        Opcode.SIGMOID,
+        Opcode.LOG
     };
     private static final Opcode[] UNARY_INTEGER = {
         Opcode.NEG, Opcode.ABS, Opcode.SIGN, Opcode.SQUARE, Opcode.RELU, Opcode.BITNOT
     };
-    private static final Opcode[] BINARY = {
-        Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.DIV, Opcode.MIN, Opcode.MAX
-    };
+    private static final Opcode[] BINARY = {Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.DIV, Opcode.MIN, Opcode.MAX};
     private static final Opcode[] BINARY_INTEGER = {
         Opcode.ADD, Opcode.SUB, Opcode.MUL, Opcode.MIN, Opcode.MAX, Opcode.XOR, Opcode.FLOORDIV, Opcode.REM
     };
-    private static final Opcode[] COMPARISONS = {
-        Opcode.EQ, Opcode.NE, Opcode.LT, Opcode.LE, Opcode.GT, Opcode.GE
-    };
+    private static final Opcode[] COMPARISONS = {Opcode.EQ, Opcode.NE, Opcode.LT, Opcode.LE, Opcode.GT, Opcode.GE};
 
     /** A random expression, from few leaves, so that simplifications and shared subexpressions abound. */
     private static Expr random(Random random, int depth, boolean integer) {
@@ -61,7 +68,8 @@ class ProgramTest {
             default -> {
                 Expr b = random(random, depth - 1, integer);
                 Expr condition = Expr.apply(COMPARISONS[random.nextInt(6)], a, random(random, 1, integer));
-                return (random.nextBoolean() ? condition : condition.not()).select(b, random(random, depth - 1, integer));
+                return (random.nextBoolean() ? condition : condition.not())
+                        .select(b, random(random, depth - 1, integer));
             }
         }
     }
@@ -75,7 +83,8 @@ class ProgramTest {
             return c.doubleValue();
         }
         Apply apply = (Apply) e;
-        double[] operands = apply.operands().stream().mapToDouble(x -> unsimplified(x, at)).toArray();
+        double[] operands =
+                apply.operands().stream().mapToDouble(x -> unsimplified(x, at)).toArray();
         Expr[] inputs = new Expr[operands.length];
         for (int k = 0; k < inputs.length; k++) {
             inputs[k] = input(k);
@@ -91,7 +100,9 @@ class ProgramTest {
             return c.longValue();
         }
         Apply apply = (Apply) e;
-        long[] operands = apply.operands().stream().mapToLong(x -> unsimplifiedInteger(x, at)).toArray();
+        long[] operands = apply.operands().stream()
+                .mapToLong(x -> unsimplifiedInteger(x, at))
+                .toArray();
         Expr[] inputs = new Expr[operands.length];
         for (int k = 0; k < inputs.length; k++) {
             inputs[k] = input(k);
@@ -111,7 +122,11 @@ class ProgramTest {
             }
             double expected = unsimplified(e, at);
             Program program = Program.compile(
-                    List.of(e), Collections.nCopies(3, DType.FLOAT64), new boolean[3], List.of(), List.of(DType.FLOAT64));
+                    List.of(e),
+                    Collections.nCopies(3, DType.FLOAT64),
+                    new boolean[3],
+                    List.of(),
+                    List.of(DType.FLOAT64));
             BlockSource[] sources = new BlockSource[3];
             for (int k = 0; k < 3; k++) {
                 sources[k] = BlockSource.of(new double[] {at[k]});
@@ -156,7 +171,8 @@ class ProgramTest {
                 new TextEvaluator(program.text());
             }
             for (DType dtype : List.of(DType.UINT8, DType.INT32, DType.INT64)) {
-                new TextEvaluator(Program.compile(roots.subList(2, 3), Collections.nCopies(3, dtype)).text());
+                new TextEvaluator(Program.compile(roots.subList(2, 3), Collections.nCopies(3, dtype))
+                        .text());
             }
         }
     }
@@ -170,7 +186,9 @@ class ProgramTest {
                     .get(0)
                     .substitute(v -> v == Expr.gradient(0) ? constant(1.0) : v == Expr.output(0) ? whole : v);
             Program program = Program.compile(List.of(f), List.of(DType.FLOAT32, DType.FLOAT32));
-            assertTrue(program.registers().size() <= 64, "order " + order + ": " + program.registers().size());
+            assertTrue(
+                    program.registers().size() <= 64,
+                    "order " + order + ": " + program.registers().size());
         }
     }
 
@@ -182,8 +200,7 @@ class ProgramTest {
                 new boolean[2],
                 List.of(DType.Kind.FLOATING),
                 List.of(DType.FLOAT16, DType.BOOL));
-        assertEquals(
-                """
+        assertEquals("""
                 in 0 bf16
                 in 1 f32
                 out 0 f16
@@ -198,8 +215,7 @@ class ProgramTest {
                 r6 = gt.f32 r2 r1
                 store 0 r3
                 store 1 r6
-                """,
-                program.text());
+                """, program.text());
         assertEquals(2, program.prologue());
         assertTrue(Program.compile(List.of(X.add(5).mul(0.5)), List.of(DType.INT64))
                 .text()
@@ -218,7 +234,8 @@ class ProgramTest {
     void redundantWorkIsRemoved() {
         assertEquals(2, size(X.neg().neg().mul(1).sub(0)));
         assertEquals(3, size(X.mul(X)));
-        assertEquals(size(X.exp().add(1.0)) + 2, size(X.exp().add(1.0).add(X.exp().div(3.0))));
+        assertEquals(
+                size(X.exp().add(1.0)) + 2, size(X.exp().add(1.0).add(X.exp().div(3.0))));
         assertEquals(size(X.mul(0.5)), size(X.div(2)));
         assertEquals(size(X.mul(0.5)), size(X.mul(constant(0.25).sqrt())));
         assertEquals(2, size(constant(true).select(X, Y)));
@@ -246,7 +263,8 @@ class ProgramTest {
     void blocksOfAnyLengthAndRangesGiveTheSame() {
         int n = 1000;
         double[] x = new Random(5).doubles(n).toArray();
-        Program program = Program.compile(List.of(X.mul(3).exp().add(constant(2.0).sqrt())), List.of(DType.FLOAT64));
+        Program program =
+                Program.compile(List.of(X.mul(3).exp().add(constant(2.0).sqrt())), List.of(DType.FLOAT64));
         double[] whole = new double[n];
         double[] parts = new double[n];
         BlockSource[] sources = {BlockSource.of(x)};
@@ -264,7 +282,9 @@ class ProgramTest {
 
     @Test
     void scalarsArePassedPerCall() {
-        Expr e = X.mul(Expr.scalar(0)).add(Expr.scalar(1).sub(1)).add(Expr.scalar(2).select(X, Y));
+        Expr e = X.mul(Expr.scalar(0))
+                .add(Expr.scalar(1).sub(1))
+                .add(Expr.scalar(2).select(X, Y));
         Program program = Program.compile(
                 List.of(e),
                 List.of(DType.FLOAT64, DType.FLOAT64),
@@ -273,7 +293,8 @@ class ProgramTest {
                 null);
         BlockSource[] sources = {BlockSource.of(new double[] {3}), BlockSource.of(new double[] {100})};
         double[] out = new double[1];
-        program.run(0, 1, sources, new BlockSink[] {BlockSink.into(out)}, new double[] {0.5, 7, 0}, new long[] {0, 7, 0});
+        program.run(
+                0, 1, sources, new BlockSink[] {BlockSink.into(out)}, new double[] {0.5, 7, 0}, new long[] {0, 7, 0});
         assertEquals(1.5 + 6 + 100, out[0]);
         assertThrows(
                 IllegalArgumentException.class,
@@ -318,8 +339,12 @@ class ProgramTest {
 
     @Test
     void formulasPrintAsMaths() {
-        assertEquals("x0 * (x1 + 1) - -x0 / 2.0", X.mul(Y.add(1)).sub(X.neg().div(2.0)).toString());
-        assertEquals("where(x0 > 0, sigmoid(x0), s0)", X.gt(0).select(X.sigmoid(), Expr.scalar(0)).toString());
+        assertEquals(
+                "x0 * (x1 + 1) - -x0 / 2.0",
+                X.mul(Y.add(1)).sub(X.neg().div(2.0)).toString());
+        assertEquals(
+                "where(x0 > 0, sigmoid(x0), s0)",
+                X.gt(0).select(X.sigmoid(), Expr.scalar(0)).toString());
         Expr deep = X;
         for (int k = 0; k < 200; k++) {
             deep = deep.mul(deep).add(1);

@@ -13,7 +13,8 @@ import java.util.regex.Pattern;
  * the program or its interpreter. Refuses anything malformed.
  */
 final class TextEvaluator {
-    private static final Pattern STEP = Pattern.compile("r(\\d+) = ([a-z0-9_]+)(?:\\.([a-z0-9]+))?(?:\\.([a-z0-9]+))?((?: \\S+)*)");
+    private static final Pattern STEP =
+            Pattern.compile("r(\\d+) = ([a-z0-9_]+)(?:\\.([a-z0-9]+))?(?:\\.([a-z0-9]+))?((?: \\S+)*)");
     private static final Pattern STORE = Pattern.compile("store (\\d+) r(\\d+)");
     private static final Pattern DECLARATION = Pattern.compile("(in|out) (\\d+) (f32|f64|f16|bf16|i32|i64|u8|bool)");
 
@@ -66,7 +67,8 @@ final class TextEvaluator {
     }
 
     private static boolean isPredicate(String op) {
-        return List.of("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "not").contains(op);
+        return List.of("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "not")
+                .contains(op);
     }
 
     private static String register(String storage) {

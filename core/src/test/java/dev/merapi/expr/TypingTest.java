@@ -57,7 +57,8 @@ class TypingTest {
                 assertEquals(both, type(X.mul(Y), order[i], false, order[j], false), order[i] + " * " + order[j]);
                 assertEquals(both, type(X.max(Y), order[i], true, order[j], true), "rank 0, both");
                 assertEquals(both, type(X.gt(0).select(X, Y), order[i], false, order[j], false), "where");
-                assertEquals(both.isFloating() ? both : FLOAT32, type(X.div(Y), order[i], false, order[j], false), "div");
+                assertEquals(
+                        both.isFloating() ? both : FLOAT32, type(X.div(Y), order[i], false, order[j], false), "div");
                 assertEquals(BOOL, type(X.lt(Y), order[i], false, order[j], false), "lt");
             }
         }
@@ -128,7 +129,8 @@ class TypingTest {
     void undefinedDTypesAreRefusedWithAFix() {
         for (Expr e : List.of(X.neg(), X.sub(X), X.pow(X), X.rem(X), X.shl(X))) {
             DTypeException refused = assertThrows(DTypeException.class, () -> type(e, BOOL), e.toString());
-            assertTrue(refused.getMessage().contains("bool") && refused.getMessage().contains("fix: "));
+            assertTrue(refused.getMessage().contains("bool")
+                    && refused.getMessage().contains("fix: "));
         }
         for (Expr e : List.of(X.and(X), X.bitNot(), X.shr(1))) {
             assertThrows(DTypeException.class, () -> type(e, FLOAT32), e.toString());

@@ -26,7 +26,8 @@ class PhiloxTest {
     void normalsHaveTheBitsOfTheNativeKernels() {
         long[] hash = {0xcbf29ce484222325L, 0xcbf29ce484222325L};
         Philox.normals(SEED, OFFSET, N, (i, value) -> hash[0] = hashed(hash[0], Float.floatToRawIntBits(value), 4));
-        Philox.normalsDouble(SEED, OFFSET, N, (i, value) -> hash[1] = hashed(hash[1], Double.doubleToRawLongBits(value), 8));
+        Philox.normalsDouble(
+                SEED, OFFSET, N, (i, value) -> hash[1] = hashed(hash[1], Double.doubleToRawLongBits(value), 8));
         assertEquals("72467174b5d29f41", Long.toHexString(hash[0]));
         assertEquals("bc7d2191ed4db282", Long.toHexString(hash[1]));
     }

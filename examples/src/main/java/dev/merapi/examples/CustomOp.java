@@ -30,7 +30,8 @@ public final class CustomOp {
             .autograd((a, out) -> a, (context, a, g) -> {
                 Tensor positive = a.x().gt(0).to(a.x().dtype());
                 Tensor slopes = positive.mul(a.weight()).add(positive.rsub(1).mul(a.slope()));
-                return Grads.of("x", g.mul(slopes)).and("weight", g.mul(a.x()).mul(positive).sum());
+                return Grads.of("x", g.mul(slopes))
+                        .and("weight", g.mul(a.x()).mul(positive).sum());
             })
             .register();
 

@@ -35,8 +35,7 @@ final class LossPlot {
 
     private static void add(XYChart chart, String name, Metrics.Series s, boolean marked) {
         if (!s.values().isEmpty()) {
-            chart.addSeries(name, s.steps(), s.values())
-                    .setMarker(marked ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
+            chart.addSeries(name, s.steps(), s.values()).setMarker(marked ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
         }
     }
 

@@ -34,8 +34,8 @@ final class Progress implements AutoCloseable {
         loss = mean(loss, newLoss);
         secondsPerStep = mean(secondsPerStep, (now - last) * 1e-9);
         last = now;
-        bar.setExtraMessage(String.format(
-                Locale.ROOT, " loss %.3f  %,.0f %s/s", loss, unitsPerStep / secondsPerStep, unit));
+        bar.setExtraMessage(
+                String.format(Locale.ROOT, " loss %.3f  %,.0f %s/s", loss, unitsPerStep / secondsPerStep, unit));
         bar.step();
     }
 

@@ -31,7 +31,10 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Trains a small convolutional network to tell shirts from shoes, and reports how often it is right. */
-@Command(name = "train fashion", mixinStandardHelpOptions = true, showDefaultValues = true,
+@Command(
+        name = "train fashion",
+        mixinStandardHelpOptions = true,
+        showDefaultValues = true,
         description = "Trains a small CNN on Fashion-MNIST and reports its accuracy on the test set.")
 public final class TrainFashion implements Callable<Integer> {
     /** Mean and deviation of the training images' pixels, in [0, 1]. */
@@ -54,9 +57,13 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, …")
     String device = "cpu";
 
-    @Option(names = "--data", description = "folder with the four IDX files, gzipped or not (default: $MERAPI_DATA, then"
-            + " where Debian's package dataset-fashion-mnist puts them, then the subset that comes with the examples)")
-    @Nullable Path data;
+    @Option(
+            names = "--data",
+            description =
+                    "folder with the four IDX files, gzipped or not (default: $MERAPI_DATA, then"
+                            + " where Debian's package dataset-fashion-mnist puts them, then the subset that comes with the examples)")
+    @Nullable
+    Path data;
 
     @Option(names = "--name", description = "the run's files go to runs/<name>")
     String name = "fashion";
@@ -91,11 +98,16 @@ public final class TrainFashion implements Callable<Integer> {
         try (Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
             Score score = train(model, fashion, on, metrics);
             LossPlot.save(
-                    run.file("loss.png"), "CNN on Fashion-MNIST, cross entropy", metrics.series("loss"),
+                    run.file("loss.png"),
+                    "CNN on Fashion-MNIST, cross entropy",
+                    metrics.series("loss"),
                     metrics.series("test_loss"));
             Safetensors.save(run.file("weights.safetensors"), model.stateDict());
             System.out.printf(
-                    Locale.ROOT, "test accuracy %.2f %%, loss %.4f; saved to %s%n", 100 * score.accuracy(), score.loss(),
+                    Locale.ROOT,
+                    "test accuracy %.2f %%, loss %.4f; saved to %s%n",
+                    100 * score.accuracy(),
+                    score.loss(),
                     run);
         }
         return 0;
@@ -146,7 +158,10 @@ public final class TrainFashion implements Callable<Integer> {
                 score = test(model, fashion.test(), on);
                 metrics.record(step, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
                 System.out.printf(
-                        Locale.ROOT, "%nepoch %d: test accuracy %.2f %%, loss %.4f%n", epoch, 100 * score.accuracy(),
+                        Locale.ROOT,
+                        "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
+                        epoch,
+                        100 * score.accuracy(),
                         score.loss());
                 progress.resume();
             }
@@ -168,7 +183,8 @@ public final class TrainFashion implements Callable<Integer> {
                         Autograd.Mode mode = Autograd.noGrad()) {
                     Labelled b = it.next().to(on);
                     Tensor scores = model.forward(b.inputs());
-                    loss += Losses.crossEntropy(scores, b.targets()).item() * b.targets().numel();
+                    loss += Losses.crossEntropy(scores, b.targets()).item()
+                            * b.targets().numel();
                     right += scores.argmax(1).eq(b.targets()).sum().itemLong();
                 }
             }

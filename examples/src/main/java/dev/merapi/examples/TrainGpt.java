@@ -32,7 +32,10 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Trains a small GPT to write Java, character by character, and prints what it has learned to write. */
-@Command(name = "train gpt", mixinStandardHelpOptions = true, showDefaultValues = true,
+@Command(
+        name = "train gpt",
+        mixinStandardHelpOptions = true,
+        showDefaultValues = true,
         description = "Trains a small character-level GPT on Java source and prints Java that it wrote.")
 public final class TrainGpt implements Callable<Integer> {
     private static final double CLIP_NORM = 1;
@@ -69,8 +72,11 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, …")
     String device = "cpu";
 
-    @Option(names = "--text", description = "folder, zip or jar with .java files (default: the sources of commons-lang3)")
-    @Nullable Path text;
+    @Option(
+            names = "--text",
+            description = "folder, zip or jar with .java files (default: the sources of commons-lang3)")
+    @Nullable
+    Path text;
 
     @Option(names = "--test-every", description = "steps between measurements of the held-out loss")
     int testEvery = 500;
@@ -111,8 +117,8 @@ public final class TrainGpt implements Callable<Integer> {
 
         RunDirectory run = RunDirectory.create(runs, name);
         long start = System.nanoTime();
-        try (Metrics metrics = Metrics.create(
-                run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
+        try (Metrics metrics =
+                Metrics.create(run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
             train(model, training, heldOut, on, metrics);
             double seconds = (System.nanoTime() - start) * 1e-9;
             double last = heldOutLoss(model, heldOut, on, Integer.MAX_VALUE);
@@ -125,7 +131,9 @@ public final class TrainGpt implements Callable<Integer> {
                     last);
             metrics.record(steps, Map.of("held_out_loss", last));
             LossPlot.save(
-                    run.file("loss.png"), "GPT on Java source, nats per character", metrics.series("loss"),
+                    run.file("loss.png"),
+                    "GPT on Java source, nats per character",
+                    metrics.series("loss"),
                     metrics.series("held_out_loss"));
         }
         Safetensors.save(
@@ -166,7 +174,11 @@ public final class TrainGpt implements Callable<Integer> {
                     metrics.record(
                             step,
                             Map.of(
-                                    "loss", loss.item(), "learning_rate", schedule.at(step), "gradient_norm",
+                                    "loss",
+                                    loss.item(),
+                                    "learning_rate",
+                                    schedule.at(step),
+                                    "gradient_norm",
                                     norm.norm().item()));
                     progress.step(loss.item());
                 }
@@ -207,8 +219,12 @@ public final class TrainGpt implements Callable<Integer> {
                     Autograd.Mode mode = Autograd.noGrad()) {
                 int[] all = corpus.encode(text);
                 int from = Math.max(0, all.length - context);
-                long[] window = java.util.Arrays.stream(all, from, all.length).asLongStream().toArray();
-                Tensor logits = model.forward(Tensor.of(window, 1, window.length).to(on)).at(0, -1);
+                long[] window = java.util.Arrays.stream(all, from, all.length)
+                        .asLongStream()
+                        .toArray();
+                Tensor logits = model.forward(
+                                Tensor.of(window, 1, window.length).to(on))
+                        .at(0, -1);
                 double[] probability = logits.div(TEMPERATURE).softmax(0).toDoubleArray();
                 text.append(corpus.decode(draw(probability, generator)));
             }

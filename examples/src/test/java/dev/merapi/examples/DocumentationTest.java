@@ -27,8 +27,8 @@ final class DocumentationTest {
     private static final List<String> DOCUMENTS = List.of("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md");
     private static final Pattern PROGRAM = Pattern.compile("```java\\n// file: ([^\\n]+)\\n(.*?)```", Pattern.DOTALL);
     private static final Pattern CLASS_NAME = Pattern.compile("public (?:final )?class (\\w+)");
-    private static final Pattern NAMED_PATH = Pattern.compile("`((?:core|testkit|native-cpu|native-cuda|examples|"
-            + "benchmarks|scripts|docs)(?:/[\\w./-]+)?)`");
+    private static final Pattern NAMED_PATH = Pattern.compile(
+            "`((?:core|testkit|native-cpu|native-cuda|examples|" + "benchmarks|scripts|docs)(?:/[\\w./-]+)?)`");
 
     @TempDir
     Path folder;
@@ -73,7 +73,8 @@ final class DocumentationTest {
 
     /** Both paths: under the module system the engine stands on the module path. */
     private static String classPath() {
-        return System.getProperty("java.class.path") + java.io.File.pathSeparator
+        return System.getProperty("java.class.path")
+                + java.io.File.pathSeparator
                 + System.getProperty("jdk.module.path", "");
     }
 
@@ -85,7 +86,8 @@ final class DocumentationTest {
             while (m.find()) {
                 String path = m.group(1);
                 tests.add(DynamicTest.dynamicTest(
-                        document + ": " + path, () -> assertThat(ROOT.resolve(path)).exists()));
+                        document + ": " + path,
+                        () -> assertThat(ROOT.resolve(path)).exists()));
             }
         }
         assertThat(tests).isNotEmpty();

@@ -88,8 +88,14 @@ final class ModularApplicationTest {
     /** What such an application would depend on, out of this test's class path. */
     private static String modulePath() {
         List<String> wanted = List.of(
-                "core/target/classes", "native-cpu/target/classes", "merapi-core", "merapi-native-cpu", "javacpp",
-                "openblas", "slf4j-api", "jspecify");
+                "core/target/classes",
+                "native-cpu/target/classes",
+                "merapi-core",
+                "merapi-native-cpu",
+                "javacpp",
+                "openblas",
+                "slf4j-api",
+                "jspecify");
         return Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
                 .filter(entry -> wanted.stream().anyMatch(entry.replace('\\', '/')::contains))
                 .collect(Collectors.joining(File.pathSeparator));

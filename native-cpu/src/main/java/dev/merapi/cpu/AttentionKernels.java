@@ -16,7 +16,9 @@ final class AttentionKernels {
         Scratch scratch = Scratch.begin().reserve(5 + 3 * strided.length);
         scratch.put(q.size(0)).put(q.size(1)).put(q.size(2)).put(k.size(2)).put(q.size(3));
         for (Tensor t : strided) {
-            scratch.put(t.layout().stride(0)).put(t.layout().stride(1)).put(t.layout().stride(2));
+            scratch.put(t.layout().stride(0))
+                    .put(t.layout().stride(1))
+                    .put(t.layout().stride(2));
         }
         return scratch;
     }

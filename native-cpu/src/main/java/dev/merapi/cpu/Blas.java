@@ -44,7 +44,9 @@ final class Blas {
             LOG.debug("cpu: BLAS from {}", library);
             return true;
         } catch (LinkageError | RuntimeException e) {
-            LOG.warn("cpu: OpenBLAS cannot be loaded, matrix products use Merapi's own kernels, slower: {}", e.toString());
+            LOG.warn(
+                    "cpu: OpenBLAS cannot be loaded, matrix products use Merapi's own kernels, slower: {}",
+                    e.toString());
             return false;
         }
     }
@@ -56,7 +58,8 @@ final class Blas {
     /** The file that the preset's JNI library was linked to, in the folder that it was unpacked to. */
     private static String library() {
         File jni = new File(Loader.load(openblas_nolapack.class));
-        File[] found = jni.getParentFile().listFiles((folder, name) -> name.matches("(lib)?openblas.*\\.(so|dylib|dll)(\\.0)?|libopenblas.*"));
+        File[] found = jni.getParentFile()
+                .listFiles((folder, name) -> name.matches("(lib)?openblas.*\\.(so|dylib|dll)(\\.0)?|libopenblas.*"));
         if (found == null || found.length == 0) {
             throw new IllegalStateException("no OpenBLAS library beside " + jni.getName());
         }

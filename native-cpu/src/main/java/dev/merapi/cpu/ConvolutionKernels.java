@@ -10,12 +10,27 @@ final class ConvolutionKernels {
     private ConvolutionKernels() {}
 
     private static Scratch convolution(
-            long n, long c, long h, long w, long o, long[] kernel, long[] stride, long[] padding, long[] dilation,
-            long groups, Tensor result) {
+            long n,
+            long c,
+            long h,
+            long w,
+            long o,
+            long[] kernel,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups,
+            Tensor result) {
         Blas.ensure();
         Scratch s = Scratch.begin().reserve(16);
         s.put(n).put(c).put(h).put(w).put(o).put(kernel[0]).put(kernel[1]);
-        s.put(stride[0]).put(stride[1]).put(padding[0]).put(padding[1]).put(dilation[0]).put(dilation[1]).put(groups);
+        s.put(stride[0])
+                .put(stride[1])
+                .put(padding[0])
+                .put(padding[1])
+                .put(dilation[0])
+                .put(dilation[1])
+                .put(groups);
         return s.put(result.size(2)).put(result.size(3));
     }
 
@@ -23,8 +38,17 @@ final class ConvolutionKernels {
         Tensor x = a.x();
         Tensor w = a.weight();
         Scratch s = convolution(
-                x.size(0), x.size(1), x.size(2), x.size(3), w.size(0), new long[] {w.size(2), w.size(3)},
-                a.stride(), a.padding(), a.dilation(), a.groups(), out);
+                x.size(0),
+                x.size(1),
+                x.size(2),
+                x.size(3),
+                w.size(0),
+                new long[] {w.size(2), w.size(3)},
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                out);
         Tensor bias = a.bias();
         Native.conv2d(
                 DTypes.code(out.dtype()),
@@ -38,8 +62,17 @@ final class ConvolutionKernels {
     static void inputGradient(Convolution.InputGradient a, Tensor out) {
         Tensor w = a.weight();
         Scratch s = convolution(
-                out.size(0), out.size(1), out.size(2), out.size(3), w.size(0), new long[] {w.size(2), w.size(3)},
-                a.stride(), a.padding(), a.dilation(), a.groups(), a.grad());
+                out.size(0),
+                out.size(1),
+                out.size(2),
+                out.size(3),
+                w.size(0),
+                new long[] {w.size(2), w.size(3)},
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                a.grad());
         Native.conv2d_backward(
                 DTypes.code(out.dtype()), s.address(), 0, w.address(), a.grad().address(), out.address(), 0, 0);
     }
@@ -47,8 +80,17 @@ final class ConvolutionKernels {
     static void weightGradient(Convolution.WeightGradient a, Tensor out) {
         Tensor x = a.x();
         Scratch s = convolution(
-                x.size(0), x.size(1), x.size(2), x.size(3), out.size(0), a.kernelSize(),
-                a.stride(), a.padding(), a.dilation(), a.groups(), a.grad());
+                x.size(0),
+                x.size(1),
+                x.size(2),
+                x.size(3),
+                out.size(0),
+                a.kernelSize(),
+                a.stride(),
+                a.padding(),
+                a.dilation(),
+                a.groups(),
+                a.grad());
         Native.conv2d_backward(
                 DTypes.code(out.dtype()), s.address(), x.address(), 0, a.grad().address(), 0, out.address(), 0);
     }
@@ -56,38 +98,52 @@ final class ConvolutionKernels {
     private static Scratch pooling(
             Tensor grid, long h, long w, long[] kernel, long[] stride, long[] padding, long[] dilation) {
         Scratch s = Scratch.begin().reserve(13);
-        s.put(grid.size(0) * grid.size(1)).put(h).put(w).put(kernel[0]).put(kernel[1]).put(stride[0]).put(stride[1]);
+        s.put(grid.size(0) * grid.size(1))
+                .put(h)
+                .put(w)
+                .put(kernel[0])
+                .put(kernel[1])
+                .put(stride[0])
+                .put(stride[1]);
         s.put(padding[0]).put(padding[1]).put(dilation[0]).put(dilation[1]);
         return s.put(grid.size(2)).put(grid.size(3));
     }
 
     static void maxPool(Pooling.MaxPool2d a, Pooling.MaxPoolResult out) {
         Tensor x = a.x();
-        Scratch s = pooling(
-                out.y(), x.size(2), x.size(3), a.kernel(), a.stride(), a.padding(), a.dilation());
+        Scratch s = pooling(out.y(), x.size(2), x.size(3), a.kernel(), a.stride(), a.padding(), a.dilation());
         Native.max_pool2d(
-                DTypes.code(x.dtype()), s.address(), x.address(), out.y().address(), out.indices().address());
+                DTypes.code(x.dtype()),
+                s.address(),
+                x.address(),
+                out.y().address(),
+                out.indices().address());
     }
 
     static void maxPoolBackward(Pooling.MaxPool2dBackward a, Tensor out) {
         long[] one = {1, 1};
         Scratch s = pooling(a.grad(), out.size(2), out.size(3), one, one, new long[] {0, 0}, one);
         Native.max_pool2d_backward(
-                DTypes.code(out.dtype()), s.address(), a.grad().address(), a.indices().address(), out.address());
+                DTypes.code(out.dtype()),
+                s.address(),
+                a.grad().address(),
+                a.indices().address(),
+                out.address());
     }
 
     static void avgPool(Pooling.AvgPool2d a, Tensor out) {
         Tensor x = a.x();
-        Scratch s = pooling(
-                out, x.size(2), x.size(3), a.kernel(), a.stride(), a.padding(), new long[] {1, 1});
-        Native.avg_pool2d(
-                DTypes.code(x.dtype()), s.address(), a.countIncludePad() ? 1 : 0, x.address(), out.address());
+        Scratch s = pooling(out, x.size(2), x.size(3), a.kernel(), a.stride(), a.padding(), new long[] {1, 1});
+        Native.avg_pool2d(DTypes.code(x.dtype()), s.address(), a.countIncludePad() ? 1 : 0, x.address(), out.address());
     }
 
     static void avgPoolBackward(Pooling.AvgPool2dBackward a, Tensor out) {
-        Scratch s = pooling(
-                a.grad(), out.size(2), out.size(3), a.kernel(), a.stride(), a.padding(), new long[] {1, 1});
+        Scratch s = pooling(a.grad(), out.size(2), out.size(3), a.kernel(), a.stride(), a.padding(), new long[] {1, 1});
         Native.avg_pool2d_backward(
-                DTypes.code(out.dtype()), s.address(), a.countIncludePad() ? 1 : 0, a.grad().address(), out.address());
+                DTypes.code(out.dtype()),
+                s.address(),
+                a.countIncludePad() ? 1 : 0,
+                a.grad().address(),
+                out.address());
     }
 }

@@ -39,7 +39,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public String description() {
-        return reason != null ? "native CPU" : "native CPU, " + Cpu.instructionSet() + ", " + Cpu.threads() + " threads";
+        return reason != null
+                ? "native CPU"
+                : "native CPU, " + Cpu.instructionSet() + ", " + Cpu.threads() + " threads";
     }
 
     @Override

@@ -83,6 +83,10 @@ final class OptimizerKernels {
     static void scaleGrads(Optimizers.ScaleGrads a) {
         Scratch s = list(null, a.grads(), null, null);
         Native.scale_grads(
-                DTypes.code(a.grads().get(0).dtype()), s.address(), a.grads().size(), FLOAT32, a.scale().address());
+                DTypes.code(a.grads().get(0).dtype()),
+                s.address(),
+                a.grads().size(),
+                FLOAT32,
+                a.scale().address());
     }
 }

@@ -79,8 +79,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                 for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
                     message.append((char) buffer.get(i));
                 }
-                throw new IllegalStateException("native program refused: " + message + "\nplease report this; the text:\n"
-                        + text);
+                throw new IllegalStateException(
+                        "native program refused: " + message + "\nplease report this; the text:\n" + text);
             }
             return handle;
         } finally {
@@ -130,8 +130,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         System.arraycopy(outputs, 0, all, 0, outputs.length);
         System.arraycopy(inputs, 0, all, outputs.length, inputs.length);
         Collapsed space = Collapsed.of(outputs[0].shape(), all);
-        Scratch scratch =
-                Scratch.begin().reserve(4 + space.rank + all.length * (1 + space.rank) + 2 * scalars.size());
+        Scratch scratch = Scratch.begin().reserve(4 + space.rank + all.length * (1 + space.rank) + 2 * scalars.size());
         scratch.put(space.rank).put(outputs.length).put(inputs.length).put(scalars.size());
         for (int d = 0; d < space.rank; d++) {
             scratch.put(space.sizes[d]);
@@ -150,8 +149,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
 
     private void check(int status) {
         if (status != 0) {
-            throw new IllegalStateException(op + ": the native interpreter returned status " + status
-                    + "; please report this");
+            throw new IllegalStateException(
+                    op + ": the native interpreter returned status " + status + "; please report this");
         }
     }
 }

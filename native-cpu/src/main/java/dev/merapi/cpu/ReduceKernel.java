@@ -33,7 +33,11 @@ final class ReduceKernel implements Kernel<Object, Object> {
         }
         int kept = rank - reduced;
         Scratch scratch = Scratch.begin()
-                .reserve(5 + rank + 2 * (1 + kept) + inputs.length * (1 + rank) + 2 * args.scalars().size());
+                .reserve(5
+                        + rank
+                        + 2 * (1 + kept)
+                        + inputs.length * (1 + rank)
+                        + 2 * args.scalars().size());
         scratch.put(kept).put(reduced).put(inputs.length).put(args.scalars().size());
         scratch.put(Double.doubleToRawLongBits(args.correction()));
         putSizes(scratch, shape, mask, false);
@@ -94,7 +98,10 @@ final class ReduceKernel implements Kernel<Object, Object> {
         for (int d = 0; d < mask.length; d++) {
             if (mask[d] == which) {
                 int own = d - shift;
-                scratch.put(own < 0 || layout.size(own) == 1 ? 0 : layout.stride(own) * t.dtype().byteSize());
+                scratch.put(
+                        own < 0 || layout.size(own) == 1
+                                ? 0
+                                : layout.stride(own) * t.dtype().byteSize());
             }
         }
     }

@@ -35,7 +35,10 @@ final class StructuredKernels {
 
         put("softmax", FLOATING, (Softmax.Along a, Tensor out) -> SoftmaxKernels.softmax(a, out));
         put("log_softmax", FLOATING, (Softmax.Along a, Tensor out) -> SoftmaxKernels.logSoftmax(a, out));
-        put("softmax_backward", FLOATING, (Softmax.BackwardArgs a, Tensor out) -> SoftmaxKernels.softmaxBackward(a, out));
+        put(
+                "softmax_backward",
+                FLOATING,
+                (Softmax.BackwardArgs a, Tensor out) -> SoftmaxKernels.softmaxBackward(a, out));
         put(
                 "log_softmax_backward",
                 FLOATING,
@@ -45,7 +48,10 @@ final class StructuredKernels {
 
         put("gather", ALL, (Indexing.Gather a, Tensor out) -> IndexKernels.gather(a, out));
         put("index_select", ALL, (Indexing.IndexSelect a, Tensor out) -> IndexKernels.indexSelect(a, out));
-        put("scatter_add_", IndexKernels::adds, (Indexing.Scatter a, Tensor out) -> IndexKernels.scatterAddInto(a, out));
+        put(
+                "scatter_add_",
+                IndexKernels::adds,
+                (Indexing.Scatter a, Tensor out) -> IndexKernels.scatterAddInto(a, out));
         put("index_add_", IndexKernels::adds, (Indexing.IndexAdd a, Tensor out) -> IndexKernels.indexAddInto(a, out));
         put("embedding", ALL, (Indexing.Embedding a, Tensor out) -> IndexKernels.embedding(a, out));
         put(
@@ -102,7 +108,10 @@ final class StructuredKernels {
                 "conv2d_weight_gradient",
                 FLOATING,
                 (Convolution.WeightGradient a, Tensor out) -> ConvolutionKernels.weightGradient(a, out));
-        put("max_pool2d", FLOATING, (Pooling.MaxPool2d a, Pooling.MaxPoolResult out) -> ConvolutionKernels.maxPool(a, out));
+        put(
+                "max_pool2d",
+                FLOATING,
+                (Pooling.MaxPool2d a, Pooling.MaxPoolResult out) -> ConvolutionKernels.maxPool(a, out));
         put(
                 "max_pool2d_backward",
                 FLOATING,
