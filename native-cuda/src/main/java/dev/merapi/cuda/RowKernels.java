@@ -19,9 +19,9 @@ final class RowKernels {
             "softmax",
             "softmax_backward",
             "logsumexp",
-            "norm",
-            "norm_backward",
-            "norm_backward_parameters",
+            "normalize",
+            "normalize_backward",
+            "normalize_backward_parameters",
             "sum_chunks",
             "cross_entropy_rows",
             "nll_rows",
@@ -154,7 +154,7 @@ final class RowKernels {
             return;
         }
         long size = Normalization.rowLength(x, dims);
-        call(x, "norm", x.dtype())
+        call(x, "normalize", x.dtype())
                 .pointer(x)
                 .pointer(weight)
                 .pointer(bias)
@@ -178,7 +178,7 @@ final class RowKernels {
         long size = Normalization.rowLength(x, dims);
         int next = 0;
         if (wantX) {
-            call(x, "norm_backward", x.dtype())
+            call(x, "normalize_backward", x.dtype())
                     .pointer(g)
                     .pointer(x)
                     .pointer(weight)
@@ -197,7 +197,7 @@ final class RowKernels {
         try (Tensor parts = Tensor.allocate(Shape.of(2, chunks, size), rstd.dtype(), x.device())) {
             long half = chunks * size * rstd.dtype().byteSize();
             long biases = parts.address() + half;
-            call(x, "norm_backward_parameters", x.dtype())
+            call(x, "normalize_backward_parameters", x.dtype())
                     .pointer(g)
                     .pointer(x)
                     .pointer(mean)

@@ -88,7 +88,7 @@ extern "C" __global__ void logsumexp(const T* x, T* y, long long count, long lon
 }
 
 // ---------------------------------------------------------------- layer norm; RMS norm is it without centring and bias
-extern "C" __global__ void norm(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd,
+extern "C" __global__ void normalize(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd,
                                 long long count, long long size, double eps) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
@@ -117,7 +117,7 @@ extern "C" __global__ void norm(const T* x, const T* weight, const T* bias, T* y
     }
 }
 
-extern "C" __global__ void norm_backward(const T* g, const T* x, const T* weight, const rows::C* mean,
+extern "C" __global__ void normalize_backward(const T* g, const T* x, const T* weight, const rows::C* mean,
                                          const rows::C* rstd, T* dx, long long count, long long size) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
@@ -139,7 +139,7 @@ extern "C" __global__ void norm_backward(const T* g, const T* x, const T* weight
 }
 
 // Sums over rows: each block takes 32 columns of one chunk of rows, and leaves [chunks, size] of them.
-extern "C" __global__ void norm_backward_parameters(const T* g, const T* x, const rows::C* mean, const rows::C* rstd,
+extern "C" __global__ void normalize_backward_parameters(const T* g, const T* x, const rows::C* mean, const rows::C* rstd,
                                                     rows::C* weights, rows::C* biases, long long count,
                                                     long long size, long long chunk) {
     using namespace rows;

@@ -31,7 +31,7 @@ class NvrtcTest {
         assumeTrue(Nvrtc.get() != null, Nvrtc::unavailableBecause);
     }
 
-    private static byte[] compile(KernelSource source, int architecture) {
+    static byte[] compile(KernelSource source, int architecture) {
         return java.util.Objects.requireNonNull(Nvrtc.get()).compile(source, architecture);
     }
 
@@ -86,26 +86,7 @@ class NvrtcTest {
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
     }
 
-    @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
-    void structuredKernels(int architecture) {
-        List<KernelSource> all = new ArrayList<>();
-        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
-            all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
-            all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
-        }
-        all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
-        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
-        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
-        all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
-        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.FLOAT16, DType.INT32)));
-        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.BOOL, DType.INT64)));
-        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.FLOAT32, DType.FLOAT32)));
-        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.BOOL, DType.INT64)));
-        assertTrue(compile(KernelSource.batch("structured", all), architecture).length > 10_000);
-    }
-
-    private static ReduceArgs args(Tensor x) {
+    static ReduceArgs args(Tensor x) {
         return new ReduceArgs.X(x, new int[] {1}, false, null, List.of());
     }
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.merapi.ops.Reductions;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** As {@link NvrtcTest}, for the kernels that are written by hand. A class of its own, so that both can run at once. */
+class NvrtcFamiliesTest {
+    @BeforeAll
+    static void nvrtc() {
+        assumeTrue(Nvrtc.get() != null, Nvrtc::unavailableBecause);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void structuredKernels(int architecture) {
+        List<KernelSource> all = new ArrayList<>();
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+            all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
+            all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
+        }
+        all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
+        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
+        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
+        all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
+        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.FLOAT16, DType.INT32)));
+        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.BOOL, DType.INT64)));
+        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.FLOAT32, DType.FLOAT32)));
+        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.BOOL, DType.INT64)));
+        // One by one, under their own names: those of the device's own functions are taken.
+        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), 1, 1, false));
+        all.add(java.util.Objects.requireNonNull(
+                PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
+        BodyPrinter body = new BodyPrinter("demo::body", "out[i] = bias ? x[i] * s + bias[0] : x[i];", DType.FLOAT32);
+        body.tensor("out", x, true);
+        body.tensor("x", x.transpose(0, 1), false);
+        body.scalar("s", 0.5);
+        body.absent("bias");
+        all.add(new KernelSource("demo::body", body.text(), List.of("body")));
+        for (KernelSource source : all) {
+            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
+        }
+    }
+}
