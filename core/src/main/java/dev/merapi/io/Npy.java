@@ -166,7 +166,7 @@ public final class Npy {
     }
 
     private static long[] sizes(String text) throws FormatException {
-        String[] parts = text.isEmpty() ? new String[0] : text.split(", ?"); // "3," is one part, "2, 3" are two
+        String[] parts = text.isEmpty() ? new String[0] : text.replaceFirst("(?<=[0-9]),$", "").split(", ?", -1);
         long[] sizes = new long[parts.length];
         for (int i = 0; i < sizes.length; i++) {
             try {

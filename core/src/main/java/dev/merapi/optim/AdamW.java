@@ -52,7 +52,8 @@ public final class AdamW extends Optimizer {
     }
 
     @Override
-    void update(Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale) {
+    void update(
+            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip) {
         Optimizers.ADAM.call(new Optimizers.Adam(
                 group.params,
                 grads,
@@ -61,7 +62,7 @@ public final class AdamW extends Optimizer {
                 lr,
                 step,
                 gradScale,
-                null,
+                skip,
                 beta1,
                 beta2,
                 eps,

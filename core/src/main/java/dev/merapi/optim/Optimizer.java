@@ -80,19 +80,29 @@ public abstract class Optimizer implements AutoCloseable {
 
     /** One step with gradients multiplied by a 0-d float32 tensor, such as {@link Clip#norm} gives. */
     public final void step(@Nullable Tensor gradScale) {
+        step(gradScale, null);
+    }
+
+    /** As above; if {@code skip}, 0-d float32, is not 0, nothing changes and the step does not count. */
+    public final void step(@Nullable Tensor gradScale, @Nullable Tensor skip) {
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
-            step.add_(1);
+            if (skip == null) {
+                step.add_(1);
+            } else {
+                step.add_(skip.eq(0).to(DType.FLOAT32));
+            }
             for (Group group : groups) {
                 Group ready = withGradients(group);
                 if (!ready.params.isEmpty()) {
-                    update(ready, gradients(ready), lr, step, gradScale);
+                    update(ready, gradients(ready), lr, step, gradScale, skip);
                 }
             }
         }
     }
 
-    abstract void update(Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale);
+    abstract void update(
+            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip);
 
     private static Group withGradients(Group group) {
         if (group.params.stream().allMatch(p -> p.grad() != null)) {
@@ -132,6 +142,11 @@ public abstract class Optimizer implements AutoCloseable {
         try (Autograd.Mode mode = Autograd.noGrad()) {
             lr.fill_(value);
         }
+    }
+
+    /** The learning rate of the next step. */
+    public final double learningRate() {
+        return lr.item();
     }
 
     /** Number of steps made. */

@@ -26,7 +26,8 @@ public final class Sgd extends Optimizer {
     }
 
     @Override
-    void update(Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale) {
+    void update(
+            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip) {
         Optimizers.SGD.call(new Optimizers.Sgd(
                 group.params,
                 grads,
@@ -34,7 +35,7 @@ public final class Sgd extends Optimizer {
                 lr,
                 step,
                 gradScale,
-                null,
+                skip,
                 momentum,
                 0,
                 nesterov,
