@@ -166,7 +166,9 @@ public final class Npy {
     }
 
     private static long[] sizes(String text) throws FormatException {
-        String[] parts = text.isEmpty() ? new String[0] : text.replaceFirst("(?<=[0-9]),$", "").split(", ?", -1);
+        String[] parts = text.isEmpty()
+                ? new String[0]
+                : text.replaceFirst("(?<=[0-9]),$", "").split(", ?", -1);
         long[] sizes = new long[parts.length];
         for (int i = 0; i < sizes.length; i++) {
             try {

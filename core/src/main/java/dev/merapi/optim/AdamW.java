@@ -53,7 +53,12 @@ public final class AdamW extends Optimizer {
 
     @Override
     void update(
-            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip) {
+            Group group,
+            List<Tensor> grads,
+            Tensor lr,
+            Tensor step,
+            @Nullable Tensor gradScale,
+            @Nullable Tensor skip) {
         Optimizers.ADAM.call(new Optimizers.Adam(
                 group.params,
                 grads,

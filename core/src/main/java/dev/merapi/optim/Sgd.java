@@ -27,7 +27,12 @@ public final class Sgd extends Optimizer {
 
     @Override
     void update(
-            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip) {
+            Group group,
+            List<Tensor> grads,
+            Tensor lr,
+            Tensor step,
+            @Nullable Tensor gradScale,
+            @Nullable Tensor skip) {
         Optimizers.SGD.call(new Optimizers.Sgd(
                 group.params,
                 grads,

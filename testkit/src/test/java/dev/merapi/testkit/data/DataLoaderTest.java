@@ -80,8 +80,9 @@ class DataLoaderTest {
             long[] first = all(take(a.iterator(), 99));
             long[] second = all(take(a.iterator(), 99));
             assertThat(first).isNotEqualTo(second);
-            assertThat(Arrays.stream(first).sorted()).containsExactlyElementsOf(
-                    java.util.stream.LongStream.range(0, 50).boxed().toList());
+            assertThat(Arrays.stream(first).sorted())
+                    .containsExactlyElementsOf(
+                            java.util.stream.LongStream.range(0, 50).boxed().toList());
             assertThat(all(take(b.iterator(), 99))).isEqualTo(first);
             assertThat(all(take(b.iterator(), 99))).isEqualTo(second);
             assertThat(all(take(c.iterator(), 99))).isNotEqualTo(first);

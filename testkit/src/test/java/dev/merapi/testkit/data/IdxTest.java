@@ -79,7 +79,9 @@ class IdxTest {
         };
         for (byte[] file : files) {
             byte[] source = zip ? zipped(file) : file;
-            assertThatThrownBy(() -> read(source)).isInstanceOf(FormatException.class).hasMessageContaining("test");
+            assertThatThrownBy(() -> read(source))
+                    .isInstanceOf(FormatException.class)
+                    .hasMessageContaining("test");
         }
     }
 

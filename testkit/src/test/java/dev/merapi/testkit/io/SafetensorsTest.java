@@ -116,14 +116,18 @@ class SafetensorsTest {
                     .isInstanceOf(ShapeException.class)
                     .hasMessageContaining("[2]")
                     .hasMessageContaining("[3]");
-            assertThatThrownBy(() -> open.tensor("missing")).hasMessageContaining("missing").hasMessageContaining("[t]");
+            assertThatThrownBy(() -> open.tensor("missing"))
+                    .hasMessageContaining("missing")
+                    .hasMessageContaining("[t]");
         }
     }
 
     @Test
     void opensFilesWithForeignDTypesAndRefusesOnlyThose() throws IOException {
-        write("{\"x\":{\"dtype\":\"I16\",\"shape\":[2],\"data_offsets\":[0,4]},"
-                + "\"y\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}", 5);
+        write(
+                "{\"x\":{\"dtype\":\"I16\",\"shape\":[2],\"data_offsets\":[0,4]},"
+                        + "\"y\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
+                5);
         try (SafetensorsFile open = Safetensors.open(file())) {
             assertThat(open.tensor("y").item()).isZero();
             assertThatThrownBy(() -> open.tensor("x")).hasMessageContaining("I16");
@@ -170,7 +174,8 @@ class SafetensorsTest {
     @Test
     void refusesHeadersThatAreLongerThanTheFileWithoutAllocatingThem() throws IOException {
         for (long length : new long[] {-1, 0, 1, 17, 90_000_000, 0x7fffffffL, Long.MAX_VALUE, Long.MIN_VALUE}) {
-            ByteBuffer b = ByteBuffer.allocate(24).order(ByteOrder.LITTLE_ENDIAN).putLong(length);
+            ByteBuffer b =
+                    ByteBuffer.allocate(24).order(ByteOrder.LITTLE_ENDIAN).putLong(length);
             Files.write(file(), b.array());
             assertThatThrownBy(() -> Safetensors.load(file())).isInstanceOf(FormatException.class);
         }

@@ -121,9 +121,10 @@ class ModuleTest {
         assertThat(b.in.weight().toFloatArray()).isNotEqualTo(a.in.weight().toFloatArray());
         Safetensors.save(folder.resolve("m.safetensors"), a.stateDict());
         b.loadStateDict(Safetensors.load(folder.resolve("m.safetensors")));
-        a.stateDict().forEach((name, t) -> assertThat(b.stateDict().get(name).toFloatArray())
-                .as(name)
-                .isEqualTo(t.toFloatArray()));
+        a.stateDict()
+                .forEach((name, t) -> assertThat(b.stateDict().get(name).toFloatArray())
+                        .as(name)
+                        .isEqualTo(t.toFloatArray()));
         assertThat(b.parameters()).allMatch(Tensor::requiresGrad);
     }
 
@@ -174,7 +175,9 @@ class ModuleTest {
                 .then(new LayerNorm(6));
         assertThat(net.forward(Tensor.rand(2, 3, 8, 8)).shape()).isEqualTo(Shape.of(2, 6));
         assertThat(net.namedParameters()).containsKeys("0.weight", "3.bias", "4.weight");
-        assertThat(new Embedding(10, 4).forward(Tensor.of(new long[] {1, 2, 3, 9}, 2, 2)).shape())
+        assertThat(new Embedding(10, 4)
+                        .forward(Tensor.of(new long[] {1, 2, 3, 9}, 2, 2))
+                        .shape())
                 .isEqualTo(Shape.of(2, 2, 4));
     }
 

@@ -51,7 +51,9 @@ class TrainingTest {
 
     /** Learning rates are float32, so what follows them agrees to its rounding. */
     private static void assertClose(double[] actual, double start, int index, double expected) {
-        assertThat(actual[index]).as("start " + start).isCloseTo(expected, within(1e-6 * Math.max(1, Math.abs(expected))));
+        assertThat(actual[index])
+                .as("start " + start)
+                .isCloseTo(expected, within(1e-6 * Math.max(1, Math.abs(expected))));
     }
 
     @Test
@@ -105,10 +107,13 @@ class TrainingTest {
     @Test
     void aResumedRunEqualsOneThatWasNotInterrupted() throws IOException {
         Merapi.seed(1);
-        Sequential whole = new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
+        Sequential whole =
+                new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
         Merapi.seed(1);
-        Sequential half = new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
-        Sequential resumed = new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
+        Sequential half =
+                new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
+        Sequential resumed =
+                new Sequential().then(new Linear(3, 4)).then(Tensor::relu).then(new Linear(4, 1));
         Tensor x = Tensor.rand(16, 3);
         Tensor y = x.sum(new int[] {1}, true);
         try (AdamW a = new AdamW(whole.parameters(), 0.01, 0.1);
@@ -124,9 +129,10 @@ class TrainingTest {
             assertThat(c.steps()).isEqualTo(5);
             train(resumed, c, x, y, 5);
         }
-        whole.stateDict().forEach((name, t) -> assertThat(resumed.stateDict().get(name).toFloatArray())
-                .as(name)
-                .isEqualTo(t.toFloatArray()));
+        whole.stateDict()
+                .forEach((name, t) -> assertThat(resumed.stateDict().get(name).toFloatArray())
+                        .as(name)
+                        .isEqualTo(t.toFloatArray()));
     }
 
     private static double train(Sequential model, Optimizer optimizer, Tensor x, Tensor y, int steps) {
@@ -214,8 +220,8 @@ class TrainingTest {
 
     @Test
     void schedulesHaveTheirCorners() {
-        DoubleBinaryOperator at = (step, ignored) ->
-                Schedule.warmupCosine(1, 0.1, 100, 1100).at((long) step);
+        DoubleBinaryOperator at =
+                (step, ignored) -> Schedule.warmupCosine(1, 0.1, 100, 1100).at((long) step);
         assertThat(at.applyAsDouble(0, 0)).isEqualTo(0.01);
         assertThat(at.applyAsDouble(99, 0)).isEqualTo(1);
         assertThat(at.applyAsDouble(100, 0)).isEqualTo(1);

@@ -20,7 +20,9 @@ class RunDirectoryTest {
     @Test
     void noRunWritesIntoAnother() throws IOException {
         assertThat(RunDirectory.create(folder.resolve("runs"), "gpt").path()).hasFileName("gpt");
-        assertThat(RunDirectory.create(folder.resolve("runs"), "gpt").path()).hasFileName("gpt-2").isDirectory();
+        assertThat(RunDirectory.create(folder.resolve("runs"), "gpt").path())
+                .hasFileName("gpt-2")
+                .isDirectory();
         assertThatThrownBy(() -> RunDirectory.create(folder, "../x")).hasMessageContaining("../x");
     }
 
