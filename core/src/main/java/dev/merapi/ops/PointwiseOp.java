@@ -167,13 +167,21 @@ public final class PointwiseOp {
         }
     }
 
+    private PointwiseCode.Specialized specialize(Tensor[] inputs, List<Number> values) {
+        try {
+            return code.specialize(inputs, values);
+        } catch (dev.merapi.error.DTypeException e) {
+            throw new dev.merapi.error.DTypeException(name + ": " + e.getMessage());
+        }
+    }
+
     private Object meta(PointwiseArgs args) {
         Tensor[] inputs = args.tensors();
         Shape shape = inputs[0].shape();
         for (int i = 1; i < inputs.length; i++) {
             shape = Shape.broadcast(name, shape, inputs[i].shape());
         }
-        PointwiseCode.Specialized s = code.specialize(inputs, args.scalars());
+        PointwiseCode.Specialized s = specialize(inputs, args.scalars());
         if (single) {
             return like(inputs, shape, s, 0);
         }

@@ -136,9 +136,12 @@ public final class ReduceCode {
             kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
         }
         List<Expr> roots = List.of(prologue);
-        DType inferred = Program.compile(roots, dtypes, rank0, kinds, null)
-                .outputDTypes()
-                .get(0);
+        DType inferred;
+        try {
+            inferred = Program.compile(roots, dtypes, rank0, kinds, null).outputDTypes().get(0);
+        } catch (DTypeException e) {
+            throw new DTypeException(name + ": " + e.getMessage());
+        }
         Combine effective = combine;
         if (inferred == DType.BOOL && (combine == Combine.MIN || combine == Combine.MAX)) {
             effective = combine == Combine.MIN ? Combine.ALL : Combine.ANY;

@@ -6,12 +6,17 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.MissingKernelException;
+import dev.merapi.ops.PointwiseOp;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Assertions;
@@ -114,6 +119,67 @@ public abstract class BackendContract {
                     OpCheck<A, R> check = OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
                     row.skips().forEach(check::skip);
                     check.run().orThrow();
+                }
+            });
+        });
+    }
+
+    // ---------------------------------------------------------------- dtypes, and writing in place
+
+    /** What a row does not promise works all the same, or is refused by an exception that names the op. */
+    @TestFactory
+    Stream<DynamicTest> otherDtypesWorkOrAreRefusedByName() {
+        return rows().flatMap(this::otherDtypes);
+    }
+
+    private <A extends Record, R> Stream<DynamicTest> otherDtypes(OpSamples<A, R> row) {
+        OpSamples.Sample<A> sample = row.samples().get(0);
+        return Stream.of(DType.values()).filter(d -> !row.dtypes().contains(d)).map(dtype -> {
+            String name = row + " " + dtype + " " + device();
+            return dynamicTest(name, () -> {
+                try (Scope scope = Scope.open()) {
+                    A args;
+                    try {
+                        args = sample.make().apply(new Maker(dtype, device(), seed(name), false));
+                    } catch (DTypeException e) {
+                        return; // not even the sample can be made
+                    }
+                    try {
+                        row.op().call(args);
+                    } catch (DTypeException | MissingKernelException e) {
+                        String local = row.op().name().substring("merapi::".length()).replace("_", "");
+                        String said = String.valueOf(e.getMessage()).replace("_", "").toLowerCase(Locale.ROOT);
+                        Assertions.assertTrue(said.contains(local), () -> "the op is not named: " + e.getMessage());
+                    }
+                }
+            });
+        });
+    }
+
+    /** The in-place form writes what the op returns; the tensor and its version tell. */
+    @TestFactory
+    Stream<DynamicTest> pointwiseOpsWriteInPlace() {
+        return PointwiseRows.inPlace().stream().map(row -> {
+            PointwiseOp op = row.op();
+            String name = op.op().name() + "_ " + device();
+            return dynamicTest(name, () -> {
+                try (Scope scope = Scope.open()) {
+                    Maker m = new Maker(DType.FLOAT32, device(), seed(name), false);
+                    Tensor x = m.uniform(0.2, 0.9, 3, 5);
+                    Tensor y = m.uniform(0.2, 0.9, 5);
+                    Tensor z = m.uniform(1, 2, 3, 1);
+                    List<Tensor> operands = List.of(x, y, z).subList(0, op.code().inputs());
+                    List<Number> scalars = List.<Number>of(0.5, 0.75).subList(0, row.scalars());
+                    Tensor expected = op.call(operands, scalars);
+                    Tensor strided = Tensor.zeros(Shape.of(5, 3), DType.FLOAT32, device()).transpose(0, 1).copy_(x);
+                    List<Tensor> others = new ArrayList<>(operands);
+                    others.set(0, strided);
+                    Assertions.assertSame(strided, op.into(strided, others, scalars));
+                    Assertions.assertArrayEquals(expected.toFloatArray(), strided.toFloatArray());
+                    int version = x.version();
+                    Assertions.assertSame(x, op.into(x, operands, scalars));
+                    Assertions.assertArrayEquals(expected.toFloatArray(), x.toFloatArray());
+                    Assertions.assertEquals(version + 1, x.version());
                 }
             });
         });

@@ -16,11 +16,22 @@ public final class OpRows {
         rows.addAll(ReductionRows.all());
         rows.addAll(MovementRows.all());
         rows.addAll(NeuralRows.all());
+        rows.addAll(BackwardRows.all());
         return rows;
     }
 
     /** Op name to the reason why it needs no row. */
     public static Map<String, String> without() {
-        return new TreeMap<>(Map.of());
+        String random = "numbers, not values: RandomOpsTest holds them against the published generator and their moments";
+        String optimizer = "OptimizersTest holds the steps against their papers";
+        Map<String, String> reasons = new TreeMap<>();
+        for (String op : List.of("bernoulli_", "dropout", "integers_", "normal_", "rand", "randint", "randn", "randperm", "uniform_")) {
+            reasons.put("merapi::" + op, random);
+        }
+        for (String op : List.of("adam_", "grad_norm", "scale_grads_", "sgd_")) {
+            reasons.put("merapi::" + op, optimizer);
+        }
+        reasons.put("merapi::empty", "its contents are undefined");
+        return reasons;
     }
 }

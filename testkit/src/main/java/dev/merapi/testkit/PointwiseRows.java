@@ -35,6 +35,26 @@ final class PointwiseRows {
 
     private PointwiseRows() {}
 
+    /** An op whose result has the dtype of the first operand, and how many scalars it takes. */
+    record InPlace(PointwiseOp op, int scalars) {}
+
+    static List<InPlace> inPlace() {
+        List<InPlace> all = new ArrayList<>();
+        for (PointwiseOp op : List.of(
+                Arithmetic.ADD, Arithmetic.SUB, Arithmetic.MUL, Arithmetic.DIV, Arithmetic.POW, Arithmetic.MAXIMUM,
+                Arithmetic.NEG, Arithmetic.SQUARE, Arithmetic.FMA, Elementary.EXP, Elementary.LOG, Elementary.SQRT,
+                Elementary.TANH, Activations.RELU, Activations.SIGMOID, Activations.GELU)) {
+            all.add(new InPlace(op, 0));
+        }
+        for (PointwiseOp op : List.of(
+                Arithmetic.ADD_SCALAR, Arithmetic.MUL_SCALAR, Arithmetic.POW_SCALAR, Arithmetic.FILL, Arithmetic.ADDCMUL,
+                Arithmetic.ADDCDIV, Arithmetic.LERP_SCALAR, Activations.LEAKY_RELU)) {
+            all.add(new InPlace(op, 1));
+        }
+        all.add(new InPlace(Arithmetic.CLAMP, 2));
+        return all;
+    }
+
     private interface Function3 {
         double apply(double x, double y, double z);
     }
@@ -47,6 +67,7 @@ final class PointwiseRows {
         rows.addAll(withScalars());
         rows.addAll(comparisons());
         rows.addAll(bits());
+        rows.addAll(normalizing());
         return rows;
     }
 
@@ -90,11 +111,16 @@ final class PointwiseRows {
                         "shapes [2, 3] and [2, 4] do not broadcast");
     }
 
-    @SuppressWarnings("unchecked")
     private static OpSamples<PointwiseArgs.XYZ, Tensor> ternary(
             PointwiseOp op, Function3 f, Domain x, Domain y, Domain z, Number... scalars) {
+        return ternary(op.op().name(), f, x, y, z, scalars);
+    }
+
+    @SuppressWarnings("unchecked")
+    private static OpSamples<PointwiseArgs.XYZ, Tensor> ternary(
+            String op, Function3 f, Domain x, Domain y, Domain z, Number... scalars) {
         List<Number> s = List.of(scalars);
-        return OpSamples.samples((Op<PointwiseArgs.XYZ, Tensor>) op.op())
+        return OpSamples.samples((Op<PointwiseArgs.XYZ, Tensor>) Ops.named(op))
                 .sample("[2, 3]", m -> new PointwiseArgs.XYZ(m.draw(x, 2, 3), m.draw(y, 2, 3), m.draw(z, 2, 3), s))
                 .sample("broadcast", m -> new PointwiseArgs.XYZ(m.draw(x, 2, 1), m.draw(y, 1, 3), m.draw(z), s))
                 .valuesOnly("[517]", m -> new PointwiseArgs.XYZ(m.draw(x, 517), m.draw(y, 517), m.draw(z, 517), s))
@@ -305,6 +331,33 @@ final class PointwiseRows {
                 .sample("[2, 3]", m -> new PointwiseArgs.XY(m.draw(any, 2, 3), m.booleans(3), List.of(-8)))
                 .references(a -> map((x, c, y) -> c != 0 ? -8 : x, a.x(), a.y(), null)));
         return rows;
+    }
+
+    // ---------------------------------------------------------------- the pointwise halves of batch norm
+
+    @SuppressWarnings("unchecked")
+    private static List<OpSamples<?, ?>> normalizing() {
+        Domain any = uniform(-2, 2);
+        return List.of(
+                ternary(
+                        "merapi::batch_norm_normalize",
+                        (x, mean, variance) -> (x - mean) / Math.sqrt(variance + 0.5),
+                        any, any, uniform(0.5, 2), 0.5),
+                OpSamples.samples((Op<PointwiseArgs.Many, Tensor>) Ops.named("merapi::batch_norm_affine"))
+                        .sample("[2, 3]", m -> new PointwiseArgs.Many(
+                                List.of(
+                                        m.draw(any, 2, 3), m.draw(any, 3), m.uniform(0.5, 2, 3), m.uniform(0.5, 2, 3),
+                                        m.draw(any, 3)),
+                                List.of(0.5)))
+                        .references(a -> {
+                            List<Grid> in = a.inputs().stream().map(Grid::of).toList();
+                            return Grid.filled(
+                                    i -> (in.get(0).at(i) - in.get(1).at(i[1])) / Math.sqrt(in.get(2).at(i[1]) + 0.5)
+                                                    * in.get(3).at(i[1])
+                                            + in.get(4).at(i[1]),
+                                    2, 3);
+                        })
+                        .scale(a -> List.of(Grid.filled(i -> 8, 2, 3))));
     }
 
     // ---------------------------------------------------------------- bits
