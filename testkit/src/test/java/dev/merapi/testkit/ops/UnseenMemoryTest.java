@@ -25,6 +25,7 @@ import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -32,6 +33,7 @@ import org.junit.jupiter.api.Test;
 class UnseenMemoryTest {
     private static final DeviceType TYPE = DeviceType.of("unseen");
     private static final Device DEVICE = Device.of(TYPE, 0);
+    private static volatile boolean available;
 
     /** Heap memory behind made-up addresses. */
     private static final class Hidden implements RawAllocator, Backend {
@@ -65,6 +67,11 @@ class UnseenMemoryTest {
         @Override
         public DeviceType deviceType() {
             return TYPE;
+        }
+
+        @Override
+        public @Nullable Throwable unavailableBecause() {
+            return available ? null : new IllegalStateException("only there for its own test");
         }
 
         @Override
@@ -126,6 +133,14 @@ class UnseenMemoryTest {
 
     @BeforeAll
     static void register() {
+        available = true;
+        Backends.register(new Hidden());
+    }
+
+    /** A device that only copies is of no use to other tests, which try every device that there is. */
+    @AfterAll
+    static void withdraw() {
+        available = false;
         Backends.register(new Hidden());
     }
 
