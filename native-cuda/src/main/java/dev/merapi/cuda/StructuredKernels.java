@@ -13,7 +13,8 @@ final class StructuredKernels {
             IndexKernels::kernel,
             CreationKernels::kernel,
             RandomKernels::kernel,
-            OptimizerKernels::kernel);
+            OptimizerKernels::kernel,
+            ImageKernels::kernel);
 
     private StructuredKernels() {}
 

@@ -30,6 +30,7 @@ class NvrtcFamiliesTest {
             all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
             all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
         }
+        all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));

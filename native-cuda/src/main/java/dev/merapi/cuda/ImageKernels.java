@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.op.Kernel;
+import dev.merapi.ops.Convolution;
+import dev.merapi.ops.Pooling;
+import dev.merapi.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** Convolution and pooling, each result by its own sum. */
+final class ImageKernels {
+    static final Family FAMILY = new Family(
+            "images.cuh",
+            "convolve",
+            "convolve_input_gradient",
+            "convolve_weight_gradient",
+            "max_pool",
+            "max_pool_backward",
+            "average_pool",
+            "average_pool_backward");
+    private static final long[] ONE = {1, 1};
+
+    private final Kernels kernels;
+    private final String op;
+
+    private ImageKernels(String op, Kernels kernels) {
+        this.op = op;
+        this.kernels = kernels;
+    }
+
+    static @Nullable Object kernel(String op, Kernels kernels) {
+        ImageKernels k = new ImageKernels(op, kernels);
+        return switch (op) {
+            case "merapi::conv2d" -> (Kernel<Convolution.Conv2d, Tensor>) k::convolve;
+            case "merapi::conv2d_input_gradient" -> (Kernel<Convolution.InputGradient, Tensor>) k::inputGradient;
+            case "merapi::conv2d_weight_gradient" -> (Kernel<Convolution.WeightGradient, Tensor>) k::weightGradient;
+            case "merapi::max_pool2d" -> (Kernel<Pooling.MaxPool2d, Pooling.MaxPoolResult>) k::maxPool;
+            case "merapi::max_pool2d_backward" -> (Kernel<Pooling.MaxPool2dBackward, Tensor>) k::maxPoolBackward;
+            case "merapi::avg_pool2d" -> (Kernel<Pooling.AvgPool2d, Tensor>) k::averagePool;
+            case "merapi::avg_pool2d_backward" -> (Kernel<Pooling.AvgPool2dBackward, Tensor>) k::averagePoolBackward;
+            default -> null;
+        };
+    }
+
+    private Family.Call call(Tensor at, String entry) {
+        return FAMILY.call(kernels, op, at, entry, Family.type("T", at.dtype()));
+    }
+
+    private static long[] window(
+            Tensor x, Tensor y, long[] kernel, long[] stride, long[] padding, long[] dilation, long groups) {
+        return new long[] {
+            x.size(0), x.size(1), x.size(2), x.size(3), y.size(1), y.size(2), y.size(3), kernel[0], kernel[1],
+            stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups
+        };
+    }
+
+    private static long[] size(Tensor weight) {
+        return new long[] {weight.size(2), weight.size(3)};
+    }
+
+    private void convolve(Convolution.Conv2d a, Tensor out) {
+        call(out, "convolve")
+                .pointer(a.x())
+                .pointer(a.weight())
+                .pointer(a.bias())
+                .pointer(out)
+                .struct(window(a.x(), out, size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .each(out.numel());
+    }
+
+    private void inputGradient(Convolution.InputGradient a, Tensor out) {
+        call(out, "convolve_input_gradient")
+                .pointer(a.grad())
+                .pointer(a.weight())
+                .pointer(out)
+                .struct(window(out, a.grad(), size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .each(out.numel());
+    }
+
+    private void weightGradient(Convolution.WeightGradient a, Tensor out) {
+        call(out, "convolve_weight_gradient")
+                .pointer(a.grad())
+                .pointer(a.x())
+                .pointer(out)
+                .struct(window(a.x(), a.grad(), a.kernelSize(), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .run(CudaRuntime.Grid.of(out.numel(), 256));
+    }
+
+    private void maxPool(Pooling.MaxPool2d a, Pooling.MaxPoolResult out) {
+        if (out.y().numel() == 0) {
+            return;
+        }
+        call(out.y(), "max_pool")
+                .pointer(a.x())
+                .pointer(out.y())
+                .pointer(out.indices())
+                .struct(window(a.x(), out.y(), a.kernel(), a.stride(), a.padding(), a.dilation(), 1))
+                .each(out.y().numel());
+    }
+
+    private void maxPoolBackward(Pooling.MaxPool2dBackward a, Tensor out) {
+        call(out, "max_pool_backward")
+                .pointer(a.grad())
+                .pointer(a.indices())
+                .pointer(out)
+                .word(out.size(0) * out.size(1))
+                .word(out.size(2) * out.size(3))
+                .word(a.grad().size(2) * a.grad().size(3))
+                .each(out.numel());
+    }
+
+    private void averagePool(Pooling.AvgPool2d a, Tensor out) {
+        call(out, "average_pool")
+                .pointer(a.x())
+                .pointer(out)
+                .struct(window(a.x(), out, a.kernel(), a.stride(), a.padding(), ONE, 1))
+                .flag(a.countIncludePad())
+                .each(out.numel());
+    }
+
+    private void averagePoolBackward(Pooling.AvgPool2dBackward a, Tensor out) {
+        call(out, "average_pool_backward")
+                .pointer(a.grad())
+                .pointer(out)
+                .struct(window(out, a.grad(), a.kernel(), a.stride(), a.padding(), ONE, 1))
+                .flag(a.countIncludePad())
+                .each(out.numel());
+    }
+}
