@@ -2,11 +2,17 @@
 package dev.merapi.op;
 
 import dev.merapi.error.SchemaException;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
+import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
+import java.lang.reflect.Type;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -16,13 +22,16 @@ import org.jspecify.annotations.Nullable;
  */
 public final class RecordType {
     private static final Map<Class<?>, RecordType> KNOWN = new ConcurrentHashMap<>();
+    private static final Set<Class<?>> PLAIN = Set.of(String.class, Boolean.class, Shape.class, Device.class);
     private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
     private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
 
     private final Class<?> type;
     private final RecordComponent[] components;
     private final MethodHandle[] readers;
+    private final MethodHandle allReader;
     private final MethodHandle maker;
+    private final boolean[] mayHoldTensors;
 
     private RecordType(Class<?> type, MethodHandles.Lookup lookup)
             throws IllegalAccessException, NoSuchMethodException {
@@ -35,6 +44,13 @@ public final class RecordType {
             readers[i] = lookup.findVirtual(type, components[i].getName(), MethodType.methodType(types[i]))
                     .asType(READER);
         }
+        mayHoldTensors = new boolean[components.length];
+        int[] indices = new int[components.length];
+        for (int i = 0; i < components.length; i++) {
+            mayHoldTensors[i] = mayHoldTensors(components[i].getGenericType());
+            indices[i] = i;
+        }
+        allReader = arrayReader(Object.class, indices);
         maker = lookup.findConstructor(type, MethodType.methodType(void.class, types))
                 .asSpreader(Object[].class, types.length)
                 .asType(MAKER);
@@ -99,6 +115,31 @@ public final class RecordType {
         } catch (Throwable e) {
             throw new SchemaException("record " + type.getName() + ": reading " + name(i) + " failed: " + e);
         }
+    }
+
+    /** False only for types that are known to be plain: a walk over a tree need not look there. */
+    private static boolean mayHoldTensors(Type type) {
+        if (type instanceof ParameterizedType p && p.getRawType() == List.class) {
+            return mayHoldTensors(p.getActualTypeArguments()[0]);
+        }
+        if (!(type instanceof Class<?> c)) {
+            return true;
+        }
+        return !(c.isPrimitive()
+                || c.isEnum()
+                || c.isArray() && c.getComponentType().isPrimitive()
+                || Number.class.isAssignableFrom(c)
+                || PLAIN.contains(c));
+    }
+
+    /** Whether component {@code i} can have a tensor in it. */
+    boolean mayHoldTensors(int i) {
+        return mayHoldTensors[i];
+    }
+
+    /** All components. */
+    @Nullable Object[] values(Record value) {
+        return (Object[]) read(allReader, value);
     }
 
     /** Reads these components, all of one class, into an array: what the engine does on every call, in one step. */

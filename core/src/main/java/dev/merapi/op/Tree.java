@@ -27,7 +27,9 @@ public final class Tree {
         } else if (tree instanceof Record r) {
             RecordType type = RecordType.of(r.getClass(), lookup);
             for (int i = 0; i < type.size(); i++) {
-                forEach(type.get(r, i), lookup, visitor);
+                if (type.mayHoldTensors(i)) {
+                    forEach(type.get(r, i), lookup, visitor);
+                }
             }
         } else if (tree instanceof List<?> list) {
             for (Object element : list) {
@@ -60,14 +62,19 @@ public final class Tree {
         }
         if (tree instanceof Record r) {
             RecordType type = RecordType.of(r.getClass(), lookup);
-            Object[] values = new Object[type.size()];
-            boolean changed = false;
-            for (int i = 0; i < values.length; i++) {
+            @Nullable Object[] values = null;
+            for (int i = 0; i < type.size(); i++) {
+                if (!type.mayHoldTensors(i)) {
+                    continue;
+                }
                 Object before = type.get(r, i);
-                values[i] = mapped(before, lookup, replacement);
-                changed |= values[i] != before;
+                Object after = mapped(before, lookup, replacement);
+                if (after != before) {
+                    values = values == null ? type.values(r) : values;
+                    values[i] = after;
+                }
             }
-            return changed ? type.make(values) : r;
+            return values == null ? r : type.make(values);
         }
         if (tree instanceof List<?> list) {
             @Nullable Object[] values = list.toArray();
@@ -88,11 +95,14 @@ public final class Tree {
             return optional.isEmpty() ? optional : Optional.ofNullable(mapped(optional.get(), lookup, replacement));
         }
         if (tree instanceof Tensor[] array) {
-            Tensor[] result = array.clone();
-            for (int i = 0; i < result.length; i++) {
-                result[i] = array[i] == null ? null : replacement.apply(array[i]);
+            @Nullable Tensor[] result = null;
+            for (int i = 0; i < array.length; i++) {
+                if (array[i] != null) {
+                    result = result == null ? array.clone() : result;
+                    result[i] = replacement.apply(array[i]);
+                }
             }
-            return result;
+            return result == null ? array : result;
         }
         return tree;
     }

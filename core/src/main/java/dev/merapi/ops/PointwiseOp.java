@@ -175,12 +175,17 @@ public final class PointwiseOp {
         }
     }
 
-    private Object meta(PointwiseArgs args) {
-        Tensor[] inputs = args.tensors();
+    private Shape common(Tensor[] inputs) {
         Shape shape = inputs[0].shape();
         for (int i = 1; i < inputs.length; i++) {
             shape = Shape.broadcast(name, shape, inputs[i].shape());
         }
+        return shape;
+    }
+
+    private Object meta(PointwiseArgs args) {
+        Tensor[] inputs = args.tensors();
+        Shape shape = common(inputs);
         PointwiseCode.Specialized s = specialize(inputs, args.scalars());
         if (single) {
             return like(inputs, shape, s, 0);
@@ -218,17 +223,19 @@ public final class PointwiseOp {
 
     private synchronized Op<PointwiseArgs.Into, Tensor> defineInPlace() {
         if (inPlace == null) {
-            inPlace = Op.define(name + "_", PointwiseArgs.Into.class, Tensor.class)
+            String ownName = name + "_";
+            inPlace = Op.define(ownName, PointwiseArgs.Into.class, Tensor.class)
                     .mutates("x")
                     .returnsMutated()
                     .stridesOk()
                     .shape(a -> {
-                        Shape shape = ((Tensor) meta(a)).shape();
-                        if (!Shape.broadcast(name + "_", a.x().shape(), shape).equals(a.x().shape())) {
-                            throw new ShapeException(name + "_: the result of shape " + shape + " does not fit into "
+                        Tensor[] inputs = a.tensors();
+                        Shape shape = common(inputs);
+                        if (!Shape.broadcast(ownName, a.x().shape(), shape).equals(a.x().shape())) {
+                            throw new ShapeException(ownName + ": the result of shape " + shape + " does not fit into "
                                     + a.x().describe());
                         }
-                        requireCastable(a.x(), code.specialize(a.tensors(), a.scalars()));
+                        requireCastable(a.x(), code.specialize(inputs, a.scalars()));
                         return a.x();
                     })
                     .reference((a, out) -> PointwiseReference.run(code, a, new Tensor[] {out}))

@@ -41,6 +41,7 @@ public final class ReductionOp {
     private final String name;
     private final ReduceCode code;
     private final int scalars;
+    private final boolean identity; // it reduces the operand itself
     private final Op<? extends Record, Tensor> op;
     private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
     private volatile @Nullable PointwiseOp values;
@@ -56,6 +57,7 @@ public final class ReductionOp {
         this.name = name;
         this.code = new ReduceCode(name, prologue, inputs, combine);
         this.scalars = scalars;
+        this.identity = prologue == Expr.input(0);
         this.op = inputs == 1
                 ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class))
                 : inputs == 2
@@ -181,7 +183,7 @@ public final class ReductionOp {
     private Saved save(ReduceArgs args, Tensor out) {
         Tensor[] inputs = args.tensors();
         boolean needsOut = code.combine() == Combine.MIN || code.combine() == Combine.MAX;
-        boolean needsInputs = needsOut || code.combine() == Combine.PROD || !isIdentity();
+        boolean needsInputs = needsOut || code.combine() == Combine.PROD || !identity;
         return new Saved(
                 needsInputs ? inputs : new Tensor[0],
                 needsOut ? out : null,
@@ -190,13 +192,11 @@ public final class ReductionOp {
                 args.scalars());
     }
 
-    private boolean isIdentity() {
-        return code.prologue() == Expr.input(0);
-    }
-
     private Grads backward(BackwardContext context, Saved s, Tensor g) {
         boolean[] mask = ReduceArgs.mask(name, s.shape, s.dims);
-        Tensor kept = keep(g, s.shape, mask);
+        // A 0-d gradient expands as it is.
+        boolean scalar = identity && g.rank() == 0 && (code.combine() == Combine.SUM || code.combine() == Combine.MEAN);
+        Tensor kept = scalar ? g : keep(g, s.shape, mask);
         Tensor each = switch (code.combine()) {
             case SUM -> kept;
             case MEAN -> kept.mul(1.0 / ReduceArgs.count(s.shape, mask));
@@ -204,7 +204,7 @@ public final class ReductionOp {
             default -> ofExtremum(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
         };
         @Nullable Tensor[] result = new Tensor[code.inputs()];
-        if (isIdentity()) {
+        if (identity) {
             result[0] = each.expand(s.shape.toArray());
         } else {
             through(context.neededMask(), s, each, result);
@@ -239,7 +239,7 @@ public final class ReductionOp {
 
     /** What was combined, computed again. */
     private Tensor values(Saved s) {
-        if (isIdentity()) {
+        if (identity) {
             return s.inputs[0];
         }
         PointwiseOp op = values;
