@@ -34,6 +34,11 @@ record FashionData(TensorDataset training, TensorDataset test, String source) {
                 return full(candidate);
             }
         }
+        return subset();
+    }
+
+    /** What comes with the examples. */
+    static FashionData subset() throws IOException {
         return new FashionData(
                 dataset(resource("train-images-idx3-ubyte.gz"), resource("train-labels-idx1-ubyte.gz")),
                 dataset(resource("t10k-images-idx3-ubyte.gz"), resource("t10k-labels-idx1-ubyte.gz")),

@@ -65,6 +65,9 @@ public final class TrainFashion implements Callable<Integer> {
     @Nullable
     Path data;
 
+    @Option(names = "--subset", description = "use the subset even where all of the data is found")
+    boolean subset;
+
     @Option(names = "--name", description = "the run's files go to runs/<name>")
     String name = "fashion";
 
@@ -77,10 +80,10 @@ public final class TrainFashion implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        System.out.println(Merapi.describe());
-        Merapi.seed(seed);
         Device on = Device.of(device);
-        FashionData fashion = FashionData.load(data);
+        Banner.print(on);
+        Merapi.seed(seed);
+        FashionData fashion = subset ? FashionData.subset() : FashionData.load(data);
         if (epochs == 0) {
             epochs = fashion.training().size() < 10_000 ? 30 : 3;
         }

@@ -96,9 +96,9 @@ public final class TrainGpt implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        System.out.println(Merapi.describe());
-        Merapi.seed(seed);
         Device on = Device.of(device);
+        Banner.print(on);
+        Merapi.seed(seed);
         TextCorpus corpus = text == null
                 ? TextCorpus.ofClassPath(
                         TrainGpt.class.getClassLoader(), "org/apache/commons/lang3/StringUtils.java", ".java")

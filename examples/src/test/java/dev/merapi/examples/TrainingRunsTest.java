@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+
+import dev.merapi.io.Safetensors;
+import dev.merapi.tensor.Tensor;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import javax.imageio.ImageIO;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/** The examples run, learn something, and leave what they promise; on little data. */
+final class TrainingRunsTest {
+    @TempDir
+    Path folder;
+
+    @Test
+    void theGptLearnsAnEasyTextAndLeavesItsFiles() throws IOException {
+        Path text = Files.createDirectory(folder.resolve("text"));
+        for (int i = 0; i < 20; i++) {
+            Files.writeString(
+                    text.resolve("F" + (char) ('A' + i) + ".java"), "    /**\n     * tick tock\n     */\n".repeat(40));
+        }
+        int exit = new CommandLine(new TrainGpt())
+                .execute(
+                        "--text=" + text, "--runs=" + folder.resolve("runs"), "--steps=60", "--layers=1", "--width=32",
+                        "--heads=2", "--context=16", "--warmup=10", "--lr=1e-2", "--test-every=30", "--sample=20");
+        assertThat(exit).isZero();
+        Path run = folder.resolve("runs/gpt");
+        List<String> rows = Files.readAllLines(run.resolve("metrics.csv"));
+        assertThat(rows.get(0)).isEqualTo("step,loss,held_out_loss,learning_rate,gradient_norm");
+        double first = Double.parseDouble(rows.get(1).split(",")[2]);
+        double last = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[2]);
+        assertThat(first).isGreaterThan(2);
+        assertThat(last).isLessThan(0.7);
+        assertThat(ImageIO.read(run.resolve("loss.png").toFile()).getWidth()).isEqualTo(1000);
+        Map<String, Tensor> weights = Safetensors.load(run.resolve("weights.safetensors"));
+        assertThat(weights).containsKeys("tokens.weight", "block0.attention.qkv.weight", "norm.bias");
+    }
+
+    @Test
+    void theNetworkLearnsTheSubsetOfFashionMnist() throws IOException {
+        int exit = new CommandLine(new TrainFashion())
+                .execute("--subset", "--epochs=3", "--batch=32", "--runs=" + folder.resolve("runs"));
+        assertThat(exit).isZero();
+        List<String> rows = Files.readAllLines(folder.resolve("runs/fashion/metrics.csv"));
+        double accuracy = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[3]);
+        assertThat(accuracy).isGreaterThan(0.6); // chance is 0.1
+        assertThat(folder.resolve("runs/fashion/weights.safetensors")).exists();
+    }
+
+    @Test
+    void theCustomOpPassesItsCheck() {
+        assertThatCode(() -> CustomOp.main(new String[0])).doesNotThrowAnyException();
+    }
+}
