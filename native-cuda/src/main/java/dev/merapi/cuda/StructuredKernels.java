@@ -14,7 +14,8 @@ final class StructuredKernels {
             CreationKernels::kernel,
             RandomKernels::kernel,
             OptimizerKernels::kernel,
-            ImageKernels::kernel);
+            ImageKernels::kernel,
+            AttentionKernels::kernel);
 
     private StructuredKernels() {}
 

@@ -31,6 +31,7 @@ class NvrtcFamiliesTest {
             all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
         }
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
+        all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmax(scale·q·kᵀ + mask)·v and its gradients, with memory linear in the number of positions. T: storage.
+// One block a query (forward, dq) or a key (dk, dv); keys or queries are taken in turns of a block's threads, whose scores
+// stay in shared memory. Dynamic shared memory: the row at hand, [D] (twice in the gradients of keys).
+namespace attention {
+using namespace merapi;
+typedef decltype(rd(T())) C;
+
+struct Strides { i64 b, h, t, d; };
+struct Problem {
+    i64 batch, heads, queries, keys, width, causal;
+    double scale;
+    Strides q, k, v, out, grad;
+};
+
+struct Sum {
+    MERAPI_F C operator()(C a, C b) const { return a + b; }
+};
+struct Largest {
+    MERAPI_F C operator()(C a, C b) const { return op_max(a, b); }
+};
+template <class F>
+MERAPI_F C across(C v, F join) {
+    __shared__ C parts[32];
+    for (int o = 16; o > 0; o >>= 1) v = join(v, __shfl_xor_sync(0xffffffffu, v, o));
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = parts[0];
+    for (int i = 1; i < (int)blockDim.x / 32; i++) v = join(v, parts[i]);
+    return v;
+}
+MERAPI_F const T* row(const T* x, const Strides& s, i64 b, i64 h, i64 t) { return x + b * s.b + h * s.h + t * s.t; }
+// Keys that query i sees: the first so many.
+MERAPI_F i64 seen(const Problem& p, i64 i) {
+    if (!p.causal) return p.keys;
+    const i64 n = i + p.keys - p.queries + 1;
+    return n < 0 ? 0 : n < p.keys ? n : p.keys;
+}
+MERAPI_F C dot(const C* a, const T* b, i64 step, i64 width) {
+    C s = 0;
+    for (i64 d = 0; d < width; d++) s = op_fma(a[d], rd(b[d * step]), s);
+    return s;
+}
+}  // namespace attention
+
+extern "C" __global__ void __launch_bounds__(128)
+attend(const T* q, const T* k, const T* v, T* y, attention::C* lse, const attention::Problem p) {
+    using namespace attention;
+    extern __shared__ __align__(16) unsigned char memory[];
+    __shared__ C weights[128];
+    C* query = (C*)memory;
+    C* sums = query + p.width;
+    const int t = threadIdx.x;
+    for (i64 r = blockIdx.x; r < p.batch * p.heads * p.queries; r += gridDim.x) {
+        const i64 i = r % p.queries, h = r / p.queries % p.heads, b = r / p.queries / p.heads, n = seen(p, i);
+        __syncthreads();
+        for (i64 d = t; d < p.width; d += 128) {
+            query[d] = rd(row(q, p.q, b, h, i)[d * p.q.d]) * (C)p.scale;
+            sums[d] = 0;
+        }
+        C largest = -infinity(C()), total = 0;
+        for (i64 j0 = 0; j0 < n; j0 += 128) {
+            __syncthreads();
+            const i64 j = j0 + t;
+            const C score = j < n ? dot(query, row(k, p.k, b, h, j), p.k.d, p.width) : -infinity(C());
+            const C top = op_max(largest, across(score, Largest()));
+            const C fade = op_exp(largest - top), w = j < n ? op_exp(score - top) : C(0);
+            weights[t] = w;
+            total = total * fade + across(w, Sum());
+            largest = top;
+            for (i64 d = t; d < p.width; d += 128) {
+                C s = sums[d] * fade;
+                const i64 end = min((i64)128, n - j0);
+                for (i64 e = 0; e < end; e++) s = op_fma(weights[e], rd(row(v, p.v, b, h, j0 + e)[d * p.v.d]), s);
+                sums[d] = s;
+            }
+        }
+        for (i64 d = t; d < p.width; d += 128) wr(y[r * p.width + d], n > 0 ? sums[d] / total : C(0));
+        if (t == 0) lse[r] = n > 0 ? largest + op_log(total) : -infinity(C());
+    }
+}
+
+// Of each query: the gradient times the result, summed.
+extern "C" __global__ void attend_backward_inner(const T* grad, const T* y, attention::C* inner,
+                                                 const attention::Problem p) {
+    using namespace attention;
+    for (i64 r = (i64)blockIdx.x * blockDim.x + threadIdx.x; r < p.batch * p.heads * p.queries;
+         r += (i64)gridDim.x * blockDim.x) {
+        const i64 i = r % p.queries, h = r / p.queries % p.heads, b = r / p.queries / p.heads;
+        C s = 0;
+        for (i64 d = 0; d < p.width; d++) {
+            s = op_fma(rd(row(grad, p.grad, b, h, i)[d * p.grad.d]), rd(row(y, p.out, b, h, i)[d * p.out.d]), s);
+        }
+        inner[r] = s;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
+                        const attention::C* inner, T* dq, const attention::Problem p) {
+    using namespace attention;
+    extern __shared__ __align__(16) unsigned char memory[];
+    __shared__ C weights[128];
+    C* query = (C*)memory;
+    C* g = query + p.width;
+    const int t = threadIdx.x;
+    for (i64 r = blockIdx.x; r < p.batch * p.heads * p.queries; r += gridDim.x) {
+        const i64 i = r % p.queries, h = r / p.queries % p.heads, b = r / p.queries / p.heads, n = seen(p, i);
+        __syncthreads();
+        for (i64 d = t; d < p.width; d += 128) {
+            query[d] = rd(row(q, p.q, b, h, i)[d * p.q.d]) * (C)p.scale;
+            g[d] = rd(row(grad, p.grad, b, h, i)[d * p.grad.d]);
+        }
+        // Every thread holds some of the columns, so that sums are in registers.
+        C sums[4] = {0, 0, 0, 0};
+        for (i64 j0 = 0; j0 < n; j0 += 128) {
+            __syncthreads();
+            const i64 j = j0 + t;
+            C ds = 0;
+            if (j < n) {
+                const C w = op_exp(dot(query, row(k, p.k, b, h, j), p.k.d, p.width) - lse[r]);
+                ds = w * (dot(g, row(v, p.v, b, h, j), p.v.d, p.width) - inner[r]);
+            }
+            weights[t] = ds * (C)p.scale;
+            __syncthreads();
+            const i64 end = min((i64)128, n - j0);
+#pragma unroll
+            for (int c = 0; c < 4; c++) {
+                const i64 d = t + c * 128;
+                if (d < p.width) {
+                    for (i64 e = 0; e < end; e++) sums[c] = op_fma(weights[e], rd(row(k, p.k, b, h, j0 + e)[d * p.k.d]), sums[c]);
+                }
+            }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            if (t + c * 128 < p.width) wr(dq[r * p.width + t + c * 128], sums[c]);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+attend_backward_keys(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
+                     const attention::C* inner, T* dk, T* dv, const attention::Problem p) {
+    using namespace attention;
+    extern __shared__ __align__(16) unsigned char memory[];
+    __shared__ C weights[128], slopes[128];
+    C* key = (C*)memory;
+    C* value = key + p.width;
+    const int t = threadIdx.x;
+    for (i64 r = blockIdx.x; r < p.batch * p.heads * p.keys; r += gridDim.x) {
+        const i64 j = r % p.keys, h = r / p.keys % p.heads, b = r / p.keys / p.heads;
+        __syncthreads();
+        for (i64 d = t; d < p.width; d += 128) {
+            key[d] = rd(row(k, p.k, b, h, j)[d * p.k.d]) * (C)p.scale;
+            value[d] = rd(row(v, p.v, b, h, j)[d * p.v.d]);
+        }
+        C sumK[4] = {0, 0, 0, 0}, sumV[4] = {0, 0, 0, 0};
+        const i64 base = (b * p.heads + h) * p.queries;
+        for (i64 i0 = 0; i0 < p.queries; i0 += 128) {
+            __syncthreads();
+            const i64 i = i0 + t;
+            C w = 0, ds = 0;
+            if (i < p.queries && j < seen(p, i)) {
+                w = op_exp(dot(key, row(q, p.q, b, h, i), p.q.d, p.width) - lse[base + i]);
+                ds = w * (dot(value, row(grad, p.grad, b, h, i), p.grad.d, p.width) - inner[base + i]);
+            }
+            weights[t] = w;
+            slopes[t] = ds * (C)p.scale;
+            __syncthreads();
+            const i64 end = min((i64)128, p.queries - i0);
+#pragma unroll
+            for (int c = 0; c < 4; c++) {
+                const i64 d = t + c * 128;
+                if (d < p.width) {
+                    for (i64 e = 0; e < end; e++) {
+                        sumK[c] = op_fma(slopes[e], rd(row(q, p.q, b, h, i0 + e)[d * p.q.d]), sumK[c]);
+                        sumV[c] = op_fma(weights[e], rd(row(grad, p.grad, b, h, i0 + e)[d * p.grad.d]), sumV[c]);
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            const i64 d = t + c * 128;
+            if (d < p.width) {
+                wr(dk[r * p.width + d], sumK[c]);
+                wr(dv[r * p.width + d], sumV[c]);
+            }
+        }
+    }
+}
