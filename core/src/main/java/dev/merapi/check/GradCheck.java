@@ -34,7 +34,6 @@ public final class GradCheck {
     private static final long SLOW_LIMIT = 120;
 
     private final CheckedFunction function;
-    private final List<Tensor> inputs;
     private long seed = DEFAULT_SEED;
     private int probes = 5;
     private double tolerance = RELATIVE;
@@ -42,9 +41,8 @@ public final class GradCheck {
     private final List<String> failures = new ArrayList<>();
     private final List<String> done = new ArrayList<>();
 
-    private GradCheck(CheckedFunction function, List<Tensor> inputs) {
+    private GradCheck(CheckedFunction function) {
         this.function = function;
-        this.inputs = inputs;
     }
 
     /**
@@ -71,7 +69,7 @@ public final class GradCheck {
             throw new IllegalArgumentException(
                     "gradcheck: no input requires a gradient\n  fix: call requiresGrad(true) on one.");
         }
-        return new GradCheck(new CheckedFunction(f, inputs), inputs);
+        return new GradCheck(new CheckedFunction(f, inputs));
     }
 
     /** Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients. */
@@ -144,7 +142,11 @@ public final class GradCheck {
             return failures.isEmpty();
         }
 
-        /** @throws CheckFailedException with this report, if something failed */
+        /**
+         * This report, if all is well.
+         *
+         * @throws CheckFailedException with this report as its message, if something failed
+         */
         public Report orThrow() {
             if (!ok()) {
                 throw new CheckFailedException(toString());

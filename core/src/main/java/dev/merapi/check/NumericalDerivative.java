@@ -27,19 +27,15 @@ final class NumericalDerivative {
      * @param scale what the steps are multiplied by: the size of what is perturbed
      */
     static Estimate along(Function<double[][], double[]> f, double[][] x, int input, double[] direction, double scale) {
-        double[] value = null;
-        double[] error = null;
+        int n = f.apply(x).length;
+        double[] value = new double[n];
+        double[] error = new double[n];
+        Arrays.fill(error, Double.POSITIVE_INFINITY);
         for (double step : STEPS) {
             double h = step * scale;
             Central coarse = central(f, x, input, direction, h);
             Central middle = central(f, x, input, direction, h / 2);
             Central fine = central(f, x, input, direction, h / 4);
-            int n = coarse.slope.length;
-            if (value == null) {
-                value = new double[n];
-                error = new double[n];
-                Arrays.fill(error, Double.POSITIVE_INFINITY);
-            }
             boolean good = true;
             for (int i = 0; i < n; i++) {
                 double first = (4 * middle.slope[i] - coarse.slope[i]) / 3;
@@ -57,7 +53,7 @@ final class NumericalDerivative {
                 break;
             }
         }
-        return new Estimate(java.util.Objects.requireNonNull(value), java.util.Objects.requireNonNull(error));
+        return new Estimate(value, error);
     }
 
     private record Central(double[] slope, double[] size) {}

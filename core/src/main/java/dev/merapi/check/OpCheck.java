@@ -97,7 +97,11 @@ public final class OpCheck<A extends Record, R> {
             return lines.stream().filter(l -> l.outcome() == outcome).count();
         }
 
-        /** @throws CheckFailedException with this report, if something failed */
+        /**
+         * This report, if all is well.
+         *
+         * @throws CheckFailedException with this report as its message, if something failed
+         */
         public Report orThrow() {
             if (!ok()) {
                 throw new CheckFailedException(toString());
