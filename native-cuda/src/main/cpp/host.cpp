@@ -74,9 +74,7 @@ int64_t library_symbol(int64_t library, int64_t name) {
     return reinterpret_cast<int64_t>(dlsym(reinterpret_cast<void*>(library), reinterpret_cast<const char*>(name)));
 }
 
-void library_close(int64_t library) {
-    dlclose(reinterpret_cast<void*>(library));
-}
+void library_close(int64_t library) { dlclose(reinterpret_cast<void*>(library)); }
 
 int64_t memory_allocate(int64_t bytes) {
     void* memory = nullptr;
@@ -86,9 +84,7 @@ int64_t memory_allocate(int64_t bytes) {
     return reinterpret_cast<int64_t>(memory);
 }
 
-void memory_free(int64_t address) {
-    std::free(reinterpret_cast<void*>(address));
-}
+void memory_free(int64_t address) { std::free(reinterpret_cast<void*>(address)); }
 
 void memory_copy(int64_t target, int64_t source, int64_t bytes) {
     std::memmove(reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source), static_cast<size_t>(bytes));

@@ -32,17 +32,18 @@ int64_t memory_limit();
 
 // ---- simulator ----
 
-// Runs a grid. The words of `launch`: entry, bind, grid x y z, block x y z, bytes of dynamic shared memory, address of the
-// table of argument addresses, operating-system threads, thread order (0 forward, -1 backward, else a seed).
-// 0, or 1 with the reason in `error`.
+// Runs a grid. The words of `launch`: entry, bind, grid x y z, block x y z, bytes of dynamic shared memory, address of
+// the table of argument addresses, operating-system threads, thread order (0 forward, -1 backward, else a seed). 0, or
+// 1 with the reason in `error`.
 int32_t simulator_launch(int64_t launch, int64_t error, int64_t capacity);
 
 // ---- NVRTC ----
 
-// Compiles to a cubin (or PTX with ptx != 0). `functions` holds the addresses of nvrtcCreateProgram, nvrtcCompileProgram,
-// nvrtcGetCUBINSize, nvrtcGetCUBIN, nvrtcGetPTXSize, nvrtcGetPTX, nvrtcGetProgramLogSize, nvrtcGetProgramLog,
-// nvrtcDestroyProgram; `options` the addresses of the texts of `count` options. Returns NVRTC's status, 0 for success;
-// writes address and size of the image, then of the log, to `result`, both to be freed with memory_free.
+// Compiles to a cubin (or PTX with ptx != 0). `functions` holds the addresses of nvrtcCreateProgram,
+// nvrtcCompileProgram, nvrtcGetCUBINSize, nvrtcGetCUBIN, nvrtcGetPTXSize, nvrtcGetPTX, nvrtcGetProgramLogSize,
+// nvrtcGetProgramLog, nvrtcDestroyProgram; `options` the addresses of the texts of `count` options. Returns NVRTC's
+// status, 0 for success; writes address and size of the image, then of the log, to `result`, both to be freed with
+// memory_free.
 int32_t nvrtc_compile(int64_t functions, int64_t source, int64_t name, int64_t options, int32_t count, int32_t ptx,
                       int64_t result);
 

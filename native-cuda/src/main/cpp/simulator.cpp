@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs kernels on the CPU: every CUDA thread is a fiber, blocks run one after the other on each operating-system thread.
-// A thread that never waits runs to its end on the fiber of the one before, without any switch.
+// Runs kernels on the CPU: every CUDA thread is a fiber, blocks run one after the other on each operating-system
+// thread. A thread that never waits runs to its end on the fiber of the one before, without any switch.
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -26,7 +26,7 @@ using cudasim::Dim;
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kGuardBytes = 4096;
 constexpr int64_t kMaxThreads = 1024;
-constexpr int64_t kMaxShared = 232448;  // what compute capability 9.0 allows a block
+constexpr int64_t kMaxShared = 232448;    // what compute capability 9.0 allows a block
 constexpr int64_t kParallelFrom = 16384;  // CUDA threads below which starting operating-system threads does not pay
 
 struct Error : std::runtime_error {
@@ -318,9 +318,7 @@ const unsigned long long* warp_exchange(unsigned mask, unsigned long long value)
     return slots;
 }
 
-unsigned active_mask() {
-    return running->warps[static_cast<size_t>(running->current->thread / 32)].alive;
-}
+unsigned active_mask() { return running->warps[static_cast<size_t>(running->current->thread / 32)].alive; }
 
 void fail_with(const char* why) {
     Block& b = *running;
@@ -394,7 +392,8 @@ void run_grid(const Launch& launch, int64_t workers) {
         try {
             prepare(mine, launch);
             for (int64_t i = next++; i < blocks && !bad; i = next++) {
-                Dim at{static_cast<unsigned>(i % launch.grid.x), static_cast<unsigned>(i / launch.grid.x % launch.grid.y),
+                Dim at{static_cast<unsigned>(i % launch.grid.x),
+                       static_cast<unsigned>(i / launch.grid.x % launch.grid.y),
                        static_cast<unsigned>(i / launch.grid.x / launch.grid.y)};
                 run_block(mine, launch, at);
             }
@@ -442,8 +441,13 @@ int32_t simulator_launch(int64_t address, int64_t error, int64_t capacity) {
     const int64_t* w = reinterpret_cast<const int64_t*>(address);
     try {
         check(w);
-        Launch launch{reinterpret_cast<cudasim::Entry>(w[0]), reinterpret_cast<cudasim::Bind>(w[1]), dim(w + 2),
-                      dim(w + 5), static_cast<size_t>(w[8]), reinterpret_cast<void**>(w[9]), w[11]};
+        Launch launch{reinterpret_cast<cudasim::Entry>(w[0]),
+                      reinterpret_cast<cudasim::Bind>(w[1]),
+                      dim(w + 2),
+                      dim(w + 5),
+                      static_cast<size_t>(w[8]),
+                      reinterpret_cast<void**>(w[9]),
+                      w[11]};
         run_grid(launch, w[10]);
         return 0;
     } catch (const std::exception& e) {

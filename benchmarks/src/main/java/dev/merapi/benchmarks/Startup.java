@@ -21,7 +21,7 @@ public final class Startup {
 
         public static void main(String[] args) {
             try (Scope scope = Scope.open()) {
-                Tensor x = Data.tensor(1, 64).requiresGrad(true);
+                Tensor x = Tensor.of(1f, 2f, 3f).requiresGrad(true);
                 Tensor loss = x.mul(x).add(x).sum();
                 dev.merapi.autograd.Autograd.backward(loss);
                 System.out.println(loss.item());

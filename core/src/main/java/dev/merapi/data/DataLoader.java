@@ -6,6 +6,7 @@ import dev.merapi.op.Tree;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -106,9 +107,12 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         return new Batches(source, batches);
     }
 
-    private B make(long[] order, long n) {
-        int from = Math.toIntExact(n * batchSize);
-        return dataset.batch(Arrays.copyOfRange(order, from, Math.min(order.length, from + batchSize)));
+    /** Knows nothing of the loader, so that a loader can become unreachable while its thread runs. */
+    private static <B> LongFunction<B> maker(Dataset<B> dataset, long[] order, int batchSize) {
+        return n -> {
+            int from = Math.toIntExact(n * batchSize);
+            return dataset.batch(Arrays.copyOfRange(order, from, Math.min(order.length, from + batchSize)));
+        };
     }
 
     /** Stops the thread, and closes the batches that nobody took. Idempotent; the loader can be iterated again. */

@@ -10,6 +10,7 @@ import java.lang.invoke.MethodType;
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
 import java.lang.reflect.Type;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -29,8 +30,10 @@ public final class RecordType {
     private final Class<?> type;
     private final RecordComponent[] components;
     private final MethodHandle[] readers;
-    private final MethodHandle allReader;
-    private final MethodHandle maker;
+    private final MethodHandle constructor;
+    // Made at their first use: most records are never rebuilt, and handles are what starting up is spent on.
+    private @Nullable MethodHandle allReader;
+    private @Nullable MethodHandle maker;
     private final boolean[] mayHoldTensors;
 
     private RecordType(Class<?> type, MethodHandles.Lookup lookup)
@@ -45,15 +48,10 @@ public final class RecordType {
                     .asType(READER);
         }
         mayHoldTensors = new boolean[components.length];
-        int[] indices = new int[components.length];
         for (int i = 0; i < components.length; i++) {
             mayHoldTensors[i] = mayHoldTensors(components[i].getGenericType());
-            indices[i] = i;
         }
-        allReader = arrayReader(Object.class, indices);
-        maker = lookup.findConstructor(type, MethodType.methodType(void.class, types))
-                .asSpreader(Object[].class, types.length)
-                .asType(MAKER);
+        constructor = lookup.findConstructor(type, MethodType.methodType(void.class, types));
     }
 
     /**
@@ -138,8 +136,16 @@ public final class RecordType {
     }
 
     /** All components. */
-    @Nullable Object[] values(Record value) {
-        return (Object[]) read(allReader, value);
+    @Nullable
+    Object[] values(Record value) {
+        MethodHandle reader = allReader;
+        if (reader == null) {
+            int[] indices = new int[components.length];
+            Arrays.setAll(indices, i -> i);
+            reader = arrayReader(Object.class, indices);
+            allReader = reader;
+        }
+        return (Object[]) read(reader, value);
     }
 
     /** Reads these components, all of one class, into an array: what the engine does on every call, in one step. */
@@ -169,8 +175,13 @@ public final class RecordType {
 
     /** Makes a new value. Exceptions of the record's constructor come through. */
     public Record make(@Nullable Object[] values) {
+        MethodHandle make = maker;
+        if (make == null) {
+            make = constructor.asSpreader(Object[].class, components.length).asType(MAKER);
+            maker = make;
+        }
         try {
-            return (Record) (Object) maker.invokeExact(values);
+            return (Record) (Object) make.invokeExact(values);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable e) {

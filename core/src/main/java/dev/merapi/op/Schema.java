@@ -30,6 +30,7 @@ import org.jspecify.annotations.Nullable;
  * tensors, and nested records of all this. A component that is not nullable may not be null.
  */
 public final class Schema {
+    private static final Map<Class<?>, Schema> PUBLIC = new ConcurrentHashMap<>();
     private static final Map<Class<?>, Schema> NESTED = new ConcurrentHashMap<>();
 
     /** How tensors stand in a component. */
@@ -54,7 +55,7 @@ public final class Schema {
     private final boolean simple; // every one of them is a single tensor
     private final List<String> tensorNames;
     private final int[] oneEach;
-    private final @Nullable MethodHandle tensorReader; // all tensors of a simple record at once
+    private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made at the first call
     private final MethodHandles.@Nullable Lookup lookup;
 
     private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
@@ -76,7 +77,6 @@ public final class Schema {
                 Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
         this.oneEach = new int[n];
         Arrays.fill(oneEach, 1);
-        this.tensorReader = simple ? record.arrayReader(Tensor.class, tensorArguments) : null;
     }
 
     private boolean isOptionalWrapper(int i) {
@@ -85,12 +85,20 @@ public final class Schema {
 
     /** @throws SchemaException naming the component and the allowed types if one is of another type */
     public static Schema of(Class<? extends Record> type, MethodHandles.@Nullable Lookup lookup) {
+        Schema known = lookup == null ? PUBLIC.get(type) : null;
+        if (known != null) {
+            return known;
+        }
         RecordType record = RecordType.of(type, lookup);
         Argument[] arguments = new Argument[record.size()];
         for (int i = 0; i < arguments.length; i++) {
             arguments[i] = argument(type, record.component(i), lookup);
         }
-        return new Schema(record, arguments, lookup);
+        Schema made = new Schema(record, arguments, lookup);
+        if (lookup == null) {
+            PUBLIC.putIfAbsent(type, made);
+        }
+        return made;
     }
 
     private static Argument argument(Class<?> owner, RecordComponent c, MethodHandles.@Nullable Lookup lookup) {
@@ -210,8 +218,13 @@ public final class Schema {
 
     /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
     public @Nullable Tensor[] tensors(String op, Record args) {
-        if (tensorReader != null) {
-            @Nullable Tensor[] result = (Tensor[]) RecordType.read(tensorReader, args);
+        if (simple) {
+            MethodHandle reader = tensorReader;
+            if (reader == null) {
+                reader = record.arrayReader(Tensor.class, tensorArguments);
+                tensorReader = reader;
+            }
+            @Nullable Tensor[] result = (Tensor[]) RecordType.read(reader, args);
             for (int i = 0; i < result.length; i++) {
                 if (result[i] == null && !arguments[tensorArguments[i]].optional) {
                     throw missing(op, tensorArguments[i]);

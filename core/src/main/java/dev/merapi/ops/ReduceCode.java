@@ -138,7 +138,9 @@ public final class ReduceCode {
         List<Expr> roots = List.of(prologue);
         DType inferred;
         try {
-            inferred = Program.compile(roots, dtypes, rank0, kinds, null).outputDTypes().get(0);
+            inferred = Program.compile(roots, dtypes, rank0, kinds, null)
+                    .outputDTypes()
+                    .get(0);
         } catch (DTypeException e) {
             throw new DTypeException(name + ": " + e.getMessage());
         }

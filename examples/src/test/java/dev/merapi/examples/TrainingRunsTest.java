@@ -30,8 +30,17 @@ final class TrainingRunsTest {
         }
         int exit = new CommandLine(new TrainGpt())
                 .execute(
-                        "--text=" + text, "--runs=" + folder.resolve("runs"), "--steps=60", "--layers=1", "--width=32",
-                        "--heads=2", "--context=16", "--warmup=10", "--lr=1e-2", "--test-every=30", "--sample=20");
+                        "--text=" + text,
+                        "--runs=" + folder.resolve("runs"),
+                        "--steps=60",
+                        "--layers=1",
+                        "--width=32",
+                        "--heads=2",
+                        "--context=16",
+                        "--warmup=10",
+                        "--lr=1e-2",
+                        "--test-every=30",
+                        "--sample=20");
         assertThat(exit).isZero();
         Path run = folder.resolve("runs/gpt");
         List<String> rows = Files.readAllLines(run.resolve("metrics.csv"));

@@ -7,8 +7,7 @@ import dev.merapi.types.DType;
 final class BodyPrinter {
     static final int MAX_RANK = 8;
 
-    private static final String VIEWS =
-            """
+    private static final String VIEWS = """
             // A tensor as bodies see it; each field is 8 bytes.
             template <class T, bool Dense>
             struct View {
@@ -76,16 +75,35 @@ final class BodyPrinter {
     }
 
     private void field(String kind, String storage, String name, boolean dense) {
-        fields.append("    ").append(kind).append('<').append(storage).append(", ").append(dense).append("> ");
+        fields.append("    ")
+                .append(kind)
+                .append('<')
+                .append(storage)
+                .append(", ")
+                .append(dense)
+                .append("> ");
         fields.append(name).append(";\n");
-        locals.append("    const auto& ").append(name).append(" = a.").append(name).append(";\n");
+        locals.append("    const auto& ")
+                .append(name)
+                .append(" = a.")
+                .append(name)
+                .append(";\n");
     }
 
     void scalar(String name, Object value) {
         boolean floating = value instanceof Double || value instanceof Float;
-        fields.append("    ").append(floating ? "double " : "long long ").append(name).append(";\n");
+        fields.append("    ")
+                .append(floating ? "double " : "long long ")
+                .append(name)
+                .append(";\n");
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
-        locals.append("    const ").append(type).append(' ').append(name).append(" = (").append(type).append(")a.");
+        locals.append("    const ")
+                .append(type)
+                .append(' ')
+                .append(name)
+                .append(" = (")
+                .append(type)
+                .append(")a.");
         locals.append(name).append(";\n");
     }
 

@@ -22,8 +22,12 @@ final class Combiner {
             case MEAN -> simple(t, "0", "op_add", store.formatted("a.v / (" + t + ")n"));
             case PROD -> simple(t, "1", "op_mul", store.formatted("a.v"));
             case MIN -> simple(t, largest(register), "op_min", store.formatted("a.v"));
-            case MAX -> simple(t, "-" + largest(register) + (register.isFloating() ? "" : " - 1"), "op_max",
-                    store.formatted("a.v"));
+            case MAX ->
+                simple(
+                        t,
+                        "-" + largest(register) + (register.isFloating() ? "" : " - 1"),
+                        "op_max",
+                        store.formatted("a.v"));
             case ANY -> simple("bool", "false", "op_or", store.formatted("a.v"));
             case ALL -> simple("bool", "true", "op_and", store.formatted("a.v"));
             case ARGMIN -> index(t, "<");
@@ -50,11 +54,7 @@ final class Combiner {
                 MERAPI_F void add(Acc& a, @T v, long long) { a.v = @O(a.v, v); }
                 MERAPI_F Acc join(Acc a, Acc b) { return Acc{@O(a.v, b.v)}; }
                 MERAPI_F void finish(@R* at, Acc a, long long n, double) { @F; }
-                """
-                .replace("@T", t)
-                .replace("@I", identity)
-                .replace("@O", op)
-                .replace("@F", finish);
+                """.replace("@T", t).replace("@I", identity).replace("@O", op).replace("@F", finish);
     }
 
     /** The first NaN wins, then the better value, then the smaller index. */
@@ -71,9 +71,7 @@ final class Combiner {
                 }
                 MERAPI_F void add(Acc& a, @T v, long long r) { a = join(a, Acc{v, r}); }
                 MERAPI_F void finish(@R* at, Acc a, long long, double) { wr(*at, a.at); }
-                """
-                .replace("@T", t)
-                .replace("@B", better);
+                """.replace("@T", t).replace("@B", better);
     }
 
     /** Welford's update, and Chan's for two groups. */
@@ -97,8 +95,7 @@ final class Combiner {
                     const double rest = (double)n - correction;
                     @S;
                 }
-                """
-                .replace("@S", store.formatted("(@T)(a.square / (rest > 0 ? rest : 0.0))"))
+                """.replace("@S", store.formatted("(@T)(a.square / (rest > 0 ? rest : 0.0))"))
                 .replace("@T", t);
     }
 }

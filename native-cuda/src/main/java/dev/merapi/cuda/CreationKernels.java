@@ -41,7 +41,8 @@ final class CreationKernels {
     }
 
     static String types(DType storage, DType result) {
-        return Family.type("T", storage) + Family.type("Y", result)
+        return Family.type("T", storage)
+                + Family.type("Y", result)
                 + Family.type("V", result.isFloating() ? result.computeType() : DType.INT64);
     }
 
@@ -106,8 +107,8 @@ final class CreationKernels {
     /** Rank, then size and a free word of each dimension. */
     private long[] dimensions(Shape shape) {
         if (shape.rank() > MAX_RANK) {
-            throw new ShapeException(op + ": " + shape + " has more than " + MAX_RANK + " dimensions"
-                    + "\n  fix: reshape it.");
+            throw new ShapeException(
+                    op + ": " + shape + " has more than " + MAX_RANK + " dimensions" + "\n  fix: reshape it.");
         }
         long[] words = new long[1 + 2 * MAX_RANK];
         words[0] = shape.rank();

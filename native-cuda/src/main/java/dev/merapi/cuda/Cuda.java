@@ -8,7 +8,8 @@ public final class Cuda {
     private Cuda() {}
 
     /** What the probe found, once per process. */
-    private record Probe(int devices, int driverVersion, @Nullable String failure) {
+    private record Probe(
+            int devices, int driverVersion, @Nullable String failure) {
         static final Probe RESULT = ask();
 
         private static Probe ask() {

@@ -11,7 +11,8 @@ public final class CudaBackend extends KernelBackend {
     }
 
     @Override
-    @Nullable CudaRuntime start() {
+    @Nullable
+    CudaRuntime start() {
         return null;
     }
 

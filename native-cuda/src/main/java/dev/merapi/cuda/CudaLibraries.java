@@ -105,9 +105,8 @@ final class CudaLibraries {
                 Stream.of(list.split(File.pathSeparator)).map(Path::of).forEach(folders::add);
             }
         }
-        for (String home : new @Nullable String[] {
-            System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda"
-        }) {
+        for (String home :
+                new @Nullable String[] {System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda"}) {
             if (home != null) {
                 folders.add(Path.of(home, "lib64"));
             }
@@ -130,7 +129,9 @@ final class CudaLibraries {
             return List.of();
         }
         try (Stream<Path> all = Files.list(folder)) {
-            return all.filter(p -> p.getFileName().toString().startsWith(prefix)).sorted().toList();
+            return all.filter(p -> p.getFileName().toString().startsWith(prefix))
+                    .sorted()
+                    .toList();
         } catch (IOException e) {
             return List.of();
         }

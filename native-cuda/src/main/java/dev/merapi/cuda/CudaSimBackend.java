@@ -22,8 +22,8 @@ public final class CudaSimBackend extends KernelBackend {
                 CudaNative.driver_version(); // the native library is there
                 runtime = SimulatedCuda.create();
                 if (runtime == null) {
-                    reason = new IllegalStateException("no C++ compiler: neither g++ nor clang++ is on the PATH;"
-                            + " install one, or set CXX");
+                    reason = new IllegalStateException(
+                            "no C++ compiler: neither g++ nor clang++ is on the PATH;" + " install one, or set CXX");
                 }
             } catch (LinkageError | RuntimeException e) {
                 reason = e;

@@ -84,7 +84,8 @@ final class CustomKernel implements Kernel<Record, Object> {
     // ---------------------------------------------------------------- bodies
 
     private void body(Map<String, Object> values, Map<String, Tensor> outputs, Tensor first, int device) {
-        BodyPrinter printer = new BodyPrinter(op.name(), code.text(), first.dtype().computeType());
+        BodyPrinter printer =
+                new BodyPrinter(op.name(), code.text(), first.dtype().computeType());
         Arguments a = Arguments.begin().next();
         values.forEach((name, value) -> {
             if (value instanceof Tensor t) {
@@ -92,7 +93,8 @@ final class CustomKernel implements Kernel<Record, Object> {
                 printer.tensor(name, t, written);
                 a.word(t.address()).word(t.numel()).word(t.rank());
                 for (int d = 0; d < BodyPrinter.MAX_RANK; d++) {
-                    a.word(d < t.rank() ? t.size(d) : 1).word(d < t.rank() ? t.layout().stride(d) : 0);
+                    a.word(d < t.rank() ? t.size(d) : 1)
+                            .word(d < t.rank() ? t.layout().stride(d) : 0);
                 }
             } else if (value == Absent.VALUE) {
                 printer.absent(name);
@@ -109,8 +111,7 @@ final class CustomKernel implements Kernel<Record, Object> {
         a.word(first.numel());
         String text = printer.text();
         long function = functions.computeIfAbsent(
-                device + text,
-                k -> kernels.function(device, new KernelSource(op.name(), text, List.of("body"))));
+                device + text, k -> kernels.function(device, new KernelSource(op.name(), text, List.of("body"))));
         kernels.launch(op.name(), device, function, kernels.spread(device, first.numel(), THREADS), a);
     }
 
@@ -128,13 +129,11 @@ final class CustomKernel implements Kernel<Record, Object> {
 
     // ---------------------------------------------------------------- whole kernels
 
-    private void whole(
-            Record args, Map<String, Object> values, Map<String, Tensor> outputs, Tensor first, int device) {
+    private void whole(Record args, Map<String, Object> values, Map<String, Tensor> outputs, Tensor first, int device) {
         String text = "typedef " + CudaTypes.storage(first.dtype()) + " scalar_t;\n#line 1 \"" + op.name() + "\"\n"
                 + code.text();
         long function = functions.computeIfAbsent(
-                device + text,
-                k -> kernels.function(device, new KernelSource(op.name(), text, List.of(code.entry()))));
+                device + text, k -> kernels.function(device, new KernelSource(op.name(), text, List.of(code.entry()))));
         List<String> names = code.arguments();
         if (names == null) {
             names = new ArrayList<>(values.keySet());

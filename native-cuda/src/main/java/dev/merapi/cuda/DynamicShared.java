@@ -9,8 +9,8 @@ import java.util.regex.Pattern;
  * function to a pointer, at file scope to a macro. Line numbers stay as they are.
  */
 final class DynamicShared {
-    private static final Pattern DECLARATION = Pattern.compile(
-            "extern\\s+__shared__\\s+((?:__align__\\s*\\([^;]*?\\)\\s*|alignas\\s*\\([^;]*?\\)\\s*)*)"
+    private static final Pattern DECLARATION =
+            Pattern.compile("extern\\s+__shared__\\s+((?:__align__\\s*\\([^;]*?\\)\\s*|alignas\\s*\\([^;]*?\\)\\s*)*)"
                     + "([A-Za-z_][\\w\\s:]*?)\\s*\\b([A-Za-z_]\\w*)\\s*\\[\\s*\\]\\s*;");
     private static final Pattern TRANSPARENT = Pattern.compile("(extern\\s*\"C\"|namespace(\\s+\\w+)?)\\s*$");
 
@@ -56,7 +56,10 @@ final class DynamicShared {
             } else if (c == '"' || c == '\'') {
                 i = literal(source, i, end);
             } else if (c == '{') {
-                if (depth == 0 && TRANSPARENT.matcher(source.substring(Math.max(0, i - 80), i)).find()) {
+                if (depth == 0
+                        && TRANSPARENT
+                                .matcher(source.substring(Math.max(0, i - 80), i))
+                                .find()) {
                     transparent++;
                 } else {
                     depth++;

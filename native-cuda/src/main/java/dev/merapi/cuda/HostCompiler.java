@@ -14,8 +14,20 @@ import org.jspecify.annotations.Nullable;
 final class HostCompiler {
     /** No contraction: a·b + c rounds twice, as the device code is compiled. CUDA code puns types through pointers. */
     private static final List<String> OPTIONS = List.of(
-            "-x", "c++", "-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fno-strict-aliasing", "-ffp-contract=off",
-            "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fvisibility=hidden", "-nostdlib");
+            "-x",
+            "c++",
+            "-std=c++17",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-w",
+            "-fno-strict-aliasing",
+            "-ffp-contract=off",
+            "-fno-exceptions",
+            "-fno-rtti",
+            "-fno-threadsafe-statics",
+            "-fvisibility=hidden",
+            "-nostdlib");
 
     private final String command;
     private final String version;
@@ -28,12 +40,13 @@ final class HostCompiler {
     /** Null if there is none. */
     static @Nullable HostCompiler find() {
         String named = System.getenv("CXX");
-        for (String candidate : named != null && !named.isBlank() ? new String[] {named} : new String[] {"g++", "clang++"
-        }) {
+        for (String candidate :
+                named != null && !named.isBlank() ? new String[] {named} : new String[] {"g++", "clang++"}) {
             try {
                 Result r = run(List.of(candidate, "--version"), null);
                 if (r.status == 0) {
-                    return new HostCompiler(candidate, r.output.lines().findFirst().orElse(candidate));
+                    return new HostCompiler(
+                            candidate, r.output.lines().findFirst().orElse(candidate));
                 }
             } catch (IOException e) {
                 continue; // not there: the next one
@@ -52,7 +65,8 @@ final class HostCompiler {
     }
 
     /** Compiles to a shared library. Null if that went well, else what the compiler said. */
-    @Nullable String compile(String source, Path library) throws IOException {
+    @Nullable
+    String compile(String source, Path library) throws IOException {
         List<String> call = new ArrayList<>();
         call.add(command);
         call.addAll(OPTIONS);

@@ -72,8 +72,10 @@ final class ImageCache {
                 }
                 return image;
             } catch (IOException e) {
-                throw new UncheckedIOException("kernel cache " + folder + ": " + e.getMessage()
-                        + "\n  fix: name a folder that can be written with -Dmerapi.cuda.cache=…", e);
+                throw new UncheckedIOException(
+                        "kernel cache " + folder + ": " + e.getMessage()
+                                + "\n  fix: name a folder that can be written with -Dmerapi.cuda.cache=…",
+                        e);
             }
         }
     }

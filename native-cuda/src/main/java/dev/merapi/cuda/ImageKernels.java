@@ -49,8 +49,22 @@ final class ImageKernels {
     private static long[] window(
             Tensor x, Tensor y, long[] kernel, long[] stride, long[] padding, long[] dilation, long groups) {
         return new long[] {
-            x.size(0), x.size(1), x.size(2), x.size(3), y.size(1), y.size(2), y.size(3), kernel[0], kernel[1],
-            stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups
+            x.size(0),
+            x.size(1),
+            x.size(2),
+            x.size(3),
+            y.size(1),
+            y.size(2),
+            y.size(3),
+            kernel[0],
+            kernel[1],
+            stride[0],
+            stride[1],
+            padding[0],
+            padding[1],
+            dilation[0],
+            dilation[1],
+            groups
         };
     }
 

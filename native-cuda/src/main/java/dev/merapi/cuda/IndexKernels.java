@@ -24,24 +24,27 @@ final class IndexKernels {
     static @Nullable Object kernel(String op, Kernels kernels) {
         IndexKernels k = new IndexKernels(op, kernels);
         return switch (op) {
-            case "merapi::gather" -> (Kernel<Indexing.Gather, Tensor>)
-                    (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, false);
-            case "merapi::index_select" -> (Kernel<Indexing.IndexSelect, Tensor>)
-                    (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, true);
+            case "merapi::gather" ->
+                (Kernel<Indexing.Gather, Tensor>) (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, false);
+            case "merapi::index_select" ->
+                (Kernel<Indexing.IndexSelect, Tensor>) (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, true);
             case "merapi::embedding" -> (Kernel<Indexing.Embedding, Tensor>) k::embedding;
-            case "merapi::scatter" -> (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
-                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                out.copy_(a.x());
-                k.scatter(out, a.dim(), a.index(), a.src(), false, false);
-            };
-            case "merapi::scatter_add_" -> (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
-                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                k.added(out, a.dim(), a.index(), a.src(), false);
-            };
-            case "merapi::index_add_" -> (Kernel<Indexing.IndexAdd, Tensor>) (a, out) -> {
-                k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                k.added(out, a.dim(), a.index(), a.src(), true);
-            };
+            case "merapi::scatter" ->
+                (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
+                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                    out.copy_(a.x());
+                    k.scatter(out, a.dim(), a.index(), a.src(), false, false);
+                };
+            case "merapi::scatter_add_" ->
+                (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
+                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                    k.added(out, a.dim(), a.index(), a.src(), false);
+                };
+            case "merapi::index_add_" ->
+                (Kernel<Indexing.IndexAdd, Tensor>) (a, out) -> {
+                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
+                    k.added(out, a.dim(), a.index(), a.src(), true);
+                };
             case "merapi::embedding_backward" -> (Kernel<Indexing.EmbeddingBackward, Tensor>) k::embeddingBackward;
             case "merapi::one_hot" -> (Kernel<Indexing.OneHot, Tensor>) k::oneHot;
             default -> null;
@@ -49,7 +52,8 @@ final class IndexKernels {
     }
 
     static String types(DType storage, DType index) {
-        return Family.type("T", storage) + Family.type("I", index)
+        return Family.type("T", storage)
+                + Family.type("I", index)
                 + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
     }
 

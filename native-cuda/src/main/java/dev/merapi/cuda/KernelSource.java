@@ -36,7 +36,11 @@ record KernelSource(String name, String text, List<String> entries) {
                 entries.add(renamed);
                 all.append("#define ").append(entry).append(' ').append(renamed).append('\n');
             }
-            all.append("namespace unit").append(i).append(" {\n#line 1 \"").append(s.name).append("\"\n");
+            all.append("namespace unit")
+                    .append(i)
+                    .append(" {\n#line 1 \"")
+                    .append(s.name)
+                    .append("\"\n");
             all.append(s.text).append("\n}\n");
             s.entries.forEach(entry -> all.append("#undef ").append(entry).append('\n'));
         }

@@ -25,11 +25,14 @@ final class Kernels {
     long function(int device, KernelSource source, String entry) {
         Key key = new Key(device, source.text(), entry);
         Long known = functions.get(key);
-        return known != null ? known : functions.computeIfAbsent(key, k -> {
-            long module = modules.computeIfAbsent(
-                    new Key(device, source.text(), ""), m -> runtime.load(device, runtime.compile(device, source)));
-            return runtime.function(module, entry);
-        });
+        return known != null
+                ? known
+                : functions.computeIfAbsent(key, k -> {
+                    long module = modules.computeIfAbsent(
+                            new Key(device, source.text(), ""),
+                            m -> runtime.load(device, runtime.compile(device, source)));
+                    return runtime.function(module, entry);
+                });
     }
 
     /** Compiles several sources in one go; that they are asked for one by one afterwards costs nothing then. */
@@ -53,8 +56,9 @@ final class Kernels {
         try {
             runtime.launch(device, 0, function, grid, arguments.table());
         } catch (CudaException e) {
-            CudaException named = new CudaException(op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y()
-                    + ", " + grid.z() + ")\n  block: (" + grid.blockX() + ", " + grid.blockY() + ", " + grid.blockZ() + ")");
+            CudaException named = new CudaException(
+                    op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y() + ", " + grid.z()
+                            + ")\n  block: (" + grid.blockX() + ", " + grid.blockY() + ", " + grid.blockZ() + ")");
             named.setStackTrace(e.getStackTrace());
             throw named;
         }
@@ -62,7 +66,8 @@ final class Kernels {
 
     /** Blocks for so many threads' worth of work where each thread takes more by turns: enough to fill the device. */
     CudaRuntime.Grid spread(int device, long work, int threads) {
-        long blocks = Math.min((work + threads - 1) / threads, 16L * runtime.properties(device).multiprocessors());
+        long blocks = Math.min(
+                (work + threads - 1) / threads, 16L * runtime.properties(device).multiprocessors());
         return CudaRuntime.Grid.of(Math.max(1, blocks), threads);
     }
 }

@@ -38,8 +38,18 @@ final class MatmulKernels {
         long[] words = batch(a, b, batch);
         Layout la = a.layout();
         Layout lb = b.layout();
-        run("merapi::matmul", a, b, null, out, a.size(-2), b.size(-1), a.size(-1),
-                new long[] {la.stride(-2), la.stride(-1), lb.stride(-2), lb.stride(-1)}, batch.numel(), words);
+        run(
+                "merapi::matmul",
+                a,
+                b,
+                null,
+                out,
+                a.size(-2),
+                b.size(-1),
+                a.size(-1),
+                new long[] {la.stride(-2), la.stride(-1), lb.stride(-2), lb.stride(-1)},
+                batch.numel(),
+                words);
     }
 
     /** x·weightᵀ: all rows of x as one matrix. */
@@ -48,13 +58,32 @@ final class MatmulKernels {
         long width = args.weight().size(0);
         long rows = out.numel() / width;
         long[] none = new long[1 + 3 * MAX_BATCH_RANK];
-        run("merapi::linear", args.x(), args.weight(), args.bias(), out, rows, width, in,
-                new long[] {in, 1, 1, in}, 1, none);
+        run(
+                "merapi::linear",
+                args.x(),
+                args.weight(),
+                args.bias(),
+                out,
+                rows,
+                width,
+                in,
+                new long[] {in, 1, 1, in},
+                1,
+                none);
     }
 
     private void run(
-            String op, Tensor a, Tensor b, @Nullable Tensor bias, Tensor c, long m, long n, long k, long[] strides,
-            long count, long[] batch) {
+            String op,
+            Tensor a,
+            Tensor b,
+            @Nullable Tensor bias,
+            Tensor c,
+            long m,
+            long n,
+            long k,
+            long[] strides,
+            long count,
+            long[] batch) {
         Family.Call call = FAMILY.call(kernels, op, c, "matmul", Family.type("T", c.dtype()));
         call.pointer(a).pointer(b).pointer(bias).pointer(c).word(m).word(n).word(k);
         for (long s : strides) {

@@ -98,6 +98,7 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
     }
 
     private static int offset(Tensor t) {
-        return t.storage().bufferOffset() + (int) (t.layout().offset() * t.dtype().byteSize());
+        return t.storage().bufferOffset()
+                + (int) (t.layout().offset() * t.dtype().byteSize());
     }
 }

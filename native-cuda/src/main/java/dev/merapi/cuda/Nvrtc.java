@@ -73,7 +73,8 @@ final class Nvrtc {
      * @throws KernelCompileException with the compiler's messages
      */
     byte[] compile(KernelSource source, int architecture) {
-        // No contraction: a·b + c rounds twice, as on the CPU and in the simulator; fma() is there for those who want it.
+        // No contraction: a·b + c rounds twice, as on the CPU and in the simulator; fma() is there for those who want
+        // it.
         List<String> options = List.of("--gpu-architecture=sm_" + architecture, "--std=c++17", "--fmad=false");
         List<HostMemory> texts = new ArrayList<>();
         try (HostMemory unit = HostMemory.text(source.unit());
@@ -86,13 +87,21 @@ final class Nvrtc {
                 list.buffer().putLong(i * Long.BYTES, text.address());
             }
             int status = CudaNative.nvrtc_compile(
-                    functions.address(), unit.address(), name.address(), list.address(), options.size(), 0, result.address());
+                    functions.address(),
+                    unit.address(),
+                    name.address(),
+                    list.address(),
+                    options.size(),
+                    0,
+                    result.address());
             byte[] image = take(result, 0);
             byte[] log = take(result, 2);
             if (status != 0) {
                 throw new KernelCompileException("cuda: " + source.name() + " does not compile for sm_" + architecture
                         + " (NVRTC status " + status + ")\n"
-                        + new String(log, java.nio.charset.StandardCharsets.UTF_8).replace("\0", "").strip());
+                        + new String(log, java.nio.charset.StandardCharsets.UTF_8)
+                                .replace("\0", "")
+                                .strip());
             }
             return image;
         } finally {

@@ -42,9 +42,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         if (numel == 0) {
             return;
         }
-        PointwiseCode.Specialized specialized = outputs.length == 1
-                ? code.specialize(inputs, scalars, outputs[0])
-                : code.specialize(inputs, scalars);
+        PointwiseCode.Specialized specialized =
+                outputs.length == 1 ? code.specialize(inputs, scalars, outputs[0]) : code.specialize(inputs, scalars);
         Tensor[] operands = new Tensor[outputs.length + inputs.length];
         System.arraycopy(outputs, 0, operands, 0, outputs.length);
         System.arraycopy(inputs, 0, operands, outputs.length, inputs.length);

@@ -69,16 +69,18 @@ final class ProgramPrinter {
         return switch (s.op()) {
             case LOAD -> loads.apply((int) s.imm());
             case CONST -> constant(s);
-            case SCALAR -> switch (s.type()) {
-                case F32 -> "(float)a.d" + s.imm();
-                case F64 -> "a.d" + s.imm();
-                case I32 -> "(int)a.l" + s.imm();
-                case I64 -> "a.l" + s.imm();
-                case BOOL -> "a.l" + s.imm() + " != 0";
-            };
+            case SCALAR ->
+                switch (s.type()) {
+                    case F32 -> "(float)a.d" + s.imm();
+                    case F64 -> "a.d" + s.imm();
+                    case I32 -> "(int)a.l" + s.imm();
+                    case I64 -> "a.l" + s.imm();
+                    case BOOL -> "a.l" + s.imm() + " != 0";
+                };
             case CAST -> "cast_" + s.resultType() + "(r" + s.a() + ")";
-            default -> "op_" + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "")
-                    + (s.c() >= 0 ? ", r" + s.c() : "") + ")";
+            default ->
+                "op_" + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "") + (s.c() >= 0 ? ", r" + s.c() : "")
+                        + ")";
         };
     }
 

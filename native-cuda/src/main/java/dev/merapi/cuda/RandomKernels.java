@@ -23,42 +23,46 @@ final class RandomKernels {
     static @Nullable Object kernel(String op, Kernels kernels) {
         RandomKernels k = new RandomKernels(op, kernels);
         return switch (op) {
-            case "merapi::uniform_" -> (Kernel<RandomOps.Uniform, Tensor>) (a, out) -> k.call(out, "uniform")
-                    .pointer(out)
-                    .word(out.numel())
-                    .real(a.low())
-                    .real(a.high() - a.low())
-                    .word(a.seed())
-                    .word(a.offset())
-                    .pointer(a.base())
-                    .each(out.numel());
-            case "merapi::normal_" -> (Kernel<RandomOps.Normal, Tensor>) (a, out) -> k.call(out, "gaussian")
-                    .pointer(out)
-                    .word(out.numel())
-                    .real(a.mean())
-                    .real(a.deviation())
-                    .word(a.seed())
-                    .word(a.offset())
-                    .pointer(a.base())
-                    .each(out.numel());
-            case "merapi::integers_" -> (Kernel<RandomOps.Integers, Tensor>) (a, out) -> k.call(out, "integers")
-                    .pointer(out)
-                    .word(out.numel())
-                    .word(a.low())
-                    .word(a.range())
-                    .flag(RandomOps.isWide(a.range()))
-                    .word(a.seed())
-                    .word(a.offset())
-                    .pointer(a.base())
-                    .each(out.numel());
-            case "merapi::bernoulli_" -> (Kernel<RandomOps.Bernoulli, Tensor>) (a, out) -> k.call(out, "bernoulli")
-                    .pointer(out)
-                    .word(out.numel())
-                    .word(RandomOps.threshold(1 - a.p()))
-                    .word(a.seed())
-                    .word(a.offset())
-                    .pointer(a.base())
-                    .each(out.numel());
+            case "merapi::uniform_" ->
+                (Kernel<RandomOps.Uniform, Tensor>) (a, out) -> k.call(out, "uniform")
+                        .pointer(out)
+                        .word(out.numel())
+                        .real(a.low())
+                        .real(a.high() - a.low())
+                        .word(a.seed())
+                        .word(a.offset())
+                        .pointer(a.base())
+                        .each(out.numel());
+            case "merapi::normal_" ->
+                (Kernel<RandomOps.Normal, Tensor>) (a, out) -> k.call(out, "gaussian")
+                        .pointer(out)
+                        .word(out.numel())
+                        .real(a.mean())
+                        .real(a.deviation())
+                        .word(a.seed())
+                        .word(a.offset())
+                        .pointer(a.base())
+                        .each(out.numel());
+            case "merapi::integers_" ->
+                (Kernel<RandomOps.Integers, Tensor>) (a, out) -> k.call(out, "integers")
+                        .pointer(out)
+                        .word(out.numel())
+                        .word(a.low())
+                        .word(a.range())
+                        .flag(RandomOps.isWide(a.range()))
+                        .word(a.seed())
+                        .word(a.offset())
+                        .pointer(a.base())
+                        .each(out.numel());
+            case "merapi::bernoulli_" ->
+                (Kernel<RandomOps.Bernoulli, Tensor>) (a, out) -> k.call(out, "bernoulli")
+                        .pointer(out)
+                        .word(out.numel())
+                        .word(RandomOps.threshold(1 - a.p()))
+                        .word(a.seed())
+                        .word(a.offset())
+                        .pointer(a.base())
+                        .each(out.numel());
             case "merapi::dropout" -> (Kernel<RandomOps.Dropout, RandomOps.Dropped>) k::dropout;
             default -> null;
         };

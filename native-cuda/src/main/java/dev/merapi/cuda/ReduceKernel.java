@@ -32,9 +32,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
          */
         static Plan of(long results, long elements, boolean rows) {
             int all = log2(ReducePrinter.THREADS);
-            int ty = rows
-                    ? Math.min(all, log2((elements + 3) / 4))
-                    : Math.max(all - log2(Math.min(results, 32)), 0);
+            int ty = rows ? Math.min(all, log2((elements + 3) / 4)) : Math.max(all - log2(Math.min(results, 32)), 0);
             ty = Math.max(0, Math.min(ty, log2(elements)));
             int tx = all - ty;
             long chunk = SERIAL << ty;
@@ -78,16 +76,14 @@ final class ReduceKernel implements Kernel<Object, Object> {
         long elements = ReduceArgs.count(shape, mask);
         Collapsed kept = Collapsed.of(shape, inputs, mask, false);
         Collapsed reduced = Collapsed.of(shape, inputs, mask, true);
-        boolean wide = PointwiseVariant.isWide(Math.max(results, elements))
-                || wide(kept, reduced, inputs.length);
+        boolean wide = PointwiseVariant.isWide(Math.max(results, elements)) || wide(kept, reduced, inputs.length);
         Device device = out.device();
-        Functions f = functions.computeIfAbsent(
-                new Key(s, kept.rank, reduced.rank, wide, device.index()), k -> {
-                    KernelSource source = ReducePrinter.source(op, s, kept.rank, reduced.rank, wide);
-                    return new Functions(
-                            kernels.function(device.index(), source, "reduce"),
-                            kernels.function(device.index(), source, "again"));
-                });
+        Functions f = functions.computeIfAbsent(new Key(s, kept.rank, reduced.rank, wide, device.index()), k -> {
+            KernelSource source = ReducePrinter.source(op, s, kept.rank, reduced.rank, wide);
+            return new Functions(
+                    kernels.function(device.index(), source, "reduce"),
+                    kernels.function(device.index(), source, "again"));
+        });
 
         Plan plan = Plan.of(results, elements, isRowWise(kept, reduced, inputs));
         Tensor partial = partial(plan, results, device);
@@ -107,7 +103,11 @@ final class ReduceKernel implements Kernel<Object, Object> {
                 long parts = plan.chunks;
                 plan = Plan.of(results, parts, results == 1);
                 Tensor next = partial(plan, results, device);
-                a = Arguments.begin().next().word(out.address()).word(address(next)).word(partial.address());
+                a = Arguments.begin()
+                        .next()
+                        .word(out.address())
+                        .word(address(next))
+                        .word(partial.address());
                 sizes(a, plan, results, parts).word(elements).real(args.correction());
                 kernels.launch(op, device.index(), f.again, plan.grid(), a);
                 partial.close();

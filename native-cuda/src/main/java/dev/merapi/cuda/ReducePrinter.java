@@ -47,11 +47,9 @@ final class ReducePrinter {
                 (k, register) -> "add(acc, " + register + ", (long long)r)");
 
         out.append("namespace reduction {\nusing namespace merapi;\n");
-        out.append(Combiner.print(
-                code.combine(), program.outputDTypes().get(0), code.result()));
+        out.append(Combiner.print(code.combine(), program.outputDTypes().get(0), code.result()));
         // Tree over the parts of a tile; lower parts stand left, so that order is kept.
-        out.append(
-                """
+        out.append("""
                 struct Tile {
                     int x, y, widthLog, heightLog;
                     MERAPI_F Tile(int tx, int ty, bool rows) : widthLog(tx), heightLog(ty) {
@@ -74,7 +72,11 @@ final class ReducePrinter {
                 """);
         out.append("    ").append(CudaTypes.storage(code.result())).append("* y;\n    reduction::Acc* partial;\n");
         for (int k = 0; k < inputs; k++) {
-            out.append("    const ").append(CudaTypes.storage(program.inputDTypes().get(k))).append("* x").append(k).append(";\n");
+            out.append("    const ")
+                    .append(CudaTypes.storage(program.inputDTypes().get(k)))
+                    .append("* x")
+                    .append(k)
+                    .append(";\n");
         }
         out.append("    long long results, elements, chunk, tiles, tx, ty, rows;\n    double correction;\n");
         out.append(steps.scalarFields("    "));
@@ -82,8 +84,7 @@ final class ReducePrinter {
         dimensions("r", reduced, inputs);
         out.append("};\n");
 
-        out.append(
-                """
+        out.append("""
                 extern "C" __global__ void __launch_bounds__(256) reduce(const Arguments a) {
                     using namespace reduction;
                     __shared__ Acc shared[256];
@@ -100,8 +101,7 @@ final class ReducePrinter {
         out.append(in).append("for (long long r = chunk * a.chunk + tile.y; r < end; r += 1ll << a.ty) {\n");
         offsets(in + "    ", "p", "(" + index + ")r", "r", reduced, inputs, wide);
         out.append(steps.body(in + "    "));
-        out.append(
-                """
+        out.append("""
                         }
                     }
                     acc = joined(acc, tile, shared);
@@ -135,16 +135,25 @@ final class ReducePrinter {
                         else finish(a.y + result, acc, a.elements, a.correction);
                     }
                 }
-                """
-                        .replace("@R", CudaTypes.storage(code.result())));
+                """.replace("@R", CudaTypes.storage(code.result())));
     }
 
     private void dimensions(String space, int rank, int inputs) {
         for (int d = 0; d < rank; d++) {
             out.append("    long long ").append(space).append("size").append(d).append(";\n");
-            out.append("    unsigned long long ").append(space).append("magic").append(d).append(";\n");
+            out.append("    unsigned long long ")
+                    .append(space)
+                    .append("magic")
+                    .append(d)
+                    .append(";\n");
             for (int k = 0; k < inputs; k++) {
-                out.append("    long long ").append(space).append("stride").append(d).append('_').append(k).append(";\n");
+                out.append("    long long ")
+                        .append(space)
+                        .append("stride")
+                        .append(d)
+                        .append('_')
+                        .append(k)
+                        .append(";\n");
             }
         }
     }
@@ -154,21 +163,53 @@ final class ReducePrinter {
         for (int k = 0; k < inputs; k++) {
             out.append(in).append(index).append(' ').append(name).append(k).append(" = 0;\n");
         }
-        out.append(in).append("{\n").append(in).append("    ").append(index).append(" rest = ").append(at).append(";\n");
+        out.append(in)
+                .append("{\n")
+                .append(in)
+                .append("    ")
+                .append(index)
+                .append(" rest = ")
+                .append(at)
+                .append(";\n");
         for (int d = rank - 1; d >= 0; d--) {
             out.append(in).append("    {\n");
             if (d > 0) {
-                String quotient = wide ? "rest / a." + space + "size" + d : "divide(rest, a." + space + "magic" + d + ")";
-                out.append(in).append("        const ").append(index).append(" q = ").append(quotient).append(";\n");
-                out.append(in).append("        const ").append(index).append(" c = rest - q * (").append(index).append(")a.")
-                        .append(space).append("size").append(d).append(";\n");
+                String quotient =
+                        wide ? "rest / a." + space + "size" + d : "divide(rest, a." + space + "magic" + d + ")";
+                out.append(in)
+                        .append("        const ")
+                        .append(index)
+                        .append(" q = ")
+                        .append(quotient)
+                        .append(";\n");
+                out.append(in)
+                        .append("        const ")
+                        .append(index)
+                        .append(" c = rest - q * (")
+                        .append(index)
+                        .append(")a.")
+                        .append(space)
+                        .append("size")
+                        .append(d)
+                        .append(";\n");
                 out.append(in).append("        rest = q;\n");
             } else {
                 out.append(in).append("        const ").append(index).append(" c = rest;\n");
             }
             for (int k = 0; k < inputs; k++) {
-                out.append(in).append("        ").append(name).append(k).append(" += c * (").append(index).append(")a.")
-                        .append(space).append("stride").append(d).append('_').append(k).append(";\n");
+                out.append(in)
+                        .append("        ")
+                        .append(name)
+                        .append(k)
+                        .append(" += c * (")
+                        .append(index)
+                        .append(")a.")
+                        .append(space)
+                        .append("stride")
+                        .append(d)
+                        .append('_')
+                        .append(k)
+                        .append(";\n");
             }
             out.append(in).append("    }\n");
         }

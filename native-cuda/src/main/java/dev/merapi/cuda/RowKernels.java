@@ -44,26 +44,35 @@ final class RowKernels {
         return switch (op) {
             case "merapi::softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, false);
             case "merapi::log_softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, true);
-            case "merapi::softmax_backward" -> (Kernel<Softmax.BackwardArgs, Tensor>)
-                    (a, out) -> k.softmaxBackward(a, out, false);
-            case "merapi::log_softmax_backward" -> (Kernel<Softmax.BackwardArgs, Tensor>)
-                    (a, out) -> k.softmaxBackward(a, out, true);
+            case "merapi::softmax_backward" ->
+                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, false);
+            case "merapi::log_softmax_backward" ->
+                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, true);
             case "merapi::logsumexp" -> (Kernel<Softmax.Along, Tensor>) k::logSumExp;
-            case "merapi::layer_norm" -> (Kernel<Normalization.LayerNorm, Normalization.LayerNormResult>) (a, out) ->
-                    k.norm(a.x(), a.weight(), a.bias(), out.y(), out.mean(), out.rstd(), a.dims(), a.eps());
-            case "merapi::rms_norm" -> (Kernel<Normalization.RmsNorm, Normalization.RmsNormResult>)
-                    (a, out) -> k.norm(a.x(), a.weight(), null, out.y(), null, out.rstd(), a.dims(), a.eps());
-            case "merapi::layer_norm_backward" -> (Kernel<Normalization.LayerNormBackward, List<Tensor>>) (a, out) ->
-                    k.normBackward(
-                            a.grad(), a.x(), a.weight(), a.mean(), a.rstd(), a.dims(), a.wantX(), a.wantWeight(),
-                            a.wantBias(), out);
-            case "merapi::rms_norm_backward" -> (Kernel<Normalization.RmsNormBackward, List<Tensor>>) (a, out) ->
-                    k.normBackward(
-                            a.grad(), a.x(), a.weight(), null, a.rstd(), a.dims(), a.wantX(), a.wantWeight(), false,
-                            out);
+            case "merapi::layer_norm" ->
+                (Kernel<Normalization.LayerNorm, Normalization.LayerNormResult>) (a, out) ->
+                        k.norm(a.x(), a.weight(), a.bias(), out.y(), out.mean(), out.rstd(), a.dims(), a.eps());
+            case "merapi::rms_norm" ->
+                (Kernel<Normalization.RmsNorm, Normalization.RmsNormResult>)
+                        (a, out) -> k.norm(a.x(), a.weight(), null, out.y(), null, out.rstd(), a.dims(), a.eps());
+            case "merapi::layer_norm_backward" ->
+                (Kernel<Normalization.LayerNormBackward, List<Tensor>>) (a, out) -> k.normBackward(
+                        a.grad(),
+                        a.x(),
+                        a.weight(),
+                        a.mean(),
+                        a.rstd(),
+                        a.dims(),
+                        a.wantX(),
+                        a.wantWeight(),
+                        a.wantBias(),
+                        out);
+            case "merapi::rms_norm_backward" ->
+                (Kernel<Normalization.RmsNormBackward, List<Tensor>>) (a, out) -> k.normBackward(
+                        a.grad(), a.x(), a.weight(), null, a.rstd(), a.dims(), a.wantX(), a.wantWeight(), false, out);
             case "merapi::cross_entropy" -> (Kernel<Losses.CrossEntropy, Losses.CrossEntropyResult>) k::crossEntropy;
-            case "merapi::cross_entropy_backward" -> (Kernel<Losses.CrossEntropyBackward, Tensor>)
-                    k::crossEntropyBackward;
+            case "merapi::cross_entropy_backward" ->
+                (Kernel<Losses.CrossEntropyBackward, Tensor>) k::crossEntropyBackward;
             case "merapi::nll_loss" -> (Kernel<Losses.Nll, Tensor>) k::nll;
             case "merapi::nll_loss_backward" -> (Kernel<Losses.NllBackward, Tensor>) k::nllBackward;
             default -> null;
@@ -139,8 +148,14 @@ final class RowKernels {
     // ---------------------------------------------------------------- normalisation
 
     private void norm(
-            Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, Tensor y, @Nullable Tensor mean, Tensor rstd,
-            int dims, double eps) {
+            Tensor x,
+            @Nullable Tensor weight,
+            @Nullable Tensor bias,
+            Tensor y,
+            @Nullable Tensor mean,
+            Tensor rstd,
+            int dims,
+            double eps) {
         long rows = rstd.numel();
         if (rows == 0) {
             return;
@@ -168,8 +183,16 @@ final class RowKernels {
     }
 
     private void normBackward(
-            Tensor g, Tensor x, @Nullable Tensor weight, @Nullable Tensor mean, Tensor rstd, int dims, boolean wantX,
-            boolean wantWeight, boolean wantBias, List<Tensor> out) {
+            Tensor g,
+            Tensor x,
+            @Nullable Tensor weight,
+            @Nullable Tensor mean,
+            Tensor rstd,
+            int dims,
+            boolean wantX,
+            boolean wantWeight,
+            boolean wantBias,
+            List<Tensor> out) {
         if (x.numel() == 0) {
             out.forEach(Tensor::zero_);
             return;
@@ -283,7 +306,12 @@ final class RowKernels {
     }
 
     private void reduced(
-            Tensor x, Tensor losses, Tensor weights, Tensor out, @Nullable Tensor total, long rows,
+            Tensor x,
+            Tensor losses,
+            Tensor weights,
+            Tensor out,
+            @Nullable Tensor total,
+            long rows,
             Losses.Reduction reduction) {
         call(x, "losses_reduced", x.dtype())
                 .pointer(losses)

@@ -27,8 +27,8 @@ final class SimulatedCuda implements CudaRuntime {
     private final ConcurrentMap<Long, Long> binds = new ConcurrentHashMap<>();
     private final ThreadLocal<HostMemory> descriptors =
             ThreadLocal.withInitial(() -> HostMemory.allocate(WORDS * Long.BYTES + MESSAGE));
-    private final int threads = Integer.getInteger(
-            "merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
+    private final int threads =
+            Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
     private final long order = order(System.getProperty("merapi.cuda.sim.order", "forward"));
 
     private SimulatedCuda(HostCompiler compiler) {
@@ -140,7 +140,8 @@ final class SimulatedCuda implements CudaRuntime {
         return cache.get(List.of(text, compiler.fingerprint()), at -> {
             String refused = compiler.compile(text, at);
             if (refused != null) {
-                throw new KernelCompileException("cuda-sim: " + source.name() + " does not compile\n" + refused.strip());
+                throw new KernelCompileException(
+                        "cuda-sim: " + source.name() + " does not compile\n" + refused.strip());
             }
         });
     }
@@ -151,8 +152,8 @@ final class SimulatedCuda implements CudaRuntime {
                 HostMemory error = HostMemory.allocate(MESSAGE)) {
             long library = CudaNative.library_open(path.address(), error.address(), MESSAGE);
             if (library == 0) {
-                throw new CudaException("cuda-sim: a compiled kernel cannot be loaded: " + error.text()
-                        + "\n  fix: delete " + image);
+                throw new CudaException(
+                        "cuda-sim: a compiled kernel cannot be loaded: " + error.text() + "\n  fix: delete " + image);
             }
             binds.put(library, symbol(library, "cudasim_bind"));
             return library;

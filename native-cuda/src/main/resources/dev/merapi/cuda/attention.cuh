@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmax(scale·q·kᵀ + mask)·v and its gradients, with memory linear in the number of positions. T: storage.
-// One block a query (forward, dq) or a key (dk, dv); keys or queries are taken in turns of a block's threads, whose scores
-// stay in shared memory. Dynamic shared memory: the row at hand, [D] (twice in the gradients of keys).
+// One block a query (forward, dq) or a key (dk, dv); keys or queries are taken in turns of a block's threads, whose
+// scores stay in shared memory. Dynamic shared memory: the row at hand, [D] (twice in the gradients of keys).
 namespace attention {
 using namespace merapi;
 typedef decltype(rd(T())) C;
 
-struct Strides { i64 b, h, t, d; };
+struct Strides {
+    i64 b, h, t, d;
+};
 struct Problem {
     i64 batch, heads, queries, keys, width, causal;
     double scale;
@@ -45,7 +47,7 @@ MERAPI_F C dot(const C* a, const T* b, i64 step, i64 width) {
 }  // namespace attention
 
 extern "C" __global__ void __launch_bounds__(128)
-attend(const T* q, const T* k, const T* v, T* y, attention::C* lse, const attention::Problem p) {
+    attend(const T* q, const T* k, const T* v, T* y, attention::C* lse, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128];
@@ -97,8 +99,8 @@ extern "C" __global__ void attend_backward_inner(const T* grad, const T* y, atte
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
-                        const attention::C* inner, T* dq, const attention::Problem p) {
+    attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
+                            const attention::C* inner, T* dq, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128];
@@ -129,7 +131,8 @@ attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const
             for (int c = 0; c < 4; c++) {
                 const i64 d = t + c * 128;
                 if (d < p.width) {
-                    for (i64 e = 0; e < end; e++) sums[c] = op_fma(weights[e], rd(row(k, p.k, b, h, j0 + e)[d * p.k.d]), sums[c]);
+                    for (i64 e = 0; e < end; e++)
+                        sums[c] = op_fma(weights[e], rd(row(k, p.k, b, h, j0 + e)[d * p.k.d]), sums[c]);
                 }
             }
         }
@@ -141,8 +144,8 @@ attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-attend_backward_keys(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
-                     const attention::C* inner, T* dk, T* dv, const attention::Problem p) {
+    attend_backward_keys(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
+                         const attention::C* inner, T* dk, T* dv, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128], slopes[128];

@@ -15,23 +15,23 @@ MERAPI_F i64 to(i64 v, i64) { return v; }
 MERAPI_F bool to(i64 v, bool) { return v != 0; }
 }  // namespace made
 
-#define MADE_EACH(i, n)                                                    \
-    using namespace made;                                                  \
+#define MADE_EACH(i, n)   \
+    using namespace made; \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
 
 extern "C" __global__ void arange(T* y, long long n, double start, double step, long long from, long long by,
                                   int exact) {
     MADE_EACH(i, n) {
-        if (exact) wr(y[i], to((i64)(from + i * by), C()));
-        else wr(y[i], to(start + (double)i * step, C()));
+        if (exact)
+            wr(y[i], to((i64)(from + i * by), C()));
+        else
+            wr(y[i], to(start + (double)i * step, C()));
     }
 }
 
 // From the nearer end, so that the last element is the end exactly.
 extern "C" __global__ void linspace(T* y, long long n, double start, double end, double step) {
-    MADE_EACH(i, n) {
-        wr(y[i], to(2 * i < n ? start + (double)i * step : end - (double)(n - 1 - i) * step, C()));
-    }
+    MADE_EACH(i, n) { wr(y[i], to(2 * i < n ? start + (double)i * step : end - (double)(n - 1 - i) * step, C())); }
 }
 
 extern "C" __global__ void triangle(const T* x, T* y, long long n, long long rows, long long columns,
@@ -45,7 +45,9 @@ extern "C" __global__ void triangle(const T* x, T* y, long long n, long long row
 
 struct Dimensions {
     long long rank;
-    struct { long long size, flipped; } dims[8];
+    struct {
+        long long size, flipped;
+    } dims[8];
 };
 extern "C" __global__ void flip(const T* x, T* y, long long n, const Dimensions shape) {
     MADE_EACH(i, n) {

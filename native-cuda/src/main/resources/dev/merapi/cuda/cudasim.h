@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// CUDA C++ on the host's compiler: language, built-in variables, barriers, warp operations, atomics and device functions.
-// Includes nothing, so that a kernel compiles in some 50 ms; the engine that switches threads is in the JNI library.
+// CUDA C++ on the host's compiler: language, built-in variables, barriers, warp operations, atomics and device
+// functions. Includes nothing, so that a kernel compiles in some 50 ms; the engine that switches threads is in the JNI
+// library.
 #pragma once
 
 #define CUDASIM 1
@@ -33,12 +34,12 @@ typedef __UINTPTR_TYPE__ uintptr_t;
 typedef __INTPTR_TYPE__ intptr_t;
 typedef __PTRDIFF_TYPE__ ptrdiff_t;
 
-#define CUDASIM_VECTORS(T, N)                                                                       \
-    struct __align__(2 * sizeof(T)) N##2 { T x, y; };                                               \
-    struct N##3 { T x, y, z; };                                                                     \
-    struct __align__((sizeof(T) > 4 ? 16 : 4 * sizeof(T))) N##4 { T x, y, z, w; };                  \
-    inline N##2 make_##N##2(T x, T y) { return {x, y}; }                                            \
-    inline N##3 make_##N##3(T x, T y, T z) { return {x, y, z}; }                                    \
+#define CUDASIM_VECTORS(T, N)                                                      \
+    struct __align__(2 * sizeof(T)) N##2 { T x, y; };                              \
+    struct N##3 { T x, y, z; };                                                    \
+    struct __align__((sizeof(T) > 4 ? 16 : 4 * sizeof(T))) N##4 { T x, y, z, w; }; \
+    inline N##2 make_##N##2(T x, T y) { return {x, y}; }                           \
+    inline N##3 make_##N##3(T x, T y, T z) { return {x, y, z}; }                   \
     inline N##4 make_##N##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 CUDASIM_VECTORS(float, float)
 CUDASIM_VECTORS(double, double)
@@ -63,9 +64,7 @@ namespace cudasim {
 static thread_local void* dynamic_shared;
 static const Engine* engine;
 
-inline unsigned lane() {
-    return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) & 31;
-}
+inline unsigned lane() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) & 31; }
 template <class T>
 unsigned long long bits(T value) {
     static_assert(sizeof(T) <= 8, "warp operations move at most 8 bytes");
@@ -172,7 +171,7 @@ unsigned __match_any_sync(unsigned mask, T value) {
     for (int i = 0; i < 32; i++) result |= (mask >> i & 1) && all[i] == mine ? 1u << i : 0;
     return result;
 }
-#define CUDASIM_WARP_REDUCE(NAME, EXPRESSION)                                                        \
+#define CUDASIM_WARP_REDUCE(NAME, EXPRESSION)                                                       \
     template <class T>                                                                              \
     T NAME(unsigned mask, T value) {                                                                \
         mask &= __activemask();                                                                     \
@@ -225,17 +224,17 @@ T atomically(T* at, F f) {
     }
 }
 }  // namespace cudasim
-#define CUDASIM_ATOMIC(NAME, EXPRESSION)                                          \
-    template <class T>                                                            \
-    T NAME(T* at, typename cudasim::same<T>::type b) {                            \
-        return cudasim::atomically(at, [=](T a) -> T { return T(EXPRESSION); });  \
+#define CUDASIM_ATOMIC(NAME, EXPRESSION)                                         \
+    template <class T>                                                           \
+    T NAME(T* at, typename cudasim::same<T>::type b) {                           \
+        return cudasim::atomically(at, [=](T a) -> T { return T(EXPRESSION); }); \
     }
 CUDASIM_ATOMIC(atomicAdd, a + b)
 CUDASIM_ATOMIC(atomicSub, a - b)
 CUDASIM_ATOMIC(atomicMax, (a > b ? a : b))
 CUDASIM_ATOMIC(atomicMin, (a < b ? a : b))
 CUDASIM_ATOMIC(atomicExch, ((void)a, b))
-CUDASIM_ATOMIC(atomicAnd, a & b)
+CUDASIM_ATOMIC(atomicAnd, a& b)
 CUDASIM_ATOMIC(atomicOr, a | b)
 CUDASIM_ATOMIC(atomicXor, a ^ b)
 CUDASIM_ATOMIC(atomicInc, (a >= b ? 0 : a + 1))
@@ -247,36 +246,46 @@ T atomicCAS(T* at, typename cudasim::same<T>::type expected, typename cudasim::s
 
 // ---------------------------------------------------------------- loads and stores with cache hints
 template <class T>
-T __ldg(const T* p) { return *p; }
+T __ldg(const T* p) {
+    return *p;
+}
 template <class T>
-T __ldcs(const T* p) { return *p; }
+T __ldcs(const T* p) {
+    return *p;
+}
 template <class T>
-T __ldcg(const T* p) { return *p; }
+T __ldcg(const T* p) {
+    return *p;
+}
 template <class T>
-void __stcs(T* p, typename cudasim::same<T>::type v) { *p = v; }
+void __stcs(T* p, typename cudasim::same<T>::type v) {
+    *p = v;
+}
 template <class T>
-void __stcg(T* p, typename cudasim::same<T>::type v) { *p = v; }
+void __stcg(T* p, typename cudasim::same<T>::type v) {
+    *p = v;
+}
 
 // ---------------------------------------------------------------- device functions
-#define CUDASIM_UNARY(N)                  \
-    extern "C" double N(double) noexcept; \
+#define CUDASIM_UNARY(N)                   \
+    extern "C" double N(double) noexcept;  \
     extern "C" float N##f(float) noexcept; \
     inline float N(float x) { return N##f(x); }
 #define CUDASIM_BINARY(N)                         \
     extern "C" double N(double, double) noexcept; \
     extern "C" float N##f(float, float) noexcept; \
     inline float N(float x, float y) { return N##f(x, y); }
-CUDASIM_UNARY(fabs) CUDASIM_UNARY(sqrt) CUDASIM_UNARY(cbrt)
-CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1)
-CUDASIM_UNARY(log) CUDASIM_UNARY(log2) CUDASIM_UNARY(log10) CUDASIM_UNARY(log1p)
-CUDASIM_UNARY(sin) CUDASIM_UNARY(cos) CUDASIM_UNARY(tan) CUDASIM_UNARY(asin) CUDASIM_UNARY(acos) CUDASIM_UNARY(atan)
-CUDASIM_UNARY(sinh) CUDASIM_UNARY(cosh) CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh)
-CUDASIM_UNARY(atanh) CUDASIM_UNARY(erf) CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma)
-CUDASIM_UNARY(floor) CUDASIM_UNARY(ceil) CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint) CUDASIM_UNARY(round)
-CUDASIM_UNARY(nearbyint)
-CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod) CUDASIM_BINARY(remainder) CUDASIM_BINARY(atan2) CUDASIM_BINARY(copysign)
-CUDASIM_BINARY(fmin) CUDASIM_BINARY(fmax) CUDASIM_BINARY(fdim) CUDASIM_BINARY(hypot)
-extern "C" double fma(double, double, double) noexcept;
+CUDASIM_UNARY(fabs)
+CUDASIM_UNARY(sqrt) CUDASIM_UNARY(cbrt) CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1) CUDASIM_UNARY(log)
+    CUDASIM_UNARY(log2) CUDASIM_UNARY(log10) CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos)
+        CUDASIM_UNARY(tan) CUDASIM_UNARY(asin) CUDASIM_UNARY(acos) CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh)
+            CUDASIM_UNARY(cosh) CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh)
+                CUDASIM_UNARY(erf) CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor)
+                    CUDASIM_UNARY(ceil) CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint) CUDASIM_UNARY(round)
+                        CUDASIM_UNARY(nearbyint) CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod) CUDASIM_BINARY(remainder)
+                            CUDASIM_BINARY(atan2) CUDASIM_BINARY(copysign) CUDASIM_BINARY(fmin) CUDASIM_BINARY(fmax)
+                                CUDASIM_BINARY(fdim)
+                                    CUDASIM_BINARY(hypot) extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;
@@ -291,9 +300,13 @@ inline long long llabs(long long x) { return x < 0 ? -x : x; }
 inline float abs(float x) { return fabsf(x); }
 inline double abs(double x) { return fabs(x); }
 template <class T, class U>
-auto min(T a, U b) -> decltype(a + b) { return a < b ? a : b; }
+auto min(T a, U b) -> decltype(a + b) {
+    return a < b ? a : b;
+}
 template <class T, class U>
-auto max(T a, U b) -> decltype(a + b) { return a < b ? b : a; }
+auto max(T a, U b) -> decltype(a + b) {
+    return a < b ? b : a;
+}
 #define isnan(x) __builtin_isnan(x)
 #define isinf(x) (__builtin_isinf_sign(x) != 0)
 #define isfinite(x) __builtin_isfinite(x)

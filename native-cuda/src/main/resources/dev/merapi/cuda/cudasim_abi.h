@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the simulator's engine and the kernel libraries that it loads agree on. Plain C types: the two sides are built by
-// different compilers, at different times.
+// What the simulator's engine and the kernel libraries that it loads agree on. Plain C types: the two sides are built
+// by different compilers, at different times.
 #pragma once
 
 namespace cudasim {

@@ -10,8 +10,8 @@ struct Window {
 };
 }  // namespace images
 
-#define IMAGES_EACH(i, n)                                                  \
-    using namespace images;                                                \
+#define IMAGES_EACH(i, n)   \
+    using namespace images; \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
 
 extern "C" __global__ void convolve(const T* x, const T* weight, const T* bias, T* y, const images::Window s) {
@@ -27,7 +27,8 @@ extern "C" __global__ void convolve(const T* x, const T* weight, const T* bias, 
                 if (row < 0 || row >= s.h) continue;
                 for (i64 q = 0; q < s.kw; q++) {
                     const i64 column = j * s.strideW + q * s.dilationW - s.padW;
-                    if (column >= 0 && column < s.w) sum = op_fma(rd(plane[row * s.w + column]), rd(kernel[p * s.kw + q]), sum);
+                    if (column >= 0 && column < s.w)
+                        sum = op_fma(rd(plane[row * s.w + column]), rd(kernel[p * s.kw + q]), sum);
                 }
             }
         }
@@ -71,7 +72,8 @@ extern "C" __global__ void convolve_weight_gradient(const T* g, const T* x, T* d
         const i64 j = t % s.ow, i = t / s.ow % s.oh, n = t / (s.ow * s.oh);
         const i64 row = i * s.strideH + p * s.dilationH - s.padH, column = j * s.strideW + q * s.dilationW - s.padW;
         if (row >= 0 && row < s.h && column >= 0 && column < s.w) {
-            sum = op_fma(rd(g[((n * s.o + o) * s.oh + i) * s.ow + j]), rd(x[((n * s.c + channel) * s.h + row) * s.w + column]), sum);
+            sum = op_fma(rd(g[((n * s.o + o) * s.oh + i) * s.ow + j]),
+                         rd(x[((n * s.c + channel) * s.h + row) * s.w + column]), sum);
         }
     }
     shared[threadIdx.x] = sum;
@@ -153,7 +155,8 @@ extern "C" __global__ void average_pool_backward(const T* g, T* dx, const images
             if (up < 0 || i * s.strideH != up || i >= s.oh) continue;
             for (i64 q = 0; q < s.kw; q++) {
                 const i64 left = column + s.padW - q, j = left / s.strideW;
-                if (left >= 0 && j * s.strideW == left && j < s.ow) sum += rd(g[base + i * s.ow + j]) / covered(s, i, j, all);
+                if (left >= 0 && j * s.strideW == left && j < s.ow)
+                    sum += rd(g[base + i * s.ow + j]) / covered(s, i, j, all);
             }
         }
         wr(dx[e], sum);

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements chosen by indices. T: storage, I: type of the indices. Shapes are seen as [outer, n, inner] around the indexed
-// dimension. Negative indices count from the end; those out of range are skipped, and found by `check`.
+// Elements chosen by indices. T: storage, I: type of the indices. Shapes are seen as [outer, n, inner] around the
+// indexed dimension. Negative indices count from the end; those out of range are skipped, and found by `check`.
 namespace chosen {
 using namespace merapi;
 
 MERAPI_F i64 wrapped(I index, i64 size) { return index < 0 ? (i64)index + size : (i64)index; }
-template <class C> MERAPI_F C plus(C a, C b) { return op_add(a, b); }
+template <class C>
+MERAPI_F C plus(C a, C b) {
+    return op_add(a, b);
+}
 MERAPI_F bool plus(bool a, bool b) { return a || b; }
 MERAPI_F bool inside(i64 k, i64 size) { return k >= 0 && k < size; }
 }  // namespace chosen
 
-#define CHOSEN_EACH(i, n)                                                    \
-    using namespace chosen;                                                  \
+#define CHOSEN_EACH(i, n)   \
+    using namespace chosen; \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
 
 // The first position whose index is out of range goes to *first, which begins as the largest number.
@@ -42,8 +45,10 @@ extern "C" __global__ void scatter(T* x, const I* index, const T* source, long l
             const i64 e = (o * n + j) * inner + i, k = wrapped(index[row ? j : e], size);
             if (!inside(k, size)) continue;
             T& at = x[(o * size + k) * inner + i];
-            if (adds) wr(at, plus(rd(at), rd(source[e])));
-            else at = source[e];
+            if (adds)
+                wr(at, plus(rd(at), rd(source[e])));
+            else
+                at = source[e];
         }
     }
 }
@@ -54,7 +59,8 @@ extern "C" __global__ void embedding_backward(const T* g, const I* index, ACC* s
     CHOSEN_EACH(d, width) {
         for (i64 j = 0; j < count; j++) {
             const i64 k = wrapped(index[j], rows);
-            if (inside(k, rows) && !(padding >= 0 && (i64)index[j] == padding)) sums[k * width + d] += rd(g[j * width + d]);
+            if (inside(k, rows) && !(padding >= 0 && (i64)index[j] == padding))
+                sums[k * width + d] += rd(g[j * width + d]);
         }
     }
 }

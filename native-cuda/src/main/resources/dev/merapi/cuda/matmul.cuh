@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // c[b, m, n] = a[b, m, k] · b[b, k, n] (+ bias[n]) for operands of any strides. T: storage.
-// Tiles of 64 × 64 results by 256 threads, 4 × 4 each, over slices of 16 along k in shared memory. The order of additions
-// depends on sizes only.
+// Tiles of 64 × 64 results by 256 threads, 4 × 4 each, over slices of 16 along k in shared memory. The order of
+// additions depends on sizes only.
 namespace matrix {
 using namespace merapi;
 
@@ -11,13 +11,15 @@ constexpr int kTile = 64, kSlice = 16, kEach = 4;
 // Where the matrices of a batch begin: up to 6 dimensions, strides in elements, 0 where broadcast.
 struct Batch {
     i64 rank;
-    struct { i64 size, a, b; } dims[6];
+    struct {
+        i64 size, a, b;
+    } dims[6];
 };
 }  // namespace matrix
 
 extern "C" __global__ void __launch_bounds__(256)
-matmul(const T* a, const T* b, const T* bias, T* c, long long m, long long n, long long k, long long am, long long ak,
-       long long bk, long long bn, long long count, const matrix::Batch batch) {
+    matmul(const T* a, const T* b, const T* bias, T* c, long long m, long long n, long long k, long long am,
+           long long ak, long long bk, long long bn, long long count, const matrix::Batch batch) {
     using namespace matrix;
     __shared__ C left[kSlice][kTile + 4], right[kSlice][kTile + 4];
     const int t = threadIdx.x, tx = t % 16, ty = t / 16;

@@ -5,7 +5,7 @@ using namespace merapi;
 typedef decltype(rd(T())) C;
 }  // namespace steps
 
-#define STEPS_EACH(i, n)                                                   \
+#define STEPS_EACH(i, n) \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
 
 extern "C" __global__ void adam(T* p, const T* g, steps::C* m, steps::C* v, long long n, const float* rate,

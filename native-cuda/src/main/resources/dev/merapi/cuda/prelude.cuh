@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What printed and hand-written kernels stand on. Includes nothing: no header is on a user's machine. Where an instruction
-// has no C++ form, the device gets inline PTX and the simulator a body of its own.
+// What printed and hand-written kernels stand on. Includes nothing: no header is on a user's machine. Where an
+// instruction has no C++ form, the device gets inline PTX and the simulator a body of its own.
 namespace merapi {
 
 typedef long long i64;
@@ -9,12 +9,20 @@ typedef unsigned long long u64;
 typedef unsigned char u8;
 
 // Storage of the dtypes that C++ has no type for.
-struct f16 { unsigned short bits; };
-struct bf16 { unsigned short bits; };
-struct b8 { unsigned char bits; };
+struct f16 {
+    unsigned short bits;
+};
+struct bf16 {
+    unsigned short bits;
+};
+struct b8 {
+    unsigned char bits;
+};
 
 template <class T, int N>
-struct __align__((sizeof(T) * N < 16 ? sizeof(T) * N : 16)) Pack { T v[N]; };
+struct __align__((sizeof(T) * N < 16 ? sizeof(T) * N : 16)) Pack {
+    T v[N];
+};
 
 #define MERAPI_F __device__ __forceinline__
 
@@ -57,7 +65,8 @@ MERAPI_F unsigned short f32_to_bf16(float f) {
 }
 #endif
 
-// ---------------------------------------------------------------- elements: storage to what arithmetic is done in, and back
+// ---------------------------------------------------------------- elements: storage to what arithmetic is done in, and
+// back
 MERAPI_F float rd(float x) { return x; }
 MERAPI_F double rd(double x) { return x; }
 MERAPI_F float rd(f16 x) { return f16_to_f32(x.bits); }
@@ -80,145 +89,141 @@ MERAPI_F double infinity(double) { return __longlong_as_double(0x7ff000000000000
 
 // ---------------------------------------------------------------- index arithmetic
 // n / d for n < 2^31 by a multiplication: the low word of `magic` is the multiplier, the high one the shift.
-MERAPI_F u32 divide(u32 n, u64 magic) {
-    return u32((u64(__umulhi(n, u32(magic))) + n) >> (magic >> 32));
-}
+MERAPI_F u32 divide(u32 n, u64 magic) { return u32((u64(__umulhi(n, u32(magic))) + n) >> (magic >> 32)); }
 
 // ---------------------------------------------------------------- opcodes
 #define MERAPI_FLOATS(D) D(float, f) D(double, )
 #define MERAPI_INTS(D) D(int, u32, 32) D(i64, u64, 64)
 
-#define MERAPI_MATH(T, F)                                                                                       \
-    MERAPI_F T op_neg(T x) { return -x; }                                                                       \
-    MERAPI_F T op_abs(T x) { return fabs##F(x); }                                                               \
-    MERAPI_F T op_sign(T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : x; }                                        \
-    MERAPI_F T op_square(T x) { return x * x; }                                                                 \
-    MERAPI_F T op_relu(T x) { return x <= 0 ? T(0) : x; }                                                       \
-    MERAPI_F T op_floor(T x) { return floor##F(x); }                                                            \
-    MERAPI_F T op_ceil(T x) { return ceil##F(x); }                                                              \
-    MERAPI_F T op_round(T x) { return rint##F(x); }                                                             \
-    MERAPI_F T op_trunc(T x) { return trunc##F(x); }                                                            \
-    MERAPI_F T op_sqrt(T x) { return sqrt##F(x); }                                                              \
-    MERAPI_F T op_rsqrt(T x) { return rsqrt##F(x); }                                                            \
-    MERAPI_F T op_reciprocal(T x) { return T(1) / x; }                                                          \
-    MERAPI_F T op_exp(T x) { return exp##F(x); }                                                                \
-    MERAPI_F T op_expm1(T x) { return expm1##F(x); }                                                            \
-    MERAPI_F T op_exp2(T x) { return exp2##F(x); }                                                              \
-    MERAPI_F T op_log(T x) { return log##F(x); }                                                                \
-    MERAPI_F T op_log1p(T x) { return log1p##F(x); }                                                            \
-    MERAPI_F T op_log2(T x) { return log2##F(x); }                                                              \
-    MERAPI_F T op_log10(T x) { return log10##F(x); }                                                            \
-    MERAPI_F T op_sin(T x) { return sin##F(x); }                                                                \
-    MERAPI_F T op_cos(T x) { return cos##F(x); }                                                                \
-    MERAPI_F T op_tan(T x) { return tan##F(x); }                                                                \
-    MERAPI_F T op_asin(T x) { return asin##F(x); }                                                              \
-    MERAPI_F T op_acos(T x) { return acos##F(x); }                                                              \
-    MERAPI_F T op_atan(T x) { return atan##F(x); }                                                              \
-    MERAPI_F T op_sinh(T x) { return sinh##F(x); }                                                              \
-    MERAPI_F T op_cosh(T x) { return cosh##F(x); }                                                              \
-    MERAPI_F T op_tanh(T x) { return tanh##F(x); }                                                              \
-    MERAPI_F T op_asinh(T x) { return asinh##F(x); }                                                            \
-    MERAPI_F T op_acosh(T x) { return acosh##F(x); }                                                            \
-    MERAPI_F T op_atanh(T x) { return atanh##F(x); }                                                            \
-    MERAPI_F T op_erf(T x) { return erf##F(x); }                                                                \
-    MERAPI_F T op_erfc(T x) { return erfc##F(x); }                                                              \
-    MERAPI_F bool op_isnan(T x) { return x != x; }                                                              \
-    MERAPI_F bool op_isfinite(T x) { return x - x == 0; }                                                       \
-    MERAPI_F bool op_isinf(T x) { return x == x && x - x != 0; }                                                \
-    MERAPI_F T op_sigmoid(T x) {                                                                                \
-        T e = exp##F(-fabs##F(x));                                                                              \
-        return (x >= 0 ? T(1) : e) / (T(1) + e);                                                                \
-    }                                                                                                           \
-    MERAPI_F T op_softplus(T x) { return (x > 0 ? x : T(0)) + log1p##F(exp##F(-fabs##F(x))); }                  \
-    MERAPI_F T op_logsigmoid(T x) { return (x < 0 ? x : T(0)) - log1p##F(exp##F(-fabs##F(x))); }                \
-    MERAPI_F T op_silu(T x) { return x < 0 && op_isinf(x) ? T(-0.0) : x * op_sigmoid(x); }                      \
-    MERAPI_F T op_silu_grad(T x) {                                                                              \
-        if (op_isinf(x)) return x > 0 ? T(1) : T(0);                                                            \
-        T s = op_sigmoid(x);                                                                                    \
-        return s * (T(1) + x * (T(1) - s));                                                                     \
-    }                                                                                                           \
-    /* By erfc, which keeps the digits of the left tail. */                                                     \
-    MERAPI_F T op_gelu(T x) {                                                                                   \
-        return x < 0 && op_isinf(x) ? T(-0.0) : x * T(0.5) * erfc##F(-x * T(0.70710678118654752440));           \
-    }                                                                                                           \
-    MERAPI_F T op_gelu_grad(T x) {                                                                              \
-        if (op_isinf(x)) return x > 0 ? T(1) : T(0);                                                            \
-        return T(0.5) * erfc##F(-x * T(0.70710678118654752440)) +                                               \
-               x * T(0.39894228040143267794) * exp##F(T(-0.5) * x * x);                                         \
-    }                                                                                                           \
-    MERAPI_F T gelu_inner(T x) { return T(0.79788456080286535588) * (x + T(0.044715) * x * x * x); }            \
-    MERAPI_F T op_gelu_tanh(T x) {                                                                              \
-        return x < 0 && op_isinf(x) ? T(-0.0) : x * op_sigmoid(T(2) * gelu_inner(x));                           \
-    }                                                                                                           \
-    MERAPI_F T op_gelu_tanh_grad(T x) {                                                                         \
-        if (fabs##F(x) > T(1e3)) return x > 0 ? T(1) : T(0);                                                    \
-        T s = op_sigmoid(T(2) * gelu_inner(x));                                                                 \
-        return s + x * T(2) * s * (T(1) - s) * T(0.79788456080286535588) * (T(1) + T(0.134145) * x * x);        \
-    }                                                                                                           \
-    MERAPI_F T op_add(T a, T b) { return a + b; }                                                               \
-    MERAPI_F T op_sub(T a, T b) { return a - b; }                                                               \
-    MERAPI_F T op_mul(T a, T b) { return a * b; }                                                               \
-    MERAPI_F T op_div(T a, T b) { return a / b; }                                                               \
-    MERAPI_F T op_min(T a, T b) { return a != a ? a : b != b ? b : a < b ? a : b; }                             \
-    MERAPI_F T op_max(T a, T b) { return a != a ? a : b != b ? b : a > b ? a : b; }                             \
-    MERAPI_F T op_pow(T a, T b) { return pow##F(a, b); }                                                        \
-    MERAPI_F T op_fmod(T a, T b) { return fmod##F(a, b); }                                                      \
-    MERAPI_F T op_rem(T a, T b) {                                                                               \
-        T r = fmod##F(a, b);                                                                                    \
-        return r != 0 && (r < 0) != (b < 0) ? r + b : r;                                                        \
-    }                                                                                                           \
-    MERAPI_F T op_floordiv(T a, T b) {                                                                          \
-        if (b == 0) return a / b;                                                                               \
-        T r = fmod##F(a, b);                                                                                    \
-        T q = (a - r) / b;                                                                                      \
-        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                               \
-        if (q == 0) return copysign##F(T(0), a / b);                                                            \
-        T below = floor##F(q);                                                                                  \
-        return q - below > T(0.5) ? below + 1 : below;                                                          \
-    }                                                                                                           \
-    MERAPI_F T op_truncdiv(T a, T b) { return trunc##F(a / b); }                                                \
-    MERAPI_F T op_atan2(T a, T b) { return atan2##F(a, b); }                                                    \
-    MERAPI_F T op_copysign(T a, T b) { return copysign##F(a, b); }                                              \
+#define MERAPI_MATH(T, F)                                                                                          \
+    MERAPI_F T op_neg(T x) { return -x; }                                                                          \
+    MERAPI_F T op_abs(T x) { return fabs##F(x); }                                                                  \
+    MERAPI_F T op_sign(T x) { return x > 0 ? T(1) : x < 0 ? T(-1) : x; }                                           \
+    MERAPI_F T op_square(T x) { return x * x; }                                                                    \
+    MERAPI_F T op_relu(T x) { return x <= 0 ? T(0) : x; }                                                          \
+    MERAPI_F T op_floor(T x) { return floor##F(x); }                                                               \
+    MERAPI_F T op_ceil(T x) { return ceil##F(x); }                                                                 \
+    MERAPI_F T op_round(T x) { return rint##F(x); }                                                                \
+    MERAPI_F T op_trunc(T x) { return trunc##F(x); }                                                               \
+    MERAPI_F T op_sqrt(T x) { return sqrt##F(x); }                                                                 \
+    MERAPI_F T op_rsqrt(T x) { return rsqrt##F(x); }                                                               \
+    MERAPI_F T op_reciprocal(T x) { return T(1) / x; }                                                             \
+    MERAPI_F T op_exp(T x) { return exp##F(x); }                                                                   \
+    MERAPI_F T op_expm1(T x) { return expm1##F(x); }                                                               \
+    MERAPI_F T op_exp2(T x) { return exp2##F(x); }                                                                 \
+    MERAPI_F T op_log(T x) { return log##F(x); }                                                                   \
+    MERAPI_F T op_log1p(T x) { return log1p##F(x); }                                                               \
+    MERAPI_F T op_log2(T x) { return log2##F(x); }                                                                 \
+    MERAPI_F T op_log10(T x) { return log10##F(x); }                                                               \
+    MERAPI_F T op_sin(T x) { return sin##F(x); }                                                                   \
+    MERAPI_F T op_cos(T x) { return cos##F(x); }                                                                   \
+    MERAPI_F T op_tan(T x) { return tan##F(x); }                                                                   \
+    MERAPI_F T op_asin(T x) { return asin##F(x); }                                                                 \
+    MERAPI_F T op_acos(T x) { return acos##F(x); }                                                                 \
+    MERAPI_F T op_atan(T x) { return atan##F(x); }                                                                 \
+    MERAPI_F T op_sinh(T x) { return sinh##F(x); }                                                                 \
+    MERAPI_F T op_cosh(T x) { return cosh##F(x); }                                                                 \
+    MERAPI_F T op_tanh(T x) { return tanh##F(x); }                                                                 \
+    MERAPI_F T op_asinh(T x) { return asinh##F(x); }                                                               \
+    MERAPI_F T op_acosh(T x) { return acosh##F(x); }                                                               \
+    MERAPI_F T op_atanh(T x) { return atanh##F(x); }                                                               \
+    MERAPI_F T op_erf(T x) { return erf##F(x); }                                                                   \
+    MERAPI_F T op_erfc(T x) { return erfc##F(x); }                                                                 \
+    MERAPI_F bool op_isnan(T x) { return x != x; }                                                                 \
+    MERAPI_F bool op_isfinite(T x) { return x - x == 0; }                                                          \
+    MERAPI_F bool op_isinf(T x) { return x == x && x - x != 0; }                                                   \
+    MERAPI_F T op_sigmoid(T x) {                                                                                   \
+        T e = exp##F(-fabs##F(x));                                                                                 \
+        return (x >= 0 ? T(1) : e) / (T(1) + e);                                                                   \
+    }                                                                                                              \
+    MERAPI_F T op_softplus(T x) { return (x > 0 ? x : T(0)) + log1p##F(exp##F(-fabs##F(x))); }                     \
+    MERAPI_F T op_logsigmoid(T x) { return (x < 0 ? x : T(0)) - log1p##F(exp##F(-fabs##F(x))); }                   \
+    MERAPI_F T op_silu(T x) { return x < 0 && op_isinf(x) ? T(-0.0) : x * op_sigmoid(x); }                         \
+    MERAPI_F T op_silu_grad(T x) {                                                                                 \
+        if (op_isinf(x)) return x > 0 ? T(1) : T(0);                                                               \
+        T s = op_sigmoid(x);                                                                                       \
+        return s * (T(1) + x * (T(1) - s));                                                                        \
+    }                                                                                                              \
+    /* By erfc, which keeps the digits of the left tail. */                                                        \
+    MERAPI_F T op_gelu(T x) {                                                                                      \
+        return x < 0 && op_isinf(x) ? T(-0.0) : x * T(0.5) * erfc##F(-x * T(0.70710678118654752440));              \
+    }                                                                                                              \
+    MERAPI_F T op_gelu_grad(T x) {                                                                                 \
+        if (op_isinf(x)) return x > 0 ? T(1) : T(0);                                                               \
+        return T(0.5) * erfc##F(-x * T(0.70710678118654752440)) +                                                  \
+               x * T(0.39894228040143267794) * exp##F(T(-0.5) * x * x);                                            \
+    }                                                                                                              \
+    MERAPI_F T gelu_inner(T x) { return T(0.79788456080286535588) * (x + T(0.044715) * x * x * x); }               \
+    MERAPI_F T op_gelu_tanh(T x) { return x < 0 && op_isinf(x) ? T(-0.0) : x * op_sigmoid(T(2) * gelu_inner(x)); } \
+    MERAPI_F T op_gelu_tanh_grad(T x) {                                                                            \
+        if (fabs##F(x) > T(1e3)) return x > 0 ? T(1) : T(0);                                                       \
+        T s = op_sigmoid(T(2) * gelu_inner(x));                                                                    \
+        return s + x * T(2) * s * (T(1) - s) * T(0.79788456080286535588) * (T(1) + T(0.134145) * x * x);           \
+    }                                                                                                              \
+    MERAPI_F T op_add(T a, T b) { return a + b; }                                                                  \
+    MERAPI_F T op_sub(T a, T b) { return a - b; }                                                                  \
+    MERAPI_F T op_mul(T a, T b) { return a * b; }                                                                  \
+    MERAPI_F T op_div(T a, T b) { return a / b; }                                                                  \
+    MERAPI_F T op_min(T a, T b) { return a != a ? a : b != b ? b : a < b ? a : b; }                                \
+    MERAPI_F T op_max(T a, T b) { return a != a ? a : b != b ? b : a > b ? a : b; }                                \
+    MERAPI_F T op_pow(T a, T b) { return pow##F(a, b); }                                                           \
+    MERAPI_F T op_fmod(T a, T b) { return fmod##F(a, b); }                                                         \
+    MERAPI_F T op_rem(T a, T b) {                                                                                  \
+        T r = fmod##F(a, b);                                                                                       \
+        return r != 0 && (r < 0) != (b < 0) ? r + b : r;                                                           \
+    }                                                                                                              \
+    MERAPI_F T op_floordiv(T a, T b) {                                                                             \
+        if (b == 0) return a / b;                                                                                  \
+        T r = fmod##F(a, b);                                                                                       \
+        T q = (a - r) / b;                                                                                         \
+        if (r != 0 && (r < 0) != (b < 0)) q -= 1;                                                                  \
+        if (q == 0) return copysign##F(T(0), a / b);                                                               \
+        T below = floor##F(q);                                                                                     \
+        return q - below > T(0.5) ? below + 1 : below;                                                             \
+    }                                                                                                              \
+    MERAPI_F T op_truncdiv(T a, T b) { return trunc##F(a / b); }                                                   \
+    MERAPI_F T op_atan2(T a, T b) { return atan2##F(a, b); }                                                       \
+    MERAPI_F T op_copysign(T a, T b) { return copysign##F(a, b); }                                                 \
     MERAPI_F T op_fma(T a, T b, T c) { return fma##F(a, b, c); }
 MERAPI_FLOATS(MERAPI_MATH)
 
 // Integers wrap, and never trap: division by zero is 0, the smallest number by -1 is itself.
-#define MERAPI_INTEGER(T, U, WIDTH)                                                        \
-    MERAPI_F T op_neg(T x) { return T(U(0) - U(x)); }                                      \
-    MERAPI_F T op_abs(T x) { return x < 0 ? op_neg(x) : x; }                               \
-    MERAPI_F T op_sign(T x) { return (x > 0) - (x < 0); }                                  \
-    MERAPI_F T op_square(T x) { return T(U(x) * U(x)); }                                   \
-    MERAPI_F T op_relu(T x) { return x > 0 ? x : 0; }                                      \
-    MERAPI_F T op_bitnot(T x) { return ~x; }                                               \
-    MERAPI_F T op_add(T a, T b) { return T(U(a) + U(b)); }                                 \
-    MERAPI_F T op_sub(T a, T b) { return T(U(a) - U(b)); }                                 \
-    MERAPI_F T op_mul(T a, T b) { return T(U(a) * U(b)); }                                 \
-    MERAPI_F T op_fma(T a, T b, T c) { return T(U(a) * U(b) + U(c)); }                     \
-    MERAPI_F T op_min(T a, T b) { return a < b ? a : b; }                                  \
-    MERAPI_F T op_max(T a, T b) { return a > b ? a : b; }                                  \
-    MERAPI_F T op_truncdiv(T a, T b) { return b == 0 ? 0 : b == -1 ? op_neg(a) : a / b; }  \
-    MERAPI_F T op_fmod(T a, T b) { return b == 0 || b == -1 ? 0 : a % b; }                 \
-    MERAPI_F T op_rem(T a, T b) {                                                          \
-        T r = op_fmod(a, b);                                                               \
-        return r != 0 && (r < 0) != (b < 0) ? r + b : r;                                   \
-    }                                                                                      \
-    MERAPI_F T op_floordiv(T a, T b) {                                                     \
-        T r = op_fmod(a, b);                                                               \
-        return op_truncdiv(a, b) - (r != 0 && (r < 0) != (b < 0));                         \
-    }                                                                                      \
-    MERAPI_F T op_pow(T a, T b) {                                                          \
-        if (b < 0) return a == 1 ? 1 : a == -1 ? ((b & 1) == 0 ? 1 : -1) : 0;              \
-        U result = 1, square = U(a);                                                       \
-        for (U e = U(b); e != 0; e >>= 1) {                                                \
-            if (e & 1) result *= square;                                                   \
-            square *= square;                                                              \
-        }                                                                                  \
-        return T(result);                                                                  \
-    }                                                                                      \
-    MERAPI_F T op_and(T a, T b) { return a & b; }                                          \
-    MERAPI_F T op_or(T a, T b) { return a | b; }                                           \
-    MERAPI_F T op_xor(T a, T b) { return a ^ b; }                                          \
-    MERAPI_F T op_shl(T a, T b) { return b < 0 || b >= WIDTH ? 0 : T(U(a) << b); }         \
+#define MERAPI_INTEGER(T, U, WIDTH)                                                       \
+    MERAPI_F T op_neg(T x) { return T(U(0) - U(x)); }                                     \
+    MERAPI_F T op_abs(T x) { return x < 0 ? op_neg(x) : x; }                              \
+    MERAPI_F T op_sign(T x) { return (x > 0) - (x < 0); }                                 \
+    MERAPI_F T op_square(T x) { return T(U(x) * U(x)); }                                  \
+    MERAPI_F T op_relu(T x) { return x > 0 ? x : 0; }                                     \
+    MERAPI_F T op_bitnot(T x) { return ~x; }                                              \
+    MERAPI_F T op_add(T a, T b) { return T(U(a) + U(b)); }                                \
+    MERAPI_F T op_sub(T a, T b) { return T(U(a) - U(b)); }                                \
+    MERAPI_F T op_mul(T a, T b) { return T(U(a) * U(b)); }                                \
+    MERAPI_F T op_fma(T a, T b, T c) { return T(U(a) * U(b) + U(c)); }                    \
+    MERAPI_F T op_min(T a, T b) { return a < b ? a : b; }                                 \
+    MERAPI_F T op_max(T a, T b) { return a > b ? a : b; }                                 \
+    MERAPI_F T op_truncdiv(T a, T b) { return b == 0 ? 0 : b == -1 ? op_neg(a) : a / b; } \
+    MERAPI_F T op_fmod(T a, T b) { return b == 0 || b == -1 ? 0 : a % b; }                \
+    MERAPI_F T op_rem(T a, T b) {                                                         \
+        T r = op_fmod(a, b);                                                              \
+        return r != 0 && (r < 0) != (b < 0) ? r + b : r;                                  \
+    }                                                                                     \
+    MERAPI_F T op_floordiv(T a, T b) {                                                    \
+        T r = op_fmod(a, b);                                                              \
+        return op_truncdiv(a, b) - (r != 0 && (r < 0) != (b < 0));                        \
+    }                                                                                     \
+    MERAPI_F T op_pow(T a, T b) {                                                         \
+        if (b < 0) return a == 1 ? 1 : a == -1 ? ((b & 1) == 0 ? 1 : -1) : 0;             \
+        U result = 1, square = U(a);                                                      \
+        for (U e = U(b); e != 0; e >>= 1) {                                               \
+            if (e & 1) result *= square;                                                  \
+            square *= square;                                                             \
+        }                                                                                 \
+        return T(result);                                                                 \
+    }                                                                                     \
+    MERAPI_F T op_and(T a, T b) { return a & b; }                                         \
+    MERAPI_F T op_or(T a, T b) { return a | b; }                                          \
+    MERAPI_F T op_xor(T a, T b) { return a ^ b; }                                         \
+    MERAPI_F T op_shl(T a, T b) { return b < 0 || b >= WIDTH ? 0 : T(U(a) << b); }        \
     MERAPI_F T op_shr(T a, T b) { return a >> (b < 0 || b >= WIDTH ? WIDTH - 1 : b); }
 MERAPI_INTS(MERAPI_INTEGER)
 MERAPI_F int op_wrapu8(int x) { return x & 0xff; }
@@ -228,29 +233,67 @@ MERAPI_F bool op_and(bool a, bool b) { return a && b; }
 MERAPI_F bool op_or(bool a, bool b) { return a || b; }
 MERAPI_F bool op_xor(bool a, bool b) { return a != b; }
 
-template <class T> MERAPI_F bool op_eq(T a, T b) { return a == b; }
-template <class T> MERAPI_F bool op_ne(T a, T b) { return a != b; }
-template <class T> MERAPI_F bool op_lt(T a, T b) { return a < b; }
-template <class T> MERAPI_F bool op_le(T a, T b) { return a <= b; }
-template <class T> MERAPI_F bool op_gt(T a, T b) { return a > b; }
-template <class T> MERAPI_F bool op_ge(T a, T b) { return a >= b; }
-template <class T> MERAPI_F T op_select(bool c, T a, T b) { return c ? a : b; }
+template <class T>
+MERAPI_F bool op_eq(T a, T b) {
+    return a == b;
+}
+template <class T>
+MERAPI_F bool op_ne(T a, T b) {
+    return a != b;
+}
+template <class T>
+MERAPI_F bool op_lt(T a, T b) {
+    return a < b;
+}
+template <class T>
+MERAPI_F bool op_le(T a, T b) {
+    return a <= b;
+}
+template <class T>
+MERAPI_F bool op_gt(T a, T b) {
+    return a > b;
+}
+template <class T>
+MERAPI_F bool op_ge(T a, T b) {
+    return a >= b;
+}
+template <class T>
+MERAPI_F T op_select(bool c, T a, T b) {
+    return c ? a : b;
+}
 
 // Floats to integers saturate; NaN is 0, and true.
-template <class T> MERAPI_F float cast_f32(T x) { return float(x); }
-template <class T> MERAPI_F double cast_f64(T x) { return double(x); }
-template <class T> MERAPI_F bool cast_bool(T x) { return x != T(0); }
-template <class T> MERAPI_F int cast_i32(T x) { return int(x); }
-template <class T> MERAPI_F i64 cast_i64(T x) { return i64(x); }
-#define MERAPI_SATURATE(T, F)                                                                          \
-    template <> MERAPI_F int cast_i32(T x) {                                                           \
+template <class T>
+MERAPI_F float cast_f32(T x) {
+    return float(x);
+}
+template <class T>
+MERAPI_F double cast_f64(T x) {
+    return double(x);
+}
+template <class T>
+MERAPI_F bool cast_bool(T x) {
+    return x != T(0);
+}
+template <class T>
+MERAPI_F int cast_i32(T x) {
+    return int(x);
+}
+template <class T>
+MERAPI_F i64 cast_i64(T x) {
+    return i64(x);
+}
+#define MERAPI_SATURATE(T, F)                                                                                     \
+    template <>                                                                                                   \
+    MERAPI_F int cast_i32(T x) {                                                                                  \
         return x != x ? 0 : x >= T(2147483648.0) ? 2147483647 : x <= T(-2147483648.0) ? -2147483647 - 1 : int(x); \
-    }                                                                                                  \
-    template <> MERAPI_F i64 cast_i64(T x) {                                                           \
-        return x != x                        ? 0                                                       \
-               : x >= T(9223372036854775808.0)  ? 9223372036854775807ll                                \
-               : x <= T(-9223372036854775808.0) ? -9223372036854775807ll - 1                           \
-                                                : i64(x);                                              \
+    }                                                                                                             \
+    template <>                                                                                                   \
+    MERAPI_F i64 cast_i64(T x) {                                                                                  \
+        return x != x                           ? 0                                                               \
+               : x >= T(9223372036854775808.0)  ? 9223372036854775807ll                                           \
+               : x <= T(-9223372036854775808.0) ? -9223372036854775807ll - 1                                      \
+                                                : i64(x);                                                         \
     }
 MERAPI_FLOATS(MERAPI_SATURATE)
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox4x32-10 and what is made of its bits: operation by operation what dev.merapi.random.Philox specifies, each rounding
-// written out, so that every device gives the same bits. T: storage.
+// Philox4x32-10 and what is made of its bits: operation by operation what dev.merapi.random.Philox specifies, each
+// rounding written out, so that every device gives the same bits. T: storage.
 namespace philox {
 using namespace merapi;
 typedef decltype(rd(T())) C;
 
-struct Block { u32 lane[4]; };
+struct Block {
+    u32 lane[4];
+};
 MERAPI_F Block block(u64 seed, u64 at) {
     u32 c0 = (u32)at, c1 = (u32)(at >> 32), c2 = 0, c3 = 0, k0 = (u32)seed, k1 = (u32)(seed >> 32);
 #pragma unroll
@@ -128,14 +130,20 @@ MERAPI_F void put_normal(S& at, i64 i, const Block& b, double mean, double devia
     const int l = (int)(i & 3);
     wr(at, (float)mean + __fmul_rn((float)deviation, normal(b.lane[l & 2], b.lane[l | 1], (l & 1) != 0)));
 }
-template <class A, class B> struct Same { static constexpr bool value = false; };
-template <class A> struct Same<A, A> { static constexpr bool value = true; };
+template <class A, class B>
+struct Same {
+    static constexpr bool value = false;
+};
+template <class A>
+struct Same<A, A> {
+    static constexpr bool value = true;
+};
 MERAPI_F C number(i64 v) { return (C)v; }
 }  // namespace philox
 
-#define PHILOX_EACH(i, n)                                                            \
-    using namespace philox;                                                          \
-    const u64 start = (u64)offset + (base ? (u64)*base : 0);                         \
+#define PHILOX_EACH(i, n)                                      \
+    using namespace philox;                                    \
+    const u64 start = (u64)offset + (base ? (u64) * base : 0); \
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
 
 #ifdef FLOATING
@@ -144,8 +152,8 @@ extern "C" __global__ void uniform(T* y, long long n, double low, double span, l
     constexpr int per = philox::Same<T, double>::value ? 2 : 4;
     PHILOX_EACH(i, n) put(y[i], i, block(seed, start + i / per), 0, low, span);
 }
-extern "C" __global__ void gaussian(T* y, long long n, double mean, double deviation, long long seed,
-                                    long long offset, const long long* base) {
+extern "C" __global__ void gaussian(T* y, long long n, double mean, double deviation, long long seed, long long offset,
+                                    const long long* base) {
     constexpr int per = philox::Same<T, double>::value ? 2 : 4;
     PHILOX_EACH(i, n) put_normal(y[i], i, block(seed, start + i / per), mean, deviation);
 }

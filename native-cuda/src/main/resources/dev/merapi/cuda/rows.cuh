@@ -89,7 +89,7 @@ extern "C" __global__ void logsumexp(const T* x, T* y, long long count, long lon
 
 // ---------------------------------------------------------------- layer norm; RMS norm is it without centring and bias
 extern "C" __global__ void normalize(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd,
-                                long long count, long long size, double eps) {
+                                     long long count, long long size, double eps) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const T* in = x + r * size;
@@ -118,7 +118,7 @@ extern "C" __global__ void normalize(const T* x, const T* weight, const T* bias,
 }
 
 extern "C" __global__ void normalize_backward(const T* g, const T* x, const T* weight, const rows::C* mean,
-                                         const rows::C* rstd, T* dx, long long count, long long size) {
+                                              const rows::C* rstd, T* dx, long long count, long long size) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const i64 at = r * size;
@@ -139,9 +139,9 @@ extern "C" __global__ void normalize_backward(const T* g, const T* x, const T* w
 }
 
 // Sums over rows: each block takes 32 columns of one chunk of rows, and leaves [chunks, size] of them.
-extern "C" __global__ void normalize_backward_parameters(const T* g, const T* x, const rows::C* mean, const rows::C* rstd,
-                                                    rows::C* weights, rows::C* biases, long long count,
-                                                    long long size, long long chunk) {
+extern "C" __global__ void normalize_backward_parameters(const T* g, const T* x, const rows::C* mean,
+                                                         const rows::C* rstd, rows::C* weights, rows::C* biases,
+                                                         long long count, long long size, long long chunk) {
     using namespace rows;
     __shared__ C a[8][33], b[8][33];
     const int tx = threadIdx.x % 32, ty = threadIdx.x / 32;
@@ -190,7 +190,8 @@ extern "C" __global__ void cross_entropy_rows(const T* x, const long long* targe
         const bool counts = target != ignore && target >= 0 && target < classes;
         C spread = 0;
         if (smoothing != 0) {
-            for (i64 c = threadIdx.x; c < classes; c += blockDim.x) spread += weight_of(weight, c) * (l - rd(x[row.at(c)]));
+            for (i64 c = threadIdx.x; c < classes; c += blockDim.x)
+                spread += weight_of(weight, c) * (l - rd(x[row.at(c)]));
             spread = across(spread, Sum());
         }
         if (threadIdx.x == 0) {

@@ -19,7 +19,8 @@ import org.junit.jupiter.api.Test;
 class CustomKernelTest {
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.lookup();
 
-    record Scaled(Tensor x, Tensor weight, double slope, @Nullable Tensor bias) {}
+    record Scaled(
+            Tensor x, Tensor weight, double slope, @Nullable Tensor bias) {}
 
     record Softmax(Tensor x) {}
 
@@ -35,8 +36,7 @@ class CustomKernelTest {
                 .nonDifferentiable();
     }
 
-    private static final String BODY =
-            """
+    private static final String BODY = """
             if (i >= n) return;
             auto v = x[i] > 0 ? x[i] * weight[i] : slope * x[i];
             if (bias) v += bias[i % bias.numel];
@@ -92,15 +92,13 @@ class CustomKernelTest {
     void compileErrorsNameTheUsersLine() {
         Op<Scaled, Tensor> op = scaled("test::scaled_wrong", "float a = x[i];\nout[i] = a + missing;");
         Tensor x = Tensor.zeros(3).to(Simulator.DEVICE);
-        KernelCompileException e =
-                assertThrows(KernelCompileException.class, () -> op.call(new Scaled(x, x, 1, null)));
+        KernelCompileException e = assertThrows(KernelCompileException.class, () -> op.call(new Scaled(x, x, 1, null)));
         assertTrue(e.getMessage().contains("test::scaled_wrong (body):2:"), e.getMessage());
     }
 
     @Test
     void aWholeKernelWithSharedMemoryAndShuffles() {
-        String source =
-                """
+        String source = """
                 template <class T> __device__ T largest(T v) {
                     for (int o = 16; o > 0; o /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
                     return v;

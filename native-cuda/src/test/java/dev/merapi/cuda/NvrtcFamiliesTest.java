@@ -43,8 +43,7 @@ class NvrtcFamiliesTest {
         // One by one, under their own names: those of the device's own functions are taken.
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), 1, 1, false));
-        all.add(java.util.Objects.requireNonNull(
-                PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
+        all.add(java.util.Objects.requireNonNull(PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
         BodyPrinter body = new BodyPrinter("demo::body", "out[i] = bias ? x[i] * s + bias[0] : x[i];", DType.FLOAT32);
         body.tensor("out", x, true);
         body.tensor("x", x.transpose(0, 1), false);

@@ -53,7 +53,8 @@ class NvrtcTest {
             }
             turn++;
         }
-        PointwiseOp mul = java.util.Objects.requireNonNull(PointwiseSources.builtIn().get("merapi::mul"));
+        PointwiseOp mul =
+                java.util.Objects.requireNonNull(PointwiseSources.builtIn().get("merapi::mul"));
         for (DType dtype : DType.values()) {
             for (long[][] shapes : new long[][][] {{{64, 64}, {64}}, {{5, 7}, {5, 1}}, {{4, 6, 8}, {8, 6, 4}}}) {
                 KernelSource s = PointwiseSources.of(mul, dtype, shapes[0].length == 3 ? 0 : -1, shapes);
@@ -80,8 +81,8 @@ class NvrtcTest {
             }
         }
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
-        ReduceCode variance = (ReduceCode) java.util.Objects.requireNonNull(
-                Reductions.VAR.definition().code());
+        ReduceCode variance = (ReduceCode)
+                java.util.Objects.requireNonNull(Reductions.VAR.definition().code());
         all.add(ReducePrinter.source("var", variance.specialize(args(x)), 2, 2, false));
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
     }

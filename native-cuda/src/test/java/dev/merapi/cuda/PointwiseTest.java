@@ -40,13 +40,14 @@ class PointwiseTest {
         Map<String, PointwiseOp> ops = PointwiseSources.builtIn();
         assertTrue(ops.size() > 40, "only " + ops.keySet());
         prepare(ops.values());
-        return ops.entrySet().stream().map(e -> DynamicTest.dynamicTest(e.getKey(), () -> {
-            int checked = 0;
-            for (DType dtype : DType.values()) {
-                checked += check(e.getKey(), e.getValue(), dtype) ? 1 : 0;
-            }
-            assertTrue(checked > 0, e.getKey() + " is defined for no dtype");
-        }));
+        return ops.entrySet().stream()
+                .map(e -> DynamicTest.dynamicTest(e.getKey(), () -> {
+                    int checked = 0;
+                    for (DType dtype : DType.values()) {
+                        checked += check(e.getKey(), e.getValue(), dtype) ? 1 : 0;
+                    }
+                    assertTrue(checked > 0, e.getKey() + " is defined for no dtype");
+                }));
     }
 
     /** False if the op is not defined for the dtype. */
@@ -101,7 +102,10 @@ class PointwiseTest {
             both("transposed", a.transpose(0, 2), b.transpose(0, 2));
             both("transposed and not", a.transpose(1, 2), random(dtype, 10, 6, 16, 8));
             both("slices", a.slice(2, 3, 14), b.slice(2, 5, 16));
-            both("shifted by one", a.view(6 * 8 * 16).slice(0, 1, 700), b.view(6 * 8 * 16).slice(0, 3, 702));
+            both(
+                    "shifted by one",
+                    a.view(6 * 8 * 16).slice(0, 1, 700),
+                    b.view(6 * 8 * 16).slice(0, 3, 702));
             both("expanded", a.slice(1, 0, 1).expand(6, 8, 16), b);
             both("empty", a.slice(0, 2, 2), b.slice(0, 3, 3));
             both("odd size", random(dtype, 11, 5, 7, 3), random(dtype, 12, 5, 7, 3));
@@ -121,7 +125,8 @@ class PointwiseTest {
         }
         long span = t.layout().end() - t.layout().offset();
         Tensor flat = t.viewAs(
-                dev.merapi.types.Layout.of(Shape.of(span), new long[] {1}, t.layout().offset()),
+                dev.merapi.types.Layout.of(
+                        Shape.of(span), new long[] {1}, t.layout().offset()),
                 dev.merapi.dispatch.Context.current());
         return flat.to(Simulator.DEVICE)
                 .viewAs(
@@ -161,8 +166,28 @@ class PointwiseTest {
     @Test
     void conversionsBetweenAllDtypes() {
         double[] values = {
-            0, -0.0, 1, -1, 0.3, -2.7, 127.5, 255, 256, 1e5, -1e5, 65504, 65520, 3e9, -3e9, 1e19, -1e19, 1e-8, 6e-8,
-            Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY
+            0,
+            -0.0,
+            1,
+            -1,
+            0.3,
+            -2.7,
+            127.5,
+            255,
+            256,
+            1e5,
+            -1e5,
+            65504,
+            65520,
+            3e9,
+            -3e9,
+            1e19,
+            -1e19,
+            1e-8,
+            6e-8,
+            Double.NaN,
+            Double.POSITIVE_INFINITY,
+            Double.NEGATIVE_INFINITY
         };
         for (DType from : DType.values()) {
             Tensor x = Tensor.of(values).to(from);
@@ -182,7 +207,10 @@ class PointwiseTest {
             for (int i = 0; i < 1 << 16; i++) {
                 b.putShort(base + 2 * i, (short) i);
             }
-            exact(small + " to float32", all.to(DType.FLOAT32), all.to(Simulator.DEVICE).to(DType.FLOAT32));
+            exact(
+                    small + " to float32",
+                    all.to(DType.FLOAT32),
+                    all.to(Simulator.DEVICE).to(DType.FLOAT32));
         }
         SplittableRandom random = new SplittableRandom(3);
         float[] bits = new float[200_000];
@@ -218,7 +246,8 @@ class PointwiseTest {
         int n = (int) Shape.of(shape).numel();
         double[] values = new double[n];
         for (int i = 0; i < n; i++) {
-            values[i] = dtype.isFloating() ? random.nextDouble(-3, 3) : random.nextInt(dtype == DType.UINT8 ? 0 : -9, 10);
+            values[i] =
+                    dtype.isFloating() ? random.nextDouble(-3, 3) : random.nextInt(dtype == DType.UINT8 ? 0 : -9, 10);
         }
         return Tensor.of(values, shape).to(dtype);
     }

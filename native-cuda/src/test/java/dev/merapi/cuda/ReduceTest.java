@@ -9,7 +9,6 @@ import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import dev.merapi.types.Shape;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
@@ -39,14 +38,15 @@ class ReduceTest {
 
     @TestFactory
     Stream<DynamicTest> everyReduction() {
-        return OPS.stream().map(op -> DynamicTest.dynamicTest(op.toString(), () -> {
-            for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT32, DType.BOOL)) {
-                Tensor x = PointwiseTest.random(dtype, 1, 3, 5, 7);
-                check(op, x, 1);
-                check(op, x, 0, 2);
-                check(op, x);
-            }
-        }));
+        return OPS.stream()
+                .map(op -> DynamicTest.dynamicTest(op.toString(), () -> {
+                    for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.INT32, DType.BOOL)) {
+                        Tensor x = PointwiseTest.random(dtype, 1, 3, 5, 7);
+                        check(op, x, 1);
+                        check(op, x, 0, 2);
+                        check(op, x);
+                    }
+                }));
     }
 
     @Test
@@ -130,7 +130,8 @@ class ReduceTest {
         double[] b = actual.toDoubleArray();
         for (int i = 0; i < a.length; i++) {
             double bound = expected.dtype().isFloating()
-                    ? expected.dtype().epsilon() * Math.abs(a[i]) + 0x1p-23 * (9 * Math.sqrt(size) + 40 * Math.abs(a[i]))
+                    ? expected.dtype().epsilon() * Math.abs(a[i])
+                            + 0x1p-23 * (9 * Math.sqrt(size) + 40 * Math.abs(a[i]))
                     : 0;
             if (!(a[i] == b[i] || Double.isNaN(a[i]) && Double.isNaN(b[i]) || Math.abs(a[i] - b[i]) <= bound)) {
                 fail(what + ", element " + i + ": " + b[i] + " instead of " + a[i]);

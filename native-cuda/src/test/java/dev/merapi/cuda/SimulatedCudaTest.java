@@ -48,8 +48,7 @@ class SimulatedCudaTest {
 
     @Test
     void warpOperations() {
-        String source =
-                """
+        String source = """
                 extern "C" __global__ void k(int* out, int n) {
                     const int t = threadIdx.x, lane = t & 31;
                     int* o = out + t * 8;
@@ -86,8 +85,7 @@ class SimulatedCudaTest {
 
     @Test
     void threeDimensionsOfThreadsAndBlocks() {
-        String source =
-                """
+        String source = """
                 extern "C" __global__ void k(int* out, int n) {
                     int b = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
                     int t = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
@@ -100,8 +98,7 @@ class SimulatedCudaTest {
     /** Blocks run on several threads of the operating system; each has shared memory of its own. */
     @Test
     void manyBlocksWithSharedMemoryAndAtomics() {
-        String source =
-                """
+        String source = """
                 __device__ int twice(int v) { return 2 * v; }
                 extern "C" __global__ void k(int* out, int n) {
                     __shared__ int s[256];
@@ -118,8 +115,7 @@ class SimulatedCudaTest {
 
     @Test
     void dynamicSharedMemoryAtFileScope() {
-        String source =
-                """
+        String source = """
                 extern "C" {
                 extern __shared__ __align__(16) float4 tile[];
                 __global__ void k(int* out, int n) {
@@ -139,27 +135,24 @@ class SimulatedCudaTest {
 
     @Test
     void findsDeadlocksAndDivergentBarriers() {
-        String deadlock = failure(
-                """
+        String deadlock = failure("""
                 extern "C" __global__ void k(int* out, int n) {
                     if (threadIdx.x < 16) out[0] = __shfl_xor_sync(~0u, 1, 1); else __syncthreads();
                 }
-                """,
-                CudaRuntime.Grid.of(1, 32));
+                """, CudaRuntime.Grid.of(1, 32));
         assertTrue(deadlock.contains("16 threads wait at __syncthreads, 16 at a warp operation"), deadlock);
-        String divergent = failure(
-                """
+        String divergent = failure("""
                 extern "C" __global__ void k(int* out, int n) {
                     if (threadIdx.x < 16)
                         __syncthreads();
                     else
                         __syncthreads();
                 }
-                """,
-                CudaRuntime.Grid.of(1, 32));
+                """, CudaRuntime.Grid.of(1, 32));
         assertTrue(divergent.contains("wait at line 3, others at line 5"), divergent);
         String mask = failure(
-                "extern \"C\" __global__ void k(int* out, int n) { __shfl_sync(1u, 0, 0); }", CudaRuntime.Grid.of(1, 32));
+                "extern \"C\" __global__ void k(int* out, int n) { __shfl_sync(1u, 0, 0); }",
+                CudaRuntime.Grid.of(1, 32));
         assertTrue(mask.contains("lane 1 is not in its own mask 0x00000001"), mask);
         String trap = failure(
                 "extern \"C\" __global__ void k(int* out, int n) { assert(threadIdx.x < 3); }",
@@ -172,7 +165,8 @@ class SimulatedCudaTest {
         String source = "extern \"C\" __global__ void k(int* out, int n) {}";
         assertTrue(failure(source, CudaRuntime.Grid.of(1, 2048)).contains("at most 1024 threads"));
         assertTrue(failure(source, CudaRuntime.Grid.of(0, 32)).contains("grid (0, 1, 1)"));
-        assertTrue(failure(source, new CudaRuntime.Grid(1, 1, 1, 1, 1, 1, 1 << 20)).contains("shared memory"));
+        assertTrue(
+                failure(source, new CudaRuntime.Grid(1, 1, 1, 1, 1, 1, 1 << 20)).contains("shared memory"));
     }
 
     /** A launch that failed leaves nothing behind that the next one stumbles over. */

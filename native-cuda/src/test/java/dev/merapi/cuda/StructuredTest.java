@@ -92,22 +92,34 @@ class StructuredTest {
             same("one by one " + dtype, 1, f, random(dtype, 1, 1, 1), random(dtype, 2, 1, 1));
             same("odd " + dtype, 70, f, random(dtype, 1, 65, 70), random(dtype, 2, 70, 67));
             same("batch " + dtype, 9, f, random(dtype, 1, 2, 3, 5, 9), random(dtype, 2, 3, 9, 4));
-            same("transposed " + dtype, 9, t -> LinearAlgebra.matmul(t.get(0).t(), t.get(1).t()),
-                    random(dtype, 1, 9, 5), random(dtype, 2, 6, 9));
+            same(
+                    "transposed " + dtype,
+                    9,
+                    t -> LinearAlgebra.matmul(t.get(0).t(), t.get(1).t()),
+                    random(dtype, 1, 9, 5),
+                    random(dtype, 2, 6, 9));
             same("vectors " + dtype, 9, f, random(dtype, 1, 9), random(dtype, 2, 9));
         }
-        same("inner size 0", 1, t -> LinearAlgebra.matmul(t.get(0), t.get(1)),
-                Tensor.zeros(3, 0), Tensor.zeros(0, 4));
+        same("inner size 0", 1, t -> LinearAlgebra.matmul(t.get(0), t.get(1)), Tensor.zeros(3, 0), Tensor.zeros(0, 4));
     }
 
     @Test
     void linear() {
         for (DType dtype : FLOATS) {
-            same("with bias " + dtype, 33, t -> LinearAlgebra.linear(t.get(0), t.get(1), t.get(2)),
-                    random(dtype, 1, 4, 7, 33), random(dtype, 2, 18, 33), random(dtype, 3, 18));
+            same(
+                    "with bias " + dtype,
+                    33,
+                    t -> LinearAlgebra.linear(t.get(0), t.get(1), t.get(2)),
+                    random(dtype, 1, 4, 7, 33),
+                    random(dtype, 2, 18, 33),
+                    random(dtype, 3, 18));
         }
-        same("without", 33, t -> LinearAlgebra.linear(t.get(0), t.get(1), null),
-                random(DType.FLOAT32, 1, 7, 33), random(DType.FLOAT32, 2, 18, 33));
+        same(
+                "without",
+                33,
+                t -> LinearAlgebra.linear(t.get(0), t.get(1), null),
+                random(DType.FLOAT32, 1, 7, 33),
+                random(DType.FLOAT32, 2, 18, 33));
     }
 
     // ---------------------------------------------------------------- rows
@@ -136,10 +148,18 @@ class StructuredTest {
             Tensor w = random(dtype, 2, 41);
             Tensor b = random(dtype, 3, 41);
             long[] shape = {41};
-            same("layer norm " + dtype, 300,
-                    t -> Normalization.layerNorm(t.get(0), shape, t.get(1), t.get(2), 1e-5), x, w, b);
-            same("layer norm without " + dtype, 300,
-                    t -> Normalization.layerNorm(t.get(0), shape, null, null, 1e-5), x);
+            same(
+                    "layer norm " + dtype,
+                    300,
+                    t -> Normalization.layerNorm(t.get(0), shape, t.get(1), t.get(2), 1e-5),
+                    x,
+                    w,
+                    b);
+            same(
+                    "layer norm without " + dtype,
+                    300,
+                    t -> Normalization.layerNorm(t.get(0), shape, null, null, 1e-5),
+                    x);
             same("rms norm " + dtype, 300, t -> Normalization.rmsNorm(t.get(0), shape, t.get(1), 1e-5), x, w);
         }
     }
@@ -147,20 +167,39 @@ class StructuredTest {
     @Test
     void lossesOfClasses() {
         Tensor targets = Tensor.of(new long[] {1, 6, -100, 0, 3}, 5);
-        Tensor weight = Tensor.of(new double[] {1, 2, 0.5, 1, 3, 1, 0.25}).to(DType.FLOAT32).to(Device.CPU);
+        Tensor weight = Tensor.of(new double[] {1, 2, 0.5, 1, 3, 1, 0.25})
+                .to(DType.FLOAT32)
+                .to(Device.CPU);
         for (Losses.Reduction reduction : Losses.Reduction.values()) {
             for (double smoothing : new double[] {0, 0.1}) {
                 for (boolean weighted : new boolean[] {false, true}) {
-                    same("cross entropy " + reduction + smoothing, 40, t -> {
-                        Device device = t.get(0).device();
-                        return Losses.crossEntropy(t.get(0), targets.to(device), weighted ? weight.to(device) : null,
-                                -100, smoothing, reduction);
-                    }, random(DType.FLOAT32, 1, 5, 7));
-                    same("nll " + reduction, 40, t -> {
-                        Device device = t.get(0).device();
-                        return Losses.nllLoss(t.get(0), targets.to(device), weighted ? weight.to(device) : null,
-                                -100, reduction);
-                    }, random(DType.FLOAT32, 1, 5, 7));
+                    same(
+                            "cross entropy " + reduction + smoothing,
+                            40,
+                            t -> {
+                                Device device = t.get(0).device();
+                                return Losses.crossEntropy(
+                                        t.get(0),
+                                        targets.to(device),
+                                        weighted ? weight.to(device) : null,
+                                        -100,
+                                        smoothing,
+                                        reduction);
+                            },
+                            random(DType.FLOAT32, 1, 5, 7));
+                    same(
+                            "nll " + reduction,
+                            40,
+                            t -> {
+                                Device device = t.get(0).device();
+                                return Losses.nllLoss(
+                                        t.get(0),
+                                        targets.to(device),
+                                        weighted ? weight.to(device) : null,
+                                        -100,
+                                        reduction);
+                            },
+                            random(DType.FLOAT32, 1, 5, 7));
                 }
             }
         }
@@ -169,7 +208,8 @@ class StructuredTest {
         assertEquals(
                 assertThrows(ShapeException.class, () -> Losses.crossEntropy(x.to(Device.CPU), wrong.to(Device.CPU)))
                         .getMessage(),
-                assertThrows(ShapeException.class, () -> Losses.crossEntropy(x, wrong)).getMessage());
+                assertThrows(ShapeException.class, () -> Losses.crossEntropy(x, wrong))
+                        .getMessage());
     }
 
     // ---------------------------------------------------------------- indices
@@ -183,21 +223,31 @@ class StructuredTest {
             same("index_select " + dtype, 4, t -> t.get(0).indexSelect(1, at(Tensor.of(new int[] {2, 0}, 2), t)), x);
             same("index_select rows " + dtype, 4, t -> t.get(0).indexSelect(0, at(rows, t)), x);
             same("gather " + dtype, 4, t -> t.get(0).gather(1, at(each, t)), x);
-            same("scatter_add " + dtype, 4,
-                    t -> t.get(0).scatterAdd(1, at(each, t), t.get(1)), x, random(dtype, 2, 4, 2));
-            same("index_add " + dtype, 4,
-                    t -> t.get(0).indexAdd(0, at(rows, t), t.get(1)), x, random(dtype, 2, 4, 3));
-            same("embedding " + dtype, 4,
+            same(
+                    "scatter_add " + dtype,
+                    4,
+                    t -> t.get(0).scatterAdd(1, at(each, t), t.get(1)),
+                    x,
+                    random(dtype, 2, 4, 2));
+            same("index_add " + dtype, 4, t -> t.get(0).indexAdd(0, at(rows, t), t.get(1)), x, random(dtype, 2, 4, 3));
+            same(
+                    "embedding " + dtype,
+                    4,
                     t -> dev.merapi.ops.Indexing.EMBEDDING.call(
                             new dev.merapi.ops.Indexing.Embedding(t.get(0), at(each, t), 2)),
                     x);
         }
-        same("one_hot", 0, t -> dev.merapi.ops.Indexing.ONE_HOT.call(
-                new dev.merapi.ops.Indexing.OneHot(t.get(0), 3, DType.FLOAT32)), each);
+        same(
+                "one_hot",
+                0,
+                t -> dev.merapi.ops.Indexing.ONE_HOT.call(
+                        new dev.merapi.ops.Indexing.OneHot(t.get(0), 3, DType.FLOAT32)),
+                each);
         Tensor x = random(DType.FLOAT32, 1, 4, 3);
         Tensor wrong = Tensor.of(new long[] {0, 4}, 2);
         assertEquals(
-                assertThrows(ShapeException.class, () -> x.indexSelect(0, wrong)).getMessage(),
+                assertThrows(ShapeException.class, () -> x.indexSelect(0, wrong))
+                        .getMessage(),
                 assertThrows(
                                 ShapeException.class,
                                 () -> x.to(Simulator.DEVICE).indexSelect(0, wrong.to(Simulator.DEVICE)))
@@ -212,19 +262,28 @@ class StructuredTest {
     void madeAndRearranged() {
         for (DType dtype : List.of(DType.FLOAT32, DType.INT64, DType.UINT8)) {
             for (Number step : new Number[] {3, 0.5}) {
-                close("arange", Tensor.arange(1, 20, step, dtype, Device.CPU),
-                        Tensor.arange(1, 20, step, dtype, Simulator.DEVICE), 1);
+                close(
+                        "arange",
+                        Tensor.arange(1, 20, step, dtype, Device.CPU),
+                        Tensor.arange(1, 20, step, dtype, Simulator.DEVICE),
+                        1);
             }
         }
-        close("linspace", Tensor.linspace(-1, 2, 7, DType.FLOAT32, Device.CPU),
-                Tensor.linspace(-1, 2, 7, DType.FLOAT32, Simulator.DEVICE), 1);
+        close(
+                "linspace",
+                Tensor.linspace(-1, 2, 7, DType.FLOAT32, Device.CPU),
+                Tensor.linspace(-1, 2, 7, DType.FLOAT32, Simulator.DEVICE),
+                1);
         Tensor x = random(DType.FLOAT32, 1, 2, 5, 6);
         same("tril", 1, t -> t.get(0).tril(-1), x);
         same("triu", 1, t -> t.get(0).triu(2), x);
         same("flip", 1, t -> t.get(0).flip(0, 2), x);
         same("cumsum", 6, t -> t.get(0).cumsum(1), x);
         same("cumsum of integers", 6, t -> t.get(0).cumsum(2), random(DType.INT32, 1, 2, 5, 6));
-        same("nonzero", 0, t -> dev.merapi.ops.Indexing.NONZERO.call(new dev.merapi.ops.Indexing.NonZero(t.get(0))),
+        same(
+                "nonzero",
+                0,
+                t -> dev.merapi.ops.Indexing.NONZERO.call(new dev.merapi.ops.Indexing.NonZero(t.get(0))),
                 random(DType.INT32, 1, 7, 11).gt(0));
         same("cat", 1, t -> Tensor.cat(t, 1), x, random(DType.FLOAT32, 2, 2, 3, 6));
     }
@@ -234,9 +293,14 @@ class StructuredTest {
     @Test
     void attention() {
         double scale = 1 / Math.sqrt(5);
-        same("attention", 40,
-                t -> Attention.ATTENTION.call(new Attention.Args(t.get(0), t.get(1), t.get(2), true, scale)).out(),
-                random(DType.FLOAT32, 1, 1, 2, 6, 5), random(DType.FLOAT32, 2, 1, 2, 6, 5),
+        same(
+                "attention",
+                40,
+                t -> Attention.ATTENTION
+                        .call(new Attention.Args(t.get(0), t.get(1), t.get(2), true, scale))
+                        .out(),
+                random(DType.FLOAT32, 1, 1, 2, 6, 5),
+                random(DType.FLOAT32, 2, 1, 2, 6, 5),
                 random(DType.FLOAT32, 3, 1, 2, 6, 5));
     }
 
@@ -252,27 +316,36 @@ class StructuredTest {
                 Tensor there = Tensor.empty(Shape.of(1003), dtype, Simulator.DEVICE);
                 Tensor far = base.to(Simulator.DEVICE);
                 if (dtype.isFloating()) {
-                    exact("uniform " + dtype,
+                    exact(
+                            "uniform " + dtype,
                             RandomOps.UNIFORM.call(new RandomOps.Uniform(here, -1, 2, seed, 5, base)),
                             RandomOps.UNIFORM.call(new RandomOps.Uniform(there, -1, 2, seed, 5, far)));
-                    exact("normal " + dtype,
+                    exact(
+                            "normal " + dtype,
                             RandomOps.NORMAL.call(new RandomOps.Normal(here, 1, 3, seed, 5, null)),
                             RandomOps.NORMAL.call(new RandomOps.Normal(there, 1, 3, seed, 5, null)));
                 } else {
                     for (long range : new long[] {2, 1000, 1L << 40, 0}) {
-                        exact("integers " + dtype,
+                        exact(
+                                "integers " + dtype,
                                 RandomOps.INTEGERS.call(new RandomOps.Integers(here, -1, range, seed, 5, null)),
                                 RandomOps.INTEGERS.call(new RandomOps.Integers(there, -1, range, seed, 5, null)));
                     }
                 }
-                exact("bernoulli " + dtype,
+                exact(
+                        "bernoulli " + dtype,
                         RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(here, 0.3, seed, 5, null)),
                         RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(there, 0.3, seed, 5, null)));
             }
         }
         Tensor x = random(DType.FLOAT32, 1, 33, 5);
-        same("dropout", 1,
-                t -> RandomOps.DROPOUT.call(new RandomOps.Dropout(t.get(0), 0.4, seed, 9, null)).output(), x);
+        same(
+                "dropout",
+                1,
+                t -> RandomOps.DROPOUT
+                        .call(new RandomOps.Dropout(t.get(0), 0.4, seed, 9, null))
+                        .output(),
+                x);
     }
 
     private static void exact(String what, Tensor expected, Tensor actual) {
@@ -290,8 +363,19 @@ class StructuredTest {
                     Tensor lr = Tensor.scalar(0.1f).to(device);
                     Tensor at = Tensor.scalar((float) step).to(device);
                     Optimizers.ADAM.call(new Optimizers.Adam(
-                            p.subList(0, 2), p.subList(2, 4), p.subList(4, 6), p.subList(6, 8), lr, at, null, null,
-                            0.9, 0.99, 1e-8, 0.1, true));
+                            p.subList(0, 2),
+                            p.subList(2, 4),
+                            p.subList(4, 6),
+                            p.subList(6, 8),
+                            lr,
+                            at,
+                            null,
+                            null,
+                            0.9,
+                            0.99,
+                            1e-8,
+                            0.1,
+                            true));
                     Optimizers.SGD.call(new Optimizers.Sgd(
                             p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), lr, at, lr, null, 0.9, 0, true, 0.01));
                 }
@@ -299,10 +383,8 @@ class StructuredTest {
             for (int i = 0; i < here.size(); i++) {
                 close("state " + i + " " + dtype, here.get(i), there.get(i), dtype == DType.BFLOAT16 ? 1e9 : 300);
             }
-            Optimizers.NormAndScale a =
-                    Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1));
-            Optimizers.NormAndScale b =
-                    Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1));
+            Optimizers.NormAndScale a = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1));
+            Optimizers.NormAndScale b = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1));
             close("norm", a.norm(), b.norm(), dtype == DType.BFLOAT16 ? 1e9 : 300);
             Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here.subList(2, 4), a.scale()));
             Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(there.subList(2, 4), b.scale()));

@@ -37,7 +37,8 @@ public abstract class BackendContract {
     }
 
     private Stream<OpSamples<?, ?>> rows() {
-        return OpRows.all().stream().filter(row -> !notYet().containsKey(row.op().name()));
+        return OpRows.all().stream()
+                .filter(row -> !notYet().containsKey(row.op().name()));
     }
 
     // ---------------------------------------------------------------- forward against the reference
@@ -110,13 +111,16 @@ public abstract class BackendContract {
     }
 
     private <A extends Record, R> Stream<DynamicTest> checks(OpSamples<A, R> row) {
-        DType dtype = row.dtypes().contains(DType.FLOAT64) ? DType.FLOAT64 : row.dtypes().get(0);
+        DType dtype = row.dtypes().contains(DType.FLOAT64)
+                ? DType.FLOAT64
+                : row.dtypes().get(0);
         return row.samples().stream().filter(OpSamples.Sample::checked).map(sample -> {
             String name = row + " " + device() + " " + sample.name();
             return dynamicTest(name, () -> {
                 try (Scope scope = Scope.open()) {
                     A args = sample.make().apply(new Maker(dtype, device(), seed(name), true));
-                    OpCheck<A, R> check = OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
+                    OpCheck<A, R> check =
+                            OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
                     row.skips().forEach(check::skip);
                     check.run().orThrow();
                 }
@@ -147,8 +151,10 @@ public abstract class BackendContract {
                     try {
                         row.op().call(args);
                     } catch (DTypeException | MissingKernelException e) {
-                        String local = row.op().name().substring("merapi::".length()).replace("_", "");
-                        String said = String.valueOf(e.getMessage()).replace("_", "").toLowerCase(Locale.ROOT);
+                        String local =
+                                row.op().name().substring("merapi::".length()).replace("_", "");
+                        String said =
+                                String.valueOf(e.getMessage()).replace("_", "").toLowerCase(Locale.ROOT);
                         Assertions.assertTrue(said.contains(local), () -> "the op is not named: " + e.getMessage());
                     }
                 }
@@ -168,10 +174,13 @@ public abstract class BackendContract {
                     Tensor x = m.uniform(0.2, 0.9, 3, 5);
                     Tensor y = m.uniform(0.2, 0.9, 5);
                     Tensor z = m.uniform(1, 2, 3, 1);
-                    List<Tensor> operands = List.of(x, y, z).subList(0, op.code().inputs());
+                    List<Tensor> operands =
+                            List.of(x, y, z).subList(0, op.code().inputs());
                     List<Number> scalars = List.<Number>of(0.5, 0.75).subList(0, row.scalars());
                     Tensor expected = op.call(operands, scalars);
-                    Tensor strided = Tensor.zeros(Shape.of(5, 3), DType.FLOAT32, device()).transpose(0, 1).copy_(x);
+                    Tensor strided = Tensor.zeros(Shape.of(5, 3), DType.FLOAT32, device())
+                            .transpose(0, 1)
+                            .copy_(x);
                     List<Tensor> others = new ArrayList<>(operands);
                     others.set(0, strided);
                     Assertions.assertSame(strided, op.into(strided, others, scalars));

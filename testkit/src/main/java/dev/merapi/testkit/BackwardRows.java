@@ -41,14 +41,28 @@ final class BackwardRows {
                         .sample("[3, 4]", m -> {
                             Tensor x = m.of(new double[] {1, -1, 2, 0.5, 3, 1, -2, 1, 0, 1, 2, 4}, 3, 4);
                             Tensor mean = x.detach().mean(new int[] {1}, false).to(compute(x));
-                            Tensor rstd = x.detach().to(compute(x)).var(new int[] {1}, false, false).add(1e-5).rsqrt();
+                            Tensor rstd = x.detach()
+                                    .to(compute(x))
+                                    .var(new int[] {1}, false, false)
+                                    .add(1e-5)
+                                    .rsqrt();
                             return new Normalization.LayerNormBackward(
-                                    m.uniform(-1, 1, 3, 4), x, m.uniform(0.5, 1.5, 4), mean, rstd, 1,
-                                    1e-5, true, true, true);
+                                    m.uniform(-1, 1, 3, 4),
+                                    x,
+                                    m.uniform(0.5, 1.5, 4),
+                                    mean,
+                                    rstd,
+                                    1,
+                                    1e-5,
+                                    true,
+                                    true,
+                                    true);
                         })
                         .skip("offset inputs", "mean and rstd belong to x")
                         .skip("expanded inputs", "mean and rstd belong to x")
-                        .skip("gradients", "mean and rstd belong to x; composed again by layer_norm's second derivative")
+                        .skip(
+                                "gradients",
+                                "mean and rstd belong to x; composed again by layer_norm's second derivative")
                         .skip("second derivatives", "as above")
                         .skip("odd sizes", together)
                         .skip("empty inputs", together)
@@ -56,7 +70,12 @@ final class BackwardRows {
                 samples(Normalization.RMS_NORM_BACKWARD)
                         .sample("[3, 4]", m -> {
                             Tensor x = m.of(new double[] {1, -1, 2, 0.5, 3, 1, -2, 1, 0, 1, 2, 4}, 3, 4);
-                            Tensor rstd = x.detach().to(compute(x)).square().mean(new int[] {1}, false).add(1e-5).rsqrt();
+                            Tensor rstd = x.detach()
+                                    .to(compute(x))
+                                    .square()
+                                    .mean(new int[] {1}, false)
+                                    .add(1e-5)
+                                    .rsqrt();
                             return new Normalization.RmsNormBackward(
                                     m.uniform(-1, 1, 3, 4), x, m.uniform(0.5, 1.5, 4), rstd, 1, 1e-5, true, true);
                         })
@@ -79,20 +98,36 @@ final class BackwardRows {
                             Tensor x = m.uniform(-2, 2, 3, 4);
                             Tensor lse = x.detach().to(compute(x)).logSumExp(1);
                             return new Losses.CrossEntropyBackward(
-                                    m.uniform(0.5, 1), x, m.indices(new long[] {1, 3, 0}, 3), null, lse,
-                                    Tensor.of(new double[] {3}).reshape(new long[0]).to(m.device()), -100, 0,
+                                    m.uniform(0.5, 1),
+                                    x,
+                                    m.indices(new long[] {1, 3, 0}, 3),
+                                    null,
+                                    lse,
+                                    Tensor.of(new double[] {3})
+                                            .reshape(new long[0])
+                                            .to(m.device()),
+                                    -100,
+                                    0,
                                     Losses.Reduction.MEAN);
                         })
                         .skip("expanded inputs", "lse belongs to the logits")
-                        .skip("gradients", "lse belongs to the logits; composed again by the second derivative of the loss")
+                        .skip(
+                                "gradients",
+                                "lse belongs to the logits; composed again by the second derivative of the loss")
                         .skip("second derivatives", "as above")
                         .skip("odd sizes", "the sizes belong together")
                         .skip("empty inputs", "lse belongs to the logits")
                         .skip("0-d inputs", "the sizes belong together"),
                 samples(Losses.NLL_LOSS_BACKWARD)
-                        .sample("[3, 4] sum", m -> new Losses.NllBackward(
-                                m.uniform(0.5, 1), m.uniform(-3, -1, 3, 4), m.indices(new long[] {1, -100, 0}, 3), null, -100,
-                                Losses.Reduction.SUM))
+                        .sample(
+                                "[3, 4] sum",
+                                m -> new Losses.NllBackward(
+                                        m.uniform(0.5, 1),
+                                        m.uniform(-3, -1, 3, 4),
+                                        m.indices(new long[] {1, -100, 0}, 3),
+                                        null,
+                                        -100,
+                                        Losses.Reduction.SUM))
                         .skip("odd sizes", "the sizes belong together")
                         .skip("0-d inputs", "the sizes belong together"),
                 samples(Attention.ATTENTION_BACKWARD)
@@ -101,15 +136,27 @@ final class BackwardRows {
                             Tensor k = m.uniform(-1, 1, 1, 2, 3, 2);
                             Tensor v = m.uniform(-1, 1, 1, 2, 3, 2);
                             Attention.Args args = new Attention.Args(q.detach(), k.detach(), v.detach(), true, 0.7);
-                            Tensor hidden = Tensor.ones(dev.merapi.types.Shape.of(3, 3), q.dtype(), q.device()).triu(1).ne(0);
-                            Tensor scores = args.q().matmul(args.k().transpose(-2, -1)).mul(0.7)
+                            Tensor hidden = Tensor.ones(dev.merapi.types.Shape.of(3, 3), q.dtype(), q.device())
+                                    .triu(1)
+                                    .ne(0);
+                            Tensor scores = args.q()
+                                    .matmul(args.k().transpose(-2, -1))
+                                    .mul(0.7)
                                     .maskedFill(hidden, Double.NEGATIVE_INFINITY);
                             return new Attention.BackwardArgs(
-                                    m.uniform(-1, 1, 1, 2, 3, 2), q, k, v, scores.softmax(-1).matmul(args.v()),
-                                    scores.to(compute(q)).logSumExp(-1), true, 0.7);
+                                    m.uniform(-1, 1, 1, 2, 3, 2),
+                                    q,
+                                    k,
+                                    v,
+                                    scores.softmax(-1).matmul(args.v()),
+                                    scores.to(compute(q)).logSumExp(-1),
+                                    true,
+                                    0.7);
                         })
                         .skip("expanded inputs", "out and lse belong to the rest")
-                        .skip("gradients", "out and lse belong to the rest; composed again by attention's second derivative")
+                        .skip(
+                                "gradients",
+                                "out and lse belong to the rest; composed again by attention's second derivative")
                         .skip("second derivatives", "as above")
                         .skip("odd sizes", "the sizes belong together")
                         .skip("empty inputs", "the sizes belong together")
@@ -119,28 +166,60 @@ final class BackwardRows {
     private static List<OpSamples<?, ?>> images() {
         return List.of(
                 samples(Convolution.CONV2D_INPUT_GRADIENT)
-                        .sample("[1, 2, 3, 2]", m -> new Convolution.InputGradient(
-                                m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 2, 2, 2, 2), new long[] {4, 3}, ONE, NONE, ONE, 1))
+                        .sample(
+                                "[1, 2, 3, 2]",
+                                m -> new Convolution.InputGradient(
+                                        m.uniform(-1, 1, 1, 2, 3, 2),
+                                        m.uniform(-1, 1, 2, 2, 2, 2),
+                                        new long[] {4, 3},
+                                        ONE,
+                                        NONE,
+                                        ONE,
+                                        1))
                         .skip("empty inputs", "the sizes belong together"),
                 samples(Convolution.CONV2D_WEIGHT_GRADIENT)
-                        .sample("[1, 2, 3, 2]", m -> new Convolution.WeightGradient(
-                                m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 1, 2, 4, 3), new long[] {2, 2}, ONE, NONE, ONE, 1))
+                        .sample(
+                                "[1, 2, 3, 2]",
+                                m -> new Convolution.WeightGradient(
+                                        m.uniform(-1, 1, 1, 2, 3, 2),
+                                        m.uniform(-1, 1, 1, 2, 4, 3),
+                                        new long[] {2, 2},
+                                        ONE,
+                                        NONE,
+                                        ONE,
+                                        1))
                         .skip("empty inputs", "the sizes belong together"),
                 samples(Pooling.MAX_POOL2D_BACKWARD)
-                        .sample("[1, 1, 2, 2]", m -> new Pooling.MaxPool2dBackward(
-                                m.uniform(-1, 1, 1, 1, 2, 2), m.indices(new long[] {0, 5, 5, 8}, 1, 1, 2, 2), new long[] {3, 3}))
+                        .sample(
+                                "[1, 1, 2, 2]",
+                                m -> new Pooling.MaxPool2dBackward(
+                                        m.uniform(-1, 1, 1, 1, 2, 2),
+                                        m.indices(new long[] {0, 5, 5, 8}, 1, 1, 2, 2),
+                                        new long[] {3, 3}))
                         .skip("odd sizes", "the sizes belong together"),
                 samples(Pooling.AVG_POOL2D_BACKWARD)
-                        .sample("[1, 1, 2, 2]", m -> new Pooling.AvgPool2dBackward(
-                                m.uniform(-1, 1, 1, 1, 2, 2), new long[] {4, 4}, new long[] {2, 2}, new long[] {2, 2}, NONE, true)));
+                        .sample(
+                                "[1, 1, 2, 2]",
+                                m -> new Pooling.AvgPool2dBackward(
+                                        m.uniform(-1, 1, 1, 1, 2, 2),
+                                        new long[] {4, 4},
+                                        new long[] {2, 2},
+                                        new long[] {2, 2},
+                                        NONE,
+                                        true)));
     }
 
     @SuppressWarnings("unchecked")
     private static List<OpSamples<?, ?>> pointwise() {
         return List.of(
                 samples((Op<PointwiseArgs.XYZ, Tensor>) Ops.named("merapi::var_backward"))
-                        .sample("[2, 3]", m -> new PointwiseArgs.XYZ(
-                                m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 2, 1), List.of(0.5)))
+                        .sample(
+                                "[2, 3]",
+                                m -> new PointwiseArgs.XYZ(
+                                        m.uniform(-1, 1, 2, 3),
+                                        m.uniform(-1, 1, 2, 3),
+                                        m.uniform(-1, 1, 2, 1),
+                                        List.of(0.5)))
                         .references(a -> {
                             Grid x = Grid.of(a.x());
                             Grid y = Grid.of(a.y());
@@ -150,11 +229,18 @@ final class BackwardRows {
                         })
                         .scale(a -> List.of(Grid.filled(i -> 2, 2, 3))),
                 samples((Op<PointwiseArgs.XYZ, Tensor>) Ops.named("merapi::extremum_backward"))
-                        .sample("[2, 3]", m -> new PointwiseArgs.XYZ(
-                                m.distinct(2, 3).detach(), m.constant(5, 6, 2, 1), m.uniform(-1, 1, 2, 1), List.of()))
+                        .sample(
+                                "[2, 3]",
+                                m -> new PointwiseArgs.XYZ(
+                                        m.distinct(2, 3).detach(),
+                                        m.constant(5, 6, 2, 1),
+                                        m.uniform(-1, 1, 2, 1),
+                                        List.of()))
                         .references(a -> Grid.filled(i -> 0, 2, 3)),
                 samples((Op<PointwiseArgs.XY, Tensor>) Ops.named("merapi::dropout_backward"))
-                        .sample("[2, 3]", m -> new PointwiseArgs.XY(m.uniform(-1, 1, 2, 3), m.booleans(2, 3), List.of(2.0)))
+                        .sample(
+                                "[2, 3]",
+                                m -> new PointwiseArgs.XY(m.uniform(-1, 1, 2, 3), m.booleans(2, 3), List.of(2.0)))
                         .references(a -> {
                             Grid g = Grid.of(a.x());
                             Grid kept = Grid.of(a.y());
@@ -167,12 +253,17 @@ final class BackwardRows {
                             return Grid.filled(i -> Math.sqrt(x.at(i)), 2, 3);
                         }),
                 samples((Op<ReduceArgs.Many, Tensor>) Ops.named("merapi::pick"))
-                        .sample("[2, 3] 1", m -> new ReduceArgs.Many(
-                                List.of(
-                                        m.indices(new long[] {0, 1, 2}, 3),
-                                        m.indices(new long[] {2, 0}, 2, 1),
-                                        m.uniform(-1, 1, 2, 3)),
-                                new int[] {1}, false, null, List.of()))
+                        .sample(
+                                "[2, 3] 1",
+                                m -> new ReduceArgs.Many(
+                                        List.of(
+                                                m.indices(new long[] {0, 1, 2}, 3),
+                                                m.indices(new long[] {2, 0}, 2, 1),
+                                                m.uniform(-1, 1, 2, 3)),
+                                        new int[] {1},
+                                        false,
+                                        null,
+                                        List.of()))
                         .references(a -> {
                             Grid x = Grid.of(a.inputs().get(2));
                             return Grid.of(new double[] {x.at(0, 2), x.at(1, 0)}, 2);

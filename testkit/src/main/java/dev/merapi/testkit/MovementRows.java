@@ -32,7 +32,9 @@ final class MovementRows {
     }
 
     private static Tensor x(Maker m, long... shape) {
-        return m.dtype() == DType.BOOL ? m.booleans(shape) : m.dtype() == DType.UINT8 ? m.uniform(0, 200, shape) : m.uniform(-9, 9, shape);
+        return m.dtype() == DType.BOOL
+                ? m.booleans(shape)
+                : m.dtype() == DType.UINT8 ? m.uniform(0, 200, shape) : m.uniform(-9, 9, shape);
     }
 
     // ---------------------------------------------------------------- views
@@ -161,7 +163,10 @@ final class MovementRows {
                         .dtypes(ANY)
                         .sample("[2, 3, 4] 1", m -> new Rearranging.Triangle(x(m, 2, 3, 4), 1))
                         .references(a -> keep(a.x(), (row, column) -> column <= row + 1))
-                        .error(m -> new Rearranging.Triangle(x(m, 3), 0), ShapeException.class, "at least 2 dimensions"),
+                        .error(
+                                m -> new Rearranging.Triangle(x(m, 3), 0),
+                                ShapeException.class,
+                                "at least 2 dimensions"),
                 samples(Rearranging.TRIU)
                         .dtypes(ANY)
                         .sample("[2, 3, 4] -1", m -> new Rearranging.Triangle(x(m, 2, 3, 4), -1))
@@ -203,8 +208,14 @@ final class MovementRows {
                             Grid q = Grid.of(a.tensors().get(1));
                             return Grid.filled(i -> i[1] < 3 ? p.at(i) : q.at(i[0], i[1] - 3), 2, 5);
                         })
-                        .error(m -> new Joining.Cat(List.of(), 0), ShapeException.class, "cat: the list of tensors is empty")
-                        .error(m -> new Joining.Cat(List.of(x(m, 2, 3), x(m, 3, 3)), 1), ShapeException.class, "cat: shapes"),
+                        .error(
+                                m -> new Joining.Cat(List.of(), 0),
+                                ShapeException.class,
+                                "cat: the list of tensors is empty")
+                        .error(
+                                m -> new Joining.Cat(List.of(x(m, 2, 3), x(m, 3, 3)), 1),
+                                ShapeException.class,
+                                "cat: shapes"),
                 samples(Joining.STACK)
                         .dtypes(ANY)
                         .sample("[2, 3] twice 1", m -> new Joining.Stack(List.of(x(m, 2, 3), x(m, 2, 3)), 1))
@@ -213,7 +224,10 @@ final class MovementRows {
                             Grid q = Grid.of(a.tensors().get(1));
                             return Grid.filled(i -> (i[1] == 0 ? p : q).at(i[0], i[2]), 2, 2, 3);
                         })
-                        .error(m -> new Joining.Stack(List.of(x(m, 2), x(m, 3)), 0), ShapeException.class, "stack: shapes differ"),
+                        .error(
+                                m -> new Joining.Stack(List.of(x(m, 2), x(m, 3)), 0),
+                                ShapeException.class,
+                                "stack: shapes differ"),
                 samples(Joining.PAD)
                         .dtypes(ANY)
                         .sample("[2, 3] by 1, 2, -1, 0", m -> new Joining.Pad(x(m, 2, 3), new long[] {1, 2, -1, 0}, 1))
@@ -244,11 +258,16 @@ final class MovementRows {
                             Grid index = Grid.of(a.index());
                             return Grid.filled(i -> g.at(i[0], (long) index.at(i)), 3, 2);
                         })
-                        .error(m -> new Indexing.Gather(x(m, 3, 4), 1, m.indices(new long[] {4, 0, 0}, 3, 1)), ShapeException.class, "out of range"),
+                        .error(
+                                m -> new Indexing.Gather(x(m, 3, 4), 1, m.indices(new long[] {4, 0, 0}, 3, 1)),
+                                ShapeException.class,
+                                "out of range"),
                 samples(Indexing.SCATTER)
                         .dtypes(ANY)
-                        .sample("[3, 4] 1", m -> new Indexing.Scatter(
-                                x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 1, 1, 0}, 3, 2), x(m, 3, 2)))
+                        .sample(
+                                "[3, 4] 1",
+                                m -> new Indexing.Scatter(
+                                        x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 1, 1, 0}, 3, 2), x(m, 3, 2)))
                         .references(a -> scattered(a, false)),
                 samples(Indexing.SCATTER_ADD)
                         .dtypes(numbers)
@@ -264,13 +283,18 @@ final class MovementRows {
                         .scale(a -> List.of(Grid.filled(i -> 30, 3, 4))),
                 samples(Indexing.INDEX_SELECT)
                         .dtypes(ANY)
-                        .sample("[3, 4] 0", m -> new Indexing.IndexSelect(x(m, 3, 4), 0, m.indices(new long[] {2, 0, 2, -1}, 4)))
+                        .sample(
+                                "[3, 4] 0",
+                                m -> new Indexing.IndexSelect(x(m, 3, 4), 0, m.indices(new long[] {2, 0, 2, -1}, 4)))
                         .references(a -> {
                             Grid g = Grid.of(a.x());
                             Grid index = Grid.of(a.index());
                             return Grid.filled(i -> g.at(((long) index.at(i[0]) + 3) % 3, i[1]), 4, 4);
                         })
-                        .error(m -> new Indexing.IndexSelect(x(m, 3), 0, m.indices(new long[] {3}, 1)), ShapeException.class, "index 3"),
+                        .error(
+                                m -> new Indexing.IndexSelect(x(m, 3), 0, m.indices(new long[] {3}, 1)),
+                                ShapeException.class,
+                                "index 3"),
                 samples(Indexing.INDEX_ADD)
                         .dtypes(numbers)
                         .sample("[3, 4] 0", m -> new Indexing.IndexAdd(x(m, 3, 4), 0, m.indices(3, 5), x(m, 5, 4)))
@@ -290,10 +314,15 @@ final class MovementRows {
                             Grid index = Grid.of(a.indices());
                             return Grid.filled(i -> w.at((long) index.at(i[0], i[1]), i[2]), 2, 2, 3);
                         })
-                        .error(m -> new Indexing.Embedding(x(m, 5, 3), m.indices(new long[] {7}, 1), -1), ShapeException.class, "index 7"),
+                        .error(
+                                m -> new Indexing.Embedding(x(m, 5, 3), m.indices(new long[] {7}, 1), -1),
+                                ShapeException.class,
+                                "index 7"),
                 samples(Indexing.EMBEDDING_BACKWARD)
-                        .sample("[2, 2, 3] padding 1", m -> new Indexing.EmbeddingBackward(
-                                x(m, 2, 2, 3), m.indices(new long[] {4, 1, 0, 4}, 2, 2), 5, 1))
+                        .sample(
+                                "[2, 2, 3] padding 1",
+                                m -> new Indexing.EmbeddingBackward(
+                                        x(m, 2, 2, 3), m.indices(new long[] {4, 1, 0, 4}, 2, 2), 5, 1))
                         .references(a -> {
                             Grid g = Grid.of(a.g());
                             Grid index = Grid.of(a.indices());
@@ -304,7 +333,9 @@ final class MovementRows {
                                         sum.add(row == 1 ? 0 : g.at(i), row, i[2]);
                                         return 0;
                                     },
-                                    2, 2, 3);
+                                    2,
+                                    2,
+                                    3);
                             return sum;
                         })
                         .scale(a -> List.of(Grid.filled(i -> 20, 5, 3)))
@@ -319,8 +350,12 @@ final class MovementRows {
                         }),
                 samples(Indexing.NONZERO)
                         .dtypes(ANY)
-                        .sample("[2, 3]", m -> new Indexing.NonZero(m.dtype() == DType.BOOL ? m.booleans(2, 3)
-                                : m.of(new double[] {0, 3, 0, 5, 0, 7}, 2, 3)))
+                        .sample(
+                                "[2, 3]",
+                                m -> new Indexing.NonZero(
+                                        m.dtype() == DType.BOOL
+                                                ? m.booleans(2, 3)
+                                                : m.of(new double[] {0, 3, 0, 5, 0, 7}, 2, 3)))
                         .references(a -> {
                             Grid g = Grid.of(a.x());
                             List<Double> found = new ArrayList<>();
@@ -332,7 +367,8 @@ final class MovementRows {
                                         }
                                         return 0;
                                     },
-                                    2, 3);
+                                    2,
+                                    3);
                             return Grid.of(found.stream().mapToDouble(v -> v).toArray(), found.size() / 2, 2);
                         }));
     }
@@ -378,7 +414,10 @@ final class MovementRows {
                         .dtypes(ANY)
                         .sample("[2, 3] 1", m -> new Factories.Full(new long[] {2, 3}, 1, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> 1, 2, 3))
-                        .error(m -> new Factories.Full(new long[] {-1}, 1, m.dtype(), m.device()), ShapeException.class, "negative size -1"),
+                        .error(
+                                m -> new Factories.Full(new long[] {-1}, 1, m.dtype(), m.device()),
+                                ShapeException.class,
+                                "negative size -1"),
                 samples(Factories.EYE)
                         .dtypes(ANY)
                         .sample("3 x 4", m -> new Factories.Eye(3, 4, m.dtype(), m.device()))
@@ -387,7 +426,10 @@ final class MovementRows {
                         .dtypes(DType.FLOAT32, DType.FLOAT64, DType.INT64, DType.INT32)
                         .sample("2 to 17 by 3", m -> new Factories.Arange(2, 17, 3, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> 2 + 3 * i[0], 5))
-                        .error(m -> new Factories.Arange(0, 5, 0, m.dtype(), m.device()), ShapeException.class, "never arrives"),
+                        .error(
+                                m -> new Factories.Arange(0, 5, 0, m.dtype(), m.device()),
+                                ShapeException.class,
+                                "never arrives"),
                 samples(Factories.LINSPACE)
                         .sample("-1 to 1 in 9", m -> new Factories.Linspace(-1, 1, 9, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> -1 + 0.25 * i[0], 9)));

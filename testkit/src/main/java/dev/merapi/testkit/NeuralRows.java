@@ -45,8 +45,7 @@ final class NeuralRows {
     // ---------------------------------------------------------------- products
 
     private static Grid matmul(Grid a, Grid b) {
-        long[] batch = Grid.broadcast(
-                Arrays.copyOf(a.shape(), a.rank() - 2), Arrays.copyOf(b.shape(), b.rank() - 2));
+        long[] batch = Grid.broadcast(Arrays.copyOf(a.shape(), a.rank() - 2), Arrays.copyOf(b.shape(), b.rank() - 2));
         long[] shape = Arrays.copyOf(batch, batch.length + 2);
         shape[batch.length] = a.size(-2);
         shape[batch.length + 1] = b.size(-1);
@@ -86,12 +85,18 @@ final class NeuralRows {
     private static List<OpSamples<?, ?>> products() {
         return List.of(
                 samples(LinearAlgebra.MATMUL)
-                        .sample("[2, 3] [3, 4]", m -> new LinearAlgebra.Matmul(m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 3, 4)))
-                        .sample("[2, 1, 2, 3] [2, 3, 2]", m -> new LinearAlgebra.Matmul(
-                                m.uniform(-1, 1, 2, 1, 2, 3), m.uniform(-1, 1, 2, 3, 2)))
-                        .valuesOnly("[37, 129] [129, 23]", m -> new LinearAlgebra.Matmul(
-                                m.uniform(-1, 1, 37, 129), m.uniform(-1, 1, 129, 23)))
-                        .valuesOnly("[5, 0] [0, 3]", m -> new LinearAlgebra.Matmul(m.of(new double[0], 5, 0), m.of(new double[0], 0, 3)))
+                        .sample(
+                                "[2, 3] [3, 4]",
+                                m -> new LinearAlgebra.Matmul(m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 3, 4)))
+                        .sample(
+                                "[2, 1, 2, 3] [2, 3, 2]",
+                                m -> new LinearAlgebra.Matmul(m.uniform(-1, 1, 2, 1, 2, 3), m.uniform(-1, 1, 2, 3, 2)))
+                        .valuesOnly(
+                                "[37, 129] [129, 23]",
+                                m -> new LinearAlgebra.Matmul(m.uniform(-1, 1, 37, 129), m.uniform(-1, 1, 129, 23)))
+                        .valuesOnly(
+                                "[5, 0] [0, 3]",
+                                m -> new LinearAlgebra.Matmul(m.of(new double[0], 5, 0), m.of(new double[0], 0, 3)))
                         .references(a -> matmul(Grid.of(a.a()), Grid.of(a.b())))
                         .scale(a -> List.of(matmul(abs(Grid.of(a.a())), abs(Grid.of(a.b())))))
                         .terms(a -> a.a().size(-1))
@@ -100,15 +105,22 @@ final class NeuralRows {
                                 ShapeException.class,
                                 "matmul"),
                 samples(LinearAlgebra.LINEAR)
-                        .sample("[2, 3] 3 to 4", m -> new LinearAlgebra.Linear(
-                                m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 4, 3), m.uniform(-1, 1, 4)))
-                        .sample("[2, 2, 3] without bias", m -> new LinearAlgebra.Linear(
-                                m.uniform(-1, 1, 2, 2, 3), m.uniform(-1, 1, 2, 3), null))
-                        .valuesOnly("[17, 131] 131 to 65", m -> new LinearAlgebra.Linear(
-                                m.uniform(-1, 1, 17, 131), m.uniform(-1, 1, 65, 131), m.uniform(-1, 1, 65)))
+                        .sample(
+                                "[2, 3] 3 to 4",
+                                m -> new LinearAlgebra.Linear(
+                                        m.uniform(-1, 1, 2, 3), m.uniform(-1, 1, 4, 3), m.uniform(-1, 1, 4)))
+                        .sample(
+                                "[2, 2, 3] without bias",
+                                m -> new LinearAlgebra.Linear(m.uniform(-1, 1, 2, 2, 3), m.uniform(-1, 1, 2, 3), null))
+                        .valuesOnly(
+                                "[17, 131] 131 to 65",
+                                m -> new LinearAlgebra.Linear(
+                                        m.uniform(-1, 1, 17, 131), m.uniform(-1, 1, 65, 131), m.uniform(-1, 1, 65)))
                         .references(a -> linear(Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
                         .scale(a -> List.of(linear(
-                                abs(Grid.of(a.x())), abs(Grid.of(a.weight())), a.bias() == null ? null : abs(Grid.of(a.bias())))))
+                                abs(Grid.of(a.x())),
+                                abs(Grid.of(a.weight())),
+                                a.bias() == null ? null : abs(Grid.of(a.bias())))))
                         .terms(a -> a.x().size(-1))
                         .error(
                                 m -> new LinearAlgebra.Linear(m.uniform(0, 1, 2, 3), m.uniform(0, 1, 4, 2), null),
@@ -151,24 +163,41 @@ final class NeuralRows {
     private static List<OpSamples<?, ?>> norms() {
         return List.of(
                 samples(Normalization.LAYER_NORM)
-                        .sample("[2, 5]", m -> new Normalization.LayerNorm(
-                                m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), m.uniform(-1, 1, 5), 1, 1e-5))
-                        .sample("[2, 2, 3] over 2 without weight", m -> new Normalization.LayerNorm(
-                                m.uniform(-2, 2, 2, 2, 3), null, null, 2, 1e-3))
-                        .valuesOnly("[7, 131]", m -> new Normalization.LayerNorm(
-                                m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), m.uniform(-1, 1, 131), 1, 1e-5))
-                        .references(a -> norm(Grid.of(a.x()), a.dims(), a.eps(), true, grid(a.weight()), grid(a.bias())))
+                        .sample(
+                                "[2, 5]",
+                                m -> new Normalization.LayerNorm(
+                                        m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), m.uniform(-1, 1, 5), 1, 1e-5))
+                        .sample(
+                                "[2, 2, 3] over 2 without weight",
+                                m -> new Normalization.LayerNorm(m.uniform(-2, 2, 2, 2, 3), null, null, 2, 1e-3))
+                        .valuesOnly(
+                                "[7, 131]",
+                                m -> new Normalization.LayerNorm(
+                                        m.uniform(-2, 2, 7, 131),
+                                        m.uniform(0.5, 1.5, 131),
+                                        m.uniform(-1, 1, 131),
+                                        1,
+                                        1e-5))
+                        .references(
+                                a -> norm(Grid.of(a.x()), a.dims(), a.eps(), true, grid(a.weight()), grid(a.bias())))
                         .scale(a -> List.of(Grid.filled(i -> 4, a.x().shape().toArray())))
                         .terms(a -> a.x().size(-1))
                         .error(
-                                m -> new Normalization.LayerNorm(m.uniform(0, 1, 2, 5), m.uniform(0, 1, 4), null, 1, 1e-5),
+                                m -> new Normalization.LayerNorm(
+                                        m.uniform(0, 1, 2, 5), m.uniform(0, 1, 4), null, 1, 1e-5),
                                 ShapeException.class,
                                 "layerNorm"),
                 samples(Normalization.RMS_NORM)
-                        .sample("[2, 5]", m -> new Normalization.RmsNorm(m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), 1, 1e-5))
-                        .sample("[3, 4] without weight", m -> new Normalization.RmsNorm(m.uniform(-2, 2, 3, 4), null, 1, 1e-3))
-                        .valuesOnly("[7, 131]", m -> new Normalization.RmsNorm(
-                                m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), 1, 1e-5))
+                        .sample(
+                                "[2, 5]",
+                                m -> new Normalization.RmsNorm(m.uniform(-2, 2, 2, 5), m.uniform(0.5, 1.5, 5), 1, 1e-5))
+                        .sample(
+                                "[3, 4] without weight",
+                                m -> new Normalization.RmsNorm(m.uniform(-2, 2, 3, 4), null, 1, 1e-3))
+                        .valuesOnly(
+                                "[7, 131]",
+                                m -> new Normalization.RmsNorm(
+                                        m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), 1, 1e-5))
                         .references(a -> norm(Grid.of(a.x()), a.dims(), a.eps(), false, grid(a.weight()), null))
                         .terms(a -> a.x().size(-1)));
     }
@@ -178,31 +207,79 @@ final class NeuralRows {
     private static List<OpSamples<?, ?>> losses() {
         return List.of(
                 samples(Losses.CROSS_ENTROPY)
-                        .sample("[3, 4] mean", m -> new Losses.CrossEntropy(
-                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {1, 3, 0}, 3), null, -100, 0, Losses.Reduction.MEAN))
-                        .sample("[3, 4] ignored, smoothed, weighted", m -> new Losses.CrossEntropy(
-                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {1, -100, 0}, 3), m.constant(0.5, 2, 4), -100, 0.1,
-                                Losses.Reduction.MEAN))
-                        .sample("[3, 4] none", m -> new Losses.CrossEntropy(
-                                m.uniform(-2, 2, 3, 4), m.indices(new long[] {2, 2, 1}, 3), null, -100, 0, Losses.Reduction.NONE))
-                        .valuesOnly("[33, 65] sum", m -> new Losses.CrossEntropy(
-                                m.uniform(-5, 5, 33, 65), m.indices(65, 33), null, -100, 0, Losses.Reduction.SUM))
+                        .sample(
+                                "[3, 4] mean",
+                                m -> new Losses.CrossEntropy(
+                                        m.uniform(-2, 2, 3, 4),
+                                        m.indices(new long[] {1, 3, 0}, 3),
+                                        null,
+                                        -100,
+                                        0,
+                                        Losses.Reduction.MEAN))
+                        .sample(
+                                "[3, 4] ignored, smoothed, weighted",
+                                m -> new Losses.CrossEntropy(
+                                        m.uniform(-2, 2, 3, 4),
+                                        m.indices(new long[] {1, -100, 0}, 3),
+                                        m.constant(0.5, 2, 4),
+                                        -100,
+                                        0.1,
+                                        Losses.Reduction.MEAN))
+                        .sample(
+                                "[3, 4] none",
+                                m -> new Losses.CrossEntropy(
+                                        m.uniform(-2, 2, 3, 4),
+                                        m.indices(new long[] {2, 2, 1}, 3),
+                                        null,
+                                        -100,
+                                        0,
+                                        Losses.Reduction.NONE))
+                        .valuesOnly(
+                                "[33, 65] sum",
+                                m -> new Losses.CrossEntropy(
+                                        m.uniform(-5, 5, 33, 65),
+                                        m.indices(65, 33),
+                                        null,
+                                        -100,
+                                        0,
+                                        Losses.Reduction.SUM))
                         .references(NeuralRows::crossEntropy)
                         .scale(a -> List.of(Grid.filled(
-                                i -> 12 * (a.reduction() == Losses.Reduction.SUM ? a.logits().size(0) : 1),
-                                a.reduction() == Losses.Reduction.NONE ? new long[] {a.logits().size(0)} : new long[0])))
+                                i -> 12
+                                        * (a.reduction() == Losses.Reduction.SUM
+                                                ? a.logits().size(0)
+                                                : 1),
+                                a.reduction() == Losses.Reduction.NONE
+                                        ? new long[] {a.logits().size(0)}
+                                        : new long[0])))
                         .terms(a -> a.logits().numel())
                         .error(
                                 m -> new Losses.CrossEntropy(
-                                        m.uniform(0, 1, 2, 3), m.indices(new long[] {0, 3}, 2), null, -100, 0, Losses.Reduction.MEAN),
+                                        m.uniform(0, 1, 2, 3),
+                                        m.indices(new long[] {0, 3}, 2),
+                                        null,
+                                        -100,
+                                        0,
+                                        Losses.Reduction.MEAN),
                                 ShapeException.class,
                                 "3"),
                 samples(Losses.NLL_LOSS)
-                        .sample("[3, 4] mean, weighted", m -> new Losses.Nll(
-                                m.uniform(-3, -0.1, 3, 4), m.indices(new long[] {1, -100, 0}, 3), m.constant(0.5, 2, 4), -100,
-                                Losses.Reduction.MEAN))
-                        .sample("[3, 4] none", m -> new Losses.Nll(
-                                m.uniform(-3, -0.1, 3, 4), m.indices(new long[] {1, 2, 0}, 3), null, -100, Losses.Reduction.NONE))
+                        .sample(
+                                "[3, 4] mean, weighted",
+                                m -> new Losses.Nll(
+                                        m.uniform(-3, -0.1, 3, 4),
+                                        m.indices(new long[] {1, -100, 0}, 3),
+                                        m.constant(0.5, 2, 4),
+                                        -100,
+                                        Losses.Reduction.MEAN))
+                        .sample(
+                                "[3, 4] none",
+                                m -> new Losses.Nll(
+                                        m.uniform(-3, -0.1, 3, 4),
+                                        m.indices(new long[] {1, 2, 0}, 3),
+                                        null,
+                                        -100,
+                                        Losses.Reduction.NONE))
                         .references(NeuralRows::nll)
                         .terms(a -> a.logProbabilities().size(0)));
     }
@@ -240,7 +317,8 @@ final class NeuralRows {
     private static Grid nll(Losses.Nll a) {
         Grid x = Grid.of(a.logProbabilities());
         long[] targets = a.targets().toLongArray();
-        double[] weight = a.weight() == null ? ones((int) x.size(1)) : a.weight().toDoubleArray();
+        double[] weight =
+                a.weight() == null ? ones((int) x.size(1)) : a.weight().toDoubleArray();
         double[] loss = new double[targets.length];
         double total = 0;
         for (int r = 0; r < loss.length; r++) {
@@ -290,7 +368,10 @@ final class NeuralRows {
                     }
                     return sum;
                 },
-                x.size(0), w.size(0), oh, ow);
+                x.size(0),
+                w.size(0),
+                oh,
+                ow);
     }
 
     private interface Fold {
@@ -315,37 +396,80 @@ final class NeuralRows {
                     }
                     return fold.apply(values, n, values.length);
                 },
-                x.size(0), x.size(1), oh, ow);
+                x.size(0),
+                x.size(1),
+                oh,
+                ow);
     }
 
     private static List<OpSamples<?, ?>> images() {
         return List.of(
                 samples(Convolution.CONV2D)
-                        .sample("[1, 2, 4, 3] 3 x 2", m -> new Convolution.Conv2d(
-                                m.uniform(-1, 1, 1, 2, 4, 3), m.uniform(-1, 1, 2, 2, 3, 2), m.uniform(-1, 1, 2), ONE, ONE, ONE, 1))
-                        .sample("groups, strides, dilation", m -> new Convolution.Conv2d(
-                                m.uniform(-1, 1, 1, 2, 5, 5), m.uniform(-1, 1, 2, 1, 2, 2), null, new long[] {2, 1},
-                                NONE, new long[] {1, 2}, 2))
-                        .valuesOnly("[2, 5, 13, 11] 3 x 3", m -> new Convolution.Conv2d(
-                                m.uniform(-1, 1, 2, 5, 13, 11), m.uniform(-1, 1, 7, 5, 3, 3), m.uniform(-1, 1, 7), ONE, ONE, ONE, 1))
+                        .sample(
+                                "[1, 2, 4, 3] 3 x 2",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 1, 2, 4, 3),
+                                        m.uniform(-1, 1, 2, 2, 3, 2),
+                                        m.uniform(-1, 1, 2),
+                                        ONE,
+                                        ONE,
+                                        ONE,
+                                        1))
+                        .sample(
+                                "groups, strides, dilation",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 1, 2, 5, 5),
+                                        m.uniform(-1, 1, 2, 1, 2, 2),
+                                        null,
+                                        new long[] {2, 1},
+                                        NONE,
+                                        new long[] {1, 2},
+                                        2))
+                        .valuesOnly(
+                                "[2, 5, 13, 11] 3 x 3",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 2, 5, 13, 11),
+                                        m.uniform(-1, 1, 7, 5, 3, 3),
+                                        m.uniform(-1, 1, 7),
+                                        ONE,
+                                        ONE,
+                                        ONE,
+                                        1))
                         .references(a -> conv(a, Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
                         .scale(a -> List.of(conv(
-                                a, abs(Grid.of(a.x())), abs(Grid.of(a.weight())), a.bias() == null ? null : abs(Grid.of(a.bias())))))
+                                a,
+                                abs(Grid.of(a.x())),
+                                abs(Grid.of(a.weight())),
+                                a.bias() == null ? null : abs(Grid.of(a.bias())))))
                         .terms(a -> a.weight().numel() / a.weight().size(0))
                         .error(
                                 m -> new Convolution.Conv2d(
-                                        m.uniform(0, 1, 1, 3, 4, 4), m.uniform(0, 1, 2, 2, 3, 3), null, ONE, NONE, ONE, 1),
+                                        m.uniform(0, 1, 1, 3, 4, 4),
+                                        m.uniform(0, 1, 2, 2, 3, 3),
+                                        null,
+                                        ONE,
+                                        NONE,
+                                        ONE,
+                                        1),
                                 ShapeException.class,
                                 "conv2d"),
                 samples(Pooling.MAX_POOL2D)
-                        .sample("[1, 2, 4, 4] 2 x 2", m -> new Pooling.MaxPool2d(
-                                m.distinct(1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, ONE))
-                        .sample("overlapping, padded", m -> new Pooling.MaxPool2d(
-                                m.distinct(1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, ONE))
+                        .sample(
+                                "[1, 2, 4, 4] 2 x 2",
+                                m -> new Pooling.MaxPool2d(
+                                        m.distinct(1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, ONE))
+                        .sample(
+                                "overlapping, padded",
+                                m -> new Pooling.MaxPool2d(
+                                        m.distinct(1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, ONE))
                         .reference(a -> {
                             Grid x = Grid.of(a.x());
-                            Grid y = pooled(x, a.kernel(), a.stride(), a.padding(), (v, n, all) ->
-                                    Arrays.stream(v, 0, n).max().orElseThrow());
+                            Grid y = pooled(
+                                    x,
+                                    a.kernel(),
+                                    a.stride(),
+                                    a.padding(),
+                                    (v, n, all) -> Arrays.stream(v, 0, n).max().orElseThrow());
                             Grid where = Grid.filled(
                                     i -> {
                                         for (long k = 0; k < x.size(2) * x.size(3); k++) {
@@ -360,13 +484,22 @@ final class NeuralRows {
                         })
                         .skip("expanded inputs", "the values have ties then"),
                 samples(Pooling.AVG_POOL2D)
-                        .sample("[1, 2, 4, 4] 2 x 2", m -> new Pooling.AvgPool2d(
-                                m.uniform(-1, 1, 1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, true))
-                        .sample("padding left out", m -> new Pooling.AvgPool2d(
-                                m.uniform(-1, 1, 1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, false))
-                        .references(a -> pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) ->
-                                Arrays.stream(v, 0, n).sum() / (a.countIncludePad() ? all : n)))
-                        .scale(a -> List.of(pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) -> 1)))
+                        .sample(
+                                "[1, 2, 4, 4] 2 x 2",
+                                m -> new Pooling.AvgPool2d(
+                                        m.uniform(-1, 1, 1, 2, 4, 4), new long[] {2, 2}, new long[] {2, 2}, NONE, true))
+                        .sample(
+                                "padding left out",
+                                m -> new Pooling.AvgPool2d(
+                                        m.uniform(-1, 1, 1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, false))
+                        .references(a -> pooled(
+                                Grid.of(a.x()),
+                                a.kernel(),
+                                a.stride(),
+                                a.padding(),
+                                (v, n, all) -> Arrays.stream(v, 0, n).sum() / (a.countIncludePad() ? all : n)))
+                        .scale(a ->
+                                List.of(pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) -> 1)))
                         .terms(a -> 9));
     }
 
@@ -374,12 +507,30 @@ final class NeuralRows {
 
     private static OpSamples<Attention.Args, Attention.AttentionResult> attention() {
         return samples(Attention.ATTENTION)
-                .sample("[1, 2, 3, 2]", m -> new Attention.Args(
-                        m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 1, 2, 3, 2), m.uniform(-1, 1, 1, 2, 3, 2), false, 0.7))
-                .sample("[1, 1, 3, 2] causal", m -> new Attention.Args(
-                        m.uniform(-1, 1, 1, 1, 3, 2), m.uniform(-1, 1, 1, 1, 3, 2), m.uniform(-1, 1, 1, 1, 3, 2), true, 0.7))
-                .valuesOnly("[2, 3, 33, 16] causal", m -> new Attention.Args(
-                        m.uniform(-1, 1, 2, 3, 33, 16), m.uniform(-1, 1, 2, 3, 33, 16), m.uniform(-1, 1, 2, 3, 33, 16), true, 0.25))
+                .sample(
+                        "[1, 2, 3, 2]",
+                        m -> new Attention.Args(
+                                m.uniform(-1, 1, 1, 2, 3, 2),
+                                m.uniform(-1, 1, 1, 2, 3, 2),
+                                m.uniform(-1, 1, 1, 2, 3, 2),
+                                false,
+                                0.7))
+                .sample(
+                        "[1, 1, 3, 2] causal",
+                        m -> new Attention.Args(
+                                m.uniform(-1, 1, 1, 1, 3, 2),
+                                m.uniform(-1, 1, 1, 1, 3, 2),
+                                m.uniform(-1, 1, 1, 1, 3, 2),
+                                true,
+                                0.7))
+                .valuesOnly(
+                        "[2, 3, 33, 16] causal",
+                        m -> new Attention.Args(
+                                m.uniform(-1, 1, 2, 3, 33, 16),
+                                m.uniform(-1, 1, 2, 3, 33, 16),
+                                m.uniform(-1, 1, 2, 3, 33, 16),
+                                true,
+                                0.25))
                 .references(a -> {
                     Grid q = Grid.of(a.q());
                     Grid k = Grid.of(a.k());
@@ -408,11 +559,16 @@ final class NeuralRows {
                 .terms(a -> a.k().size(2) * a.k().size(3))
                 .error(
                         m -> new Attention.Args(
-                                m.uniform(0, 1, 1, 2, 3, 2), m.uniform(0, 1, 1, 2, 3, 4), m.uniform(0, 1, 1, 2, 3, 4), false, 1),
+                                m.uniform(0, 1, 1, 2, 3, 2),
+                                m.uniform(0, 1, 1, 2, 3, 4),
+                                m.uniform(0, 1, 1, 2, 3, 4),
+                                false,
+                                1),
                         ShapeException.class,
                         "attention")
                 .error(
-                        m -> new Attention.Args(m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), false, 1),
+                        m -> new Attention.Args(
+                                m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), false, 1),
                         DTypeException.class,
                         "int64");
     }

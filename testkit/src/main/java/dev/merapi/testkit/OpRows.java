@@ -22,10 +22,12 @@ public final class OpRows {
 
     /** Op name to the reason why it needs no row. */
     public static Map<String, String> without() {
-        String random = "numbers, not values: RandomOpsTest holds them against the published generator and their moments";
+        String random =
+                "numbers, not values: RandomOpsTest holds them against the published generator and their moments";
         String optimizer = "OptimizersTest holds the steps against their papers";
         Map<String, String> reasons = new TreeMap<>();
-        for (String op : List.of("bernoulli_", "dropout", "integers_", "normal_", "rand", "randint", "randn", "randperm", "uniform_")) {
+        for (String op : List.of(
+                "bernoulli_", "dropout", "integers_", "normal_", "rand", "randint", "randn", "randperm", "uniform_")) {
             reasons.put("merapi::" + op, random);
         }
         for (String op : List.of("adam_", "grad_norm", "scale_grads_", "sgd_")) {

@@ -134,11 +134,13 @@ public final class OpSamples<A extends Record, R> {
         return dtypes;
     }
 
-    @Nullable List<Grid> expected(A args) {
+    @Nullable
+    List<Grid> expected(A args) {
         return reference == null ? null : reference.apply(args);
     }
 
-    @Nullable List<Grid> scale(A args) {
+    @Nullable
+    List<Grid> scale(A args) {
         return scale == null ? null : scale.apply(args);
     }
 

@@ -21,7 +21,9 @@ public final class Ops {
     /** Every registered op of the engine, in order of name. */
     public static List<Op<?, ?>> builtIn() {
         loadAll();
-        return OpRegistry.all().stream().filter(op -> op.name().startsWith("merapi::")).toList();
+        return OpRegistry.all().stream()
+                .filter(op -> op.name().startsWith("merapi::"))
+                .toList();
     }
 
     static Op<?, ?> named(String name) {
@@ -32,7 +34,8 @@ public final class Ops {
     private static void loadAll() {
         try {
             Class<?> anchor = Op.class;
-            URI root = anchor.getProtectionDomain().getCodeSource().getLocation().toURI();
+            URI root =
+                    anchor.getProtectionDomain().getCodeSource().getLocation().toURI();
             if (Files.isDirectory(Path.of(root))) {
                 initialize(Path.of(root));
             } else {

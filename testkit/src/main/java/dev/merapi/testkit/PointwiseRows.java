@@ -3,6 +3,7 @@ package dev.merapi.testkit;
 
 import static dev.merapi.testkit.Domain.uniform;
 
+import dev.merapi.error.ShapeException;
 import dev.merapi.op.Op;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.Arithmetic;
@@ -10,7 +11,6 @@ import dev.merapi.ops.Comparisons;
 import dev.merapi.ops.Elementary;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseOp;
-import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.ArrayList;
@@ -29,8 +29,22 @@ final class PointwiseRows {
     };
     /** Values that functions stumble over. */
     private static final double[] SPECIAL = {
-        0.0, -0.0, 1, -1, 0.5, -0.5, 88, -88, 1e-7, -1e-7, 1e-40, 3e4, -3e4, Double.POSITIVE_INFINITY,
-        Double.NEGATIVE_INFINITY, Double.NaN
+        0.0,
+        -0.0,
+        1,
+        -1,
+        0.5,
+        -0.5,
+        88,
+        -88,
+        1e-7,
+        -1e-7,
+        1e-40,
+        3e4,
+        -3e4,
+        Double.POSITIVE_INFINITY,
+        Double.NEGATIVE_INFINITY,
+        Double.NaN
     };
 
     private PointwiseRows() {}
@@ -41,14 +55,33 @@ final class PointwiseRows {
     static List<InPlace> inPlace() {
         List<InPlace> all = new ArrayList<>();
         for (PointwiseOp op : List.of(
-                Arithmetic.ADD, Arithmetic.SUB, Arithmetic.MUL, Arithmetic.DIV, Arithmetic.POW, Arithmetic.MAXIMUM,
-                Arithmetic.NEG, Arithmetic.SQUARE, Arithmetic.FMA, Elementary.EXP, Elementary.LOG, Elementary.SQRT,
-                Elementary.TANH, Activations.RELU, Activations.SIGMOID, Activations.GELU)) {
+                Arithmetic.ADD,
+                Arithmetic.SUB,
+                Arithmetic.MUL,
+                Arithmetic.DIV,
+                Arithmetic.POW,
+                Arithmetic.MAXIMUM,
+                Arithmetic.NEG,
+                Arithmetic.SQUARE,
+                Arithmetic.FMA,
+                Elementary.EXP,
+                Elementary.LOG,
+                Elementary.SQRT,
+                Elementary.TANH,
+                Activations.RELU,
+                Activations.SIGMOID,
+                Activations.GELU)) {
             all.add(new InPlace(op, 0));
         }
         for (PointwiseOp op : List.of(
-                Arithmetic.ADD_SCALAR, Arithmetic.MUL_SCALAR, Arithmetic.POW_SCALAR, Arithmetic.FILL, Arithmetic.ADDCMUL,
-                Arithmetic.ADDCDIV, Arithmetic.LERP_SCALAR, Activations.LEAKY_RELU)) {
+                Arithmetic.ADD_SCALAR,
+                Arithmetic.MUL_SCALAR,
+                Arithmetic.POW_SCALAR,
+                Arithmetic.FILL,
+                Arithmetic.ADDCMUL,
+                Arithmetic.ADDCDIV,
+                Arithmetic.LERP_SCALAR,
+                Activations.LEAKY_RELU)) {
             all.add(new InPlace(op, 1));
         }
         all.add(new InPlace(Arithmetic.CLAMP, 2));
@@ -128,7 +161,8 @@ final class PointwiseRows {
     }
 
     private static Grid map(DoubleUnaryOperator f, Tensor x) {
-        return Grid.of(Arrays.stream(x.toDoubleArray()).map(f).toArray(), x.shape().toArray());
+        return Grid.of(
+                Arrays.stream(x.toDoubleArray()).map(f).toArray(), x.shape().toArray());
     }
 
     private static Grid map(Function3 f, Tensor x, Tensor y, @org.jspecify.annotations.Nullable Tensor z) {
@@ -187,8 +221,10 @@ final class PointwiseRows {
         Domain threes = any.awayFrom(-3, 3);
         return List.of(
                 special(unary(Activations.RELU, x -> Double.isNaN(x) ? x : Math.max(x, 0), smooth)),
-                special(unary(Activations.SIGMOID, x -> 1 / (1 + Math.exp(-x)), any)).ulps(8),
-                special(unary(Activations.LOG_SIGMOID, x -> -SpecialFunctions.softplus(-x), any)).ulps(8),
+                special(unary(Activations.SIGMOID, x -> 1 / (1 + Math.exp(-x)), any))
+                        .ulps(8),
+                special(unary(Activations.LOG_SIGMOID, x -> -SpecialFunctions.softplus(-x), any))
+                        .ulps(8),
                 unary(Activations.SILU, x -> x / (1 + Math.exp(-x)), any).ulps(8),
                 unary(Activations.GELU, x -> 0.5 * x * SpecialFunctions.erfc(-x / Math.sqrt(2)), any)
                         .scale(a -> List.of(map(Math::abs, a.x()))),
@@ -197,10 +233,12 @@ final class PointwiseRows {
                                 x -> 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
                                 any)
                         .scale(a -> List.of(map(Math::abs, a.x()))),
-                special(unary(Activations.SOFTPLUS, SpecialFunctions::softplus, any)).ulps(8),
+                special(unary(Activations.SOFTPLUS, SpecialFunctions::softplus, any))
+                        .ulps(8),
                 scalar(Activations.LEAKY_RELU, (x, s) -> x > 0 ? x : s * x, smooth, 0.1),
                 scalar(Activations.ELU, (x, s) -> x > 0 ? x : s * Math.expm1(x), smooth, 1.5),
-                unary(Activations.MISH, x -> x * Math.tanh(SpecialFunctions.softplus(x)), any).ulps(16),
+                unary(Activations.MISH, x -> x * Math.tanh(SpecialFunctions.softplus(x)), any)
+                        .ulps(16),
                 unary(Activations.HARD_SIGMOID, x -> Math.min(Math.max(x + 3, 0), 6) / 6, threes)
                         .scale(a -> List.of(map(x -> 1 + Math.abs(x), a.x()))),
                 unary(Activations.HARD_SWISH, x -> x * Math.min(Math.max(x + 3, 0), 6) / 6, threes)
@@ -273,10 +311,19 @@ final class PointwiseRows {
                 scalar(Arithmetic.DIV_SCALAR, (x, s) -> x / s, any, 8.0),
                 scalar(Arithmetic.RDIV_SCALAR, (x, s) -> s / x, positive, 2.0),
                 scalar(Arithmetic.FLOOR_DIVIDE_SCALAR, (x, s) -> Math.floor(x / s), eighths(), 1.25),
-                scalar(Arithmetic.REMAINDER_SCALAR, (x, s) -> x - s * Math.floor(x / s), eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5), 1.25),
-                scalar(Arithmetic.FMOD_SCALAR, (x, s) -> x % s, eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5), 1.25),
+                scalar(
+                        Arithmetic.REMAINDER_SCALAR,
+                        (x, s) -> x - s * Math.floor(x / s),
+                        eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5),
+                        1.25),
+                scalar(
+                        Arithmetic.FMOD_SCALAR,
+                        (x, s) -> x % s,
+                        eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5),
+                        1.25),
                 scalar(Arithmetic.POW_SCALAR, Math::pow, positive, 2.5).ulps(16),
-                scalar(Arithmetic.RPOW_SCALAR, (x, s) -> Math.pow(s, x), any, 2.5).ulps(16),
+                scalar(Arithmetic.RPOW_SCALAR, (x, s) -> Math.pow(s, x), any, 2.5)
+                        .ulps(16),
                 scalar(Arithmetic.MINIMUM_SCALAR, Math::min, any.awayFrom(0.5), 0.5),
                 scalar(Arithmetic.MAXIMUM_SCALAR, Math::max, any.awayFrom(0.5), 0.5),
                 scalar(Arithmetic.CLAMP_MIN, Math::max, any.awayFrom(0.5), 0.5),
@@ -284,8 +331,9 @@ final class PointwiseRows {
                 scalar(Arithmetic.FILL, (x, s) -> s, any, 0.75),
                 scalar(Arithmetic.FILL_BOOL, (x, s) -> s != 0 ? 1 : 0, any, 2),
                 OpSamples.samples((Op<PointwiseArgs.X, Tensor>) Arithmetic.CLAMP.op())
-                        .sample("[2, 3]", m -> new PointwiseArgs.X(
-                                m.draw(any.awayFrom(-1, 1.5), 2, 3), List.of(-1, 1.5)))
+                        .sample(
+                                "[2, 3]",
+                                m -> new PointwiseArgs.X(m.draw(any.awayFrom(-1, 1.5), 2, 3), List.of(-1, 1.5)))
                         .references(a -> map(x -> Math.min(Math.max(x, -1), 1.5), a.x())));
     }
 
@@ -299,30 +347,47 @@ final class PointwiseRows {
     private static List<OpSamples<?, ?>> comparisons() {
         Domain steps = random -> random.nextInt(0, 4);
         List<OpSamples<?, ?>> rows = new ArrayList<>(List.of(
-                binary(Comparisons.EQ, truth((x, y) -> x.doubleValue() == y), steps, steps).dtypes(NUMBERS),
-                binary(Comparisons.NE, truth((x, y) -> x.doubleValue() != y), steps, steps).dtypes(NUMBERS),
+                binary(Comparisons.EQ, truth((x, y) -> x.doubleValue() == y), steps, steps)
+                        .dtypes(NUMBERS),
+                binary(Comparisons.NE, truth((x, y) -> x.doubleValue() != y), steps, steps)
+                        .dtypes(NUMBERS),
                 binary(Comparisons.LT, truth((x, y) -> x < y), steps, steps).dtypes(NUMBERS),
                 binary(Comparisons.LE, truth((x, y) -> x <= y), steps, steps).dtypes(NUMBERS),
                 binary(Comparisons.GT, truth((x, y) -> x > y), steps, steps).dtypes(NUMBERS),
                 binary(Comparisons.GE, truth((x, y) -> x >= y), steps, steps).dtypes(NUMBERS),
-                scalar(Comparisons.EQ_SCALAR, truth((x, y) -> x.doubleValue() == y), steps, 2).dtypes(NUMBERS),
-                scalar(Comparisons.NE_SCALAR, truth((x, y) -> x.doubleValue() != y), steps, 2).dtypes(NUMBERS),
+                scalar(Comparisons.EQ_SCALAR, truth((x, y) -> x.doubleValue() == y), steps, 2)
+                        .dtypes(NUMBERS),
+                scalar(Comparisons.NE_SCALAR, truth((x, y) -> x.doubleValue() != y), steps, 2)
+                        .dtypes(NUMBERS),
                 scalar(Comparisons.LT_SCALAR, truth((x, y) -> x < y), steps, 2).dtypes(NUMBERS),
                 scalar(Comparisons.LE_SCALAR, truth((x, y) -> x <= y), steps, 2).dtypes(NUMBERS),
                 scalar(Comparisons.GT_SCALAR, truth((x, y) -> x > y), steps, 2).dtypes(NUMBERS),
                 scalar(Comparisons.GE_SCALAR, truth((x, y) -> x >= y), steps, 2).dtypes(NUMBERS),
-                binary(Comparisons.IS_CLOSE, truth((x, y) -> Math.abs(x - y) <= 0.5 + 0.25 * Math.abs(y)), steps, steps, 0.25, 0.5),
-                binary(Comparisons.LOGICAL_AND, truth((x, y) -> x != 0 && y != 0), steps, steps).dtypes(NUMBERS),
-                binary(Comparisons.LOGICAL_OR, truth((x, y) -> x != 0 || y != 0), steps, steps).dtypes(NUMBERS),
-                binary(Comparisons.LOGICAL_XOR, truth((x, y) -> x != 0 ^ y != 0), steps, steps).dtypes(NUMBERS),
+                binary(
+                        Comparisons.IS_CLOSE,
+                        truth((x, y) -> Math.abs(x - y) <= 0.5 + 0.25 * Math.abs(y)),
+                        steps,
+                        steps,
+                        0.25,
+                        0.5),
+                binary(Comparisons.LOGICAL_AND, truth((x, y) -> x != 0 && y != 0), steps, steps)
+                        .dtypes(NUMBERS),
+                binary(Comparisons.LOGICAL_OR, truth((x, y) -> x != 0 || y != 0), steps, steps)
+                        .dtypes(NUMBERS),
+                binary(Comparisons.LOGICAL_XOR, truth((x, y) -> x != 0 ^ y != 0), steps, steps)
+                        .dtypes(NUMBERS),
                 unary(Comparisons.LOGICAL_NOT, x -> x == 0 ? 1 : 0, steps).dtypes(NUMBERS),
                 special(unary(Comparisons.IS_NAN, x -> Double.isNaN(x) ? 1 : 0, steps)),
                 special(unary(Comparisons.IS_INF, x -> Double.isInfinite(x) ? 1 : 0, steps)),
                 special(unary(Comparisons.IS_FINITE, x -> Double.isFinite(x) ? 1 : 0, steps))));
         Domain any = uniform(-4, 4);
         rows.add(OpSamples.samples((Op<PointwiseArgs.XYZ, Tensor>) Comparisons.WHERE.op())
-                .sample("[2, 3]", m -> new PointwiseArgs.XYZ(m.booleans(2, 3), m.draw(any, 2, 3), m.draw(any, 2, 3), List.of()))
-                .sample("broadcast", m -> new PointwiseArgs.XYZ(m.booleans(3), m.draw(any, 2, 1), m.draw(any), List.of()))
+                .sample(
+                        "[2, 3]",
+                        m -> new PointwiseArgs.XYZ(m.booleans(2, 3), m.draw(any, 2, 3), m.draw(any, 2, 3), List.of()))
+                .sample(
+                        "broadcast",
+                        m -> new PointwiseArgs.XYZ(m.booleans(3), m.draw(any, 2, 1), m.draw(any), List.of()))
                 .references(a -> map((c, x, y) -> c != 0 ? x : y, a.x(), a.y(), a.z())));
         rows.add(OpSamples.samples((Op<PointwiseArgs.XY, Tensor>) Comparisons.WHERE_SCALAR.op())
                 .sample("[2, 3]", m -> new PointwiseArgs.XY(m.booleans(2, 3), m.draw(any, 2, 3), List.of(0.5)))
@@ -342,20 +407,30 @@ final class PointwiseRows {
                 ternary(
                         "merapi::batch_norm_normalize",
                         (x, mean, variance) -> (x - mean) / Math.sqrt(variance + 0.5),
-                        any, any, uniform(0.5, 2), 0.5),
+                        any,
+                        any,
+                        uniform(0.5, 2),
+                        0.5),
                 OpSamples.samples((Op<PointwiseArgs.Many, Tensor>) Ops.named("merapi::batch_norm_affine"))
-                        .sample("[2, 3]", m -> new PointwiseArgs.Many(
-                                List.of(
-                                        m.draw(any, 2, 3), m.draw(any, 3), m.uniform(0.5, 2, 3), m.uniform(0.5, 2, 3),
-                                        m.draw(any, 3)),
-                                List.of(0.5)))
+                        .sample(
+                                "[2, 3]",
+                                m -> new PointwiseArgs.Many(
+                                        List.of(
+                                                m.draw(any, 2, 3),
+                                                m.draw(any, 3),
+                                                m.uniform(0.5, 2, 3),
+                                                m.uniform(0.5, 2, 3),
+                                                m.draw(any, 3)),
+                                        List.of(0.5)))
                         .references(a -> {
                             List<Grid> in = a.inputs().stream().map(Grid::of).toList();
                             return Grid.filled(
-                                    i -> (in.get(0).at(i) - in.get(1).at(i[1])) / Math.sqrt(in.get(2).at(i[1]) + 0.5)
+                                    i -> (in.get(0).at(i) - in.get(1).at(i[1]))
+                                                    / Math.sqrt(in.get(2).at(i[1]) + 0.5)
                                                     * in.get(3).at(i[1])
                                             + in.get(4).at(i[1]),
-                                    2, 3);
+                                    2,
+                                    3);
                         })
                         .scale(a -> List.of(Grid.filled(i -> 8, 2, 3))));
     }
@@ -387,5 +462,4 @@ final class PointwiseRows {
         rows.add(unary(Comparisons.BIT_NOT, x -> ~(long) x, bytes).dtypes(DType.INT64, DType.INT32));
         return rows;
     }
-
 }

@@ -81,10 +81,13 @@ final class ReductionRows {
         return OpSamples.samples((Op<ReduceArgs.X, Tensor>) op.op())
                 .sample("[2, 3] all", m -> new ReduceArgs.X(m.draw(domain, 2, 3), ALL, false, null, s))
                 .sample("[2, 3, 2] 1", m -> new ReduceArgs.X(m.draw(domain, 2, 3, 2), new int[] {1}, false, null, s))
-                .sample("[2, 2, 2] -1, 0 kept", m -> new ReduceArgs.X(
-                        m.draw(domain, 2, 2, 2), new int[] {-1, 0}, true, null, s))
-                .valuesOnly("[3, 1031] 1", m -> new ReduceArgs.X(m.draw(domain, 3, 1031), new int[] {1}, false, null, s))
-                .valuesOnly("[1031, 3] 0", m -> new ReduceArgs.X(m.draw(domain, 1031, 3), new int[] {0}, false, null, s))
+                .sample(
+                        "[2, 2, 2] -1, 0 kept",
+                        m -> new ReduceArgs.X(m.draw(domain, 2, 2, 2), new int[] {-1, 0}, true, null, s))
+                .valuesOnly(
+                        "[3, 1031] 1", m -> new ReduceArgs.X(m.draw(domain, 3, 1031), new int[] {1}, false, null, s))
+                .valuesOnly(
+                        "[1031, 3] 0", m -> new ReduceArgs.X(m.draw(domain, 1031, 3), new int[] {0}, false, null, s))
                 .valuesOnly("[4111] all", m -> new ReduceArgs.X(m.draw(domain, 4111), ALL, false, null, s))
                 .references(a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), f))
                 .terms(a -> a.x().numel() + 4)
@@ -121,17 +124,19 @@ final class ReductionRows {
                 row(Reductions.SUM_ABS, away, v -> sum(v, Math::abs)),
                 row(Reductions.SUM_SQUARES, any, v -> sum(v, x -> x * x)),
                 row(Reductions.SUM_POWERS, away, v -> sum(v, x -> Math.pow(Math.abs(x), 3)), 3.0),
-                row(Reductions.PROD, near, v -> Arrays.stream(v).reduce(1, (p, q) -> p * q)).ulps(16),
+                row(Reductions.PROD, near, v -> Arrays.stream(v).reduce(1, (p, q) -> p * q))
+                        .ulps(16),
                 row(Reductions.ANY, bits, v -> sum(v, x -> x) > 0 ? 1 : 0),
                 row(Reductions.ALL, bits, v -> sum(v, x -> x) == v.length ? 1 : 0),
                 row(Reductions.COUNT_NONZERO, bits, v -> sum(v, x -> x)),
                 OpSamples.samples(Reductions.VAR)
                         .sample("[2, 5] 1", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 5), new int[] {1}, false, 1))
                         .sample("[2, 3] all biased", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 3), ALL, true, 0))
-                        .valuesOnly("[3, 1031] 1", m -> new ReduceArgs.Var(
-                                m.uniform(9, 11, 3, 1031), new int[] {1}, false, 1))
-                        .references(a -> grouped(
-                                Grid.of(a.x()), a.dims(), a.keepDim(), v -> variance(v, a.correction())))
+                        .valuesOnly(
+                                "[3, 1031] 1",
+                                m -> new ReduceArgs.Var(m.uniform(9, 11, 3, 1031), new int[] {1}, false, 1))
+                        .references(
+                                a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), v -> variance(v, a.correction())))
                         .terms(a -> a.x().numel()));
     }
 
@@ -144,7 +149,9 @@ final class ReductionRows {
         return List.of(
                 extreme(Reductions.AMAX, v -> Arrays.stream(v).max().orElseThrow()),
                 extreme(Reductions.AMIN, v -> Arrays.stream(v).min().orElseThrow()),
-                extreme(Reductions.MAX_ABS, v -> Arrays.stream(v).map(Math::abs).max().orElseThrow())
+                extreme(
+                                Reductions.MAX_ABS,
+                                v -> Arrays.stream(v).map(Math::abs).max().orElseThrow())
                         .skip("gradients", "the samples have ties of sizes")
                         .skip("second derivatives", "the samples have ties of sizes"),
                 extreme(Reductions.ARGMAX, v -> first(v, Arrays.stream(v).max().orElseThrow())),
@@ -166,8 +173,8 @@ final class ReductionRows {
                 .dtypes(DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT64, DType.INT32)
                 .sample("[2, 3] all", m -> new ReduceArgs.X(m.distinct(2, 3), ALL, false, null, List.of()))
                 .sample("[3, 4, 2] 1", m -> new ReduceArgs.X(m.distinct(3, 4, 2), new int[] {1}, true, null, List.of()))
-                .valuesOnly("[5, 211] 1", m -> new ReduceArgs.X(
-                        m.distinct(5, 211), new int[] {1}, false, null, List.of()))
+                .valuesOnly(
+                        "[5, 211] 1", m -> new ReduceArgs.X(m.distinct(5, 211), new int[] {1}, false, null, List.of()))
                 .references(a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), f))
                 .error(
                         m -> new ReduceArgs.X(m.of(new double[0], 0, 3), new int[] {0}, false, null, List.of()),
@@ -211,14 +218,17 @@ final class ReductionRows {
                 .sample("[2, 3, 2] 1", m -> new Softmax.Along(m.uniform(-3, 3, 2, 3, 2), 1))
                 .valuesOnly("[5, 211] -1", m -> new Softmax.Along(m.uniform(-8, 8, 5, 211), -1))
                 .valuesOnly("[211, 5] 0", m -> new Softmax.Along(m.uniform(-8, 8, 211, 5), 0))
-                .valuesOnly("with -inf", m -> new Softmax.Along(
-                        m.of(new double[] {Double.NEGATIVE_INFINITY, 1, 2, 3, 4, Double.NEGATIVE_INFINITY}, 2, 3), 1))
+                .valuesOnly(
+                        "with -inf",
+                        m -> new Softmax.Along(
+                                m.of(
+                                        new double[] {Double.NEGATIVE_INFINITY, 1, 2, 3, 4, Double.NEGATIVE_INFINITY},
+                                        2,
+                                        3),
+                                1))
                 .terms(a -> a.x().size(a.dim()))
                 .error(m -> new Softmax.Along(m.uniform(0, 1, 2, 3), 2), ShapeException.class, "out of range")
-                .error(
-                        m -> new Softmax.Along(m.indices(3, 2, 3), 1),
-                        dev.merapi.error.DTypeException.class,
-                        "int64");
+                .error(m -> new Softmax.Along(m.indices(3, 2, 3), 1), dev.merapi.error.DTypeException.class, "int64");
     }
 
     private static List<OpSamples<?, ?>> alongOne() {
@@ -269,8 +279,9 @@ final class ReductionRows {
             Op<Softmax.BackwardArgs, Tensor> op, OfSum f, DoubleBinaryOperator term) {
         return OpSamples.samples(op)
                 .sample("[3, 4] 1", m -> new Softmax.BackwardArgs(m.uniform(-1, 1, 3, 4), m.uniform(0, 0.5, 3, 4), 1))
-                .valuesOnly("[7, 211] 1", m -> new Softmax.BackwardArgs(
-                        m.uniform(-1, 1, 7, 211), m.uniform(0, 0.01, 7, 211), 1))
+                .valuesOnly(
+                        "[7, 211] 1",
+                        m -> new Softmax.BackwardArgs(m.uniform(-1, 1, 7, 211), m.uniform(0, 0.01, 7, 211), 1))
                 .references(a -> {
                     Grid g = Grid.of(a.grad());
                     Grid y = Grid.of(a.y());
@@ -317,12 +328,18 @@ final class ReductionRows {
         List<OpSamples<?, ?>> rows = new ArrayList<>();
         for (String form : List.of("", "_sum")) {
             rows.add(OpSamples.samples((Op<ReduceArgs.XY, Tensor>) Ops.named("merapi::" + name + form))
-                    .sample("[2, 3]", m -> new ReduceArgs.XY(m.draw(left, 2, 3), m.draw(right, 2, 3), ALL, false, null, s))
-                    .valuesOnly("[701]", m -> new ReduceArgs.XY(m.draw(left, 701), m.draw(right, 701), ALL, false, null, s))
+                    .sample(
+                            "[2, 3]",
+                            m -> new ReduceArgs.XY(m.draw(left, 2, 3), m.draw(right, 2, 3), ALL, false, null, s))
+                    .valuesOnly(
+                            "[701]", m -> new ReduceArgs.XY(m.draw(left, 701), m.draw(right, 701), ALL, false, null, s))
                     .references(a -> {
                         Grid y = Grid.of(a.y());
                         Grid x = Grid.of(a.x());
-                        double sum = sum(Grid.filled(i -> f.applyAsDouble(x.at(i), y.at(i)), x.shape()).values(), v -> v);
+                        double sum = sum(
+                                Grid.filled(i -> f.applyAsDouble(x.at(i), y.at(i)), x.shape())
+                                        .values(),
+                                v -> v);
                         return Grid.of(new double[] {form.isEmpty() ? sum / a.x().numel() : sum});
                     })
                     .terms(a -> a.x().numel() + 4));
@@ -342,5 +359,4 @@ final class ReductionRows {
                 }));
         return rows;
     }
-
 }

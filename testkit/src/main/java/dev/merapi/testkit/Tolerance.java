@@ -35,8 +35,8 @@ public record Tolerance(double ulps, double terms, boolean roundsEachTerm) {
     /** @throws AssertionError naming the worst element, with what was expected, got and allowed */
     public void check(String what, Grid expected, @Nullable Grid scale, Tensor actual) {
         if (!java.util.Arrays.equals(expected.shape(), actual.shape().toArray())) {
-            throw new AssertionError(what + ": shape " + actual.shape() + ", expected "
-                    + java.util.Arrays.toString(expected.shape()));
+            throw new AssertionError(
+                    what + ": shape " + actual.shape() + ", expected " + java.util.Arrays.toString(expected.shape()));
         }
         DType dtype = actual.dtype();
         double[] got = actual.toDoubleArray();
@@ -67,9 +67,7 @@ public record Tolerance(double ulps, double terms, boolean roundsEachTerm) {
         return switch (dtype) {
             case FLOAT32 -> Math.abs(value) > Float.MAX_VALUE ? (float) value : value;
             case FLOAT16 -> Math.abs(value) >= 65520 ? Math.copySign(Double.POSITIVE_INFINITY, value) : value;
-            case BFLOAT16 -> Math.abs(value) >= 0x1.ffp127
-                    ? Math.copySign(Double.POSITIVE_INFINITY, value)
-                    : value;
+            case BFLOAT16 -> Math.abs(value) >= 0x1.ffp127 ? Math.copySign(Double.POSITIVE_INFINITY, value) : value;
             default -> value;
         };
     }

@@ -31,7 +31,8 @@ class BackwardTest {
     }
 
     private static Tensor second(Tensor first, Tensor x) {
-        return Autograd.grad(List.of(first), List.of(x), null, Graph.CREATE, false).get(0);
+        return Autograd.grad(List.of(first), List.of(x), null, Graph.CREATE, false)
+                .get(0);
     }
 
     // ---------------------------------------------------------------- accumulation
@@ -133,7 +134,8 @@ class BackwardTest {
         int[] ran = {0};
         Op<X, Tensor> counted = Op.define("test::counted", X.class, Tensor.class)
                 .shape(a -> Tensor.meta(a.x()))
-                .reference((a, out) -> Elements.of(out).setDouble(0, Elements.of(a.x()).getDouble(0)))
+                .reference((a, out) ->
+                        Elements.of(out).setDouble(0, Elements.of(a.x()).getDouble(0)))
                 .autograd((a, out) -> null, (c, s, g) -> {
                     ran[0]++;
                     return Grads.of("x", g);
@@ -146,7 +148,8 @@ class BackwardTest {
         assertThat(ran[0]).isZero();
         assertThat(x.grad()).isNull();
         assertThat(w.grad()).isNull();
-        assertThat(Autograd.grad(y, List.of(w, x, w)).stream().map(Tensor::item)).containsExactly(3.0, 5.0, 3.0);
+        assertThat(Autograd.grad(y, List.of(w, x, w)).stream().map(Tensor::item))
+                .containsExactly(3.0, 5.0, 3.0);
         assertThat(ran[0]).isOne();
     }
 
@@ -155,9 +158,14 @@ class BackwardTest {
         Tensor x = leaf(2);
         Tensor a = x.mul(3);
         Tensor y = a.mul(a);
-        assertThat(Autograd.grad(List.of(y), List.of(a, x), null, Graph.RETAIN, false).get(0).item())
+        assertThat(Autograd.grad(List.of(y), List.of(a, x), null, Graph.RETAIN, false)
+                        .get(0)
+                        .item())
                 .isEqualTo(12);
-        assertThat(Autograd.grad(List.of(y), List.of(y), null, Graph.RETAIN, false).get(0).item()).isOne();
+        assertThat(Autograd.grad(List.of(y), List.of(y), null, Graph.RETAIN, false)
+                        .get(0)
+                        .item())
+                .isOne();
         assertThatThrownBy(() -> Autograd.grad(y, List.of(leaf(1)))).hasMessageContaining("input 0, float64[1] cpu");
         assertThatThrownBy(() -> Autograd.grad(y, List.of(Tensor.of(1.0)))).isInstanceOf(GradientException.class);
     }
@@ -166,11 +174,14 @@ class BackwardTest {
     void aResultHasNoGraphUnlessOneIsCreated() {
         Tensor x = leaf(2);
         Tensor seed = leaf(1);
-        Tensor g = Autograd.grad(List.of(x.add(x)), List.of(x), List.of(seed), Graph.FREE, false).get(0);
+        Tensor g = Autograd.grad(List.of(x.add(x)), List.of(x), List.of(seed), Graph.FREE, false)
+                .get(0);
         assertThat(g.requiresGrad()).isFalse();
-        Tensor h = Autograd.grad(List.of(x.add(0)), List.of(x), List.of(seed), Graph.FREE, false).get(0);
+        Tensor h = Autograd.grad(List.of(x.add(0)), List.of(x), List.of(seed), Graph.FREE, false)
+                .get(0);
         assertThat(h.requiresGrad()).isFalse();
-        Tensor k = Autograd.grad(List.of(x.add(0)), List.of(x), List.of(seed), Graph.CREATE, false).get(0);
+        Tensor k = Autograd.grad(List.of(x.add(0)), List.of(x), List.of(seed), Graph.CREATE, false)
+                .get(0);
         assertThat(k.requiresGrad()).isTrue();
     }
 
@@ -241,8 +252,8 @@ class BackwardTest {
             assertThatThrownBy(() -> Autograd.backward(bad.call(new X(x))))
                     .isInstanceOf(GradientException.class)
                     .hasMessageContaining("backward of test::bad: gradient 0 has NaN")
-                    .satisfies(e -> assertThat(e.getSuppressed()[0].getMessage())
-                            .isEqualTo("forward call of test::bad"));
+                    .satisfies(
+                            e -> assertThat(e.getSuppressed()[0].getMessage()).isEqualTo("forward call of test::bad"));
         }
     }
 
@@ -325,7 +336,8 @@ class BackwardTest {
     @Test
     void hooksAreCheckedAndRefusedWhereThereIsNoGradient() {
         assertThatThrownBy(() -> Autograd.hook(Tensor.of(1.0), g -> g)).isInstanceOf(GradientException.class);
-        assertThatThrownBy(() -> Autograd.hookAfterAccumulate(leaf(1).mul(2), t -> {})).hasMessageContaining("leaves");
+        assertThatThrownBy(() -> Autograd.hookAfterAccumulate(leaf(1).mul(2), t -> {}))
+                .hasMessageContaining("leaves");
         Tensor x = leaf(1, 2);
         Autograd.hook(x, g -> g.sum());
         assertThatThrownBy(() -> Autograd.backward(x.sum()))
@@ -429,7 +441,9 @@ class BackwardTest {
             Thread thread = new Thread(() -> {
                 for (int i = 0; i < 100 && failure.get() == null; i++) {
                     try {
-                        double g = Autograd.grad(List.of(y), List.of(x), null, Graph.RETAIN, false).get(0).item();
+                        double g = Autograd.grad(List.of(y), List.of(x), null, Graph.RETAIN, false)
+                                .get(0)
+                                .item();
                         assertThat(g).isEqualTo(27);
                     } catch (Throwable e) {
                         failure.compareAndSet(null, e);
@@ -465,8 +479,10 @@ class BackwardTest {
 
     @Test
     void forwardAndBackwardAreTracedOnMetaTensors() {
-        Tensor x = Tensor.meta(Shape.of(4, 3), DType.FLOAT32, dev.merapi.types.Device.CPU).requiresGrad(true);
-        Tensor w = Tensor.meta(Shape.of(3), DType.FLOAT32, dev.merapi.types.Device.CPU).requiresGrad(true);
+        Tensor x = Tensor.meta(Shape.of(4, 3), DType.FLOAT32, dev.merapi.types.Device.CPU)
+                .requiresGrad(true);
+        Tensor w = Tensor.meta(Shape.of(3), DType.FLOAT32, dev.merapi.types.Device.CPU)
+                .requiresGrad(true);
         Tensor y = x.mul(w).transpose(0, 1).slice(0, 0, 2);
         Autograd.backward(y, Tensor.meta(y), Graph.FREE);
         assertThat(x.grad().isMeta()).isTrue();

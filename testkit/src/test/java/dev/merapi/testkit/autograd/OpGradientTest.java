@@ -125,7 +125,8 @@ class OpGradientTest {
         assertThat(saves[0]).isOne();
     }
 
-    public record Tree(List<Tensor> list, Map<String, Object> map, Optional<Tensor> maybe, Tensor[] array, Object any) {}
+    public record Tree(
+            List<Tensor> list, Map<String, Object> map, Optional<Tensor> maybe, Tensor[] array, Object any) {}
 
     @Test
     void anyTreeOfTensorsAndValuesIsSaved() {
@@ -144,7 +145,9 @@ class OpGradientTest {
                             assertThat(s.list().get(1)).isNull();
                             assertThat(((Tensor) s.map().get("out")).item()).isEqualTo(9);
                             assertThat(s.array()[0].item()).isEqualTo(9);
-                            return Grads.of("x", g.mul(s.list().get(0)).add(g.mul(s.maybe().get())));
+                            return Grads.of(
+                                    "x",
+                                    g.mul(s.list().get(0)).add(g.mul(s.maybe().get())));
                         });
         Tensor x = leaf(3);
         Autograd.backward(op.call(new X(x)));
@@ -222,7 +225,10 @@ class OpGradientTest {
         Op<XY, Tensor> op = Op.define("test::fit", XY.class, Tensor.class)
                 .shape(a -> Tensor.meta(a.x(), Shape.SCALAR))
                 .reference((a, out) -> Elements.of(out).setDouble(0, 1))
-                .autograd((a, out) -> null, (c, s, g) -> Grads.of("x", Tensor.ones(DType.FLOAT32, 4, 3)).and("y", (Tensor) null));
+                .autograd(
+                        (a, out) -> null,
+                        (c, s, g) ->
+                                Grads.of("x", Tensor.ones(DType.FLOAT32, 4, 3)).and("y", (Tensor) null));
         Tensor x = leaf(1, 2, 3);
         Autograd.backward(op.call(new XY(x, null)));
         assertThat(x.grad().toDoubleArray()).containsExactly(4, 4, 4);
@@ -337,7 +343,8 @@ class OpGradientTest {
         assertThatThrownBy(() -> Autograd.grad(op.call(new X(x)), List.of(x)))
                 .isInstanceOf(GradientException.class)
                 .hasMessageContaining("was not used in the graph");
-        assertThat(Autograd.grad(List.of(op.call(new X(x))), List.of(x), null, Graph.FREE, true).get(0))
+        assertThat(Autograd.grad(List.of(op.call(new X(x))), List.of(x), null, Graph.FREE, true)
+                        .get(0))
                 .isNull();
     }
 
@@ -383,7 +390,11 @@ class OpGradientTest {
                     Tensor result = g.zerosLike();
                     for (long i = 0; i < g.numel(); i++) {
                         Elements.of(result)
-                                .setDouble(i, 2 * Elements.of(x).getDouble(i) * Elements.of(g).getDouble(i));
+                                .setDouble(
+                                        i,
+                                        2
+                                                * Elements.of(x).getDouble(i)
+                                                * Elements.of(g).getDouble(i));
                     }
                     return Grads.of("x", result);
                 })
@@ -396,8 +407,7 @@ class OpGradientTest {
         Tensor x = leaf(3);
         Autograd.backward(withKernel(ran).call(new X(x)));
         assertThat(x.grad().item()).isEqualTo(6);
-        Tensor first = Autograd.grad(
-                        List.of(withKernel(ran).call(new X(x))), List.of(x), null, Graph.CREATE, false)
+        Tensor first = Autograd.grad(List.of(withKernel(ran).call(new X(x))), List.of(x), null, Graph.CREATE, false)
                 .get(0);
         assertThat(Autograd.grad(first, List.of(x)).get(0).item()).isEqualTo(2);
         assertThat(ran).containsExactly("kernel", "formula");
@@ -428,7 +438,9 @@ class OpGradientTest {
         Autograd.backward(op.call(new X(x)));
         assertThat(x.grad().item()).isEqualTo(6);
         GradCheck.of(in -> op.call(new X(in.get(0))), List.of(leaf(1, 2))).run().orThrow();
-        GradCheck.second(in -> op.call(new X(in.get(0))), List.of(leaf(1, 2))).run().orThrow();
+        GradCheck.second(in -> op.call(new X(in.get(0))), List.of(leaf(1, 2)))
+                .run()
+                .orThrow();
     }
 
     // ---------------------------------------------------------------- higher orders
@@ -437,10 +449,12 @@ class OpGradientTest {
     @Test
     void aSavedIntermediateIsAnErrorInTheSecondDerivativeAndNeverAWrongNumber() {
         Op<X, Tensor> op = forward("test::constant")
-                .autograd((a, out) -> Autograd.noGrad(() -> a.x().mul(2)), (c, twice, g) -> Grads.of("x", g.mul(twice)));
+                .autograd(
+                        (a, out) -> Autograd.noGrad(() -> a.x().mul(2)), (c, twice, g) -> Grads.of("x", g.mul(twice)));
         Tensor x = leaf(3);
         Tensor z = op.call(new X(x));
-        Tensor first = Autograd.grad(List.of(z.mul(z)), List.of(x), null, Graph.CREATE, false).get(0);
+        Tensor first = Autograd.grad(List.of(z.mul(z)), List.of(x), null, Graph.CREATE, false)
+                .get(0);
         assertThat(first.item()).isEqualTo(108);
         assertThatThrownBy(() -> Autograd.grad(first, List.of(x)))
                 .isInstanceOf(SavedTensorException.class)
@@ -454,7 +468,8 @@ class OpGradientTest {
                 .autograd((a, out) -> a.x().mul(2), (c, twice, g) -> Grads.of("x", g.mul(twice)));
         Tensor x = leaf(3);
         Tensor z = op.call(new X(x));
-        Tensor first = Autograd.grad(List.of(z.mul(z)), List.of(x), null, Graph.CREATE, false).get(0);
+        Tensor first = Autograd.grad(List.of(z.mul(z)), List.of(x), null, Graph.CREATE, false)
+                .get(0);
         assertThat(Autograd.grad(first, List.of(x)).get(0).item()).isEqualTo(108);
     }
 
@@ -462,14 +477,19 @@ class OpGradientTest {
         static final Op<X, Tensor> SIN = wave("test::sin", Math::sin)
                 .autograd((a, out) -> a.x(), (c, x, g) -> Grads.of("x", g.mul(Waves.COS.call(new X(x)))));
         static final Op<X, Tensor> COS = wave("test::cos", Math::cos)
-                .autograd((a, out) -> a.x(), (c, x, g) -> Grads.of("x", g.mul(SIN.call(new X(x))).neg()));
+                .autograd(
+                        (a, out) -> a.x(),
+                        (c, x, g) -> Grads.of("x", g.mul(SIN.call(new X(x))).neg()));
 
         private static Op<X, Tensor> wave(String name, java.util.function.DoubleUnaryOperator f) {
             return Op.define(name, X.class, Tensor.class)
                     .shape(a -> Tensor.meta(a.x()))
                     .reference((a, out) -> {
                         for (long i = 0; i < out.numel(); i++) {
-                            Elements.of(out).setDouble(i, f.applyAsDouble(Elements.of(a.x()).getDouble(i)));
+                            Elements.of(out)
+                                    .setDouble(
+                                            i,
+                                            f.applyAsDouble(Elements.of(a.x()).getDouble(i)));
                         }
                     });
         }
@@ -483,7 +503,8 @@ class OpGradientTest {
         for (int order = 0; order < expected.length; order++) {
             assertThat(y.item()).as("order %d", order).isCloseTo(expected[order], within(1e-12));
             y = order + 1 < expected.length
-                    ? Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0)
+                    ? Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false)
+                            .get(0)
                     : y;
         }
     }
@@ -510,14 +531,21 @@ class OpGradientTest {
         Op<XY, Tensor> op = Op.define("test::related", XY.class, Tensor.class)
                 .shape(a -> Tensor.meta(a.x()))
                 .reference((a, out) -> Elements.of(out)
-                        .setDouble(0, Elements.of(a.x()).getDouble(0) * Elements.of(a.y()).getDouble(0)))
-                .backward(DeviceType.CPU, XY.class, (context, s, g) -> Grads.of("x", g.mul(s.y())).and("y", g.mul(s.x())))
+                        .setDouble(
+                                0,
+                                Elements.of(a.x()).getDouble(0)
+                                        * Elements.of(a.y()).getDouble(0)))
+                .backward(
+                        DeviceType.CPU,
+                        XY.class,
+                        (context, s, g) -> Grads.of("x", g.mul(s.y())).and("y", g.mul(s.x())))
                 .saveForBackward((a, out) -> a)
                 .and()
                 .compose(a -> a.x().mul(a.y()));
         Tensor x = leaf(3);
         Tensor y = op.call(new XY(x, x.square()));
-        Tensor first = Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0);
+        Tensor first =
+                Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0);
         assertThat(first.item()).isEqualTo(27); // 3x²
         assertThat(Autograd.grad(first, List.of(x)).get(0).item()).isEqualTo(18); // 6x
     }

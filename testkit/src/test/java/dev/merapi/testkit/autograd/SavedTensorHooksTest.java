@@ -107,11 +107,12 @@ class SavedTensorHooksTest {
     void unpackedCopiesKeepTheirPlaceInTheGraph() {
         Tensor x = leaf(3);
         Tensor y;
-        try (SavedTensorHooks hooks = SavedTensorHooks.install(
-                pair(Tensor::toDoubleArray, values -> Tensor.of((double[]) values)))) {
+        try (SavedTensorHooks hooks =
+                SavedTensorHooks.install(pair(Tensor::toDoubleArray, values -> Tensor.of((double[]) values)))) {
             y = x.mul(x).mul(x);
         }
-        Tensor first = Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0);
+        Tensor first =
+                Autograd.grad(List.of(y), List.of(x), null, Graph.CREATE, false).get(0);
         assertThat(first.item()).isEqualTo(27);
         assertThat(Autograd.grad(first, List.of(x)).get(0).item()).isEqualTo(18);
     }
@@ -171,7 +172,8 @@ class SavedTensorHooksTest {
         int[] runs = {0};
         Tensor w = leaf(0.5);
         Tensor x = leaf(2);
-        Tensor y = Checkpoint.checkpoint(counted(runs, t -> t.mul(w).exp().mul(t).sin()), x);
+        Tensor y =
+                Checkpoint.checkpoint(counted(runs, t -> t.mul(w).exp().mul(t).sin()), x);
         assertThat(runs[0]).isOne();
         Autograd.backward(y.mul(y));
         assertThat(runs[0]).isEqualTo(2);
@@ -255,7 +257,8 @@ class SavedTensorHooksTest {
                 .hasMessageContaining("a different number of tensors")
                 .hasMessageContaining("2 in the forward call, 1 when");
         runs[0] = 0;
-        Tensor other = Checkpoint.checkpoint(t -> runs[0]++ == 0 ? t.exp() : t.to(DType.FLOAT32).exp(), x);
+        Tensor other = Checkpoint.checkpoint(
+                t -> runs[0]++ == 0 ? t.exp() : t.to(DType.FLOAT32).exp(), x);
         assertThatThrownBy(() -> Autograd.backward(other.sum()))
                 .isInstanceOf(SavedTensorException.class)
                 .hasMessageContaining("another form")
@@ -293,7 +296,8 @@ class SavedTensorHooksTest {
         long before = Backends.allocator(Device.CPU).stats().allocated();
         try (Scope scope = Scope.open()) {
             Tensor y = Checkpoint.checkpoint(deep, x);
-            assertThat(Backends.allocator(Device.CPU).stats().allocated() - before).isLessThan(3 * size);
+            assertThat(Backends.allocator(Device.CPU).stats().allocated() - before)
+                    .isLessThan(3 * size);
             Autograd.backward(y.sum());
         }
         assertThat(Backends.allocator(Device.CPU).stats().allocated() - before).isLessThan(2 * size);

@@ -97,7 +97,8 @@ class ViewAndInPlaceTest {
                             Tensor t = base.transpose(0, 1);
                             Tensor row = t.select(0, 1);
                             row.mul_(in.get(1));
-                            t.slice(0, 0, 2).add_(base.transpose(0, 1).slice(0, 1, 3).mul(0.5));
+                            t.slice(0, 0, 2)
+                                    .add_(base.transpose(0, 1).slice(0, 1, 3).mul(0.5));
                             row.mul_(row.add(1));
                             return base.mul(base);
                         },
@@ -187,7 +188,9 @@ class ViewAndInPlaceTest {
                         Elements.of(out).setDouble(i, v * v);
                     }
                 })
-                .autograd((a, out) -> out.copy(), (c, y, g) -> Grads.of("x", g.mul(y.sqrt()).mul(2)))
+                .autograd(
+                        (a, out) -> out.copy(),
+                        (c, y, g) -> Grads.of("x", g.mul(y.sqrt()).mul(2)))
                 .register();
     }
 

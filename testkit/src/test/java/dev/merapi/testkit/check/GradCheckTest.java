@@ -88,7 +88,8 @@ class GradCheckTest {
     @Test
     void aMillionthOffIsFoundAndATenMillionthIsNot() {
         for (int n : new int[] {3, 50, 700}) {
-            assertThat(check(squareTimes(g -> g.mul(1 + 1e-6)), input(n)).run().ok()).isFalse();
+            assertThat(check(squareTimes(g -> g.mul(1 + 1e-6)), input(n)).run().ok())
+                    .isFalse();
             check(squareTimes(g -> g.mul(1 + 1e-8)), input(n)).run().orThrow();
         }
     }
@@ -96,7 +97,10 @@ class GradCheckTest {
     @Test
     void reportsTheWorstElementWithBothValuesAndTheSeed() {
         Tensor x = Tensor.of(new double[] {1, 2, 3}).requiresGrad(true);
-        assertThatThrownBy(() -> check(squareTimes(g -> withFactorAt(g, 1, 2)), x).seed(77).run().orThrow())
+        assertThatThrownBy(() -> check(squareTimes(g -> withFactorAt(g, 1, 2)), x)
+                        .seed(77)
+                        .run()
+                        .orThrow())
                 .isInstanceOf(CheckFailedException.class)
                 .hasMessageContaining("output 0[1]")
                 .hasMessageContaining("input 0[1]")
@@ -106,7 +110,8 @@ class GradCheckTest {
 
     @Test
     void findsAGradientThatIgnoresWhatComesIn() {
-        Op<X, Tensor> op = square((x, g) -> x.mul(2).mul(g).add(g.ne(g.onesLike()).to(g.dtype()).mul(0).add(0)));
+        Op<X, Tensor> op = square((x, g) ->
+                x.mul(2).mul(g).add(g.ne(g.onesLike()).to(g.dtype()).mul(0).add(0)));
         check(op, input(4)).run().orThrow();
         Op<X, Tensor> constant = square((x, g) -> x.mul(2));
         assertThat(check(constant, input(4)).run().ok()).isFalse();
@@ -149,7 +154,8 @@ class GradCheckTest {
     @Test
     void aKinkIsReportedAsSuch() {
         Tensor x = Tensor.of(new double[] {1, 3e-7, -1}).requiresGrad(true);
-        assertThatThrownBy(() -> GradCheck.of(in -> in.get(0).relu(), List.of(x)).run().orThrow())
+        assertThatThrownBy(() ->
+                        GradCheck.of(in -> in.get(0).relu(), List.of(x)).run().orThrow())
                 .isInstanceOf(CheckFailedException.class)
                 .hasMessageContaining("kink");
     }
@@ -157,8 +163,13 @@ class GradCheckTest {
     @Test
     void aConstantOutputIsFineAndALostGradientIsNot() {
         Tensor x = input(3);
-        assertThat(GradCheck.of(in -> in.get(0).detach().mul(2), List.of(x)).run().ok()).isFalse();
-        GradCheck.of(in -> in.get(0).detach().mul(0).add(in.get(0)), List.of(x)).run().orThrow();
+        assertThat(GradCheck.of(in -> in.get(0).detach().mul(2), List.of(x))
+                        .run()
+                        .ok())
+                .isFalse();
+        GradCheck.of(in -> in.get(0).detach().mul(0).add(in.get(0)), List.of(x))
+                .run()
+                .orThrow();
     }
 
     /** z = (x², x³) as one op; the second gradient may be absent. */
@@ -183,7 +194,9 @@ class GradCheckTest {
 
     @Test
     void absentGradientsOfSingleOutputsAreTried() {
-        GradCheck.ofMany(in -> powers(false).call(new X(in.get(0))), List.of(input(3))).run().orThrow();
+        GradCheck.ofMany(in -> powers(false).call(new X(in.get(0))), List.of(input(3)))
+                .run()
+                .orThrow();
         assertThatThrownBy(() -> GradCheck.ofMany(in -> powers(true).call(new X(in.get(0))), List.of(input(3)))
                         .run()
                         .orThrow())
@@ -196,13 +209,20 @@ class GradCheckTest {
         Op<X, Tensor> right = square((in, g) -> in.mul(2).mul(g));
         GradCheck.second(in -> right.call(new X(in.get(0))), List.of(x)).run().orThrow();
         Op<X, Tensor> detached = square((in, g) -> in.detach().mul(2).mul(g));
-        assertThat(GradCheck.of(in -> detached.call(new X(in.get(0))), List.of(x)).run().ok()).isTrue();
-        assertThat(GradCheck.second(in -> detached.call(new X(in.get(0))), List.of(x)).run().ok()).isFalse();
+        assertThat(GradCheck.of(in -> detached.call(new X(in.get(0))), List.of(x))
+                        .run()
+                        .ok())
+                .isTrue();
+        assertThat(GradCheck.second(in -> detached.call(new X(in.get(0))), List.of(x))
+                        .run()
+                        .ok())
+                .isFalse();
     }
 
     @Test
     void inputsThatCannotBeCheckedAreRefused() {
-        assertThatThrownBy(() -> GradCheck.of(in -> in.get(0), List.of(Tensor.of(1f).requiresGrad(true))))
+        assertThatThrownBy(() ->
+                        GradCheck.of(in -> in.get(0), List.of(Tensor.of(1f).requiresGrad(true))))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("float64");
         assertThatThrownBy(() -> GradCheck.of(in -> in.get(0), List.of(Tensor.of(new double[] {1}))))
@@ -220,7 +240,8 @@ class GradCheckTest {
 
     @Test
     void transposedInputsKeepTheirLayoutAndTheGeneratorItsState() {
-        Tensor x = Tensor.of(new double[] {1, 2, 3, 4, 5, 6}, 2, 3).transpose(0, 1).requiresGrad(true);
+        Tensor x =
+                Tensor.of(new double[] {1, 2, 3, 4, 5, 6}, 2, 3).transpose(0, 1).requiresGrad(true);
         boolean[] seen = {false};
         long before = dev.merapi.random.Generator.global().offset();
         GradCheck.of(

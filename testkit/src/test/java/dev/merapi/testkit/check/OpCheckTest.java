@@ -71,11 +71,14 @@ class OpCheckTest {
 
     @Test
     void aGoodOpPassesAndTheReportIsReadable() {
-        OpCheck.Report report = OpCheck.of(twice(OpCheckTest::doubled)).samples(sample()).run().orThrow();
+        OpCheck.Report report =
+                OpCheck.of(twice(OpCheckTest::doubled)).samples(sample()).run().orThrow();
         assertThat(report.count(Outcome.FAIL)).isZero();
         assertThat(report.toString()).startsWith("opcheck test::twice: ").contains("PASS  sample 0: gradients");
         assertThat(outcome(report, "agrees with toy")).startsWith("PASS");
-        assertThat(outcome(report, "kernel and composition agree")).startsWith("SKIP").contains("no composition");
+        assertThat(outcome(report, "kernel and composition agree"))
+                .startsWith("SKIP")
+                .contains("no composition");
         assertThat(outcome(report, "empty inputs")).startsWith("PASS");
         assertThat(outcome(report, "0-d inputs")).startsWith("PASS");
     }
@@ -137,12 +140,16 @@ class OpCheckTest {
         Op<X, Tensor> wrong = Op.define("test::twice", X.class, Tensor.class)
                 .compose(a -> a.x().mul(a.x()))
                 .shape(a -> Tensor.meta(a.x()))
-                .autograd((a, out) -> a.x(), (c, x, g) -> Grads.of("x", x.mul(2.00001).mul(g)));
+                .autograd(
+                        (a, out) -> a.x(),
+                        (c, x, g) -> Grads.of("x", x.mul(2.00001).mul(g)));
         finds(wrong, "gradients", "disagree with finite differences");
         Op<X, Tensor> detached = Op.define("test::twice", X.class, Tensor.class)
                 .compose(a -> a.x().mul(a.x()))
                 .shape(a -> Tensor.meta(a.x()))
-                .autograd((a, out) -> a.x(), (c, x, g) -> Grads.of("x", x.detach().mul(2).mul(g)));
+                .autograd(
+                        (a, out) -> a.x(),
+                        (c, x, g) -> Grads.of("x", x.detach().mul(2).mul(g)));
         finds(detached, "second derivatives", "disagree with finite differences");
     }
 

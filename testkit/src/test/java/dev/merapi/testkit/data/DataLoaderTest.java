@@ -164,6 +164,18 @@ class DataLoaderTest {
         assertThat(numbers.made).filteredOn(t -> !t.isClosed()).containsExactly(taken);
     }
 
+    @Test
+    void theThreadOfAForgottenLoaderEnds() throws InterruptedException {
+        long before = loaderThreads();
+        Numbers numbers = new Numbers(1000);
+        assertThat(DataLoader.of(numbers, 10).iterator().next().numel()).isEqualTo(10);
+        assertThat(loaderThreads()).isGreaterThan(before);
+        while (loaderThreads() > before) { // the class's timeout ends this
+            System.gc();
+            Thread.sleep(20);
+        }
+    }
+
     private static long loaderThreads() {
         return Thread.getAllStackTraces().keySet().stream()
                 .filter(t -> t.getName().equals("merapi-data-loader"))

@@ -26,7 +26,9 @@ class CompletenessTest {
         assertThat(missing).hasSizeGreaterThan(150);
         missing.removeAll(withRows());
         missing.removeAll(OpRows.without().keySet());
-        assertThat(missing).as("ops without samples: add a row, or a reason to OpRows.without()").isEmpty();
+        assertThat(missing)
+                .as("ops without samples: add a row, or a reason to OpRows.without()")
+                .isEmpty();
     }
 
     @Test
@@ -39,6 +41,7 @@ class CompletenessTest {
 
     @Test
     void noOpHasTwoRows() {
-        assertThat(OpRows.all().stream().map(OpSamples::op).map(Op::name).toList()).doesNotHaveDuplicates();
+        assertThat(OpRows.all().stream().map(OpSamples::op).map(Op::name).toList())
+                .doesNotHaveDuplicates();
     }
 }

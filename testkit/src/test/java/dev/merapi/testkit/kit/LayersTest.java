@@ -15,13 +15,21 @@ class LayersTest {
             .withImportOption(new ImportOption.DoNotIncludeTests())
             .importPackages("dev.merapi")
             .that(com.tngtech.archunit.base.DescribedPredicate.describe(
-                    "are in core", c -> !c.getPackageName().startsWith("dev.merapi.testkit")
+                    "are in core",
+                    c -> !c.getPackageName().startsWith("dev.merapi.testkit")
                             && !c.getPackageName().startsWith("dev.merapi.cpu")
                             && !c.getPackageName().startsWith("dev.merapi.cuda")));
 
     private static final String[] ENGINE = {
-        "dev.merapi.tensor..", "dev.merapi.op..", "dev.merapi.dispatch..", "dev.merapi.expr..", "dev.merapi.ops..",
-        "dev.merapi.autograd..", "dev.merapi.random..", "dev.merapi.reference..", "dev.merapi.check.."
+        "dev.merapi.tensor..",
+        "dev.merapi.op..",
+        "dev.merapi.dispatch..",
+        "dev.merapi.expr..",
+        "dev.merapi.ops..",
+        "dev.merapi.autograd..",
+        "dev.merapi.random..",
+        "dev.merapi.reference..",
+        "dev.merapi.check.."
     };
     private static final String[] MODELS = {
         "dev.merapi.nn..", "dev.merapi.optim..", "dev.merapi.data..", "dev.merapi.io..", "dev.merapi.train.."
@@ -29,47 +37,84 @@ class LayersTest {
 
     @Test
     void typesStandOnNothingButErrors() {
-        classes().that().resideInAPackage("dev.merapi.types..")
-                .should().onlyDependOnClassesThat().resideInAnyPackage("dev.merapi.types..", "dev.merapi.error..", "java..", "org.jspecify..")
+        classes()
+                .that()
+                .resideInAPackage("dev.merapi.types..")
+                .should()
+                .onlyDependOnClassesThat()
+                .resideInAnyPackage("dev.merapi.types..", "dev.merapi.error..", "java..", "org.jspecify..")
                 .check(CORE);
-        classes().that().resideInAPackage("dev.merapi.error..")
-                .should().onlyDependOnClassesThat().resideInAnyPackage("dev.merapi.error..", "java..", "org.jspecify..")
+        classes()
+                .that()
+                .resideInAPackage("dev.merapi.error..")
+                .should()
+                .onlyDependOnClassesThat()
+                .resideInAnyPackage("dev.merapi.error..", "java..", "org.jspecify..")
                 .check(CORE);
     }
 
     @Test
     void storageKnowsTypesOnly() {
-        classes().that().resideInAPackage("dev.merapi.storage..")
-                .should().onlyDependOnClassesThat()
-                .resideInAnyPackage("dev.merapi.storage..", "dev.merapi.types..", "dev.merapi.error..", "java..", "org.jspecify..", "org.slf4j..")
+        classes()
+                .that()
+                .resideInAPackage("dev.merapi.storage..")
+                .should()
+                .onlyDependOnClassesThat()
+                .resideInAnyPackage(
+                        "dev.merapi.storage..",
+                        "dev.merapi.types..",
+                        "dev.merapi.error..",
+                        "java..",
+                        "org.jspecify..",
+                        "org.slf4j..")
                 .check(CORE);
     }
 
     @Test
     void theEngineDoesNotKnowWhatIsBuiltOnIt() {
-        noClasses().that().resideInAnyPackage(ENGINE)
-                .should().dependOnClassesThat().resideInAnyPackage(MODELS)
+        noClasses()
+                .that()
+                .resideInAnyPackage(ENGINE)
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage(MODELS)
                 .check(CORE);
     }
 
     @Test
     void expressionsKnowNoTensors() {
-        noClasses().that().resideInAPackage("dev.merapi.expr..")
-                .should().dependOnClassesThat()
-                .resideInAnyPackage("dev.merapi.tensor..", "dev.merapi.op..", "dev.merapi.ops..", "dev.merapi.dispatch..", "dev.merapi.autograd..", "dev.merapi.storage..")
+        noClasses()
+                .that()
+                .resideInAPackage("dev.merapi.expr..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage(
+                        "dev.merapi.tensor..",
+                        "dev.merapi.op..",
+                        "dev.merapi.ops..",
+                        "dev.merapi.dispatch..",
+                        "dev.merapi.autograd..",
+                        "dev.merapi.storage..")
                 .check(CORE);
     }
 
     @Test
     void coreSeesNoNatives() {
-        noClasses().should().dependOnClassesThat().resideInAnyPackage("org.bytedeco..", "sun.misc..", "dev.merapi.cpu..", "dev.merapi.cuda..")
+        noClasses()
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage("org.bytedeco..", "sun.misc..", "dev.merapi.cpu..", "dev.merapi.cuda..")
                 .check(CORE);
     }
 
     @Test
     void kernelsKnowNoGraph() {
-        noClasses().that().resideInAPackage("dev.merapi.reference..")
-                .should().dependOnClassesThat().resideInAPackage("dev.merapi.autograd..")
+        noClasses()
+                .that()
+                .resideInAPackage("dev.merapi.reference..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage("dev.merapi.autograd..")
                 .check(CORE);
     }
 }

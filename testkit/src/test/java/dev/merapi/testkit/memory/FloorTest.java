@@ -225,8 +225,8 @@ class FloorTest {
         LeakDetection before = LeakDetection.level();
         LeakDetection.setLevel(LeakDetection.PARANOID);
         try (Tensor t = make(123_457)) {
-            assertThat(Memory.largest(DEVICE, 100)).anyMatch(line -> line.contains("float64[123457]")
-                    && line.contains("made at"));
+            assertThat(Memory.largest(DEVICE, 100))
+                    .anyMatch(line -> line.contains("float64[123457]") && line.contains("made at"));
         } finally {
             LeakDetection.setLevel(before);
         }
@@ -235,7 +235,8 @@ class FloorTest {
     @Test
     void absurdSizesAreRefusedBeforeAnythingIsAllocated() {
         long before = live();
-        assertThatThrownBy(() -> make(Long.MAX_VALUE / 4)).isInstanceOf(RuntimeException.class)
+        assertThatThrownBy(() -> make(Long.MAX_VALUE / 4))
+                .isInstanceOf(RuntimeException.class)
                 .hasMessageContaining("2305843009213693951");
         assertThatThrownBy(() -> Tensor.ones(Shape.of(Long.MAX_VALUE, 3), DType.FLOAT64, DEVICE))
                 .isInstanceOf(ShapeException.class)

@@ -282,7 +282,8 @@ class ScopeTest {
             Autograd.hook(inner, g -> null);
             loss[0] = inner;
         }
-        assertThatThrownBy(() -> Autograd.backward(loss[0])).isInstanceOf(ClosedTensorException.class)
+        assertThatThrownBy(() -> Autograd.backward(loss[0]))
+                .isInstanceOf(ClosedTensorException.class)
                 .hasMessageContaining("keep");
         w.close();
     }

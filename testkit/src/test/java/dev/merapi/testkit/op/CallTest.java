@@ -96,7 +96,9 @@ class CallTest {
         Tensor y = doubling().call(new X(Tensor.meta(Shape.of(3, 4), DType.FLOAT16, Device.CPU)));
         assertThat(y.isMeta()).isTrue();
         assertThat(y.describe()).isEqualTo("float16[3, 4] cpu");
-        assertThatThrownBy(() -> y.toDoubleArray()).isInstanceOf(ShapeException.class).hasMessageContaining("meta");
+        assertThatThrownBy(() -> y.toDoubleArray())
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("meta");
     }
 
     @Test
@@ -135,7 +137,8 @@ class CallTest {
 
     @Test
     void aShapeRuleMayNotReturnATensorWithMemory() {
-        Op<X, Tensor> op = Op.define("test::same", X.class, Tensor.class).shape(X::x).reference((a, out) -> {});
+        Op<X, Tensor> op =
+                Op.define("test::same", X.class, Tensor.class).shape(X::x).reference((a, out) -> {});
         assertThatThrownBy(() -> op.call(new X(Tensor.of(1f))))
                 .isInstanceOf(OpResultException.class)
                 .hasMessageContaining("has memory already");
@@ -195,7 +198,8 @@ class CallTest {
                 .shape(XY::x)
                 .reference((a, out) -> {
                     for (long i = 0; i < out.numel(); i++) {
-                        double sum = Elements.of(a.x()).getDouble(i) + Elements.of(a.y()).getDouble(i);
+                        double sum = Elements.of(a.x()).getDouble(i)
+                                + Elements.of(a.y()).getDouble(i);
                         Elements.of(out).setDouble(i, sum);
                     }
                 })
@@ -260,8 +264,8 @@ class CallTest {
                 .isInstanceOf(AliasException.class)
                 .hasMessageContaining("shares memory with an input")
                 .hasMessageContaining("copy()");
-        Op<X, Tensor> view = Op.define("test::part", X.class, Tensor.class)
-                .returningReference(a -> a.x().slice(0, 0, 0));
+        Op<X, Tensor> view =
+                Op.define("test::part", X.class, Tensor.class).returningReference(a -> a.x().slice(0, 0, 0));
         assertThatThrownBy(() -> view.call(new X(Tensor.of(1f)))).isInstanceOf(AliasException.class);
         Tensor strided = Tensor.of(new float[4], 2, 2).transpose(0, 1);
         assertThatThrownBy(() -> op.call(new X(strided))).as("its copy").isInstanceOf(AliasException.class);
@@ -284,7 +288,10 @@ class CallTest {
         Op<Both, Void> op = Op.define("test::decrease", Both.class, Result.none())
                 .mutates("xs")
                 .reference((a, out) -> a.xs().forEach(x -> Elements.of(x)
-                        .setDouble(0, Elements.of(x).getDouble(0) - Elements.of(a.step()).getDouble(0))))
+                        .setDouble(
+                                0,
+                                Elements.of(x).getDouble(0)
+                                        - Elements.of(a.step()).getDouble(0))))
                 .nonDifferentiable();
         Tensor a = Tensor.of(5f);
         Tensor b = Tensor.of(7f);
@@ -304,7 +311,8 @@ class CallTest {
                 .shape(a -> Tensor.meta(a.x()))
                 .reference((a, out) -> {
                     Elements.of(out).setDouble(0, 1);
-                    Elements.of(a.x()).setDouble(0, Math.nextUp(Elements.of(a.x()).getDouble(0)));
+                    Elements.of(a.x())
+                            .setDouble(0, Math.nextUp(Elements.of(a.x()).getDouble(0)));
                 });
         op.call(new X(Tensor.of(1.0)));
         Merapi.checked(true);
@@ -423,8 +431,7 @@ class CallTest {
                         (a, out) -> new Normed(a.x(), out.mean()),
                         (context, s, g) -> Grads.of(
                                 "x",
-                                g.y().mul(s.mean())
-                                        .add(g.y().mul(s.y()).sum().mul(1.0 / s.y().numel()))));
+                                g.y().mul(s.mean()).add(g.y().mul(s.y()).sum().mul(1.0 / s.y().numel()))));
     }
 
     @Test

@@ -54,9 +54,7 @@ class ProbesTest {
                     y.setDouble(i, v > 0 ? v : a.slope() * v);
                 }
             })
-            .autograd(
-                    (a, out) -> a,
-                    (context, a, g) -> Grads.of("x", g.where(a.x().gt(0), g.mul(a.slope()))));
+            .autograd((a, out) -> a, (context, a, g) -> Grads.of("x", g.where(a.x().gt(0), g.mul(a.slope()))));
 
     private record Probe<A extends Record, R>(String name, Op<A, R> op, A sample) {}
 
@@ -75,25 +73,44 @@ class ProbesTest {
         Tensor v3 = floats(d, new double[] {0.5, 1, 2}, 3);
         Tensor one = Tensor.scalar(1, DType.FLOAT32).to(d);
         return List.of(
-                new Probe<>("add, broadcast", (Op<PointwiseArgs.XY, Tensor>) Arithmetic.ADD.op(), new PointwiseArgs.XY(m23, v3, List.of())),
+                new Probe<>(
+                        "add, broadcast",
+                        (Op<PointwiseArgs.XY, Tensor>) Arithmetic.ADD.op(),
+                        new PointwiseArgs.XY(m23, v3, List.of())),
                 new Probe<>("in place", CopyOps.COPY_INTO, new CopyOps.Into(m23, v3)),
                 new Probe<>("transpose", Views.TRANSPOSE, new Views.Transpose(m23, 0, 1)),
                 new Probe<>("split", Views.SPLIT, new Views.Split(m23, new long[] {1, 2}, 1)),
                 new Probe<>("layerNorm", Normalization.LAYER_NORM, new Normalization.LayerNorm(m23, v3, null, 1, 1e-5)),
                 new Probe<>("nonzero", Indexing.NONZERO, new Indexing.NonZero(m23.detach())),
                 new Probe<>("dropout", RandomOps.DROPOUT, new RandomOps.Dropout(m23, 0.5, 7, 0, null)),
-                new Probe<>("embedding", Indexing.EMBEDDING, new Indexing.Embedding(m23, Tensor.of(1L, 0L, 1L).to(d), -1)),
-                new Probe<>("adamw", Optimizers.ADAM, new Optimizers.Adam(
-                        List.of(m23.detach()), List.of(m23.detach().mul(0.5)),
-                        List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
-                        List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
-                        one.mul(0.1), one, null, null, 0.9, 0.99, 1e-8, 0.1, true)),
+                new Probe<>(
+                        "embedding",
+                        Indexing.EMBEDDING,
+                        new Indexing.Embedding(m23, Tensor.of(1L, 0L, 1L).to(d), -1)),
+                new Probe<>(
+                        "adamw",
+                        Optimizers.ADAM,
+                        new Optimizers.Adam(
+                                List.of(m23.detach()),
+                                List.of(m23.detach().mul(0.5)),
+                                List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
+                                List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
+                                one.mul(0.1),
+                                one,
+                                null,
+                                null,
+                                0.9,
+                                0.99,
+                                1e-8,
+                                0.1,
+                                true)),
                 new Probe<>("a user's op", LEAKY, new LeakyArgs(m23, 0.1)));
     }
 
     private static Stream<DynamicTest> each(java.util.function.Consumer<Probe<?, ?>> test) {
         return Stream.of(Device.CPU, Device.of("toy"))
-                .flatMap(d -> probes(d).stream().map(p -> DynamicTest.dynamicTest(p.name() + " " + d, () -> test.accept(p))));
+                .flatMap(d ->
+                        probes(d).stream().map(p -> DynamicTest.dynamicTest(p.name() + " " + d, () -> test.accept(p))));
     }
 
     @TestFactory
@@ -152,7 +169,8 @@ class ProbesTest {
             }
         }
         for (Tensor t : p.op().schema().tensors(p.op().name(), fresh)) {
-            assertThat(t == null || t.grad() == null || t.grad().dtype() == t.dtype()).isTrue();
+            assertThat(t == null || t.grad() == null || t.grad().dtype() == t.dtype())
+                    .isTrue();
         }
     }
 
@@ -161,7 +179,9 @@ class ProbesTest {
         for (int i = 0; i < tensors.length; i++) {
             Tensor t = tensors[i];
             boolean leaf = t != null && t.requiresGrad() && !p.op().definition().isMutating();
-            tensors[i] = t == null ? null : leaf ? t.detach().copy().requiresGrad(true) : t.detach().copy();
+            tensors[i] = t == null
+                    ? null
+                    : leaf ? t.detach().copy().requiresGrad(true) : t.detach().copy();
         }
         return tensors;
     }

@@ -84,7 +84,9 @@ class RegistrationTest {
     @ParameterizedTest
     @ValueSource(strings = {"a.b::f", "ns::f.overload", "a::b::c", "::f", "ns::", "1a::f", "ns::f g"})
     void malformedNamesAreRefused(String name) {
-        assertThatThrownBy(() -> unary(name)).isInstanceOf(SchemaException.class).hasMessageContaining(name);
+        assertThatThrownBy(() -> unary(name))
+                .isInstanceOf(SchemaException.class)
+                .hasMessageContaining(name);
     }
 
     @Test
@@ -198,7 +200,12 @@ class RegistrationTest {
 
     // ---------------------------------------------------------------- calls by name
 
-    public record Named(Tensor x, double slope, long n, boolean flag, @Nullable Tensor bias) {}
+    public record Named(
+            Tensor x,
+            double slope,
+            long n,
+            boolean flag,
+            @Nullable Tensor bias) {}
 
     private static Op<Named, Tensor> named() {
         return Op.define("regtest::named", Named.class, Tensor.class)
@@ -214,7 +221,9 @@ class RegistrationTest {
         Tensor x = Tensor.of(0f);
         assertThat(named().call(Map.of("x", x)).item()).isEqualTo(100.75);
         assertThat(named().call(Map.of("x", x, "n", 4, "flag", false)).item()).isEqualTo(1);
-        assertThat(named().call(Map.of("x", x, "slope", 2)).item()).as("int to double").isEqualTo(106);
+        assertThat(named().call(Map.of("x", x, "slope", 2)).item())
+                .as("int to double")
+                .isEqualTo(106);
         assertThat(OpRegistry.all()).noneMatch(op -> op.name().equals("regtest::named"));
     }
 
@@ -305,7 +314,8 @@ class RegistrationTest {
 
     @Test
     void disabledKernelsFallBackToTheReference() {
-        Op<X, Tensor> op = unary("regtest::disable").kernel(DeviceType.CPU, filling(2)).reference(filling(1));
+        Op<X, Tensor> op =
+                unary("regtest::disable").kernel(DeviceType.CPU, filling(2)).reference(filling(1));
         assertThat(run(op)).isEqualTo(2);
         try (var off = op.override().disable(DeviceType.CPU)) {
             assertThat(run(op)).isEqualTo(1);
@@ -404,8 +414,8 @@ class RegistrationTest {
 
     @Test
     void withoutTensorsOrADeviceThereIsNoKernelToChoose() {
-        Op<Count, Long> op = Op.define("regtest::count", Count.class, Long.class)
-                .returningKernel(DeviceType.CPU, a -> a.n() + 1);
+        Op<Count, Long> op =
+                Op.define("regtest::count", Count.class, Long.class).returningKernel(DeviceType.CPU, a -> a.n() + 1);
         assertThatThrownBy(() -> op.call(new Count(1)))
                 .isInstanceOf(MissingKernelException.class)
                 .hasMessageContaining("there are no tensor inputs to choose a kernel by")
@@ -428,8 +438,8 @@ class RegistrationTest {
 
     @Test
     void listElementsThatMayNotBeAbsentAreNamed() {
-        Op<Many, Long> many = Op.define("regtest::holes", Many.class, Long.class)
-                .returningKernel(DeviceType.CPU, a -> 0L);
+        Op<Many, Long> many =
+                Op.define("regtest::holes", Many.class, Long.class).returningKernel(DeviceType.CPU, a -> 0L);
         assertThatThrownBy(() -> many.call(new Many(Arrays.asList(Tensor.of(1f), null))))
                 .isInstanceOf(SchemaException.class)
                 .hasMessageContaining("element 1 of argument 'xs' is null");
@@ -460,8 +470,8 @@ class RegistrationTest {
 
     @Test
     void viewRulesMustStayInsideTheStorage() {
-        Op<X, Tensor> op = Op.define("regtest::beyond", X.class, Tensor.class)
-                .view("x", a -> Layout.contiguous(Shape.of(100)));
+        Op<X, Tensor> op =
+                Op.define("regtest::beyond", X.class, Tensor.class).view("x", a -> Layout.contiguous(Shape.of(100)));
         assertThatThrownBy(() -> op.call(new X(Tensor.of(0f)))).hasMessageContaining("regtest::beyond");
     }
 }

@@ -25,7 +25,10 @@ class AttentionTest {
                     long seen = causal ? i + k.size(2) - q.size(2) + 1 : k.size(2);
                     int width = (int) q.size(3);
                     if (seen > 0) {
-                        Tensor scores = k.at(b, h).slice(0, 0, seen).matmul(q.at(b, h, i)).mul(scale);
+                        Tensor scores = k.at(b, h)
+                                .slice(0, 0, seen)
+                                .matmul(q.at(b, h, i))
+                                .mul(scale);
                         Tensor p = scores.exp().div(scores.exp().sum());
                         double[] row = p.matmul(v.at(b, h).slice(0, 0, seen)).toDoubleArray();
                         System.arraycopy(row, 0, out, at, width);
@@ -46,7 +49,10 @@ class AttentionTest {
         close(Attention.attention(q, k, v, true), expected(q, k, v, true, scale), 1e-13);
         close(Attention.attention(q, k, v, false, 0.3), expected(q, k, v, false, 0.3), 1e-13);
         Tensor few = q.slice(2, 3, 5);
-        close(Attention.attention(few, k, v, true), Attention.attention(q, k, v, true).slice(2, 3, 5), 1e-13);
+        close(
+                Attention.attention(few, k, v, true),
+                Attention.attention(q, k, v, true).slice(2, 3, 5),
+                1e-13);
         Tensor start = k.slice(2, 0, 2);
         close(
                 Attention.attention(q, start, v.slice(2, 0, 2), true, scale),
@@ -60,10 +66,7 @@ class AttentionTest {
         Tensor q = x.select(2, 0).transpose(1, 2);
         Tensor k = x.select(2, 1).transpose(1, 2);
         Tensor v = x.select(2, 2).transpose(1, 2);
-        close(
-                Attention.attention(q, k, v, true),
-                Attention.attention(q.copy(), k.copy(), v.copy(), true),
-                0);
+        close(Attention.attention(q, k, v, true), Attention.attention(q.copy(), k.copy(), v.copy(), true), 0);
         Tensor half = q.to(DType.BFLOAT16);
         assertThat(Attention.attention(half, half, half, true).dtype()).isEqualTo(DType.BFLOAT16);
     }
@@ -78,7 +81,11 @@ class AttentionTest {
         gradients(in -> Attention.attention(in.get(0), in.get(1), in.get(1).transpose(1, 1), true), q, k);
         // The first query sees no key.
         gradients(
-                in -> Attention.attention(in.get(0), in.get(1).slice(2, 0, 2), in.get(2).slice(2, 0, 2), true), q, k, v);
+                in -> Attention.attention(
+                        in.get(0), in.get(1).slice(2, 0, 2), in.get(2).slice(2, 0, 2), true),
+                q,
+                k,
+                v);
     }
 
     @Test

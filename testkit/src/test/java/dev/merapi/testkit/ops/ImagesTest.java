@@ -42,7 +42,12 @@ class ImagesTest {
                             for (int p = 0; p < kh; p++) {
                                 for (int q = 0; q < kw; q++) {
                                     sum += ws[(int) (((f * w.size(1) + c) * kh + p) * kw + q)]
-                                            * pixel(xs, s, n, first + c, i * stride + p * dilation - pad,
+                                            * pixel(
+                                                    xs,
+                                                    s,
+                                                    n,
+                                                    first + c,
+                                                    i * stride + p * dilation - pad,
                                                     j * stride + q * dilation - pad);
                                 }
                             }
@@ -64,7 +69,9 @@ class ImagesTest {
         close(Convolution.conv2d(x, w, b, 2, 1, 2, 1), convolution(x, w, b, 2, 1, 2, 1), 1e-13);
         Tensor grouped = normal(4, 6, 2, 3, 3);
         close(Convolution.conv2d(x, grouped, b, 1, 1, 1, 2), convolution(x, grouped, b, 1, 1, 1, 2), 1e-13);
-        assertThat(Convolution.conv2d(x.slice(0, 0, 0), w, null, 1, 0, 1, 1).shape().toArray())
+        assertThat(Convolution.conv2d(x.slice(0, 0, 0), w, null, 1, 0, 1, 1)
+                        .shape()
+                        .toArray())
                 .containsExactly(0, 6, 4, 4);
     }
 
@@ -72,17 +79,20 @@ class ImagesTest {
     void gradientsOfConvolution() {
         gradients(
                 in -> Convolution.conv2d(in.get(0), in.get(1), in.get(2), 1, 1, 1, 1),
-                leaf(5, 1, 2, 3, 3), leaf(6, 2, 2, 2, 2), leaf(7, 2));
+                leaf(5, 1, 2, 3, 3),
+                leaf(6, 2, 2, 2, 2),
+                leaf(7, 2));
         gradients(
                 in -> Convolution.conv2d(in.get(0), in.get(1), null, 2, 1, 2, 2),
-                leaf(8, 2, 2, 4, 4), leaf(9, 2, 1, 2, 2));
+                leaf(8, 2, 2, 4, 4),
+                leaf(9, 2, 1, 2, 2));
     }
 
     @Test
     void maxPoolingFindsTheFirstLargest() {
         Tensor x = normal(10, 2, 3, 5, 4);
-        Pooling.MaxPoolResult r = Pooling.MAX_POOL2D.call(new Pooling.MaxPool2d(
-                x, new long[] {2, 2}, new long[] {2, 1}, new long[] {1, 0}, new long[] {1, 1}));
+        Pooling.MaxPoolResult r = Pooling.MAX_POOL2D.call(
+                new Pooling.MaxPool2d(x, new long[] {2, 2}, new long[] {2, 1}, new long[] {1, 0}, new long[] {1, 1}));
         assertThat(r.y().shape().toArray()).containsExactly(2, 3, 3, 3);
         Tensor inside = x.slice(2, 1, 3).slice(3, 0, 2).amax(2, 3);
         close(r.y().select(2, 1).select(2, 0), inside, 0);
@@ -90,13 +100,18 @@ class ImagesTest {
         Tensor ties = Tensor.ones(1, 1, 2, 2).requiresGrad(true);
         dev.merapi.autograd.Autograd.backward(Pooling.maxPool2d(ties, 2, 2, 0).sum());
         assertThat(java.util.Objects.requireNonNull(ties.grad()).toFloatArray()).containsExactly(1, 0, 0, 0);
-        assertThat(Pooling.maxPool2d(Tensor.of(new double[] {1, Double.NaN, 3, 4}, 1, 1, 2, 2), 2, 1, 0).item()).isNaN();
+        assertThat(Pooling.maxPool2d(Tensor.of(new double[] {1, Double.NaN, 3, 4}, 1, 1, 2, 2), 2, 1, 0)
+                        .item())
+                .isNaN();
     }
 
     @Test
     void meansOfWindows() {
         Tensor x = normal(11, 1, 2, 4, 4);
-        close(Pooling.avgPool2d(x, 2, 2, 0).at(0, 1, 1, 0), x.at(0, 1).slice(0, 2, 4).slice(1, 0, 2).mean(), 1e-14);
+        close(
+                Pooling.avgPool2d(x, 2, 2, 0).at(0, 1, 1, 0),
+                x.at(0, 1).slice(0, 2, 4).slice(1, 0, 2).mean(),
+                1e-14);
         close(Pooling.avgPool2d(x, 2, 2, 1).at(0, 0, 0, 0), x.at(0, 0, 0, 0).div(4), 1e-14);
         close(Pooling.globalAvgPool2d(x), x.mean(new int[] {2, 3}, true), 0);
     }

@@ -17,7 +17,8 @@ import org.junit.jupiter.api.Test;
 
 /** Indexing by tensors against loops over Java arrays. */
 class IndexingOpsTest {
-    private static final double[] VALUES = new SplittableRandom(3).doubles(24, -1, 1).toArray();
+    private static final double[] VALUES =
+            new SplittableRandom(3).doubles(24, -1, 1).toArray();
     /** [2, 3, 4]. */
     private static final Tensor X = Tensor.of(VALUES, 2, 3, 4);
     /** [2, 5, 4], into the 3 of dimension 1; some count from the end. */
@@ -66,7 +67,8 @@ class IndexingOpsTest {
     void selectAndAddByIndexFollowTheLoops() {
         Tensor index = Tensor.of(2, 0, -1, 2);
         double[] selected = X.indexSelect(1, index).toDoubleArray();
-        double[] added = X.indexAdd(1, index, Tensor.ones(DType.FLOAT64, 2, 4, 4)).toDoubleArray();
+        double[] added =
+                X.indexAdd(1, index, Tensor.ones(DType.FLOAT64, 2, 4, 4)).toDoubleArray();
         int[] counts = {1, 0, 3};
         int[] rows = {2, 0, 2, 2};
         for (int o = 0; o < 2; o++) {
@@ -88,36 +90,60 @@ class IndexingOpsTest {
     @Test
     void gradientsOfBothOrders() {
         Tensor x = X.copy().requiresGrad(true);
-        Tensor s = Tensor.of(new SplittableRandom(6).doubles(40).toArray(), 2, 5, 4).requiresGrad(true);
+        Tensor s = Tensor.of(new SplittableRandom(6).doubles(40).toArray(), 2, 5, 4)
+                .requiresGrad(true);
         Tensor unique = Tensor.of(new long[] {2, 0, 1, 1}, 1, 1, 4).expand(2, 1, 4);
         Tensor index = Tensor.of(2, 0, -1, 2, 1);
-        GradCheck.of(in -> in.get(0).gather(1, places()).square(), List.of(x)).run().orThrow();
-        GradCheck.second(in -> in.get(0).gather(1, places()).exp(), List.of(x)).run().orThrow();
-        GradCheck.of(in -> in.get(0).scatterAdd(1, places(), in.get(1)).square(), List.of(x, s)).run().orThrow();
-        GradCheck.second(in -> in.get(0).scatterAdd(1, places(), in.get(1)).exp(), List.of(x, s)).run().orThrow();
+        GradCheck.of(in -> in.get(0).gather(1, places()).square(), List.of(x))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> in.get(0).gather(1, places()).exp(), List.of(x))
+                .run()
+                .orThrow();
+        GradCheck.of(in -> in.get(0).scatterAdd(1, places(), in.get(1)).square(), List.of(x, s))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> in.get(0).scatterAdd(1, places(), in.get(1)).exp(), List.of(x, s))
+                .run()
+                .orThrow();
         GradCheck.of(
-                        in -> in.get(0).scatter(1, unique, in.get(1).slice(1, 0, 1)).square(), List.of(x, s))
+                        in -> in.get(0)
+                                .scatter(1, unique, in.get(1).slice(1, 0, 1))
+                                .square(),
+                        List.of(x, s))
                 .run()
                 .orThrow();
         GradCheck.of(in -> in.get(0).mul(2).scatterAdd_(1, places(), in.get(1)).square(), List.of(x, s))
                 .run()
                 .orThrow();
-        GradCheck.second(in -> in.get(0).indexSelect(1, index).exp(), List.of(x)).run().orThrow();
-        GradCheck.second(in -> in.get(0).indexAdd(1, index, in.get(1)).exp(), List.of(x, s)).run().orThrow();
-        GradCheck.of(in -> in.get(0).maskedSelect(in.get(0).gt(0)).square(), List.of(x)).run().orThrow();
+        GradCheck.second(in -> in.get(0).indexSelect(1, index).exp(), List.of(x))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> in.get(0).indexAdd(1, index, in.get(1)).exp(), List.of(x, s))
+                .run()
+                .orThrow();
+        GradCheck.of(in -> in.get(0).maskedSelect(in.get(0).gt(0)).square(), List.of(x))
+                .run()
+                .orThrow();
     }
 
     @Test
     void embedding() {
-        Tensor w = Tensor.of(new SplittableRandom(9).doubles(12).toArray(), 4, 3).requiresGrad(true);
+        Tensor w =
+                Tensor.of(new SplittableRandom(9).doubles(12).toArray(), 4, 3).requiresGrad(true);
         Tensor tokens = Tensor.of(new int[][] {{1, 1}, {3, 0}});
         Tensor rows = w.embedding(tokens);
         assertThat(rows.shape().toString()).isEqualTo("[2, 2, 3]");
         assertThat(rows.at(1, 0).toDoubleArray()).containsExactly(w.at(3).toDoubleArray());
-        GradCheck.of(in -> in.get(0).embedding(tokens).square(), List.of(w)).run().orThrow();
-        GradCheck.second(in -> in.get(0).embedding(tokens).exp(), List.of(w)).run().orThrow();
+        GradCheck.of(in -> in.get(0).embedding(tokens).square(), List.of(w))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> in.get(0).embedding(tokens).exp(), List.of(w))
+                .run()
+                .orThrow();
         Autograd.backward(w.embedding(tokens, 1).sum());
-        assertThat(Objects.requireNonNull(w.grad()).toDoubleArray()).containsExactly(1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1);
+        assertThat(Objects.requireNonNull(w.grad()).toDoubleArray())
+                .containsExactly(1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1);
     }
 
     @Test

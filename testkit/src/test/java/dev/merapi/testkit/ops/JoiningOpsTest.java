@@ -21,12 +21,15 @@ class JoiningOpsTest {
     void catAndStack() {
         Tensor y = X.mul(10).t().contiguous().t();
         assertThat(Tensor.cat(List.of(X, y), 0).toIntArray()).containsExactly(1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60);
-        assertThat(Tensor.cat(List.of(X, y), -1).toIntArray()).containsExactly(1, 2, 3, 10, 20, 30, 4, 5, 6, 40, 50, 60);
+        assertThat(Tensor.cat(List.of(X, y), -1).toIntArray())
+                .containsExactly(1, 2, 3, 10, 20, 30, 4, 5, 6, 40, 50, 60);
         Tensor stacked = Tensor.stack(List.of(X, y), 2);
         assertThat(stacked.shape().toString()).isEqualTo("[2, 3, 2]");
         assertThat(stacked.at(1, 2).toIntArray()).containsExactly(6, 60);
-        assertThat(Tensor.cat(List.of(Tensor.of(1, 2), Tensor.of(0.5f)), 0).dtype()).isEqualTo(DType.FLOAT32);
-        assertThat(Tensor.cat(List.of(Tensor.zeros(0, 2), Tensor.ones(1, 2)), 0).toIntArray()).containsExactly(1, 1);
+        assertThat(Tensor.cat(List.of(Tensor.of(1, 2), Tensor.of(0.5f)), 0).dtype())
+                .isEqualTo(DType.FLOAT32);
+        assertThat(Tensor.cat(List.of(Tensor.zeros(0, 2), Tensor.ones(1, 2)), 0).toIntArray())
+                .containsExactly(1, 1);
         assertThatThrownBy(() -> Tensor.cat(List.of(X, Tensor.zeros(2, 2)), 0))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("[2, 2]");
@@ -39,7 +42,9 @@ class JoiningOpsTest {
         assertThat(X.pad(9, 1, 0).toIntArray()).containsExactly(9, 1, 2, 3, 9, 4, 5, 6);
         assertThat(X.pad(0, -1, 1, 1, -1).toIntArray()).containsExactly(0, 0, 0, 2, 3, 0);
         assertThat(X.pad(7, -3, 1).toIntArray()).containsExactly(7, 7);
-        assertThatThrownBy(() -> X.pad(0, -2, -2)).isInstanceOf(ShapeException.class).hasMessageContaining("-2");
+        assertThatThrownBy(() -> X.pad(0, -2, -2))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("-2");
         assertThatThrownBy(() -> X.pad(0, 1)).isInstanceOf(ShapeException.class).hasMessageContaining("pairs");
     }
 
@@ -87,14 +92,17 @@ class JoiningOpsTest {
         assertThat(Tensor.full(7, 1).dtype()).isEqualTo(DType.INT64);
         assertThat(Tensor.ones(DType.BOOL, 2).toBooleanArray()).containsExactly(true, true);
         assertThat(Tensor.scalar(2.5).rank()).isZero();
-        assertThat(Tensor.nested(new int[][][] {{{1}, {2}}, {{3}, {4}}}).shape().toString()).isEqualTo("[2, 2, 1]");
+        assertThat(Tensor.nested(new int[][][] {{{1}, {2}}, {{3}, {4}}}).shape().toString())
+                .isEqualTo("[2, 2, 1]");
         assertThatThrownBy(() -> Tensor.arange(0, 5, 0)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Tensor.arange(0, 5, -1)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Tensor.of(new float[3], 2, 2)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Tensor.of(new float[][] {{1, 2}, {3}}))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("[1]");
-        assertThatThrownBy(() -> Tensor.zeros(-1)).isInstanceOf(ShapeException.class).hasMessageContaining("-1");
+        assertThatThrownBy(() -> Tensor.zeros(-1))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("-1");
         assertThatThrownBy(() -> Tensor.zeros(1L << 40, 1L << 40)).isInstanceOf(ShapeException.class);
     }
 }

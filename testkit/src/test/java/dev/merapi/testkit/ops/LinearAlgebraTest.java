@@ -80,9 +80,13 @@ class LinearAlgebraTest {
         long odd = (1L << 53) + 1; // no double is this number; its square wraps
         Tensor big = Tensor.of(new long[] {odd, 1}, 1, 2);
         assertThat(big.matmul(big.t()).toLongArray()).containsExactly(odd * odd + 1);
-        assertThat(Tensor.zeros(2, 0).matmul(Tensor.zeros(0, 3)).toFloatArray()).containsOnly(0).hasSize(6);
-        assertThat(Tensor.zeros(0, 3).matmul(Tensor.zeros(3, 2)).shape().toArray()).containsExactly(0, 2);
-        assertThat(Tensor.zeros(0, 3).linear(Tensor.zeros(2, 3), null).shape().toArray()).containsExactly(0, 2);
+        assertThat(Tensor.zeros(2, 0).matmul(Tensor.zeros(0, 3)).toFloatArray())
+                .containsOnly(0)
+                .hasSize(6);
+        assertThat(Tensor.zeros(0, 3).matmul(Tensor.zeros(3, 2)).shape().toArray())
+                .containsExactly(0, 2);
+        assertThat(Tensor.zeros(0, 3).linear(Tensor.zeros(2, 3), null).shape().toArray())
+                .containsExactly(0, 2);
     }
 
     @Test
@@ -94,8 +98,11 @@ class LinearAlgebraTest {
         close(x.linear(w, null), x.matmul(w.t()), 1e-14);
         close(x.at(0, 0).linear(w, bias), w.matmul(x.at(0, 0)).add(bias), 1e-14);
         Tensor half = x.to(DType.BFLOAT16);
-        close(half.linear(w.to(DType.BFLOAT16), null), half.to(DType.FLOAT64)
-                .matmul(w.to(DType.BFLOAT16).to(DType.FLOAT64).t()), 0x1p-8);
+        close(
+                half.linear(w.to(DType.BFLOAT16), null),
+                half.to(DType.FLOAT64)
+                        .matmul(w.to(DType.BFLOAT16).to(DType.FLOAT64).t()),
+                0x1p-8);
     }
 
     @Test

@@ -59,7 +59,10 @@ class LossesTest {
         double[] w = {0.5, 2, 1, 3};
         double[] logits = x.toDoubleArray();
         close(Losses.crossEntropy(x, t, null, IGNORED, 0, reduction), expected(logits, 4, null, 0, reduction), 1e-14);
-        close(Losses.crossEntropy(x, t, Tensor.of(w), IGNORED, 0.1, reduction), expected(logits, 4, w, 0.1, reduction), 1e-14);
+        close(
+                Losses.crossEntropy(x, t, Tensor.of(w), IGNORED, 0.1, reduction),
+                expected(logits, 4, w, 0.1, reduction),
+                1e-14);
         gradients(in -> Losses.crossEntropy(in.get(0), t, null, IGNORED, 0, reduction), x);
         gradients(in -> Losses.crossEntropy(in.get(0), t, Tensor.of(w), IGNORED, 0.1, reduction), x);
     }
@@ -85,7 +88,9 @@ class LossesTest {
         Tensor each = Losses.crossEntropy(x, t, null, IGNORED, 0, Reduction.NONE);
         assertThat(each.shape().toArray()).containsExactly(2, 3);
         close(each.at(1, 2), Losses.crossEntropy(x.at(1).t().at(2), Tensor.scalar(1L)), 1e-14);
-        assertThat(Losses.crossEntropy(x, Tensor.full(IGNORED, 2, 3).to(DType.INT64)).item()).isNaN();
+        assertThat(Losses.crossEntropy(x, Tensor.full(IGNORED, 2, 3).to(DType.INT64))
+                        .item())
+                .isNaN();
     }
 
     @Test
@@ -113,14 +118,19 @@ class LossesTest {
         close(Losses.l1Loss(x, y), x.sub(y).abs().mean(), 1e-14);
         Tensor p = y.sigmoid().detach().requiresGrad(true);
         Tensor s = x.sigmoid();
-        close(Losses.bceWithLogits(x, p), p.mul(s.log()).add(p.rsub(1).mul(s.rsub(1).log())).mean().neg(), 1e-13);
+        close(
+                Losses.bceWithLogits(x, p),
+                p.mul(s.log()).add(p.rsub(1).mul(s.rsub(1).log())).mean().neg(),
+                1e-13);
         close(Losses.huberLoss(Tensor.of(0.5, 3), Tensor.of(0.0, 0), 1), new double[] {(0.125 + 2.5) / 2}, 1e-15);
         for (Reduction r : Reduction.values()) {
             gradients(in -> Losses.MSE.call(in.get(0), in.get(1), r), x, y);
             gradients(in -> Losses.BCE_WITH_LOGITS.call(in.get(0), in.get(1), r), x, p);
             gradients(in -> Losses.HUBER.call(in.get(0), in.get(1), r, 0.7), x, y);
         }
-        assertThat(Losses.bceWithLogits(Tensor.of(-800.0, 800), Tensor.of(0.0, 1)).item()).isZero();
+        assertThat(Losses.bceWithLogits(Tensor.of(-800.0, 800), Tensor.of(0.0, 1))
+                        .item())
+                .isZero();
         assertThatThrownBy(() -> Losses.mseLoss(x, Tensor.zeros(DType.FLOAT64, 3)))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("shapes differ: [3, 2] and [3]");

@@ -25,7 +25,8 @@ class NormalizationTest {
         Tensor b = normal(3, 3, 4);
         int[] dims = {1, 2};
         Tensor centred = x.sub(x.mean(dims, true));
-        Tensor expected = centred.div(x.var(dims, false, true).add(EPS).sqrt()).mul(w).add(b);
+        Tensor expected =
+                centred.div(x.var(dims, false, true).add(EPS).sqrt()).mul(w).add(b);
         close(Normalization.layerNorm(x, new long[] {3, 4}, w, b, EPS), expected, 1e-13);
         Tensor plain = Normalization.layerNorm(x, new long[] {4}, null, null, EPS);
         close(plain.mean(2), Tensor.zeros(DType.FLOAT64, 2, 3), 1e-13);
@@ -35,7 +36,8 @@ class NormalizationTest {
     void rmsNormMeetsItsDefinition() {
         Tensor x = normal(4, 3, 4);
         Tensor w = normal(5, 4);
-        Tensor expected = x.div(x.square().mean(new int[] {1}, true).add(EPS).sqrt()).mul(w);
+        Tensor expected =
+                x.div(x.square().mean(new int[] {1}, true).add(EPS).sqrt()).mul(w);
         close(Normalization.rmsNorm(x, new long[] {4}, w, EPS), expected, 1e-14);
     }
 
@@ -44,7 +46,9 @@ class NormalizationTest {
         long[] four = {4};
         gradients(
                 in -> Normalization.layerNorm(in.get(0), four, in.get(1), in.get(2), EPS),
-                leaf(6, 3, 4), leaf(7, 4), leaf(8, 4));
+                leaf(6, 3, 4),
+                leaf(7, 4),
+                leaf(8, 4));
         gradients(in -> Normalization.layerNorm(in.get(0), new long[] {2, 2}, null, null, EPS), leaf(9, 2, 2, 2));
         gradients(in -> Normalization.layerNorm(in.get(0), four, in.get(1), null, EPS), normal(10, 3, 4), leaf(11, 4));
         gradients(in -> Normalization.rmsNorm(in.get(0), four, in.get(1), EPS), leaf(12, 3, 4), leaf(13, 4));
@@ -59,7 +63,9 @@ class NormalizationTest {
         Tensor w = Tensor.ones(4).requiresGrad(true);
         dev.merapi.autograd.Autograd.backward(
                 Normalization.layerNorm(x, new long[] {4}, w, null, EPS).sum());
-        assertThat(java.util.Objects.requireNonNull(w.grad()).toFloatArray()).containsOnly(0).hasSize(4);
+        assertThat(java.util.Objects.requireNonNull(w.grad()).toFloatArray())
+                .containsOnly(0)
+                .hasSize(4);
     }
 
     @Test

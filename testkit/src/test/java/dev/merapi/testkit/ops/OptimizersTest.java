@@ -21,11 +21,29 @@ class OptimizersTest {
     private static final double LR = 0.125;
 
     private static Optimizers.Adam adam(
-            List<Tensor> p, List<Tensor> g, List<Tensor> m, List<Tensor> v, long step, @Nullable Tensor scale,
-            @Nullable Tensor skip, double decay, boolean decoupled) {
+            List<Tensor> p,
+            List<Tensor> g,
+            List<Tensor> m,
+            List<Tensor> v,
+            long step,
+            @Nullable Tensor scale,
+            @Nullable Tensor skip,
+            double decay,
+            boolean decoupled) {
         return new Optimizers.Adam(
-                p, g, m, v, Tensor.scalar((float) LR), Tensor.scalar((float) step), scale, skip, BETA1, BETA2, EPS,
-                decay, decoupled);
+                p,
+                g,
+                m,
+                v,
+                Tensor.scalar((float) LR),
+                Tensor.scalar((float) step),
+                scale,
+                skip,
+                BETA1,
+                BETA2,
+                EPS,
+                decay,
+                decoupled);
     }
 
     /** Three steps of one number. */
@@ -68,7 +86,14 @@ class OptimizersTest {
         Tensor before = p.copy();
         Tensor state = p.zerosLike();
         Optimizers.ADAM.call(adam(
-                List.of(p), List.of(normal(4, 3)), List.of(state), List.of(state.copy()), 1, null, Tensor.scalar(1f), 0,
+                List.of(p),
+                List.of(normal(4, 3)),
+                List.of(state),
+                List.of(state.copy()),
+                1,
+                null,
+                Tensor.scalar(1f),
+                0,
                 true));
         close(p, before, 0);
         close(state, p.zerosLike(), 0);
@@ -86,15 +111,33 @@ class OptimizersTest {
                 buffer = t == 1 ? g : 0.9 * buffer + g;
                 x -= LR * (nesterov ? g + 0.9 * buffer : buffer);
                 Optimizers.SGD.call(new Optimizers.Sgd(
-                        List.of(p), List.of(Tensor.of(0.0, 0.3 * t)), List.of(b), Tensor.scalar((float) LR),
-                        Tensor.scalar((float) t), null, null, 0.9, 0, nesterov, 0.01));
+                        List.of(p),
+                        List.of(Tensor.of(0.0, 0.3 * t)),
+                        List.of(b),
+                        Tensor.scalar((float) LR),
+                        Tensor.scalar((float) t),
+                        null,
+                        null,
+                        0.9,
+                        0,
+                        nesterov,
+                        0.01));
             }
             close(p.at(1), new double[] {x}, 1e-14);
         }
         Tensor plain = Tensor.of(1f, 2);
         Optimizers.SGD.call(new Optimizers.Sgd(
-                List.of(plain), List.of(Tensor.of(1f, 1)), List.of(), Tensor.scalar(0.5f), Tensor.scalar(1f), null, null,
-                0, 0, false, 0));
+                List.of(plain),
+                List.of(Tensor.of(1f, 1)),
+                List.of(),
+                Tensor.scalar(0.5f),
+                Tensor.scalar(1f),
+                null,
+                null,
+                0,
+                0,
+                false,
+                0));
         assertThat(plain.toFloatArray()).containsExactly(0.5f, 1.5f);
     }
 
@@ -108,7 +151,11 @@ class OptimizersTest {
         Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(List.of(a, b), Tensor.scalar(0.25f)));
         close(a, new double[] {0.75, 0}, 0);
         close(b, new double[] {0, 1}, 0);
-        assertThat(Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(List.of(a), 1)).scale().item()).isEqualTo(1);
+        assertThat(Optimizers.GRAD_NORM
+                        .call(new Optimizers.GradNorm(List.of(a), 1))
+                        .scale()
+                        .item())
+                .isEqualTo(1);
     }
 
     @Test
@@ -117,8 +164,17 @@ class OptimizersTest {
         Tensor p = base.t();
         double before = base.at(1, 2).item();
         Optimizers.SGD.call(new Optimizers.Sgd(
-                List.of(p), List.of(Tensor.ones(DType.FLOAT64, 3, 2)), List.of(), Tensor.scalar(1f),
-                Tensor.scalar(1f), null, null, 0, 0, false, 0));
+                List.of(p),
+                List.of(Tensor.ones(DType.FLOAT64, 3, 2)),
+                List.of(),
+                Tensor.scalar(1f),
+                Tensor.scalar(1f),
+                null,
+                null,
+                0,
+                0,
+                false,
+                0));
         close(base.at(1, 2), new double[] {before - 1}, 1e-15);
     }
 
@@ -126,8 +182,8 @@ class OptimizersTest {
     void misfitsAreNamedAndNothingIsWritten() {
         Tensor p = Tensor.ones(3);
         Tensor s = Tensor.zeros(3);
-        assertThatThrownBy(() -> Optimizers.ADAM.call(adam(
-                        List.of(p), List.of(Tensor.ones(2)), List.of(s), List.of(s), 1, null, null, 0, true)))
+        assertThatThrownBy(() -> Optimizers.ADAM.call(
+                        adam(List.of(p), List.of(Tensor.ones(2)), List.of(s), List.of(s), 1, null, null, 0, true)))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("gradient 0 does not fit its parameter");
         assertThatThrownBy(() -> Optimizers.ADAM.call(

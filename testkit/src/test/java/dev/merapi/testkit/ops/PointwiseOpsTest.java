@@ -176,8 +176,12 @@ class PointwiseOpsTest {
     void binaryGradientsOfBothOrders(Binary row) {
         Tensor x = Tensor.of(random(6, 0.5, 3), 2, 3).requiresGrad(true);
         Tensor y = Tensor.of(random(3, 0.6, 2.9), 3).requiresGrad(true);
-        GradCheck.of(in -> row.op.apply(in.toArray(new Tensor[0])), List.of(x, y)).run().orThrow();
-        GradCheck.second(in -> row.op.apply(in.toArray(new Tensor[0])), List.of(x, y)).run().orThrow();
+        GradCheck.of(in -> row.op.apply(in.toArray(new Tensor[0])), List.of(x, y))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> row.op.apply(in.toArray(new Tensor[0])), List.of(x, y))
+                .run()
+                .orThrow();
     }
 
     @Test
@@ -242,7 +246,9 @@ class PointwiseOpsTest {
         assertThat(x.logicalNot().toBooleanArray()).containsExactly(false, false, false);
         assertThat(Tensor.of(6, 5).bitXor(3).toIntArray()).containsExactly(5, 6);
         assertThat(Tensor.of(1, -8).shiftRight(1).toIntArray()).containsExactly(0, -4);
-        assertThat(Tensor.of(1f, Float.POSITIVE_INFINITY).isClose(Tensor.of(1.0001f, 1f), 1e-3, 0).toBooleanArray())
+        assertThat(Tensor.of(1f, Float.POSITIVE_INFINITY)
+                        .isClose(Tensor.of(1.0001f, 1f), 1e-3, 0)
+                        .toBooleanArray())
                 .containsExactly(true, false);
         // Exact above 2^53, where doubles are not.
         long big = (1L << 53) + 1;
@@ -267,7 +273,9 @@ class PointwiseOpsTest {
     @Test
     void inPlaceIsRecorded() {
         Tensor x = Tensor.of(1.0, 2.0).requiresGrad(true);
-        GradCheck.of(in -> in.get(0).mul(3).mul_(in.get(0)).add_(1).tanh_(), List.of(x)).run().orThrow();
+        GradCheck.of(in -> in.get(0).mul(3).mul_(in.get(0)).add_(1).tanh_(), List.of(x))
+                .run()
+                .orThrow();
         assertThatThrownBy(() -> x.add_(1)).isInstanceOf(GradientException.class);
         Tensor y = x.mul(2);
         y.relu_();

@@ -68,7 +68,8 @@ class RandomOpsTest {
         generator.restore(new Generator.State(SEED, 0));
         assertThat(Tensor.randn(10).toFloatArray()).containsExactly(Arrays.copyOf(all, 10));
         generator.restore(new Generator.State(SEED, 0));
-        assertThat(Tensor.zeros(20, 50).t().normal_(0, 1).flatten().toFloatArray()).containsExactly(all);
+        assertThat(Tensor.zeros(20, 50).t().normal_(0, 1).flatten().toFloatArray())
+                .containsExactly(all);
     }
 
     /** Whatever backend runs this: the same bits as the specification in Java. */
@@ -134,7 +135,8 @@ class RandomOpsTest {
         long[] wide = Tensor.randint(Long.MIN_VALUE, Long.MAX_VALUE, 100).toLongArray();
         assertThat(Arrays.stream(wide).filter(v -> v < 0).count()).isBetween(20L, 80L);
         assertThat(Tensor.randint(5, 6, 3).toLongArray()).containsOnly(5);
-        assertThat(Tensor.randint(0, 256, Shape.of(50), DType.UINT8, Device.CPU).dtype()).isEqualTo(DType.UINT8);
+        assertThat(Tensor.randint(0, 256, Shape.of(50), DType.UINT8, Device.CPU).dtype())
+                .isEqualTo(DType.UINT8);
         assertThatThrownBy(() -> Tensor.randint(3, 3, 2)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Tensor.randint(0, 300, Shape.of(1), DType.UINT8, Device.CPU))
                 .isInstanceOf(DTypeException.class)
@@ -145,7 +147,8 @@ class RandomOpsTest {
     void permutationsHoldEachNumberOnce() {
         long[] p = Tensor.randperm(100).toLongArray();
         assertThat(p).isNotEqualTo(Tensor.arange(100).toLongArray());
-        assertThat(Arrays.stream(p).sorted().toArray()).containsExactly(Tensor.arange(100).toLongArray());
+        assertThat(Arrays.stream(p).sorted().toArray())
+                .containsExactly(Tensor.arange(100).toLongArray());
         assertThat(Tensor.randperm(0).numel()).isZero();
         assertThatThrownBy(() -> Tensor.randperm(-1)).isInstanceOf(ShapeException.class);
     }
@@ -170,7 +173,9 @@ class RandomOpsTest {
         assertThat(gone.toDoubleArray()).containsExactly(0, 0);
         Autograd.backward(gone.sum());
         assertThat(Objects.requireNonNull(x.grad()).toDoubleArray()).containsExactly(0, 0);
-        assertThatThrownBy(() -> x.dropout(1.5, true)).isInstanceOf(ShapeException.class).hasMessageContaining("1.5");
+        assertThatThrownBy(() -> x.dropout(1.5, true))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("1.5");
         assertThatThrownBy(() -> x.dropout(Double.NaN, true)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Tensor.of(1, 2).dropout(0.5, true)).isInstanceOf(DTypeException.class);
     }

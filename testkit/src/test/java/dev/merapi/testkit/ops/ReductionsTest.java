@@ -66,12 +66,25 @@ class ReductionsTest {
         close(x.var(1), middle(x, v -> variance(v, 1)), 1e-14);
         close(x.var(new int[] {1}, false, false), middle(x, v -> variance(v, 0)), 1e-14);
         close(x.std(1), middle(x, v -> Math.sqrt(variance(v, 1))), 1e-14);
-        close(x.norm(1), middle(x, v -> Math.sqrt(DoubleStream.of(v).map(d -> d * d).sum())), 1e-14);
-        close(x.norm(3, new int[] {1}, false), middle(x, v -> Math.cbrt(
-                DoubleStream.of(v).map(d -> Math.abs(d * d * d)).sum())), 1e-14);
-        close(x.norm(Double.POSITIVE_INFINITY, new int[] {1}, false), middle(x, v -> DoubleStream.of(v)
-                .map(Math::abs).max().orElseThrow()), 0);
-        close(x.logSumExp(1), middle(x, v -> Math.log(DoubleStream.of(v).map(Math::exp).sum())), 1e-14);
+        close(
+                x.norm(1),
+                middle(x, v -> Math.sqrt(DoubleStream.of(v).map(d -> d * d).sum())),
+                1e-14);
+        close(
+                x.norm(3, new int[] {1}, false),
+                middle(
+                        x,
+                        v -> Math.cbrt(
+                                DoubleStream.of(v).map(d -> Math.abs(d * d * d)).sum())),
+                1e-14);
+        close(
+                x.norm(Double.POSITIVE_INFINITY, new int[] {1}, false),
+                middle(x, v -> DoubleStream.of(v).map(Math::abs).max().orElseThrow()),
+                0);
+        close(
+                x.logSumExp(1),
+                middle(x, v -> Math.log(DoubleStream.of(v).map(Math::exp).sum())),
+                1e-14);
     }
 
     @Test
@@ -83,7 +96,10 @@ class ReductionsTest {
         close(x.transpose(0, 2).sum(0), x.sum(2).transpose(0, 1), 1e-14);
         close(x.slice(2, 1, 3).mean(), x.slice(2, 1, 3).copy().mean(), 1e-14);
         close(x.logSumExp(0, 2), x.exp().sum(0, 2).log(), 1e-13);
-        close(x.logSumExp(new int[] {0, 1}, true), x.exp().sum(new int[] {0, 1}, true).log(), 1e-13);
+        close(
+                x.logSumExp(new int[] {0, 1}, true),
+                x.exp().sum(new int[] {0, 1}, true).log(),
+                1e-13);
     }
 
     @Test
@@ -92,11 +108,14 @@ class ReductionsTest {
         assertThat(x.sum().dtype()).isEqualTo(DType.INT64);
         assertThat(x.sum().itemLong()).isEqualTo(Integer.MAX_VALUE + 3L);
         assertThat(Tensor.of(true, false, true).sum().itemLong()).isEqualTo(2);
-        assertThat(Tensor.of(1f, 2f).sum(new int[0], false, DType.FLOAT64).dtype()).isEqualTo(DType.FLOAT64);
+        assertThat(Tensor.of(1f, 2f).sum(new int[0], false, DType.FLOAT64).dtype())
+                .isEqualTo(DType.FLOAT64);
         assertThat(Tensor.of(3, 0, 5).countNonzero().itemLong()).isEqualTo(2);
         assertThat(x.amax().dtype()).isEqualTo(DType.INT32);
         assertThat(Tensor.of(1f, 2f).to(DType.BFLOAT16).sum().dtype()).isEqualTo(DType.BFLOAT16);
-        assertThatThrownBy(x::mean).isInstanceOf(DTypeException.class).hasMessageContaining("merapi::mean: needs a floating");
+        assertThatThrownBy(x::mean)
+                .isInstanceOf(DTypeException.class)
+                .hasMessageContaining("merapi::mean: needs a floating");
     }
 
     @Test
@@ -135,7 +154,9 @@ class ReductionsTest {
                 .hasMessageContaining("there is no amax of no elements")
                 .hasMessageContaining("[2, 0, 3]");
         assertThatThrownBy(() -> x.sum(3)).isInstanceOf(ShapeException.class).hasMessageContaining("dimension 3");
-        assertThatThrownBy(() -> x.sum(0, -3)).isInstanceOf(ShapeException.class).hasMessageContaining("twice");
+        assertThatThrownBy(() -> x.sum(0, -3))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("twice");
     }
 
     @Test
@@ -201,7 +222,10 @@ class ReductionsTest {
     void runningSums() {
         Tensor x = normal(6, 2, 3);
         double[] v = x.toDoubleArray();
-        close(x.cumsum(1), new double[] {v[0], v[0] + v[1], v[0] + v[1] + v[2], v[3], v[3] + v[4], v[3] + v[4] + v[5]}, 1e-15);
+        close(
+                x.cumsum(1),
+                new double[] {v[0], v[0] + v[1], v[0] + v[1] + v[2], v[3], v[3] + v[4], v[3] + v[4] + v[5]},
+                1e-15);
         close(x.cumsum(0), new double[] {v[0], v[1], v[2], v[0] + v[3], v[1] + v[4], v[2] + v[5]}, 1e-15);
         assertThat(Tensor.of(true, true, false).cumsum(0).toLongArray()).containsExactly(1, 2, 2);
     }
@@ -222,6 +246,7 @@ class ReductionsTest {
         Tensor x = Tensor.meta(dev.merapi.types.Shape.of(2, 3, 4), DType.FLOAT32, dev.merapi.types.Device.CPU);
         assertThat(x.sum(1).isMeta()).isTrue();
         assertThat(x.max(-1, true).values().shape().toArray()).containsExactly(2, 3, 1);
-        assertThat(x.matmul(x.transpose(1, 2)).softmax(-1).logSumExp(0).shape().toArray()).containsExactly(3, 3);
+        assertThat(x.matmul(x.transpose(1, 2)).softmax(-1).logSumExp(0).shape().toArray())
+                .containsExactly(3, 3);
     }
 }

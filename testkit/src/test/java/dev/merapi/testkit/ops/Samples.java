@@ -45,7 +45,9 @@ final class Samples {
             double scale = Math.max(1, Math.abs(expected[i]));
             boolean same = Double.compare(values[i], expected[i]) == 0
                     || Math.abs(values[i] - expected[i]) <= tolerance * scale;
-            assertThat(same).as("element %d: %s, expected %s", i, values[i], expected[i]).isTrue();
+            assertThat(same)
+                    .as("element %d: %s, expected %s", i, values[i], expected[i])
+                    .isTrue();
         }
     }
 

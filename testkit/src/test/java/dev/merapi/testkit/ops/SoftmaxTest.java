@@ -33,9 +33,12 @@ class SoftmaxTest {
         double p = 1 / (1 + Math.E);
         close(x.softmax(0), new double[] {p, 1 - p, 0}, 1e-14);
         close(x.logSoftmax(0), new double[] {Math.log(p), Math.log(1 - p), Double.NEGATIVE_INFINITY}, 1e-14);
-        assertThat(x.logSumExp().item()).isCloseTo(1001 + Math.log1p(Math.exp(-1)), org.assertj.core.data.Offset.offset(1e-12));
+        assertThat(x.logSumExp().item())
+                .isCloseTo(1001 + Math.log1p(Math.exp(-1)), org.assertj.core.data.Offset.offset(1e-12));
         assertThat(Tensor.full(Double.NEGATIVE_INFINITY, 3).logSumExp().item()).isEqualTo(Double.NEGATIVE_INFINITY);
-        assertThat(Tensor.zeros(2, 0).logSumExp(1).toFloatArray()).containsOnly(Float.NEGATIVE_INFINITY).hasSize(2);
+        assertThat(Tensor.zeros(2, 0).logSumExp(1).toFloatArray())
+                .containsOnly(Float.NEGATIVE_INFINITY)
+                .hasSize(2);
     }
 
     @Test

@@ -25,7 +25,9 @@ class TensorDataTest {
         assertThat(Tensor.of(new long[] {Long.MAX_VALUE - 1}, 1, 1).itemLong()).isEqualTo(Long.MAX_VALUE - 1);
         assertThat(Tensor.scalar(true).itemBoolean()).isTrue();
         assertThat(Tensor.of(1f, 2f).at(1).item()).isEqualTo(2);
-        assertThatThrownBy(() -> Tensor.of(1, 2).item()).isInstanceOf(ShapeException.class).hasMessageContaining("2 elem");
+        assertThatThrownBy(() -> Tensor.of(1, 2).item())
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("2 elem");
         Tensor closed = Tensor.scalar(1);
         closed.close();
         assertThatThrownBy(closed::item).isInstanceOf(ClosedTensorException.class);
@@ -58,7 +60,8 @@ class TensorDataTest {
         assertThat(longs.array()).containsExactly(5, 6);
         ByteBuffer bytes = ByteBuffer.allocateDirect(16).order(ByteOrder.nativeOrder());
         Tensor.of(new int[] {1, 2, 3, 4}, 2, 2).t().copyTo(bytes);
-        assertThat(bytes.flip().order(ByteOrder.nativeOrder()).asIntBuffer().get(1)).isEqualTo(3);
+        assertThat(bytes.flip().order(ByteOrder.nativeOrder()).asIntBuffer().get(1))
+                .isEqualTo(3);
     }
 
     @Test

@@ -88,8 +88,12 @@ class ViewOpsTest {
     @MethodSource("views")
     void gradientsOfBothOrders(String name) {
         Tensor x = counting().requiresGrad(true);
-        GradCheck.of(in -> view(name).apply(in.get(0)).square(), List.of(x)).run().orThrow();
-        GradCheck.second(in -> view(name).apply(in.get(0)).mul(0.1).exp(), List.of(x)).run().orThrow();
+        GradCheck.of(in -> view(name).apply(in.get(0)).square(), List.of(x))
+                .run()
+                .orThrow();
+        GradCheck.second(in -> view(name).apply(in.get(0)).mul(0.1).exp(), List.of(x))
+                .run()
+                .orThrow();
     }
 
     /** y = 2x; a view of y is multiplied in place by w; then all of y counts. */
@@ -168,7 +172,8 @@ class ViewOpsTest {
         assertThat(x.sum().item()).isEqualTo(24);
         x.transpose(0, 2).reshape(24).fill_(5);
         assertThat(x.sum().item()).isEqualTo(24);
-        assertThatThrownBy(() -> x.transpose(0, 2).view(24)).isInstanceOf(ShapeException.class)
+        assertThatThrownBy(() -> x.transpose(0, 2).view(24))
+                .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("reshape");
     }
 
@@ -176,9 +181,13 @@ class ViewOpsTest {
     void wrongDimensionsAreNamed() {
         Tensor x = counting();
         assertThatThrownBy(() -> x.select(1, 3)).hasMessageContaining("3").hasMessageContaining("[2, 3, 4]");
-        assertThatThrownBy(() -> x.narrow(1, 2, 2)).isInstanceOf(ShapeException.class).hasMessageContaining("narrow");
+        assertThatThrownBy(() -> x.narrow(1, 2, 2))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("narrow");
         assertThatThrownBy(() -> x.transpose(0, 3)).isInstanceOf(ShapeException.class);
-        assertThatThrownBy(() -> x.view(5, -1)).isInstanceOf(ShapeException.class).hasMessageContaining("24");
+        assertThatThrownBy(() -> x.view(5, -1))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("24");
         assertThatThrownBy(() -> x.expand(2, 3, 8)).isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> x.t()).isInstanceOf(ShapeException.class).hasMessageContaining("transpose(-2, -1)");
         assertThatThrownBy(() -> x.split(new long[] {1, 1}, 1)).isInstanceOf(ShapeException.class);
