@@ -102,7 +102,11 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         long[] order = sampler.order(dataset.size(), epoch);
         int batches = order.length / batchSize + (dropLast || order.length % batchSize == 0 ? 0 : 1);
         Prefetch<B> source = new Prefetch<>(
-                n -> make(order, n), taken, batches, prefetch, Context.current().capture());
+                maker(dataset, order, batchSize),
+                taken,
+                batches,
+                prefetch,
+                Context.current().capture());
         running = source;
         return new Batches(source, batches);
     }
