@@ -80,7 +80,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         if (op.op() == CopyOps.MOVE) {
             return r.move;
         }
-        return op.name().startsWith("merapi::") ? StructuredKernels.of(op.name(), r.kernels) : null;
+        return op.name().startsWith("merapi::") ? StructuredKernels.of(op.name(), dtype, r.kernels) : null;
     }
 
     @Override
