@@ -21,8 +21,9 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 
 /**
- * Text as numbers, character by character: the vocabulary is the set of code points in it, numbered in their order. Every
- * tenth file, in the order of names, is held out, so that what a model is tested on is from files that it never saw.
+ * Text as numbers, character by character: the vocabulary is the set of code points in it, numbered in their order. Of
+ * every ten files, in the order of names, the first is held out, so that what a model is tested on is from files that it
+ * never saw.
  */
 public final class TextCorpus {
     private static final int HOLD_OUT = 10;
@@ -32,14 +33,15 @@ public final class TextCorpus {
     private final int[] heldOut;
 
     private TextCorpus(SortedMap<String, String> files) {
-        if (files.isEmpty()) {
-            throw new IllegalArgumentException("corpus: there are no files to read");
+        if (files.size() < 2) {
+            throw new IllegalArgumentException("corpus: there are too few files to read: " + files.keySet()
+                    + "\n  fix: give it two or more; the first of every ten is held out.");
         }
         StringBuilder train = new StringBuilder();
         StringBuilder test = new StringBuilder();
         int i = 0;
         for (String text : files.values()) {
-            (++i % HOLD_OUT == 0 ? test : train).append(text);
+            (i++ % HOLD_OUT == 0 ? test : train).append(text);
         }
         vocabulary = Stream.of(train, test)
                 .flatMapToInt(CharSequence::codePoints)

@@ -26,6 +26,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -41,6 +42,10 @@ public final class TrainGpt implements Callable<Integer> {
     private static final double CLIP_NORM = 1;
     private static final double WEIGHT_DECAY = 0.1;
     private static final double TEMPERATURE = 0.8;
+    /** Windows of held-out text that are tested on while training goes on; in the end it is all of them. */
+    private static final long TEST_WINDOWS = 1280;
+
+    private static final int TEST_BATCH = 64;
 
     @Option(names = "--steps", description = "training steps")
     int steps = 4000;
@@ -121,7 +126,7 @@ public final class TrainGpt implements Callable<Integer> {
                 Metrics.create(run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
             train(model, training, heldOut, on, metrics);
             double seconds = (System.nanoTime() - start) * 1e-9;
-            double last = heldOutLoss(model, heldOut, on, Integer.MAX_VALUE);
+            double last = heldOutLoss(model, heldOut, on, Long.MAX_VALUE);
             System.out.printf(
                     Locale.ROOT,
                     "%d steps in %.1f s, %,.0f characters/s; held-out loss %.4f nats per character, on all of it%n",
@@ -159,9 +164,9 @@ public final class TrainGpt implements Callable<Integer> {
             for (int step = 0; step < steps; step++) {
                 try (Scope scope = Scope.open()) {
                     if (step % testEvery == 0) {
-                        double loss = heldOutLoss(model, heldOut, on, 20);
+                        double loss = heldOutLoss(model, heldOut, on, TEST_WINDOWS);
                         metrics.record(step, Map.of("held_out_loss", loss));
-                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.4f%n", step, loss);
+                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", step, loss);
                         progress.resume();
                     }
                     Labelled b = batches.next().to(on);
@@ -186,27 +191,23 @@ public final class TrainGpt implements Callable<Integer> {
         }
     }
 
-    /** Mean loss over the held-out text, or over at most {@code most} batches spread evenly over it. */
-    private static double heldOutLoss(Gpt model, TextCorpus.Windows text, Device on, int most) {
-        int batch = 64;
-        long size = text.size();
-        int count = (int) Math.min(most, (size + batch - 1) / batch);
+    /** Mean loss over the held-out text, or over at most {@code most} windows spread evenly over it. */
+    private static double heldOutLoss(Gpt model, TextCorpus.Windows text, Device on, long most) {
+        long count = Math.min(most, text.size());
         double sum = 0;
-        long windows = 0;
         model.eval();
-        for (int i = 0; i < count; i++) {
-            long from = most >= size / batch ? (long) i * batch : size * i / count;
-            int n = (int) Math.min(batch, size - from);
-            long[] samples = java.util.stream.LongStream.range(from, from + n).toArray();
+        for (long from = 0; from < count; from += TEST_BATCH) {
+            long[] samples = LongStream.range(from, Math.min(count, from + TEST_BATCH))
+                    .map(i -> i * text.size() / count)
+                    .toArray();
             try (Scope scope = Scope.open();
                     Autograd.Mode mode = Autograd.noGrad()) {
                 Labelled b = text.batch(samples).to(on);
-                sum += model.loss(b.inputs(), b.targets()).item() * n;
-                windows += n;
+                sum += model.loss(b.inputs(), b.targets()).item() * samples.length;
             }
         }
         model.train(true);
-        return sum / windows;
+        return sum / count;
     }
 
     /** Lets the model continue the beginning of a method. */
