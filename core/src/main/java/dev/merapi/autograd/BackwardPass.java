@@ -16,6 +16,7 @@ import java.util.Map;
 import java.util.PriorityQueue;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -303,6 +304,9 @@ final class BackwardPass {
         }
         Scope scope = Scope.openInternal(context);
         try {
+            if (!node.preHooks().isEmpty()) {
+                applyPreHooks(task);
+            }
             @Nullable Tensor[] result = node.backward(task.gradients, needed, this);
             List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> hooks = node.nodeHooks();
             if (!hooks.isEmpty()) {
@@ -387,6 +391,35 @@ final class BackwardPass {
             Tensor g = task.gradients[m.outputIndex];
             if (g != null && m.retainsGrad) {
                 accumulate(m, g, node.output(m.outputIndex));
+            }
+        }
+    }
+
+    private void applyPreHooks(Task task) {
+        for (Function<List<Tensor>, @Nullable List<Tensor>> hook : task.node.preHooks()) {
+            @Nullable Tensor[] seen = task.gradients.clone();
+            for (int i = 0; i < seen.length; i++) {
+                seen[i] = seen[i] == null ? null : seen[i].engineHandle().joinScope(context);
+            }
+            List<Tensor> replaced = hook.apply(Arrays.asList(seen.clone()));
+            if (replaced == null) {
+                continue;
+            }
+            if (replaced.size() != seen.length) {
+                throw new GradientException("hook before " + task.node + ": returned " + replaced.size()
+                        + " gradients for " + seen.length + " outputs");
+            }
+            for (int i = 0; i < seen.length; i++) {
+                Tensor g = replaced.get(i);
+                Tensor before = task.gradients[i];
+                if (g == seen[i] || g == null) {
+                    continue;
+                }
+                GradientChecks.sameForm(task.node, task.node.output(i), g);
+                task.gradients[i] = g.engineHandle();
+                if (before != null) {
+                    before.close();
+                }
             }
         }
     }

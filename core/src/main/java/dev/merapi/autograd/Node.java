@@ -10,6 +10,7 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BiFunction;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -29,6 +30,7 @@ public abstract class Node {
     private volatile @Nullable List<List<UnaryOperator<Tensor>>> outputHooks;
     private volatile @Nullable List<AutogradMeta> retained;
     private volatile @Nullable List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks;
+    private volatile @Nullable List<Function<List<Tensor>, @Nullable List<Tensor>>> preHooks;
     /** The task of the backward pass that visits this node; claimed by one pass at a time. */
     volatile BackwardPass.@Nullable Task task;
 
@@ -218,6 +220,28 @@ public abstract class Node {
                 nodeHooks = rest;
             }
         };
+    }
+
+    /**
+     * Runs before this node: sees the gradients of its outputs (absent ones are null) and may return others in their
+     * place. Returns what removes it.
+     */
+    public final synchronized Runnable addPreHook(Function<List<Tensor>, @Nullable List<Tensor>> hook) {
+        List<Function<List<Tensor>, @Nullable List<Tensor>>> changed = new ArrayList<>(preHooks());
+        changed.add(hook);
+        preHooks = changed;
+        return () -> {
+            synchronized (this) {
+                List<Function<List<Tensor>, @Nullable List<Tensor>>> rest = new ArrayList<>(preHooks());
+                rest.remove(hook);
+                preHooks = rest;
+            }
+        };
+    }
+
+    final List<Function<List<Tensor>, @Nullable List<Tensor>>> preHooks() {
+        List<Function<List<Tensor>, @Nullable List<Tensor>>> hooks = preHooks;
+        return hooks == null ? List.of() : hooks;
     }
 
     final List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> nodeHooks() {

@@ -104,7 +104,10 @@ final class SavedTensor {
                             "tensor",
                             placeholder.describe() + ", saved at version " + version + ", now at version "
                                     + watched.version())
-                    .fact("last in-place op", watched.lastMutator())
+                    .fact(
+                            "last in-place op",
+                            watched.lastMutator()
+                                    + (watched.lastMutatedAt() == null ? "" : ", called at " + watched.lastMutatedAt()))
                     .fix("use the out-of-place op there, or clone the tensor first; Autograd.anomaly() shows where "
                             + node + " ran."));
         }

@@ -2,7 +2,9 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.error.SavedTensorException;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,6 +48,43 @@ public final class SavedTensorHooks implements AutoCloseable {
         SavedTensorHooks hooks = new SavedTensorHooks(pair, context);
         context.setSavedTensorHooks(hooks);
         return hooks;
+    }
+
+    /** Saved tensors wait in the memory of the CPU and come back to their device for backward. */
+    public static SavedTensorHooks onCpu() {
+        return install(new Pair() {
+            @Override
+            public Object pack(Tensor tensor) {
+                return tensor.device() == Device.CPU ? tensor : new Offloaded(tensor.to(Device.CPU), tensor.device());
+            }
+
+            @Override
+            public Tensor unpack(Object packed) {
+                return packed instanceof Offloaded o ? o.tensor.to(o.from) : (Tensor) packed;
+            }
+        });
+    }
+
+    private record Offloaded(Tensor tensor, Device from) implements Packed {
+        @Override
+        public void close() {
+            tensor.close();
+        }
+    }
+
+    /** Saving for backward is an error until the returned object is closed; {@code why} is its message. */
+    public static SavedTensorHooks refuse(String why) {
+        return install(new Pair() {
+            @Override
+            public Object pack(Tensor tensor) {
+                throw new SavedTensorException(why);
+            }
+
+            @Override
+            public Tensor unpack(Object packed) {
+                throw new SavedTensorException(why);
+            }
+        });
     }
 
     Pair pair() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
+import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
@@ -21,6 +22,7 @@ final class Prefetch<B> implements AutoCloseable {
     private final LongFunction<B> make;
     private final Cleaner.@Nullable Cleanable cleanable;
     private long next;
+    private @Nullable DataLoaderException failed;
 
     Prefetch(LongFunction<B> make, long first, long end, int ahead, Context.Snapshot modes) {
         this.make = make;
@@ -35,24 +37,37 @@ final class Prefetch<B> implements AutoCloseable {
         producer.start();
     }
 
-    /** The next one; waits for it. */
+    /** The next one; waits for it. Once one has failed nothing follows: whoever asks again is told the same. */
     B take() {
-        long n = next++;
-        if (producer == null) {
-            return make.apply(n);
+        if (failed != null) {
+            throw failed;
         }
+        Made<B> made = producer == null ? makeHere(next) : await(producer);
+        if (made.failure != null) {
+            close();
+            failed = new DataLoaderException(
+                    "data loader: batch " + next + " could not be made: " + made.failure, made.failure);
+            throw failed;
+        }
+        next++;
+        return made.value();
+    }
+
+    private Made<B> await(Producer<B> from) {
         try {
-            Made<B> made = producer.ready.take();
-            if (made.failure != null) {
-                close();
-                throw new DataLoaderException(
-                        "data loader: batch " + n + " could not be made: " + made.failure, made.failure);
-            }
-            return made.value();
+            return from.ready.take();
         } catch (InterruptedException e) {
-            next = n;
             Thread.currentThread().interrupt();
-            throw new DataLoaderException("data loader: interrupted while waiting for batch " + n, e);
+            throw new DataLoaderException("data loader: interrupted while waiting for batch " + next, e);
+        }
+    }
+
+    /** As on the thread: without gradients, and a failure is wrapped. Errors pass as they are, for nobody waits. */
+    private Made<B> makeHere(long n) {
+        try (Autograd.Mode mode = Autograd.noGrad()) {
+            return new Made<>(make.apply(n), null);
+        } catch (RuntimeException e) {
+            return new Made<>(null, e);
         }
     }
 

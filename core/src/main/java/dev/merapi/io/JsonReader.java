@@ -36,14 +36,17 @@ final class JsonReader {
         expect('}');
     }
 
-    /** Reads {@code [1, 2, …]}. */
-    long[] integers() throws FormatException {
+    /** Reads {@code [1, 2, …]}, at most so many: the list must not outgrow what anybody could want of it. */
+    long[] integers(int most) throws FormatException {
         expect('[');
         if (take(']')) {
             return new long[0];
         }
         List<Long> values = new ArrayList<>();
         do {
+            if (values.size() == most) {
+                throw error("a list of more than " + most + " integers");
+            }
             values.add(integer());
         } while (take(','));
         expect(']');

@@ -16,6 +16,8 @@ import org.jspecify.annotations.Nullable;
 /** The header of a safetensors file: what tensors there are, and which bytes of the data are theirs. */
 final class SafetensorsHeader {
     private static final String METADATA = "__metadata__";
+    /** NumPy's limit. */
+    private static final int MOST_DIMENSIONS = 64;
 
     /** Bytes an element; also of the types that there is no tensor for, so that files which hold some can be opened. */
     private static final Map<String, Integer> WIDTHS = Map.ofEntries(
@@ -98,7 +100,7 @@ final class SafetensorsHeader {
                 throw new FormatException("header: tensor '" + name + "' has "
                         + (i < 0 ? "an unknown field '" + field + "'" : field + " twice"));
             }
-            fields[i] = i == 0 ? reader.string() : reader.integers();
+            fields[i] = i == 0 ? reader.string() : reader.integers(MOST_DIMENSIONS);
         });
         if (!(fields[0] instanceof String type)
                 || !(fields[1] instanceof long[] sizes)

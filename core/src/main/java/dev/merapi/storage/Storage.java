@@ -41,6 +41,7 @@ public final class Storage {
     private volatile int version;
 
     private @Nullable String lastMutator;
+    private @Nullable Throwable mutatedAt;
 
     private Storage(Block block, long offset, long byteSize, @Nullable Object landlord) {
         this.block = block;
@@ -166,12 +167,19 @@ public final class Storage {
     /** Records a write by {@code op}. */
     public void bumpVersion(String op) {
         lastMutator = op;
+        mutatedAt = LeakDetection.origin();
         VERSION.getAndAdd(this, 1);
     }
 
     /** The op that wrote last, if any did. */
     public @Nullable String lastMutator() {
         return lastMutator;
+    }
+
+    /** Where that write was called from; null unless {@link LeakDetection} recorded it. */
+    public @Nullable String lastMutatedAt() {
+        Throwable at = mutatedAt;
+        return at == null ? null : LeakDetection.describe(at);
     }
 
     public Device device() {

@@ -20,17 +20,18 @@ import org.jspecify.annotations.Nullable;
  */
 record FashionData(TensorDataset training, TensorDataset test, String source) {
     private static final String FOLDER = "datasets/fashion-mnist";
+    private static final String TRAINING_IMAGES = "train-images-idx3-ubyte";
 
     /**
-     * Looks in {@code folder}; if that is null, in {@code $MERAPI_DATA}, then under the data folders of the desktop
-     * standard ({@code $XDG_DATA_DIRS}), where Debian's package dataset-fashion-mnist puts it.
+     * Looks in {@code folder}; if that is null, in {@code $MERAPI_DATA} and its {@code fashion-mnist}, then under the
+     * data folders of the desktop standard ({@code $XDG_DATA_DIRS}), where Debian's package dataset-fashion-mnist puts it.
      */
     static FashionData load(@Nullable Path folder) throws IOException {
         if (folder != null) {
             return full(folder);
         }
         for (Path candidate : candidates()) {
-            if (Files.isDirectory(candidate)) {
+            if (Files.exists(existing(candidate, TRAINING_IMAGES))) {
                 return full(candidate);
             }
         }
@@ -40,7 +41,7 @@ record FashionData(TensorDataset training, TensorDataset test, String source) {
     /** What comes with the examples. */
     static FashionData subset() throws IOException {
         return new FashionData(
-                dataset(resource("train-images-idx3-ubyte.gz"), resource("train-labels-idx1-ubyte.gz")),
+                dataset(resource(TRAINING_IMAGES + ".gz"), resource("train-labels-idx1-ubyte.gz")),
                 dataset(resource("t10k-images-idx3-ubyte.gz"), resource("t10k-labels-idx1-ubyte.gz")),
                 "the subset that comes with the examples; for all of it see --data");
     }
@@ -61,14 +62,23 @@ record FashionData(TensorDataset training, TensorDataset test, String source) {
 
     private static FashionData full(Path folder) throws IOException {
         return new FashionData(
-                dataset(file(folder, "train-images-idx3-ubyte"), file(folder, "train-labels-idx1-ubyte")),
+                dataset(file(folder, TRAINING_IMAGES), file(folder, "train-labels-idx1-ubyte")),
                 dataset(file(folder, "t10k-images-idx3-ubyte"), file(folder, "t10k-labels-idx1-ubyte")),
                 folder.toString());
     }
 
     private static Tensor file(Path folder, String name) throws IOException {
+        Path file = existing(folder, name);
+        if (!Files.exists(file)) {
+            throw new FileNotFoundException("fashion: " + folder + " holds neither " + name + " nor " + name + ".gz"
+                    + "\n  fix: give --data the folder with the four files of Fashion-MNIST, or leave it out.");
+        }
+        return Idx.read(file);
+    }
+
+    private static Path existing(Path folder, String name) {
         Path plain = folder.resolve(name);
-        return Idx.read(Files.exists(plain) ? plain : folder.resolve(name + ".gz"));
+        return Files.exists(plain) ? plain : folder.resolve(name + ".gz");
     }
 
     private static Tensor resource(String name) throws IOException {

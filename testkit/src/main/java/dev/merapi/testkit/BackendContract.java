@@ -156,8 +156,7 @@ public abstract class BackendContract {
                         String said =
                                 String.valueOf(e.getMessage()).replace("_", "").toLowerCase(Locale.ROOT);
                         // An op that runs as a composition is refused by one of its parts, under that one's name.
-                        boolean composed =
-                                row.op().definition().compose() != null && said.contains("merapi::");
+                        boolean composed = row.op().definition().compose() != null && said.contains("merapi::");
                         Assertions.assertTrue(
                                 composed || said.contains(local), () -> "the op is not named: " + e.getMessage());
                     }

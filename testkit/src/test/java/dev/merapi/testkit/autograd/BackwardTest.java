@@ -386,6 +386,24 @@ class BackwardTest {
         assertThat(x.grad().item()).isEqualTo(303);
     }
 
+    @Test
+    void hooksBeforeANodeMayReplaceWhatComesIn() {
+        Tensor x = leaf(2);
+        Tensor y = x.mul(3);
+        Node node = Autograd.gradFn(y);
+        Runnable remove = node.addPreHook(gradients -> {
+            assertThat(gradients.get(0).item()).isEqualTo(1);
+            return List.of(gradients.get(0).mul(10));
+        });
+        Autograd.backward(y, null, Graph.RETAIN);
+        assertThat(x.grad().item()).isEqualTo(30);
+        remove.run();
+        node.addPreHook(gradients -> List.of(gradients.get(0), gradients.get(0)));
+        assertThatThrownBy(() -> Autograd.backward(y))
+                .isInstanceOf(GradientException.class)
+                .hasMessageContaining("returned 2 gradients for 1 outputs");
+    }
+
     // ---------------------------------------------------------------- depth and threads
 
     @Test

@@ -158,6 +158,47 @@ class SavedTensorHooksTest {
                 .hasMessageContaining("unpacked float32[2] cpu for float64[1] cpu");
     }
 
+    @Test
+    void savedTensorsMayWaitOnTheCpu() {
+        Backends.register(new dev.merapi.reference.JavaBackend(dev.merapi.types.DeviceType.of("toy")));
+        Device toy = Device.of("toy");
+        Tensor x = leaf(1, 2, 3).detach().to(toy).requiresGrad(true);
+        Tensor y;
+        try (SavedTensorHooks hooks = SavedTensorHooks.onCpu()) {
+            y = x.exp().mul(x);
+        }
+        Autograd.backward(y.sum());
+        assertThat(x.grad().device()).isSameAs(toy);
+        assertThat(x.grad().toDoubleArray()[1]).isEqualTo(3 * Math.exp(2));
+    }
+
+    @Test
+    void savingCanBeRefused() {
+        Tensor x = leaf(1);
+        try (SavedTensorHooks hooks = SavedTensorHooks.refuse("not here")) {
+            assertThatThrownBy(() -> x.exp())
+                    .isInstanceOf(SavedTensorException.class)
+                    .hasMessage("not here");
+        }
+        x.exp();
+    }
+
+    @Test
+    void withOriginRecordingTheErrorSaysWhereTheTensorWasWritten() {
+        dev.merapi.storage.LeakDetection before = dev.merapi.storage.LeakDetection.level();
+        dev.merapi.storage.LeakDetection.setLevel(dev.merapi.storage.LeakDetection.PARANOID);
+        try {
+            Tensor a = leaf(3).mul(2);
+            Tensor y = a.mul(a);
+            a.add_(Tensor.of(1.0));
+            assertThatThrownBy(() -> Autograd.backward(y))
+                    .isInstanceOf(SavedTensorException.class)
+                    .hasMessageContaining("called at ");
+        } finally {
+            dev.merapi.storage.LeakDetection.setLevel(before);
+        }
+    }
+
     // ---------------------------------------------------------------- checkpointing
 
     private static UnaryOperator<Tensor> counted(int[] runs, UnaryOperator<Tensor> part) {

@@ -119,8 +119,9 @@ class DataLoaderTest {
         }
     }
 
-    @Test
-    void aFailureReachesTheConsumerWithItsCause() {
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 9})
+    void aFailureReachesTheConsumerWithItsCauseEachTimeItAsks(int ahead) {
         IllegalStateException cause = new IllegalStateException("disk on fire");
         Dataset<Tensor> broken = new Dataset<>() {
             @Override
@@ -136,14 +137,17 @@ class DataLoaderTest {
                 return Tensor.of(samples, samples.length);
             }
         };
-        try (var loader = DataLoader.of(broken, 3)) {
+        try (var loader = DataLoader.of(broken, 3).prefetch(ahead)) {
             Iterator<Tensor> it = loader.iterator();
             it.next();
             it.next();
-            assertThatThrownBy(it::next)
-                    .isInstanceOf(DataLoaderException.class)
-                    .hasMessageContaining("batch 2")
-                    .hasCause(cause);
+            for (int again = 0; again < 2; again++) {
+                assertThatThrownBy(it::next)
+                        .isInstanceOf(DataLoaderException.class)
+                        .hasMessageContaining("batch 2")
+                        .hasCause(cause);
+            }
+            assertThat(loader.state()).isEqualTo(new DataLoader.State(0, 2));
         }
     }
 

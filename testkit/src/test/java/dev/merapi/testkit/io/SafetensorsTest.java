@@ -172,6 +172,17 @@ class SafetensorsTest {
     }
 
     @Test
+    void refusesMoreDimensionsThanAnyTensorHas() throws IOException {
+        String entry = "{\"t\":{\"dtype\":\"U8\",\"shape\":[1%s],\"data_offsets\":[0,1]}}";
+        write(String.format(entry, ",1".repeat(63)), 1);
+        assertThat(Safetensors.load(file()).get("t").rank()).isEqualTo(64);
+        write(String.format(entry, ",1".repeat(300_000)), 1);
+        assertThatThrownBy(() -> Safetensors.load(file()))
+                .isInstanceOf(FormatException.class)
+                .hasMessageContaining("more than 64");
+    }
+
+    @Test
     void refusesHeadersThatAreLongerThanTheFileWithoutAllocatingThem() throws IOException {
         for (long length : new long[] {-1, 0, 1, 17, 90_000_000, 0x7fffffffL, Long.MAX_VALUE, Long.MIN_VALUE}) {
             ByteBuffer b =
