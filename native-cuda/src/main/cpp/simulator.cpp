@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs kernels on the CPU: every CUDA thread is a fiber, blocks run one after the other on each operating-system
 // thread. A thread that never waits runs to its end on the fiber of the one before, without any switch.
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -44,6 +45,10 @@ struct Launch {
     size_t dynamic;
     void** arguments;
     int64_t order;
+    const cudasim::Region* regions;
+    size_t regionCount;
+    const cudasim::Region* segments;
+    size_t segmentCount;
 };
 
 // One rendezvous of the lanes of a mask; disjoint masks do not meet.
@@ -325,7 +330,74 @@ void fail_with(const char* why) {
     fail(b, std::string(why) + " in thread " + text(index(b.current->thread, b.launch->block)));
 }
 
-const cudasim::Engine kEngine{block_barrier, warp_exchange, active_mask, fail_with};
+bool contains(const cudasim::Region& r, uintptr_t address, size_t bytes) {
+    return address >= r.begin && address + bytes <= r.begin + r.bytes;
+}
+
+std::string offset_in_library(const void* place) {
+    Dl_info info;
+    char text[32] = "@0x0@";
+    if (dladdr(place, &info) != 0) {
+        // The call itself stands before the address that it returns to.
+        auto offset = reinterpret_cast<uintptr_t>(place) - 1 - reinterpret_cast<uintptr_t>(info.dli_fbase);
+        std::snprintf(text, sizeof text, "@0x%llx@", static_cast<unsigned long long>(offset));
+    }
+    return text;
+}
+
+void access(const void* pointer, unsigned long bytes, int writes, const void* place) {
+    Block* b = running;
+    if (b == nullptr || b->launch == nullptr || b->launch->segmentCount == 0) {
+        return;
+    }
+    const Launch& launch = *b->launch;
+    auto address = reinterpret_cast<uintptr_t>(pointer);
+    const cudasim::Region* nearest = nullptr;
+    for (size_t i = 0; i < launch.regionCount; i++) {
+        const cudasim::Region& r = launch.regions[i];
+        if (contains(r, address, bytes)) {
+            if (writes == 0 || r.writable != 0) {
+                return;
+            }
+            nearest = &r;
+            break;
+        }
+    }
+    bool onDevice = nearest != nullptr;
+    for (size_t i = 0; i < launch.segmentCount && !onDevice; i++) {
+        const cudasim::Region& s = launch.segments[i];
+        onDevice = address + bytes > s.begin && address < s.begin + s.bytes;
+    }
+    if (!onDevice) {
+        return;  // the kernel's own: arguments, shared memory, the stack
+    }
+    std::string verb = writes != 0 ? "writes " : "reads ";
+    std::string what = verb + std::to_string(bytes) + " bytes";
+    if (nearest != nullptr) {
+        what += " of @" + std::to_string(nearest - launch.regions) + "@, which it may only read";
+    } else {
+        uintptr_t best = ~uintptr_t{0};
+        for (size_t i = 0; i < launch.regionCount; i++) {
+            const cudasim::Region& r = launch.regions[i];
+            uintptr_t distance = address < r.begin ? r.begin - address : address - r.begin;
+            if (distance < best) {
+                best = distance;
+                nearest = &r;
+            }
+        }
+        if (nearest != nullptr) {
+            auto at = static_cast<int64_t>(address) - static_cast<int64_t>(nearest->begin);
+            what += " at byte " + std::to_string(at) + " of @" + std::to_string(nearest - launch.regions) +
+                    "@, which has " + std::to_string(nearest->bytes);
+        } else {
+            what += " of device memory that is no argument of it";
+        }
+    }
+    fail(*b,
+         what + ", at " + offset_in_library(place) + ", in thread " + text(index(b->current->thread, launch.block)));
+}
+
+const cudasim::Engine kEngine{block_barrier, warp_exchange, active_mask, fail_with, access};
 
 // ---- grids ----
 
@@ -447,7 +519,11 @@ int32_t simulator_launch(int64_t address, int64_t error, int64_t capacity) {
                       dim(w + 5),
                       static_cast<size_t>(w[8]),
                       reinterpret_cast<void**>(w[9]),
-                      w[11]};
+                      w[11],
+                      reinterpret_cast<const cudasim::Region*>(w[12]),
+                      static_cast<size_t>(w[13]),
+                      reinterpret_cast<const cudasim::Region*>(w[14]),
+                      static_cast<size_t>(w[15])};
         run_grid(launch, w[10]);
         return 0;
     } catch (const std::exception& e) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
 
 /** The arguments of one launch, in memory that its thread reuses: values, and the table of their addresses. */
@@ -13,8 +16,12 @@ final class Arguments {
     private ByteBuffer buffer = ByteBuffer.allocateDirect(0);
     private long address;
     private final int[] offsets = new int[LIMIT];
+    private final List<Region> regions = new ArrayList<>();
     private int count;
     private int at;
+
+    /** A tensor that a kernel may use, for checks of its accesses. */
+    record Region(String name, Tensor tensor, boolean writable) {}
 
     private Arguments() {
         grow(4096);
@@ -24,6 +31,7 @@ final class Arguments {
     static Arguments begin() {
         Arguments a = CURRENT.get();
         a.count = 0;
+        a.regions.clear();
         a.at = LIMIT * Long.BYTES;
         return a;
     }
@@ -75,6 +83,16 @@ final class Arguments {
         int here = room(1);
         buffer.put(here, (byte) (value ? 1 : 0));
         return this;
+    }
+
+    /** What the kernel may use; if nothing is said, its accesses are not checked. */
+    Arguments region(String name, Tensor t, boolean writable) {
+        regions.add(new Region(name, t, writable));
+        return this;
+    }
+
+    List<Region> regions() {
+        return regions;
     }
 
     /** Address of the table; valid until this thread begins the next list. */

@@ -79,6 +79,6 @@ interface CudaRuntime {
     /** The function of that name in a loaded image. */
     long function(long module, String name);
 
-    /** @param arguments address of a table with the address of each argument, as {@code cuLaunchKernel} takes it */
-    void launch(int device, long stream, long function, Grid grid, long arguments);
+    /** Launches a kernel; the arguments may be used again when this returns. */
+    void launch(int device, long stream, long function, Grid grid, Arguments arguments);
 }

@@ -109,6 +109,7 @@ final class CustomKernel implements Kernel<Record, Object> {
             // Lists, strings and the like have no place in a body; the compiler says so where one is used.
         });
         a.word(first.numel());
+        regions(a, values, outputs);
         String text = printer.text();
         long function = functions.computeIfAbsent(
                 device + text, k -> kernels.function(device, new KernelSource(op.name(), text, List.of("body"))));
@@ -143,7 +144,24 @@ final class CustomKernel implements Kernel<Record, Object> {
         for (String name : names) {
             argument(a.next(), name, values);
         }
+        regions(a, values, outputs);
         kernels.launch(op.name(), device, function, grid(args, List.copyOf(outputs.values())), a);
+    }
+
+    /** What the kernel may read and write, for the simulator's checks. */
+    private void regions(Arguments a, Map<String, Object> values, Map<String, Tensor> outputs) {
+        values.forEach((name, value) -> {
+            boolean writable = outputs.containsKey(name) || op.mutates().contains(name);
+            if (value instanceof Tensor t) {
+                a.region(name, t, writable);
+            } else if (value instanceof List<?> list) {
+                for (Object element : list) {
+                    if (element instanceof Tensor t) {
+                        a.region(name, t, writable);
+                    }
+                }
+            }
+        });
     }
 
     private void argument(Arguments a, String name, Map<String, Object> values) {

@@ -29,6 +29,9 @@ final class HostCompiler {
             "-fvisibility=hidden",
             "-nostdlib");
 
+    /** What lets the engine see every load and store, and tell its line; {@code cudasim.h} has the other half. */
+    private static final List<String> CHECKS = List.of("-g1", "-fsanitize=thread", "-DCUDASIM_CHECKED");
+
     private final String command;
     private final String version;
 
@@ -60,19 +63,38 @@ final class HostCompiler {
     }
 
     /** All that decides what comes out, the source apart. */
-    String fingerprint() {
-        return version + OPTIONS;
+    String fingerprint(boolean checked) {
+        return version + options(checked);
+    }
+
+    private static List<String> options(boolean checked) {
+        List<String> all = new ArrayList<>(OPTIONS);
+        if (checked) {
+            all.addAll(CHECKS);
+        }
+        return all;
     }
 
     /** Compiles to a shared library. Null if that went well, else what the compiler said. */
     @Nullable
-    String compile(String source, Path library) throws IOException {
+    String compile(String source, Path library, boolean checked) throws IOException {
         List<String> call = new ArrayList<>();
         call.add(command);
-        call.addAll(OPTIONS);
+        call.addAll(options(checked));
         call.addAll(List.of("-o", library.toString(), "-", "-lm", "-lc"));
         Result r = run(call, source);
         return r.status == 0 ? null : r.output;
+    }
+
+    /** The source line of a place in a library that was compiled with checks; empty if no tool can tell. */
+    static String line(String library, String offset) {
+        try {
+            Result r = run(List.of("addr2line", "-e", library, offset), null);
+            String line = r.output.strip();
+            return r.status == 0 && !line.startsWith("??") ? line.replaceAll(" \\(discriminator.*", "") : "";
+        } catch (IOException e) {
+            return "";
+        }
     }
 
     private record Result(int status, String output) {}

@@ -54,7 +54,7 @@ final class Kernels {
     /** @throws CudaException naming the op, the kernel and the grid */
     void launch(String op, int device, long function, CudaRuntime.Grid grid, Arguments arguments) {
         try {
-            runtime.launch(device, 0, function, grid, arguments.table());
+            runtime.launch(device, 0, function, grid, arguments);
         } catch (CudaException e) {
             CudaException named = new CudaException(
                     op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y() + ", " + grid.z()

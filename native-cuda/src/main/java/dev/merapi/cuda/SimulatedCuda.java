@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -13,11 +16,14 @@ import org.jspecify.annotations.Nullable;
  * threads, barriers and warps. Everything is done when a call returns, so streams and events are numbers only.
  *
  * <p>{@code -Dmerapi.cuda.sim.order=reverse} or {@code =7}, a seed, lets the threads of a block begin in another order:
- * a kernel that misses a barrier then gives other results. {@code -Dmerapi.cuda.sim.threads} limits how many blocks run at
- * once.
+ * a kernel that misses a barrier then gives other results. {@code -Dmerapi.cuda.sim.check=true} finds accesses of custom
+ * kernels outside of their tensors, and writes to what they may only read, with the source line; some ten times slower.
+ * {@code -Dmerapi.cuda.sim.threads} limits how many blocks run at once.
  */
 final class SimulatedCuda implements CudaRuntime {
-    private static final int WORDS = 12;
+    private static final int WORDS = 16;
+    private static final Pattern REGION = Pattern.compile("@(\\d+)@");
+    private static final Pattern PLACE = Pattern.compile("@(0x[0-9a-f]+)@");
     private static final int MESSAGE = 1024;
 
     private final HostCompiler compiler;
@@ -25,8 +31,9 @@ final class SimulatedCuda implements CudaRuntime {
     private final ImageCache cache = new ImageCache(".so");
     private final ConcurrentMap<Long, String> names = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Long> binds = new ConcurrentHashMap<>();
-    private final ThreadLocal<HostMemory> descriptors =
-            ThreadLocal.withInitial(() -> HostMemory.allocate(WORDS * Long.BYTES + MESSAGE));
+    private final ConcurrentMap<Long, Path> images = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, Long> segments = new ConcurrentHashMap<>();
+    private final boolean checks = Boolean.getBoolean("merapi.cuda.sim.check");
     private final int threads =
             Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
     private final long order = order(System.getProperty("merapi.cuda.sim.order", "forward"));
@@ -68,11 +75,16 @@ final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public long allocate(int device, long bytes) {
-        return CudaNative.memory_allocate(bytes);
+        long address = CudaNative.memory_allocate(bytes);
+        if (address != 0) {
+            segments.put(address, bytes);
+        }
+        return address;
     }
 
     @Override
     public void free(int device, long address) {
+        segments.remove(address);
         CudaNative.memory_free(address);
     }
 
@@ -137,8 +149,8 @@ final class SimulatedCuda implements CudaRuntime {
             all.append("(void** arguments) { cudasim::call(").append(entry).append(", arguments); }\n");
         }
         String text = all.toString();
-        return cache.get(List.of(text, compiler.fingerprint()), at -> {
-            String refused = compiler.compile(text, at);
+        return cache.get(List.of(text, compiler.fingerprint(checks)), at -> {
+            String refused = compiler.compile(text, at, checks);
             if (refused != null) {
                 throw new KernelCompileException(
                         "cuda-sim: " + source.name() + " does not compile\n" + refused.strip());
@@ -156,6 +168,7 @@ final class SimulatedCuda implements CudaRuntime {
                         "cuda-sim: a compiled kernel cannot be loaded: " + error.text() + "\n  fix: delete " + image);
             }
             binds.put(library, symbol(library, "cudasim_bind"));
+            images.put(library, image);
             return library;
         }
     }
@@ -165,6 +178,7 @@ final class SimulatedCuda implements CudaRuntime {
         long function = symbol(module, "cudasim_entry_" + name);
         names.put(function, name);
         binds.put(function, java.util.Objects.requireNonNull(binds.get(module)));
+        images.put(function, java.util.Objects.requireNonNull(images.get(module)));
         return function;
     }
 
@@ -179,22 +193,59 @@ final class SimulatedCuda implements CudaRuntime {
     }
 
     @Override
-    public void launch(int device, long stream, long function, Grid grid, long arguments) {
-        HostMemory descriptor = descriptors.get();
-        ByteBuffer b = descriptor.buffer().clear();
-        b.putLong(function).putLong(java.util.Objects.requireNonNull(binds.get(function)));
-        b.putLong(grid.x()).putLong(grid.y()).putLong(grid.z());
-        b.putLong(grid.blockX()).putLong(grid.blockY()).putLong(grid.blockZ());
-        b.putLong(grid.sharedBytes()).putLong(arguments).putLong(threads).putLong(order);
-        long error = descriptor.address() + WORDS * Long.BYTES;
-        if (CudaNative.simulator_launch(descriptor.address(), error, MESSAGE) != 0) {
-            throw new CudaException("cuda-sim: kernel " + names.get(function) + ": " + message(descriptor.buffer()));
+    public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
+        List<Arguments.Region> regions = checks ? arguments.regions() : List.of();
+        long[][] known = regions.isEmpty()
+                ? new long[0][]
+                : segments.entrySet().stream()
+                        .map(e -> new long[] {e.getKey(), e.getValue(), 1})
+                        .toArray(long[][]::new);
+        long words = WORDS + 3L * (regions.size() + known.length);
+        try (HostMemory descriptor = HostMemory.allocate(words * Long.BYTES + MESSAGE)) {
+            long tables = descriptor.address() + WORDS * Long.BYTES;
+            long error = descriptor.address() + words * Long.BYTES;
+            ByteBuffer b = descriptor.buffer();
+            b.putLong(function).putLong(java.util.Objects.requireNonNull(binds.get(function)));
+            b.putLong(grid.x()).putLong(grid.y()).putLong(grid.z());
+            b.putLong(grid.blockX()).putLong(grid.blockY()).putLong(grid.blockZ());
+            b.putLong(grid.sharedBytes())
+                    .putLong(arguments.table())
+                    .putLong(threads)
+                    .putLong(order);
+            b.putLong(tables).putLong(regions.size());
+            b.putLong(tables + 3L * Long.BYTES * regions.size()).putLong(known.length);
+            for (Arguments.Region r : regions) {
+                Tensor t = r.tensor();
+                long elements = t.layout().end() - t.layout().offset();
+                b.putLong(t.address()).putLong(elements * t.dtype().byteSize()).putLong(r.writable() ? 1 : 0);
+            }
+            for (long[] segment : known) {
+                b.putLong(segment[0]).putLong(segment[1]).putLong(segment[2]);
+            }
+            if (CudaNative.simulator_launch(descriptor.address(), error, MESSAGE) != 0) {
+                String said = message(b, (int) words * Long.BYTES);
+                throw new CudaException(
+                        "cuda-sim: kernel " + names.get(function) + ": " + explained(said, function, regions));
+            }
         }
     }
 
-    private static String message(ByteBuffer descriptor) {
+    /** Names for the regions, and source lines for the places, of a message. */
+    private String explained(String said, long function, List<Arguments.Region> regions) {
+        String named = REGION.matcher(said).replaceAll(m -> {
+            Arguments.Region r = regions.get(Integer.parseInt(m.group(1)));
+            return Matcher.quoteReplacement(r.name() + " (" + r.tensor().describe() + ")");
+        });
+        String image = java.util.Objects.requireNonNull(images.get(function)).toString();
+        return PLACE.matcher(named).replaceAll(m -> {
+            String line = HostCompiler.line(image, m.group(1));
+            return Matcher.quoteReplacement(line.isEmpty() ? "an unknown line" : line);
+        });
+    }
+
+    private static String message(ByteBuffer descriptor, int at) {
         byte[] bytes = new byte[MESSAGE];
-        descriptor.get(WORDS * Long.BYTES, bytes);
+        descriptor.get(at, bytes);
         int n = 0;
         while (n < MESSAGE && bytes[n] != 0) {
             n++;

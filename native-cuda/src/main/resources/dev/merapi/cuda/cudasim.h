@@ -276,16 +276,16 @@ void __stcg(T* p, typename cudasim::same<T>::type v) {
     extern "C" float N##f(float, float) noexcept; \
     inline float N(float x, float y) { return N##f(x, y); }
 CUDASIM_UNARY(fabs)
-CUDASIM_UNARY(sqrt) CUDASIM_UNARY(cbrt) CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1) CUDASIM_UNARY(log)
-    CUDASIM_UNARY(log2) CUDASIM_UNARY(log10) CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos)
-        CUDASIM_UNARY(tan) CUDASIM_UNARY(asin) CUDASIM_UNARY(acos) CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh)
-            CUDASIM_UNARY(cosh) CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh)
-                CUDASIM_UNARY(erf) CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor)
-                    CUDASIM_UNARY(ceil) CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint) CUDASIM_UNARY(round)
-                        CUDASIM_UNARY(nearbyint) CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod) CUDASIM_BINARY(remainder)
-                            CUDASIM_BINARY(atan2) CUDASIM_BINARY(copysign) CUDASIM_BINARY(fmin) CUDASIM_BINARY(fmax)
-                                CUDASIM_BINARY(fdim)
-                                    CUDASIM_BINARY(hypot) extern "C" double fma(double, double, double) noexcept;
+CUDASIM_UNARY(sqrt)
+CUDASIM_UNARY(cbrt) CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1) CUDASIM_UNARY(log) CUDASIM_UNARY(log2)
+    CUDASIM_UNARY(log10) CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos) CUDASIM_UNARY(tan)
+        CUDASIM_UNARY(asin) CUDASIM_UNARY(acos) CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh) CUDASIM_UNARY(cosh)
+            CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh) CUDASIM_UNARY(erf)
+                CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor) CUDASIM_UNARY(ceil)
+                    CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint) CUDASIM_UNARY(round) CUDASIM_UNARY(nearbyint)
+                        CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod) CUDASIM_BINARY(remainder) CUDASIM_BINARY(atan2)
+                            CUDASIM_BINARY(copysign) CUDASIM_BINARY(fmin) CUDASIM_BINARY(fmax) CUDASIM_BINARY(fdim)
+                                CUDASIM_BINARY(hypot) extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;
@@ -360,3 +360,49 @@ inline unsigned __brev(unsigned x) {
 }
 inline long long clock64() { return 0; }
 inline void __nanosleep(unsigned) {}
+
+// ---------------------------------------------------------------- access checks
+// The compiler's thread sanitizer announces every load and store; these hooks take its place, and hand them to the
+// engine.
+#ifdef CUDASIM_CHECKED
+#define CUDASIM_HOOK extern "C" __attribute__((no_sanitize("thread"), noinline)) void
+namespace cudasim {
+__attribute__((no_sanitize("thread"))) inline void announce(const void* p, size_t bytes, int writes,
+                                                            const void* place) {
+    if (engine) engine->access(p, bytes, writes, place);
+}
+}  // namespace cudasim
+#define CUDASIM_SIZE(N)                                                                                          \
+    CUDASIM_HOOK __tsan_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }            \
+    CUDASIM_HOOK __tsan_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); }           \
+    CUDASIM_HOOK __tsan_unaligned_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }  \
+    CUDASIM_HOOK __tsan_unaligned_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); } \
+    CUDASIM_HOOK __tsan_volatile_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }   \
+    CUDASIM_HOOK __tsan_volatile_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); }
+CUDASIM_SIZE(1)
+CUDASIM_SIZE(2)
+CUDASIM_SIZE(4)
+CUDASIM_SIZE(8)
+CUDASIM_SIZE(16)
+CUDASIM_HOOK __tsan_read_range(void* p, size_t n) { cudasim::announce(p, n, 0, __builtin_return_address(0)); }
+CUDASIM_HOOK __tsan_write_range(void* p, size_t n) { cudasim::announce(p, n, 1, __builtin_return_address(0)); }
+CUDASIM_HOOK __tsan_init() {}
+CUDASIM_HOOK __tsan_func_entry(void*) {}
+CUDASIM_HOOK __tsan_func_exit() {}
+CUDASIM_HOOK __tsan_vptr_update(void**, void*) {}
+CUDASIM_HOOK __tsan_vptr_read(void**) {}
+CUDASIM_HOOK __tsan_atomic_thread_fence(int) {}
+#define CUDASIM_ATOMIC_SIZE(BITS, W)                                                                               \
+    extern "C" __attribute__((no_sanitize("thread"), noinline)) W __tsan_atomic##BITS##_load(const W* p, int) {    \
+        cudasim::announce(p, sizeof(W), 0, __builtin_return_address(0));                                           \
+        return __atomic_load_n(p, __ATOMIC_RELAXED);                                                               \
+    }                                                                                                              \
+    extern "C" __attribute__((no_sanitize("thread"), noinline)) int __tsan_atomic##BITS##_compare_exchange_strong( \
+        W* p, W* expected, W value, int, int) {                                                                    \
+        cudasim::announce(p, sizeof(W), 1, __builtin_return_address(0));                                           \
+        return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);         \
+    }
+CUDASIM_ATOMIC_SIZE(16, unsigned short)
+CUDASIM_ATOMIC_SIZE(32, unsigned)
+CUDASIM_ATOMIC_SIZE(64, unsigned long long)
+#endif

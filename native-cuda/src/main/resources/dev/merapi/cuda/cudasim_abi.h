@@ -27,6 +27,13 @@ struct Engine {
     unsigned (*active_mask)();
     // Ends the launch with this text.
     void (*fail)(const char* why);
+    // Before every load and store of a kernel compiled with checks; `place` is an address in its code.
+    void (*access)(const void* address, unsigned long bytes, int writes, const void* place);
+};
+
+// Memory that a launch may use: a tensor. Only these bytes of the device's memory, and writing only where it says so.
+struct Region {
+    unsigned long begin, bytes, writable;
 };
 
 // Exported by a kernel library: tells it the engine, and asks for the variables of the calling thread.
