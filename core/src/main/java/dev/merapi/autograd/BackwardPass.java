@@ -7,7 +7,6 @@ import dev.merapi.error.Message;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.IdentityHashMap;
@@ -37,24 +36,33 @@ final class BackwardPass {
 
         @Nullable
         Tensor[] gradients;
-        /** Which of them only this pass has seen, so that it may add to them in place. */
-        boolean[] owned;
+        /** Which of them only this pass has seen, so that it may add to them in place: a bit for each of the first 64. */
+        long owned;
 
         int waitingFor;
         boolean needed;
-        int[] captureTargets = new int[0];
-        int[] captureOutputs = new int[0];
+        int[] captureTargets = NONE;
+        int[] captureOutputs = NONE;
 
         Task(Node node, BackwardPass pass, int order) {
             this.node = node;
             this.pass = pass;
             this.order = order;
             this.gradients = new Tensor[node.outputCount()];
-            this.owned = new boolean[node.outputCount()];
+        }
+
+        boolean owns(int output) {
+            return output < Long.SIZE && (owned >> output & 1) != 0;
+        }
+
+        void own(int output, boolean yes) {
+            if (output < Long.SIZE) {
+                owned = yes ? owned | 1L << output : owned & ~(1L << output);
+            }
         }
     }
 
-    private static final ThreadLocal<@Nullable BackwardPass> CURRENT = new ThreadLocal<>();
+    private static final int[] NONE = {};
 
     private final Context context = Context.current();
     private final boolean retainGraph;
@@ -77,8 +85,7 @@ final class BackwardPass {
 
     /** Runs {@code action} when the backward pass that this thread is in has finished; at once if it is in none. */
     static void atEnd(Runnable action) {
-        BackwardPass pass = CURRENT.get();
-        if (pass == null) {
+        if (!(Context.current().backwardPass() instanceof BackwardPass pass)) {
             action.run();
         } else {
             pass.addAtEnd(List.of(action));
@@ -98,7 +105,7 @@ final class BackwardPass {
      */
     @Nullable
     Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
-        BackwardPass outer = CURRENT.get();
+        BackwardPass outer = (BackwardPass) context.setBackwardPass(this);
         @Nullable Tensor[] result = walk(roots, gradients, inputs, outer);
         finish(outer);
         return result;
@@ -106,7 +113,6 @@ final class BackwardPass {
 
     private @Nullable Tensor[] walk(
             Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs, @Nullable BackwardPass outer) {
-        CURRENT.set(this);
         boolean gradBefore = context.setGradEnabled(createGraph);
         int mask = context.clearMask();
         Scope scope = Scope.openInternal(context);
@@ -149,7 +155,7 @@ final class BackwardPass {
             scope.close();
             context.restoreMask(mask);
             context.setGradEnabled(gradBefore);
-            CURRENT.set(outer);
+            context.setBackwardPass(outer);
         }
     }
 
@@ -191,19 +197,12 @@ final class BackwardPass {
         if (root.order != tasks.size() - 1) {
             return; // reached before
         }
-        ArrayDeque<Task> open = new ArrayDeque<>();
-        open.push(root);
-        while (!open.isEmpty()) {
-            Node node = open.pop().node;
+        for (int open = root.order; open < tasks.size(); open++) { // each new task is added at the end
+            Node node = tasks.get(open).node;
             for (int i = 0; i < node.inputs(); i++) {
                 Node next = node.next(i);
                 if (next != null) {
-                    int before = tasks.size();
-                    Task task = task(next);
-                    task.waitingFor++;
-                    if (tasks.size() > before) {
-                        open.push(task);
-                    }
+                    task(next).waitingFor++;
                 }
             }
         }
@@ -254,34 +253,40 @@ final class BackwardPass {
                 ready.add(t);
             }
         }
-        while (!ready.isEmpty()) {
-            Task task = ready.poll();
-            Node node = task.node;
-            applyOutputHooks(task);
-            capture(task);
-            if (task.needed) {
-                runNode(task);
-            }
-            for (int i = 0; i < node.inputs(); i++) {
-                Node next = node.next(i);
-                if (next != null) {
-                    Task below = java.util.Objects.requireNonNull(known(next));
-                    if (--below.waitingFor == 0) {
-                        ready.add(below);
-                    }
-                }
-            }
-            for (int i = 0; i < task.gradients.length; i++) {
-                Tensor g = task.gradients[i];
-                if (g != null) {
-                    task.gradients[i] = null;
-                    g.close();
-                }
+        try (Scope scope = Scope.openInternal(context)) {
+            while (!ready.isEmpty()) {
+                run(ready.poll(), ready, scope);
             }
         }
     }
 
-    private void runNode(Task task) {
+    /** @param scope what the node makes belongs to it until the node is done */
+    private void run(Task task, PriorityQueue<Task> ready, Scope scope) {
+        Node node = task.node;
+        applyOutputHooks(task);
+        capture(task);
+        if (task.needed) {
+            runNode(task, scope);
+        }
+        for (int i = 0; i < node.inputs(); i++) {
+            Node next = node.next(i);
+            if (next != null) {
+                Task below = java.util.Objects.requireNonNull(known(next));
+                if (--below.waitingFor == 0) {
+                    ready.add(below);
+                }
+            }
+        }
+        for (int i = 0; i < task.gradients.length; i++) {
+            Tensor g = task.gradients[i];
+            if (g != null) {
+                task.gradients[i] = null;
+                g.close();
+            }
+        }
+    }
+
+    private void runNode(Task task, Scope scope) {
         Node node = task.node;
         boolean any = false;
         for (Tensor g : task.gradients) {
@@ -302,7 +307,6 @@ final class BackwardPass {
                 needed[i] = below.needed || below.captureTargets.length > 0;
             }
         }
-        Scope scope = Scope.openInternal(context);
         try {
             if (!node.preHooks().isEmpty()) {
                 applyPreHooks(task);
@@ -329,7 +333,7 @@ final class BackwardPass {
             }
             throw e;
         } finally {
-            scope.close();
+            scope.clear();
         }
         if (!retainGraph) {
             node.release(memory);
@@ -345,19 +349,19 @@ final class BackwardPass {
                 handle.setAutograd(null); // a seed may have a graph of its own
             }
             task.gradients[output] = handle;
-            task.owned[output] = false;
+            task.own(output, false);
             return;
         }
         Tensor sum;
         if (!createGraph
                 && there.layout().isInjective()
-                && (task.owned[output] || !there.isMeta() && there.storage().isExclusive())) {
+                && (task.owns(output) || !there.isMeta() && there.storage().isExclusive())) {
             there.add_(gradient);
             return;
         }
         sum = there.add(gradient).engineHandle();
         task.gradients[output] = sum;
-        task.owned[output] = true;
+        task.own(output, true);
         there.close();
     }
 
@@ -384,7 +388,7 @@ final class BackwardPass {
                     task.gradients[i] = current.engineHandle();
                     g.close();
                 }
-                task.owned[i] = false;
+                task.own(i, false);
             }
         }
         for (AutogradMeta m : node.retained()) {

@@ -30,6 +30,7 @@ public final class Context {
     private @Nullable Scope scope;
     private @Nullable Generator generator;
     private @Nullable SavedTensorHooks savedTensorHooks;
+    private @Nullable Object backwardPass;
 
     private Context() {}
 
@@ -175,6 +176,17 @@ public final class Context {
     public @Nullable SavedTensorHooks setSavedTensorHooks(@Nullable SavedTensorHooks hooks) {
         SavedTensorHooks before = savedTensorHooks;
         savedTensorHooks = hooks;
+        return before;
+    }
+
+    /** The backward pass that this thread is in, which only autograd knows how to read; null in none. */
+    public @Nullable Object backwardPass() {
+        return backwardPass;
+    }
+
+    public @Nullable Object setBackwardPass(@Nullable Object pass) {
+        Object before = backwardPass;
+        backwardPass = pass;
         return before;
     }
 

@@ -182,6 +182,25 @@ public final class Scope implements AutoCloseable {
         if (nodeCount > 0) {
             releaseNodes(memory);
         }
+        releaseTensors(memory);
+        owned = NO_TENSORS;
+    }
+
+    /**
+     * Closes what was made in this scope and in those inside it that are still open, and stays open itself: for one
+     * scope of the engine's that serves many steps in turn.
+     */
+    public void clear() {
+        while (context.scope() != this) {
+            java.util.Objects.requireNonNull(context.scope()).close();
+        }
+        releaseTensors(context.memory());
+    }
+
+    private void releaseTensors(ThreadState memory) {
+        if (count == 0) {
+            return;
+        }
         Block[] freed = new Block[Math.min(count, 256)];
         int n = 0;
         for (int i = 0; i < count; i++) {
@@ -199,7 +218,7 @@ public final class Scope implements AutoCloseable {
             }
         }
         Storage.retire(memory, freed, n);
-        owned = NO_TENSORS;
+        Arrays.fill(owned, 0, count, null);
         count = 0;
     }
 
