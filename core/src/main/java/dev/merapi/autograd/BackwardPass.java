@@ -2,6 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.storage.ThreadState;
@@ -115,6 +116,7 @@ final class BackwardPass {
             Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs, @Nullable BackwardPass outer) {
         boolean gradBefore = context.setGradEnabled(createGraph);
         int mask = context.clearMask();
+        context.addMask(Key.AUTOCAST); // formulas run in the dtypes that their forward call had
         Scope scope = Scope.openInternal(context);
         try {
             List<Task> rootTasks = new ArrayList<>();

@@ -324,8 +324,8 @@ final class OpNode<A extends Record, R> extends Node {
     }
 
     private synchronized void release(ThreadState memory, Object reason) {
-        if (saved == FREED_BY_BACKWARD || saved == FREED_BY_SCOPE) {
-            return;
+        if (savedTensors.isEmpty()) {
+            return; // nothing to free: such a node may be gone through again
         }
         saved = reason;
         for (SavedTensor slot : savedTensors) {

@@ -112,6 +112,13 @@ public final class Context {
         return before;
     }
 
+    /** Unmasks layers; returns the mask to be restored. */
+    public int removeMask(int layers) {
+        int before = mask;
+        mask &= ~layers;
+        return before;
+    }
+
     /** Unmasks all layers; returns the mask to be restored. */
     public int clearMask() {
         int before = mask;
@@ -136,8 +143,8 @@ public final class Context {
         return before;
     }
 
-    @Nullable
-    Interceptor autocast() {
+    /** What stands between tracing and autograd, or null. */
+    public @Nullable Interceptor autocast() {
         return autocast;
     }
 

@@ -51,6 +51,7 @@ public final class Definition<A extends Record, R> {
     private final boolean @Nullable [] differentiable;
     private final boolean deterministic;
     private final boolean stridesOk;
+    private final CastPolicy castPolicy;
     private final Set<String> internal;
     private final @Nullable Function<A, DType> kernelType;
     private final @Nullable Function<A, Device> device;
@@ -78,6 +79,7 @@ public final class Definition<A extends Record, R> {
         this.differentiable = value("differentiable");
         this.deterministic = value("nondeterministic") == null;
         this.stridesOk = value("stridesOk") != null;
+        this.castPolicy = value("autocast") == null ? CastPolicy.NONE : value("autocast");
         this.internal = value("internal") == null ? Set.of() : value("internal");
         this.kernelType = value("kernelType");
         this.device = value("device");
@@ -282,6 +284,11 @@ public final class Definition<A extends Record, R> {
         return stridesOk;
     }
 
+    /** What automatic mixed precision does to the arguments. */
+    public CastPolicy castPolicy() {
+        return castPolicy;
+    }
+
     /** True if some outputs are only for {@code saveForBackward}. */
     public boolean hasInternal() {
         return !internal.isEmpty();
@@ -363,6 +370,10 @@ public final class Definition<A extends Record, R> {
         }
         if (isView() && (isMutating() || shape != null)) {
             throw new RegistrationException(name() + ": a view has no shape rule and no mutated arguments");
+        }
+        if (castPolicy != CastPolicy.NONE && (isView() || isMutating())) {
+            throw new RegistrationException(name() + ": " + (isView() ? "is a view" : "writes its arguments")
+                    + ", and a converted argument would be a copy\n  fix: declare no cast policy.");
         }
         if (isView() && !registeredKernels().isEmpty()) {
             throw new RegistrationException(

@@ -297,6 +297,11 @@ public final class Op<A extends Record, R> {
         return add("stridesOk", true);
     }
 
+    /** What automatic mixed precision does to floating arguments; without this nothing. */
+    public Op<A, R> autocast(CastPolicy policy) {
+        return add("autocast", policy);
+    }
+
     /** The value of an argument that a call by name leaves out; null for absent. */
     public Op<A, R> defaultValue(String argument, @Nullable Object value) {
         if (schema.indexOf(argument) < 0) {

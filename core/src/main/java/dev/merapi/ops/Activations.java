@@ -5,6 +5,7 @@ import static dev.merapi.expr.Exprs.clamp;
 import static dev.merapi.expr.Exprs.tanh;
 
 import dev.merapi.expr.Expr;
+import dev.merapi.op.CastPolicy;
 
 /** Activation functions. Where one has a kink, the gradient there is that of the left side. */
 public final class Activations {
@@ -12,11 +13,13 @@ public final class Activations {
 
     public static final PointwiseOp RELU = Pointwise.define("merapi::relu", Expr::relu);
     public static final PointwiseOp SIGMOID = Pointwise.define("merapi::sigmoid", Expr::sigmoid);
-    public static final PointwiseOp LOG_SIGMOID = Pointwise.define("merapi::log_sigmoid", Expr::logSigmoid);
+    public static final PointwiseOp LOG_SIGMOID =
+            Pointwise.define("merapi::log_sigmoid", Expr::logSigmoid).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp SILU = Pointwise.define("merapi::silu", Expr::silu);
     public static final PointwiseOp GELU = Pointwise.define("merapi::gelu", Expr::gelu);
     public static final PointwiseOp GELU_TANH = Pointwise.define("merapi::gelu_tanh", Expr::geluTanh);
-    public static final PointwiseOp SOFTPLUS = Pointwise.define("merapi::softplus", Expr::softplus);
+    public static final PointwiseOp SOFTPLUS =
+            Pointwise.define("merapi::softplus", Expr::softplus).autocast(CastPolicy.FLOAT32);
 
     public static final PointwiseOp LEAKY_RELU = Pointwise.define(
             "merapi::leaky_relu", (x, slope) -> x.gt(0).select(x, x.mul(slope)), Param.scalar("slope"));

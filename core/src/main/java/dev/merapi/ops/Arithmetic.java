@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Exprs;
+import dev.merapi.op.CastPolicy;
 
 /**
  * Arithmetic of tensors with tensors and with scalars. An op with a scalar is an op of its own, so that the scalar is a
@@ -22,7 +23,8 @@ public final class Arithmetic {
     public static final PointwiseOp FLOOR_DIVIDE = Pointwise.define("merapi::floor_divide", Expr::floorDiv);
     public static final PointwiseOp REMAINDER = Pointwise.define("merapi::remainder", Expr::rem);
     public static final PointwiseOp FMOD = Pointwise.define("merapi::fmod", Expr::fmod);
-    public static final PointwiseOp POW = Pointwise.define("merapi::pow", Expr::pow);
+    public static final PointwiseOp POW =
+            Pointwise.define("merapi::pow", Expr::pow).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp MINIMUM = Pointwise.define("merapi::minimum", Expr::min);
     public static final PointwiseOp MAXIMUM = Pointwise.define("merapi::maximum", Expr::max);
     public static final PointwiseOp ATAN2 = Pointwise.define("merapi::atan2", Expr::atan2);
@@ -39,13 +41,16 @@ public final class Arithmetic {
     public static final PointwiseOp RSUB_SCALAR = Pointwise.define("merapi::rsub_scalar", (x, s) -> s.sub(x), S);
     public static final PointwiseOp MUL_SCALAR = Pointwise.define("merapi::mul_scalar", Expr::mul, S);
     public static final PointwiseOp DIV_SCALAR = Pointwise.define("merapi::div_scalar", Expr::div, S);
-    public static final PointwiseOp RDIV_SCALAR = Pointwise.define("merapi::rdiv_scalar", (x, s) -> s.div(x), S);
+    public static final PointwiseOp RDIV_SCALAR =
+            Pointwise.define("merapi::rdiv_scalar", (x, s) -> s.div(x), S).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp FLOOR_DIVIDE_SCALAR =
             Pointwise.define("merapi::floor_divide_scalar", Expr::floorDiv, S);
     public static final PointwiseOp REMAINDER_SCALAR = Pointwise.define("merapi::remainder_scalar", Expr::rem, S);
     public static final PointwiseOp FMOD_SCALAR = Pointwise.define("merapi::fmod_scalar", Expr::fmod, S);
-    public static final PointwiseOp POW_SCALAR = Pointwise.define("merapi::pow_scalar", Expr::pow, S);
-    public static final PointwiseOp RPOW_SCALAR = Pointwise.define("merapi::rpow_scalar", (x, s) -> s.pow(x), S);
+    public static final PointwiseOp POW_SCALAR =
+            Pointwise.define("merapi::pow_scalar", Expr::pow, S).autocast(CastPolicy.FLOAT32);
+    public static final PointwiseOp RPOW_SCALAR =
+            Pointwise.define("merapi::rpow_scalar", (x, s) -> s.pow(x), S).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp MINIMUM_SCALAR = Pointwise.define("merapi::minimum_scalar", Expr::min, S);
     public static final PointwiseOp MAXIMUM_SCALAR = Pointwise.define("merapi::maximum_scalar", Expr::max, S);
     public static final PointwiseOp FILL = Pointwise.define("merapi::fill", (x, value) -> value, Param.scalar("value"));
@@ -57,8 +62,10 @@ public final class Arithmetic {
     public static final PointwiseOp NEG = Pointwise.define("merapi::neg", Expr::neg);
     public static final PointwiseOp ABS = Pointwise.define("merapi::abs", Expr::abs);
     public static final PointwiseOp SIGN = Pointwise.define("merapi::sign", Expr::sign);
-    public static final PointwiseOp RECIPROCAL = Pointwise.define("merapi::reciprocal", Expr::reciprocal);
-    public static final PointwiseOp SQUARE = Pointwise.define("merapi::square", Expr::square);
+    public static final PointwiseOp RECIPROCAL =
+            Pointwise.define("merapi::reciprocal", Expr::reciprocal).autocast(CastPolicy.FLOAT32);
+    public static final PointwiseOp SQUARE =
+            Pointwise.define("merapi::square", Expr::square).autocast(CastPolicy.FLOAT32);
 
     // ---------------------------------------------------------------- bounds
 

@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.AttentionReference;
@@ -80,6 +81,7 @@ public final class Attention {
                         new BackwardArgs(g.out(), a.q(), a.k(), a.v(), s.out, s.lse, a.causal(), a.scale()));
                 return Grads.of("q", d.q()).and("k", d.k()).and("v", d.v());
             })
+            .autocast(CastPolicy.LOWER)
             .register();
 
     /** What the gradients of {@link #ATTENTION} are made of. */

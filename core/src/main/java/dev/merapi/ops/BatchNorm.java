@@ -33,6 +33,8 @@ public final class BatchNorm {
      * variance are those of x, and the running ones move towards them (the variance unbiased); else the running ones are
      * used. Gradient: x, weight, bias; in training through mean and variance too.
      *
+     * <p>Parameters and running values have the dtype of x, or are float32 beside a 16-bit x, and then so is the result.
+     *
      * @param weight [C]; null, together with {@code bias}, for none
      * @param runningMean [C], written in training; may be null in training only, as {@code runningVariance}
      * @param momentum how far the running values move
@@ -108,7 +110,9 @@ public final class BatchNorm {
         if (t == null) {
             return;
         }
-        LinearAlgebra.requireSame("batchNorm", x, "x", t, name);
+        if (t.dtype() != x.dtype().computeType()) {
+            LinearAlgebra.requireSame("batchNorm", x, "x", t, name);
+        }
         if (t.rank() != 1 || t.size(0) != x.size(CHANNEL)) {
             throw new ShapeException(
                     Message.of("batchNorm: " + name + " must be [" + x.size(CHANNEL) + "], one for each channel")

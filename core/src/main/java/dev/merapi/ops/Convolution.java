@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.ConvolutionReference;
@@ -71,6 +72,7 @@ public final class Convolution {
                     (context, s, g) -> Grads.of("x", context.needs("x") ? s.inputGradient(g, s.weight) : null)
                             .and("weight", context.needs("weight") ? s.weightGradient(g, s.x) : null)
                             .and("bias", s.hasBias && context.needs("bias") ? g.sum(0, 2, 3) : null))
+            .autocast(CastPolicy.LOWER)
             .register();
 
     /** The gradient of x: a transposed convolution of {@code grad}. */

@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.IndexingReference;
@@ -69,6 +70,7 @@ public final class Indexing {
                     (context, s, g) -> Grads.of("x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
                             .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
                             .and("index", (Tensor) null))
+            .autocast(CastPolicy.PROMOTE)
             .register();
 
     /** A copy of x with out[o, index[o, j, i], i] += src[o, j, i]. */
@@ -77,6 +79,7 @@ public final class Indexing {
                 requireScatter("scatter_add", a);
                 return a.x().copy().scatterAdd_(a.dim(), a.index(), a.src());
             })
+            .autocast(CastPolicy.PROMOTE)
             .register();
 
     /** x[o, index[o, j, i], i] += src[o, j, i]. */
@@ -118,6 +121,7 @@ public final class Indexing {
                 requireAdd("index_add", a);
                 return a.x().copy().indexAdd_(a.dim(), a.index(), a.src());
             })
+            .autocast(CastPolicy.PROMOTE)
             .register();
 
     /** x[o, index[j], i] += src[o, j, i]. */

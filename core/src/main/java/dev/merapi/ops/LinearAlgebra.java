@@ -5,6 +5,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.BackwardContext;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.MatmulReference;
@@ -40,6 +41,7 @@ public final class LinearAlgebra {
             .shape(LinearAlgebra::product)
             .reference((a, out) -> MatmulReference.matmul(a.a(), a.b(), out))
             .autograd((a, out) -> a, LinearAlgebra::matmulBackward)
+            .autocast(CastPolicy.LOWER)
             .register();
 
     /** x·weightᵀ + bias. */
@@ -47,6 +49,7 @@ public final class LinearAlgebra {
             .shape(LinearAlgebra::mapped)
             .reference((a, out) -> MatmulReference.linear(a.x(), a.weight(), a.bias(), out))
             .autograd((a, out) -> new SavedLinear(a.x(), a.weight(), a.bias() != null), LinearAlgebra::linearBackward)
+            .autocast(CastPolicy.LOWER)
             .register();
 
     /** What the gradients of {@link #LINEAR} are made of. */

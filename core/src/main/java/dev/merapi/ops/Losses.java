@@ -7,6 +7,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.LossReference;
@@ -134,6 +135,7 @@ public final class Losses {
                         .and("targets", (Tensor) null)
                         .and("weight", refuse(context.needs("weight")));
             })
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** What the gradient of {@link #CROSS_ENTROPY} is made of. */
@@ -294,6 +296,7 @@ public final class Losses {
                                             a.reduction())))
                             .and("targets", (Tensor) null)
                             .and("weight", refuse(context.needs("weight"))))
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** −weight[target]·logProbabilities[target], as {@link #crossEntropy} but after logSoftmax. */

@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.BackwardContext;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
@@ -95,6 +96,7 @@ public final class Normalization {
                     (a, out) -> new SavedLayerNorm(
                             a.x(), a.weight(), out.mean(), out.rstd(), a.dims(), a.eps(), a.bias() != null),
                     Normalization::backward)
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** What the gradients of {@link #LAYER_NORM} are made of. */
@@ -169,6 +171,7 @@ public final class Normalization {
                         return Grads.of("x", wantX ? made.get(0) : null)
                                 .and("weight", wantWeight ? made.get(wantX ? 1 : 0) : null);
                     })
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** What the gradients of {@link #RMS_NORM} are made of. */

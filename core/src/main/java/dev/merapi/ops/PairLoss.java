@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
@@ -19,9 +20,9 @@ public final class PairLoss {
 
     private PairLoss(String name, int scalars, Function<List<Expr>, Expr> f) {
         this.name = name;
-        this.each = Pointwise.define(name + "_each", 2, scalars, f);
-        this.mean = ReductionOp.define(name, 2, scalars, f, Combine.MEAN);
-        this.sum = ReductionOp.define(name + "_sum", 2, scalars, f, Combine.SUM);
+        this.each = Pointwise.define(name + "_each", 2, scalars, f).autocast(CastPolicy.FLOAT32);
+        this.mean = ReductionOp.define(name, 2, scalars, f, Combine.MEAN).autocast(CastPolicy.FLOAT32);
+        this.sum = ReductionOp.define(name + "_sum", 2, scalars, f, Combine.SUM).autocast(CastPolicy.FLOAT32);
     }
 
     public static PairLoss define(String name, BinaryOperator<Expr> f) {

@@ -5,6 +5,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
 import dev.merapi.op.BackwardContext;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
@@ -62,6 +63,12 @@ public final class PointwiseOp {
 
     PointwiseOp register() {
         op.register();
+        return this;
+    }
+
+    /** What automatic mixed precision does to the operands; without this nothing: they promote by themselves. */
+    public PointwiseOp autocast(CastPolicy policy) {
+        op.autocast(policy);
         return this;
     }
 

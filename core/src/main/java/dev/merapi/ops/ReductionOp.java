@@ -6,6 +6,7 @@ import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Variable;
 import dev.merapi.op.BackwardContext;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.ReductionReference;
@@ -89,6 +90,12 @@ public final class ReductionOp {
             operands.add(Expr.scalar(i));
         }
         return new ReductionOp(name, f.apply(operands), tensors, scalars, notVar(combine)).register();
+    }
+
+    /** What automatic mixed precision does to the operands; without this nothing. */
+    public ReductionOp autocast(CastPolicy policy) {
+        op.autocast(policy);
+        return this;
     }
 
     private static Combine notVar(Combine combine) {

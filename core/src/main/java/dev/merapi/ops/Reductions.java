@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.ReductionReference;
@@ -19,9 +20,12 @@ import java.util.List;
 public final class Reductions {
     private Reductions() {}
 
-    public static final ReductionOp SUM = ReductionOp.define("merapi::sum", x -> x, Combine.SUM);
-    public static final ReductionOp MEAN = ReductionOp.define("merapi::mean", x -> x, Combine.MEAN);
-    public static final ReductionOp PROD = ReductionOp.define("merapi::prod", x -> x, Combine.PROD);
+    public static final ReductionOp SUM =
+            ReductionOp.define("merapi::sum", x -> x, Combine.SUM).autocast(CastPolicy.FLOAT32);
+    public static final ReductionOp MEAN =
+            ReductionOp.define("merapi::mean", x -> x, Combine.MEAN).autocast(CastPolicy.FLOAT32);
+    public static final ReductionOp PROD =
+            ReductionOp.define("merapi::prod", x -> x, Combine.PROD).autocast(CastPolicy.FLOAT32);
     /** Ties share the gradient evenly. */
     public static final ReductionOp AMIN = ReductionOp.define("merapi::amin", x -> x, Combine.MIN);
     /** Ties share the gradient evenly. */
@@ -35,11 +39,14 @@ public final class Reductions {
     public static final ReductionOp COUNT_NONZERO =
             ReductionOp.define("merapi::count_nonzero", x -> x.cast(DType.BOOL).cast(DType.INT64), Combine.SUM);
 
-    public static final ReductionOp SUM_ABS = ReductionOp.define("merapi::sum_abs", Expr::abs, Combine.SUM);
-    public static final ReductionOp SUM_SQUARES = ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM);
+    public static final ReductionOp SUM_ABS =
+            ReductionOp.define("merapi::sum_abs", Expr::abs, Combine.SUM).autocast(CastPolicy.FLOAT32);
+    public static final ReductionOp SUM_SQUARES =
+            ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM).autocast(CastPolicy.FLOAT32);
     public static final ReductionOp MAX_ABS = ReductionOp.define("merapi::max_abs", Expr::abs, Combine.MAX);
-    public static final ReductionOp SUM_POWERS =
-            ReductionOp.define("merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM);
+    public static final ReductionOp SUM_POWERS = ReductionOp.define(
+                    "merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM)
+            .autocast(CastPolicy.FLOAT32);
 
     /** Sum over x where the first operand equals the second, and 0 elsewhere: one chosen element a group. */
     static final ReductionOp PICK = ReductionOp.define(
@@ -70,6 +77,7 @@ public final class Reductions {
                 return Grads.of(
                         "x", VAR_BACKWARD.call(List.of(ReductionOp.keep(g, shape, mask), a.x(), mean), List.of(scale)));
             })
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** {@code sqrt(x)}, whose gradient at 0 is 0 instead of infinite. */
@@ -126,6 +134,7 @@ public final class Reductions {
                     (a, out) -> a.dim(),
                     // The sum of all gradients from here to the end.
                     (context, dim, g) -> Grads.of("x", g.flip(dim).cumsum(dim).flip(dim)))
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     // ---------------------------------------------------------------- compositions

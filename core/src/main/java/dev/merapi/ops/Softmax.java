@@ -2,6 +2,7 @@
 package dev.merapi.ops;
 
 import dev.merapi.error.DTypeException;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.SoftmaxReference;
@@ -47,6 +48,7 @@ public final class Softmax {
             .autograd(
                     (a, out) -> new Saved(out, a.dim()),
                     (context, s, g) -> Grads.of("x", SOFTMAX_BACKWARD.call(new BackwardArgs(g, s.y, s.dim))))
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     public static final Op<BackwardArgs, Tensor> LOG_SOFTMAX_BACKWARD = Op.define(
@@ -63,6 +65,7 @@ public final class Softmax {
             .autograd(
                     (a, out) -> new Saved(out, a.dim()),
                     (context, s, g) -> Grads.of("x", LOG_SOFTMAX_BACKWARD.call(new BackwardArgs(g, s.y, s.dim))))
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** What the gradient of {@link #LOG_SUM_EXP} is made of. */
@@ -83,6 +86,7 @@ public final class Softmax {
                 return Grads.of(
                         "x", g.unsqueeze(d).mul(s.x.sub(s.out.unsqueeze(d)).exp()));
             })
+            .autocast(CastPolicy.FLOAT32)
             .register();
 
     private static Tensor like(String op, Along a) {
