@@ -33,8 +33,9 @@ int64_t memory_limit();
 // ---- simulator ----
 
 // Runs a grid. The words of `launch`: entry, bind, grid x y z, block x y z, bytes of dynamic shared memory, address of
-// the table of argument addresses, operating-system threads, thread order (0 forward, -1 backward, else a seed). 0, or
-// 1 with the reason in `error`.
+// the table of argument addresses, operating-system threads, thread order (0 forward, -1 backward, else a seed),
+// whether accesses are checked, and then address and number of the tensors, of the device's segments, and of the
+// variables in shared memory. 0, or 1 with the reason in `error`.
 int32_t simulator_launch(int64_t launch, int64_t error, int64_t capacity);
 
 // ---- NVRTC ----

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs kernels on the CPU: every CUDA thread is a fiber, blocks run one after the other on each operating-system
 // thread. A thread that never waits runs to its end on the fiber of the one before, without any switch.
-#include <dlfcn.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "../resources/dev/merapi/cuda/cudasim_abi.h"
+#include "checks.h"
 #include "merapi_cuda.h"
 
 namespace merapi {
@@ -27,16 +27,13 @@ using cudasim::Dim;
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kGuardBytes = 4096;
 constexpr int64_t kMaxThreads = 1024;
-constexpr int64_t kMaxShared = 232448;    // what compute capability 9.0 allows a block
+constexpr int64_t kMaxShared = 232448;          // what compute capability 9.0 allows a block
+constexpr int64_t kEndless = int64_t{1} << 30;  // accesses of a thread that nobody waits for
 constexpr int64_t kParallelFrom = 16384;  // CUDA threads below which starting operating-system threads does not pay
 
 struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-
-std::string text(const Dim& d) {
-    return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
-}
 
 struct Launch {
     cudasim::Entry entry;
@@ -45,16 +42,15 @@ struct Launch {
     size_t dynamic;
     void** arguments;
     int64_t order;
-    const cudasim::Region* regions;
-    size_t regionCount;
-    const cudasim::Region* segments;
-    size_t segmentCount;
+    bool checked;
+    Regions tensors, segments, variables;
 };
 
 // One rendezvous of the lanes of a mask; disjoint masks do not meet.
 struct WarpBarrier {
     unsigned mask = 0, arrived = 0;
     uint64_t generation = 0;
+    int warp = 0;
     unsigned long long slots[2][32];
 };
 
@@ -62,7 +58,7 @@ struct Warp {
     unsigned alive = 0;
     std::vector<std::unique_ptr<WarpBarrier>> barriers;
 
-    WarpBarrier& barrier(unsigned mask) {
+    WarpBarrier& barrier(unsigned mask, int warp) {
         for (auto& b : barriers) {
             if (b->mask == mask) {
                 return *b;
@@ -70,6 +66,7 @@ struct Warp {
         }
         barriers.push_back(std::make_unique<WarpBarrier>());
         barriers.back()->mask = mask;
+        barriers.back()->warp = warp;
         return *barriers.back();
     }
 };
@@ -104,6 +101,8 @@ struct Block {
     bool failed = false;
     std::string why;
     std::vector<char> dynamic;
+    std::unique_ptr<Checks> checks;
+    int64_t accesses = 0;  // since another thread ran
 
     ~Block() {
         for (Fiber* f : pool) {
@@ -125,21 +124,18 @@ __attribute__((naked, noinline)) void switch_stack(void** /*save*/, void* /*to*/
 }
 #endif
 
-Dim index(int thread, const Dim& block) {
-    unsigned t = static_cast<unsigned>(thread);
-    return {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
-}
-
 void assign(Block& b, Fiber* f, int thread) {
     f->thread = thread;
     f->awaited = nullptr;
-    *b.variables.threadIdx = index(thread, b.launch->block);
+    b.accesses = 0;
+    *b.variables.threadIdx = thread_index(thread, b.launch->block);
 }
 
 void go(Block& b, Fiber* to) {
     Fiber* from = b.current;
+    b.accesses = 0;
     if (to->thread >= 0) {
-        *b.variables.threadIdx = index(to->thread, b.launch->block);
+        *b.variables.threadIdx = thread_index(to->thread, b.launch->block);
     }
     if (from == to) {
         return;
@@ -159,6 +155,16 @@ void fail(Block& b, const std::string& why) {
         b.why = why;
     }
     go(b, &b.main);
+}
+
+// Before another thread goes on.
+void settle(Block& b) {
+    if (b.checks) {
+        std::string why = b.checks->settle();
+        if (!why.empty()) {
+            fail(b, why);
+        }
+    }
 }
 
 void fiber_main();
@@ -233,9 +239,15 @@ void release(Block& b) {
     b.lastVotes = b.votes;
     b.votes = 0;
     b.generation++;
+    if (b.checks) {
+        b.checks->barrier();
+    }
 }
 
-void release(WarpBarrier& w) {
+void release(Block& b, WarpBarrier& w) {
+    if (b.checks) {
+        b.checks->warp_barrier(w.warp, w.arrived);
+    }
     w.arrived = 0;
     w.generation++;
 }
@@ -246,13 +258,14 @@ void fiber_main() {
         Fiber* self = b.current;
         int t = self->thread;
         b.launch->entry(b.launch->arguments);
+        settle(b);
         // A thread that returned no longer counts where others wait.
         Warp& warp = b.warps[static_cast<size_t>(t / 32)];
         warp.alive &= ~(1u << (t % 32));
         b.done++;
         for (auto& w : warp.barriers) {
             if (w->arrived != 0 && w->arrived == (w->mask & warp.alive)) {
-                release(*w);
+                release(b, *w);
             }
         }
         if (b.arrived != 0 && b.arrived == b.threads - b.done) {
@@ -285,6 +298,7 @@ void wait(Block& b, const uint64_t* generation, uint64_t since, char kind) {
 
 int block_barrier(int vote, int site) {
     Block& b = *running;
+    settle(b);
     if (b.arrived == 0) {
         b.site = site;
     } else if (b.site != site) {
@@ -303,6 +317,7 @@ int block_barrier(int vote, int site) {
 
 const unsigned long long* warp_exchange(unsigned mask, unsigned long long value) {
     Block& b = *running;
+    settle(b);
     int t = b.current->thread, lane = t % 32;
     Warp& warp = b.warps[static_cast<size_t>(t / 32)];
     if ((mask >> lane & 1) == 0) {
@@ -310,13 +325,13 @@ const unsigned long long* warp_exchange(unsigned mask, unsigned long long value)
         std::snprintf(hex, sizeof hex, "%08x", mask);
         fail(b, "warp operation: lane " + std::to_string(lane) + " is not in its own mask 0x" + hex);
     }
-    WarpBarrier& w = warp.barrier(mask);
+    WarpBarrier& w = warp.barrier(mask, t / 32);
     uint64_t g = w.generation;
     unsigned long long* slots = w.slots[g & 1];
     slots[lane] = value;
     w.arrived |= 1u << lane;
     if (w.arrived == (mask & warp.alive)) {
-        release(w);
+        release(b, w);
     } else {
         wait(b, &w.generation, g, 'w');
     }
@@ -327,77 +342,40 @@ unsigned active_mask() { return running->warps[static_cast<size_t>(running->curr
 
 void fail_with(const char* why) {
     Block& b = *running;
-    fail(b, std::string(why) + " in thread " + text(index(b.current->thread, b.launch->block)));
+    fail(b, std::string(why) + " in thread " + text(thread_index(b.current->thread, b.launch->block)));
 }
 
-bool contains(const cudasim::Region& r, uintptr_t address, size_t bytes) {
-    return address >= r.begin && address + bytes <= r.begin + r.bytes;
-}
-
-std::string offset_in_library(const void* place) {
-    Dl_info info;
-    char text[32] = "@0x0@";
-    if (dladdr(place, &info) != 0) {
-        // The call itself stands before the address that it returns to.
-        auto offset = reinterpret_cast<uintptr_t>(place) - 1 - reinterpret_cast<uintptr_t>(info.dli_fbase);
-        std::snprintf(text, sizeof text, "@0x%llx@", static_cast<unsigned long long>(offset));
-    }
-    return text;
-}
-
-void access(const void* pointer, unsigned long bytes, int writes, const void* place) {
-    Block* b = running;
-    if (b == nullptr || b->launch == nullptr || b->launch->segmentCount == 0) {
+void access(const void* pointer, unsigned long bytes, int kind, const void* place) {
+    Block& b = *running;
+    if (!b.checks) {
         return;
     }
-    const Launch& launch = *b->launch;
-    auto address = reinterpret_cast<uintptr_t>(pointer);
-    const cudasim::Region* nearest = nullptr;
-    for (size_t i = 0; i < launch.regionCount; i++) {
-        const cudasim::Region& r = launch.regions[i];
-        if (contains(r, address, bytes)) {
-            if (writes == 0 || r.writable != 0) {
-                return;
-            }
-            nearest = &r;
-            break;
-        }
+    int thread = b.current->thread;
+    Extent stack{reinterpret_cast<uintptr_t>(b.current->stack) + kGuardBytes, kStackBytes - kGuardBytes};
+    std::string why = b.checks->access(thread, stack, reinterpret_cast<uintptr_t>(pointer), bytes, kind, place);
+    if (why.empty() && ++b.accesses > kEndless) {
+        why = "endless: " + std::to_string(kEndless) + " accesses without an end" + b.checks->at(place, thread);
     }
-    bool onDevice = nearest != nullptr;
-    for (size_t i = 0; i < launch.segmentCount && !onDevice; i++) {
-        const cudasim::Region& s = launch.segments[i];
-        onDevice = address + bytes > s.begin && address < s.begin + s.bytes;
+    if (!why.empty()) {
+        fail(b, why);
     }
-    if (!onDevice) {
-        return;  // the kernel's own: arguments, shared memory, the stack
-    }
-    std::string verb = writes != 0 ? "writes " : "reads ";
-    std::string what = verb + std::to_string(bytes) + " bytes";
-    if (nearest != nullptr) {
-        what += " of @" + std::to_string(nearest - launch.regions) + "@, which it may only read";
-    } else {
-        uintptr_t best = ~uintptr_t{0};
-        for (size_t i = 0; i < launch.regionCount; i++) {
-            const cudasim::Region& r = launch.regions[i];
-            uintptr_t distance = address < r.begin ? r.begin - address : address - r.begin;
-            if (distance < best) {
-                best = distance;
-                nearest = &r;
-            }
-        }
-        if (nearest != nullptr) {
-            auto at = static_cast<int64_t>(address) - static_cast<int64_t>(nearest->begin);
-            what += " at byte " + std::to_string(at) + " of @" + std::to_string(nearest - launch.regions) +
-                    "@, which has " + std::to_string(nearest->bytes);
-        } else {
-            what += " of device memory that is no argument of it";
-        }
-    }
-    fail(*b,
-         what + ", at " + offset_in_library(place) + ", in thread " + text(index(b->current->thread, launch.block)));
 }
 
-const cudasim::Engine kEngine{block_barrier, warp_exchange, active_mask, fail_with, access};
+void fence() {
+    if (running->checks) {
+        running->checks->fence();
+    }
+}
+
+void report(const char* what, const void* place) {
+    Block& b = *running;
+    if (b.checks) {
+        fail(b, what + b.checks->at(place, b.current->thread));
+    }
+    fail(b, what);
+}
+
+const cudasim::Engine kEngine{block_barrier, warp_exchange, active_mask, fail_with, access, fence, report};
 
 // ---- grids ----
 
@@ -422,9 +400,17 @@ void prepare(Block& b, const Launch& launch) {
     b.dynamic.resize(launch.dynamic + 128);
     auto at = reinterpret_cast<uintptr_t>(b.dynamic.data());
     *b.variables.dynamic = reinterpret_cast<void*>((at + 127) & ~uintptr_t{127});
+    b.checks.reset();
+    if (launch.checked) {
+        b.checks = std::make_unique<Checks>(launch.tensors, launch.segments, launch.variables,
+                                            reinterpret_cast<const void*>(launch.entry), launch.block);
+    }
 }
 
-void run_block(Block& b, const Launch& launch, const Dim& where) {
+void run_block(Block& b, const Launch& launch, int64_t number) {
+    Dim where{static_cast<unsigned>(number % launch.grid.x),
+              static_cast<unsigned>(number / launch.grid.x % launch.grid.y),
+              static_cast<unsigned>(number / launch.grid.x / launch.grid.y)};
     b.begun = b.done = b.arrived = b.votes = 0;
     b.failed = false;
     b.active.clear();
@@ -438,6 +424,10 @@ void run_block(Block& b, const Launch& launch, const Dim& where) {
     }
     // All ones are NaN and -1: what reads shared memory before it writes it, stands out.
     std::memset(*b.variables.dynamic, 0xff, launch.dynamic);
+    if (b.checks) {
+        b.checks->begin_block(static_cast<uint32_t>(number),
+                              Extent{reinterpret_cast<uintptr_t>(*b.variables.dynamic), launch.dynamic});
+    }
     b.main.thread = -1;
     b.current = &b.main;
     Fiber* first = fresh_fiber(b);
@@ -451,10 +441,28 @@ void run_block(Block& b, const Launch& launch, const Dim& where) {
     }
 }
 
+// Which block is the i-th to run.
+int64_t turn(int64_t i, int64_t blocks, int64_t order) {
+    if (order == 0 || blocks == 1) {
+        return i;
+    }
+    if (order < 0) {
+        return blocks - 1 - i;
+    }
+    // A step without a common divisor reaches all.
+    int64_t step = order % blocks + 1;
+    while (std::gcd(step, blocks) != 1) {
+        step++;
+    }
+    return static_cast<int64_t>(
+        (static_cast<unsigned __int128>(i) * static_cast<uint64_t>(step) + static_cast<uint64_t>(order)) %
+        static_cast<uint64_t>(blocks));
+}
+
 void run_grid(const Launch& launch, int64_t workers) {
     int64_t blocks = int64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
     int64_t threads = int64_t{launch.block.x} * launch.block.y * launch.block.z;
-    workers = blocks * threads < kParallelFrom ? 1 : std::max<int64_t>(1, std::min(workers, blocks));
+    workers = launch.checked || blocks * threads < kParallelFrom ? 1 : std::max<int64_t>(1, std::min(workers, blocks));
     std::atomic<int64_t> next{0};
     std::atomic<bool> bad{false};
     std::string why;
@@ -464,10 +472,13 @@ void run_grid(const Launch& launch, int64_t workers) {
         try {
             prepare(mine, launch);
             for (int64_t i = next++; i < blocks && !bad; i = next++) {
-                Dim at{static_cast<unsigned>(i % launch.grid.x),
-                       static_cast<unsigned>(i / launch.grid.x % launch.grid.y),
-                       static_cast<unsigned>(i / launch.grid.x / launch.grid.y)};
-                run_block(mine, launch, at);
+                run_block(mine, launch, turn(i, blocks, launch.order));
+            }
+            if (mine.checks) {
+                std::string why = mine.checks->end();
+                if (!why.empty()) {
+                    throw Error(why);
+                }
             }
         } catch (const std::exception& e) {
             if (!bad.exchange(true)) {
@@ -490,6 +501,10 @@ void run_grid(const Launch& launch, int64_t workers) {
 
 Dim dim(const int64_t* words) {
     return {static_cast<unsigned>(words[0]), static_cast<unsigned>(words[1]), static_cast<unsigned>(words[2])};
+}
+
+Regions regions(const int64_t* words) {
+    return {reinterpret_cast<const cudasim::Region*>(words[0]), static_cast<size_t>(words[1])};
 }
 
 void check(const int64_t* w) {
@@ -520,10 +535,10 @@ int32_t simulator_launch(int64_t address, int64_t error, int64_t capacity) {
                       static_cast<size_t>(w[8]),
                       reinterpret_cast<void**>(w[9]),
                       w[11],
-                      reinterpret_cast<const cudasim::Region*>(w[12]),
-                      static_cast<size_t>(w[13]),
-                      reinterpret_cast<const cudasim::Region*>(w[14]),
-                      static_cast<size_t>(w[15])};
+                      w[12] != 0,
+                      regions(w + 13),
+                      regions(w + 15),
+                      regions(w + 17)};
         run_grid(launch, w[10]);
         return 0;
     } catch (const std::exception& e) {

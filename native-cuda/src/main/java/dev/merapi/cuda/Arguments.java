@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.LongUnaryOperator;
 import org.bytedeco.javacpp.BytePointer;
 
 /** The arguments of one launch, in memory that its thread reuses: values, and the table of their addresses. */
@@ -20,8 +21,12 @@ final class Arguments {
     private int count;
     private int at;
 
-    /** A tensor that a kernel may use, for checks of its accesses. */
-    record Region(String name, Tensor tensor, boolean writable) {}
+    /**
+     * A tensor that a kernel may use, for checks of its accesses.
+     *
+     * @param fresh whether it holds nothing yet, and is to be written wholly
+     */
+    record Region(String name, Tensor tensor, boolean writable, boolean fresh) {}
 
     private Arguments() {
         grow(4096);
@@ -85,10 +90,17 @@ final class Arguments {
         return this;
     }
 
-    /** What the kernel may use; if nothing is said, its accesses are not checked. */
-    Arguments region(String name, Tensor t, boolean writable) {
-        regions.add(new Region(name, t, writable));
+    /** What the kernel may use; if nothing is said, it may use all of the device's memory. */
+    Arguments region(String name, Tensor t, boolean writable, boolean fresh) {
+        regions.add(new Region(name, t, writable, fresh));
         return this;
+    }
+
+    /** Replaces each word that the operator changes: where an address is wanted elsewhere. */
+    void replace(LongUnaryOperator operator) {
+        for (int i = LIMIT * Long.BYTES; i + Long.BYTES <= at; i += Long.BYTES) {
+            buffer.putLong(i, operator.applyAsLong(buffer.getLong(i)));
+        }
     }
 
     List<Region> regions() {

@@ -108,11 +108,12 @@ final class BodyPrinter {
     }
 
     String text() {
-        return VIEWS + "struct Arguments {\n" + fields + "    long long element_count;\n};\n"
+        return "#line 1 \"" + KernelSource.GENERATED + "\"\n" + VIEWS + "struct Arguments {\n" + fields
+                + "    long long element_count;\n};\n"
                 + "extern \"C\" __global__ void __launch_bounds__(256) body(const Arguments a) {\n" + locals
                 + "    const long long n = a.element_count;\n"
                 + "    auto element = [&](const long long i) {\n#line 1 \"" + op + " (body)\"\n" + statements
-                + "\n    };\n"
+                + "\n#line 1000 \"" + KernelSource.GENERATED + "\"\n    };\n"
                 + "    for (long long i = blockIdx.x * 256ll + threadIdx.x; i < n; i += gridDim.x * 256ll) element(i);\n"
                 + "}\n";
     }

@@ -79,6 +79,11 @@ interface CudaRuntime {
     /** The function of that name in a loaded image. */
     long function(long module, String name);
 
+    /** Whether launches are checked, so that arguments should say what the kernel may use. */
+    default boolean checks() {
+        return false;
+    }
+
     /** Launches a kernel; the arguments may be used again when this returns. */
     void launch(int device, long stream, long function, Grid grid, Arguments arguments);
 }

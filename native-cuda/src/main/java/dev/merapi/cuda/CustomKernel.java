@@ -9,10 +9,12 @@ import dev.merapi.op.Kernel;
 import dev.merapi.op.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
@@ -150,18 +152,34 @@ final class CustomKernel implements Kernel<Record, Object> {
 
     /** What the kernel may read and write, for the simulator's checks. */
     private void regions(Arguments a, Map<String, Object> values, Map<String, Tensor> outputs) {
+        if (!kernels.runtime().checks()) {
+            return;
+        }
+        Set<Long> kept = new HashSet<>();
         values.forEach((name, value) -> {
-            boolean writable = outputs.containsKey(name) || op.mutates().contains(name);
-            if (value instanceof Tensor t) {
-                a.region(name, t, writable);
-            } else if (value instanceof List<?> list) {
-                for (Object element : list) {
-                    if (element instanceof Tensor t) {
-                        a.region(name, t, writable);
-                    }
-                }
+            if (op.mutates().contains(name)) {
+                tensors(name, value).forEach((n, t) -> kept.add(t.address()));
             }
         });
+        values.forEach((name, value) -> tensors(name, value).forEach((n, t) -> {
+            boolean output = outputs.containsKey(name);
+            boolean fresh = output && !kept.contains(t.address()) && t.isContiguous();
+            a.region(n, t, output || op.mutates().contains(name), fresh);
+        }));
+    }
+
+    private static Map<String, Tensor> tensors(String name, Object value) {
+        Map<String, Tensor> found = new LinkedHashMap<>();
+        if (value instanceof Tensor t) {
+            found.put(name, t);
+        } else if (value instanceof List<?> list) {
+            for (int i = 0; i < list.size(); i++) {
+                if (list.get(i) instanceof Tensor t) {
+                    found.put(name + "[" + i + "]", t);
+                }
+            }
+        }
+        return found;
     }
 
     private void argument(Arguments a, String name, Map<String, Object> values) {

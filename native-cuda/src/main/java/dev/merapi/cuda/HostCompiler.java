@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -29,8 +30,19 @@ final class HostCompiler {
             "-fvisibility=hidden",
             "-nostdlib");
 
-    /** What lets the engine see every load and store, and tell its line; {@code cudasim.h} has the other half. */
-    private static final List<String> CHECKS = List.of("-g1", "-fsanitize=thread", "-DCUDASIM_CHECKED");
+    /** What lets the engine see every load and store, and tell its line; {@code cudasim_checks.h} has the other half. */
+    private static final List<String> CHECKS = List.of(
+            "-g1",
+            "-gdwarf-4", // of version 5, addr2line takes one file for another
+            "-fsanitize=thread",
+            "-fsanitize=bounds-strict,alignment,integer-divide-by-zero",
+            "-DCUDASIM_CHECKED");
+
+    /** A place that is not the user's: what is compiled before the source, and what is printed around a body. */
+    private static final Set<String> NOT_USERS = Set.of("<stdin>", KernelSource.GENERATED, "??");
+
+    /** A variable in shared memory, or one of the engine's, by its offset from where such variables begin. */
+    record Variable(String name, long offset, long bytes, boolean builtIn) {}
 
     private final String command;
     private final String version;
@@ -86,15 +98,53 @@ final class HostCompiler {
         return r.status == 0 ? null : r.output;
     }
 
-    /** The source line of a place in a library that was compiled with checks; empty if no tool can tell. */
-    static String line(String library, String offset) {
+    /**
+     * The source line of a place in a library that was compiled with checks: of what was inlined there, the innermost that
+     * the user wrote. Null if no tool can tell.
+     */
+    static @Nullable String place(String library, String offset) {
         try {
-            Result r = run(List.of("addr2line", "-e", library, offset), null);
-            String line = r.output.strip();
-            return r.status == 0 && !line.startsWith("??") ? line.replaceAll(" \\(discriminator.*", "") : "";
+            Result r = run(List.of("addr2line", "-s", "-i", "-e", library, offset), null);
+            List<String> chain = r.output
+                    .lines()
+                    .map(line -> line.replaceAll(" \\(discriminator.*", ""))
+                    .toList();
+            if (r.status != 0 || chain.isEmpty()) {
+                return null;
+            }
+            return chain.stream()
+                    .filter(line -> !NOT_USERS.contains(line.replaceAll(":[0-9?]*$", "")))
+                    .findFirst()
+                    .orElse(null);
         } catch (IOException e) {
-            return "";
+            return null;
         }
+    }
+
+    /** The thread-local variables of a library: where {@code __shared__} ones lie. */
+    static List<Variable> variables(String library) {
+        Result r;
+        try {
+            r = run(List.of("readelf", "--symbols", "--wide", "--demangle", library), null);
+        } catch (IOException e) {
+            r = new Result(-1, e.getMessage());
+        }
+        if (r.status != 0) {
+            throw new CudaException("cuda-sim: checks need to know the variables of a kernel: " + r.output.strip()
+                    + "\n  fix: install binutils, with readelf and addr2line.");
+        }
+        List<Variable> all = new ArrayList<>();
+        for (String line : r.output.lines().toList()) {
+            // Num: Value Size Type Bind Vis Ndx Name
+            String[] f = line.strip().split("\\s+", 8);
+            if (f.length == 8 && f[3].equals("TLS")) {
+                String name = f[7].substring(f[7].lastIndexOf(':') + 1);
+                boolean builtIn = Set.of("threadIdx", "blockIdx", "blockDim", "gridDim", "dynamic_shared")
+                        .contains(name);
+                all.add(new Variable(name, Long.parseLong(f[1], 16), Long.decode(f[2]), builtIn));
+            }
+        }
+        return List.copyOf(all);
     }
 
     private record Result(int status, String output) {}

@@ -3,6 +3,8 @@ package dev.merapi.cuda;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * CUDA C++ that includes nothing.
@@ -15,9 +17,30 @@ record KernelSource(String name, String text, List<String> entries) {
     /** What every source begins with. */
     static final String PRELUDE = Resources.text("prelude.cuh");
 
+    /** The file name of what is printed around a body. */
+    static final String GENERATED = "<generated>";
+
+    private static final Pattern LINE = Pattern.compile("\\s*#\\s*line\\s+(\\d+)(?:\\s+\"([^\"]*)\")?\\s*");
+
     /** The whole translation unit; lines are counted from the beginning of {@link #text}. */
     String unit() {
         return PRELUDE + "#line 1 \"" + name + "\"\n" + text;
+    }
+
+    /** The text of a line, as {@code #line} directives count; empty if there is none. */
+    String line(String file, int number) {
+        String current = name;
+        int at = 0;
+        for (String line : text.split("\n", -1)) {
+            Matcher m = LINE.matcher(line);
+            if (m.matches()) {
+                at = Integer.parseInt(m.group(1)) - 1;
+                current = m.group(2) == null ? current : m.group(2);
+            } else if (++at == number && current.equals(file)) {
+                return line;
+            }
+        }
+        return "";
     }
 
     /** What an entry of the source at this place of a batch is called there. */

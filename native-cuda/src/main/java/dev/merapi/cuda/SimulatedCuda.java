@@ -1,53 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
  * CUDA on the CPU: unmodified kernel sources, compiled by the host's C++ compiler against a header that gives them
  * threads, barriers and warps. Everything is done when a call returns, so streams and events are numbers only.
  *
- * <p>{@code -Dmerapi.cuda.sim.order=reverse} or {@code =7}, a seed, lets the threads of a block begin in another order:
- * a kernel that misses a barrier then gives other results. {@code -Dmerapi.cuda.sim.check=true} finds accesses of custom
- * kernels outside of their tensors, and writes to what they may only read, with the source line; some ten times slower.
- * {@code -Dmerapi.cuda.sim.threads} limits how many blocks run at once.
+ * <p>{@link CudaSim} says in which order threads run, and whether accesses are checked; {@code
+ * -Dmerapi.cuda.sim.threads} limits how many blocks run at once.
  */
 final class SimulatedCuda implements CudaRuntime {
-    private static final int WORDS = 16;
-    private static final Pattern REGION = Pattern.compile("@(\\d+)@");
-    private static final Pattern PLACE = Pattern.compile("@(0x[0-9a-f]+)@");
-    private static final int MESSAGE = 1024;
+    private static final int WORDS = 19;
+    private static final int REGION_WORDS = 4;
+    private static final int MESSAGE = 2048;
+    static final int WRITABLE = 1;
+    static final int FRESH = 2;
+    private static final int BUILT_IN = 4;
+
+    /** What was compiled to an image. */
+    private record Origin(KernelSource source, boolean checked) {}
 
     private final HostCompiler compiler;
     private final String header = Resources.text("cudasim_abi.h") + Resources.text("cudasim.h");
+    private final String checkedHeader = header + Resources.text("cudasim_checks.h");
     private final ImageCache cache = new ImageCache(".so");
-    private final ConcurrentMap<Long, String> names = new ConcurrentHashMap<>();
-    private final ConcurrentMap<Long, Long> binds = new ConcurrentHashMap<>();
-    private final ConcurrentMap<Long, Path> images = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Path, Origin> origins = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, SimulatedModule> modules = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, SimulatedModule.Function> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Long> segments = new ConcurrentHashMap<>();
-    private final boolean checks = Boolean.getBoolean("merapi.cuda.sim.check");
     private final int threads =
             Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
-    private final long order = order(System.getProperty("merapi.cuda.sim.order", "forward"));
 
     private SimulatedCuda(HostCompiler compiler) {
         this.compiler = compiler;
-    }
-
-    private static long order(String text) {
-        return switch (text) {
-            case "forward" -> 0;
-            case "reverse" -> -1;
-            default -> Math.max(1, Long.parseLong(text));
-        };
     }
 
     /** Null if the host has no compiler. */
@@ -142,105 +134,123 @@ final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public Path compile(int device, KernelSource source) {
-        StringBuilder all = new StringBuilder(header);
+        return compile(source, CudaSim.checks());
+    }
+
+    private Path compile(KernelSource source, boolean checked) {
+        StringBuilder all = new StringBuilder(checked ? checkedHeader : header);
         all.append(DynamicShared.rewrite(source.unit())).append('\n');
         for (String entry : source.entries()) {
-            all.append("CUDASIM_EXPORT void cudasim_entry_").append(entry);
+            all.append("CUDASIM_EXPORT CUDASIM_UNSEEN void cudasim_entry_").append(entry);
             all.append("(void** arguments) { cudasim::call(").append(entry).append(", arguments); }\n");
         }
         String text = all.toString();
-        return cache.get(List.of(text, compiler.fingerprint(checks)), at -> {
-            String refused = compiler.compile(text, at, checks);
+        Path image = cache.get(List.of(text, compiler.fingerprint(checked)), at -> {
+            String refused = compiler.compile(text, at, checked);
             if (refused != null) {
                 throw new KernelCompileException(
                         "cuda-sim: " + source.name() + " does not compile\n" + refused.strip());
             }
         });
+        origins.put(image, new Origin(source, checked));
+        return image;
     }
 
     @Override
     public long load(int device, Path image) {
-        try (HostMemory path = HostMemory.text(image.toString());
-                HostMemory error = HostMemory.allocate(MESSAGE)) {
-            long library = CudaNative.library_open(path.address(), error.address(), MESSAGE);
-            if (library == 0) {
-                throw new CudaException(
-                        "cuda-sim: a compiled kernel cannot be loaded: " + error.text() + "\n  fix: delete " + image);
-            }
-            binds.put(library, symbol(library, "cudasim_bind"));
-            images.put(library, image);
-            return library;
+        Origin origin = origins.get(image);
+        if (origin == null) {
+            throw new CudaException("cuda-sim: runs sources, and " + image + " is a compiled image"
+                    + "\n  fix: give the kernel's source, or run on a GPU.");
         }
+        SimulatedModule module = new SimulatedModule(origin.source, origin.checked, image);
+        modules.put(module.library(), module);
+        return module.library();
     }
 
     @Override
     public long function(long module, String name) {
-        long function = symbol(module, "cudasim_entry_" + name);
-        names.put(function, name);
-        binds.put(function, java.util.Objects.requireNonNull(binds.get(module)));
-        images.put(function, java.util.Objects.requireNonNull(images.get(module)));
-        return function;
+        SimulatedModule.Function f = modules.get(module).function(name);
+        functions.put(f.address(), f);
+        return f.address();
     }
 
-    private static long symbol(long library, String name) {
-        try (HostMemory text = HostMemory.text(name)) {
-            long address = CudaNative.library_symbol(library, text.address());
-            if (address == 0) {
-                throw new CudaException("cuda-sim: no " + name + " in a compiled kernel");
+    /** The same function with or without checks, as they are wanted now. */
+    private SimulatedModule.Function function(long address, boolean checked) {
+        SimulatedModule.Function f = functions.get(address);
+        SimulatedModule module = f.module();
+        if (module.isChecked() == checked) {
+            return f;
+        }
+        synchronized (module) {
+            SimulatedModule twin = module.twin();
+            if (twin == null) {
+                twin = new SimulatedModule(module.source(), checked, compile(module.source(), checked));
+                module.setTwin(twin);
             }
-            return address;
+            return twin.function(f.name());
         }
     }
 
     @Override
+    public boolean checks() {
+        return CudaSim.checks();
+    }
+
+    @Override
     public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
-        List<Arguments.Region> regions = checks ? arguments.regions() : List.of();
-        long[][] known = regions.isEmpty()
-                ? new long[0][]
-                : segments.entrySet().stream()
-                        .map(e -> new long[] {e.getKey(), e.getValue(), 1})
-                        .toArray(long[][]::new);
-        long words = WORDS + 3L * (regions.size() + known.length);
-        try (HostMemory descriptor = HostMemory.allocate(words * Long.BYTES + MESSAGE)) {
-            long tables = descriptor.address() + WORDS * Long.BYTES;
-            long error = descriptor.address() + words * Long.BYTES;
+        boolean checked = CudaSim.checks();
+        SimulatedModule.Function f = function(function, checked);
+        if (!checked) {
+            launch(f, grid, arguments, false, List.of());
+            return;
+        }
+        try (GuardedTensors guarded = new GuardedTensors(arguments.regions())) {
+            arguments.replace(guarded::moved);
+            launch(f, grid, arguments, true, List.of(guarded.table(), segments(), variables(f.module())));
+        }
+    }
+
+    private void launch(
+            SimulatedModule.Function f, Grid grid, Arguments arguments, boolean checked, List<long[][]> tables) {
+        int words =
+                WORDS + REGION_WORDS * tables.stream().mapToInt(t -> t.length).sum();
+        try (HostMemory descriptor = HostMemory.allocate((long) words * Long.BYTES + MESSAGE)) {
+            long error = descriptor.address() + (long) words * Long.BYTES;
             ByteBuffer b = descriptor.buffer();
-            b.putLong(function).putLong(java.util.Objects.requireNonNull(binds.get(function)));
+            b.putLong(f.address()).putLong(f.module().bind());
             b.putLong(grid.x()).putLong(grid.y()).putLong(grid.z());
             b.putLong(grid.blockX()).putLong(grid.blockY()).putLong(grid.blockZ());
-            b.putLong(grid.sharedBytes())
-                    .putLong(arguments.table())
-                    .putLong(threads)
-                    .putLong(order);
-            b.putLong(tables).putLong(regions.size());
-            b.putLong(tables + 3L * Long.BYTES * regions.size()).putLong(known.length);
-            for (Arguments.Region r : regions) {
-                Tensor t = r.tensor();
-                long elements = t.layout().end() - t.layout().offset();
-                b.putLong(t.address()).putLong(elements * t.dtype().byteSize()).putLong(r.writable() ? 1 : 0);
+            b.putLong(grid.sharedBytes()).putLong(arguments.table()).putLong(threads);
+            b.putLong(CudaSim.order()).putLong(checked ? 1 : 0);
+            long at = descriptor.address() + WORDS * Long.BYTES;
+            for (long[][] table : tables) {
+                b.putLong(at).putLong(table.length);
+                at += (long) REGION_WORDS * Long.BYTES * table.length;
             }
-            for (long[] segment : known) {
-                b.putLong(segment[0]).putLong(segment[1]).putLong(segment[2]);
+            b.position(WORDS * Long.BYTES);
+            for (long[][] table : tables) {
+                for (long[] region : table) {
+                    b.putLong(region[0]).putLong(region[1]).putLong(region[2]).putLong(region[3]);
+                }
             }
             if (CudaNative.simulator_launch(descriptor.address(), error, MESSAGE) != 0) {
-                String said = message(b, (int) words * Long.BYTES);
-                throw new CudaException(
-                        "cuda-sim: kernel " + names.get(function) + ": " + explained(said, function, regions));
+                String said = f.module().explained(message(b, words * Long.BYTES), arguments.regions());
+                throw new CudaException("cuda-sim: kernel " + f.name() + ": " + said);
             }
         }
     }
 
-    /** Names for the regions, and source lines for the places, of a message. */
-    private String explained(String said, long function, List<Arguments.Region> regions) {
-        String named = REGION.matcher(said).replaceAll(m -> {
-            Arguments.Region r = regions.get(Integer.parseInt(m.group(1)));
-            return Matcher.quoteReplacement(r.name() + " (" + r.tensor().describe() + ")");
-        });
-        String image = java.util.Objects.requireNonNull(images.get(function)).toString();
-        return PLACE.matcher(named).replaceAll(m -> {
-            String line = HostCompiler.line(image, m.group(1));
-            return Matcher.quoteReplacement(line.isEmpty() ? "an unknown line" : line);
-        });
+    private long[][] segments() {
+        return segments.entrySet().stream()
+                .map(e -> new long[] {e.getKey(), e.getValue(), WRITABLE, 1})
+                .toArray(long[][]::new);
+    }
+
+    private static long[][] variables(SimulatedModule module) {
+        return module.variables().stream()
+                .map(v -> new long[] {v.offset(), v.bytes(), v.builtIn() ? BUILT_IN : WRITABLE, 1})
+                .toArray(long[][]::new);
     }
 
     private static String message(ByteBuffer descriptor, int at) {
@@ -250,6 +260,6 @@ final class SimulatedCuda implements CudaRuntime {
         while (n < MESSAGE && bytes[n] != 0) {
             n++;
         }
-        return new String(bytes, 0, n, java.nio.charset.StandardCharsets.UTF_8);
+        return new String(bytes, 0, n, StandardCharsets.UTF_8);
     }
 }

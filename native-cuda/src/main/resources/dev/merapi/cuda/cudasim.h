@@ -18,6 +18,15 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define CUDASIM_EXPORT extern "C" __attribute__((visibility("default")))
 
+// Of functions of this header: what they load and store is not the kernel's doing.
+#ifdef CUDASIM_CHECKED
+#define CUDASIM_UNSEEN __attribute__((no_sanitize("thread")))
+#else
+#define CUDASIM_UNSEEN
+#endif
+// What they load and store is its doing, at the line that calls them.
+#define CUDASIM_INLINE inline __attribute__((always_inline))
+
 typedef unsigned int uint;
 typedef unsigned char uchar;
 typedef unsigned short ushort;
@@ -64,7 +73,9 @@ namespace cudasim {
 static thread_local void* dynamic_shared;
 static const Engine* engine;
 
-inline unsigned lane() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) & 31; }
+CUDASIM_UNSEEN inline unsigned lane() {
+    return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) & 31;
+}
 template <class T>
 unsigned long long bits(T value) {
     static_assert(sizeof(T) <= 8, "warp operations move at most 8 bytes");
@@ -99,18 +110,18 @@ struct counted<0, I...> {
     typedef indices<I...> type;
 };
 template <class... P, int... I>
-inline void call(void (*kernel)(P...), void** arguments, indices<I...>) {
+CUDASIM_UNSEEN inline void call(void (*kernel)(P...), void** arguments, indices<I...>) {
     (void)arguments;
     kernel(*static_cast<typename unreferenced<P>::type*>(arguments[I])...);
 }
 // Arguments as cuLaunchKernel takes them: one address each.
 template <class... P>
-inline void call(void (*kernel)(P...), void** arguments) {
+CUDASIM_UNSEEN inline void call(void (*kernel)(P...), void** arguments) {
     call(kernel, arguments, typename counted<sizeof...(P)>::type());
 }
 }  // namespace cudasim
 
-CUDASIM_EXPORT void cudasim_bind(const cudasim::Engine* engine, cudasim::Variables* variables) {
+CUDASIM_EXPORT CUDASIM_UNSEEN void cudasim_bind(const cudasim::Engine* engine, cudasim::Variables* variables) {
     cudasim::engine = engine;
     variables->threadIdx = &threadIdx;
     variables->blockIdx = &blockIdx;
@@ -120,42 +131,49 @@ CUDASIM_EXPORT void cudasim_bind(const cudasim::Engine* engine, cudasim::Variabl
 }
 
 // ---------------------------------------------------------------- barriers and warps
-#define __syncthreads() ((void)cudasim::engine->block_barrier(0, __LINE__))
-#define __syncthreads_count(p) cudasim::engine->block_barrier((p) ? 1 : 0, __LINE__)
-#define __syncthreads_or(p) (cudasim::engine->block_barrier((p) ? 1 : 0, __LINE__) != 0)
-#define __syncthreads_and(p) (cudasim::engine->block_barrier((p) ? 0 : 1, __LINE__) == 0)
-#define __trap() cudasim::engine->fail("__trap() was called")
-#define assert(p) ((p) ? (void)0 : cudasim::engine->fail("assertion failed: " #p))
+namespace cudasim {
+CUDASIM_UNSEEN inline int barrier(int vote, int site) { return engine->block_barrier(vote, site); }
+CUDASIM_UNSEEN inline const unsigned long long* exchange(unsigned mask, unsigned long long value) {
+    return engine->warp_exchange(mask, value);
+}
+CUDASIM_UNSEEN inline void stop(const char* why) { engine->fail(why); }
+}  // namespace cudasim
+#define __syncthreads() ((void)cudasim::barrier(0, __LINE__))
+#define __syncthreads_count(p) cudasim::barrier((p) ? 1 : 0, __LINE__)
+#define __syncthreads_or(p) (cudasim::barrier((p) ? 1 : 0, __LINE__) != 0)
+#define __syncthreads_and(p) (cudasim::barrier((p) ? 0 : 1, __LINE__) == 0)
+#define __trap() cudasim::stop("__trap() was called")
+#define assert(p) ((p) ? (void)0 : cudasim::stop("assertion failed: " #p))
 
-inline unsigned __activemask() { return cudasim::engine->active_mask(); }
-inline void __syncwarp(unsigned mask = ~0u) { cudasim::engine->warp_exchange(mask & __activemask(), 0); }
+CUDASIM_UNSEEN inline unsigned __activemask() { return cudasim::engine->active_mask(); }
+inline void __syncwarp(unsigned mask = ~0u) { cudasim::exchange(mask & __activemask(), 0); }
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
+CUDASIM_UNSEEN T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
     int lane = cudasim::lane();
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, cudasim::bits(value));
+    const unsigned long long* all = cudasim::exchange(mask, cudasim::bits(value));
     return cudasim::unbits<T>(all[(lane & ~(width - 1)) | (source & (width - 1))]);
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int by, int width = 32) {
+CUDASIM_UNSEEN T __shfl_xor_sync(unsigned mask, T value, int by, int width = 32) {
     int lane = cudasim::lane(), other = lane ^ by;
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, cudasim::bits(value));
+    const unsigned long long* all = cudasim::exchange(mask, cudasim::bits(value));
     return (other & ~(width - 1)) > (lane & ~(width - 1)) ? value : cudasim::unbits<T>(all[other & 31]);
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32) {
+CUDASIM_UNSEEN T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32) {
     int lane = cudasim::lane();
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, cudasim::bits(value));
+    const unsigned long long* all = cudasim::exchange(mask, cudasim::bits(value));
     return (lane & (width - 1)) + int(by) >= width ? value : cudasim::unbits<T>(all[lane + by]);
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
+CUDASIM_UNSEEN T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
     int lane = cudasim::lane();
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, cudasim::bits(value));
+    const unsigned long long* all = cudasim::exchange(mask, cudasim::bits(value));
     return (lane & (width - 1)) < int(by) ? value : cudasim::unbits<T>(all[lane - by]);
 }
-inline unsigned __ballot_sync(unsigned mask, int p) {
+CUDASIM_UNSEEN inline unsigned __ballot_sync(unsigned mask, int p) {
     mask &= __activemask();
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, p != 0);
+    const unsigned long long* all = cudasim::exchange(mask, p != 0);
     unsigned result = 0;
     for (int i = 0; i < 32; i++) result |= (mask >> i & 1) && all[i] ? 1u << i : 0;
     return result;
@@ -163,36 +181,41 @@ inline unsigned __ballot_sync(unsigned mask, int p) {
 inline int __any_sync(unsigned mask, int p) { return __ballot_sync(mask, p) != 0; }
 inline int __all_sync(unsigned mask, int p) { return __ballot_sync(mask, p) == (mask & __activemask()); }
 template <class T>
-unsigned __match_any_sync(unsigned mask, T value) {
+CUDASIM_UNSEEN unsigned __match_any_sync(unsigned mask, T value) {
     mask &= __activemask();
     unsigned long long mine = cudasim::bits(value);
-    const unsigned long long* all = cudasim::engine->warp_exchange(mask, mine);
+    const unsigned long long* all = cudasim::exchange(mask, mine);
     unsigned result = 0;
     for (int i = 0; i < 32; i++) result |= (mask >> i & 1) && all[i] == mine ? 1u << i : 0;
     return result;
 }
-#define CUDASIM_WARP_REDUCE(NAME, EXPRESSION)                                                       \
-    template <class T>                                                                              \
-    T NAME(unsigned mask, T value) {                                                                \
-        mask &= __activemask();                                                                     \
-        const unsigned long long* all = cudasim::engine->warp_exchange(mask, cudasim::bits(value)); \
-        bool first = true;                                                                          \
-        T a = value;                                                                                \
-        for (int i = 0; i < 32; i++) {                                                              \
-            if (mask >> i & 1) {                                                                    \
-                T b = cudasim::unbits<T>(all[i]);                                                   \
-                a = first ? b : EXPRESSION;                                                         \
-                first = false;                                                                      \
-            }                                                                                       \
-        }                                                                                           \
-        return a;                                                                                   \
+#define CUDASIM_WARP_REDUCE(NAME, EXPRESSION)                                          \
+    template <class T>                                                                 \
+    CUDASIM_UNSEEN T NAME(unsigned mask, T value) {                                    \
+        mask &= __activemask();                                                        \
+        const unsigned long long* all = cudasim::exchange(mask, cudasim::bits(value)); \
+        bool first = true;                                                             \
+        T a = value;                                                                   \
+        for (int i = 0; i < 32; i++) {                                                 \
+            if (mask >> i & 1) {                                                       \
+                T b = cudasim::unbits<T>(all[i]);                                      \
+                a = first ? b : EXPRESSION;                                            \
+                first = false;                                                         \
+            }                                                                          \
+        }                                                                              \
+        return a;                                                                      \
     }
 CUDASIM_WARP_REDUCE(__reduce_add_sync, T(a + b))
 CUDASIM_WARP_REDUCE(__reduce_max_sync, (a > b ? a : b))
 CUDASIM_WARP_REDUCE(__reduce_min_sync, (a < b ? a : b))
 CUDASIM_WARP_REDUCE(__reduce_or_sync, (a | b))
 CUDASIM_WARP_REDUCE(__reduce_and_sync, (a & b))
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+CUDASIM_UNSEEN inline void __threadfence() {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#ifdef CUDASIM_CHECKED
+    cudasim::engine->fence();
+#endif
+}
 inline void __threadfence_block() {}
 
 // ---------------------------------------------------------------- atomics: real ones, since blocks may run in parallel
@@ -210,7 +233,7 @@ struct word<8> {
     typedef unsigned long long type;
 };
 template <class T, class F>
-T atomically(T* at, F f) {
+CUDASIM_INLINE T atomically(T* at, F f) {
     typedef typename word<sizeof(T)>::type W;
     W* raw = reinterpret_cast<W*>(at);
     W old = __atomic_load_n(raw, __ATOMIC_RELAXED);
@@ -226,7 +249,7 @@ T atomically(T* at, F f) {
 }  // namespace cudasim
 #define CUDASIM_ATOMIC(NAME, EXPRESSION)                                         \
     template <class T>                                                           \
-    T NAME(T* at, typename cudasim::same<T>::type b) {                           \
+    CUDASIM_INLINE T NAME(T* at, typename cudasim::same<T>::type b) {            \
         return cudasim::atomically(at, [=](T a) -> T { return T(EXPRESSION); }); \
     }
 CUDASIM_ATOMIC(atomicAdd, a + b)
@@ -240,29 +263,29 @@ CUDASIM_ATOMIC(atomicXor, a ^ b)
 CUDASIM_ATOMIC(atomicInc, (a >= b ? 0 : a + 1))
 CUDASIM_ATOMIC(atomicDec, (a == 0 || a > b ? b : a - 1))
 template <class T>
-T atomicCAS(T* at, typename cudasim::same<T>::type expected, typename cudasim::same<T>::type value) {
+CUDASIM_INLINE T atomicCAS(T* at, typename cudasim::same<T>::type expected, typename cudasim::same<T>::type value) {
     return cudasim::atomically(at, [=](T a) -> T { return a == expected ? value : a; });
 }
 
 // ---------------------------------------------------------------- loads and stores with cache hints
 template <class T>
-T __ldg(const T* p) {
+CUDASIM_INLINE T __ldg(const T* p) {
     return *p;
 }
 template <class T>
-T __ldcs(const T* p) {
+CUDASIM_INLINE T __ldcs(const T* p) {
     return *p;
 }
 template <class T>
-T __ldcg(const T* p) {
+CUDASIM_INLINE T __ldcg(const T* p) {
     return *p;
 }
 template <class T>
-void __stcs(T* p, typename cudasim::same<T>::type v) {
+CUDASIM_INLINE void __stcs(T* p, typename cudasim::same<T>::type v) {
     *p = v;
 }
 template <class T>
-void __stcg(T* p, typename cudasim::same<T>::type v) {
+CUDASIM_INLINE void __stcg(T* p, typename cudasim::same<T>::type v) {
     *p = v;
 }
 
@@ -277,11 +300,12 @@ void __stcg(T* p, typename cudasim::same<T>::type v) {
     inline float N(float x, float y) { return N##f(x, y); }
 CUDASIM_UNARY(fabs)
 CUDASIM_UNARY(sqrt)
-CUDASIM_UNARY(cbrt) CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1) CUDASIM_UNARY(log) CUDASIM_UNARY(log2)
-    CUDASIM_UNARY(log10) CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos) CUDASIM_UNARY(tan)
-        CUDASIM_UNARY(asin) CUDASIM_UNARY(acos) CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh) CUDASIM_UNARY(cosh)
-            CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh) CUDASIM_UNARY(erf)
-                CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor) CUDASIM_UNARY(ceil)
+CUDASIM_UNARY(cbrt)
+CUDASIM_UNARY(exp) CUDASIM_UNARY(exp2) CUDASIM_UNARY(expm1) CUDASIM_UNARY(log) CUDASIM_UNARY(log2) CUDASIM_UNARY(log10)
+    CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos) CUDASIM_UNARY(tan) CUDASIM_UNARY(asin)
+        CUDASIM_UNARY(acos) CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh) CUDASIM_UNARY(cosh) CUDASIM_UNARY(tanh)
+            CUDASIM_UNARY(asinh) CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh) CUDASIM_UNARY(erf) CUDASIM_UNARY(erfc)
+                CUDASIM_UNARY(tgamma) CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor) CUDASIM_UNARY(ceil)
                     CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint) CUDASIM_UNARY(round) CUDASIM_UNARY(nearbyint)
                         CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod) CUDASIM_BINARY(remainder) CUDASIM_BINARY(atan2)
                             CUDASIM_BINARY(copysign) CUDASIM_BINARY(fmin) CUDASIM_BINARY(fmax) CUDASIM_BINARY(fdim)
@@ -360,49 +384,3 @@ inline unsigned __brev(unsigned x) {
 }
 inline long long clock64() { return 0; }
 inline void __nanosleep(unsigned) {}
-
-// ---------------------------------------------------------------- access checks
-// The compiler's thread sanitizer announces every load and store; these hooks take its place, and hand them to the
-// engine.
-#ifdef CUDASIM_CHECKED
-#define CUDASIM_HOOK extern "C" __attribute__((no_sanitize("thread"), noinline)) void
-namespace cudasim {
-__attribute__((no_sanitize("thread"))) inline void announce(const void* p, size_t bytes, int writes,
-                                                            const void* place) {
-    if (engine) engine->access(p, bytes, writes, place);
-}
-}  // namespace cudasim
-#define CUDASIM_SIZE(N)                                                                                          \
-    CUDASIM_HOOK __tsan_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }            \
-    CUDASIM_HOOK __tsan_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); }           \
-    CUDASIM_HOOK __tsan_unaligned_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }  \
-    CUDASIM_HOOK __tsan_unaligned_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); } \
-    CUDASIM_HOOK __tsan_volatile_read##N(void* p) { cudasim::announce(p, N, 0, __builtin_return_address(0)); }   \
-    CUDASIM_HOOK __tsan_volatile_write##N(void* p) { cudasim::announce(p, N, 1, __builtin_return_address(0)); }
-CUDASIM_SIZE(1)
-CUDASIM_SIZE(2)
-CUDASIM_SIZE(4)
-CUDASIM_SIZE(8)
-CUDASIM_SIZE(16)
-CUDASIM_HOOK __tsan_read_range(void* p, size_t n) { cudasim::announce(p, n, 0, __builtin_return_address(0)); }
-CUDASIM_HOOK __tsan_write_range(void* p, size_t n) { cudasim::announce(p, n, 1, __builtin_return_address(0)); }
-CUDASIM_HOOK __tsan_init() {}
-CUDASIM_HOOK __tsan_func_entry(void*) {}
-CUDASIM_HOOK __tsan_func_exit() {}
-CUDASIM_HOOK __tsan_vptr_update(void**, void*) {}
-CUDASIM_HOOK __tsan_vptr_read(void**) {}
-CUDASIM_HOOK __tsan_atomic_thread_fence(int) {}
-#define CUDASIM_ATOMIC_SIZE(BITS, W)                                                                               \
-    extern "C" __attribute__((no_sanitize("thread"), noinline)) W __tsan_atomic##BITS##_load(const W* p, int) {    \
-        cudasim::announce(p, sizeof(W), 0, __builtin_return_address(0));                                           \
-        return __atomic_load_n(p, __ATOMIC_RELAXED);                                                               \
-    }                                                                                                              \
-    extern "C" __attribute__((no_sanitize("thread"), noinline)) int __tsan_atomic##BITS##_compare_exchange_strong( \
-        W* p, W* expected, W value, int, int) {                                                                    \
-        cudasim::announce(p, sizeof(W), 1, __builtin_return_address(0));                                           \
-        return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);         \
-    }
-CUDASIM_ATOMIC_SIZE(16, unsigned short)
-CUDASIM_ATOMIC_SIZE(32, unsigned)
-CUDASIM_ATOMIC_SIZE(64, unsigned long long)
-#endif

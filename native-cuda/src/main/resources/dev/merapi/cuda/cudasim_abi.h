@@ -27,14 +27,27 @@ struct Engine {
     unsigned (*active_mask)();
     // Ends the launch with this text.
     void (*fail)(const char* why);
-    // Before every load and store of a kernel compiled with checks; `place` is an address in its code.
-    void (*access)(const void* address, unsigned long bytes, int writes, const void* place);
+    // Of a kernel compiled with checks: before every load and store. `place` is an address in its code.
+    void (*access)(const void* address, unsigned long bytes, int kind, const void* place);
+    // Of the same: at every __threadfence.
+    void (*fence)();
+    // Of the same: ends the launch with what the compiler's own checks found.
+    void (*report)(const char* what, const void* place);
 };
 
-// Memory that a launch may use: a tensor. Only these bytes of the device's memory, and writing only where it says so.
+// Kinds of access: bits.
+constexpr int kWrites = 1, kAtomic = 2;
+
+// Memory that a launch may use: a tensor, a part of the device's memory, or a variable in shared memory.
 struct Region {
-    unsigned long begin, bytes, writable;
+    unsigned long begin;  // of a variable: its offset from where the library's variables begin
+    unsigned long bytes;
+    unsigned long flags;
+    unsigned long element;  // bytes of one
 };
+
+// Flags of a region. Fresh: holds nothing yet, and is to be written wholly. Built in: not the kernel's to use.
+constexpr unsigned long kWritable = 1, kFresh = 2, kBuiltIn = 4;
 
 // Exported by a kernel library: tells it the engine, and asks for the variables of the calling thread.
 typedef void (*Bind)(const Engine* engine, Variables* variables);
