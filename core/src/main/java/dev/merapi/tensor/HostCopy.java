@@ -3,6 +3,8 @@ package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.storage.Storage;
 import dev.merapi.types.Device;
 import dev.merapi.types.Layout;
@@ -14,6 +16,9 @@ import java.lang.reflect.Array;
  * taken in pieces through small tensors that it can see; nothing is left behind.
  */
 final class HostCopy {
+    /** What every JVM can make; some stop a few elements before 2³¹ − 1. */
+    private static final int LONGEST_ARRAY = Integer.MAX_VALUE - 8;
+
     /** Elements of a piece. */
     private static final long PIECE = 1 << 22;
 
@@ -37,7 +42,12 @@ final class HostCopy {
 
     /** A Java array of this type with all elements in row-major order, converted. */
     static Object array(Tensor t, Class<?> type) {
-        Object array = Array.newInstance(type, Math.toIntExact(t.numel()));
+        if (t.numel() > LONGEST_ARRAY) {
+            throw new ShapeException(Message.of("export: " + t.describe() + " has " + t.numel()
+                            + " elements, a Java array at most " + LONGEST_ARRAY)
+                    .fix("read it in parts, with slice(dim, from, to)."));
+        }
+        Object array = Array.newInstance(type, (int) t.numel());
         read(t, (seen, start) -> Bulk.get(seen, array, (int) start));
         return array;
     }

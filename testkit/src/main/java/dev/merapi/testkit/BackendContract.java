@@ -9,6 +9,8 @@ import dev.merapi.check.OpCheck;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.storage.Backstop;
+import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -19,17 +21,45 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.TestInstance;
 
 /**
  * What every backend must do, op by op: extend this with a device, and each row of {@link OpRows} is run on it.
  */
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 public abstract class BackendContract {
+    /** Bytes that may stay: constants and caches that are made at first use. */
+    private static final long STAYS = 1 << 16;
+
+    private long allocatedBefore;
+
     /** The device whose backend is tested. */
     protected abstract Device device();
+
+    @BeforeAll
+    void rememberMemory() {
+        allocatedBefore = allocatedWithoutGarbage();
+    }
+
+    /** Thousands of calls, gradients and refused calls later. */
+    @AfterAll
+    void nothingIsLeftBehind() {
+        long after = allocatedWithoutGarbage();
+        Assertions.assertTrue(
+                after - allocatedBefore <= STAYS,
+                () -> device() + ": " + (after - allocatedBefore) + " bytes are still allocated after all tests");
+    }
+
+    private long allocatedWithoutGarbage() {
+        Backstop.collectNow();
+        return Memory.stats(device()).allocated();
+    }
 
     /** Rows that this backend is not ready for, by op name, with the reason. */
     protected Map<String, String> notYet() {
