@@ -176,13 +176,14 @@ std::string Checks::race(const Memory& m, const Access& before, const Access& no
            (blocks ? " of block " + std::to_string(before.block) : "");
 }
 
+bool Checks::is_written(const Memory& m, const Shadow& s) const {
+    return s.written.epoch >= (m.shared ? first_epoch_ : 1);
+}
+
 std::string Checks::touch(Memory& m, Shadow& s, const Access& now, bool writes) {
     const Access& w = s.written;
-    bool unwritten = m.shared ? w.epoch < first_epoch_ : w.epoch == 0;
     bool reads = !writes || (now.kind & kAtomic) != 0;
-    if (reads && m.fresh && unwritten) {
-        return "uninitialised: reads what nothing has written: " + m.name + " @@" + at(now.place, now.thread);
-    }
+    bool unwritten = !is_written(m, s);
     bool both = (now.kind & w.kind & kAtomic) != 0;
     if (!unwritten && !both && !ordered(w, now)) {
         std::string why = race(m, w, now, writes);
@@ -209,6 +210,10 @@ std::string Checks::touch(Memory& m, Shadow& s, const Access& now, bool writes) 
     return {};
 }
 
+std::string Checks::position(const Memory& m, size_t i) {
+    return (m.element == 1 ? " at byte " : " at element ") + std::to_string(i);
+}
+
 std::string Checks::touch(Memory& m, int thread, uintptr_t address, size_t bytes, int kind, const void* place) {
     if (m.shadows == nullptr || bytes == 0) {
         return {};
@@ -220,6 +225,11 @@ std::string Checks::touch(Memory& m, int thread, uintptr_t address, size_t bytes
                static_cast<uint16_t>(thread),
                static_cast<uint16_t>(kind)};
     size_t first = (address - m.extent.begin) / m.element, last = (address + bytes - 1 - m.extent.begin) / m.element;
+    // A struct is read with the padding between its fields, which nobody writes: some of it must be written.
+    if (kind != kWrites && m.fresh &&
+        std::none_of(m.shadows + first, m.shadows + last + 1, [&](const Shadow& s) { return is_written(m, s); })) {
+        return "uninitialised: reads what nothing has written: " + m.name + position(m, first) + at(place, thread);
+    }
     pending_.why.clear();
     for (size_t i = first; i <= last; i++) {
         std::string why = touch(m, m.shadows[i], now, (kind & kWrites) != 0);

@@ -81,6 +81,8 @@ class Checks {
 
     std::string touch(Memory& m, int thread, uintptr_t address, size_t bytes, int kind, const void* place);
     std::string touch(Memory& m, Shadow& s, const Access& now, bool writes);
+    bool is_written(const Memory& m, const Shadow& s) const;
+    static std::string position(const Memory& m, size_t i);
     bool ordered(const Access& before, const Access& now) const;
     std::string race(const Memory& m, const Access& before, const Access& now, bool writes) const;
     std::string place(const void* code) const;

@@ -3,21 +3,33 @@ package dev.merapi.cuda;
 
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /** Hand-written kernels of one resource, compiled together for the types that they are asked for. */
 final class Family {
     private static final int THREADS = 256;
 
+    private static final Pattern SIGNATURE =
+            Pattern.compile("__global__\\s+void\\s+(?:__launch_bounds__\\(\\d+\\)\\s+)?(\\w+)\\(([^)]*)\\)");
+
     private final String resource;
     private final List<String> entries;
     private final String text;
+    private final Map<String, List<String>> parameters = new HashMap<>();
 
     Family(String resource, String... entries) {
         this.resource = resource;
         this.entries = List.of(entries);
         this.text = Resources.text(resource);
+        Matcher m = SIGNATURE.matcher(text);
+        while (m.find()) {
+            parameters.put(m.group(1), List.of(m.group(2).split(",\\s*")));
+        }
     }
 
     /** The source for these types: {@code typedef}s and {@code #define}s that stand before the text. */
@@ -33,7 +45,8 @@ final class Family {
     /** Begins a launch on the device of a tensor. */
     Call call(Kernels kernels, String op, Tensor at, String entry, String types) {
         int device = at.device().index();
-        return new Call(kernels, op, device, kernels.function(device, source(types), entry));
+        long function = kernels.function(device, source(types), entry);
+        return new Call(kernels, op, device, function, parameters.getOrDefault(entry, List.of()));
     }
 
     /** One launch: its arguments in order, then the grid. */
@@ -42,27 +55,47 @@ final class Family {
         private final String op;
         private final int device;
         private final long function;
+        private final List<String> parameters;
         private final Arguments arguments = Arguments.begin();
+        private final boolean checks;
+        private int count;
 
-        private Call(Kernels kernels, String op, int device, long function) {
+        private Call(Kernels kernels, String op, int device, long function, List<String> parameters) {
             this.kernels = kernels;
             this.op = op;
             this.device = device;
             this.function = function;
+            this.parameters = parameters;
+            this.checks = kernels.runtime().checks();
         }
 
         /** The address of a tensor's first element; 0 if it is absent. */
         Call pointer(@Nullable Tensor t) {
-            return word(t == null ? 0 : t.address());
+            return t == null ? word(0) : pointer(t, 0);
+        }
+
+        /** The address of an element of a contiguous tensor. */
+        Call pointer(Tensor t, long element) {
+            if (checks) {
+                String parameter = count < parameters.size() ? parameters.get(count) : "argument " + count;
+                String name = parameter.substring(parameter.lastIndexOf(' ') + 1);
+                arguments.region(name, t, !parameter.startsWith("const "), false);
+            }
+            return word(t.address() + element * t.dtype().byteSize());
         }
 
         Call word(long value) {
-            arguments.next().word(value);
+            next().word(value);
             return this;
         }
 
+        private Arguments next() {
+            count++;
+            return arguments.next();
+        }
+
         Call real(double value) {
-            arguments.next().real(value);
+            next().real(value);
             return this;
         }
 
@@ -71,13 +104,13 @@ final class Family {
         }
 
         Call half(int value) {
-            arguments.next().half(value);
+            next().half(value);
             return this;
         }
 
         /** A struct of 8-byte words. */
         Call struct(long... words) {
-            arguments.next();
+            next();
             for (long w : words) {
                 arguments.word(w);
             }

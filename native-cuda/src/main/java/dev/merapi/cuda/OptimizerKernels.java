@@ -94,18 +94,18 @@ final class OptimizerKernels {
         }
         Tensor first = grads.get(0);
         try (Tensor parts = Tensor.allocate(Shape.of(Math.max(1, blocks)), DType.FLOAT64, first.device())) {
-            long at = parts.address();
+            long at = 0;
             for (Tensor g : grads) {
                 long n = (g.numel() + CHUNK - 1) / CHUNK;
                 if (n > 0) {
                     call(g, "squares")
                             .pointer(g)
-                            .word(at)
+                            .pointer(parts, at)
                             .word(g.numel())
                             .word(CHUNK)
                             .run(CudaRuntime.Grid.of(n, 256));
                 }
-                at += n * Double.BYTES;
+                at += n;
             }
             call(first, "norm_of_parts")
                     .pointer(parts)

@@ -66,6 +66,12 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                 a.word(space.strides[k][d]);
             }
         }
+        if (kernels.runtime().checks()) {
+            for (int k = 0; k < operands.length; k++) {
+                boolean written = k < outputs.length;
+                a.region(written ? "y" + k : "x" + (k - outputs.length), operands[k], written, false);
+            }
+        }
         long packs = (numel + variant.vector() - 1) / variant.vector();
         kernels.launch(op, device, function, kernels.spread(device, packs, PointwisePrinter.THREADS), a);
     }

@@ -98,6 +98,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
             }
             dimensions(a, kept, inputs.length);
             dimensions(a, reduced, inputs.length);
+            regions(a, out, partial, inputs);
             kernels.launch(op, device.index(), f.reduce, plan.grid(), a);
             while (partial != null) {
                 long parts = plan.chunks;
@@ -109,6 +110,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
                         .word(address(next))
                         .word(partial.address());
                 sizes(a, plan, results, parts).word(elements).real(args.correction());
+                regions(a, out, next, partial);
                 kernels.launch(op, device.index(), f.again, plan.grid(), a);
                 partial.close();
                 partial = next;
@@ -117,6 +119,19 @@ final class ReduceKernel implements Kernel<Object, Object> {
             if (partial != null) {
                 partial.close();
             }
+        }
+    }
+
+    private void regions(Arguments a, Tensor out, @Nullable Tensor partial, Tensor... inputs) {
+        if (!kernels.runtime().checks()) {
+            return;
+        }
+        a.region("y", out, true, partial == null);
+        if (partial != null) {
+            a.region("partial", partial, true, false);
+        }
+        for (int k = 0; k < inputs.length; k++) {
+            a.region("x" + k, inputs[k], false, false);
         }
     }
 

@@ -218,21 +218,21 @@ final class RowKernels {
         long chunk = Math.max(CHUNK, (rows + 65534) / 65535);
         long chunks = (rows + chunk - 1) / chunk;
         try (Tensor parts = Tensor.allocate(Shape.of(2, chunks, size), rstd.dtype(), x.device())) {
-            long half = chunks * size * rstd.dtype().byteSize();
-            long biases = parts.address() + half;
+            Tensor weights = parts.select(0, 0);
+            Tensor biases = parts.select(0, 1);
             call(x, "normalize_backward_parameters", x.dtype())
                     .pointer(g)
                     .pointer(x)
                     .pointer(mean)
                     .pointer(rstd)
-                    .word(wantWeight ? parts.address() : 0)
-                    .word(wantBias ? biases : 0)
+                    .pointer(wantWeight ? weights : null)
+                    .pointer(wantBias ? biases : null)
                     .word(rows)
                     .word(size)
                     .word(chunk)
                     .run(new CudaRuntime.Grid((size + 31) / 32, chunks, 1, 256, 1, 1, 0));
             if (wantWeight) {
-                sumChunks(x, parts.address(), out.get(next++), chunks, size);
+                sumChunks(x, weights, out.get(next++), chunks, size);
             }
             if (wantBias) {
                 sumChunks(x, biases, out.get(next), chunks, size);
@@ -240,9 +240,9 @@ final class RowKernels {
         }
     }
 
-    private void sumChunks(Tensor x, long parts, Tensor out, long chunks, long size) {
+    private void sumChunks(Tensor x, Tensor parts, Tensor out, long chunks, long size) {
         call(x, "sum_chunks", x.dtype())
-                .word(parts)
+                .pointer(parts)
                 .pointer(out)
                 .word(chunks)
                 .word(size)

@@ -193,6 +193,20 @@ class SimulatorChecksTest {
                 "uninitialised: reads what nothing has written: dynamic shared memory at byte 0");
     }
 
+    /** Nobody writes the padding of a struct; whoever copies it, reads it. */
+    @Test
+    void paddingOfStructs() {
+        right("""
+                struct Pair { float value; long long at; };
+                __shared__ Pair pairs[64];
+                pairs[threadIdx.x].value = x[threadIdx.x];
+                pairs[threadIdx.x].at = threadIdx.x;
+                __syncthreads();
+                Pair other = pairs[63 - threadIdx.x];
+                pairs[63 - threadIdx.x] = other;
+                out[threadIdx.x] = other.value + other.at;""", 1, 64);
+    }
+
     @Test
     void tooMuchSharedMemory() {
         found("__shared__ float s[12289];\ns[n] = x[0]; out[0] = s[n + 1];", 1, "49156 bytes of __shared__ variables");

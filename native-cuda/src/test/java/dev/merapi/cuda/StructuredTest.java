@@ -37,7 +37,7 @@ class StructuredTest {
     }
 
     /** The function on the CPU and on the device, forward and, where the result is floating, backward. */
-    private static void same(String what, double terms, Function<List<Tensor>, Tensor> f, Tensor... inputs) {
+    static void same(String what, double terms, Function<List<Tensor>, Tensor> f, Tensor... inputs) {
         List<Tensor> here = new ArrayList<>();
         List<Tensor> there = new ArrayList<>();
         for (Tensor t : inputs) {
@@ -354,42 +354,44 @@ class StructuredTest {
 
     @Test
     void optimizerSteps() {
-        for (DType dtype : FLOATS) {
-            List<Tensor> here = parameters(dtype, Device.CPU);
-            List<Tensor> there = parameters(dtype, Simulator.DEVICE);
-            for (int step = 1; step < 4; step++) {
-                for (List<Tensor> p : List.of(here, there)) {
-                    Device device = p.get(0).device();
-                    Tensor lr = Tensor.scalar(0.1f).to(device);
-                    Tensor at = Tensor.scalar((float) step).to(device);
-                    Optimizers.ADAM.call(new Optimizers.Adam(
-                            p.subList(0, 2),
-                            p.subList(2, 4),
-                            p.subList(4, 6),
-                            p.subList(6, 8),
-                            lr,
-                            at,
-                            null,
-                            null,
-                            0.9,
-                            0.99,
-                            1e-8,
-                            0.1,
-                            true));
-                    Optimizers.SGD.call(new Optimizers.Sgd(
-                            p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), lr, at, lr, null, 0.9, 0, true, 0.01));
-                }
+        FLOATS.forEach(StructuredTest::optimizerSteps);
+    }
+
+    static void optimizerSteps(DType dtype) {
+        List<Tensor> here = parameters(dtype, Device.CPU);
+        List<Tensor> there = parameters(dtype, Simulator.DEVICE);
+        for (int step = 1; step < 4; step++) {
+            for (List<Tensor> p : List.of(here, there)) {
+                Device device = p.get(0).device();
+                Tensor lr = Tensor.scalar(0.1f).to(device);
+                Tensor at = Tensor.scalar((float) step).to(device);
+                Optimizers.ADAM.call(new Optimizers.Adam(
+                        p.subList(0, 2),
+                        p.subList(2, 4),
+                        p.subList(4, 6),
+                        p.subList(6, 8),
+                        lr,
+                        at,
+                        null,
+                        null,
+                        0.9,
+                        0.99,
+                        1e-8,
+                        0.1,
+                        true));
+                Optimizers.SGD.call(new Optimizers.Sgd(
+                        p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), lr, at, lr, null, 0.9, 0, true, 0.01));
             }
-            for (int i = 0; i < here.size(); i++) {
-                close("state " + i + " " + dtype, here.get(i), there.get(i), dtype == DType.BFLOAT16 ? 1e9 : 300);
-            }
-            Optimizers.NormAndScale a = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1));
-            Optimizers.NormAndScale b = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1));
-            close("norm", a.norm(), b.norm(), dtype == DType.BFLOAT16 ? 1e9 : 300);
-            Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here.subList(2, 4), a.scale()));
-            Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(there.subList(2, 4), b.scale()));
-            close("scaled", here.get(2), there.get(2), dtype == DType.BFLOAT16 ? 1e9 : 300);
         }
+        for (int i = 0; i < here.size(); i++) {
+            close("state " + i + " " + dtype, here.get(i), there.get(i), dtype == DType.BFLOAT16 ? 1e9 : 300);
+        }
+        Optimizers.NormAndScale a = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1));
+        Optimizers.NormAndScale b = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1));
+        close("norm", a.norm(), b.norm(), dtype == DType.BFLOAT16 ? 1e9 : 300);
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here.subList(2, 4), a.scale()));
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(there.subList(2, 4), b.scale()));
+        close("scaled", here.get(2), there.get(2), dtype == DType.BFLOAT16 ? 1e9 : 300);
     }
 
     /** Two parameters, their gradients, and three pairs of states. */

@@ -83,16 +83,29 @@ public abstract class BackendContract {
         for (DType dtype : row.dtypes()) {
             for (OpSamples.Sample<A> sample : row.samples()) {
                 String name = row + " " + dtype + " " + device() + " " + sample.name();
-                tests.add(dynamicTest(name, () -> compare(name, row, sample, dtype)));
+                tests.add(dynamicTest(name, () -> compare(name, row, sample, dtype, device())));
             }
         }
         return tests.stream();
     }
 
-    private <A extends Record, R> void compare(
-            String name, OpSamples<A, R> row, OpSamples.Sample<A> sample, DType dtype) {
+    /**
+     * Runs every sample of a row on a device, and compares the results with the float64 reference: in float32, or in the
+     * first dtype that the row has.
+     */
+    public static <A extends Record, R> void meetsTheReference(OpSamples<A, R> row, Device device) {
+        DType dtype = row.dtypes().contains(DType.FLOAT32)
+                ? DType.FLOAT32
+                : row.dtypes().get(0);
+        for (OpSamples.Sample<A> sample : row.samples()) {
+            compare(row + " " + dtype + " " + device + " " + sample.name(), row, sample, dtype, device);
+        }
+    }
+
+    private static <A extends Record, R> void compare(
+            String name, OpSamples<A, R> row, OpSamples.Sample<A> sample, DType dtype, Device device) {
         try (Scope scope = Scope.open()) {
-            A args = sample.make().apply(new Maker(dtype, device(), seed(name), false));
+            A args = sample.make().apply(new Maker(dtype, device, seed(name), false));
             List<Grid> expected = row.expected(args);
             List<Grid> scale = row.scale(args);
             List<Tensor> outputs = Autograd.noGrad(() -> outputs(row, args));
