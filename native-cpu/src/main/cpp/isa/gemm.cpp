@@ -98,7 +98,7 @@ void one_row(int64_t n, int64_t k, C alpha, MatrixA<C> a, const C* b, int64_t ld
     parallel_for(ceil_div(n, W), most(1, 2 * kGrain / most(1, k * W)), [&](int64_t begin, int64_t end) {
         for (int64_t j = begin * W; j < least(n, end * W); j += W) {
             if (n - j >= W) {
-                micro<C, 1, 8, false>(k, a, MatrixB<C>{b + j, ldb}, c + j, 0, alpha, into, W);
+                micro<C, 1, 8, false>(k, a, MatrixB<C>{b + j, ldb}, c + j, 0, alpha, into, W, nullptr);
             } else {
                 small_product<C>(1, n - j, k, alpha, a, MatrixB<C>{b + j, ldb}, c + j, 0, into);
             }
@@ -126,46 +126,53 @@ struct Problem {
 // Copies rows [i0, i0+rows) x [p0, p0+length) of op(A) into micro-panels of kTileRows.
 template <class S>
 void pack_a(const Problem<S>& q, int64_t i0, int64_t rows, int64_t p0, int64_t length, ComputeOf<S>* out) {
+    const int64_t whole = rows / kTileRows * kTileRows;
+    if (q.trans_a) {
+        // Row by row of the source: memory is read in order, once.
+        const S* s = q.a + p0 * q.lda + i0;
+        for (int64_t p = 0; p < length; p++, s += q.lda) {
+            for (int64_t i = 0; i < rows; i += 64 / static_cast<int64_t>(sizeof(S)))
+                __builtin_prefetch(s + 8 * q.lda + i);
+            ComputeOf<S>* o = out + p * kTileRows;
+            int64_t i = 0;
+            for (; i < whole; i += kTileRows, o += length * kTileRows) {
+                if constexpr (is_small<S>) {
+                    for (int u = 0; u < kTileRows; u++) o[u] = widen_one(s[i + u]);
+                } else {
+                    std::memcpy(o, s + i, kTileRows * sizeof(S));
+                }
+            }
+            for (int64_t u = 0; i + u < rows; u++) o[u] = widen_one(s[i + u]);
+        }
+        return;
+    }
     for (int64_t i = 0; i < rows; i += kTileRows) {
-        int64_t height = least(kTileRows, rows - i);
-        if (q.trans_a) {
-            const S* s = q.a + p0 * q.lda + i0 + i;
-            if (height == kTileRows) {
-                for (int64_t p = 0; p < length; p++) {
-                    for (int u = 0; u < kTileRows; u++) out[p * kTileRows + u] = widen_one(s[p * q.lda + u]);
-                }
-            } else {
-                for (int64_t p = 0; p < length; p++) {
-                    for (int64_t u = 0; u < height; u++) out[p * kTileRows + u] = widen_one(s[p * q.lda + u]);
-                }
-            }
-        } else {
-            const S* s = q.a + (i0 + i) * q.lda + p0;
-            int64_t u = 0;
-            for (; u + 4 <= height; u += 4) {
-                const S* r = s + u * q.lda;
-                ComputeOf<S>* o = out + u;
-                int64_t p = 0;
+        const int64_t height = least(kTileRows, rows - i);
+        const S* s = q.a + (i0 + i) * q.lda + p0;
+        int64_t u = 0;
+        for (; u + 4 <= height; u += 4) {
+            const S* r = s + u * q.lda;
+            ComputeOf<S>* o = out + u;
+            int64_t p = 0;
 #if defined(__x86_64__)
-                if constexpr (same_type<S, float>) {
-                    for (; p + 4 <= length; p += 4) {
-                        __m128 r0 = _mm_loadu_ps(r + p), r1 = _mm_loadu_ps(r + q.lda + p);
-                        __m128 r2 = _mm_loadu_ps(r + 2 * q.lda + p), r3 = _mm_loadu_ps(r + 3 * q.lda + p);
-                        _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-                        _mm_storeu_ps(o + p * kTileRows, r0);
-                        _mm_storeu_ps(o + (p + 1) * kTileRows, r1);
-                        _mm_storeu_ps(o + (p + 2) * kTileRows, r2);
-                        _mm_storeu_ps(o + (p + 3) * kTileRows, r3);
-                    }
+            if constexpr (same_type<S, float>) {
+                for (; p + 4 <= length; p += 4) {
+                    __m128 r0 = _mm_loadu_ps(r + p), r1 = _mm_loadu_ps(r + q.lda + p);
+                    __m128 r2 = _mm_loadu_ps(r + 2 * q.lda + p), r3 = _mm_loadu_ps(r + 3 * q.lda + p);
+                    _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+                    _mm_storeu_ps(o + p * kTileRows, r0);
+                    _mm_storeu_ps(o + (p + 1) * kTileRows, r1);
+                    _mm_storeu_ps(o + (p + 2) * kTileRows, r2);
+                    _mm_storeu_ps(o + (p + 3) * kTileRows, r3);
                 }
+            }
 #endif
-                for (; p < length; p++) {
-                    for (int w = 0; w < 4; w++) o[p * kTileRows + w] = widen_one(r[w * q.lda + p]);
-                }
+            for (; p < length; p++) {
+                for (int w = 0; w < 4; w++) o[p * kTileRows + w] = widen_one(r[w * q.lda + p]);
             }
-            for (; u < height; u++) {
-                for (int64_t p = 0; p < length; p++) out[p * kTileRows + u] = widen_one(s[u * q.lda + p]);
-            }
+        }
+        for (; u < height; u++) {
+            for (int64_t p = 0; p < length; p++) out[p * kTileRows + u] = widen_one(s[u * q.lda + p]);
         }
         out += length * kTileRows;
     }
@@ -203,13 +210,15 @@ void compute_tile(const Problem<S>& q, int64_t i0, int64_t i1, int64_t j0, int64
         tile = q.c + i0 * q.ldc + first;
     }
     const S* bias = q.bias == nullptr ? nullptr : q.bias + first;
-    bool started = q.beta != C(0) || bias != nullptr;
+    // A bias goes into the first block's sums, if nothing else is to be added to.
+    const bool late_bias = !is_small<S> && q.beta == C(0) && q.k > 0;
+    bool started = q.beta != C(0) || (bias != nullptr && !late_bias);
     if (started && (is_small<S> || bias != nullptr || q.beta != C(1))) {
         start_tile(q.c + i0 * q.ldc + first, q.ldc, rows, columns, q.beta, bias, tile, ldt);
     }
     // Packing A pays for itself when several panels read it, and where rows a multiple of 2 KiB apart fight for one
     // cache set.
-    bool pack = is_small<S> || columns > 4 * NR || (!q.trans_a && (q.lda * sizeof(S)) % 2048 == 0 && columns > NR);
+    bool pack = is_small<S> || (columns > NR && q.trans_a && (q.lda * static_cast<int64_t>(sizeof(S))) % 2048 == 0);
     C* packed_a = nullptr;
     if (pack) {
         size_t elements = static_cast<size_t>(ceil_div(rows, kTileRows) * kTileRows * q.blocks.length);
@@ -231,8 +240,12 @@ void compute_tile(const Problem<S>& q, int64_t i0, int64_t i1, int64_t j0, int64
                                       : MatrixA<C>{q.a + (i0 + i) * q.lda + p0, q.lda, 1};
                     }
                 }
+                const C* late = nullptr;
+                if constexpr (!is_small<S>) {
+                    if (late_bias && p0 == 0 && bias != nullptr) late = bias + (j - j0) * NR;
+                }
                 micro_any<C>(static_cast<int>(least(kTileRows, rows - i)), length, a, b, tile + i * ldt + (j - j0) * NR,
-                             ldt, q.alpha, into, width);
+                             ldt, q.alpha, into, width, late);
             }
         }
         started = true;
@@ -270,12 +283,14 @@ void pack_b(bool trans_b, const S* b, int64_t ldb, const Problem<S>& q, ComputeO
 
 template <class S>
 void run_tiles(const Problem<S>& q) {
-    // The cut depends on the shape alone. Rows by the block of A that fits L2, for every block reads all of B; more
-    // tasks come from cutting the columns, which packs A again.
-    int64_t tasks = most(1, least(64, q.m * q.n * q.k / kWorthATask));
-    int64_t row_step = least(kBlockRows, most(4 * kTileRows, ceil_div(ceil_div(q.m, 8), kTileRows) * kTileRows));
-    int64_t row_tasks = ceil_div(q.m, row_step);
-    int64_t column_tasks = most(1, least(ceil_div(tasks, row_tasks), q.panels));
+    // Who computes a tile does not change it, so the cut may follow the number of threads. Rows by the block of A that
+    // fits L2, for every block reads all of B; columns are cut where there are few rows, for that packs A again.
+    const int64_t worth = most(1, q.m * q.n * q.k / kWorthATask);
+    const int64_t wanted = least(worth, 8 * num_threads());
+    const int64_t row_step =
+        least(kBlockRows, most(4 * kTileRows, ceil_div(ceil_div(q.m, wanted), kTileRows) * kTileRows));
+    const int64_t row_tasks = ceil_div(q.m, row_step);
+    int64_t column_tasks = most(1, least(ceil_div(least(worth, 4 * num_threads()), row_tasks), q.panels));
     int64_t panel_step = ceil_div(q.panels, column_tasks);
     column_tasks = ceil_div(q.panels, panel_step);
     parallel_for(row_tasks * column_tasks, 1, [&](int64_t begin, int64_t end) {

@@ -41,10 +41,10 @@ struct MatrixB {  // row p starts at data + p * row; its columns are contiguous
 // What happens to a finished tile of A·B.
 enum class Into { kStore, kAdd };
 
-// Columns beyond `columns` are neither read nor written when Partial.
+// Columns beyond `columns` are neither read nor written when Partial. With a bias, over columns, C is stored.
 template <class C, int R, int NV, bool Partial>
 inline __attribute__((noinline)) void micro(int64_t k, MatrixA<C> a, MatrixB<C> b, C* c, int64_t ldc, C alpha,
-                                            Into into, int64_t columns) {
+                                            Into into, int64_t columns, const C* bias) {
     using V = typename Lanes<C>::V;
     constexpr int L = Lanes<C>::count;
     constexpr int G = (R + 3) / 4;  // four rows share a pointer: 16 registers don't hold twelve
@@ -54,6 +54,13 @@ inline __attribute__((noinline)) void micro(int64_t k, MatrixA<C> a, MatrixB<C> 
     for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) acc[i][v] = V{};
+    }
+    // C is fresh memory as a rule: by the time that the sums are done, its lines are here.
+    const C* line = c;
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++, line += ldc) {
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; v++) __builtin_prefetch(line + v * L, 1);
     }
     const C* rows[G];
 #pragma GCC unroll 4
@@ -75,6 +82,28 @@ inline __attribute__((noinline)) void micro(int64_t k, MatrixA<C> a, MatrixB<C> 
         for (int g = 0; g < G; g++) rows[g] += a.column;
         bp += b.row;
     }
+    asm("" : "+r"(c));  // or the compiler keeps C's addresses through the loop, in registers that the sums need
+    if (bias != nullptr) {
+        V bv[NV];
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) {
+            bv[v] = Partial && v == NV - 1 ? vload_part(bias + v * L, tail, C(0)) : vload(bias + v * L);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) {
+                C* out = c + i * ldc + v * L;
+                V x = acc[i][v] * splat(alpha) + bv[v];
+                if (Partial && v == NV - 1) {
+                    vstore_part(out, x, tail);
+                } else {
+                    vstore(out, x);
+                }
+            }
+        }
+        return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++) {
 #pragma GCC unroll 4
@@ -95,42 +124,42 @@ inline __attribute__((noinline)) void micro(int64_t k, MatrixA<C> a, MatrixB<C> 
 // One panel of up to kTileColumns columns, `rows` rows. b_padded: B's panel is zero-padded, only C needs the care.
 template <class C, int R, int NV>
 MERAPI_INLINE void micro_columns(int64_t k, MatrixA<C> a, MatrixB<C> b, C* c, int64_t ldc, C alpha, Into into,
-                                 int64_t columns) {
+                                 int64_t columns, const C* bias) {
     if (columns == NV * Lanes<C>::count) {
-        micro<C, R, NV, false>(k, a, b, c, ldc, alpha, into, columns);
+        micro<C, R, NV, false>(k, a, b, c, ldc, alpha, into, columns, bias);
     } else {
-        micro<C, R, NV, true>(k, a, b, c, ldc, alpha, into, columns);
+        micro<C, R, NV, true>(k, a, b, c, ldc, alpha, into, columns, bias);
     }
 }
 template <class C, int R>
 MERAPI_INLINE void micro_rows(int64_t k, MatrixA<C> a, MatrixB<C> b, C* c, int64_t ldc, C alpha, Into into,
-                              int64_t columns) {
+                              int64_t columns, const C* bias) {
     if (columns > Lanes<C>::count) {
-        micro_columns<C, R, 2>(k, a, b, c, ldc, alpha, into, columns);
+        micro_columns<C, R, 2>(k, a, b, c, ldc, alpha, into, columns, bias);
     } else {
-        micro_columns<C, R, 1>(k, a, b, c, ldc, alpha, into, columns);
+        micro_columns<C, R, 1>(k, a, b, c, ldc, alpha, into, columns, bias);
     }
 }
 template <class C>
 inline void micro_any(int rows, int64_t k, MatrixA<C> a, MatrixB<C> b, C* c, int64_t ldc, C alpha, Into into,
-                      int64_t columns) {
+                      int64_t columns, const C* bias = nullptr) {
     while (rows > 0) {
         int done;
         if (rows >= kTileRows) {
             done = kTileRows;
-            micro_rows<C, kTileRows>(k, a, b, c, ldc, alpha, into, columns);
+            micro_rows<C, kTileRows>(k, a, b, c, ldc, alpha, into, columns, bias);
         } else if (rows >= 8 && kTileRows > 8) {
             done = 8;
-            micro_rows<C, 8>(k, a, b, c, ldc, alpha, into, columns);
+            micro_rows<C, 8>(k, a, b, c, ldc, alpha, into, columns, bias);
         } else if (rows >= 4 && kTileRows > 4) {
             done = 4;
-            micro_rows<C, 4>(k, a, b, c, ldc, alpha, into, columns);
+            micro_rows<C, 4>(k, a, b, c, ldc, alpha, into, columns, bias);
         } else if (rows >= 2) {
             done = 2;
-            micro_rows<C, 2>(k, a, b, c, ldc, alpha, into, columns);
+            micro_rows<C, 2>(k, a, b, c, ldc, alpha, into, columns, bias);
         } else {
             done = 1;
-            micro_rows<C, 1>(k, a, b, c, ldc, alpha, into, columns);
+            micro_rows<C, 1>(k, a, b, c, ldc, alpha, into, columns, bias);
         }
         a.data += done * a.row;
         c += done * ldc;

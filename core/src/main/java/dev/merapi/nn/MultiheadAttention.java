@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
-import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
-import java.util.List;
 
 /**
  * Self-attention with several heads: [B, T, width] → the same. Queries, keys and values come from one joint projection.
@@ -11,8 +10,7 @@ import java.util.List;
  * @see <a href="https://arxiv.org/abs/1706.03762">Vaswani et al. 2017, section 3.2</a>
  */
 public final class MultiheadAttention extends Layer {
-    private final long width;
-    private final long heads;
+    private final int heads;
     private final boolean causal;
     private final Linear qkv;
     private final Linear projection;
@@ -25,8 +23,7 @@ public final class MultiheadAttention extends Layer {
         if (heads < 1 || width % heads != 0) {
             throw new IllegalArgumentException("attention: " + heads + " heads do not divide a width of " + width);
         }
-        this.width = width;
-        this.heads = heads;
+        this.heads = Math.toIntExact(heads);
         this.causal = causal;
         qkv = child("qkv", new Linear(width, 3 * width));
         projection = child("projection", new Linear(width, width));
@@ -34,13 +31,6 @@ public final class MultiheadAttention extends Layer {
 
     @Override
     public Tensor forward(Tensor x) {
-        List<Tensor> parts = qkv.forward(x).split(width, -1);
-        Tensor y = Attention.attention(byHead(parts.get(0)), byHead(parts.get(1)), byHead(parts.get(2)), causal);
-        return projection.forward(y.transpose(1, 2).reshape(x.shape().toArray()));
-    }
-
-    /** [B, T, width] → [B, heads, T, width / heads], a view. */
-    private Tensor byHead(Tensor x) {
-        return x.view(x.size(0), x.size(1), heads, width / heads).transpose(1, 2);
+        return projection.forward(SelfAttention.selfAttention(qkv.forward(x), heads, causal));
     }
 }

@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 
 /** Fused attention. Operands may be strided views (of one packed projection) as long as their last dimension is dense. */
@@ -64,5 +65,55 @@ final class AttentionKernels {
                 out.q().address(),
                 out.k().address(),
                 out.v().address());
+    }
+
+    /** Sizes, and the strides of tensors that hold the heads of a position one after another. */
+    private static Scratch packed(Tensor qkv, int heads, int... parts) {
+        long positions = qkv.size(1);
+        long width = qkv.size(2) / 3;
+        Scratch scratch = Scratch.begin().reserve(5 + 3 * parts.length);
+        scratch.put(qkv.size(0)).put(heads).put(positions).put(positions).put(width / heads);
+        for (int n : parts) {
+            scratch.put(positions * n * width).put(width / heads).put(n * width);
+        }
+        return scratch;
+    }
+
+    static void packedForward(SelfAttention.Args a, SelfAttention.Attended out) {
+        Tensor qkv = a.qkv();
+        Scratch s = packed(qkv, a.heads(), 3, 3, 3, 1);
+        long bytes = qkv.size(2) / 3 * qkv.dtype().byteSize();
+        Native.attention(
+                DTypes.code(qkv.dtype()),
+                s.address(0),
+                s.address(5),
+                a.scale(),
+                a.causal() ? 1 : 0,
+                qkv.address(),
+                qkv.address() + bytes,
+                qkv.address() + 2 * bytes,
+                out.out().address(),
+                out.lse().address());
+    }
+
+    static void packedBackward(SelfAttention.BackwardArgs a, Tensor out) {
+        Tensor qkv = a.qkv();
+        Scratch s = packed(qkv, a.heads(), 3, 3, 3, 1, 1, 3, 3, 3);
+        long bytes = qkv.size(2) / 3 * qkv.dtype().byteSize();
+        Native.attention_backward(
+                DTypes.code(qkv.dtype()),
+                s.address(0),
+                s.address(5),
+                a.scale(),
+                a.causal() ? 1 : 0,
+                qkv.address(),
+                qkv.address() + bytes,
+                qkv.address() + 2 * bytes,
+                a.out().address(),
+                a.lse().address(),
+                a.grad().address(),
+                out.address(),
+                out.address() + bytes,
+                out.address() + 2 * bytes);
     }
 }

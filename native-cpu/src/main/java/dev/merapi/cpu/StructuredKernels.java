@@ -12,6 +12,7 @@ import dev.merapi.ops.Optimizers;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -98,6 +99,14 @@ final class StructuredKernels {
                 "attention_backward",
                 FLOATING,
                 (Attention.BackwardArgs a, Attention.Gradients out) -> AttentionKernels.backward(a, out));
+        put(
+                "self_attention",
+                FLOATING,
+                (SelfAttention.Args a, SelfAttention.Attended out) -> AttentionKernels.packedForward(a, out));
+        put(
+                "self_attention_backward",
+                FLOATING,
+                (SelfAttention.BackwardArgs a, Tensor out) -> AttentionKernels.packedBackward(a, out));
 
         put("conv2d", FLOATING, (Convolution.Conv2d a, Tensor out) -> ConvolutionKernels.forward(a, out));
         put(

@@ -11,6 +11,7 @@ import dev.merapi.ops.Normalization;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.ReduceArgs;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -150,6 +151,40 @@ final class BackwardRows {
                                     v,
                                     scores.softmax(-1).matmul(args.v()),
                                     scores.to(compute(q)).logSumExp(-1),
+                                    true,
+                                    0.7);
+                        })
+                        .skip("expanded inputs", "out and lse belong to the rest")
+                        .skip(
+                                "gradients",
+                                "out and lse belong to the rest; composed again by attention's second derivative")
+                        .skip("second derivatives", "as above")
+                        .skip("odd sizes", "the sizes belong together")
+                        .skip("empty inputs", "the sizes belong together")
+                        .skip("0-d inputs", "the sizes belong together"),
+                samples(SelfAttention.SELF_ATTENTION_BACKWARD)
+                        .sample("[1, 3, 12], 2 heads, causal", m -> {
+                            Tensor qkv = m.uniform(-1, 1, 1, 3, 12);
+                            List<Tensor> parts = qkv.detach()
+                                    .view(1, 3, 6, 2)
+                                    .transpose(1, 2)
+                                    .split(2, 1);
+                            Tensor hidden = Tensor.ones(dev.merapi.types.Shape.of(3, 3), qkv.dtype(), qkv.device())
+                                    .triu(1)
+                                    .ne(0);
+                            Tensor scores = parts.get(0)
+                                    .matmul(parts.get(1).transpose(-2, -1))
+                                    .mul(0.7)
+                                    .maskedFill(hidden, Double.NEGATIVE_INFINITY);
+                            return new SelfAttention.BackwardArgs(
+                                    m.uniform(-1, 1, 1, 3, 4),
+                                    qkv,
+                                    scores.softmax(-1)
+                                            .matmul(parts.get(2))
+                                            .transpose(1, 2)
+                                            .reshape(1, 3, 4),
+                                    scores.to(compute(qkv)).logSumExp(-1),
+                                    2,
                                     true,
                                     0.7);
                         })

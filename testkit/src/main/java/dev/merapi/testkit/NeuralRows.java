@@ -11,6 +11,7 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Pooling;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -31,6 +32,7 @@ final class NeuralRows {
         rows.addAll(losses());
         rows.addAll(images());
         rows.add(attention());
+        rows.add(selfAttention());
         return rows;
     }
 
@@ -571,5 +573,49 @@ final class NeuralRows {
                                 m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), false, 1),
                         DTypeException.class,
                         "int64");
+    }
+
+    private static OpSamples<SelfAttention.Args, SelfAttention.Attended> selfAttention() {
+        return samples(SelfAttention.SELF_ATTENTION)
+                .sample("[1, 3, 12], 2 heads", m -> new SelfAttention.Args(m.uniform(-1, 1, 1, 3, 12), 2, false, 0.7))
+                .sample("[2, 3, 6] causal", m -> new SelfAttention.Args(m.uniform(-1, 1, 2, 3, 6), 1, true, 0.7))
+                .valuesOnly(
+                        "[2, 33, 144], 3 heads, causal",
+                        m -> new SelfAttention.Args(m.uniform(-1, 1, 2, 33, 144), 3, true, 0.25))
+                .references(a -> {
+                    Grid x = Grid.of(a.qkv());
+                    long width = x.size(2) / 3;
+                    long each = Math.max(1, width / a.heads());
+                    return Grid.filled(
+                            i -> {
+                                long last = a.causal() ? i[1] : x.size(1) - 1;
+                                long first = i[2] / each * each;
+                                double sum = 0;
+                                double weighted = 0;
+                                for (long j = 0; j <= last; j++) {
+                                    double score = 0;
+                                    for (long d = first; d < first + each; d++) {
+                                        score += x.at(i[0], i[1], d) * x.at(i[0], j, width + d);
+                                    }
+                                    double p = Math.exp(a.scale() * score);
+                                    sum += p;
+                                    weighted += p * x.at(i[0], j, 2 * width + i[2]);
+                                }
+                                return weighted / sum;
+                            },
+                            x.size(0),
+                            x.size(1),
+                            width);
+                })
+                .scale(a -> {
+                    long[] sizes = a.qkv().shape().toArray();
+                    return List.of(Grid.filled(i -> 1, sizes[0], sizes[1], sizes[2] / 3));
+                })
+                .terms(a -> a.qkv().size(1) * a.qkv().size(2))
+                .error(
+                        m -> new SelfAttention.Args(m.uniform(0, 1, 1, 2, 9), 2, false, 1),
+                        ShapeException.class,
+                        "heads that divide W")
+                .error(m -> new SelfAttention.Args(m.indices(2, 1, 2, 6), 1, false, 1), DTypeException.class, "int64");
     }
 }

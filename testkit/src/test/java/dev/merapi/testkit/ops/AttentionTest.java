@@ -10,8 +10,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class AttentionTest {
@@ -86,6 +88,16 @@ class AttentionTest {
                 q,
                 k,
                 v);
+    }
+
+    @Test
+    void jointProjectionsAreTheSameWithoutCopies() {
+        Tensor x = normal(10, 2, 5, 3 * 2 * 4);
+        List<Tensor> parts = x.view(2, 5, 6, 4).transpose(1, 2).split(2, 1);
+        Tensor separate = Attention.attention(parts.get(0), parts.get(1), parts.get(2), true);
+        close(SelfAttention.selfAttention(x, 2, true), separate.transpose(1, 2).reshape(2, 5, 8), 1e-14);
+        gradients(in -> SelfAttention.selfAttention(in.get(0), 2, true), leaf(11, 1, 3, 12));
+        gradients(in -> SelfAttention.selfAttention(in.get(0), 1, false), leaf(12, 2, 3, 6));
     }
 
     @Test

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Kernel;
+import dev.merapi.op.Op;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DeviceType;
+import dev.merapi.types.Shape;
+import java.util.List;
+
+/**
+ * {@link Attention} on one joint projection, [B, T, 3·W] → [B, T, W]. Everything stays where it lies: heads are not
+ * brought together before or after, and the three gradients are written into one tensor. See Note [Backward ops] in
+ * {@link Softmax}.
+ */
+public final class SelfAttention {
+    private SelfAttention() {}
+
+    /**
+     * @param qkv [B, T, 3·W], floating: queries, keys and values of all heads, one after another
+     * @param heads H, which divides W
+     * @param causal whether a position sees only itself and those before it
+     * @param scale factor of q·k
+     */
+    public record Args(Tensor qkv, int heads, boolean causal, double scale) {}
+
+    /**
+     * @param out [B, T, W]
+     * @param lse as in {@link Attention.AttentionResult}, [B, H, T]
+     */
+    public record Attended(Tensor out, Tensor lse) {}
+
+    public record BackwardArgs(
+            Tensor grad, Tensor qkv, Tensor out, Tensor lse, int heads, boolean causal, double scale) {}
+
+    public static final Op<BackwardArgs, Tensor> SELF_ATTENTION_BACKWARD = everywhere(
+                    Op.define("merapi::self_attention_backward", BackwardArgs.class, Tensor.class),
+                    SelfAttention::backward)
+            .shape(a -> Tensor.meta(a.qkv()))
+            .compose(a -> {
+                Attention.Gradients d = gradients(a);
+                return Tensor.cat(List.of(joined(d.q()), joined(d.k()), joined(d.v())), -1);
+            })
+            .register();
+
+    /** softmax(scale·q·kᵀ + mask)·v of each head, for q, k and v that lie side by side. */
+    public static final Op<Args, Attended> SELF_ATTENTION = everywhere(
+                    Op.define("merapi::self_attention", Args.class, Attended.class), SelfAttention::forward)
+            .internal("lse")
+            .shape(a -> {
+                check(a);
+                Shape s = a.qkv().shape();
+                return new Attended(
+                        Tensor.meta(a.qkv(), s.with(-1, s.size(2) / 3)),
+                        Tensor.meta(
+                                Shape.of(s.size(0), a.heads(), s.size(1)),
+                                a.qkv().dtype().computeType(),
+                                a.qkv().device()));
+            })
+            .autograd((a, out) -> new Saved(a, out.out(), out.lse()), (context, s, g) -> {
+                Args a = s.args;
+                return Grads.of(
+                        "qkv",
+                        SELF_ATTENTION_BACKWARD.call(
+                                new BackwardArgs(g.out(), a.qkv(), s.out, s.lse, a.heads(), a.causal(), a.scale())));
+            })
+            .register();
+
+    /** What the gradient of {@link #SELF_ATTENTION} is made of. */
+    public record Saved(Args args, Tensor out, Tensor lse) {}
+
+    /** {@link Attention} on views: for devices without a kernel of their own. */
+    private static <A extends Record, R> Op<A, R> everywhere(Op<A, R> op, Kernel<A, R> kernel) {
+        return op.reference(kernel).kernel(DeviceType.CUDA, kernel).kernel(DeviceType.CUDA_SIM, kernel);
+    }
+
+    private static void forward(Args a, Attended out) {
+        Context context = Context.current();
+        try (Scope scope = Scope.openInternal(context)) {
+            List<Tensor> parts = a.qkv().split(a.qkv().size(2) / 3, -1);
+            Tensor q = byHead(parts.get(0), a.heads());
+            Tensor k = byHead(parts.get(1), a.heads());
+            Tensor v = byHead(parts.get(2), a.heads());
+            Attention.Args args = new Attention.Args(q, k, v, a.causal(), a.scale());
+            // Not by a call, which would close lse, an internal result.
+            Attention.AttentionResult r =
+                    Dispatcher.belowAutograd(Attention.ATTENTION.definition(), args, new Tensor[] {q, k, v}, context);
+            byHead(out.out(), a.heads()).copy_(r.out());
+            out.lse().copy_(r.lse());
+        }
+    }
+
+    private static void backward(BackwardArgs a, Tensor out) {
+        try (Scope scope = Scope.openInternal(Context.current())) {
+            Attention.Gradients d = gradients(a);
+            List<Tensor> parts = out.split(out.size(2) / 3, -1);
+            byHead(parts.get(0), a.heads()).copy_(d.q());
+            byHead(parts.get(1), a.heads()).copy_(d.k());
+            byHead(parts.get(2), a.heads()).copy_(d.v());
+        }
+    }
+
+    private static Attention.Gradients gradients(BackwardArgs a) {
+        List<Tensor> parts = a.qkv().split(a.qkv().size(2) / 3, -1);
+        return Attention.ATTENTION_BACKWARD.call(new Attention.BackwardArgs(
+                byHead(a.grad(), a.heads()),
+                byHead(parts.get(0), a.heads()),
+                byHead(parts.get(1), a.heads()),
+                byHead(parts.get(2), a.heads()),
+                byHead(a.out(), a.heads()),
+                a.lse(),
+                a.causal(),
+                a.scale()));
+    }
+
+    /** [B, T, W] → [B, H, T, W / H], a view. */
+    private static Tensor byHead(Tensor x, int heads) {
+        return x.view(x.size(0), x.size(1), heads, x.size(2) / heads).transpose(1, 2);
+    }
+
+    /** [B, H, T, D] → [B, T, H·D]. */
+    private static Tensor joined(Tensor x) {
+        return x.transpose(1, 2).reshape(x.size(0), x.size(2), x.size(1) * x.size(3));
+    }
+
+    private static void check(Args a) {
+        Tensor x = a.qkv();
+        Softmax.requireFloating("self_attention", x);
+        if (x.rank() != 3 || a.heads() < 1 || x.size(2) % (3L * a.heads()) != 0) {
+            throw new ShapeException(Message.of("self_attention: needs qkv [B, T, 3·W], and heads that divide W")
+                    .fact("qkv", x.describe())
+                    .fact("heads", a.heads())
+                    .fix("project to three times a multiple of the heads."));
+        }
+    }
+
+    /**
+     * softmax(q·kᵀ / √D)·v of each head, D = W / heads, for a joint projection [B, T, 3·W] of queries, keys and values →
+     * [B, T, W]. The same as {@link Attention#attention(Tensor, Tensor, Tensor, boolean)} on its parts, without copies.
+     * Gradient: qkv, to any order.
+     *
+     * @param causal whether a position sees only itself and those before it
+     * @throws ShapeException if the heads do not divide W
+     */
+    public static Tensor selfAttention(Tensor qkv, int heads, boolean causal) {
+        double width = qkv.rank() == 3 && heads > 0 ? qkv.size(2) / (3.0 * heads) : 1;
+        return SELF_ATTENTION
+                .call(new Args(qkv, heads, causal, 1 / Math.sqrt(Math.max(1, width))))
+                .out();
+    }
+}
