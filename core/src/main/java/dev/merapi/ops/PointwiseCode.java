@@ -5,7 +5,6 @@ import dev.merapi.expr.Expr;
 import dev.merapi.expr.Program;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -78,13 +77,7 @@ public final class PointwiseCode {
     }
 
     private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
-        long key = forced == null ? 1 : 16 | forced.ordinal();
-        for (Tensor t : operands) {
-            key = key << 4 | t.dtype().ordinal() << 1 | (t.rank() == 0 ? 1 : 0);
-        }
-        for (int i = 0; i < scalars.size(); i++) {
-            key = key << 1 | (isFloating(scalars.get(i)) ? 1 : 0);
-        }
+        long key = OperandTypes.key(operands, scalars, forced);
         Specialized found = forced == null ? last : lastForced;
         if (found != null && found.key == key) {
             return found;
@@ -101,23 +94,16 @@ public final class PointwiseCode {
         return found;
     }
 
-    private static boolean isFloating(Number n) {
-        return n instanceof Double || n instanceof Float;
-    }
-
     private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
-        List<DType> dtypes = new ArrayList<>();
-        boolean[] rank0 = new boolean[operands.length];
-        for (int i = 0; i < operands.length; i++) {
-            dtypes.add(operands[i].dtype());
-            rank0[i] = operands[i].rank() == 0;
-        }
-        List<DType.Kind> kinds = new ArrayList<>();
-        for (Number n : scalars) {
-            kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
-        }
+        OperandTypes types = OperandTypes.of(operands, scalars);
         Specialized made = new Specialized(
-                key, Program.compile(roots, dtypes, rank0, kinds, forced == null ? null : List.of(forced)));
+                key,
+                Program.compile(
+                        roots,
+                        types.dtypes(),
+                        types.rank0(),
+                        types.scalars(),
+                        forced == null ? null : List.of(forced)));
         Specialized there = programs.putIfAbsent(key, made);
         return there == null ? made : there;
     }

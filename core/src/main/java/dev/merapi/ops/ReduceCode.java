@@ -6,7 +6,6 @@ import dev.merapi.expr.Expr;
 import dev.merapi.expr.Program;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.ConcurrentHashMap;
@@ -99,13 +98,7 @@ public final class ReduceCode {
     }
 
     private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
-        long key = dtype == null ? 1 : 16 | dtype.ordinal();
-        for (Tensor t : operands) {
-            key = key << 4 | t.dtype().ordinal() << 1 | (t.rank() == 0 ? 1 : 0);
-        }
-        for (int i = 0; i < scalars.size(); i++) {
-            key = key << 1 | (isFloating(scalars.get(i)) ? 1 : 0);
-        }
+        long key = OperandTypes.key(operands, scalars, dtype);
         Specialized found = last;
         if (found != null && found.key == key) {
             return found;
@@ -120,25 +113,12 @@ public final class ReduceCode {
         return found;
     }
 
-    private static boolean isFloating(Number n) {
-        return n instanceof Double || n instanceof Float;
-    }
-
     private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
-        List<DType> dtypes = new ArrayList<>();
-        boolean[] rank0 = new boolean[operands.length];
-        for (int i = 0; i < operands.length; i++) {
-            dtypes.add(operands[i].dtype());
-            rank0[i] = operands[i].rank() == 0;
-        }
-        List<DType.Kind> kinds = new ArrayList<>();
-        for (Number n : scalars) {
-            kinds.add(isFloating(n) ? DType.Kind.FLOATING : DType.Kind.INTEGRAL);
-        }
+        OperandTypes types = OperandTypes.of(operands, scalars);
         List<Expr> roots = List.of(prologue);
         DType inferred;
         try {
-            inferred = Program.compile(roots, dtypes, rank0, kinds, null)
+            inferred = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), null)
                     .outputDTypes()
                     .get(0);
         } catch (DTypeException e) {
@@ -150,7 +130,7 @@ public final class ReduceCode {
         }
         DType result = result(effective, inferred, dtype);
         DType accumulated = accumulated(effective, inferred, result);
-        Program program = Program.compile(roots, dtypes, rank0, kinds, List.of(accumulated));
+        Program program = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), List.of(accumulated));
         return new Specialized(key, program, effective, result);
     }
 

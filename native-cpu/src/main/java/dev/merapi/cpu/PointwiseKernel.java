@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
@@ -130,15 +131,17 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         System.arraycopy(outputs, 0, all, 0, outputs.length);
         System.arraycopy(inputs, 0, all, outputs.length, inputs.length);
         Collapsed space = Collapsed.of(outputs[0].shape(), all);
-        Scratch scratch = Scratch.begin().reserve(4 + space.rank + all.length * (1 + space.rank) + 2 * scalars.size());
-        scratch.put(space.rank).put(outputs.length).put(inputs.length).put(scalars.size());
-        for (int d = 0; d < space.rank; d++) {
-            scratch.put(space.sizes[d]);
+        Scratch scratch =
+                Scratch.begin().reserve(4 + space.rank() + all.length * (1 + space.rank()) + 2 * scalars.size());
+        scratch.put(space.rank()).put(outputs.length).put(inputs.length).put(scalars.size());
+        for (int d = 0; d < space.rank(); d++) {
+            scratch.put(space.size(d));
         }
         for (int k = 0; k < all.length; k++) {
+            int width = all[k].dtype().byteSize();
             scratch.put(all[k].address());
-            for (int d = 0; d < space.rank; d++) {
-                scratch.put(space.strides[k][d]);
+            for (int d = 0; d < space.rank(); d++) {
+                scratch.put(space.stride(k, d) * width);
             }
         }
         for (Number n : scalars) {

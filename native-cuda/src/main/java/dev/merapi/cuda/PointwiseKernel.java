@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
@@ -61,9 +62,9 @@ final class PointwiseKernel implements Kernel<Object, Object> {
             a.real(s.doubleValue()).word(s.longValue());
         }
         for (int d = 0; d < variant.rank(); d++) {
-            a.word(space.sizes[d]).word(magic(space.sizes[d]));
+            a.word(space.size(d)).word(magic(space.size(d)));
             for (int k = 0; k < operands.length; k++) {
-                a.word(space.strides[k][d]);
+                a.word(space.stride(k, d));
             }
         }
         if (kernels.runtime().checks()) {

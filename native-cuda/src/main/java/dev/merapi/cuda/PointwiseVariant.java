@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.ops.Collapsed;
 import dev.merapi.tensor.Tensor;
 
 /**
@@ -38,12 +39,12 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
         }
         uniform = 0;
         for (int k = 0; k < operands.length; k++) {
-            if (space.strides[k][space.rank - 1] == 0) {
+            if (space.stride(k, space.rank() - 1) == 0) {
                 uniform |= 1L << k;
             }
         }
         boolean vectorized = vectorizes(space, operands, vector, uniform);
-        return new PointwiseVariant(space.rank, vectorized ? vector : 1, wide, linear, vectorized ? uniform : 0);
+        return new PointwiseVariant(space.rank(), vectorized ? vector : 1, wide, linear, vectorized ? uniform : 0);
     }
 
     /** Whether distances up to this need 64 bits. */
@@ -75,20 +76,19 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
 
     /** Whether every thread may take neighbours of the last dimension: all operands step there by 1 or not at all. */
     private static boolean vectorizes(Collapsed space, Tensor[] operands, int vector, long uniform) {
-        int last = space.rank - 1;
-        if (space.sizes[last] % vector != 0 || !aligned(operands, uniform, vector)) {
+        int last = space.rank() - 1;
+        if (space.size(last) % vector != 0 || !aligned(operands, uniform, vector)) {
             return false;
         }
         for (int k = 0; k < operands.length; k++) {
-            long[] strides = space.strides[k];
             if ((uniform >> k & 1) != 0) {
                 continue;
             }
-            if (strides[last] != 1) {
+            if (space.stride(k, last) != 1) {
                 return false;
             }
             for (int d = 0; d < last; d++) {
-                if (strides[d] * operands[k].dtype().byteSize() % load(operands[k], vector) != 0) {
+                if (space.stride(k, d) * operands[k].dtype().byteSize() % load(operands[k], vector) != 0) {
                     return false;
                 }
             }

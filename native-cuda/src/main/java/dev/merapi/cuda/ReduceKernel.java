@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.ReduceCode;
 import dev.merapi.tensor.Tensor;
@@ -78,8 +79,8 @@ final class ReduceKernel implements Kernel<Object, Object> {
         Collapsed reduced = Collapsed.of(shape, inputs, mask, true);
         boolean wide = PointwiseVariant.isWide(Math.max(results, elements)) || wide(kept, reduced, inputs.length);
         Device device = out.device();
-        Functions f = functions.computeIfAbsent(new Key(s, kept.rank, reduced.rank, wide, device.index()), k -> {
-            KernelSource source = ReducePrinter.source(op, s, kept.rank, reduced.rank, wide);
+        Functions f = functions.computeIfAbsent(new Key(s, kept.rank(), reduced.rank(), wide, device.index()), k -> {
+            KernelSource source = ReducePrinter.source(op, s, kept.rank(), reduced.rank(), wide);
             return new Functions(
                     kernels.function(device.index(), source, "reduce"),
                     kernels.function(device.index(), source, "again"));
@@ -156,10 +157,10 @@ final class ReduceKernel implements Kernel<Object, Object> {
     }
 
     private static void dimensions(Arguments a, Collapsed space, int inputs) {
-        for (int d = 0; d < space.rank; d++) {
-            a.word(space.sizes[d]).word(PointwiseKernel.magic(space.sizes[d]));
+        for (int d = 0; d < space.rank(); d++) {
+            a.word(space.size(d)).word(PointwiseKernel.magic(space.size(d)));
             for (int k = 0; k < inputs; k++) {
-                a.word(space.strides[k][d]);
+                a.word(space.stride(k, d));
             }
         }
     }
@@ -172,8 +173,8 @@ final class ReduceKernel implements Kernel<Object, Object> {
     private static long smallest(Collapsed space, int inputs) {
         long smallest = Long.MAX_VALUE;
         for (int k = 0; k < inputs; k++) {
-            for (int d = 0; d < space.rank; d++) {
-                long stride = space.strides[k][d];
+            for (int d = 0; d < space.rank(); d++) {
+                long stride = space.stride(k, d);
                 smallest = stride == 0 ? smallest : Math.min(smallest, stride);
             }
         }

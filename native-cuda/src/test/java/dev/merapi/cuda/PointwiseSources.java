@@ -5,6 +5,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Variable;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.Arithmetic;
+import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.Comparisons;
 import dev.merapi.ops.Elementary;
 import dev.merapi.ops.PointwiseCode;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.cuda;
+package dev.merapi.ops;
 
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
@@ -10,10 +10,10 @@ import org.jspecify.annotations.Nullable;
  * An iteration space with as few dimensions as the operands allow: sizes of 1 are dropped, and neighbours merged where
  * every operand steps evenly over both. Strides are in elements, 0 where an operand is broadcast.
  */
-final class Collapsed {
-    final int rank;
-    final long[] sizes;
-    final long[][] strides; // per operand, per dimension
+public final class Collapsed {
+    private final int rank;
+    private final long[] sizes;
+    private final long[][] strides; // per operand, per dimension
 
     private Collapsed(int rank, long[] sizes, long[][] strides) {
         this.rank = rank;
@@ -22,15 +22,18 @@ final class Collapsed {
     }
 
     /** The space of {@code shape}, which all operands broadcast to. */
-    static Collapsed of(Shape shape, Tensor[] operands) {
+    public static Collapsed of(Shape shape, Tensor[] operands) {
         return of(shape, operands, null, true);
     }
 
     /** The space of those dimensions only for which {@code mask} says {@code wanted}; all without a mask. */
-    static Collapsed of(Shape shape, Tensor[] operands, boolean @Nullable [] mask, boolean wanted) {
+    public static Collapsed of(Shape shape, Tensor[] operands, boolean @Nullable [] mask, boolean wanted) {
         int full = shape.rank();
         long[] sizes = new long[full];
-        long[][] strides = new long[operands.length][full];
+        long[][] strides = new long[operands.length][];
+        for (int k = 0; k < strides.length; k++) {
+            strides[k] = new long[full]; // one by one: compiled code has no fast path for both dimensions at once
+        }
         int rank = 0;
         for (int d = 0; d < full; d++) {
             long size = shape.size(d);
@@ -55,8 +58,22 @@ final class Collapsed {
         return new Collapsed(rank, sizes, strides);
     }
 
+    /** Number of dimensions that are left. */
+    public int rank() {
+        return rank;
+    }
+
+    public long size(int dim) {
+        return sizes[dim];
+    }
+
+    /** Elements between neighbours along a dimension. */
+    public long stride(int operand, int dim) {
+        return strides[operand][dim];
+    }
+
     /** Number of points. */
-    long count() {
+    public long count() {
         long n = 1;
         for (int d = 0; d < rank; d++) {
             n *= sizes[d];
@@ -71,7 +88,7 @@ final class Collapsed {
     }
 
     /** One past the largest element distance that an operand reaches. */
-    long reach(int operand) {
+    public long reach(int operand) {
         long last = 0;
         for (int d = 0; d < rank; d++) {
             last += (sizes[d] - 1) * strides[operand][d];
@@ -80,7 +97,7 @@ final class Collapsed {
     }
 
     /** Whether an operand's elements stand in the order of the space, without gaps. */
-    boolean isLinear(int operand) {
+    public boolean isLinear(int operand) {
         long expected = 1;
         for (int d = rank - 1; d >= 0; d--) {
             if (strides[operand][d] != expected) {
@@ -92,7 +109,7 @@ final class Collapsed {
     }
 
     /** Whether an operand has one element only. */
-    boolean isUniform(int operand) {
+    public boolean isUniform(int operand) {
         for (int d = 0; d < rank; d++) {
             if (strides[operand][d] != 0) {
                 return false;
