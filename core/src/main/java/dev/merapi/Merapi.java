@@ -4,6 +4,7 @@ package dev.merapi;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Determinism;
+import dev.merapi.dispatch.Precision;
 import dev.merapi.random.Generator;
 import dev.merapi.storage.MemoryStats;
 import dev.merapi.tensor.Memory;
@@ -37,6 +38,18 @@ public final class Merapi {
 
     public static boolean isDeterministic() {
         return Determinism.isOn();
+    }
+
+    /**
+     * Whether products of float32 matrices may round their operands to tf32, ten bits of fraction instead of 23, for the
+     * sake of tensor cores; sums stay float32. Off by default; devices without tf32 don't look at it.
+     */
+    public static void allowTf32(boolean allowed) {
+        Precision.allowTf32(allowed);
+    }
+
+    public static boolean isTf32Allowed() {
+        return Precision.isTf32Allowed();
     }
 
     /** Distrusts kernels on this thread: finds undeclared writes and aliases, bit for bit. Slow; for tests. */

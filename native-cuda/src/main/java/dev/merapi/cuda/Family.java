@@ -15,7 +15,7 @@ final class Family {
     private static final int THREADS = 256;
 
     private static final Pattern SIGNATURE =
-            Pattern.compile("__global__\\s+void\\s+(?:__launch_bounds__\\(\\d+\\)\\s+)?(\\w+)\\(([^)]*)\\)");
+            Pattern.compile("__global__\\s+void\\s+(?:__launch_bounds__\\([^)]*\\)\\s+)?(\\w+)\\(([^)]*)\\)");
 
     private final String resource;
     private final List<String> entries;
@@ -23,18 +23,28 @@ final class Family {
     private final Map<String, List<String>> parameters = new HashMap<>();
 
     Family(String resource, String... entries) {
+        this(resource, "", List.of(entries));
+    }
+
+    private Family(String resource, String before, List<String> entries) {
         this.resource = resource;
-        this.entries = List.of(entries);
-        this.text = Resources.text(resource);
+        this.entries = entries;
+        this.text = before + "#line 1 \"" + resource + "\"\n" + Resources.text(resource);
         Matcher m = SIGNATURE.matcher(text);
         while (m.find()) {
             parameters.put(m.group(1), List.of(m.group(2).split(",\\s*")));
         }
     }
 
+    /** Kernels that stand on the functions of another resource. */
+    static Family above(String functions, String resource, String... entries) {
+        String before = "#line 1 \"" + functions + "\"\n" + Resources.text(functions);
+        return new Family(resource, before, List.of(entries));
+    }
+
     /** The source for these types: {@code typedef}s and {@code #define}s that stand before the text. */
     KernelSource source(String types) {
-        return new KernelSource(resource, types + "#line 1 \"" + resource + "\"\n" + text, entries);
+        return new KernelSource(resource, types + text, entries);
     }
 
     /** {@code typedef float T;} */

@@ -24,6 +24,19 @@ class NvrtcFamiliesTest {
 
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
+    void tilesOfProducts(int architecture) {
+        for (Gemm.Variant v : List.of(
+                new Gemm.Variant(DType.BFLOAT16, true, true, true, true, 128),
+                new Gemm.Variant(DType.FLOAT16, false, false, false, true, 64),
+                new Gemm.Variant(DType.FLOAT32, false, true, true, true, 128),
+                new Gemm.Variant(DType.FLOAT32, true, false, true, false, 128))) {
+            KernelSource source = Gemm.FAMILY.source(v.types());
+            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
     void structuredKernels(int architecture) {
         List<KernelSource> all = new ArrayList<>();
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
