@@ -48,5 +48,22 @@ int32_t simulator_launch(int64_t launch, int64_t error, int64_t capacity);
 int32_t nvrtc_compile(int64_t functions, int64_t source, int64_t name, int64_t options, int32_t count, int32_t ptx,
                       int64_t result);
 
+// ---- cuBLASLt: products of column-major matrices ----
+
+// `functions` holds the addresses of cublasLt's functions, in the order of CublasLt.FUNCTIONS. All return cuBLAS's
+// status, 0 for success.
+
+// Writes a handle on the current device to `result`.
+int32_t blas_create(int64_t functions, int64_t result);
+// Descriptors and the algorithm for a problem, whose words are: data type and compute type as cuBLAS numbers them;
+// rows, columns and depth of the product; for both operands whether transposed, and the leading dimension; that of the
+// result; number of products, and strides between them for the operands and the result, in elements; whether with bias;
+// bytes of workspace; bytes to which operands and result are aligned. Writes the plan, or 0, to `result`.
+int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t result);
+void blas_forget(int64_t functions, int64_t plan);
+// d = op(a)·op(b) (+ bias, one number a row; 0 if the plan is without). Not for two threads with the same plan.
+int32_t blas_run(int64_t functions, int64_t handle, int64_t plan, int64_t a, int64_t b, int64_t bias, int64_t d,
+                 int64_t workspace, int64_t bytes, int64_t stream);
+
 }  // namespace abi
 }  // namespace merapi

@@ -41,4 +41,22 @@ final class CudaNative {
 
     static native int nvrtc_compile(
             long functions, long source, long name, long options, int count, int ptx, long result);
+
+    static native int blas_create(long functions, long result);
+
+    static native int blas_plan(long functions, long handle, long problem, long result);
+
+    static native void blas_forget(long functions, long plan);
+
+    static native int blas_run(
+            long functions,
+            long handle,
+            long plan,
+            long a,
+            long b,
+            long bias,
+            long d,
+            long workspace,
+            long bytes,
+            long stream);
 }

@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The seam: what the backend needs of CUDA. A GPU implements it with a driver and NVRTC, {@link SimulatedCuda} with the
@@ -86,4 +87,9 @@ interface CudaRuntime {
 
     /** Launches a kernel; the arguments may be used again when this returns. */
     void launch(int device, long stream, long function, Grid grid, Arguments arguments);
+
+    /** The library that multiplies matrices on a device; null if there is none, and our own kernels do it. */
+    default @Nullable Blas blas(int device) {
+        return null;
+    }
 }

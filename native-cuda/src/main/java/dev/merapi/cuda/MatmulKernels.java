@@ -8,7 +8,7 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Products of matrices: by the tiles of {@link Gemm}, or, for dtypes that those don't take, by a plain kernel. */
+/** Products of matrices: by a library, else by the tiles of {@link Gemm}, and for dtypes that neither takes by a plain kernel. */
 final class MatmulKernels {
     static final Family FAMILY = new Family("matmul.cuh", "matmul");
     private static final int TILE = 64;
@@ -44,6 +44,10 @@ final class MatmulKernels {
     }
 
     private void run(MatrixProduct p) {
+        Blas blas = kernels.runtime().blas(p.out().device().index());
+        if (blas != null && blas.multiply(p, Precision.isTf32Allowed())) {
+            return;
+        }
         if (Gemm.serves(p, kernels.runtime().properties(p.out().device().index()))) {
             Gemm.run(kernels, p, Precision.isTf32Allowed());
         } else {

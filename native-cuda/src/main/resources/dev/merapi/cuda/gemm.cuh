@@ -56,7 +56,7 @@ struct Slice {
     }
 
     // The next slice, of which `depth` elements along k exist; the rest is zeros.
-    MERAPI_F void fetch(unsigned char* slice, int depth) {
+    MERAPI_F void fetch(Copies& copies, unsigned char* slice, int depth) {
         const int lines = ALONG_K ? extent : depth, length = ALONG_K ? depth : extent;
         const int here = max(0, min(kEach, length - piece * kEach));
 #pragma unroll
@@ -65,11 +65,11 @@ struct Slice {
             const T* source = from + s * step;
             unsigned char* target = slice + place(l, piece);
             if (ALIGNED) {
-                copy_async16(target, source, n * (int)sizeof(T));
+                copies.add16(target, source, n * (int)sizeof(T));
             } else if (sizeof(T) == 4) {
 #pragma unroll
                 for (int i = 0; i < kEach; i++) {
-                    copy_async4(target + 4 * i, i < n ? source + i : from, i < n ? 4 : 0);
+                    copies.add4(target + 4 * i, i < n ? source + i : from, i < n ? 4 : 0);
                 }
             } else {
                 Piece p;
@@ -308,25 +308,26 @@ extern "C" __global__ void __launch_bounds__(gemm::kThreads)
         Left left(pa, lda, row0, m, k0);
         Right right(pb, ldb, column0, n, k0);
         Core core;
+        Copies copies;
         const auto fetch = [&](int s) {
             if (s < slices) {
                 const int there = (int)min((i64)kDepth, depth - (i64)s * kDepth);
-                left.fetch(ring[s % kStages][0], there);
-                right.fetch(ring[s % kStages][1], there);
+                left.fetch(copies, ring[s % kStages][0], there);
+                right.fetch(copies, ring[s % kStages][1], there);
             }
-            copies_commit();
+            copies.commit();
         };
 #pragma unroll
         for (int s = 0; s < kStages - 1; s++) fetch(s);
 #pragma unroll 1
         for (int s = 0; s < slices; s++) {
-            copies_wait<kStages - 2>();
+            copies.wait<kStages - 2>();
             __syncthreads();
             // Into the slice that was multiplied last; all threads are through with it.
             fetch(s + kStages - 1);
             core.multiply(ring[s % kStages][0], ring[s % kStages][1]);
         }
-        copies_wait<0>();
+        copies.wait<0>();
         const i64 first = (z * m + row0) * n + column0;
         const i64 partial = ((z * gridDim.y + blockIdx.y) * m + row0) * n + column0;
         const Target target = {

@@ -14,53 +14,45 @@ typedef float FragmentC[4];
 // ---------------------------------------------------------------- asynchronous copies
 // Nothing arrives before the wait, and until then the target holds rubbish: that finds a wait that is missing as well
 // as a copy into what another thread still reads.
-namespace pending {
-struct Copy {
-    unsigned char* to;
-    const unsigned char* from;
-    short bytes, room;
-    u32 group;
-};
-struct Queue {
-    Copy copies[128];
-    int count;
-    u32 group;
-};
-constexpr int kThreads = 256;
-static thread_local Queue queues[kThreads];
-MERAPI_F Queue& mine() {
-    if (threadIdx.x >= kThreads || blockDim.y * blockDim.z != 1) cudasim::engine->fail("more threads than copy queues");
-    return queues[threadIdx.x];
-}
-inline void add(void* to, const void* from, int bytes, int room) {
-    Queue& q = mine();
-    if (q.count == 128) cudasim::engine->fail("more asynchronous copies than the simulator holds");
-    q.copies[q.count++] = {(unsigned char*)to, (const unsigned char*)from, (short)bytes, (short)room, q.group};
-    for (int i = 0; i < room; i++) ((unsigned char*)to)[i] = 0xff;
-}
-}  // namespace pending
-// 16 bytes to shared memory, of which the first `bytes` are read, and the others zeros.
-inline void copy_async16(void* shared, const void* global, int bytes) {
-    if (((u64)global | (u64)shared) & 15) cudasim::engine->fail("asynchronous copy: an address is not aligned to 16");
-    pending::add(shared, global, bytes, 16);
-}
-inline void copy_async4(void* shared, const void* global, int bytes) { pending::add(shared, global, bytes, 4); }
-inline void copies_commit() { pending::mine().group++; }
-// Waits for all groups but the last N that were committed.
-template <int N>
-void copies_wait() {
-    pending::Queue& q = pending::mine();
-    int kept = 0;
-    for (int i = 0; i < q.count; i++) {
-        const pending::Copy c = q.copies[i];
-        if (q.group - c.group > N) {
-            for (int b = 0; b < c.room; b++) c.to[b] = b < c.bytes ? c.from[b] : 0;
-        } else {
-            q.copies[kept++] = c;
-        }
+class Copies {
+    static constexpr int kMost = 128;
+    struct Copy {
+        unsigned char* to;
+        const unsigned char* from;
+        int bytes, room;
+        u32 group;
+    };
+    Copy copies[kMost];
+    int count = 0;
+    u32 group = 0;
+
+    void add(void* to, const void* from, int bytes, int room) {
+        if (((u64)from | (u64)to) % room != 0) cudasim::engine->fail("asynchronous copy: an address is not aligned");
+        if (count == kMost) cudasim::engine->fail("more asynchronous copies than the simulator holds");
+        copies[count++] = {(unsigned char*)to, (const unsigned char*)from, bytes, room, group};
+        for (int i = 0; i < room; i++) ((unsigned char*)to)[i] = 0xff;
     }
-    q.count = kept;
-}
+
+ public:
+    // 16 bytes to shared memory, of which the first `bytes` are read, and the others zeros.
+    void add16(void* shared, const void* global, int bytes) { add(shared, global, bytes, 16); }
+    void add4(void* shared, const void* global, int bytes) { add(shared, global, bytes, 4); }
+    void commit() { group++; }
+    // Waits for all groups but the last N that were committed.
+    template <int N>
+    void wait() {
+        int kept = 0;
+        for (int i = 0; i < count; i++) {
+            const Copy c = copies[i];
+            if (group - c.group > N) {
+                for (int b = 0; b < c.room; b++) c.to[b] = b < c.bytes ? c.from[b] : 0;
+            } else {
+                copies[kept++] = c;
+            }
+        }
+        count = kept;
+    }
+};
 
 // ---------------------------------------------------------------- matrices from shared memory
 namespace simulated {
@@ -125,19 +117,25 @@ inline void mma(float, FragmentC& c, const FragmentA& a, const FragmentB& b) {
 inline u32 f32_to_tf32(u32 u) { return (u & 0x7fffffff) > 0x7f800000 ? 0x7fffffffu : (u + 0x1000) & ~0x1fffu; }
 #else
 MERAPI_F u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-MERAPI_F void copy_async16(void* shared, const void* global, int bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
-                 : "memory");
-}
-MERAPI_F void copy_async4(void* shared, const void* global, int bytes) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
-                 : "memory");
-}
-MERAPI_F void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int N>
-MERAPI_F void copies_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-}
+struct Copies {
+    MERAPI_F void add16(void* shared, const void* global, int bytes) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     :
+                     : "r"(shared_address(shared)), "l"(global), "r"(bytes)
+                     : "memory");
+    }
+    MERAPI_F void add4(void* shared, const void* global, int bytes) {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                     :
+                     : "r"(shared_address(shared)), "l"(global), "r"(bytes)
+                     : "memory");
+    }
+    MERAPI_F void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+    template <int N>
+    MERAPI_F void wait() {
+        asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+    }
+};
 MERAPI_F void load_matrices(u32 (&r)[4], const void* line) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <initializer_list>
+
+#include "merapi_cuda.h"
+
+// cuBLASLt through the addresses of its functions. The numbers below are those of its header; they are part of its
+// binary interface.
+namespace merapi {
+namespace abi {
+
+namespace {
+
+using Object = void*;
+
+struct Algorithm {
+    uint64_t data[8];
+};
+
+struct Heuristic {
+    Algorithm algorithm;
+    size_t workspace;
+    int32_t state;
+    float waves;
+    int32_t reserved[4];
+};
+
+// In the order of CublasLt.FUNCTIONS.
+struct Functions {
+    int (*create)(Object* handle);
+    int (*operation_create)(Object*, int compute_type, int scale_type);
+    int (*operation_set)(Object, int attribute, const void*, size_t);
+    int (*operation_destroy)(Object);
+    int (*layout_create)(Object*, int type, uint64_t rows, uint64_t columns, int64_t leading);
+    int (*layout_set)(Object, int attribute, const void*, size_t);
+    int (*layout_destroy)(Object);
+    int (*preference_create)(Object*);
+    int (*preference_set)(Object, int attribute, const void*, size_t);
+    int (*preference_destroy)(Object);
+    int (*heuristic)(Object handle, Object operation, Object a, Object b, Object c, Object d, Object preference,
+                     int requested, Heuristic*, int* found);
+    int (*multiply)(Object handle, Object operation, const void* alpha, const void* a, Object layout_a, const void* b,
+                    Object layout_b, const void* beta, const void* c, Object layout_c, void* d, Object layout_d,
+                    const Algorithm*, void* workspace, size_t bytes, void* stream);
+};
+
+enum { kLayoutBatch = 5, kLayoutStride = 6 };
+enum { kTransA = 3, kTransB = 4, kEpilogue = 7, kBias = 8 };
+enum { kPreferWorkspace = 1, kPreferAlignmentA = 5, kPreferAlignmentB, kPreferAlignmentC, kPreferAlignmentD };
+enum { kEpilogueBias = 4, kReal64 = 1, kNotSupported = 15 };
+
+// The words of a problem, in the order of CublasLt.
+struct Problem {
+    int64_t type, compute, rows, columns, depth, trans_a, leading_a, trans_b, leading_b, leading_d;
+    int64_t batch, stride_a, stride_b, stride_d, bias, workspace, alignment_a, alignment_b, alignment_d;
+};
+
+struct Plan {
+    Object operation = nullptr, a = nullptr, b = nullptr, d = nullptr;
+    Algorithm algorithm{};
+    bool wide = false;
+};
+
+int layout(const Functions& f, Object* result, const Problem& p, int64_t rows, int64_t columns, int64_t leading,
+           int64_t stride) {
+    int status = f.layout_create(result, static_cast<int>(p.type), static_cast<uint64_t>(rows),
+                                 static_cast<uint64_t>(columns), leading);
+    if (status == 0 && p.batch > 1) {
+        int32_t count = static_cast<int32_t>(p.batch);
+        status = f.layout_set(*result, kLayoutBatch, &count, sizeof count);
+        if (status == 0) {
+            status = f.layout_set(*result, kLayoutStride, &stride, sizeof stride);
+        }
+    }
+    return status;
+}
+
+int prefer(const Functions& f, Object preference, const Problem& p) {
+    uint64_t bytes = static_cast<uint64_t>(p.workspace);
+    int status = f.preference_set(preference, kPreferWorkspace, &bytes, sizeof bytes);
+    const int64_t alignments[4] = {p.alignment_a, p.alignment_b, p.alignment_d, p.alignment_d};
+    for (int i = 0; i < 4 && status == 0; i++) {
+        uint32_t alignment = static_cast<uint32_t>(alignments[i]);
+        status = f.preference_set(preference, kPreferAlignmentA + i, &alignment, sizeof alignment);
+    }
+    return status;
+}
+
+int choose(const Functions& f, Object handle, Plan& plan, const Problem& p) {
+    Object preference = nullptr;
+    int status = f.preference_create(&preference);
+    if (status != 0) {
+        return status;
+    }
+    Heuristic best{};
+    int found = 0;
+    status = prefer(f, preference, p);
+    if (status == 0) {
+        status = f.heuristic(handle, plan.operation, plan.a, plan.b, plan.d, plan.d, preference, 1, &best, &found);
+    }
+    f.preference_destroy(preference);
+    if (status == 0 && (found == 0 || best.state != 0)) {
+        status = kNotSupported;
+    }
+    plan.algorithm = best.algorithm;
+    return status;
+}
+
+int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
+    plan.wide = p.type == kReal64;
+    // Scale factors are of the type that sums are.
+    int status = f.operation_create(&plan.operation, static_cast<int>(p.compute), plan.wide ? kReal64 : 0);
+    const int32_t trans_a = p.trans_a != 0, trans_b = p.trans_b != 0;
+    if (status == 0) {
+        status = f.operation_set(plan.operation, kTransA, &trans_a, sizeof trans_a);
+    }
+    if (status == 0) {
+        status = f.operation_set(plan.operation, kTransB, &trans_b, sizeof trans_b);
+    }
+    if (status == 0 && p.bias != 0) {
+        const uint32_t epilogue = kEpilogueBias;
+        status = f.operation_set(plan.operation, kEpilogue, &epilogue, sizeof epilogue);
+    }
+    if (status == 0) {
+        status = layout(f, &plan.a, p, trans_a ? p.depth : p.rows, trans_a ? p.rows : p.depth, p.leading_a, p.stride_a);
+    }
+    if (status == 0) {
+        status = layout(f, &plan.b, p, trans_b ? p.columns : p.depth, trans_b ? p.depth : p.columns, p.leading_b,
+                        p.stride_b);
+    }
+    if (status == 0) {
+        status = layout(f, &plan.d, p, p.rows, p.columns, p.leading_d, p.stride_d);
+    }
+    return status != 0 ? status : choose(f, handle, plan, p);
+}
+
+}  // namespace
+
+int32_t blas_create(int64_t functions, int64_t result) {
+    const Functions& f = *reinterpret_cast<const Functions*>(functions);
+    return f.create(reinterpret_cast<Object*>(result));
+}
+
+int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t result) {
+    const Functions& f = *reinterpret_cast<const Functions*>(functions);
+    Plan* plan = new Plan;
+    int status = make(f, reinterpret_cast<Object>(handle), *plan, *reinterpret_cast<const Problem*>(problem));
+    if (status != 0) {
+        blas_forget(functions, reinterpret_cast<int64_t>(plan));
+        plan = nullptr;
+    }
+    *reinterpret_cast<int64_t*>(result) = reinterpret_cast<int64_t>(plan);
+    return status;
+}
+
+void blas_forget(int64_t functions, int64_t address) {
+    const Functions& f = *reinterpret_cast<const Functions*>(functions);
+    Plan* plan = reinterpret_cast<Plan*>(address);
+    for (Object l : {plan->a, plan->b, plan->d}) {
+        if (l != nullptr) {
+            f.layout_destroy(l);
+        }
+    }
+    if (plan->operation != nullptr) {
+        f.operation_destroy(plan->operation);
+    }
+    delete plan;
+}
+
+int32_t blas_run(int64_t functions, int64_t handle, int64_t address, int64_t a, int64_t b, int64_t bias, int64_t d,
+                 int64_t workspace, int64_t bytes, int64_t stream) {
+    const Functions& f = *reinterpret_cast<const Functions*>(functions);
+    Plan& plan = *reinterpret_cast<Plan*>(address);
+    if (bias != 0) {
+        int status = f.operation_set(plan.operation, kBias, &bias, sizeof bias);
+        if (status != 0) {
+            return status;
+        }
+    }
+    const double wide[2] = {1, 0};
+    const float narrow[2] = {1, 0};
+    const void* alpha = plan.wide ? static_cast<const void*>(&wide[0]) : &narrow[0];
+    const void* beta = plan.wide ? static_cast<const void*>(&wide[1]) : &narrow[1];
+    void* out = reinterpret_cast<void*>(d);
+    return f.multiply(reinterpret_cast<Object>(handle), plan.operation, alpha, reinterpret_cast<const void*>(a), plan.a,
+                      reinterpret_cast<const void*>(b), plan.b, beta, out, plan.d, out, plan.d, &plan.algorithm,
+                      reinterpret_cast<void*>(workspace), static_cast<size_t>(bytes), reinterpret_cast<void*>(stream));
+}
+
+}  // namespace abi
+}  // namespace merapi

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * NVIDIA's cuBLASLt, found at run time or not at all. {@code -Dmerapi.cuda.blas=own} leaves it alone.
+ *
+ * <p>It counts columns first: our row-major c = a·b is its cᵀ = bᵀ·aᵀ, the same bytes with the operands swapped.
+ */
+final class CublasLt {
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
+    private static final List<String> FUNCTIONS = List.of(
+            "cublasLtCreate",
+            "cublasLtMatmulDescCreate",
+            "cublasLtMatmulDescSetAttribute",
+            "cublasLtMatmulDescDestroy",
+            "cublasLtMatrixLayoutCreate",
+            "cublasLtMatrixLayoutSetAttribute",
+            "cublasLtMatrixLayoutDestroy",
+            "cublasLtMatmulPreferenceCreate",
+            "cublasLtMatmulPreferenceSetAttribute",
+            "cublasLtMatmulPreferenceDestroy",
+            "cublasLtMatmulAlgoGetHeuristic",
+            "cublasLtMatmul");
+    private static final int NOT_SUPPORTED = 15;
+    private static final long WORKSPACE = 32L << 20;
+    private static final int MAX_PLANS = 1024;
+    private static final int MAX_LAUNCHES = 64;
+    private static final int PROBLEM_WORDS = 19;
+
+    private static boolean tried;
+    private static @Nullable CublasLt instance;
+
+    private final HostMemory functions;
+
+    private CublasLt(HostMemory functions) {
+        this.functions = functions;
+    }
+
+    /** Null if it is not there, which one line in the log says, or not wanted. */
+    static synchronized @Nullable CublasLt get() {
+        if (!tried) {
+            tried = true;
+            if ("own".equals(System.getProperty("merapi.cuda.blas"))) {
+                LOG.info("cuda: our own matrix products, since merapi.cuda.blas=own");
+                return null;
+            }
+            List<String> places = new ArrayList<>();
+            long library = CudaLibraries.open(List.of(), List.of("libcublasLt.so.13", "libcublasLt.so.12"), places);
+            String missing = library == 0 ? "it was not found" : null;
+            if (library != 0) {
+                HostMemory table = HostMemory.allocate(FUNCTIONS.size() * (long) Long.BYTES);
+                missing = bind(library, table);
+                instance = missing == null ? new CublasLt(table) : null;
+            }
+            if (missing != null) {
+                LOG.warn("cuda: our own matrix products instead of cuBLASLt, slower: {}", missing);
+                places.forEach(place -> LOG.debug("cuda: cuBLASLt: {}", place));
+            }
+        }
+        return instance;
+    }
+
+    /** The functions of a library that is open. */
+    static CublasLt of(long library) {
+        HostMemory table = HostMemory.allocate(FUNCTIONS.size() * (long) Long.BYTES);
+        String missing = bind(library, table);
+        if (missing != null) {
+            throw new CudaException("cuda: cuBLASLt: " + missing);
+        }
+        return new CublasLt(table);
+    }
+
+    /** What is missing, or null. */
+    private static @Nullable String bind(long library, HostMemory table) {
+        for (int i = 0; i < FUNCTIONS.size(); i++) {
+            try (HostMemory name = HostMemory.text(FUNCTIONS.get(i))) {
+                long address = CudaNative.library_symbol(library, name.address());
+                if (address == 0) {
+                    return "it has no " + FUNCTIONS.get(i);
+                }
+                table.buffer().putLong(i * Long.BYTES, address);
+            }
+        }
+        return null;
+    }
+
+    /**
+     * The library on a device, which must be the calling thread's current one now and whenever products are asked for.
+     *
+     * @param stream the handle of the compute stream, asked for at each product
+     * @throws CudaException if the library does not begin
+     */
+    Blas on(CudaRuntime runtime, int device, LongSupplier stream) {
+        try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
+            int status = CudaNative.blas_create(functions.address(), result.address());
+            if (status != 0) {
+                throw new CudaException("cuda: cublasLtCreate answers with status " + status);
+            }
+            return new OnDevice(runtime, device, result.buffer().getLong(0), stream);
+        }
+    }
+
+    /** All that the choice of an algorithm depends on. */
+    private record Key(
+            DType dtype,
+            boolean tf32,
+            long m,
+            long n,
+            long k,
+            boolean aAlongK,
+            long aLeading,
+            boolean bAlongK,
+            long bLeading,
+            long count,
+            long aStride,
+            long bStride,
+            boolean bias,
+            long aAlignment,
+            long bAlignment,
+            long cAlignment) {}
+
+    private final class OnDevice implements Blas {
+        private final CudaRuntime runtime;
+        private final int device;
+        private final long handle;
+        private final LongSupplier stream;
+        private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 1L) * Long.BYTES);
+        private long workspace = -1;
+
+        /** 0 where the library has no algorithm. */
+        private final LinkedHashMap<Key, Long> plans = new LinkedHashMap<>(64, 0.75f, true) {
+            private static final long serialVersionUID = 1;
+
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<Key, Long> eldest) {
+                if (size() <= MAX_PLANS) {
+                    return false;
+                }
+                if (eldest.getValue() != 0) {
+                    CudaNative.blas_forget(functions.address(), eldest.getValue());
+                }
+                return true;
+            }
+        };
+
+        OnDevice(CudaRuntime runtime, int device, long handle, LongSupplier stream) {
+            this.runtime = runtime;
+            this.device = device;
+            this.handle = handle;
+            this.stream = stream;
+        }
+
+        @Override
+        public synchronized boolean multiply(MatrixProduct p, boolean tf32) {
+            if (!p.dtype().isFloating()
+                    || p.k() == 0
+                    || !fits(p.a())
+                    || !fits(p.b())
+                    || p.batch().size() > 2) {
+                return false;
+            }
+            // The library takes one leading dimension; another one is a loop.
+            boolean nested = p.batch().size() == 2;
+            MatrixProduct.Leading outer = nested ? p.batch().get(0) : new MatrixProduct.Leading(1, 0, 0);
+            MatrixProduct.Leading inner = p.batch().isEmpty()
+                    ? new MatrixProduct.Leading(1, 0, 0)
+                    : p.batch().get(p.batch().size() - 1);
+            if (outer.size() > MAX_LAUNCHES) {
+                return false;
+            }
+            long element = p.dtype().byteSize();
+            for (long i = 0; i < outer.size(); i++) {
+                long a = p.a().tensor().address() + i * outer.a() * element;
+                long b = p.b().tensor().address() + i * outer.b() * element;
+                long c = p.out().address() + i * inner.size() * p.m() * p.n() * element;
+                long plan = plan(p, inner, a, b, c, tf32);
+                if (plan == 0) {
+                    if (i > 0) {
+                        throw new CudaException(p.op() + ": cuBLASLt has an algorithm for a part of the batch only");
+                    }
+                    return false;
+                }
+                run(p, plan, a, b, c);
+            }
+            return true;
+        }
+
+        /** Lines must not overlap. */
+        private boolean fits(MatrixProduct.Operand o) {
+            return o.hasLines() && o.leading() >= (o.isAlongK() ? o.k() : o.size());
+        }
+
+        private static long alignment(long address) {
+            return Math.min(256, Long.lowestOneBit(address | 256));
+        }
+
+        private long plan(MatrixProduct p, MatrixProduct.Leading batch, long a, long b, long c, boolean tf32) {
+            Key key = new Key(
+                    p.dtype(),
+                    tf32 && p.dtype() == DType.FLOAT32,
+                    p.m(),
+                    p.n(),
+                    p.k(),
+                    p.a().isAlongK(),
+                    p.a().leading(),
+                    p.b().isAlongK(),
+                    p.b().leading(),
+                    batch.size(),
+                    batch.a(),
+                    batch.b(),
+                    p.bias() != null,
+                    alignment(a),
+                    alignment(b),
+                    alignment(c));
+            Long known = plans.get(key);
+            if (known == null) {
+                known = make(p.op(), key);
+                plans.put(key, known);
+            }
+            return known;
+        }
+
+        private long make(String op, Key k) {
+            if (workspace < 0) {
+                workspace = runtime.allocate(device, WORKSPACE);
+            }
+            long[] problem = {
+                type(k.dtype),
+                compute(k.dtype, k.tf32),
+                k.n,
+                k.m,
+                k.k,
+                k.bAlongK ? 1 : 0,
+                k.bLeading,
+                k.aAlongK ? 0 : 1,
+                k.aLeading,
+                k.n,
+                k.count,
+                k.bStride,
+                k.aStride,
+                k.m * k.n,
+                k.bias ? 1 : 0,
+                workspace == 0 ? 0 : WORKSPACE,
+                k.bAlignment,
+                k.aAlignment,
+                k.cAlignment
+            };
+            for (int i = 0; i < problem.length; i++) {
+                words.buffer().putLong(i * Long.BYTES, problem[i]);
+            }
+            long result = words.address() + (long) PROBLEM_WORDS * Long.BYTES;
+            int status = CudaNative.blas_plan(functions.address(), handle, words.address(), result);
+            if (status != 0 && status != NOT_SUPPORTED) {
+                throw new CudaException(op + ": cuBLASLt finds no algorithm, status " + status + "\n  " + k
+                        + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
+            }
+            return words.buffer().getLong(PROBLEM_WORDS * Long.BYTES);
+        }
+
+        private void run(MatrixProduct p, long plan, long a, long b, long c) {
+            Tensor bias = p.bias();
+            int status = CudaNative.blas_run(
+                    functions.address(),
+                    handle,
+                    plan,
+                    b,
+                    a,
+                    bias == null ? 0 : bias.address(),
+                    c,
+                    workspace,
+                    workspace == 0 ? 0 : WORKSPACE,
+                    stream.getAsLong());
+            if (status != 0) {
+                throw new CudaException(p.op() + ": cublasLtMatmul answers with status " + status + "\n  m, n, k: "
+                        + p.m() + ", " + p.n() + ", " + p.k()
+                        + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
+            }
+        }
+    }
+
+    /** As cudaDataType numbers it. */
+    private static int type(DType dtype) {
+        return switch (dtype) {
+            case FLOAT32 -> 0;
+            case FLOAT64 -> 1;
+            case FLOAT16 -> 2;
+            case BFLOAT16 -> 14;
+            default -> throw new IllegalArgumentException("no products of " + dtype);
+        };
+    }
+
+    /** As cublasComputeType_t numbers it: 32F, 64F, 32F_FAST_TF32. */
+    private static int compute(DType dtype, boolean tf32) {
+        return dtype == DType.FLOAT64 ? 70 : tf32 ? 77 : 68;
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What we tell cuBLASLt, told to one made of loops on the host. It knows nothing of speed, and everything of layouts. */
+class CublasLtTest {
+    private static final List<DType> DTYPES = List.of(DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16);
+    private static final int ASKED = 1;
+    private static final int PRODUCTS = 2;
+    private static final int ALIVE = 3;
+
+    private static long library;
+    private static ByteBuffer calls = ByteBuffer.allocate(0);
+    private Blas blas = (p, tf32) -> false;
+
+    @BeforeAll
+    static void compile(@TempDir Path folder) throws IOException, InterruptedException {
+        Simulator.require();
+        Path source = folder.resolve("fake.cpp");
+        Path built = folder.resolve("libcublasLt.so.13");
+        try (InputStream in = CublasLtTest.class.getResourceAsStream("fake_cublaslt.cpp")) {
+            Files.write(source, java.util.Objects.requireNonNull(in).readAllBytes());
+        }
+        String compiler = System.getenv().getOrDefault("CXX", "g++");
+        Process p = new ProcessBuilder(
+                        compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-o", built.toString(), source.toString())
+                .redirectErrorStream(true)
+                .start();
+        String said = new String(p.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
+        boolean ended = p.waitFor(2, TimeUnit.MINUTES) && p.exitValue() == 0;
+        assumeTrue(ended || !said.contains("_Float16"), "this compiler has no _Float16: " + said);
+        assertTrue(ended, said);
+        try (HostMemory path = HostMemory.text(built.toString())) {
+            library = CudaNative.library_open(path.address(), 0, 0);
+        }
+        assertNotEquals(0, library);
+    }
+
+    @BeforeEach
+    void begin() {
+        SimulatedCuda runtime = java.util.Objects.requireNonNull(SimulatedCuda.create());
+        blas = CublasLt.of(library).on(runtime, 0, () -> 4711);
+        calls = HostMemory.view(counters(), 16);
+    }
+
+    /** The library's handle is the address of its counters. */
+    private static long counters() {
+        try (HostMemory name = HostMemory.text("cublasLtCreate");
+                HostMemory table = HostMemory.allocate(Long.BYTES);
+                HostMemory result = HostMemory.allocate(Long.BYTES)) {
+            table.buffer().putLong(0, CudaNative.library_symbol(library, name.address()));
+            assertEquals(0, CudaNative.blas_create(table.address(), result.address()));
+            return result.buffer().getLong(0);
+        }
+    }
+
+    private static Tensor random(DType dtype, long seed, long... shape) {
+        return PointwiseTest.random(dtype, seed, shape);
+    }
+
+    private static Tensor here(Tensor t, boolean transposed) {
+        Tensor there = t.to(Simulator.DEVICE);
+        return transposed ? there.transpose(-2, -1).contiguous().transpose(-2, -1) : there;
+    }
+
+    private boolean multiply(Tensor a, Tensor b, boolean tf32, Tensor out) {
+        return blas.multiply(MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out), tf32);
+    }
+
+    private void check(String what, Tensor a, Tensor b, boolean aTransposed, boolean bTransposed) {
+        Tensor expected = LinearAlgebra.matmul(a, b);
+        Tensor out = Tensor.full(expected.shape(), 7, expected.dtype(), Simulator.DEVICE);
+        assertTrue(multiply(here(a, aTransposed), here(b, bTransposed), false, out), what + " is not served");
+        near(what, expected, out, 0);
+    }
+
+    /** Both sum in float64, in orders of their own, and round once. */
+    private static void near(String what, Tensor expected, Tensor actual, double relative) {
+        double[] e = expected.toDoubleArray();
+        double[] got = actual.toDoubleArray();
+        double eps = expected.dtype().epsilon();
+        for (int i = 0; i < e.length; i++) {
+            assertEquals(e[i], got[i], Math.abs(e[i]) * eps + 0x1p-48 + relative, what + ", element " + i);
+        }
+    }
+
+    @Test
+    void layouts() {
+        for (DType dtype : DTYPES) {
+            for (int t = 0; t < 4; t++) {
+                boolean ta = t / 2 == 1;
+                boolean tb = t % 2 == 1;
+                check(dtype + " " + ta + tb, random(dtype, 1, 5, 9), random(dtype, 2, 9, 7), ta, tb);
+                check(dtype + " row " + ta + tb, random(dtype, 1, 1, 9), random(dtype, 2, 9, 7), ta, tb);
+                check(dtype + " column " + ta + tb, random(dtype, 1, 5, 9), random(dtype, 2, 9, 1), ta, tb);
+                check(dtype + " outer " + ta + tb, random(dtype, 1, 5, 1), random(dtype, 2, 1, 7), ta, tb);
+                check(dtype + " batch " + ta + tb, random(dtype, 1, 3, 5, 9), random(dtype, 2, 3, 9, 7), ta, tb);
+            }
+            check(dtype + " rows of one", random(dtype, 1, 3, 2, 5, 9), random(dtype, 2, 9, 7), false, true);
+            check(dtype + " one for all", random(dtype, 1, 5, 9), random(dtype, 2, 3, 9, 7), true, false);
+            check(dtype + " crossed", random(dtype, 1, 3, 1, 5, 9), random(dtype, 2, 1, 4, 9, 7), false, false);
+            Tensor wide = random(dtype, 3, 6, 40);
+            Tensor a = wide.narrow(1, 3, 9);
+            Tensor b = random(dtype, 4, 9, 40).narrow(1, 5, 6);
+            Tensor out = Tensor.allocate(Shape.of(6, 6), dtype, Simulator.DEVICE);
+            assertTrue(multiply(
+                    wide.to(Simulator.DEVICE).narrow(1, 3, 9),
+                    random(dtype, 4, 9, 40).to(Simulator.DEVICE).narrow(1, 5, 6),
+                    false,
+                    out));
+            near("parts of rows " + dtype, LinearAlgebra.matmul(a, b), out, 0);
+        }
+    }
+
+    @Test
+    void bias() {
+        for (DType dtype : DTYPES) {
+            for (long seed = 3; seed < 5; seed++) { // the second with the plan of the first
+                Tensor x = random(dtype, 1, 2, 5, 9);
+                Tensor w = random(dtype, 2, 7, 9);
+                Tensor bias = random(dtype, seed, 7);
+                Tensor out = Tensor.allocate(Shape.of(2, 5, 7), dtype, Simulator.DEVICE);
+                LinearAlgebra.Linear args = new LinearAlgebra.Linear(
+                        x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
+                assertTrue(blas.multiply(MatrixProduct.of(args, out), false));
+                near("linear " + dtype, LinearAlgebra.linear(x, w, bias), out, 0);
+            }
+        }
+    }
+
+    @Test
+    void tf32OnlyWhereAllowed() {
+        Tensor a = random(DType.FLOAT32, 1, 5, 9);
+        Tensor b = random(DType.FLOAT32, 2, 9, 7);
+        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        assertTrue(multiply(a.to(Simulator.DEVICE), b.to(Simulator.DEVICE), true, out));
+        near("tf32", LinearAlgebra.matmul(a, b), out, 9 * 0x1p-9);
+        assertTrue(out.to(dev.merapi.types.Device.CPU)
+                        .sub(LinearAlgebra.matmul(a, b))
+                        .abs()
+                        .max()
+                        .item()
+                > 1e-5);
+    }
+
+    @Test
+    void asksOnceForEachProblem() {
+        Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
+        Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
+        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        int asked = calls.getInt(4 * ASKED);
+        int products = calls.getInt(4 * PRODUCTS);
+        int alive = calls.getInt(4 * ALIVE);
+        for (int i = 0; i < 3; i++) {
+            assertTrue(multiply(a, b, false, out));
+        }
+        assertEquals(1, calls.getInt(4 * ASKED) - asked);
+        assertEquals(3, calls.getInt(4 * PRODUCTS) - products);
+        assertEquals(4, calls.getInt(4 * ALIVE) - alive, "an operation and three layouts");
+        for (int m = 1; m < 1100; m++) {
+            Tensor tall = Tensor.zeros(Shape.of(m, 9), DType.FLOAT32, Simulator.DEVICE);
+            multiply(tall, b, false, Tensor.allocate(Shape.of(m, 7), DType.FLOAT32, Simulator.DEVICE));
+        }
+        assertEquals(4 * 1024, calls.getInt(4 * ALIVE) - alive, "plans that are kept");
+    }
+
+    @Test
+    void whatItDoesNotServe() {
+        Tensor x = random(DType.FLOAT32, 1, 6, 10, 4, 16).to(Simulator.DEVICE);
+        Tensor a = x.transpose(0, 3);
+        Tensor out = Tensor.allocate(Shape.of(16, 10, 4, 4), DType.FLOAT32, Simulator.DEVICE);
+        assertFalse(multiply(a, a.transpose(2, 3), false, out), "no unit stride");
+        Tensor n = random(DType.INT32, 1, 4, 4).to(Simulator.DEVICE);
+        assertFalse(multiply(n, n, false, Tensor.allocate(Shape.of(4, 4), DType.INT32, Simulator.DEVICE)));
+        Tensor b = random(DType.FLOAT32, 2, 9, 13).to(Simulator.DEVICE);
+        Tensor c = random(DType.FLOAT32, 2, 3, 9).to(Simulator.DEVICE);
+        int alive = calls.getInt(4 * ALIVE);
+        for (int i = 0; i < 2; i++) {
+            assertFalse(multiply(c, b, false, Tensor.allocate(Shape.of(3, 13), DType.FLOAT32, Simulator.DEVICE)));
+        }
+        assertEquals(alive, calls.getInt(4 * ALIVE), "nothing is kept of a problem without an algorithm");
+    }
+}
