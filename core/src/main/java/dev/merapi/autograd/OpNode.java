@@ -58,6 +58,7 @@ final class OpNode<A extends Record, R> extends Node {
     private record Saved(@Nullable Object tree, @Nullable Object args) {
         static final Saved NOTHING = new Saved(null, null);
 
+        @SuppressWarnings("NullAway") // a tree may be null, and so is then its image
         Saved map(Definition<?, ?> op, UnaryOperator<@Nullable Tensor> replacement) {
             return new Saved(Tree.map(tree, op.lookup(), replacement), Tree.map(args, op.lookup(), replacement));
         }
@@ -176,6 +177,7 @@ final class OpNode<A extends Record, R> extends Node {
         return result;
     }
 
+    @SuppressWarnings("NullAway") // a formula sees null where nothing was saved or no gradient arrived
     private @Nullable Tensor[] differentiate(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         Saved kept = unpacked();
         Object tree = kept.tree;
@@ -220,6 +222,7 @@ final class OpNode<A extends Record, R> extends Node {
         return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
     }
 
+    @SuppressWarnings("NullAway") // as above
     private @Nullable Tensor[] runKernel(
             Backward<Object, R> kernel, BackwardContext context, @Nullable Object tree, @Nullable R gradients) {
         Context thread = Context.current();

@@ -23,6 +23,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -281,11 +282,12 @@ final class SampleCheck<A extends Record, R> {
     }
 
     private void composition() {
-        if (definition.compose() == null || definition.isComposite()) {
-            throw new Skip(definition.compose() == null ? "there is no composition" : "the op is a composition");
+        Function<A, R> compose = definition.compose();
+        if (compose == null || definition.isComposite()) {
+            throw new Skip(compose == null ? "there is no composition" : "the op is a composition");
         }
         A args = with(SampleCheck::copy);
-        R composed = Autograd.noGrad(() -> definition.compose().apply(args));
+        R composed = Autograd.noGrad(() -> compose.apply(args));
         agree("the composition", run(with(SampleCheck::copy)), outputs(args, composed), false);
     }
 

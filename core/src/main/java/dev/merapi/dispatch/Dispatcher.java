@@ -211,7 +211,7 @@ public final class Dispatcher {
         kernel.run(args, out);
     }
 
-    @SuppressWarnings("unchecked")
+    @SuppressWarnings({"unchecked", "NullAway"}) // the result of an op without one is null
     private static <A extends Record, R> R returning(
             Definition<A, R> op,
             A args,
@@ -385,6 +385,7 @@ public final class Dispatcher {
     }
 
     /** Brings what a kernel wrote to row-major stand-ins into the tensors themselves, and those into the result. */
+    @SuppressWarnings("NullAway") // outputs of a mutating op are present
     private static <A extends Record, R> R writeBack(
             Definition<A, R> op, @Nullable Tensor[] inputs, boolean[] mutated, @Nullable Tensor[] prepared, R result) {
         Tensor[] outputs = op.result().tensors(op.name(), result);

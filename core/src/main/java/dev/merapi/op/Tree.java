@@ -49,7 +49,7 @@ public final class Tree {
     }
 
     /** The same tree with each tensor replaced; parts without tensors are shared with the original. */
-    @SuppressWarnings("unchecked")
+    @SuppressWarnings({"unchecked", "NullAway"}) // null only for a tree that is null
     public static <T extends @Nullable Object> T map(
             T tree, MethodHandles.@Nullable Lookup lookup, UnaryOperator<@Nullable Tensor> replacement) {
         return (T) mapped(tree, lookup, replacement);

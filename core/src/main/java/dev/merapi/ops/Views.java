@@ -116,6 +116,7 @@ public final class Views {
             .register();
 
     /** The same view again: another variable over the same memory. */
+    @SuppressWarnings("NullAway") // nothing is saved
     public static final Op<Alias, Tensor> ALIAS = Op.define("merapi::alias", Alias.class, Tensor.class)
             .view("x", a -> a.x().layout())
             .autograd((a, out) -> null, (context, nothing, g) -> Grads.of("x", g))

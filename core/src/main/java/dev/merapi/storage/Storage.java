@@ -62,7 +62,7 @@ public final class Storage {
         if (bytes <= Chunk.LARGEST_TENANT) {
             Chunk chunk = state.chunk;
             long at = chunk == null || chunk.block.owner != allocator ? -1 : chunk.carve(bytes);
-            if (at < 0) {
+            if (chunk == null || at < 0) {
                 if (chunk != null) {
                     state.chunk = null;
                     chunk.release(state);

@@ -127,7 +127,7 @@ final class HostCompiler {
         try {
             r = run(List.of("readelf", "--symbols", "--wide", "--demangle", library), null);
         } catch (IOException e) {
-            r = new Result(-1, e.getMessage());
+            r = new Result(-1, e.toString());
         }
         if (r.status != 0) {
             throw new CudaException("cuda-sim: checks need to know the variables of a kernel: " + r.output.strip()

@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
@@ -170,14 +171,14 @@ final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public long function(long module, String name) {
-        SimulatedModule.Function f = modules.get(module).function(name);
+        SimulatedModule.Function f = Objects.requireNonNull(modules.get(module)).function(name);
         functions.put(f.address(), f);
         return f.address();
     }
 
     /** The same function with or without checks, as they are wanted now. */
     private SimulatedModule.Function function(long address, boolean checked) {
-        SimulatedModule.Function f = functions.get(address);
+        SimulatedModule.Function f = Objects.requireNonNull(functions.get(address));
         SimulatedModule module = f.module();
         if (module.isChecked() == checked) {
             return f;
