@@ -24,7 +24,7 @@ namespace {
 
 // How long a thread polls before it parks. Long enough to bridge the gap between two ops of one model, short enough
 // that an idle pool costs nothing on a machine shared with others.
-constexpr int64_t kSpinNanos = 20000;
+constexpr int64_t kSpinNanos = 50000;
 constexpr int kMaxThreads = 1024;
 
 inline void pause_cpu() {

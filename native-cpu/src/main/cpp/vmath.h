@@ -272,8 +272,10 @@ MERAPI_THROUGH_DOUBLE(softplus)
 MERAPI_THROUGH_DOUBLE(logsigmoid)
 MERAPI_THROUGH_DOUBLE(erf)
 MERAPI_THROUGH_DOUBLE(erfc)
+#if !defined(__AVX512F__)
 MERAPI_THROUGH_DOUBLE(gelu)
 MERAPI_THROUGH_DOUBLE(gelu_grad)
+#endif
 MERAPI_THROUGH_DOUBLE(gelu_tanh)
 MERAPI_THROUGH_DOUBLE(gelu_tanh_grad)
 MERAPI_THROUGH_DOUBLE(silu_grad)
@@ -369,3 +371,7 @@ MERAPI_INLINE f32v tanh(f32v x) {
 
 }  // namespace MERAPI_ISA
 }  // namespace merapi
+
+#if defined(__AVX512F__)
+#include "vmath_normal.h"
+#endif

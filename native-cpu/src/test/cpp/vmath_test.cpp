@@ -70,7 +70,7 @@ const Case kCases[] = {
     CASE(
         gelu, [](double x) { return gated(x, cdf(x)); }, 0),
     CASE(
-        gelu_grad, [](double x) { return slope(x, cdf(x) + x * density(x)); }, 1e-9),
+        gelu_grad, [](double x) { return slope(x, cdf(x) + x * density(x)); }, 4e-9),
     CASE(
         gelu_tanh, [](double x) { return gated(x, sigmoid_oracle(tanh_arg(x))); }, 0),
     CASE(

@@ -45,6 +45,16 @@ void store_rows(const ComputeOf<S>* from, int64_t stride, int64_t rows, int64_t 
     }
 }
 
+// Brings rows to come into L2: they lie too far apart for the processor to guess them.
+template <class S>
+void fetch_rows(const S* from, int64_t stride, int64_t rows, int64_t d) {
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t i = 0; i < d; i += 64 / static_cast<int64_t>(sizeof(S))) {
+            __builtin_prefetch(from + r * stride + i, 0, 2);
+        }
+    }
+}
+
 template <class C>
 auto lane_numbers() {
     typename Lanes<C>::V v;
@@ -56,10 +66,11 @@ auto lane_numbers() {
 struct Pair {
     int64_t nq, nk;
     int64_t diagonal;  // at most -nk where all see all
-    // The first query, down to a whole panel, that sees one of the keys from r on.
+    // The first query that sees one of the keys from r on; and the same down to whole lanes.
+    int64_t seen_from(int64_t r) const { return most(0, r + diagonal); }
     template <class C>
     int64_t first_query(int64_t r) const {
-        return most(0, r + diagonal) / kTileColumns<C> * kTileColumns<C>;
+        return seen_from(r) / Lanes<C>::count * Lanes<C>::count;
     }
     // Keys that queries up to q (exclusive) may see.
     int64_t keys_until(int64_t q) const { return least(nk, most(0, q - diagonal)); }
@@ -98,7 +109,7 @@ void mix_tile(const Pair& pair, int64_t d, const C* weights, const C* values, C*
 template <class C>
 void spread_tile(const Pair& pair, int64_t d, const C* weights, const C* values, C* out) {
     for (int64_t r = 0; r < pair.nk; r += kTileRows) {
-        const int64_t first = pair.first_query<C>(r), rows = least(kTileRows, pair.nk - r);
+        const int64_t first = pair.seen_from(r), rows = least(kTileRows, pair.nk - r);
         if (first >= pair.nq) continue;
         small_product<C>(rows, d, pair.nq - first, C(1), MatrixA<C>{weights + r * kTile + first, kTile, 1},
                          MatrixB<C>{values + first * d, d}, out + r * d, d, Into::kAdd);
@@ -157,6 +168,12 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
     ScratchFrame frame;
     const int64_t b = bh / n.h, h = bh % n.h, d = n.d, nq = least(kTile, n.tq - q0);
     auto base = [&](int which) { return b * st[which].b + h * st[which].h; };
+    if (n.tq <= kTile && n.tk <= kTile && bh + 1 < n.b * n.h) {
+        const int64_t next_b = (bh + 1) / n.h, next_h = (bh + 1) % n.h;
+        fetch_rows(q + next_b * st[0].b + next_h * st[0].h, st[0].t, n.tq, d);
+        fetch_rows(k + next_b * st[1].b + next_h * st[1].h, st[1].t, n.tk, d);
+        fetch_rows(v + next_b * st[2].b + next_h * st[2].h, st[2].t, n.tk, d);
+    }
     C* rows = take<C>(kTile * d);
     C* queries_t = take<C>(kTile * d);
     C* keys = take<C>(kTile * d);
@@ -310,6 +327,13 @@ struct Backward {
         C* p = take<C>(kTile * kTile);
         C* dp = take<C>(kTile * kTile);
         load_keys(bh, 0, n.tk, keys, values);
+        if (n.tq <= kTile && n.tk <= kTile && bh + 1 < n.b * n.h) {
+            fetch_rows(q + base(0, bh + 1), st[0].t, n.tq, n.d);
+            fetch_rows(k + base(1, bh + 1), st[1].t, n.tk, n.d);
+            fetch_rows(v + base(2, bh + 1), st[2].t, n.tk, n.d);
+            fetch_rows(o + base(3, bh + 1), st[3].t, n.tq, n.d);
+            fetch_rows(grad + base(4, bh + 1), st[4].t, n.tq, n.d);
+        }
         std::memset(static_cast<void*>(dk_rows), 0, static_cast<size_t>(n.tk * n.d) * sizeof(C));
         std::memset(static_cast<void*>(dv_rows), 0, static_cast<size_t>(n.tk * n.d) * sizeof(C));
         for (int64_t q0 = 0; q0 < n.tq; q0 += kTile) {

@@ -18,7 +18,7 @@ namespace {
 
 // Elements that one partial result covers, when one output is cut into several.
 constexpr int64_t kPiece = 2 * kGrain;
-constexpr int64_t kColumnPiece = 8 * kGrain;
+constexpr int64_t kColumnPiece = 2 * kGrain;
 
 struct Reduction {
     const ReducePlan& plan;
@@ -255,7 +255,7 @@ struct Reduction {
         // At most 64 partial results a column, however many rows there are.
         int64_t height = kColumnPiece / width;
         if (height < (plan.length + 63) / 64) height = (plan.length + 63) / 64;
-        const int64_t pieces = plan.length <= 2 * height ? 1 : (plan.length + height - 1) / height;
+        const int64_t pieces = plan.length < 2 * height ? 1 : (plan.length + height - 1) / height;
         if (pieces == 1) height = plan.length;
         const int64_t tasks = plan.outputs * blocks * pieces;
         Acc* partial = nullptr;
