@@ -217,7 +217,7 @@ final class OpNode<A extends Record, R> extends Node {
             return (Backward<Object, R>) b;
         }
         if (own instanceof DeviceCode code) {
-            return (Backward<Object, R>) Backends.of(device.type()).link(op, code, null);
+            return (Backward<Object, R>) Backends.of(device.type()).linkBackward(op, code);
         }
         return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
     }

@@ -48,6 +48,11 @@ public interface Backend {
         return null;
     }
 
+    /** Turns a piece of {@code DeviceCode} that was registered as a backward into one; null if it cannot. */
+    default @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, Object code) {
+        return null;
+    }
+
     /** This backend's own backward kernel for an op, or null. */
     default @Nullable Backward<?, ?> backwardKernel(Definition<?, ?> op) {
         return null;

@@ -96,7 +96,7 @@ public final class RecordType {
         return components.length;
     }
 
-    RecordComponent component(int i) {
+    public RecordComponent component(int i) {
         return components[i];
     }
 

@@ -1,120 +1,183 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.error.SchemaException;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.CudaKernel;
+import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import java.util.List;
+import java.util.Set;
 
-/** Prints the kernel around a body that somebody wrote: signature, index and tail, with the user's lines as line 1, 2, …. */
+/**
+ * Prints the kernel around a body that somebody wrote: one struct of 8-byte words as its argument, then names for its
+ * fields and for the place of the thread, then the user's lines as line 1, 2, ….
+ */
 final class BodyPrinter {
     static final int MAX_RANK = 8;
+    /** Words of a tensor. */
+    static final int VIEW_WORDS = 3 + 2 * MAX_RANK;
 
-    private static final String VIEWS = """
-            // A tensor as bodies see it; each field is 8 bytes.
-            template <class T, bool Dense>
-            struct View {
-                T* data;
-                long long numel, rank;
-                struct { long long size, stride; } dims[8];
-                MERAPI_F long long size(int d) const { return dims[d < 0 ? d + (int)rank : d].size; }
-                MERAPI_F explicit operator bool() const { return data != nullptr; }
-                MERAPI_F T* at(long long i) const {
-                    if (Dense) return data + i;
-                    long long offset = 0;
-                    for (int d = (int)rank - 1; d >= 0; d--) {
-                        offset += i % dims[d].size * dims[d].stride;
-                        i /= dims[d].size;
-                    }
-                    return data + offset;
-                }
-            };
-            template <class T, bool Dense>
-            struct Input : View<T, Dense> {
-                MERAPI_F auto operator[](long long i) const { return merapi::rd(*this->at(i)); }
-            };
-            template <class T>
-            struct Element {
-                typedef decltype(merapi::rd(T())) Value;
-                T* p;
-                MERAPI_F operator Value() const { return merapi::rd(*p); }
-                MERAPI_F const Element& operator=(Value v) const { merapi::wr(*p, v); return *this; }
-                MERAPI_F const Element& operator=(const Element& e) const { return *this = (Value)e; }
-                MERAPI_F const Element& operator+=(Value v) const { return *this = (Value)*this + v; }
-                MERAPI_F const Element& operator-=(Value v) const { return *this = (Value)*this - v; }
-                MERAPI_F const Element& operator*=(Value v) const { return *this = (Value)*this * v; }
-                MERAPI_F const Element& operator/=(Value v) const { return *this = (Value)*this / v; }
-            };
-            template <class T, bool Dense>
-            struct Output : View<T, Dense> {
-                MERAPI_F Element<T> operator[](long long i) const { return Element<T>{this->at(i)}; }
-            };
+    private static final String VIEWS = Resources.text("body.cuh");
+    private static final String IN_ROWS = """
+                const int t = @T, threads = @N;
+                const long long row = @ROW;
+                if (row >= rows) return;
+                const OverRow<Add, @WARP> row_sum{};
+                const OverRow<Largest, @WARP> row_max{};
+                const OverRow<Smallest, @WARP> row_min{};
             """;
 
     private final String op;
     private final String statements;
+    private final CudaKernel.Launch launch;
     private final String real;
     private final StringBuilder fields = new StringBuilder();
     private final StringBuilder locals = new StringBuilder();
 
     /** @param real what floating scalars are given as */
-    BodyPrinter(String op, String statements, DType real) {
+    BodyPrinter(String op, String statements, CudaKernel.Launch launch, DType real) {
         this.op = op;
         this.statements = statements;
+        this.launch = launch;
         this.real = real == DType.FLOAT32 ? "float" : "double";
     }
 
-    void tensor(String name, dev.merapi.tensor.Tensor t, boolean written) {
+    void tensor(String name, Tensor t, boolean written) {
+        field(view(name, t, written), name);
+    }
+
+    private String view(String name, Tensor t, boolean written) {
         if (t.rank() > MAX_RANK) {
-            throw new dev.merapi.error.ShapeException(op + ": argument " + name + " has rank " + t.rank()
+            throw new ShapeException(op + ": argument " + name + " has rank " + t.rank()
                     + "; a kernel body takes tensors of rank " + MAX_RANK + " at most\n  fix: reshape it.");
         }
-        field(written ? "Output" : "Input", CudaTypes.storage(t.dtype()), name, t.isContiguous());
+        return (written ? "Output<" : "Input<") + CudaTypes.storage(t.dtype()) + ", " + t.isContiguous() + ">";
     }
 
     /** An optional tensor that is not there: its view is false. */
     void absent(String name) {
-        field("Input", "float", name, true);
+        field("Input<float, true>", name);
     }
 
-    private void field(String kind, String storage, String name, boolean dense) {
-        fields.append("    ")
-                .append(kind)
-                .append('<')
-                .append(storage)
-                .append(", ")
-                .append(dense)
-                .append("> ");
-        fields.append(name).append(";\n");
-        locals.append("    const auto& ")
-                .append(name)
-                .append(" = a.")
-                .append(name)
-                .append(";\n");
+    /** An output that is not wanted. */
+    void unwanted(String name) {
+        line(locals, "const Unwanted " + checked(name) + "{};");
+    }
+
+    /** Tensors of one dtype. */
+    void tensors(String name, List<Tensor> all, boolean written) {
+        String view = all.isEmpty() ? "Input<float, true>" : view(name, all.get(0), written);
+        for (Tensor t : all) {
+            if (!view(name, t, written).equals(view)) {
+                throw new SchemaException(op + ": the tensors of " + name + " differ in dtype or in how they lie in"
+                        + " memory, and a kernel body takes lists of one kind"
+                        + "\n  fix: convert them, or take them as arguments of their own.");
+            }
+        }
+        field("List<" + view + ", " + all.size() + ">", name);
     }
 
     void scalar(String name, Object value) {
         boolean floating = value instanceof Double || value instanceof Float;
-        fields.append("    ")
-                .append(floating ? "double " : "long long ")
-                .append(name)
-                .append(";\n");
+        line(fields, (floating ? "double " : "long long ") + name + ";");
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
-        locals.append("    const ")
-                .append(type)
-                .append(' ')
-                .append(name)
-                .append(" = (")
-                .append(type)
-                .append(")a.");
-        locals.append(name).append(";\n");
+        line(locals, "const " + type + " " + checked(name) + " = (" + type + ")a." + name + ";");
     }
 
+    /** Whether an optional plain argument is there. */
+    void presence(String name, boolean present) {
+        line(locals, "const bool has_" + name + " = " + present + ";");
+    }
+
+    void array(String name, boolean floating, int length) {
+        field("List<" + (floating ? "double" : "long long") + ", " + length + ">", name);
+    }
+
+    private void field(String type, String name) {
+        line(fields, type + " " + name + ";");
+        line(locals, "const auto& " + checked(name) + " = a." + name + ";");
+    }
+
+    private static void line(StringBuilder to, String text) {
+        to.append("    ").append(text).append('\n');
+    }
+
+    private String checked(String name) {
+        Set<String> taken;
+        if (launch instanceof CudaKernel.Elements) {
+            taken = Set.of("i", "n");
+        } else if (launch instanceof CudaKernel.Tiles) {
+            taken = Set.of("n", "row", "rows", "column", "columns", "row0", "column0", "plane");
+        } else if (launch instanceof CudaKernel.Explicit) {
+            taken = Set.of("n");
+        } else {
+            taken = Set.of("n", "row", "rows", "columns", "t", "threads", "row_sum", "row_max", "row_min");
+        }
+        if (taken.contains(name)) {
+            throw new SchemaException(op + ": an argument is called '" + name + "', which a kernel body of this launch"
+                    + " shape calls something else\n  fix: give the component of the record another name.");
+        }
+        return name;
+    }
+
+    /** Words behind those of the operands: elements, rows and columns of the first output. */
+    static final int EXTENT_WORDS = 3;
+
     String text() {
-        return "#line 1 \"" + KernelSource.GENERATED + "\"\n" + VIEWS + "struct Arguments {\n" + fields
-                + "    long long element_count;\n};\n"
-                + "extern \"C\" __global__ void __launch_bounds__(256) body(const Arguments a) {\n" + locals
-                + "    const long long n = a.element_count;\n"
-                + "    auto element = [&](const long long i) {\n#line 1 \"" + op + " (body)\"\n" + statements
-                + "\n#line 1000 \"" + KernelSource.GENERATED + "\"\n    };\n"
-                + "    for (long long i = blockIdx.x * 256ll + threadIdx.x; i < n; i += gridDim.x * 256ll) element(i);\n"
-                + "}\n";
+        StringBuilder all = new StringBuilder("#line 1 \"" + KernelSource.GENERATED + "\"\n" + VIEWS);
+        all.append("typedef ")
+                .append(real)
+                .append(" acc_t;\nstruct Arguments {\n")
+                .append(fields);
+        all.append("    long long element_count, row_count, column_count;\n};\n");
+        all.append("extern \"C\" __global__ void __launch_bounds__(" + threads() + ") body(const Arguments a) {\n");
+        all.append(locals).append("    const long long n = a.element_count;\n");
+        String marked =
+                "#line 1 \"" + op + " (body)\"\n" + statements + "\n#line 1000 \"" + KernelSource.GENERATED + "\"\n";
+        if (launch instanceof CudaKernel.Elements e) {
+            String step = e.threads() + "ll";
+            all.append("    auto element = [&](const long long i) {\n")
+                    .append(marked)
+                    .append("    };\n");
+            all.append("    for (long long i = blockIdx.x * ").append(step).append(" + threadIdx.x; i < n; i += ");
+            all.append("gridDim.x * ").append(step).append(") element(i);\n}\n");
+            return all.toString();
+        }
+        if (!(launch instanceof CudaKernel.Explicit)) {
+            all.append("    const long long rows = a.row_count, columns = a.column_count;\n");
+        }
+        if (launch instanceof CudaKernel.Rows) {
+            all.append(inRows("threadIdx.x", "blockDim.x", "blockIdx.x", false));
+        } else if (launch instanceof CudaKernel.Warps w) {
+            String row = "blockIdx.x * " + w.perBlock() + "ll + (threadIdx.x >> 5)";
+            all.append(inRows("threadIdx.x & 31", "32", row, true));
+        } else if (launch instanceof CudaKernel.Tiles t) {
+            all.append("    const long long plane = blockIdx.z, row0 = blockIdx.y * ")
+                    .append(t.height());
+            all.append("ll, column0 = blockIdx.x * ").append(t.width());
+            all.append("ll;\n    const long long row = row0 + threadIdx.y, column = column0 + threadIdx.x;\n");
+        }
+        return all.append("    {\n").append(marked).append("    }\n}\n").toString();
+    }
+
+    private static String inRows(String thread, String threads, String row, boolean warp) {
+        return IN_ROWS.replace("@T", thread)
+                .replace("@N", threads)
+                .replace("@ROW", row)
+                .replace("@WARP", "" + warp);
+    }
+
+    private int threads() {
+        if (launch instanceof CudaKernel.Elements e) {
+            return e.threads();
+        }
+        if (launch instanceof CudaKernel.Rows r) {
+            return r.threads();
+        }
+        if (launch instanceof CudaKernel.Warps w) {
+            return 32 * w.perBlock();
+        }
+        return launch instanceof CudaKernel.Tiles t ? t.blockX() * t.blockY() : 1024;
     }
 }

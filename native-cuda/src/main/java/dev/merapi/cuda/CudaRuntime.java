@@ -74,6 +74,14 @@ interface CudaRuntime {
      */
     Path compile(int device, KernelSource source);
 
+    /**
+     * Keeps an image that was compiled elsewhere where {@link #load} finds it.
+     *
+     * @param op what it is for; for messages
+     * @throws CudaException if this runtime cannot run compiled images
+     */
+    Path keep(String op, byte[] image);
+
     /** Loads an image; it stays loaded for the life of the process. */
     long load(int device, Path image);
 

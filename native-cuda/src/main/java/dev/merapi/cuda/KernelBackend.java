@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Backend;
+import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
@@ -13,12 +14,17 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /** A backend above a {@link CudaRuntime}; which kernel serves which op. */
 abstract sealed class KernelBackend implements Backend permits CudaBackend, CudaSimBackend {
     private final DeviceType type;
+    private final ConcurrentMap<BackwardKey, CustomBackward> backwards = new ConcurrentHashMap<>();
     private @Nullable Running running;
+
+    private record BackwardKey(Definition<?, ?> op, CudaKernel code) {}
 
     /** What exists once a runtime does. */
     private record Running(CudaRuntime runtime, Kernels kernels, MoveKernel move, CachingAllocator[] allocators) {}
@@ -86,6 +92,21 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     @Override
     public @Nullable Object link(Definition<?, ?> op, Object code, @Nullable DType dtype) {
         return code instanceof CudaKernel kernel ? new CustomKernel(op, kernel, kernels()) : null;
+    }
+
+    @Override
+    public @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, Object code) {
+        return code instanceof CudaKernel kernel
+                ? backwards.computeIfAbsent(
+                        new BackwardKey(op, kernel), k -> new CustomBackward(k.op, k.code, kernels()))
+                : null;
+    }
+
+    /** The simulator runs what is registered for CUDA. */
+    @Override
+    public @Nullable Backward<?, ?> backwardKernel(Definition<?, ?> op) {
+        Object registered = type == DeviceType.CUDA ? null : op.backwardKernel(DeviceType.CUDA);
+        return registered instanceof DeviceCode code ? linkBackward(op, code) : null;
     }
 
     @Override

@@ -14,6 +14,9 @@ import java.util.regex.Pattern;
  * @param entries its {@code extern "C" __global__} functions
  */
 record KernelSource(String name, String text, List<String> entries) {
+    /** {@code file:line:}, or {@code file(line):}. */
+    private static final Pattern MESSAGE = Pattern.compile("(.+?)[:(](\\d+)[:)].*\\berror\\b.*");
+
     /** What every source begins with. */
     static final String PRELUDE = Resources.text("prelude.cuh");
 
@@ -41,6 +44,20 @@ record KernelSource(String name, String text, List<String> entries) {
             }
         }
         return "";
+    }
+
+    /** What a compiler said, with the text of the lines that it names. */
+    String explained(String said) {
+        StringBuilder all = new StringBuilder();
+        for (String message : said.split("\n")) {
+            all.append(all.length() == 0 ? "" : "\n").append(message);
+            Matcher m = MESSAGE.matcher(message);
+            String text = m.lookingAt() ? line(m.group(1), Integer.parseInt(m.group(2))) : "";
+            if (!text.isBlank()) {
+                all.append("\n    > ").append(text.strip());
+            }
+        }
+        return all.toString();
     }
 
     /** What an entry of the source at this place of a batch is called there. */

@@ -46,6 +46,11 @@ final class Kernels {
         }
     }
 
+    /** A function of an image that was compiled elsewhere. */
+    long image(String op, int device, byte[] image, String entry) {
+        return runtime.function(runtime.load(device, runtime.keep(op, image)), entry);
+    }
+
     /** The only function of a source. */
     long function(int device, KernelSource source) {
         return function(device, source, source.entries().get(0));

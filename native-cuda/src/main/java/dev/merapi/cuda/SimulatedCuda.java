@@ -150,7 +150,7 @@ final class SimulatedCuda implements CudaRuntime {
             String refused = compiler.compile(text, at, checked);
             if (refused != null) {
                 throw new KernelCompileException(
-                        "cuda-sim: " + source.name() + " does not compile\n" + refused.strip());
+                        "cuda-sim: " + source.name() + " does not compile\n" + source.explained(refused.strip()));
             }
         });
         origins.put(image, new Origin(source, checked));
@@ -158,12 +158,14 @@ final class SimulatedCuda implements CudaRuntime {
     }
 
     @Override
+    public Path keep(String op, byte[] image) {
+        throw new CudaException(op + ": cuda-sim runs sources, and this kernel is a compiled image of " + image.length
+                + " bytes\n  fix: register CudaKernel.source(…), or run on a GPU.");
+    }
+
+    @Override
     public long load(int device, Path image) {
-        Origin origin = origins.get(image);
-        if (origin == null) {
-            throw new CudaException("cuda-sim: runs sources, and " + image + " is a compiled image"
-                    + "\n  fix: give the kernel's source, or run on a GPU.");
-        }
+        Origin origin = java.util.Objects.requireNonNull(origins.get(image));
         SimulatedModule module = new SimulatedModule(origin.source, origin.checked, image);
         modules.put(module.library(), module);
         return module.library();

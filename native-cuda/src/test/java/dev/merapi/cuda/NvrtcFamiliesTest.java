@@ -4,6 +4,7 @@ package dev.merapi.cuda;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.op.CudaKernel;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -57,14 +58,40 @@ class NvrtcFamiliesTest {
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), 1, 1, false));
         all.add(java.util.Objects.requireNonNull(PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
-        BodyPrinter body = new BodyPrinter("demo::body", "out[i] = bias ? x[i] * s + bias[0] : x[i];", DType.FLOAT32);
-        body.tensor("out", x, true);
-        body.tensor("x", x.transpose(0, 1), false);
-        body.scalar("s", 0.5);
-        body.absent("bias");
-        all.add(new KernelSource("demo::body", body.text(), List.of("body")));
         for (KernelSource source : all) {
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 120})
+    void bodies(int architecture) {
+        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        List<KernelSource> all = new ArrayList<>();
+        String rows = "acc_t m = row_max(x[row]); if (t == 0) out[row] = row_sum(m + s) + bias[0];";
+        all.add(body(x, new CudaKernel.Elements(256), "out[i] = bias ? x[i] * s + bias[0] : x[i];"));
+        all.add(body(x, new CudaKernel.Rows(128), rows));
+        all.add(body(x, new CudaKernel.Warps(4), rows));
+        all.add(body(x, new CudaKernel.Tiles(16, 16, 16, 16), """
+                __shared__ float tile[16][17];
+                tile[threadIdx.y][threadIdx.x] = x[row * columns + column];
+                __syncthreads();
+                if (row < rows && column < columns && plane == 0) out[row * columns + column] = tile[threadIdx.x][0];
+                """));
+        for (KernelSource source : all) {
+            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
+        }
+    }
+
+    private static KernelSource body(Tensor x, CudaKernel.Launch launch, String statements) {
+        BodyPrinter body = new BodyPrinter("demo::body", statements, launch, DType.FLOAT32);
+        body.tensor("out", x, true);
+        body.unwanted("other");
+        body.tensor("x", x.transpose(0, 1), false);
+        body.tensors("xs", List.of(x, x), false);
+        body.scalar("s", 0.5);
+        body.array("dims", false, 3);
+        body.absent("bias");
+        return new KernelSource("demo::body", body.text(), List.of("body"));
     }
 }
