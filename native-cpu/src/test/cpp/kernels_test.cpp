@@ -670,7 +670,7 @@ static void optimizer_test(int d) {
     Array p = random(d, n), g = random(d, n), m = random(compute(d), n, 0.1), v(compute(d), n), tiny = random(d, 3),
           tg = random(d, 3), tm = filled(compute(d), 3, 0), tv = filled(compute(d), 3, 0);
     for (int64_t i = 0; i < n; i++) v.set(i, rng.uniform() * 0.1);
-    int64_t list[] = {tiny.at(), tg.at(), tm.at(), tv.at(), 3, p.at(), g.at(), m.at(), v.at(), n};
+    int64_t list[] = {tiny.at(), tg.at(), tm.at(), tv.at(), 0, 3, p.at(), g.at(), m.at(), v.at(), 0, n};
     Array lr = filled(scalar, 1, 0.01), step = filled(scalar, 1, 3), gs = filled(scalar, 1, 0.5),
           skip = filled(scalar, 1, 1);
     for (int decoupled = 0; decoupled < 2; decoupled++) {

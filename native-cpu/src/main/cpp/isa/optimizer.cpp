@@ -11,7 +11,7 @@ namespace MERAPI_ISA {
 namespace {
 
 struct Entry {  // one row of the list
-    int64_t parameter, gradient, m, v, n;
+    int64_t parameter, gradient, m, v, master, n;
 };
 
 // Chunks of kGrain elements over all tensors, numbered in list order. fn(entry, begin, end, chunk).
@@ -85,14 +85,17 @@ void adam(int dtype, int64_t list, int64_t count, double beta1, double beta2, do
             const S* g = at<const S>(e.gradient) + begin;
             C* m = at<C>(e.m) + begin;
             C* v = at<C>(e.v) + begin;
+            C* w = e.master == 0 ? nullptr : at<C>(e.master) + begin;
             map_row<S>(end - begin, [&](int64_t i, int lanes) {
-                auto pv = pick(p + i, lanes), gv = pick(g + i, lanes) * g_scale;
+                auto pv = w != nullptr ? pick(w + i, lanes) : pick(p + i, lanes), gv = pick(g + i, lanes) * g_scale;
                 if (l2 != C(0)) gv += pv * splat(l2);
                 auto mv = mad(pick(m + i, lanes), b1, gv * one_b1);
                 auto vv = mad(pick(v + i, lanes), b2, gv * gv * one_b2);
                 put(m + i, mv, lanes);
                 put(v + i, vv, lanes);
-                put(p + i, pv * keep - size * mv / mad(vsqrt(vv), inverse2, epsilon), lanes);
+                pv = pv * keep - size * mv / mad(vsqrt(vv), inverse2, epsilon);
+                if (w != nullptr) put(w + i, pv, lanes);
+                put(p + i, pv, lanes);
             });
         });
     });
@@ -116,15 +119,18 @@ void sgd(int dtype, int64_t list, int64_t count, double momentum, double dampeni
             S* p = at<S>(e.parameter) + begin;
             const S* g = at<const S>(e.gradient) + begin;
             C* m = momentum == 0 || e.m == 0 ? nullptr : at<C>(e.m) + begin;
+            C* w = e.master == 0 ? nullptr : at<C>(e.master) + begin;
             map_row<S>(end - begin, [&](int64_t i, int lanes) {
-                auto pv = pick(p + i, lanes), gv = pick(g + i, lanes) * g_scale;
+                auto pv = w != nullptr ? pick(w + i, lanes) : pick(p + i, lanes), gv = pick(g + i, lanes) * g_scale;
                 if (l2 != C(0)) gv += pv * splat(l2);
                 if (m != nullptr) {
                     auto mv = first ? gv : mad(pick(m + i, lanes), mu, gv * damp);
                     put(m + i, mv, lanes);
                     gv = nesterov != 0 ? mad(mv, mu, gv) : mv;
                 }
-                put(p + i, pv - rate * gv, lanes);
+                pv = pv - rate * gv;
+                if (w != nullptr) put(w + i, pv, lanes);
+                put(p + i, pv, lanes);
             });
         });
     });

@@ -22,6 +22,8 @@ public final class Optimizers {
     /**
      * Adam, or AdamW if {@code decoupled}. States have the compute dtype of the parameters.
      *
+     * @param master the parameters in their compute dtype, which are what is stepped; each parameter becomes its master,
+     *     rounded. Empty for none: then the parameters themselves are stepped, and what is below their rounding is lost
      * @param step counts from 1
      * @param gradScale what gradients are multiplied by; null for 1
      * @param skip if not 0, nothing changes; null for 0
@@ -31,6 +33,7 @@ public final class Optimizers {
             List<Tensor> grads,
             List<Tensor> m,
             List<Tensor> v,
+            List<Tensor> master,
             Tensor lr,
             Tensor step,
             @Nullable Tensor gradScale,
@@ -41,11 +44,12 @@ public final class Optimizers {
             double weightDecay,
             boolean decoupled) {}
 
-    /** Stochastic gradient descent. {@code buffers} is empty without momentum. */
+    /** Stochastic gradient descent. {@code buffers} is empty without momentum; {@code master} as for {@link Adam}. */
     public record Sgd(
             List<Tensor> params,
             List<Tensor> grads,
             List<Tensor> buffers,
+            List<Tensor> master,
             Tensor lr,
             Tensor step,
             @Nullable Tensor gradScale,
@@ -62,19 +66,33 @@ public final class Optimizers {
 
     public record ScaleGrads(List<Tensor> grads, Tensor scale) {}
 
+    public record NonFinite(List<Tensor> grads) {}
+
+    /**
+     * @param scale 0-d float32, as are the others
+     * @param streak how many steps in a row had finite gradients
+     * @param nonFinite not 0 if this step's had not
+     */
+    public record UpdateScale(
+            Tensor scale, Tensor streak, Tensor nonFinite, double growth, double backoff, double interval) {}
+
     /** m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − lr·m̂ / (√v̂ + eps), with weight decay before. */
     public static final Op<Adam, Void> ADAM = Op.define("merapi::adam_", Adam.class, Result.none())
-            .mutates("params", "m", "v")
-            .kernelType(a -> checked(a.params(), a.grads(), List.of(a.m(), a.v()), a.lr()))
+            .mutates("params", "m", "v", "master")
+            .kernelType(a -> checked(a.params(), a.grads(), List.of(a.m(), a.v()), a.master(), a.lr()))
             .reference((a, none) -> OptimizerReference.adam(a))
             .nonDifferentiable()
             .register();
 
     /** b ← μb + (1 − d)g (the gradient itself at step 1), p ← p − lr·(b, or g + μb for Nesterov). */
     public static final Op<Sgd, Void> SGD = Op.define("merapi::sgd_", Sgd.class, Result.none())
-            .mutates("params", "buffers")
-            .kernelType(a ->
-                    checked(a.params(), a.grads(), a.buffers().isEmpty() ? List.of() : List.of(a.buffers()), a.lr()))
+            .mutates("params", "buffers", "master")
+            .kernelType(a -> checked(
+                    a.params(),
+                    a.grads(),
+                    a.buffers().isEmpty() ? List.of() : List.of(a.buffers()),
+                    a.master(),
+                    a.lr()))
             .reference((a, none) -> OptimizerReference.sgd(a))
             .nonDifferentiable()
             .register();
@@ -102,6 +120,38 @@ public final class Optimizers {
             .nonDifferentiable()
             .register();
 
+    /** 1 if any element of any gradient is infinite or NaN, else 0; 0-d float32. */
+    public static final Op<NonFinite, Tensor> NON_FINITE = Op.define(
+                    "merapi::non_finite", NonFinite.class, Tensor.class)
+            .kernelType(a -> sameType("non_finite", a.grads()))
+            .shape(a -> Tensor.meta(
+                    dev.merapi.types.Shape.SCALAR,
+                    DType.FLOAT32,
+                    requireAny("non_finite", a.grads()).device()))
+            .reference(OptimizerReference::nonFinite)
+            .nonDifferentiable()
+            .register();
+
+    /**
+     * The scale of a loss from step to step: times {@code backoff} after a step with infinite gradients, times
+     * {@code growth} after {@code interval} good ones in a row, if that is finite.
+     */
+    public static final Op<UpdateScale, Void> UPDATE_SCALE = Op.define(
+                    "merapi::update_scale_", UpdateScale.class, Result.none())
+            .mutates("scale", "streak")
+            .kernelType(a -> {
+                for (Tensor t : List.of(a.scale(), a.streak(), a.nonFinite())) {
+                    if (t.rank() != 0 || t.dtype() != DType.FLOAT32) {
+                        throw new ShapeException(
+                                "update_scale_: takes 0-d float32 tensors, but one is " + t.describe());
+                    }
+                }
+                return DType.FLOAT32;
+            })
+            .reference((a, none) -> OptimizerReference.updateScale(a))
+            .nonDifferentiable()
+            .register();
+
     private static Tensor requireAny(String op, List<Tensor> tensors) {
         if (tensors.isEmpty()) {
             throw new ShapeException(op + ": there are no tensors");
@@ -120,7 +170,8 @@ public final class Optimizers {
         return dtype;
     }
 
-    private static DType checked(List<Tensor> params, List<Tensor> grads, List<List<Tensor>> states, Tensor scalar) {
+    private static DType checked(
+            List<Tensor> params, List<Tensor> grads, List<List<Tensor>> states, List<Tensor> master, Tensor scalar) {
         DType dtype = sameType("optimizer", params);
         sameType("optimizer", grads);
         if (scalar.rank() != 0 || scalar.dtype() != DType.FLOAT32) {
@@ -130,6 +181,9 @@ public final class Optimizers {
         requireFit("gradient", params, grads, dtype);
         for (List<Tensor> state : states) {
             requireFit("state", params, state, dtype.computeType());
+        }
+        if (!master.isEmpty()) {
+            requireFit("master", params, master, dtype.computeType());
         }
         return dtype;
     }

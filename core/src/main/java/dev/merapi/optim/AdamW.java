@@ -64,6 +64,7 @@ public final class AdamW extends Optimizer {
                 grads,
                 group.states.get(0),
                 group.states.get(1),
+                group.master,
                 lr,
                 step,
                 gradScale,

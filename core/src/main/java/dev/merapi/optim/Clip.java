@@ -4,8 +4,11 @@ package dev.merapi.optim;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /** Limits the norm of all gradients together. Nothing here reads a value back: it works without waiting for a device. */
 public final class Clip {
@@ -19,26 +22,45 @@ public final class Clip {
         if (!(maxNorm > 0)) {
             throw new IllegalArgumentException("clip: the norm " + maxNorm + " must be greater than 0");
         }
-        return Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(gradients(params), maxNorm));
+        List<List<Tensor>> grads = gradients(params);
+        if (grads.size() <= 1) {
+            return Optimizers.GRAD_NORM.call(
+                    new Optimizers.GradNorm(grads.isEmpty() ? List.of() : grads.get(0), maxNorm));
+        }
+        Tensor norm = null;
+        for (List<Tensor> same : grads) {
+            Tensor part = Optimizers.GRAD_NORM
+                    .call(new Optimizers.GradNorm(same, maxNorm))
+                    .norm();
+            norm = norm == null ? part : norm.square().add(part.square()).sqrt();
+        }
+        Tensor factor = Tensor.scalar((float) maxNorm)
+                .to(norm.device())
+                .div(norm.add(1e-6))
+                .minimum(1);
+        return new Optimizers.NormAndScale(norm, factor);
     }
 
     /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d. */
     public static Tensor norm_(List<Tensor> params, double maxNorm) {
         try (Autograd.Mode mode = Autograd.noGrad()) {
             Optimizers.NormAndScale found = norm(params, maxNorm);
-            Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(gradients(params), found.scale()));
+            for (List<Tensor> same : gradients(params)) {
+                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(same, found.scale()));
+            }
             return found.norm();
         }
     }
 
-    private static List<Tensor> gradients(List<Tensor> params) {
-        List<Tensor> grads = new ArrayList<>();
+    /** In lists of one dtype. */
+    private static List<List<Tensor>> gradients(List<Tensor> params) {
+        Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
         for (Tensor p : params) {
             Tensor g = p.grad();
             if (g != null) {
-                grads.add(g);
+                ofType.computeIfAbsent(g.dtype(), t -> new ArrayList<>()).add(g);
             }
         }
-        return grads;
+        return new ArrayList<>(ofType.values());
     }
 }

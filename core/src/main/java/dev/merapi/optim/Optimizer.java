@@ -16,13 +16,21 @@ import org.jspecify.annotations.Nullable;
 /**
  * Changes parameters by their gradients. Parameters without a gradient are left alone. States, learning rate and step are
  * tensors on the parameters' device; they belong to the optimiser and live until {@link #close}.
+ *
+ * <p>Beside 16-bit parameters the optimiser keeps float32 <em>masters</em>, steps those, and rounds them to the parameters:
+ * most steps are smaller than what 16 bits can show of a weight, and would be lost. They are part of the state. A parameter
+ * that somebody else wrote, such as by loading a model, is taken over into its master.
  */
 public abstract class Optimizer implements AutoCloseable {
-    /** Parameters that share settings. */
+    /** Parameters of one dtype that share settings. */
     static final class Group {
         final List<Tensor> params;
         final double weightDecay;
         final List<List<Tensor>> states = new ArrayList<>();
+        /** The parameters in float32; empty if they are what is stepped. */
+        List<Tensor> master = List.of();
+        /** The parameters' versions when the masters last agreed with them. */
+        int[] versions = {};
 
         Group(List<Tensor> params, double weightDecay) {
             this.params = List.copyOf(params);
@@ -34,6 +42,7 @@ public abstract class Optimizer implements AutoCloseable {
     private final int statesPerParameter;
     private final Tensor lr;
     private final Tensor step;
+    private boolean masters = true;
 
     Optimizer(List<Tensor> params, double lr, double weightDecay, int statesPerParameter) {
         if (params.isEmpty()) {
@@ -53,14 +62,20 @@ public abstract class Optimizer implements AutoCloseable {
         return Tensor.scalar(value, DType.FLOAT32).to(like.device()).leaveScope();
     }
 
-    /** Adds parameters with another weight decay. */
+    /** Adds parameters with another weight decay; those of different dtypes become groups of their own. */
     public final void add(List<Tensor> params, double weightDecay) {
+        Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
         for (Tensor p : params) {
             if (!p.requiresGrad() || Autograd.gradFn(p) != null) {
                 throw new IllegalArgumentException(
                         "optimizer: " + p.describe() + " is not a leaf that requires a gradient");
             }
+            ofType.computeIfAbsent(p.dtype(), t -> new ArrayList<>()).add(p);
         }
+        ofType.values().forEach(same -> groups.add(group(same, weightDecay)));
+    }
+
+    private Group group(List<Tensor> params, double weightDecay) {
         Group group = new Group(params, weightDecay);
         for (int k = 0; k < statesPerParameter; k++) {
             List<Tensor> states = new ArrayList<>();
@@ -70,7 +85,44 @@ public abstract class Optimizer implements AutoCloseable {
             }
             group.states.add(states);
         }
-        groups.add(group);
+        DType dtype = params.get(0).dtype();
+        if (masters && dtype != dtype.computeType()) {
+            try (Autograd.Mode mode = Autograd.noGrad()) {
+                group.master = params.stream()
+                        .map(p -> p.detach().to(dtype.computeType()).leaveScope())
+                        .toList();
+            }
+            group.versions = versions(params);
+        }
+        return group;
+    }
+
+    private static int[] versions(List<Tensor> params) {
+        return params.stream().mapToInt(Tensor::version).toArray();
+    }
+
+    /**
+     * Steps 16-bit parameters themselves from now on, and frees their masters: saves four bytes a parameter, and loses
+     * what their rounding does not show.
+     */
+    public final void dropMasters() {
+        masters = false;
+        for (Group group : groups) {
+            group.master.forEach(Tensor::close);
+            group.master = List.of();
+        }
+    }
+
+    /** Where somebody else wrote a parameter, its master follows; where it rounds to the parameter anyway, it stays. */
+    private static void refreshMasters(Group group) {
+        for (int i = 0; i < group.master.size(); i++) {
+            Tensor p = group.params.get(i);
+            if (p.version() != group.versions[i]) {
+                Tensor master = group.master.get(i);
+                Tensor same = master.to(p.dtype()).eq(p);
+                master.copy_(Tensor.where(same, master, p.to(master.dtype())));
+            }
+        }
     }
 
     /** One step with the gradients as they are. */
@@ -93,12 +145,28 @@ public abstract class Optimizer implements AutoCloseable {
                 step.add_(skip.eq(0).to(DType.FLOAT32));
             }
             for (Group group : groups) {
+                refreshMasters(group);
                 Group ready = withGradients(group);
                 if (!ready.params.isEmpty()) {
                     update(ready, gradients(ready), lr, step, gradScale, skip);
                 }
+                if (!group.master.isEmpty()) {
+                    group.versions = versions(group.params);
+                }
             }
         }
+    }
+
+    /** The gradients that there are, in lists of one dtype; for {@link GradScaler}. */
+    final List<List<Tensor>> gradients() {
+        List<List<Tensor>> all = new ArrayList<>();
+        for (Group group : groups) {
+            List<Tensor> grads = gradients(withGradients(group));
+            if (!grads.isEmpty()) {
+                all.add(grads);
+            }
+        }
+        return all;
     }
 
     abstract void update(
@@ -111,16 +179,21 @@ public abstract class Optimizer implements AutoCloseable {
         List<Tensor> params = new ArrayList<>();
         List<List<Tensor>> states = new ArrayList<>();
         group.states.forEach(s -> states.add(new ArrayList<>()));
+        List<Tensor> master = new ArrayList<>();
         for (int i = 0; i < group.params.size(); i++) {
             if (group.params.get(i).grad() != null) {
                 params.add(group.params.get(i));
                 for (int k = 0; k < states.size(); k++) {
                     states.get(k).add(group.states.get(k).get(i));
                 }
+                if (!group.master.isEmpty()) {
+                    master.add(group.master.get(i));
+                }
             }
         }
         Group part = new Group(params, group.weightDecay);
         part.states.addAll(states);
+        part.master = master;
         return part;
     }
 
@@ -166,6 +239,10 @@ public abstract class Optimizer implements AutoCloseable {
                     all.put("group" + g + ".state" + k + "." + i, states.get(k).get(i));
                 }
             }
+            List<Tensor> master = groups.get(g).master;
+            for (int i = 0; i < master.size(); i++) {
+                all.put("group" + g + ".master." + i, master.get(i));
+            }
         }
         return all;
     }
@@ -189,6 +266,8 @@ public abstract class Optimizer implements AutoCloseable {
             mine.forEach((name, t) ->
                     t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
         }
+        // Masters that do not round to their parameters are another model's: the parameters hold.
+        groups.forEach(g -> java.util.Arrays.fill(g.versions, -1));
     }
 
     /** Frees the states. */

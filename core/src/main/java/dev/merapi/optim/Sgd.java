@@ -37,6 +37,7 @@ public final class Sgd extends Optimizer {
                 group.params,
                 grads,
                 momentum == 0 ? List.of() : group.states.get(0),
+                group.master,
                 lr,
                 step,
                 gradScale,

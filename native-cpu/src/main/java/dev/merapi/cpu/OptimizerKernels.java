@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** Optimiser steps: one native call for all parameters. */
 final class OptimizerKernels {
     private static final int FLOAT32 = 0;
-    private static final int WORDS = 5;
+    private static final int WORDS = 6;
 
     private OptimizerKernels() {}
 
@@ -17,9 +17,13 @@ final class OptimizerKernels {
         return t == null ? 0 : t.address();
     }
 
-    /** Addresses of parameter, gradient and two states, and the count of elements, for each parameter. */
+    /** Addresses of parameter, gradient, two states and master, and the count of elements, for each parameter. */
     private static Scratch list(
-            @Nullable List<Tensor> params, List<Tensor> grads, @Nullable List<Tensor> m, @Nullable List<Tensor> v) {
+            @Nullable List<Tensor> params,
+            List<Tensor> grads,
+            @Nullable List<Tensor> m,
+            @Nullable List<Tensor> v,
+            List<Tensor> master) {
         int n = grads.size();
         Scratch s = Scratch.begin().reserve(WORDS * n);
         for (int i = 0; i < n; i++) {
@@ -27,13 +31,14 @@ final class OptimizerKernels {
             s.put(grads.get(i).address());
             s.put(m == null ? 0 : m.get(i).address());
             s.put(v == null ? 0 : v.get(i).address());
+            s.put(master.isEmpty() ? 0 : master.get(i).address());
             s.put(grads.get(i).numel());
         }
         return s;
     }
 
     static void adam(Optimizers.Adam a) {
-        Scratch s = list(a.params(), a.grads(), a.m(), a.v());
+        Scratch s = list(a.params(), a.grads(), a.m(), a.v(), a.master());
         Native.adam(
                 DTypes.code(a.params().get(0).dtype()),
                 s.address(),
@@ -51,7 +56,7 @@ final class OptimizerKernels {
     }
 
     static void sgd(Optimizers.Sgd a) {
-        Scratch s = list(a.params(), a.grads(), a.momentum() == 0 ? null : a.buffers(), null);
+        Scratch s = list(a.params(), a.grads(), a.momentum() == 0 ? null : a.buffers(), null, a.master());
         Native.sgd(
                 DTypes.code(a.params().get(0).dtype()),
                 s.address(),
@@ -68,7 +73,7 @@ final class OptimizerKernels {
     }
 
     static void gradNorm(Optimizers.GradNorm a, Optimizers.NormAndScale out) {
-        Scratch s = list(null, a.grads(), null, null);
+        Scratch s = list(null, a.grads(), null, null, List.of());
         Native.grad_norm(
                 DTypes.code(a.grads().get(0).dtype()),
                 s.address(),
@@ -80,8 +85,22 @@ final class OptimizerKernels {
                 0);
     }
 
+    /** The flag of the norm: squares are summed in float64, where those of smaller floats cannot overflow. */
+    static void nonFinite(Optimizers.NonFinite a, Tensor out) {
+        Scratch s = list(null, a.grads(), null, null, List.of());
+        Native.grad_norm(
+                DTypes.code(a.grads().get(0).dtype()),
+                s.address(),
+                a.grads().size(),
+                1,
+                FLOAT32,
+                0,
+                0,
+                out.address());
+    }
+
     static void scaleGrads(Optimizers.ScaleGrads a) {
-        Scratch s = list(null, a.grads(), null, null);
+        Scratch s = list(null, a.grads(), null, null, List.of());
         Native.scale_grads(
                 DTypes.code(a.grads().get(0).dtype()),
                 s.address(),

@@ -137,6 +137,10 @@ final class StructuredKernels {
                 "grad_norm",
                 FLOATING,
                 (Optimizers.GradNorm a, Optimizers.NormAndScale out) -> OptimizerKernels.gradNorm(a, out));
+        put(
+                "non_finite",
+                t -> FLOATING.test(t) && t != DType.FLOAT64,
+                (Optimizers.NonFinite a, Tensor out) -> OptimizerKernels.nonFinite(a, out));
         put("scale_grads_", FLOATING, (Optimizers.ScaleGrads a, Object none) -> OptimizerKernels.scaleGrads(a));
     }
 

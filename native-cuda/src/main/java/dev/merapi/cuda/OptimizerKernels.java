@@ -11,7 +11,16 @@ import org.jspecify.annotations.Nullable;
 
 /** Optimiser steps, a launch for each parameter. */
 final class OptimizerKernels {
-    static final Family FAMILY = new Family("optimizers.cuh", "adam", "sgd", "squares", "norm_of_parts", "scaled");
+    static final Family FAMILY = new Family(
+            "optimizers.cuh",
+            "adam",
+            "sgd",
+            "squares",
+            "norm_of_parts",
+            "scaled",
+            "cleared",
+            "non_finite",
+            "update_scale");
     /** Elements whose squares one block adds up. */
     private static final long CHUNK = 16384;
 
@@ -29,6 +38,8 @@ final class OptimizerKernels {
             case "merapi::adam_" -> (Kernel<Optimizers.Adam, Void>) (a, none) -> k.adam(a);
             case "merapi::sgd_" -> (Kernel<Optimizers.Sgd, Void>) (a, none) -> k.sgd(a);
             case "merapi::grad_norm" -> (Kernel<Optimizers.GradNorm, Optimizers.NormAndScale>) k::gradNorm;
+            case "merapi::non_finite" -> (Kernel<Optimizers.NonFinite, Tensor>) k::nonFinite;
+            case "merapi::update_scale_" -> (Kernel<Optimizers.UpdateScale, Void>) (a, none) -> k.updateScale(a);
             case "merapi::scale_grads_" -> (Kernel<Optimizers.ScaleGrads, Void>) (a, none) -> k.scale(a);
             default -> null;
         };
@@ -49,6 +60,7 @@ final class OptimizerKernels {
                     .pointer(a.grads().get(i))
                     .pointer(a.m().get(i))
                     .pointer(a.v().get(i))
+                    .pointer(a.master().isEmpty() ? null : a.master().get(i))
                     .word(p.numel())
                     .pointer(a.lr())
                     .pointer(a.step())
@@ -73,6 +85,7 @@ final class OptimizerKernels {
                     .pointer(p)
                     .pointer(a.grads().get(i))
                     .pointer(a.momentum() == 0 ? null : a.buffers().get(i))
+                    .pointer(a.master().isEmpty() ? null : a.master().get(i))
                     .word(p.numel())
                     .pointer(a.lr())
                     .pointer(a.step())
@@ -115,6 +128,27 @@ final class OptimizerKernels {
                     .pointer(out.scale())
                     .run(CudaRuntime.Grid.of(1, 256));
         }
+    }
+
+    private void nonFinite(Optimizers.NonFinite a, Tensor out) {
+        Tensor first = a.grads().get(0);
+        call(first, "cleared").pointer(out).run(CudaRuntime.Grid.of(1, 1));
+        for (Tensor g : a.grads()) {
+            if (g.numel() > 0) {
+                call(g, "non_finite").pointer(g).word(g.numel()).pointer(out).each(g.numel());
+            }
+        }
+    }
+
+    private void updateScale(Optimizers.UpdateScale a) {
+        call(a.scale(), "update_scale")
+                .pointer(a.scale())
+                .pointer(a.streak())
+                .pointer(a.nonFinite())
+                .real(a.growth())
+                .real(a.backoff())
+                .real(a.interval())
+                .run(CudaRuntime.Grid.of(1, 1));
     }
 
     private void scale(Optimizers.ScaleGrads a) {

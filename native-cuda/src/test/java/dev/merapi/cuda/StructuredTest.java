@@ -370,6 +370,7 @@ class StructuredTest {
                         p.subList(2, 4),
                         p.subList(4, 6),
                         p.subList(6, 8),
+                        List.of(),
                         lr,
                         at,
                         null,
@@ -380,7 +381,7 @@ class StructuredTest {
                         0.1,
                         true));
                 Optimizers.SGD.call(new Optimizers.Sgd(
-                        p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), lr, at, lr, null, 0.9, 0, true, 0.01));
+                        p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), List.of(), lr, at, lr, null, 0.9, 0, true, 0.01));
             }
         }
         for (int i = 0; i < here.size(); i++) {
@@ -392,6 +393,70 @@ class StructuredTest {
         Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here.subList(2, 4), a.scale()));
         Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(there.subList(2, 4), b.scale()));
         close("scaled", here.get(2), there.get(2), dtype == DType.BFLOAT16 ? 1e9 : 300);
+    }
+
+    @Test
+    void mastersAndScales() {
+        for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16)) {
+            List<Tensor> here = parameters(dtype, Device.CPU);
+            List<Tensor> there = parameters(dtype, Simulator.DEVICE);
+            for (List<Tensor> p : List.of(here, there)) {
+                Device device = p.get(0).device();
+                Tensor one = Tensor.scalar(1f).to(device);
+                Tensor lr = Tensor.scalar(0.1f).to(device);
+                Optimizers.ADAM.call(new Optimizers.Adam(
+                        p.subList(0, 2),
+                        p.subList(2, 4),
+                        p.subList(4, 6),
+                        p.subList(6, 8),
+                        p.subList(8, 10),
+                        lr,
+                        one,
+                        null,
+                        null,
+                        0.9,
+                        0.99,
+                        1e-8,
+                        0.1,
+                        true));
+                for (int i = 0; i < 2; i++) {
+                    exact("rounded master", p.get(8 + i).to(dtype).to(Device.CPU), p.get(i));
+                }
+                Optimizers.SGD.call(new Optimizers.Sgd(
+                        p.subList(0, 2),
+                        p.subList(2, 4),
+                        List.of(),
+                        p.subList(8, 10),
+                        lr,
+                        one,
+                        lr,
+                        null,
+                        0,
+                        0,
+                        false,
+                        0.01));
+                for (int i = 0; i < 2; i++) {
+                    exact("rounded master", p.get(8 + i).to(dtype).to(Device.CPU), p.get(i));
+                }
+            }
+            for (int i = 4; i < here.size(); i++) {
+                close("state " + i + " " + dtype, here.get(i), there.get(i), 300);
+            }
+            List<Tensor> grads = there.subList(2, 4);
+            Tensor good = Optimizers.NON_FINITE.call(new Optimizers.NonFinite(grads));
+            grads.get(1).at(1, 10).fill_(Double.NEGATIVE_INFINITY);
+            Tensor bad = Optimizers.NON_FINITE.call(new Optimizers.NonFinite(grads));
+            assertEquals(0, good.item());
+            assertEquals(1, bad.item());
+            Tensor scale = Tensor.scalar(8f).to(Simulator.DEVICE);
+            Tensor streak = Tensor.scalar(0f).to(Simulator.DEVICE);
+            double[] expected = {8, 16, 16, 4, 4, 8};
+            for (int i = 0; i < expected.length; i++) {
+                Optimizers.UPDATE_SCALE.call(
+                        new Optimizers.UpdateScale(scale, streak, i == 3 ? bad : good, 2, 0.25, 2));
+                assertEquals(expected[i], scale.item(), "step " + i);
+            }
+        }
     }
 
     /** Two parameters, their gradients, and three pairs of states. */

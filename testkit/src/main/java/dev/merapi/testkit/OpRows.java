@@ -30,7 +30,7 @@ public final class OpRows {
                 "bernoulli_", "dropout", "integers_", "normal_", "rand", "randint", "randn", "randperm", "uniform_")) {
             reasons.put("merapi::" + op, random);
         }
-        for (String op : List.of("adam_", "grad_norm", "scale_grads_", "sgd_")) {
+        for (String op : List.of("adam_", "grad_norm", "non_finite", "scale_grads_", "sgd_", "update_scale_")) {
             reasons.put("merapi::" + op, optimizer);
         }
         reasons.put("merapi::empty", "its contents are undefined");

@@ -95,6 +95,7 @@ class ProbesTest {
                                 List.of(m23.detach().mul(0.5)),
                                 List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
                                 List.of(Tensor.zeros(Shape.of(2, 3), DType.FLOAT64, d)),
+                                List.of(),
                                 one.mul(0.1),
                                 one,
                                 null,

@@ -35,6 +35,7 @@ class OptimizersTest {
                 g,
                 m,
                 v,
+                List.of(),
                 Tensor.scalar((float) LR),
                 Tensor.scalar((float) step),
                 scale,
@@ -80,6 +81,108 @@ class OptimizersTest {
         }
     }
 
+    /** Steps that 16 bits cannot show of a weight near 1 add up in the master, and the weight is its rounding. */
+    @Test
+    void mastersKeepWhatTheParametersRoundAway() {
+        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
+            Tensor p = Tensor.ones(dtype, 3);
+            Tensor lost = p.copy();
+            Tensor sgd = p.copy();
+            List<Tensor> f32 =
+                    java.util.stream.IntStream.range(0, 7).mapToObj(i -> Tensor.zeros(3)).toList();
+            Tensor master = Tensor.ones(3);
+            Tensor sgdMaster = Tensor.ones(3);
+            double[] grads = new double[20];
+            double rate = 1e-4;
+            for (int t = 1; t <= 20; t++) {
+                Tensor g = Tensor.full(0.25, 3).to(dtype);
+                grads[t - 1] = 0.25;
+                for (boolean kept : new boolean[] {true, false}) {
+                    int at = kept ? 0 : 2;
+                    Optimizers.ADAM.call(new Optimizers.Adam(
+                            List.of(kept ? p : lost),
+                            List.of(g),
+                            List.of(f32.get(at)),
+                            List.of(f32.get(at + 1)),
+                            kept ? List.of(master) : List.of(),
+                            Tensor.scalar((float) rate),
+                            Tensor.scalar((float) t),
+                            null,
+                            null,
+                            BETA1,
+                            BETA2,
+                            EPS,
+                            0,
+                            true));
+                }
+                Optimizers.SGD.call(new Optimizers.Sgd(
+                        List.of(sgd),
+                        List.of(g),
+                        List.of(),
+                        List.of(sgdMaster),
+                        Tensor.scalar((float) rate),
+                        Tensor.scalar((float) t),
+                        null,
+                        null,
+                        0,
+                        0,
+                        false,
+                        0));
+            }
+            // Adam steps by the rate where all gradients agree.
+            close(master, new double[] {1 - 20 * rate, 1 - 20 * rate, 1 - 20 * rate}, 1e-5);
+            close(p.to(DType.FLOAT32), master.to(dtype).to(DType.FLOAT32), 0);
+            close(lost.to(DType.FLOAT32), Tensor.ones(3), 0);
+            close(sgdMaster, new double[] {1 - 5 * rate, 1 - 5 * rate, 1 - 5 * rate}, 1e-5);
+            close(sgd.to(DType.FLOAT32), sgdMaster.to(dtype).to(DType.FLOAT32), 0);
+        }
+    }
+
+    @Test
+    void infiniteAndNaNGradientsAreFoundWhereverTheyAre() {
+        for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64)) {
+            Tensor a = normal(1, 40_000).to(dtype);
+            Tensor b = normal(2, 3, 5).to(dtype);
+            List<Tensor> grads = List.of(a, b, Tensor.zeros(dtype, 0));
+            assertThat(nonFinite(grads)).isEqualTo(0);
+            // The largest number there is, whose square is not.
+            a.at(39_999).fill_(dtype == DType.FLOAT16 ? 65504 : dtype == DType.FLOAT64 ? 1e308 : 3e38);
+            assertThat(nonFinite(grads)).isEqualTo(0);
+            for (double bad : new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
+                for (Tensor at : List.of(a.at(0), a.at(39_999), b.at(2, 4))) {
+                    double before = at.item();
+                    at.fill_(bad);
+                    assertThat(nonFinite(grads)).as(dtype + " " + bad).isEqualTo(1);
+                    at.fill_(before);
+                }
+            }
+        }
+    }
+
+    private static double nonFinite(List<Tensor> grads) {
+        return Optimizers.NON_FINITE.call(new Optimizers.NonFinite(grads)).item();
+    }
+
+    @Test
+    void theScaleOfALossGrowsAndBacksOff() {
+        Tensor scale = Tensor.scalar(8f);
+        Tensor streak = Tensor.scalar(0f);
+        double[] bad = {0, 0, 0, 0, 1, 0, 0, 1, 1};
+        double[] expected = {8, 8, 16, 16, 4, 4, 4, 1, 0.25};
+        for (int i = 0; i < bad.length; i++) {
+            Optimizers.UPDATE_SCALE.call(
+                    new Optimizers.UpdateScale(scale, streak, Tensor.scalar((float) bad[i]), 2, 0.25, 3));
+            assertThat(scale.item()).as("step " + i).isEqualTo(expected[i]);
+        }
+        scale.fill_(3e38);
+        Optimizers.UPDATE_SCALE.call(new Optimizers.UpdateScale(scale, streak, Tensor.scalar(0f), 2, 0.25, 1));
+        assertThat(scale.item()).isEqualTo((double) 3e38f);
+        assertThatThrownBy(() -> Optimizers.UPDATE_SCALE.call(
+                        new Optimizers.UpdateScale(Tensor.ones(2), streak, streak, 2, 0.5, 1)))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("float32[2]");
+    }
+
     @Test
     void skippedStepsChangeNothing() {
         Tensor p = normal(3, 3);
@@ -114,6 +217,7 @@ class OptimizersTest {
                         List.of(p),
                         List.of(Tensor.of(0.0, 0.3 * t)),
                         List.of(b),
+                        List.of(),
                         Tensor.scalar((float) LR),
                         Tensor.scalar((float) t),
                         null,
@@ -129,6 +233,7 @@ class OptimizersTest {
         Optimizers.SGD.call(new Optimizers.Sgd(
                 List.of(plain),
                 List.of(Tensor.of(1f, 1)),
+                List.of(),
                 List.of(),
                 Tensor.scalar(0.5f),
                 Tensor.scalar(1f),
@@ -166,6 +271,7 @@ class OptimizersTest {
         Optimizers.SGD.call(new Optimizers.Sgd(
                 List.of(p),
                 List.of(Tensor.ones(DType.FLOAT64, 3, 2)),
+                List.of(),
                 List.of(),
                 Tensor.scalar(1f),
                 Tensor.scalar(1f),

@@ -242,4 +242,126 @@ class TrainingTest {
             assertThat(x.toFloatArray()[0]).isCloseTo(0.9f, within(0.004f));
         }
     }
+
+    // ---------------------------------------------------------------- masters
+
+    private static List<Tensor> halves(DType dtype) {
+        return List.of(
+                Tensor.ones(dtype, 4).requiresGrad(true),
+                Tensor.full(2, 3).to(dtype).requiresGrad(true),
+                Tensor.ones(2).requiresGrad(true));
+    }
+
+    private static void step(Optimizer optimizer, List<Tensor> params, double gradient) {
+        try (Scope scope = Scope.open()) {
+            for (Tensor p : params) {
+                p.setGrad(Tensor.full(gradient, p.shape().toArray()).to(p.dtype()).leaveScope());
+            }
+            optimizer.step();
+            optimizer.zeroGrad();
+        }
+    }
+
+    @Test
+    void smallStepsOf16BitParametersAddUp() {
+        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
+            List<Tensor> params = halves(dtype);
+            List<Tensor> without = halves(dtype);
+            try (Optimizer sgd = new Sgd(params, 1);
+                    Optimizer lossy = new Sgd(without, 1)) {
+                lossy.dropMasters();
+                for (int i = 0; i < 64; i++) {
+                    step(sgd, params, 1.0 / 8192);
+                    step(lossy, without, 1.0 / 8192);
+                }
+                double moved = 64.0 / 8192;
+                assertThat(params.get(0).toDoubleArray()).containsOnly(1 - moved);
+                assertThat(params.get(1).at(0).item())
+                        .isEqualTo(Tensor.of(2 - moved).to(dtype).item());
+                assertThat(params.get(2).toDoubleArray()).containsOnly(1 - moved);
+                assertThat(without.get(0).toDoubleArray()).containsOnly(1);
+                assertThat(without.get(2).toDoubleArray()).containsOnly(1 - moved);
+                assertThat(lossy.stateDict()).doesNotContainKey("group0.master.0");
+            }
+        }
+    }
+
+    @Test
+    void aRunWithMastersGoesOnBitForBit() {
+        List<Tensor> params = halves(DType.BFLOAT16);
+        try (Optimizer adam = new AdamW(params, 1e-3, 0.1)) {
+            for (int i = 1; i <= 5; i++) {
+                step(adam, params, 0.125 * i);
+            }
+            // Either of model and optimiser may be loaded first.
+            for (boolean modelFirst : new boolean[] {true, false}) {
+                List<Tensor> others = halves(DType.BFLOAT16);
+                try (Optimizer resumed = new AdamW(others, 1e-3, 0.1)) {
+                    if (!modelFirst) {
+                        resumed.loadStateDict(adam.stateDict());
+                    }
+                    try (Autograd.Mode mode = Autograd.noGrad()) {
+                        for (int i = 0; i < 3; i++) {
+                            others.get(i).copy_(params.get(i));
+                        }
+                    }
+                    if (modelFirst) {
+                        resumed.loadStateDict(adam.stateDict());
+                    }
+                    List<Tensor> twins = params.stream().map(t -> t.detach().copy().requiresGrad(true)).toList();
+                    try (Optimizer twin = new AdamW(twins, 1e-3, 0.1)) {
+                        twin.loadStateDict(adam.stateDict());
+                        step(twin, twins, 0.5);
+                        step(resumed, others, 0.5);
+                        for (String name : List.of("group0.master.0", "group0.master.1", "group0.state1.0")) {
+                            assertThat(resumed.stateDict().get(name).toFloatArray())
+                                    .as(name)
+                                    .containsExactly(twin.stateDict().get(name).toFloatArray())
+                                    .isNotEqualTo(adam.stateDict().get(name).toFloatArray());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void aParameterThatWasWrittenIsTakenOver() {
+        List<Tensor> params = halves(DType.BFLOAT16);
+        try (Optimizer sgd = new Sgd(params, 1)) {
+            step(sgd, params, 1.0 / 1024);
+            try (Autograd.Mode mode = Autograd.noGrad()) {
+                params.get(0).slice(0, 0, 2).fill_(5);
+            }
+            step(sgd, params, 1.0 / 1024);
+            float[] master = sgd.stateDict().get("group0.master.0").toFloatArray();
+            float twice = 1 - 2f / 1024;
+            assertThat(master).containsExactly(5 - 1f / 1024, 5 - 1f / 1024, twice, twice);
+        }
+    }
+
+    @Test
+    void aConvertedModelTrainsOnMasters() {
+        Merapi.seed(3);
+        Linear layer = new Linear(8, 1);
+        layer.to(DType.BFLOAT16);
+        Tensor x = Tensor.randn(64, 8).to(DType.BFLOAT16);
+        Tensor y = x.sum(new int[] {1}, true).to(DType.BFLOAT16);
+        double first = 0;
+        double last = 0;
+        try (Optimizer adam = new AdamW(layer.parameters(), 0.02, 0)) {
+            for (int i = 0; i < 120; i++) {
+                try (Scope scope = Scope.open()) {
+                    Tensor loss = Losses.mseLoss(layer.forward(x), y);
+                    first = i == 0 ? loss.item() : first;
+                    last = loss.item();
+                    Autograd.backward(loss);
+                    adam.step();
+                    adam.zeroGrad();
+                }
+            }
+        }
+        assertThat(layer.parameters().get(0).dtype()).isEqualTo(DType.BFLOAT16);
+        assertThat(last).isLessThan(first / 100);
+    }
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.optim;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Optimizers;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Keeps float16 gradients from vanishing: the loss is multiplied by a large number before backward, and the gradients are
+ * divided by it in the optimiser step. A step whose gradients overflowed is left out and the number halved; after many
+ * good steps in a row it is doubled.
+ *
+ * <pre>{@code
+ * scaler.scale(loss).backward();
+ * scaler.unscale_(optimizer);                      // only if gradients are clipped or looked at
+ * Clip.norm_(parameters, 1.0);
+ * scaler.step(optimizer);
+ * scaler.update();
+ * optimizer.zeroGrad();
+ * }</pre>
+ *
+ * <p>All of it stays on the device; nothing waits for a value. A scaler that is not enabled, as bfloat16 and float32 want
+ * it, passes everything on as it is.
+ */
+public final class GradScaler implements AutoCloseable {
+    private static final double INITIAL = 65536;
+    private static final int INTERVAL = 2000;
+
+    /** What is known of one optimiser's gradients since the last update. */
+    private static final class Found {
+        /** Not 0 if they are not finite; null if there are none. */
+        final @Nullable Tensor nonFinite;
+
+        boolean unscaled;
+        boolean stepped;
+
+        Found(@Nullable Tensor nonFinite) {
+            this.nonFinite = nonFinite;
+        }
+    }
+
+    private final boolean enabled;
+    private final double growth;
+    private final double backoff;
+    private final int interval;
+    private final Map<Optimizer, Found> found = new IdentityHashMap<>();
+    private Tensor scale;
+    private Tensor streak;
+
+    /** Begins at 65536, halves, and doubles after 2000 good steps. */
+    public GradScaler() {
+        this(true);
+    }
+
+    public GradScaler(boolean enabled) {
+        this(INITIAL, 2, 0.5, INTERVAL, enabled);
+    }
+
+    /**
+     * @param initial the first scale
+     * @param growth what it is multiplied by after {@code interval} good steps in a row
+     * @param backoff what it is multiplied by after a step that was left out
+     */
+    public GradScaler(double initial, double growth, double backoff, int interval, boolean enabled) {
+        if (!(initial > 0 && initial <= Float.MAX_VALUE && growth >= 1 && backoff > 0 && backoff < 1 && interval > 0)) {
+            throw new IllegalArgumentException("grad scaler: initial " + initial + " and interval " + interval
+                    + " must be greater than 0, growth " + growth + " at least 1, backoff " + backoff
+                    + " between 0 and 1");
+        }
+        this.enabled = enabled;
+        this.growth = growth;
+        this.backoff = backoff;
+        this.interval = interval;
+        this.scale = Tensor.scalar(initial, DType.FLOAT32).leaveScope();
+        this.streak = Tensor.scalar(0, DType.FLOAT32).leaveScope();
+    }
+
+    public boolean isEnabled() {
+        return enabled;
+    }
+
+    /** The loss, scaled; float32 for a 16-bit loss. */
+    public Tensor scale(Tensor loss) {
+        if (!enabled) {
+            return loss;
+        }
+        moveTo(loss.device());
+        return loss.mul(scale);
+    }
+
+    private void moveTo(Device device) {
+        if (scale.device() != device) {
+            try (Autograd.Mode mode = Autograd.noGrad()) {
+                Tensor before = scale;
+                Tensor streakBefore = streak;
+                scale = before.to(device).leaveScope();
+                streak = streakBefore.to(device).leaveScope();
+                before.close();
+                streakBefore.close();
+            }
+        }
+    }
+
+    /**
+     * Divides the gradients of an optimiser's parameters by the scale, in place; for clipping, or to look at them. At most
+     * once before each {@link #update}.
+     *
+     * @throws IllegalStateException if they were divided already, or the optimiser has stepped
+     */
+    public void unscale_(Optimizer optimizer) {
+        if (!enabled) {
+            return;
+        }
+        Found f = check(optimizer);
+        if (f.unscaled || f.stepped) {
+            throw new IllegalStateException("grad scaler: unscale_ after " + (f.stepped ? "step" : "unscale_")
+                    + " of the same optimiser\n  fix: call update() once after each step.");
+        }
+        f.unscaled = true;
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            Tensor inverse = scale.reciprocal();
+            for (List<Tensor> grads : optimizer.gradients()) {
+                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(grads, inverse));
+            }
+        }
+    }
+
+    /** One pass over all gradients, as they are now, the first time since the last update. */
+    private Found check(Optimizer optimizer) {
+        Found f = found.get(optimizer);
+        if (f != null) {
+            return f;
+        }
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            Tensor any = null;
+            for (List<Tensor> grads : optimizer.gradients()) {
+                moveTo(grads.get(0).device());
+                Tensor these = Optimizers.NON_FINITE.call(new Optimizers.NonFinite(grads));
+                any = any == null ? these : any.maximum(these);
+            }
+            f = new Found(any == null ? null : any.leaveScope());
+        }
+        found.put(optimizer, f);
+        return f;
+    }
+
+    /** A step with the gradients divided by the scale; none if they are not finite. */
+    public void step(Optimizer optimizer) {
+        step(optimizer, null);
+    }
+
+    /**
+     * As above with gradients multiplied by a 0-d float32 tensor besides, such as the factor of {@link Clip#norm} after
+     * {@link #unscale_}.
+     *
+     * @throws IllegalStateException if the optimiser has stepped since the last update
+     */
+    public void step(Optimizer optimizer, @Nullable Tensor gradScale) {
+        if (!enabled) {
+            optimizer.step(gradScale);
+            return;
+        }
+        Found f = check(optimizer);
+        if (f.stepped) {
+            throw new IllegalStateException(
+                    "grad scaler: two steps of one optimiser\n  fix: call update() once after each step.");
+        }
+        f.stepped = true;
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            Tensor factor = gradScale;
+            if (!f.unscaled) {
+                factor = factor == null ? scale.reciprocal() : factor.div(scale);
+            }
+            optimizer.step(factor, f.nonFinite);
+        }
+    }
+
+    /** Adapts the scale to what the steps since the last update have met. Once an iteration, after all steps. */
+    public void update() {
+        if (!enabled) {
+            return;
+        }
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            Tensor any = null;
+            for (Found f : found.values()) {
+                if (f.nonFinite != null) {
+                    any = any == null ? f.nonFinite : any.maximum(f.nonFinite);
+                }
+            }
+            if (any != null) {
+                Optimizers.UPDATE_SCALE.call(
+                        new Optimizers.UpdateScale(scale, streak, any, growth, backoff, interval));
+            }
+        }
+        forget();
+    }
+
+    private void forget() {
+        for (Found f : found.values()) {
+            if (f.nonFinite != null) {
+                f.nonFinite.close();
+            }
+        }
+        found.clear();
+    }
+
+    /** The scale now. Waits for the device. */
+    public double scale() {
+        return enabled ? scale.item() : 1;
+    }
+
+    /** Scale and number of good steps in a row, by name: the tensors themselves. */
+    public Map<String, Tensor> stateDict() {
+        Map<String, Tensor> state = new LinkedHashMap<>();
+        state.put("scale", scale);
+        state.put("streak", streak);
+        return state;
+    }
+
+    /** Copies a state in; nothing is changed if it does not fit. */
+    public void loadStateDict(Map<String, Tensor> state) {
+        Map<String, Tensor> mine = stateDict();
+        boolean fits = mine.keySet().equals(state.keySet())
+                && state.values().stream().allMatch(t -> t.numel() == 1);
+        if (!fits) {
+            throw new ShapeException(Message.of("grad scaler: the state does not fit")
+                    .fact("expected", "a number each for " + mine.keySet())
+                    .fact("got", state));
+        }
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            mine.forEach((name, t) -> t.copy_(java.util.Objects.requireNonNull(state.get(name))
+                    .to(t.device())
+                    .reshape()));
+        }
+    }
+
+    /** Frees its tensors. */
+    @Override
+    public void close() {
+        forget();
+        scale.close();
+        streak.close();
+    }
+}
