@@ -5,6 +5,7 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
@@ -70,6 +71,7 @@ public final class SelfAttention {
                         SELF_ATTENTION_BACKWARD.call(
                                 new BackwardArgs(g.out(), a.qkv(), s.out, s.lse, a.heads(), a.causal(), a.scale())));
             })
+            .autocast(CastPolicy.LOWER)
             .register();
 
     /** What the gradient of {@link #SELF_ATTENTION} is made of. */

@@ -202,8 +202,7 @@ public final class GradScaler implements AutoCloseable {
                 }
             }
             if (any != null) {
-                Optimizers.UPDATE_SCALE.call(
-                        new Optimizers.UpdateScale(scale, streak, any, growth, backoff, interval));
+                Optimizers.UPDATE_SCALE.call(new Optimizers.UpdateScale(scale, streak, any, growth, backoff, interval));
             }
         }
         forget();
@@ -234,8 +233,8 @@ public final class GradScaler implements AutoCloseable {
     /** Copies a state in; nothing is changed if it does not fit. */
     public void loadStateDict(Map<String, Tensor> state) {
         Map<String, Tensor> mine = stateDict();
-        boolean fits = mine.keySet().equals(state.keySet())
-                && state.values().stream().allMatch(t -> t.numel() == 1);
+        boolean fits =
+                mine.keySet().equals(state.keySet()) && state.values().stream().allMatch(t -> t.numel() == 1);
         if (!fits) {
             throw new ShapeException(Message.of("grad scaler: the state does not fit")
                     .fact("expected", "a number each for " + mine.keySet())

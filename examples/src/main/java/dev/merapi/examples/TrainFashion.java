@@ -2,6 +2,7 @@
 package dev.merapi.examples;
 
 import dev.merapi.Merapi;
+import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.data.DataLoader;
 import dev.merapi.data.Labelled;
@@ -13,6 +14,7 @@ import dev.merapi.nn.Sequential;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Pooling;
 import dev.merapi.optim.AdamW;
+import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -57,6 +59,9 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, …")
     String device = "cpu";
 
+    @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
+    String precision = "f32";
+
     @Option(
             names = "--data",
             description =
@@ -81,6 +86,7 @@ public final class TrainFashion implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Device on = Device.of(device);
+        Precision arithmetic = Precision.of(precision);
         Banner.print(on);
         Merapi.seed(seed);
         FashionData fashion = subset ? FashionData.subset() : FashionData.load(data);
@@ -99,7 +105,7 @@ public final class TrainFashion implements Callable<Integer> {
 
         RunDirectory run = RunDirectory.create(runs, name);
         try (Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
-            Score score = train(model, fashion, on, metrics);
+            Score score = train(model, fashion, on, arithmetic, metrics);
             LossPlot.save(
                     run.file("loss.png"),
                     "CNN on Fashion-MNIST, cross entropy",
@@ -132,13 +138,14 @@ public final class TrainFashion implements Callable<Integer> {
                 .then(new Linear(128, 10));
     }
 
-    private Score train(Sequential model, FashionData fashion, Device on, Metrics metrics) {
+    private Score train(Sequential model, FashionData fashion, Device on, Precision arithmetic, Metrics metrics) {
         long perEpoch = fashion.training().size() / batch;
         long steps = perEpoch * epochs;
         Schedule schedule = Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps);
         Score score = new Score(Double.NaN, 0);
         long step = 0;
         try (AdamW optimizer = new AdamW(model.parameters(), lr, 0.01);
+                GradScaler scaler = arithmetic.scaler();
                 DataLoader<Labelled> loader =
                         DataLoader.of(fashion.training(), batch).shuffle(seed).dropLast();
                 Progress progress = new Progress("fashion", steps, "images", batch)) {
@@ -146,10 +153,14 @@ public final class TrainFashion implements Callable<Integer> {
                 for (Labelled raw : loader) {
                     try (Scope scope = Scope.open()) {
                         Labelled b = raw.to(on);
-                        Tensor loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
-                        Autograd.backward(loss);
+                        Tensor loss;
+                        try (Autocast mode = arithmetic.mode()) {
+                            loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
+                        }
+                        Autograd.backward(scaler.scale(loss));
                         optimizer.setLearningRate(schedule.at(step));
-                        optimizer.step();
+                        scaler.step(optimizer);
+                        scaler.update();
                         optimizer.zeroGrad();
                         double value = loss.item();
                         metrics.record(step++, Map.of("loss", value));
@@ -158,7 +169,7 @@ public final class TrainFashion implements Callable<Integer> {
                     raw.inputs().close();
                     raw.targets().close();
                 }
-                score = test(model, fashion.test(), on);
+                score = test(model, fashion.test(), on, arithmetic);
                 metrics.record(step, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
                 System.out.printf(
                         Locale.ROOT,
@@ -174,7 +185,7 @@ public final class TrainFashion implements Callable<Integer> {
 
     private record Score(double loss, double accuracy) {}
 
-    private static Score test(Sequential model, TensorDataset data, Device on) {
+    private static Score test(Sequential model, TensorDataset data, Device on, Precision arithmetic) {
         double loss = 0;
         long right = 0;
         model.eval();
@@ -183,7 +194,8 @@ public final class TrainFashion implements Callable<Integer> {
             java.util.Iterator<Labelled> it = batches.iterator();
             while (it.hasNext()) {
                 try (Scope scope = Scope.open();
-                        Autograd.Mode mode = Autograd.noGrad()) {
+                        Autograd.Mode mode = Autograd.noGrad();
+                        Autocast cast = arithmetic.mode()) {
                     Labelled b = it.next().to(on);
                     Tensor scores = model.forward(b.inputs());
                     loss += Losses.crossEntropy(scores, b.targets()).item()

@@ -2,6 +2,7 @@
 package dev.merapi.examples;
 
 import dev.merapi.Merapi;
+import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.data.DataLoader;
 import dev.merapi.data.Labelled;
@@ -11,6 +12,7 @@ import dev.merapi.io.Safetensors;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
+import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.random.Generator;
 import dev.merapi.random.Philox;
@@ -77,6 +79,9 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, …")
     String device = "cpu";
 
+    @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
+    String precision = "f32";
+
     @Option(
             names = "--text",
             description = "folder, zip or jar with .java files (default: the sources of commons-lang3)")
@@ -102,6 +107,7 @@ public final class TrainGpt implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Device on = Device.of(device);
+        Precision arithmetic = Precision.of(precision);
         Banner.print(on);
         Merapi.seed(seed);
         TextCorpus corpus = text == null
@@ -124,9 +130,9 @@ public final class TrainGpt implements Callable<Integer> {
         long start = System.nanoTime();
         try (Metrics metrics =
                 Metrics.create(run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
-            train(model, training, heldOut, on, metrics);
+            train(model, training, heldOut, on, arithmetic, metrics);
             double seconds = (System.nanoTime() - start) * 1e-9;
-            double last = heldOutLoss(model, heldOut, on, Long.MAX_VALUE);
+            double last = heldOutLoss(model, heldOut, on, arithmetic, Long.MAX_VALUE);
             System.out.printf(
                     Locale.ROOT,
                     "%d steps in %.1f s, %,.0f characters/s; held-out loss %.4f nats per character, on all of it%n",
@@ -149,13 +155,20 @@ public final class TrainGpt implements Callable<Integer> {
         return 0;
     }
 
-    private void train(Gpt model, TextCorpus.Windows training, TextCorpus.Windows heldOut, Device on, Metrics metrics) {
+    private void train(
+            Gpt model,
+            TextCorpus.Windows training,
+            TextCorpus.Windows heldOut,
+            Device on,
+            Precision arithmetic,
+            Metrics metrics) {
         // As usual for GPTs, only matrices decay; biases and norms do not.
         List<Tensor> parameters = model.parameters();
         List<Tensor> matrices = parameters.stream().filter(p -> p.rank() > 1).toList();
         List<Tensor> vectors = parameters.stream().filter(p -> p.rank() <= 1).toList();
         Schedule schedule = Schedule.warmupCosine(lr, lr / 10, warmup, steps);
         try (AdamW optimizer = new AdamW(matrices, lr, 0.9, 0.99, 1e-8, WEIGHT_DECAY);
+                GradScaler scaler = arithmetic.scaler();
                 DataLoader<Labelled> loader =
                         DataLoader.of(training, batch).sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)));
                 Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
@@ -164,17 +177,22 @@ public final class TrainGpt implements Callable<Integer> {
             for (int step = 0; step < steps; step++) {
                 try (Scope scope = Scope.open()) {
                     if (step % testEvery == 0) {
-                        double loss = heldOutLoss(model, heldOut, on, TEST_WINDOWS);
+                        double loss = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
                         metrics.record(step, Map.of("held_out_loss", loss));
                         System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", step, loss);
                         progress.resume();
                     }
                     Labelled b = batches.next().to(on);
-                    Tensor loss = model.loss(b.inputs(), b.targets());
-                    Autograd.backward(loss);
+                    Tensor loss;
+                    try (Autocast mode = arithmetic.mode()) {
+                        loss = model.loss(b.inputs(), b.targets());
+                    }
+                    Autograd.backward(scaler.scale(loss));
+                    scaler.unscale_(optimizer);
                     Optimizers.NormAndScale norm = Clip.norm(parameters, CLIP_NORM);
                     optimizer.setLearningRate(schedule.at(step));
-                    optimizer.step(norm.scale());
+                    scaler.step(optimizer, norm.scale());
+                    scaler.update();
                     optimizer.zeroGrad();
                     metrics.record(
                             step,
@@ -192,7 +210,7 @@ public final class TrainGpt implements Callable<Integer> {
     }
 
     /** Mean loss over the held-out text, or over at most {@code most} windows spread evenly over it. */
-    private static double heldOutLoss(Gpt model, TextCorpus.Windows text, Device on, long most) {
+    private static double heldOutLoss(Gpt model, TextCorpus.Windows text, Device on, Precision arithmetic, long most) {
         long count = Math.min(most, text.size());
         double sum = 0;
         model.eval();
@@ -201,7 +219,8 @@ public final class TrainGpt implements Callable<Integer> {
                     .map(i -> i * text.size() / count)
                     .toArray();
             try (Scope scope = Scope.open();
-                    Autograd.Mode mode = Autograd.noGrad()) {
+                    Autograd.Mode mode = Autograd.noGrad();
+                    Autocast cast = arithmetic.mode()) {
                 Labelled b = text.batch(samples).to(on);
                 sum += model.loss(b.inputs(), b.targets()).item() * samples.length;
             }

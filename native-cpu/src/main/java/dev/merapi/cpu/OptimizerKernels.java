@@ -89,14 +89,7 @@ final class OptimizerKernels {
     static void nonFinite(Optimizers.NonFinite a, Tensor out) {
         Scratch s = list(null, a.grads(), null, null, List.of());
         Native.grad_norm(
-                DTypes.code(a.grads().get(0).dtype()),
-                s.address(),
-                a.grads().size(),
-                1,
-                FLOAT32,
-                0,
-                0,
-                out.address());
+                DTypes.code(a.grads().get(0).dtype()), s.address(), a.grads().size(), 1, FLOAT32, 0, 0, out.address());
     }
 
     static void scaleGrads(Optimizers.ScaleGrads a) {

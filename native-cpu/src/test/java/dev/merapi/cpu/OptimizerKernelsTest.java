@@ -32,7 +32,8 @@ class OptimizerKernelsTest {
     private static List<Tensor> random(DType dtype, double low, double high) {
         List<Tensor> all = new ArrayList<>();
         for (long n : SIZES) {
-            all.add(Tensor.rand(Shape.of(n), low, high, DType.FLOAT32, Device.CPU).to(dtype));
+            all.add(Tensor.rand(Shape.of(n), low, high, DType.FLOAT32, Device.CPU)
+                    .to(dtype));
         }
         return all;
     }
@@ -64,7 +65,8 @@ class OptimizerKernelsTest {
             List<Tensor> p = random(dtype, -1, 1);
             List<Tensor> m = random(compute, -1, 1);
             List<Tensor> v = random(compute, 0, 1);
-            List<Tensor> w = masters ? p.stream().map(t -> t.to(compute).mul(1.001)).toList() : List.of();
+            List<Tensor> w =
+                    masters ? p.stream().map(t -> t.to(compute).mul(1.001)).toList() : List.of();
             List<Tensor> p2 = there(p);
             List<Tensor> m2 = there(m);
             List<Tensor> v2 = there(v);
@@ -90,13 +92,7 @@ class OptimizerKernelsTest {
     }
 
     private static void adam(
-            List<Tensor> p,
-            List<Tensor> g,
-            List<Tensor> m,
-            List<Tensor> v,
-            List<Tensor> w,
-            int step,
-            Device device) {
+            List<Tensor> p, List<Tensor> g, List<Tensor> m, List<Tensor> v, List<Tensor> w, int step, Device device) {
         Tensor scale = Tensor.scalar(0.5f).to(device);
         Optimizers.ADAM.call(new Optimizers.Adam(
                 p,
@@ -130,7 +126,11 @@ class OptimizerKernelsTest {
         g.get(1).at(5).fill_(dtype == DType.FLOAT16 ? 65504 : dtype == DType.FLOAT64 ? 1e308 : 3e38);
         assertThat(nonFinite(g)).isZero();
         for (double bad : new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
-            for (Tensor at : List.of(g.get(0).at(0), g.get(1).at(40_000), g.get(1).at(16_384), g.get(3).at(16))) {
+            for (Tensor at : List.of(
+                    g.get(0).at(0),
+                    g.get(1).at(40_000),
+                    g.get(1).at(16_384),
+                    g.get(3).at(16))) {
                 double before = at.item();
                 at.fill_(bad);
                 assertThat(nonFinite(g)).isEqualTo(1);

@@ -29,9 +29,9 @@ extern "C" __global__ void adam(T* p, const T* g, steps::C* m, steps::C* v, step
     }
 }
 
-extern "C" __global__ void sgd(T* p, const T* g, steps::C* buffer, steps::C* master, long long n,
-                               const float* rate, const float* step, const float* gradScale, const float* skip,
-                               double momentum, double dampening, int nesterov, double decay) {
+extern "C" __global__ void sgd(T* p, const T* g, steps::C* buffer, steps::C* master, long long n, const float* rate,
+                               const float* step, const float* gradScale, const float* skip, double momentum,
+                               double dampening, int nesterov, double decay) {
     using namespace steps;
     if (skip && *skip != 0) return;
     const C lr = (C)*rate, scale = gradScale ? (C)*gradScale : C(1);

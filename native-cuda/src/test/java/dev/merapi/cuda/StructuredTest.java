@@ -381,7 +381,18 @@ class StructuredTest {
                         0.1,
                         true));
                 Optimizers.SGD.call(new Optimizers.Sgd(
-                        p.subList(2, 4), p.subList(0, 2), p.subList(8, 10), List.of(), lr, at, lr, null, 0.9, 0, true, 0.01));
+                        p.subList(2, 4),
+                        p.subList(0, 2),
+                        p.subList(8, 10),
+                        List.of(),
+                        lr,
+                        at,
+                        lr,
+                        null,
+                        0.9,
+                        0,
+                        true,
+                        0.01));
             }
         }
         for (int i = 0; i < here.size(); i++) {

@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.BeforeAll;
@@ -144,6 +145,90 @@ public abstract class BackendContract {
 
     private static long seed(String name) {
         return name.hashCode() * 0x9e3779b97f4a7c15L;
+    }
+
+    // ---------------------------------------------------------------- gradients in 16 bits
+
+    /** Every gradient that there is in float64 is there in 16 bits, and agrees within their rounding. */
+    @TestFactory
+    Stream<DynamicTest> sixteenBitGradientsAgreeWithFloat64() {
+        return rows().filter(BackendContract::isDifferentiable)
+                .flatMap(row -> Stream.of(DType.FLOAT16, DType.BFLOAT16)
+                        .filter(row.dtypes()::contains)
+                        .map(dtype -> dynamicTest(
+                                row + " " + dtype + " " + device(), () -> compareGradients(row, dtype, device()))));
+    }
+
+    private static boolean isDifferentiable(OpSamples<?, ?> row) {
+        var op = row.op().definition();
+        return !op.isNonDifferentiable()
+                && !op.isMutating()
+                && (op.hasBackward() || op.compose() != null || op.isView())
+                && !row.op().schema().tensorNames().isEmpty();
+    }
+
+    private static <A extends Record, R> void compareGradients(OpSamples<A, R> row, DType dtype, Device device) {
+        for (OpSamples.Sample<A> sample : row.samples()) {
+            if (!sample.checked()) {
+                continue;
+            }
+            String name = row + " " + dtype + " " + device + " " + sample.name();
+            try (Scope scope = Scope.open()) {
+                A low = sample.make().apply(new Maker(dtype, device, seed(name), true));
+                Tensor[] inputs = row.op().schema().tensors(row.op().name(), low);
+                Tensor[] exact = inputs.clone();
+                for (int i = 0; i < inputs.length; i++) {
+                    Tensor t = inputs[i];
+                    if (t != null && t.dtype() == dtype) {
+                        exact[i] = t.detach().to(DType.FLOAT64).requiresGrad(t.requiresGrad());
+                    }
+                }
+                List<Tensor> actual = gradients(row, low, inputs, seed(name));
+                List<Tensor> expected = gradients(row, row.op().schema().rebuild(low, exact), exact, seed(name));
+                double factor = 32 + 4 * Math.sqrt(row.termsOf(low));
+                for (int i = 0; i < expected.size(); i++) {
+                    closeToDouble(name + ", gradient " + i, expected.get(i), actual.get(i), factor * dtype.epsilon());
+                }
+            }
+        }
+    }
+
+    private static void closeToDouble(
+            String name, @Nullable Tensor expected, @Nullable Tensor actual, double relative) {
+        Assertions.assertEquals(expected == null, actual == null, name + ": is there or not");
+        if (expected == null || actual == null || expected.numel() == 0) {
+            return;
+        }
+        double[] a = expected.toDoubleArray();
+        double[] b = actual.to(DType.FLOAT64).toDoubleArray();
+        double largest = java.util.Arrays.stream(a).map(Math::abs).max().orElse(0);
+        double bound = relative * Math.max(0.1, largest);
+        for (int i = 0; i < a.length; i++) {
+            int at = i;
+            Assertions.assertTrue(
+                    Math.abs(a[i] - b[i]) <= bound,
+                    () -> name + "[" + at + "]: " + b[at] + " instead of " + a[at] + ", bound " + bound);
+        }
+    }
+
+    /** Of all inputs that want one, for outputs weighted at random; null where none flows. */
+    private static <A extends Record, R> List<@Nullable Tensor> gradients(
+            OpSamples<A, R> row, A args, @Nullable Tensor[] inputs, long seed) {
+        List<Tensor> wanted = Stream.of(inputs)
+                .filter(t -> t != null && t.requiresGrad())
+                .distinct()
+                .toList();
+        List<Tensor> outputs =
+                outputs(row, args).stream().filter(Tensor::requiresGrad).toList();
+        if (wanted.isEmpty() || outputs.isEmpty()) {
+            return List.of();
+        }
+        List<Tensor> weights = new ArrayList<>();
+        for (Tensor out : outputs) {
+            Maker small = new Maker(DType.BFLOAT16, out.device(), seed + weights.size(), false);
+            weights.add(small.uniform(-1, 1, out.shape().toArray()).to(out.dtype()));
+        }
+        return Autograd.grad(outputs, wanted, weights, Autograd.Graph.FREE, true);
     }
 
     // ---------------------------------------------------------------- everything else

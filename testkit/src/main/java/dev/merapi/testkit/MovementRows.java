@@ -248,7 +248,7 @@ final class MovementRows {
     // ---------------------------------------------------------------- indexing
 
     private static List<OpSamples<?, ?>> indexing() {
-        DType[] numbers = {DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.INT64, DType.INT32};
+        DType[] numbers = {DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32};
         return List.of(
                 samples(Indexing.GATHER)
                         .dtypes(ANY)
@@ -342,8 +342,8 @@ final class MovementRows {
                         .skip("empty inputs", "the rows keep their number")
                         .skip("odd sizes", "the sizes belong together"),
                 samples(Indexing.ONE_HOT)
-                        .dtypes(DType.FLOAT32)
-                        .sample("[3] of 4", m -> new Indexing.OneHot(m.indices(4, 3), 4, DType.FLOAT32))
+                        .dtypes(ANY)
+                        .sample("[3] of 4", m -> new Indexing.OneHot(m.indices(4, 3), 4, m.dtype()))
                         .references(a -> {
                             Grid index = Grid.of(a.indices());
                             return Grid.filled(i -> index.at(i[0]) == i[1] ? 1 : 0, 3, 4);
@@ -423,7 +423,7 @@ final class MovementRows {
                         .sample("3 x 4", m -> new Factories.Eye(3, 4, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> i[0] == i[1] ? 1 : 0, 3, 4)),
                 samples(Factories.ARANGE)
-                        .dtypes(DType.FLOAT32, DType.FLOAT64, DType.INT64, DType.INT32)
+                        .dtypes(DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32)
                         .sample("2 to 17 by 3", m -> new Factories.Arange(2, 17, 3, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> 2 + 3 * i[0], 5))
                         .error(

@@ -90,6 +90,10 @@ public final class OpSamples<A extends Record, R> {
         return this;
     }
 
+    double termsOf(A args) {
+        return terms.applyAsDouble(args);
+    }
+
     /** The factor before epsilon and the root of {@link #terms}; 4 unless said otherwise. */
     public OpSamples<A, R> ulps(double factor) {
         ulps = factor;
@@ -130,7 +134,7 @@ public final class OpSamples<A extends Record, R> {
         return skips;
     }
 
-    List<DType> dtypes() {
+    public List<DType> dtypes() {
         return dtypes;
     }
 

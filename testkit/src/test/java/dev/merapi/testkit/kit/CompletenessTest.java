@@ -7,6 +7,8 @@ import dev.merapi.op.Op;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;
 import dev.merapi.testkit.Ops;
+import dev.merapi.types.DType;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -37,6 +39,20 @@ class CompletenessTest {
         assertThat(names).containsAll(OpRows.without().keySet());
         assertThat(withRows()).doesNotContainAnyElementsOf(OpRows.without().keySet());
         OpRows.without().forEach((op, reason) -> System.out.println("no samples: " + op + ": " + reason));
+    }
+
+    /** What computes in float32 computes in 16 bits too: a contract holds every backend to the rows. */
+    @Test
+    void everyOpThatHasFloat32HasTheSixteenBitFloats() {
+        Set<String> missing = new TreeSet<>();
+        for (OpSamples<?, ?> row : OpRows.all()) {
+            for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16)) {
+                if (row.dtypes().contains(DType.FLOAT32) && !row.dtypes().contains(dtype)) {
+                    missing.add(row.op().name() + " in " + dtype);
+                }
+            }
+        }
+        assertThat(missing).isEmpty();
     }
 
     @Test

@@ -88,8 +88,9 @@ class OptimizersTest {
             Tensor p = Tensor.ones(dtype, 3);
             Tensor lost = p.copy();
             Tensor sgd = p.copy();
-            List<Tensor> f32 =
-                    java.util.stream.IntStream.range(0, 7).mapToObj(i -> Tensor.zeros(3)).toList();
+            List<Tensor> f32 = java.util.stream.IntStream.range(0, 7)
+                    .mapToObj(i -> Tensor.zeros(3))
+                    .toList();
             Tensor master = Tensor.ones(3);
             Tensor sgdMaster = Tensor.ones(3);
             double[] grads = new double[20];

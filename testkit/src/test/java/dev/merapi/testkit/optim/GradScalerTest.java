@@ -143,8 +143,8 @@ class GradScalerTest {
             scaler.update();
             assertThat(a.item()).isCloseTo(1.5, within(2e-3));
             assertThat(b.item()).isCloseTo(2, within(1e-5));
-            Autograd.backward(scaler.scale(
-                    b.sum().add(a.mul(Double.POSITIVE_INFINITY).to(DType.FLOAT32).sum())));
+            Autograd.backward(scaler.scale(b.sum()
+                    .add(a.mul(Double.POSITIVE_INFINITY).to(DType.FLOAT32).sum())));
             scaler.step(sgd);
             scaler.update();
             assertThat(b.item()).isCloseTo(2, within(1e-5));

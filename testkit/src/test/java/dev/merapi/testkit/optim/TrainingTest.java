@@ -255,7 +255,8 @@ class TrainingTest {
     private static void step(Optimizer optimizer, List<Tensor> params, double gradient) {
         try (Scope scope = Scope.open()) {
             for (Tensor p : params) {
-                p.setGrad(Tensor.full(gradient, p.shape().toArray()).to(p.dtype()).leaveScope());
+                p.setGrad(
+                        Tensor.full(gradient, p.shape().toArray()).to(p.dtype()).leaveScope());
             }
             optimizer.step();
             optimizer.zeroGrad();
@@ -308,7 +309,9 @@ class TrainingTest {
                     if (modelFirst) {
                         resumed.loadStateDict(adam.stateDict());
                     }
-                    List<Tensor> twins = params.stream().map(t -> t.detach().copy().requiresGrad(true)).toList();
+                    List<Tensor> twins = params.stream()
+                            .map(t -> t.detach().copy().requiresGrad(true))
+                            .toList();
                     try (Optimizer twin = new AdamW(twins, 1e-3, 0.1)) {
                         twin.loadStateDict(adam.stateDict());
                         step(twin, twins, 0.5);
