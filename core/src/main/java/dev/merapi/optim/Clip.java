@@ -24,21 +24,21 @@ public final class Clip {
         }
         List<List<Tensor>> grads = gradients(params);
         if (grads.size() <= 1) {
-            return Optimizers.GRAD_NORM.call(
-                    new Optimizers.GradNorm(grads.isEmpty() ? List.of() : grads.get(0), maxNorm));
+            return ofOneType(grads.isEmpty() ? List.of() : grads.get(0), maxNorm);
         }
-        Tensor norm = null;
-        for (List<Tensor> same : grads) {
-            Tensor part = Optimizers.GRAD_NORM
-                    .call(new Optimizers.GradNorm(same, maxNorm))
-                    .norm();
-            norm = norm == null ? part : norm.square().add(part.square()).sqrt();
+        Tensor norm = ofOneType(grads.get(0), maxNorm).norm();
+        for (List<Tensor> same : grads.subList(1, grads.size())) {
+            norm = norm.square().add(ofOneType(same, maxNorm).norm().square()).sqrt();
         }
         Tensor factor = Tensor.scalar((float) maxNorm)
                 .to(norm.device())
                 .div(norm.add(1e-6))
                 .minimum(1);
         return new Optimizers.NormAndScale(norm, factor);
+    }
+
+    private static Optimizers.NormAndScale ofOneType(List<Tensor> grads, double maxNorm) {
+        return Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(grads, maxNorm));
     }
 
     /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d. */
