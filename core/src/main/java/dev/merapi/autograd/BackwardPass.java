@@ -2,6 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
@@ -463,21 +464,42 @@ final class BackwardPass {
         if (capturing && meta.requiresGrad) {
             return; // gradients are returned, leaves stay as they are
         }
+        GraphCapture capture = context.graphCapture();
         synchronized (meta) {
             Tensor there = meta.grad;
             if (there == null) {
                 meta.grad = fresh(gradient);
+                if (capture != null) {
+                    Tensor made = meta.grad;
+                    capture.onAbort(() -> forget(meta, made));
+                }
             } else if (createGraph || !there.layout().isInjective()) {
                 Tensor sum = there.add(gradient).engineHandle();
                 meta.grad = sum.leaveScope();
                 there.close();
             } else {
                 there.add_(gradient);
+                if (capture != null && !capture.owns(there.storage())) {
+                    capture.require(
+                            () -> meta.grad == there,
+                            "it adds to the gradient of " + like.describe() + " as it was at the capture, but that"
+                                    + " gradient was dropped or replaced since then");
+                }
             }
         }
         for (Consumer<Tensor> hook : meta.accumulateHooks()) {
             hook.accept(java.util.Objects.requireNonNull(meta.grad));
         }
+    }
+
+    /** The gradient was never computed. */
+    private static void forget(AutogradMeta meta, Tensor gradient) {
+        synchronized (meta) {
+            if (meta.grad == gradient) {
+                meta.grad = null;
+            }
+        }
+        gradient.close();
     }
 
     private Tensor fresh(Tensor gradient) {

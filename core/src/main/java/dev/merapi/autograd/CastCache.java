@@ -2,6 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.Collections;
@@ -22,17 +23,22 @@ final class CastCache {
     private record Kind(DType dtype, boolean recorded) {}
 
     private final Context owner;
+    /** A captured graph makes its own copies: those from before it would be the same in every replay. */
+    private final @Nullable GraphCapture capture;
+
     private final Map<Tensor, Map<Kind, Entry>> entries = new IdentityHashMap<>();
     private final Set<Tensor> copies = Collections.newSetFromMap(new IdentityHashMap<>());
     private boolean closed;
 
     CastCache(Context owner) {
         this.owner = owner;
+        this.capture = owner.graphCapture();
     }
 
     /** True for parameters: leaves that want a gradient. Anything else may be an activation, used once and large. */
     boolean isFor(Tensor t, DType to, Context context) {
         return context == owner
+                && context.graphCapture() == capture
                 && !closed
                 && t.dtype() == DType.FLOAT32
                 && to != DType.FLOAT32

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.GradientException;
+import dev.merapi.error.GraphCaptureException;
+import dev.merapi.error.Message;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -64,8 +68,19 @@ public final class GraphAccess {
             throw new GradientException(
                     "setGrad: the gradient is " + gradient.describe() + ", the tensor " + t.describe());
         }
+        GraphCapture capture = Context.current().graphCapture();
         synchronized (m) {
             Tensor before = m.grad;
+            if (capture != null
+                    && before != null
+                    && before != gradient
+                    && !before.isMeta()
+                    && capture.usesFromOutside(before.storage())) {
+                throw new GraphCaptureException(
+                        Message.of("setGrad: the step that is captured has used the gradient of " + t.describe()
+                                        + " that was there before it, and now drops it: each replay would use it again")
+                                .fix("drop gradients before the capture, and begin the step with the backward pass."));
+            }
             m.grad = gradient == null ? null : gradient.leaveScope();
             if (before != null && before != gradient) {
                 before.close();

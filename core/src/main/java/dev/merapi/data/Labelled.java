@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 
@@ -9,5 +11,22 @@ public record Labelled(Tensor inputs, Tensor targets) {
     /** Itself if it is there, else a copy on that device. */
     public Labelled to(Device device) {
         return new Labelled(inputs.to(device), targets.to(device));
+    }
+
+    /**
+     * Copies another batch into these tensors: the inputs of a captured step, for instance.
+     *
+     * @throws ShapeException if it has other sizes
+     */
+    public void copyFrom(Labelled other) {
+        if (!other.inputs.shape().equals(inputs.shape())
+                || !other.targets.shape().equals(targets.shape())) {
+            throw new ShapeException(Message.of("copyFrom: the batches differ in size")
+                    .fact("inputs", other.inputs.describe() + " into " + inputs.describe())
+                    .fact("targets", other.targets.describe() + " into " + targets.describe())
+                    .fix("leave out a smaller last batch with loader.dropLast()."));
+        }
+        inputs.copy_(other.inputs);
+        targets.copy_(other.targets);
     }
 }

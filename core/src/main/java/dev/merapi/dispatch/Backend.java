@@ -63,6 +63,16 @@ public interface Backend {
         throw new UnsupportedOperationException(description() + " has no copy between devices");
     }
 
+    /** How this kind of device works on several streams; null if everything is done when a call returns. */
+    default @Nullable Streams streams() {
+        return null;
+    }
+
+    /** How this kind of device records work and repeats it; null if it does not. */
+    default @Nullable Graphs graphs() {
+        return null;
+    }
+
     /** Waits until all work of a device is done. */
     default void synchronize(int index) {}
 }

@@ -3,8 +3,10 @@ package dev.merapi.dispatch;
 
 import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.random.Generator;
+import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
+import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,6 +33,10 @@ public final class Context {
     private @Nullable Generator generator;
     private @Nullable SavedTensorHooks savedTensorHooks;
     private @Nullable Object backwardPass;
+    private @Nullable Stream stream;
+    private @Nullable GraphCapture graphCapture;
+    /** Where this thread takes memory of one device from, if not from the device's common allocator. */
+    private @Nullable CachingAllocator ownAllocator;
 
     private Context() {}
 
@@ -197,10 +203,52 @@ public final class Context {
         return before;
     }
 
+    /** The stream that this thread uses for its device; null if each device's own serves. */
+    public @Nullable Stream stream() {
+        return stream;
+    }
+
+    /** The handle of the stream that this thread's work on a device goes to. */
+    public long stream(Device device) {
+        Stream s = stream;
+        return s != null && s.device() == device ? s.handle() : 0;
+    }
+
+    @Nullable
+    Stream setStream(@Nullable Stream newStream) {
+        Stream before = stream;
+        stream = newStream;
+        return before;
+    }
+
+    /** The capture that this thread is in, or null. */
+    public @Nullable GraphCapture graphCapture() {
+        return graphCapture;
+    }
+
+    void setGraphCapture(@Nullable GraphCapture capture) {
+        graphCapture = capture;
+    }
+
+    /** Where this thread takes memory of a device from. */
+    public CachingAllocator allocator(Device device) {
+        CachingAllocator own = ownAllocator;
+        return own != null && own.device() == device ? own : Backends.allocator(device);
+    }
+
+    @Nullable
+    CachingAllocator ownAllocator() {
+        return ownAllocator;
+    }
+
+    void setOwnAllocator(@Nullable CachingAllocator allocator) {
+        ownAllocator = allocator;
+    }
+
     /** The modes of this thread at this moment; the scope and the memory caches are not among them. */
     public Snapshot capture() {
         return new Snapshot(
-                gradEnabled, inference, anomaly, active, mask, tracer, autocast, generator, savedTensorHooks);
+                gradEnabled, inference, anomaly, active, mask, tracer, autocast, generator, savedTensorHooks, stream);
     }
 
     /** Sets all modes; returns those before, to be installed again. */
@@ -215,6 +263,7 @@ public final class Context {
         autocast = snapshot.autocast;
         generator = snapshot.generator;
         savedTensorHooks = snapshot.savedTensorHooks;
+        stream = snapshot.stream;
         return before;
     }
 
@@ -228,5 +277,6 @@ public final class Context {
             @Nullable Interceptor tracer,
             @Nullable Interceptor autocast,
             @Nullable Generator generator,
-            @Nullable SavedTensorHooks savedTensorHooks) {}
+            @Nullable SavedTensorHooks savedTensorHooks,
+            @Nullable Stream stream) {}
 }

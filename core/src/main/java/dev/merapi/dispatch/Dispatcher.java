@@ -132,7 +132,7 @@ public final class Dispatcher {
             boolean checked) {
         Function<A, R> shape = op.shape();
         if (shape == null) {
-            return returning(op, given, inputs, mutated, device, meta);
+            return returning(op, given, inputs, mutated, device, meta, context);
         }
         R out = shape.apply(given);
         Device target = device;
@@ -154,7 +154,7 @@ public final class Dispatcher {
             }
             // Nothing to compute for an empty result, unless arguments are written too.
             if (t.numel() != 0 || mutated != null) {
-                run(op, given, inputs, mutated, out, target, dtype, checked);
+                run(op, given, inputs, mutated, out, target, dtype, context, checked);
             }
             return out;
         }
@@ -170,7 +170,7 @@ public final class Dispatcher {
         }
         if (!meta) {
             dtype = dtype == null ? firstType(inputs) : dtype;
-            run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, checked);
+            run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, context, checked);
         }
         return out;
     }
@@ -190,7 +190,12 @@ public final class Dispatcher {
             R out,
             Device device,
             @Nullable DType dtype,
+            Context context,
             boolean checked) {
+        GraphCapture capture = context.graphCapture();
+        if (capture != null) {
+            capture.admit(op.name(), device, inputs, mutated);
+        }
         Object found = op.resolved(device.type(), dtype);
         if (found == null) {
             found = resolve(op, device.type(), dtype);
@@ -218,7 +223,8 @@ public final class Dispatcher {
             @Nullable Tensor[] inputs,
             boolean @Nullable [] mutated,
             @Nullable Device device,
-            boolean meta) {
+            boolean meta,
+            Context context) {
         if (meta) {
             throw new ShapeException(
                     op.name() + ": its result depends on data, so it cannot run on tensors without data");
@@ -236,6 +242,13 @@ public final class Dispatcher {
         if (kernel instanceof Kernel<?, ?> && !op.result().isNone()) {
             throw new OpResultException(op.name() + ": its kernel fills outputs, but there is no shape rule"
                     + "\n  fix: add .shape(a -> Tensor.meta(…)), or register a returningKernel.");
+        }
+        GraphCapture capture = context.graphCapture();
+        if (capture != null) {
+            if (!(kernel instanceof Kernel<?, ?>)) {
+                throw capture.refused(op.name(), "makes a result that depends on data, or waits for the device,");
+            }
+            capture.admit(op.name(), target, inputs, mutated);
         }
         if (mutated != null) {
             bumpVersions(op, inputs, mutated);

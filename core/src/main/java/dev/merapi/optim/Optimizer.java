@@ -2,6 +2,9 @@
 package dev.merapi.optim;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Scope;
@@ -210,8 +213,17 @@ public abstract class Optimizer implements AutoCloseable {
         groups.forEach(g -> g.params.forEach(p -> p.setGrad(null)));
     }
 
-    /** The learning rate from the next step on. */
+    /**
+     * The learning rate from the next step on. In a captured graph too, for steps read it from the device; so set it
+     * before {@code graph.run()}, not inside.
+     */
     public final void setLearningRate(double value) {
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null) {
+            throw new GraphCaptureException(
+                    Message.of("setLearningRate: " + value + " would be captured, and every replay would set it again")
+                            .fix("call it before graph.run(), outside of the captured step."));
+        }
         try (Autograd.Mode mode = Autograd.noGrad()) {
             lr.fill_(value);
         }

@@ -20,7 +20,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class CachingAllocator {
     private static final long PAGE = 4096;
-    private static final long SEGMENT = 32L << 20;
     private static final long LARGE_UNIT = 2L << 20;
     /** A remainder below this is left with the block instead of being split off. */
     private static final long SPLIT = 64 << 10;
@@ -36,12 +35,21 @@ public final class CachingAllocator {
     private final AtomicLong allocated = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
     private final AtomicLong liveBlocks = new AtomicLong();
+    /** Of a pool: whose blocks its segments are. What is freed returns to a pool at once, not to a thread's cache. */
+    private final @Nullable CachingAllocator parent;
+
     private long reserved;
+    private boolean closed;
     private volatile long cap;
 
     public CachingAllocator(Device device, RawAllocator raw) {
+        this(device, raw, null);
+    }
+
+    private CachingAllocator(Device device, RawAllocator raw, @Nullable CachingAllocator parent) {
         this.device = device;
         this.raw = raw;
+        this.parent = parent;
         this.cap = raw.defaultCap();
         for (int i = 0; i < SizeClasses.COUNT; i++) {
             classLists.add(new ArrayDeque<>());
@@ -50,6 +58,44 @@ public final class CachingAllocator {
 
     public Device device() {
         return device;
+    }
+
+    /**
+     * An allocator apart: what is freed there is used again there only. Its memory is this one's and counts as allocated
+     * here until {@link #close}. For device memory only, which Java does not see.
+     *
+     * @param occupant what it is for, in reports
+     */
+    public CachingAllocator pool(String occupant) {
+        if (isJavaVisible()) {
+            throw new IllegalStateException(
+                    "pool of " + device + ": Java sees its memory, and would not that of a pool");
+        }
+        return new CachingAllocator(device, new PoolMemory(this, occupant), this);
+    }
+
+    /** Ends a pool: memory that nobody uses goes back now, the rest when it is freed. */
+    public void close(ThreadState state) {
+        if (parent == null) {
+            throw new IllegalStateException("allocator of " + device + ": only pools can be closed");
+        }
+        lock.lock();
+        try {
+            closed = true;
+        } finally {
+            lock.unlock();
+        }
+        trim(state);
+    }
+
+    /** A block for a pool; null if there is no room. */
+    @Nullable
+    Block allocateSegment(long bytes, String occupant) {
+        Block block = allocateLarge(bytes, null);
+        if (block != null) {
+            occupy(block, occupant, null);
+        }
+        return block;
     }
 
     /**
@@ -71,6 +117,11 @@ public final class CachingAllocator {
         if (block == null) {
             throw outOfMemory(bytes, (dtype == null ? "" : dtype) + occupant.toString());
         }
+        occupy(block, occupant, dtype);
+        return block;
+    }
+
+    private void occupy(Block block, Object occupant, @Nullable DType dtype) {
         block.occupant = occupant;
         block.dtype = dtype;
         block.origin = LeakDetection.origin();
@@ -79,7 +130,6 @@ public final class CachingAllocator {
         if (now > peak.get()) {
             peak.accumulateAndGet(now, Math::max);
         }
-        return block;
     }
 
     private @Nullable Block refill(int sizeClass, ThreadState state) {
@@ -112,7 +162,7 @@ public final class CachingAllocator {
         return block;
     }
 
-    private @Nullable Block allocateLarge(long bytes, ThreadState state) {
+    private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
         long size = bytes + PAGE - 1 & -PAGE;
         if (size <= 0) {
             return null;
@@ -170,7 +220,8 @@ public final class CachingAllocator {
     }
 
     private @Nullable Block newSegment(long size) {
-        long wanted = size >= SEGMENT / 2 ? (size + LARGE_UNIT - 1) / LARGE_UNIT * LARGE_UNIT : SEGMENT;
+        long usual = raw.segmentSize();
+        long wanted = size >= usual / 2 ? (size + LARGE_UNIT - 1) / LARGE_UNIT * LARGE_UNIT : usual;
         long room = cap - reserved;
         if (wanted > room) {
             wanted = size; // near the cap, take what is asked for and no more
@@ -207,9 +258,11 @@ public final class CachingAllocator {
     }
 
     /** Out of room: drop caches, collect once, try once more; null if all that did not help. */
-    private @Nullable Block recover(long size, ThreadState state) {
+    private @Nullable Block recover(long size, @Nullable ThreadState state) {
         for (int attempt = 0; attempt < 2; attempt++) {
-            state.flush();
+            if (state != null) {
+                state.flush();
+            }
             if (attempt == 1) {
                 Backstop.collectNow();
             }
@@ -238,7 +291,7 @@ public final class CachingAllocator {
         block.occupant = null;
         block.dtype = null;
         block.origin = null;
-        if (block.sizeClass < 0 || state == null || !state.offer(block)) {
+        if (block.sizeClass < 0 || state == null || parent != null || !state.offer(block)) {
             giveBack(block);
         }
     }
@@ -251,6 +304,10 @@ public final class CachingAllocator {
                 classLists.get(block.sizeClass).push(block);
             } else {
                 merge(block);
+            }
+            if (closed) {
+                mergeClassLists();
+                releaseFreeSegments();
             }
         } finally {
             lock.unlock();
@@ -373,6 +430,9 @@ public final class CachingAllocator {
     }
 
     private OutOfMemoryException outOfMemory(long bytes, String occupant) {
+        if (parent != null) {
+            return parent.outOfMemory(bytes, occupant);
+        }
         MemoryStats s = stats();
         Message m = Message.of("out of memory on " + device + ": " + bytes + " bytes wanted"
                 + " for " + occupant + ", " + s.allocated() + " allocated, "

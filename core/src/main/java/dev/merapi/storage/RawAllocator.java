@@ -12,6 +12,11 @@ public interface RawAllocator {
     /** Gives a segment back. */
     void free(Segment segment);
 
+    /** How much is asked for at once to serve small requests. */
+    default long segmentSize() {
+        return 32L << 20;
+    }
+
     /** The cap that holds unless the user sets another, in bytes. */
     long defaultCap();
 

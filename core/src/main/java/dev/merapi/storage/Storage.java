@@ -190,6 +190,11 @@ public final class Storage {
         return byteSize;
     }
 
+    /** Whether this memory was taken from that allocator itself, not from a pool of it. */
+    public boolean isFrom(CachingAllocator allocator) {
+        return block.owner == allocator;
+    }
+
     /** The memory as Java sees it, or null; this storage begins at {@link #bufferOffset}. */
     public @Nullable ByteBuffer buffer() {
         return block.segment.buffer();

@@ -3,6 +3,7 @@ package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.storage.Storage;
@@ -58,6 +59,10 @@ final class HostCopy {
         }
         Storage storage = t.storage();
         Context context = Context.current();
+        GraphCapture capture = context.graphCapture();
+        if (capture != null && capture.device() == t.device()) {
+            throw capture.refused(caller(), (writing ? "writes" : "reads") + " elements of " + t.describe());
+        }
         context.memory().enter(); // nobody frees the memory while it is being copied
         try {
             if (storage.buffer() != null) {
@@ -68,6 +73,16 @@ final class HostCopy {
         } finally {
             context.memory().exit();
         }
+    }
+
+    /** The method of this package that was called from outside, such as {@code item}. */
+    private static String caller() {
+        String here = HostCopy.class.getPackageName() + ".";
+        return StackWalker.getInstance()
+                .walk(frames -> frames.takeWhile(f -> f.getClassName().startsWith(here))
+                        .reduce((inner, outer) -> outer)
+                        .map(StackWalker.StackFrame::getMethodName)
+                        .orElse("read"));
     }
 
     private static void pieces(Tensor t, Part part, long start, boolean writing, Context context) {

@@ -2,6 +2,7 @@
 package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.RandomOps;
@@ -27,10 +28,9 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Uniform in [low, high). */
     public static Tensor rand(Shape shape, double low, double high, DType dtype, Device device) {
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64));
+        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
         return RandomOps.RAND.call(
-                new RandomOps.Rand(shape.toArray(), low, high, dtype, device, g.seed(), offset, null));
+                new RandomOps.Rand(shape.toArray(), low, high, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
     /** Standard normal, float32. */
@@ -40,9 +40,9 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Standard normal. */
     public static Tensor randn(Shape shape, DType dtype, Device device) {
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64));
-        return RandomOps.RANDN.call(new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, g.seed(), offset, null));
+        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
+        return RandomOps.RANDN.call(
+                new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
     /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
@@ -58,10 +58,9 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
      */
     public static Tensor randint(long low, long high, Shape shape, DType dtype, Device device) {
         requireIntegers(low, high, dtype);
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)));
+        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
         return RandomOps.RANDINT.call(
-                new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, g.seed(), offset, null));
+                new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
     /** The numbers 0 … n − 1 in random order, int64. */
@@ -87,9 +86,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(rand(t.shape(), low, high, t.dtype(), t.device()));
         }
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64));
-        return RandomOps.UNIFORM.call(new RandomOps.Uniform(t, low, high, g.seed(), offset, null));
+        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
+        return RandomOps.UNIFORM.call(new RandomOps.Uniform(t, low, high, d.seed(), d.offset(), d.base()));
     }
 
     /** Fills with normal numbers; returns this. */
@@ -98,9 +96,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(t.emptyLike().normal_(mean, deviation));
         }
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64));
-        return RandomOps.NORMAL.call(new RandomOps.Normal(t, mean, deviation, g.seed(), offset, null));
+        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
+        return RandomOps.NORMAL.call(new RandomOps.Normal(t, mean, deviation, d.seed(), d.offset(), d.base()));
     }
 
     /** Fills with 1 at probability {@code p}, else 0; any dtype; returns this. */
@@ -109,9 +106,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(t.emptyLike().bernoulli_(p));
         }
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(t.numel(), false));
-        return RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(t, p, g.seed(), offset, null));
+        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), false), t.device());
+        return RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(t, p, d.seed(), d.offset(), d.base()));
     }
 
     /** 1 with the probability that each element says, else 0, in its dtype; no gradient. */
@@ -133,11 +129,21 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!training || p == 0) {
             return self();
         }
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(self().numel(), false));
+        GraphCapture.Draw d = draw(Philox.blocks(self().numel(), false), self().device());
         return RandomOps.DROPOUT
-                .call(new RandomOps.Dropout(self(), p, g.seed(), offset, null))
+                .call(new RandomOps.Dropout(self(), p, d.seed(), d.offset(), d.base()))
                 .output();
+    }
+
+    /** Takes numbers for an op on that device. */
+    private static GraphCapture.Draw draw(long blocks, Device device) {
+        Context context = Context.current();
+        Generator g = context.generator();
+        long at = g.take(blocks);
+        GraphCapture capture = context.graphCapture();
+        return capture == null || capture.device() != device
+                ? new GraphCapture.Draw(g.seed(), at, null)
+                : capture.draw(g, at);
     }
 
     private static void requireIntegers(long low, long high, DType dtype) {

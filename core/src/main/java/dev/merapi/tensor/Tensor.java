@@ -4,7 +4,6 @@ package dev.merapi.tensor;
 import dev.merapi.autograd.AutogradMeta;
 import dev.merapi.autograd.GraphAccess;
 import dev.merapi.autograd.Node;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DTypeException;
@@ -240,8 +239,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
             throw new ShapeException("tensor " + describe() + " would need more than 2^63 - 1 bytes");
         }
         Storage memory = context.scope() == null
-                ? Storage.unscoped(Backends.allocator(device), bytes, context.memory(), layout.shape(), dtype)
-                : Storage.scoped(Backends.allocator(device), bytes, context.memory(), layout.shape(), dtype);
+                ? Storage.unscoped(context.allocator(device), bytes, context.memory(), layout.shape(), dtype)
+                : Storage.scoped(context.allocator(device), bytes, context.memory(), layout.shape(), dtype);
         attach(memory, context);
     }
 

@@ -41,6 +41,20 @@ final class Arguments {
         return a;
     }
 
+    /** The same arguments in memory of their own. */
+    Arguments copy() {
+        Arguments a = new Arguments();
+        while (a.buffer.capacity() < buffer.capacity()) {
+            a.grow(2 * a.buffer.capacity());
+        }
+        a.buffer.put(0, buffer, 0, at);
+        System.arraycopy(offsets, 0, a.offsets, 0, count);
+        a.regions.addAll(regions);
+        a.count = count;
+        a.at = at;
+        return a;
+    }
+
     private void grow(int bytes) {
         ByteBuffer old = buffer;
         buffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());

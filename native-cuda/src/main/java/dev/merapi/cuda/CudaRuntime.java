@@ -100,4 +100,16 @@ interface CudaRuntime {
     default @Nullable Blas blas(int device) {
         return null;
     }
+
+    // ---- graphs ----
+
+    /** From now on, work given to the stream is recorded and not done. */
+    void beginCapture(int device, long stream);
+
+    /** Ends that; returns the graph. */
+    long endCapture(int device, long stream);
+
+    void launchGraph(int device, long graph, long stream);
+
+    void destroyGraph(int device, long graph);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;
@@ -76,20 +78,36 @@ final class IndexKernels {
         if (index.numel() == 0) {
             return -1;
         }
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null) {
+            Tensor first = capture.checkLater(
+                    Long.MAX_VALUE,
+                    position -> new IndexOutOfBoundsException(op.replace("merapi::", "")
+                            + ": in a replay of a graph, the"
+                            + " index at position " + position + " did not lie from " + low + " up to, not including, "
+                            + high));
+            findOutside(kernels, op, index, low, high, ignore, ignores, first);
+            return -1;
+        }
         try (Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
             first.fill_(Long.MAX_VALUE);
-            FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
-                    .pointer(index)
-                    .word(index.numel())
-                    .word(low)
-                    .word(high)
-                    .word(ignore)
-                    .flag(ignores)
-                    .pointer(first)
-                    .each(index.numel());
+            findOutside(kernels, op, index, low, high, ignore, ignores, first);
             long position = first.itemLong();
             return position == Long.MAX_VALUE ? -1 : position;
         }
+    }
+
+    private static void findOutside(
+            Kernels kernels, String op, Tensor index, long low, long high, long ignore, boolean ignores, Tensor first) {
+        FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
+                .pointer(index)
+                .word(index.numel())
+                .word(low)
+                .word(high)
+                .word(ignore)
+                .flag(ignores)
+                .pointer(first)
+                .each(index.numel());
     }
 
     /** One index; for messages. */

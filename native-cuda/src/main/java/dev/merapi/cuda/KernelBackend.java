@@ -2,6 +2,10 @@
 package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Backend;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.dispatch.Graphs;
+import dev.merapi.dispatch.Streams;
 import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
@@ -27,7 +31,13 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     private record BackwardKey(Definition<?, ?> op, CudaKernel code) {}
 
     /** What exists once a runtime does. */
-    private record Running(CudaRuntime runtime, Kernels kernels, MoveKernel move, CachingAllocator[] allocators) {}
+    private record Running(
+            CudaRuntime runtime,
+            Kernels kernels,
+            MoveKernel move,
+            Graphs graphs,
+            Streams streams,
+            CachingAllocator[] allocators) {}
 
     KernelBackend(DeviceType type) {
         this.type = type;
@@ -46,7 +56,13 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             for (int i = 0; i < allocators.length; i++) {
                 allocators[i] = new CachingAllocator(Device.of(type, i), new DeviceMemory(runtime, i));
             }
-            running = new Running(runtime, new Kernels(runtime), new MoveKernel(runtime), allocators);
+            running = new Running(
+                    runtime,
+                    new Kernels(runtime, type),
+                    new MoveKernel(runtime),
+                    new RuntimeGraphs(runtime),
+                    new RuntimeStreams(runtime),
+                    allocators);
         }
         return running;
     }
@@ -115,7 +131,21 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     }
 
     @Override
+    public Streams streams() {
+        return running().streams;
+    }
+
+    @Override
+    public Graphs graphs() {
+        return running().graphs;
+    }
+
+    @Override
     public void synchronize(int index) {
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null && capture.device() == Device.of(type, index)) {
+            throw capture.refused("synchronize", "waits for the device");
+        }
         running().runtime.synchronize(index);
     }
 }

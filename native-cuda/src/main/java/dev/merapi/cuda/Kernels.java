@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -10,11 +13,14 @@ final class Kernels {
     private record Key(int device, String text, String entry) {}
 
     private final CudaRuntime runtime;
+    private final Device[] devices;
     private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Key, Long> modules = new ConcurrentHashMap<>();
 
-    Kernels(CudaRuntime runtime) {
+    Kernels(CudaRuntime runtime, DeviceType type) {
         this.runtime = runtime;
+        this.devices = new Device[runtime.deviceCount()];
+        java.util.Arrays.setAll(devices, i -> Device.of(type, i));
     }
 
     CudaRuntime runtime() {
@@ -59,7 +65,7 @@ final class Kernels {
     /** @throws CudaException naming the op, the kernel and the grid */
     void launch(String op, int device, long function, CudaRuntime.Grid grid, Arguments arguments) {
         try {
-            runtime.launch(device, 0, function, grid, arguments);
+            runtime.launch(device, Context.current().stream(devices[device]), function, grid, arguments);
         } catch (CudaException e) {
             CudaException named = new CudaException(
                     op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y() + ", " + grid.z()

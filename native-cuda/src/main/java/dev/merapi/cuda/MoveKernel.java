@@ -3,6 +3,7 @@ package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
 import dev.merapi.error.DeviceException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.CopyOps;
@@ -44,7 +45,8 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
         boolean fromHere = !Backends.allocator(from.device()).isJavaVisible();
         boolean toHere = !Backends.allocator(to.device()).isJavaVisible();
         if (fromHere && toHere) {
-            runtime.copy(to.device().index(), 0, to.address(), from.address(), bytes);
+            runtime.copy(
+                    to.device().index(), Context.current().stream(to.device()), to.address(), from.address(), bytes);
         } else if (fromHere) {
             download(from, to, bytes);
         } else {
@@ -54,9 +56,10 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
 
     private void upload(Tensor from, Tensor to, long bytes) {
         int device = to.device().index();
+        long stream = Context.current().stream(to.device());
         if (from.address() != 0) {
-            runtime.upload(device, 0, to.address(), from.address(), bytes);
-            runtime.synchronizeStream(device, 0);
+            runtime.upload(device, stream, to.address(), from.address(), bytes);
+            runtime.synchronizeStream(device, stream);
             return;
         }
         // Memory on the Java heap has no address: by pieces through memory that has one.
@@ -65,25 +68,26 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
             for (long done = 0; done < bytes; done += STAGE) {
                 int piece = (int) Math.min(STAGE, bytes - done);
                 stage.buffer().put(0, heap, offset(from) + (int) done, piece);
-                runtime.upload(device, 0, to.address() + done, stage.address(), piece);
-                runtime.synchronizeStream(device, 0);
+                runtime.upload(device, stream, to.address() + done, stage.address(), piece);
+                runtime.synchronizeStream(device, stream);
             }
         }
     }
 
     private void download(Tensor from, Tensor to, long bytes) {
         int device = from.device().index();
+        long stream = Context.current().stream(from.device());
         if (to.address() != 0) {
-            runtime.download(device, 0, to.address(), from.address(), bytes);
-            runtime.synchronizeStream(device, 0);
+            runtime.download(device, stream, to.address(), from.address(), bytes);
+            runtime.synchronizeStream(device, stream);
             return;
         }
         ByteBuffer heap = heap(to);
         try (HostMemory stage = HostMemory.allocate(Math.min(bytes, STAGE))) {
             for (long done = 0; done < bytes; done += STAGE) {
                 int piece = (int) Math.min(STAGE, bytes - done);
-                runtime.download(device, 0, stage.address(), from.address() + done, piece);
-                runtime.synchronizeStream(device, 0);
+                runtime.download(device, stream, stage.address(), from.address() + done, piece);
+                runtime.synchronizeStream(device, stream);
                 heap.put(offset(to) + (int) done, stage.buffer(), 0, piece);
             }
         }

@@ -4,15 +4,18 @@ package dev.merapi.cuda;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
  * CUDA on the CPU: unmodified kernel sources, compiled by the host's C++ compiler against a header that gives them
- * threads, barriers and warps. Everything is done when a call returns, so streams and events are numbers only.
+ * threads, barriers and warps. Everything is done when a call returns, so streams and events are numbers only,
+ * and a graph is a list of what a stream was given.
  *
  * <p>{@link CudaSim} says in which order threads run, and whether accesses are checked; {@code
  * -Dmerapi.cuda.sim.threads} limits how many blocks run at once.
@@ -36,6 +39,9 @@ final class SimulatedCuda implements CudaRuntime {
     private final ConcurrentMap<Long, SimulatedModule> modules = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, SimulatedModule.Function> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Long> segments = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, List<Runnable>> captures = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, List<Runnable>> graphs = new ConcurrentHashMap<>();
+    private final AtomicLong handles = new AtomicLong();
     private final int threads =
             Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
 
@@ -83,29 +89,31 @@ final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public void upload(int device, long stream, long target, long host, long bytes) {
+        refuseWhileCapturing("upload", stream);
         CudaNative.memory_copy(target, host, bytes);
     }
 
     @Override
     public void download(int device, long stream, long host, long source, long bytes) {
+        refuseWhileCapturing("download", stream);
         CudaNative.memory_copy(host, source, bytes);
     }
 
     @Override
     public void copy(int device, long stream, long target, long source, long bytes) {
-        CudaNative.memory_copy(target, source, bytes);
+        give(stream, () -> CudaNative.memory_copy(target, source, bytes));
     }
 
     @Override
     public void fill(int device, long stream, long target, int value, long bytes) {
-        CudaNative.memory_fill(target, value, bytes);
+        give(stream, () -> CudaNative.memory_fill(target, value, bytes));
     }
 
     // ---------------------------------------------------------------- streams: nothing is ever pending
 
     @Override
     public long createStream(int device) {
-        return 1;
+        return handles.incrementAndGet();
     }
 
     @Override
@@ -126,10 +134,62 @@ final class SimulatedCuda implements CudaRuntime {
     public void await(int device, long stream, long event) {}
 
     @Override
-    public void synchronizeStream(int device, long stream) {}
+    public void synchronizeStream(int device, long stream) {
+        refuseWhileCapturing("waiting", stream);
+    }
 
     @Override
     public void synchronize(int device) {}
+
+    // ---------------------------------------------------------------- graphs: lists of what was given
+
+    private void give(long stream, Runnable work) {
+        List<Runnable> capture = captures.get(stream);
+        if (capture == null) {
+            work.run();
+        } else {
+            capture.add(work);
+        }
+    }
+
+    private void refuseWhileCapturing(String what, long stream) {
+        if (captures.containsKey(stream)) {
+            throw new CudaException("cuda-sim: " + what + " on a stream that is captured");
+        }
+    }
+
+    @Override
+    public void beginCapture(int device, long stream) {
+        if (captures.putIfAbsent(stream, new ArrayList<>()) != null) {
+            throw new CudaException("cuda-sim: the stream is captured already");
+        }
+    }
+
+    @Override
+    public long endCapture(int device, long stream) {
+        List<Runnable> work = captures.remove(stream);
+        if (work == null) {
+            throw new CudaException("cuda-sim: the stream is not captured");
+        }
+        long graph = handles.incrementAndGet();
+        graphs.put(graph, work);
+        return graph;
+    }
+
+    @Override
+    public void launchGraph(int device, long graph, long stream) {
+        List<Runnable> work = graphs.get(graph);
+        if (work == null) {
+            throw new CudaException("cuda-sim: no such graph");
+        }
+        refuseWhileCapturing("a graph", stream);
+        work.forEach(Runnable::run);
+    }
+
+    @Override
+    public void destroyGraph(int device, long graph) {
+        graphs.remove(graph);
+    }
 
     // ---------------------------------------------------------------- kernels
 
@@ -202,6 +262,16 @@ final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
+        List<Runnable> capture = captures.get(stream);
+        if (capture == null) {
+            run(function, grid, arguments);
+        } else {
+            Arguments kept = arguments.copy();
+            capture.add(() -> run(function, grid, kept));
+        }
+    }
+
+    private void run(long function, Grid grid, Arguments arguments) {
         boolean checked = CudaSim.checks();
         SimulatedModule.Function f = function(function, checked);
         if (!checked) {

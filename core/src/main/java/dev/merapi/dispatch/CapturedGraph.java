@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.error.GraphCaptureException;
+import dev.merapi.error.Message;
+import dev.merapi.random.Generator;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.storage.Storage;
+import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import java.util.List;
+import java.util.Map;
+
+/** Work that was captured, with the memory that it needs. For the engine; see Note [Captured graphs]. */
+public final class CapturedGraph implements AutoCloseable {
+    private final Device device;
+    private final Graphs graphs;
+    private final long graph;
+    private final CachingAllocator pool;
+    private final Map<Storage, Boolean> used;
+    private final List<Drawn> drawn;
+    private final List<GraphCapture.Condition> conditions;
+    private final List<GraphCapture.Check> checks;
+    private boolean closed;
+
+    /** So many blocks of random numbers, counted from what {@code base} holds. */
+    record Drawn(Generator generator, long seed, long blocks, Tensor base) {}
+
+    CapturedGraph(
+            Device device,
+            Graphs graphs,
+            long graph,
+            CachingAllocator pool,
+            Map<Storage, Boolean> used,
+            List<Drawn> drawn,
+            List<GraphCapture.Condition> conditions,
+            List<GraphCapture.Check> checks) {
+        this.device = device;
+        this.graphs = graphs;
+        this.graph = graph;
+        this.pool = pool;
+        this.used = used;
+        this.drawn = drawn;
+        this.conditions = conditions;
+        this.checks = checks;
+        checks.forEach(c -> c.flag().fill_(c.fine()));
+    }
+
+    /** Does the captured work; returns before it is done. */
+    public synchronized void replay() {
+        if (closed) {
+            throw new GraphCaptureException("graph: it is closed");
+        }
+        for (GraphCapture.Condition c : conditions) {
+            if (!c.holds().getAsBoolean()) {
+                throw new GraphCaptureException(
+                        Message.of("graph: " + c.otherwise()).fix("call reset(), so that it is captured again."));
+            }
+        }
+        for (Drawn d : drawn) {
+            if (d.generator.seed() != d.seed) {
+                throw new GraphCaptureException(Message.of("graph: captured with seed " + d.seed
+                                + " of the generator, which now has seed " + d.generator.seed())
+                        .fix("seed before the capture, or call reset(), so that it is captured again."));
+            }
+        }
+        for (Drawn d : drawn) {
+            d.base.fill_(d.generator.take(d.blocks));
+        }
+        graphs.launch(device.index(), graph, Context.current().stream(device));
+        used.forEach((storage, written) -> {
+            if (written) {
+                storage.bumpVersion("graph replay");
+            }
+        });
+    }
+
+    /**
+     * Waits for the replays so far, and throws what a kernel of theirs would have thrown if it had been called by itself: an
+     * index out of range, for instance. Each is reported once.
+     */
+    public synchronized void verify() {
+        for (GraphCapture.Check c : closed ? List.<GraphCapture.Check>of() : checks) {
+            long found = c.flag().itemLong();
+            if (found != c.fine()) {
+                c.flag().fill_(c.fine());
+                throw c.error().apply(found);
+            }
+        }
+    }
+
+    /** Bytes that are reserved for what the captured work allocates. */
+    public long reservedBytes() {
+        return pool.stats().reserved();
+    }
+
+    /** Frees the graph; its memory goes back except for what tensors still hold. Idempotent. */
+    @Override
+    public synchronized void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        graphs.destroy(device.index(), graph);
+        ThreadState memory = Context.current().memory();
+        drawn.forEach(d -> d.base.close());
+        checks.forEach(c -> c.flag().close());
+        used.keySet().forEach(s -> s.release(memory));
+        pool.close(memory);
+    }
+}

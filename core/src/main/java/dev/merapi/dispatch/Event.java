@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import org.jspecify.annotations.Nullable;
+
+/** A point in the work of a stream, made by {@link Stream#record}; other streams and the host can wait for it. */
+public final class Event implements AutoCloseable {
+    private final Stream stream;
+    private final @Nullable Streams backend;
+    private final long handle;
+    private boolean closed;
+
+    Event(Stream stream, @Nullable Streams backend) {
+        this.stream = stream;
+        this.backend = backend;
+        this.handle = backend == null ? 0 : backend.createEvent(stream.device().index());
+    }
+
+    void record() {
+        if (backend != null) {
+            backend.record(stream.device().index(), handle, stream.handle());
+        }
+    }
+
+    boolean isOf(Streams other) {
+        return backend == other;
+    }
+
+    long handle() {
+        return handle;
+    }
+
+    /** Waits until the work that it stands for is done; what the stream was given since may be waited for too. */
+    public void synchronize() {
+        requireOpen();
+        if (backend != null && !stream.isClosed()) {
+            stream.synchronize();
+        }
+    }
+
+    void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("event of " + stream + ": it is closed");
+        }
+    }
+
+    /** Frees the event; streams that wait for it still do. Idempotent. */
+    @Override
+    public synchronized void close() {
+        if (!closed && backend != null) {
+            backend.destroyEvent(stream.device().index(), handle);
+        }
+        closed = true;
+    }
+}

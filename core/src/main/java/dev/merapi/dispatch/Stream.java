@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.error.DeviceException;
+import dev.merapi.error.GraphCaptureException;
+import dev.merapi.error.Message;
+import dev.merapi.types.Device;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A queue of work on a device: what one stream is given is done in order, what several are given may be done at the same
+ * time. Each device has one of its own, which is used unless {@link #use} says otherwise.
+ *
+ * <pre>{@code
+ * Event copied;
+ * try (var use = side.use()) {                 // for this thread, until the end of the block
+ *     next = batch.to(device);
+ *     copied = side.record();
+ * }
+ * …                                            // work on the device's own stream goes on meanwhile
+ * Stream.current(device).await(copied);        // what follows sees the copy
+ * }</pre>
+ *
+ * <p>Memory is safe without further ado: what one stream has let go of is not used anew before streams that read it are
+ * done. The order of reads and writes is the user's, by events. On devices without streams, such as the CPU, everything is
+ * done when a call returns, and all of this does nothing.
+ */
+public final class Stream implements AutoCloseable {
+    private final Device device;
+    private final @Nullable Streams backend;
+    private final long handle;
+    private boolean closed;
+
+    /** A stream in use; ends when it is closed. */
+    public interface Use extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    private Stream(Device device, @Nullable Streams backend, long handle) {
+        this.device = device;
+        this.backend = backend;
+        this.handle = handle;
+    }
+
+    /** A new stream of a device. */
+    public static Stream on(Device device) {
+        Streams backend = streams(device);
+        return new Stream(device, backend, backend == null ? 0 : backend.create(device.index()));
+    }
+
+    /** The stream that this thread's work on a device goes to. */
+    public static Stream current(Device device) {
+        Stream s = Context.current().stream();
+        return s != null && s.device == device ? s : new Stream(device, streams(device), 0);
+    }
+
+    private static @Nullable Streams streams(Device device) {
+        Backend backend = Backends.of(device.type());
+        if (device.index() >= backend.deviceCount()) {
+            throw new DeviceException(device + ": there are only " + backend.deviceCount() + " devices of that type");
+        }
+        return backend.streams();
+    }
+
+    public Device device() {
+        return device;
+    }
+
+    /** The backend's handle; 0 is the device's own stream. */
+    public long handle() {
+        return handle;
+    }
+
+    /**
+     * Work of this thread on the stream's device goes to it until the result is closed.
+     *
+     * @throws GraphCaptureException while this thread captures a graph
+     */
+    public Use use() {
+        requireOpen("use");
+        Context context = Context.current();
+        if (context.graphCapture() != null) {
+            throw new GraphCaptureException("stream.use: a captured step has one stream");
+        }
+        return install(context);
+    }
+
+    /** As {@link #use}, also for a capture. */
+    Use install(Context context) {
+        Stream before = context.setStream(this);
+        return () -> context.setStream(before);
+    }
+
+    /** An event that stands for all work which this stream was given so far. */
+    public Event record() {
+        requireOpen("record");
+        Event event = new Event(this, backend);
+        event.record();
+        return event;
+    }
+
+    /** Work that this stream is given from now on waits for an event; the caller does not. */
+    public void await(Event event) {
+        requireOpen("await");
+        event.requireOpen();
+        if (backend != null && event.isOf(backend)) {
+            backend.await(device.index(), handle, event.handle());
+        } else {
+            event.synchronize(); // of another kind of device
+        }
+    }
+
+    /** Waits until all work that this stream was given is done. */
+    public void synchronize() {
+        requireOpen("synchronize");
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null && capture.device() == device) {
+            throw capture.refused("stream.synchronize", "waits for the device");
+        }
+        if (backend != null) {
+            backend.synchronize(device.index(), handle);
+        }
+    }
+
+    boolean isClosed() {
+        return closed;
+    }
+
+    private void requireOpen(String what) {
+        if (closed) {
+            throw new IllegalStateException(Message.of("stream." + what + ": the stream is closed")
+                    .fact("device", device)
+                    .toString());
+        }
+    }
+
+    /** Waits for the stream's work and frees it; a device's own stream stays. Idempotent. */
+    @Override
+    public void close() {
+        if (!closed && handle != 0 && backend != null) {
+            synchronize();
+            closed = true;
+            backend.destroy(device.index(), handle);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return device + (handle == 0 ? " stream" : " stream " + Long.toHexString(handle));
+    }
+}
