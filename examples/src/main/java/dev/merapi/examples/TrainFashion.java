@@ -18,10 +18,12 @@ import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.CudaGraph;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -61,6 +63,9 @@ public final class TrainFashion implements Callable<Integer> {
 
     @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
     String precision = "f32";
+
+    @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
+    boolean graph;
 
     @Option(
             names = "--data",
@@ -143,34 +148,30 @@ public final class TrainFashion implements Callable<Integer> {
         long steps = perEpoch * epochs;
         Schedule schedule = Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps);
         Score score = new Score(Double.NaN, 0);
-        long step = 0;
+        long done = 0;
+        Labelled b = new Labelled(
+                Tensor.zeros(Shape.of(batch, 1, 28, 28), DType.UINT8, on),
+                Tensor.zeros(Shape.of(batch), DType.INT64, on));
         try (AdamW optimizer = new AdamW(model.parameters(), lr, 0.01);
                 GradScaler scaler = arithmetic.scaler();
+                CudaGraph<Tensor> step = CudaGraph.of(on, () -> step(model, b, arithmetic, optimizer, scaler));
                 DataLoader<Labelled> loader =
                         DataLoader.of(fashion.training(), batch).shuffle(seed).dropLast();
                 Progress progress = new Progress("fashion", steps, "images", batch)) {
             for (int epoch = 1; epoch <= epochs; epoch++) {
                 for (Labelled raw : loader) {
                     try (Scope scope = Scope.open()) {
-                        Labelled b = raw.to(on);
-                        Tensor loss;
-                        try (Autocast mode = arithmetic.mode()) {
-                            loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
-                        }
-                        Autograd.backward(scaler.scale(loss));
-                        optimizer.setLearningRate(schedule.at(step));
-                        scaler.step(optimizer);
-                        scaler.update();
-                        optimizer.zeroGrad();
-                        double value = loss.item();
-                        metrics.record(step++, Map.of("loss", value));
-                        progress.step(value);
+                        b.copyFrom(raw.to(on));
+                        optimizer.setLearningRate(schedule.at(done));
+                        double loss = (graph ? step.run() : step(model, b, arithmetic, optimizer, scaler)).item();
+                        metrics.record(done++, Map.of("loss", loss));
+                        progress.step(loss);
                     }
                     raw.inputs().close();
                     raw.targets().close();
                 }
                 score = test(model, fashion.test(), on, arithmetic);
-                metrics.record(step, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
+                metrics.record(done, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
                 System.out.printf(
                         Locale.ROOT,
                         "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
@@ -181,6 +182,20 @@ public final class TrainFashion implements Callable<Integer> {
             }
         }
         return score;
+    }
+
+    /** One step of training; returns the loss, still on the device. */
+    private static Tensor step(
+            Sequential model, Labelled b, Precision arithmetic, AdamW optimizer, GradScaler scaler) {
+        Tensor loss;
+        try (Autocast mode = arithmetic.mode()) {
+            loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
+        }
+        Autograd.backward(scaler.scale(loss));
+        scaler.step(optimizer);
+        scaler.update();
+        optimizer.zeroGrad();
+        return loss;
     }
 
     private record Score(double loss, double accuracy) {}

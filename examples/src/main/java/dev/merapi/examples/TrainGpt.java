@@ -18,9 +18,12 @@ import dev.merapi.random.Generator;
 import dev.merapi.random.Philox;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.CudaGraph;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Iterator;
@@ -81,6 +84,9 @@ public final class TrainGpt implements Callable<Integer> {
 
     @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
     String precision = "f32";
+
+    @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
+    boolean graph;
 
     @Option(
             names = "--text",
@@ -167,46 +173,53 @@ public final class TrainGpt implements Callable<Integer> {
         List<Tensor> matrices = parameters.stream().filter(p -> p.rank() > 1).toList();
         List<Tensor> vectors = parameters.stream().filter(p -> p.rank() <= 1).toList();
         Schedule schedule = Schedule.warmupCosine(lr, lr / 10, warmup, steps);
+        Labelled b = new Labelled(
+                Tensor.zeros(Shape.of(batch, context), DType.INT64, on),
+                Tensor.zeros(Shape.of(batch, context), DType.INT64, on));
         try (AdamW optimizer = new AdamW(matrices, lr, 0.9, 0.99, 1e-8, WEIGHT_DECAY);
                 GradScaler scaler = arithmetic.scaler();
+                CudaGraph<List<Tensor>> step =
+                        CudaGraph.of(on, () -> step(model, b, arithmetic, parameters, optimizer, scaler));
                 DataLoader<Labelled> loader =
                         DataLoader.of(training, batch).sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)));
                 Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
             optimizer.add(vectors, 0);
             Iterator<Labelled> batches = loader.iterator();
-            for (int step = 0; step < steps; step++) {
+            for (int i = 0; i < steps; i++) {
                 try (Scope scope = Scope.open()) {
-                    if (step % testEvery == 0) {
+                    if (i % testEvery == 0) {
                         double loss = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
-                        metrics.record(step, Map.of("held_out_loss", loss));
-                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", step, loss);
+                        metrics.record(i, Map.of("held_out_loss", loss));
+                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", i, loss);
                         progress.resume();
                     }
-                    Labelled b = batches.next().to(on);
-                    Tensor loss;
-                    try (Autocast mode = arithmetic.mode()) {
-                        loss = model.loss(b.inputs(), b.targets());
-                    }
-                    Autograd.backward(scaler.scale(loss));
-                    scaler.unscale_(optimizer);
-                    Optimizers.NormAndScale norm = Clip.norm(parameters, CLIP_NORM);
-                    optimizer.setLearningRate(schedule.at(step));
-                    scaler.step(optimizer, norm.scale());
-                    scaler.update();
-                    optimizer.zeroGrad();
-                    metrics.record(
-                            step,
-                            Map.of(
-                                    "loss",
-                                    loss.item(),
-                                    "learning_rate",
-                                    schedule.at(step),
-                                    "gradient_norm",
-                                    norm.norm().item()));
-                    progress.step(loss.item());
+                    b.copyFrom(batches.next().to(on));
+                    optimizer.setLearningRate(schedule.at(i));
+                    List<Tensor> out =
+                            graph ? step.run() : step(model, b, arithmetic, parameters, optimizer, scaler);
+                    double loss = out.get(0).item();
+                    double norm = out.get(1).item();
+                    metrics.record(i, Map.of("loss", loss, "learning_rate", schedule.at(i), "gradient_norm", norm));
+                    progress.step(loss);
                 }
             }
         }
+    }
+
+    /** One step of training; returns the loss and the norm of the gradients, both still on the device. */
+    private static List<Tensor> step(
+            Gpt model, Labelled b, Precision arithmetic, List<Tensor> parameters, AdamW optimizer, GradScaler scaler) {
+        Tensor loss;
+        try (Autocast mode = arithmetic.mode()) {
+            loss = model.loss(b.inputs(), b.targets());
+        }
+        Autograd.backward(scaler.scale(loss));
+        scaler.unscale_(optimizer);
+        Optimizers.NormAndScale norm = Clip.norm(parameters, CLIP_NORM);
+        scaler.step(optimizer, norm.scale());
+        scaler.update();
+        optimizer.zeroGrad();
+        return List.of(loss, norm.norm());
     }
 
     /** Mean loss over the held-out text, or over at most {@code most} windows spread evenly over it. */

@@ -9,6 +9,7 @@ import dev.merapi.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import javax.imageio.ImageIO;
@@ -63,6 +64,22 @@ final class TrainingRunsTest {
         double accuracy = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[3]);
         assertThat(accuracy).isGreaterThan(0.6); // chance is 0.1
         assertThat(folder.resolve("runs/fashion/weights.safetensors")).exists();
+    }
+
+    @Test
+    void aCapturedStepLearnsTheSame() throws IOException {
+        List<String> options = List.of("--subset", "--epochs=1", "--batch=128", "--runs=" + folder.resolve("runs"));
+        for (String name : List.of("plain", "captured")) {
+            List<String> all = new ArrayList<>(options);
+            all.add("--name=" + name);
+            if (name.equals("captured")) {
+                all.add("--graph");
+            }
+            assertThat(new CommandLine(new TrainFashion()).execute(all.toArray(new String[0])))
+                    .isZero();
+        }
+        assertThat(Files.readAllLines(folder.resolve("runs/captured/metrics.csv")))
+                .isEqualTo(Files.readAllLines(folder.resolve("runs/plain/metrics.csv")));
     }
 
     @Test
