@@ -54,6 +54,24 @@ void rms_norm(int dtype, int64_t x, int64_t weight, int64_t rows, int64_t n, dou
 void rms_norm_backward(int dtype, int64_t dy, int64_t x, int64_t rstd, int64_t weight, int64_t rows, int64_t n,
                        int64_t dx, int64_t dweight);
 
+// ---- by position ----------------------------------------------------------------------------------------------------
+
+// out = x [matrices, rows, columns] with zeros above (lower) or below the diagonal; elements of 1, 2, 4 or 8 bytes.
+void triangle(int element_size, int64_t x, int64_t matrices, int64_t rows, int64_t columns, int64_t diagonal, int lower,
+              int64_t out);
+// out[i] = start + i * step, any dtype; computed in int64 and in double.
+void arange(int dtype, int64_t start, int64_t step, int64_t n, int64_t out);
+void arange_real(int dtype, double start, double step, int64_t n, int64_t out);
+// n elements from start to end, both included; any dtype.
+void linspace(int dtype, double start, double end, int64_t n, int64_t out);
+// out [n, classes] of any dtype: 1 at the index, else 0. The indices as below, checked.
+void one_hot(int dtype, int index_dtype, int64_t indices, int64_t n, int64_t classes, int64_t out);
+// -weight[target] * log_probabilities[row, target], otherwise as cross_entropy; targets i64.
+int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
+                 int64_t ignore_index, int reduction, int64_t result);
+void nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
+                       int reduction, int64_t grad, int64_t out);
+
 // ---- indexing -------------------------------------------------------------------------------------------------------
 
 // Indices are i32 or i64 (index_dtype 4 or 5); negative ones count from the end. Check them first: the kernels trust

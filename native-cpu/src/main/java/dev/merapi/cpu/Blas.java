@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import java.io.File;
+import java.util.Set;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.openblas.global.openblas_nolapack;
 import org.slf4j.Logger;
@@ -9,10 +10,14 @@ import org.slf4j.LoggerFactory;
 
 /**
  * OpenBLAS out of the JavaCPP preset, called from our kernels by address, one thread a tile, so that one pool serves both.
- * Loaded at the first matrix product; without it our own kernels serve, slower on large matrices.
+ * It serves the large products of processors that our own micro-kernels are not tuned for: on x86-64, where they are, it
+ * is not loaded at all.
  */
 final class Blas {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
+
+    /** Architectures with micro-kernels of our own. */
+    private static final Set<String> TUNED = Set.of("amd64", "x86_64");
 
     private Blas() {}
 
@@ -20,13 +25,13 @@ final class Blas {
         static final boolean LOADED = load();
     }
 
-    /** Loads BLAS once; false if there is none. */
+    /** Loads BLAS once, where it is of use; false if it does not serve. */
     static boolean ensure() {
         return Holder.LOADED;
     }
 
     private static boolean load() {
-        if (Boolean.getBoolean("merapi.cpu.noBlas")) {
+        if (TUNED.contains(System.getProperty("os.arch", "")) || Boolean.getBoolean("merapi.cpu.noBlas")) {
             return false;
         }
         try {
@@ -37,16 +42,14 @@ final class Blas {
             long dgemm = symbol(file, "cblas_dgemm");
             long threads = symbol(file, "openblas_set_num_threads");
             if (sgemm == 0 || dgemm == 0) {
-                LOG.warn("cpu: no cblas_sgemm in {}; matrix products use Merapi's own kernels, slower", library);
+                LOG.warn("cpu: no cblas_sgemm in {}; large matrix products will be slower", library);
                 return false;
             }
             Native.blas_init(sgemm, dgemm, threads);
             LOG.debug("cpu: BLAS from {}", library);
             return true;
         } catch (LinkageError | RuntimeException e) {
-            LOG.warn(
-                    "cpu: OpenBLAS cannot be loaded, matrix products use Merapi's own kernels, slower: {}",
-                    e.toString());
+            LOG.warn("cpu: OpenBLAS cannot be loaded, large matrix products will be slower: {}", e.toString());
             return false;
         }
     }

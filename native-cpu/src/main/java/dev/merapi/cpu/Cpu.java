@@ -5,12 +5,12 @@ package dev.merapi.cpu;
 public final class Cpu {
     private Cpu() {}
 
-    /** Threads that large ops and BLAS share, the caller's included. */
+    /** Threads that large ops share, the caller's included. */
     public static int threads() {
         return Native.num_threads();
     }
 
-    /** Sets {@link #threads()}, at any time. Results do not depend on it, except those of BLAS. */
+    /** Sets {@link #threads()}, at any time. Results do not depend on it. */
     public static void setThreads(int threads) {
         if (threads < 1) {
             throw new IllegalArgumentException("setThreads: " + threads + " must be at least 1");

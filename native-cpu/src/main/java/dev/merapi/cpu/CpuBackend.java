@@ -11,7 +11,7 @@ import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 
-/** The CPU by native kernels: the block interpreter for pointwise ops and reductions, C++ and OpenBLAS for the rest. */
+/** The CPU by native kernels: the block interpreter for pointwise ops and reductions, C++ for the rest. */
 public final class CpuBackend implements Backend {
     private final @Nullable Throwable reason;
     private final @Nullable CachingAllocator allocator;

@@ -25,7 +25,7 @@ final class IndexKernels {
         }
     }
 
-    private static int checked(String op, Tensor index, long size) {
+    static int checked(String op, Tensor index, long size) {
         int dtype = DTypes.code(index.dtype());
         if (index.numel() > 0) {
             long bad = Native.check_indices(dtype, index.address(), index.numel(), size);
@@ -133,5 +133,37 @@ final class IndexKernels {
                 a.indices().numel(),
                 a.paddingIndex(),
                 out.address());
+    }
+
+    static void scatter(Indexing.Scatter a, Tensor out) {
+        Around x = Around.of(out.shape(), a.dim());
+        Around k = Around.of(a.index().shape(), a.dim());
+        int indexType = checked("scatter", a.index(), x.length);
+        out.copy_(a.x());
+        Native.scatter(
+                out.dtype().byteSize(),
+                a.src().address(),
+                indexType,
+                a.index().address(),
+                x.outer,
+                x.length,
+                x.inner,
+                k.length,
+                out.address());
+    }
+
+    static Tensor nonzero(Indexing.NonZero a) {
+        Tensor x = a.x();
+        int dtype = DTypes.code(x.dtype());
+        long count = x.numel() == 0 ? 0 : Native.nonzero_count(dtype, x.address(), x.numel());
+        Tensor out = Tensor.allocate(Shape.of(count, x.rank()), DType.INT64, x.device());
+        if (out.numel() > 0) {
+            Scratch shape = Scratch.begin().reserve(x.rank());
+            for (int d = 0; d < x.rank(); d++) {
+                shape.put(x.size(d));
+            }
+            Native.nonzero(dtype, x.address(), x.rank(), shape.address(), out.address());
+        }
+        return out;
     }
 }

@@ -150,6 +150,39 @@ final class Native {
             long k,
             long out);
 
+    static native void triangle(
+            int elementSize, long x, long matrices, long rows, long columns, long diagonal, int lower, long out);
+
+    static native void arange(int dtype, long start, long step, long n, long out);
+
+    static native void arange_real(int dtype, double start, double step, long n, long out);
+
+    static native void linspace(int dtype, double start, double end, long n, long out);
+
+    static native void one_hot(int dtype, int indexDtype, long indices, long n, long classes, long out);
+
+    static native long nll_loss(
+            int dtype,
+            long logProbabilities,
+            long targets,
+            long weight,
+            long rows,
+            long classes,
+            long ignoreIndex,
+            int reduction,
+            long result);
+
+    static native void nll_loss_backward(
+            int dtype,
+            long targets,
+            long weight,
+            long rows,
+            long classes,
+            long ignoreIndex,
+            int reduction,
+            long grad,
+            long out);
+
     static native void scatter_add(
             int dtype, long src, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
 

@@ -128,4 +128,35 @@ final class NormKernels {
                 a.grad().address(),
                 out.address());
     }
+
+    static void nllLoss(Losses.Nll a, Tensor out) {
+        long classes = a.logProbabilities().size(1);
+        long bad = Native.nll_loss(
+                DTypes.code(out.dtype()),
+                a.logProbabilities().address(),
+                a.targets().address(),
+                address(a.weight()),
+                a.targets().numel(),
+                classes,
+                a.ignoreIndex(),
+                code(a.reduction()),
+                out.address());
+        if (bad >= 0) {
+            throw LossReference.targetOutOfRange(
+                    "nllLoss", Elements.of(a.targets()).getLong(bad), bad, a.ignoreIndex(), classes);
+        }
+    }
+
+    static void nllLossBackward(Losses.NllBackward a, Tensor out) {
+        Native.nll_loss_backward(
+                DTypes.code(out.dtype()),
+                a.targets().address(),
+                address(a.weight()),
+                a.targets().numel(),
+                out.size(1),
+                a.ignoreIndex(),
+                code(a.reduction()),
+                a.grad().address(),
+                out.address());
+    }
 }

@@ -51,7 +51,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         }
     }
 
-    private long handle(PointwiseCode.Specialized s) {
+    static long handle(PointwiseCode.Specialized s) {
         return s.compiled() instanceof Long handle ? handle : compile(s);
     }
 
@@ -114,15 +114,17 @@ final class PointwiseKernel implements Kernel<Object, Object> {
             }
             values = scratch.address();
         }
-        check(Native.program_run_flat(
-                handle,
-                n,
-                out.address(),
-                inputs.length > 0 ? inputs[0].address() : 0,
-                inputs.length > 1 ? inputs[1].address() : 0,
-                inputs.length > 2 ? inputs[2].address() : 0,
-                broadcast,
-                values));
+        check(
+                op,
+                Native.program_run_flat(
+                        handle,
+                        n,
+                        out.address(),
+                        inputs.length > 0 ? inputs[0].address() : 0,
+                        inputs.length > 1 ? inputs[1].address() : 0,
+                        inputs.length > 2 ? inputs[2].address() : 0,
+                        broadcast,
+                        values));
         return true;
     }
 
@@ -147,10 +149,10 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         for (Number n : scalars) {
             scratch.putScalar(n);
         }
-        check(Native.program_run(handle, scratch.address()));
+        check(op, Native.program_run(handle, scratch.address()));
     }
 
-    private void check(int status) {
+    static void check(String op, int status) {
         if (status != 0) {
             throw new IllegalStateException(
                     op + ": the native interpreter returned status " + status + "; please report this");

@@ -4,6 +4,7 @@ package dev.merapi.cpu;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
+import dev.merapi.ops.Factories;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
@@ -11,6 +12,7 @@ import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
+import dev.merapi.ops.Rearranging;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.ops.Softmax;
@@ -24,7 +26,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Which native kernel serves which structured op, by name and dtype. Ops that are not here run their reference. */
 final class StructuredKernels {
-    private record Entry(Predicate<DType> dtypes, Kernel<?, ?> kernel) {}
+    private record Entry(Predicate<DType> dtypes, Object kernel) {}
 
     private static final Map<String, Entry> TABLE = new HashMap<>();
     private static final Predicate<DType> FLOATING = DType::isFloating;
@@ -47,6 +49,15 @@ final class StructuredKernels {
         put("logsumexp", FLOATING, (Softmax.Along a, Tensor out) -> SoftmaxKernels.logSumExp(a, out));
         put("cumsum", SoftmaxKernels::scans, (Reductions.CumSum a, Tensor out) -> SoftmaxKernels.cumsum(a, out));
 
+        put("tril", ALL, (Rearranging.Triangle a, Tensor out) -> PositionKernels.triangle(a, out, true));
+        put("triu", ALL, (Rearranging.Triangle a, Tensor out) -> PositionKernels.triangle(a, out, false));
+        put("flip", ALL, (Rearranging.Flip a, Tensor out) -> PositionKernels.flip(a, out));
+        put("arange", ALL, (Factories.Arange a, Tensor out) -> PositionKernels.arange(a, out));
+        put("linspace", ALL, (Factories.Linspace a, Tensor out) -> PositionKernels.linspace(a, out));
+        put("one_hot", ALL, (Indexing.OneHot a, Tensor out) -> PositionKernels.oneHot(a, out));
+
+        returning("nonzero", (Indexing.NonZero a) -> IndexKernels.nonzero(a));
+        put("scatter", ALL, (Indexing.Scatter a, Tensor out) -> IndexKernels.scatter(a, out));
         put("gather", ALL, (Indexing.Gather a, Tensor out) -> IndexKernels.gather(a, out));
         put("index_select", ALL, (Indexing.IndexSelect a, Tensor out) -> IndexKernels.indexSelect(a, out));
         put(
@@ -90,6 +101,9 @@ final class StructuredKernels {
                 "cross_entropy_backward",
                 FLOATING,
                 (Losses.CrossEntropyBackward a, Tensor out) -> NormKernels.crossEntropyBackward(a, out));
+
+        put("nll_loss", FLOATING, (Losses.Nll a, Tensor out) -> NormKernels.nllLoss(a, out));
+        put("nll_loss_backward", FLOATING, (Losses.NllBackward a, Tensor out) -> NormKernels.nllLossBackward(a, out));
 
         put(
                 "attention",
@@ -148,6 +162,10 @@ final class StructuredKernels {
 
     private static <A, R> void put(String op, Predicate<DType> dtypes, Kernel<A, R> kernel) {
         TABLE.put("merapi::" + op, new Entry(dtypes, kernel));
+    }
+
+    private static <A, R> void returning(String op, Kernel.Returning<A, R> kernel) {
+        TABLE.put("merapi::" + op, new Entry(ALL, kernel));
     }
 
     /** The kernel of an op for a dtype, or null. */

@@ -58,11 +58,9 @@ class ThreadsTest {
             calls.put("linear " + size, () -> a.linear(bt, bias).toFloatArray());
         }
         Tensor batch = normal(8, 20, 65, 48);
-        calls.put(
-                "batched matmul", () -> batch.matmul(batch.transpose(1, 2)).toFloatArray());
+        calls.put("batched matmul", () -> batch.matmul(batch.transpose(1, 2)).toFloatArray());
         Tensor qkv = normal(9, 3, 130, 3 * 2 * 32);
-        calls.put(
-                "attention", () -> SelfAttention.selfAttention(qkv, 2, true).toFloatArray());
+        calls.put("attention", () -> SelfAttention.selfAttention(qkv, 2, true).toFloatArray());
         calls.put("attention backward", () -> {
             Tensor x = qkv.detach().requiresGrad(true);
             Tensor y = SelfAttention.selfAttention(x, 2, true);
@@ -82,8 +80,9 @@ class ThreadsTest {
         calls.forEach((name, call) -> alone.put(name, call.get()));
         for (int threads : new int[] {2, 3, 8}) {
             Cpu.setThreads(threads);
-            calls.forEach((name, call) ->
-                    assertThat(call.get()).as(name + ", " + threads + " threads").isEqualTo(alone.get(name)));
+            calls.forEach((name, call) -> assertThat(call.get())
+                    .as(name + ", " + threads + " threads")
+                    .isEqualTo(alone.get(name)));
         }
     }
 
