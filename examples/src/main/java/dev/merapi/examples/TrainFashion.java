@@ -185,8 +185,7 @@ public final class TrainFashion implements Callable<Integer> {
     }
 
     /** One step of training; returns the loss, still on the device. */
-    private static Tensor step(
-            Sequential model, Labelled b, Precision arithmetic, AdamW optimizer, GradScaler scaler) {
+    private static Tensor step(Sequential model, Labelled b, Precision arithmetic, AdamW optimizer, GradScaler scaler) {
         Tensor loss;
         try (Autocast mode = arithmetic.mode()) {
             loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());

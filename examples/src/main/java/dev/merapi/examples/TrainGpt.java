@@ -195,8 +195,7 @@ public final class TrainGpt implements Callable<Integer> {
                     }
                     b.copyFrom(batches.next().to(on));
                     optimizer.setLearningRate(schedule.at(i));
-                    List<Tensor> out =
-                            graph ? step.run() : step(model, b, arithmetic, parameters, optimizer, scaler);
+                    List<Tensor> out = graph ? step.run() : step(model, b, arithmetic, parameters, optimizer, scaler);
                     double loss = out.get(0).item();
                     double norm = out.get(1).item();
                     metrics.record(i, Map.of("loss", loss, "learning_rate", schedule.at(i), "gradient_norm", norm));
