@@ -22,6 +22,9 @@ public final class CapturedGraph implements AutoCloseable {
     private final List<Drawn> drawn;
     private final List<GraphCapture.Condition> conditions;
     private final List<GraphCapture.Check> checks;
+    /** The stream that it was replayed on last; at first the one that its memory comes from. */
+    private Stream last;
+
     private boolean closed;
 
     /** So many blocks of random numbers, counted from what {@code base} holds. */
@@ -37,6 +40,7 @@ public final class CapturedGraph implements AutoCloseable {
             List<GraphCapture.Condition> conditions,
             List<GraphCapture.Check> checks) {
         this.device = device;
+        this.last = Stream.own(device);
         this.graphs = graphs;
         this.graph = graph;
         this.pool = pool;
@@ -65,10 +69,17 @@ public final class CapturedGraph implements AutoCloseable {
                         .fix("seed before the capture, or call reset(), so that it is captured again."));
             }
         }
+        Stream on = Stream.current(device);
+        if (last.handle() != on.handle() && last.isOpen()) {
+            try (Event before = last.record()) {
+                on.await(before);
+            }
+        }
+        last = on;
         for (Drawn d : drawn) {
             d.base.fill_(d.generator.take(d.blocks));
         }
-        graphs.launch(device.index(), graph, Context.current().stream(device));
+        graphs.launch(device.index(), graph, on.handle());
         used.forEach((storage, written) -> {
             if (written) {
                 storage.bumpVersion("graph replay");
@@ -102,6 +113,9 @@ public final class CapturedGraph implements AutoCloseable {
             return;
         }
         closed = true;
+        if (last.handle() != 0 && last.isOpen()) {
+            last.synchronize();
+        }
         graphs.destroy(device.index(), graph);
         ThreadState memory = Context.current().memory();
         drawn.forEach(d -> d.base.close());

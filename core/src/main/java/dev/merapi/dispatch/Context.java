@@ -211,7 +211,7 @@ public final class Context {
     /** The handle of the stream that this thread's work on a device goes to. */
     public long stream(Device device) {
         Stream s = stream;
-        return s != null && s.device() == device ? s.handle() : 0;
+        return s != null && s.device() == device && s.isOpen() ? s.handle() : 0;
     }
 
     @Nullable

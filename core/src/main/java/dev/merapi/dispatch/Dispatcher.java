@@ -195,6 +195,8 @@ public final class Dispatcher {
         GraphCapture capture = context.graphCapture();
         if (capture != null) {
             capture.admit(op.name(), device, inputs, mutated);
+        } else {
+            Stream.noteUse(context, device, inputs);
         }
         Object found = op.resolved(device.type(), dtype);
         if (found == null) {
@@ -249,6 +251,8 @@ public final class Dispatcher {
                 throw capture.refused(op.name(), "makes a result that depends on data, or waits for the device,");
             }
             capture.admit(op.name(), target, inputs, mutated);
+        } else {
+            Stream.noteUse(context, target, inputs);
         }
         if (mutated != null) {
             bumpVersions(op, inputs, mutated);

@@ -33,7 +33,7 @@ public final class Event implements AutoCloseable {
     /** Waits until the work that it stands for is done; what the stream was given since may be waited for too. */
     public void synchronize() {
         requireOpen();
-        if (backend != null && !stream.isClosed()) {
+        if (backend != null && stream.isOpen()) {
             stream.synchronize();
         }
     }

@@ -65,9 +65,9 @@ public final class GraphCapture {
         this.context = context;
         this.device = device;
         this.graphs = graphs;
-        this.stream = Stream.on(device);
+        this.stream = Stream.forCapture(device);
         this.use = stream.install(context);
-        this.pool = Backends.allocator(device).pool("memory of a captured graph");
+        this.pool = Backends.allocator(device).pool("memory of a captured graph", null);
         this.allocatorBefore = context.ownAllocator();
     }
 

@@ -4,6 +4,9 @@ package dev.merapi.dispatch;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
+import dev.merapi.storage.CachingAllocator;
+import dev.merapi.storage.StreamOrder;
+import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;
 
@@ -25,11 +28,17 @@ import org.jspecify.annotations.Nullable;
  * done. The order of reads and writes is the user's, by events. On devices without streams, such as the CPU, everything is
  * done when a call returns, and all of this does nothing.
  */
-public final class Stream implements AutoCloseable {
+public final class Stream implements StreamOrder, AutoCloseable {
+    /** Whether streams besides the devices' own exist or have existed: only then is it noted who uses which memory. */
+    private static volatile boolean any;
+
     private final Device device;
     private final @Nullable Streams backend;
     private final long handle;
-    private boolean closed;
+    /** Where its memory comes from; null for a device's own, a captured one, and where there are no streams. */
+    private final @Nullable CachingAllocator pool;
+
+    private volatile boolean closed;
 
     /** A stream in use; ends when it is closed. */
     public interface Use extends AutoCloseable {
@@ -37,22 +46,38 @@ public final class Stream implements AutoCloseable {
         void close();
     }
 
-    private Stream(Device device, @Nullable Streams backend, long handle) {
+    private Stream(Device device, @Nullable Streams backend, long handle, boolean ownMemory) {
         this.device = device;
         this.backend = backend;
         this.handle = handle;
+        this.pool = ownMemory ? Backends.allocator(device).pool("memory of a stream", this) : null;
     }
 
     /** A new stream of a device. */
     public static Stream on(Device device) {
         Streams backend = streams(device);
-        return new Stream(device, backend, backend == null ? 0 : backend.create(device.index()));
+        if (backend == null) {
+            return new Stream(device, null, 0, false);
+        }
+        any = true;
+        return new Stream(device, backend, backend.create(device.index()), true);
+    }
+
+    /** One that is captured, and never works itself. */
+    static Stream forCapture(Device device) {
+        Streams backend = streams(device);
+        return new Stream(device, backend, backend == null ? 0 : backend.create(device.index()), false);
     }
 
     /** The stream that this thread's work on a device goes to. */
     public static Stream current(Device device) {
         Stream s = Context.current().stream();
-        return s != null && s.device == device ? s : new Stream(device, streams(device), 0);
+        return s != null && s.device == device && s.isOpen() ? s : own(device);
+    }
+
+    /** The stream that a device has of its own. */
+    public static Stream own(Device device) {
+        return new Stream(device, streams(device), 0, false);
     }
 
     private static @Nullable Streams streams(Device device) {
@@ -68,6 +93,7 @@ public final class Stream implements AutoCloseable {
     }
 
     /** The backend's handle; 0 is the device's own stream. */
+    @Override
     public long handle() {
         return handle;
     }
@@ -89,7 +115,29 @@ public final class Stream implements AutoCloseable {
     /** As {@link #use}, also for a capture. */
     Use install(Context context) {
         Stream before = context.setStream(this);
-        return () -> context.setStream(before);
+        CachingAllocator allocator = context.ownAllocator();
+        if (pool != null) {
+            context.setOwnAllocator(pool);
+        }
+        return () -> {
+            context.setStream(before);
+            context.setOwnAllocator(allocator);
+        };
+    }
+
+    /** A kernel of this thread uses these tensors: those at home on another stream must know. */
+    static void noteUse(Context context, Device device, @Nullable Tensor[] tensors) {
+        if (!any) {
+            return;
+        }
+        Stream current = current(device);
+        if (current.backend != null) {
+            for (Tensor t : tensors) {
+                if (t != null && !t.isMeta()) {
+                    t.storage().recordStream(current);
+                }
+            }
+        }
     }
 
     /** An event that stands for all work which this stream was given so far. */
@@ -123,8 +171,9 @@ public final class Stream implements AutoCloseable {
         }
     }
 
-    boolean isClosed() {
-        return closed;
+    @Override
+    public boolean isOpen() {
+        return !closed;
     }
 
     private void requireOpen(String what) {
@@ -141,6 +190,9 @@ public final class Stream implements AutoCloseable {
         if (!closed && handle != 0 && backend != null) {
             synchronize();
             closed = true;
+            if (pool != null) {
+                pool.close(Context.current().memory());
+            }
             backend.destroy(device.index(), handle);
         }
     }

@@ -3,6 +3,7 @@ package dev.merapi.storage;
 
 import dev.merapi.types.DType;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** A piece of a segment, handed out and taken back by one allocator; the object is reused with its memory. */
@@ -31,11 +32,40 @@ public final class Block {
     @Nullable
     Throwable origin;
 
+    /** Streams besides its home that have used it since it was handed out; replaced as a whole. */
+    volatile StreamOrder @Nullable [] users;
+
     Block(CachingAllocator owner, Segment segment, long offset, long size) {
         this.owner = owner;
         this.segment = segment;
         this.offset = offset;
         this.size = size;
+    }
+
+    /** Work of a stream uses this memory. */
+    void usedBy(StreamOrder stream) {
+        if (stream.handle() == owner.streamHandle() || contains(users, stream)) {
+            return;
+        }
+        synchronized (this) {
+            StreamOrder[] known = users;
+            if (!contains(known, stream)) {
+                StreamOrder[] more = known == null ? new StreamOrder[1] : Arrays.copyOf(known, known.length + 1);
+                more[more.length - 1] = stream;
+                users = more;
+            }
+        }
+    }
+
+    private static boolean contains(StreamOrder @Nullable [] all, StreamOrder stream) {
+        if (all != null) {
+            for (StreamOrder s : all) {
+                if (s.handle() == stream.handle()) {
+                    return true;
+                }
+            }
+        }
+        return false;
     }
 
     public @Nullable ByteBuffer buffer() {

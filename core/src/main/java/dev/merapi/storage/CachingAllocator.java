@@ -38,18 +38,22 @@ public final class CachingAllocator {
     /** Of a pool: whose blocks its segments are. What is freed returns to a pool at once, not to a thread's cache. */
     private final @Nullable CachingAllocator parent;
 
+    /** Of a pool that one stream takes memory from: that stream. Else the device's own is the home of all blocks. */
+    private final @Nullable StreamOrder home;
+
     private long reserved;
-    private boolean closed;
+    private volatile boolean closed;
     private volatile long cap;
 
     public CachingAllocator(Device device, RawAllocator raw) {
-        this(device, raw, null);
+        this(device, raw, null, null);
     }
 
-    private CachingAllocator(Device device, RawAllocator raw, @Nullable CachingAllocator parent) {
+    private CachingAllocator(Device device, RawAllocator raw, @Nullable CachingAllocator parent, @Nullable StreamOrder home) {
         this.device = device;
         this.raw = raw;
         this.parent = parent;
+        this.home = home;
         this.cap = raw.defaultCap();
         for (int i = 0; i < SizeClasses.COUNT; i++) {
             classLists.add(new ArrayDeque<>());
@@ -65,13 +69,14 @@ public final class CachingAllocator {
      * here until {@link #close}. For device memory only, which Java does not see.
      *
      * @param occupant what it is for, in reports
+     * @param home the stream whose work uses it; null if that is the device's own
      */
-    public CachingAllocator pool(String occupant) {
+    public CachingAllocator pool(String occupant, @Nullable StreamOrder home) {
         if (isJavaVisible()) {
             throw new IllegalStateException(
                     "pool of " + device + ": Java sees its memory, and would not that of a pool");
         }
-        return new CachingAllocator(device, new PoolMemory(this, occupant), this);
+        return new CachingAllocator(device, new PoolMemory(this, occupant, home), this, home);
     }
 
     /** Ends a pool: memory that nobody uses goes back now, the rest when it is freed. */
@@ -86,6 +91,23 @@ public final class CachingAllocator {
             lock.unlock();
         }
         trim(state);
+    }
+
+    /** The stream in whose order blocks are used again. */
+    long streamHandle() {
+        StreamOrder h = home;
+        return h == null || closed || !h.isOpen() ? 0 : h.handle();
+    }
+
+    /** The home of memory waits for streams that used it. */
+    void await(StreamOrder user) {
+        if (user.isOpen() && user.handle() != streamHandle()) {
+            raw.order(user.handle(), streamHandle());
+        }
+    }
+
+    void order(long before, long after) {
+        raw.order(before, after);
     }
 
     /** A block for a pool; null if there is no room. */
@@ -286,6 +308,13 @@ public final class CachingAllocator {
 
     /** Takes a block back from its last owner. */
     void free(Block block, @Nullable ThreadState state) {
+        StreamOrder[] users = block.users;
+        if (users != null) {
+            block.users = null;
+            for (StreamOrder user : users) {
+                await(user);
+            }
+        }
         allocated.addAndGet(-block.size);
         liveBlocks.getAndDecrement();
         block.occupant = null;

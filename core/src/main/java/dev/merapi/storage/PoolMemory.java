@@ -11,11 +11,13 @@ final class PoolMemory implements RawAllocator {
 
     private final CachingAllocator parent;
     private final String occupant;
+    private final @Nullable StreamOrder home;
     private final ConcurrentMap<Segment, Block> blocks = new ConcurrentHashMap<>();
 
-    PoolMemory(CachingAllocator parent, String occupant) {
+    PoolMemory(CachingAllocator parent, String occupant, @Nullable StreamOrder home) {
         this.parent = parent;
         this.occupant = occupant;
+        this.home = home;
     }
 
     @Override
@@ -24,6 +26,9 @@ final class PoolMemory implements RawAllocator {
         if (block == null) {
             return null;
         }
+        if (home != null) {
+            parent.order(parent.streamHandle(), home.handle()); // who had it before
+        }
         Segment segment = new Segment(null, block.address(), byteSize);
         blocks.put(segment, block);
         return segment;
@@ -31,7 +36,15 @@ final class PoolMemory implements RawAllocator {
 
     @Override
     public void free(Segment segment) {
+        if (home != null) {
+            parent.await(home);
+        }
         parent.free(java.util.Objects.requireNonNull(blocks.remove(segment)), null);
+    }
+
+    @Override
+    public void order(long before, long after) {
+        parent.order(before, after);
     }
 
     @Override

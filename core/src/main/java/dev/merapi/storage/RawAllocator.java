@@ -17,6 +17,9 @@ public interface RawAllocator {
         return 32L << 20;
     }
 
+    /** Lets work given to one stream from now on wait for what another was given so far; for devices that have streams. */
+    default void order(long before, long after) {}
+
     /** The cap that holds unless the user sets another, in bytes. */
     long defaultCap();
 

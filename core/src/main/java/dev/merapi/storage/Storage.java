@@ -190,6 +190,11 @@ public final class Storage {
         return byteSize;
     }
 
+    /** Work of a stream uses this memory: when it is freed, it is not handed out anew before that work is done. */
+    public void recordStream(StreamOrder stream) {
+        block.usedBy(stream);
+    }
+
     /** Whether this memory was taken from that allocator itself, not from a pool of it. */
     public boolean isFrom(CachingAllocator allocator) {
         return block.owner == allocator;

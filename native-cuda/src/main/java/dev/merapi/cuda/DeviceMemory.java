@@ -27,6 +27,17 @@ final class DeviceMemory implements RawAllocator {
     }
 
     @Override
+    public void order(long before, long after) {
+        long event = runtime.createEvent(device);
+        try {
+            runtime.record(device, event, before);
+            runtime.await(device, after, event);
+        } finally {
+            runtime.destroyEvent(device, event);
+        }
+    }
+
+    @Override
     public long defaultCap() {
         return runtime.properties(device).memory() / 4 * 3;
     }
