@@ -49,7 +49,8 @@ public final class CachingAllocator {
         this(device, raw, null, null);
     }
 
-    private CachingAllocator(Device device, RawAllocator raw, @Nullable CachingAllocator parent, @Nullable StreamOrder home) {
+    private CachingAllocator(
+            Device device, RawAllocator raw, @Nullable CachingAllocator parent, @Nullable StreamOrder home) {
         this.device = device;
         this.raw = raw;
         this.parent = parent;

@@ -131,7 +131,8 @@ class StreamTest {
     void aGraphReplaysOnTheStreamInUse() {
         Tensor x = ones(3);
         try (Stream side = Stream.on(ON);
-                CudaGraph<Tensor> graph = CudaGraph.of(ON, () -> x.add_(1).mul(2)).warmup(0)) {
+                CudaGraph<Tensor> graph =
+                        CudaGraph.of(ON, () -> x.add_(1).mul(2)).warmup(0)) {
             assertArrayEquals(new float[] {4, 4, 4}, graph.run().toFloatArray());
             try (Stream.Use use = side.use()) {
                 assertArrayEquals(new float[] {6, 6, 6}, graph.run().toFloatArray());
