@@ -5,13 +5,24 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import org.jspecify.annotations.Nullable;
 
-/** Attention and its gradients, without the matrix of scores. */
+/** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
 final class AttentionKernels {
     static final Family FAMILY = new Family(
             "attention.cuh", "attend", "attend_backward_inner", "attend_backward_queries", "attend_backward_keys");
+    static final Family FLASH = Family.above(
+            "mma.cuh",
+            "flash.cuh",
+            "flash_forward",
+            "flash_backward_inner",
+            "flash_backward_queries",
+            "flash_backward_keys");
     private static final int THREADS = 128;
+    /** Queries or keys that a block of {@link #FLASH} owns. */
+    private static final int OWN = 64;
+
     private static final int MAX_WIDTH = 512;
 
     private final Kernels kernels;
@@ -62,9 +73,51 @@ final class AttentionKernels {
         return new CudaRuntime.Grid(Math.min(rows, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
     }
 
+    /** What the kernels on tensor cores are compiled for. */
+    static String flashTypes(DType dtype, long width) {
+        return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
+    }
+
+    /** Whether the kernels on tensor cores can read all of these. */
+    private boolean isForTensorCores(Tensor... read) {
+        DType dtype = read[0].dtype();
+        long width = read[0].size(3);
+        boolean fits = (dtype == DType.BFLOAT16 || dtype == DType.FLOAT16)
+                && (width == 32 || width == 64 || width == 128)
+                && read[0].numel() > 0
+                && read[1].numel() > 0
+                && kernels.runtime().properties(read[0].device().index()).architecture() >= 80;
+        for (Tensor t : read) {
+            fits &= t.layout().stride(3) == 1 && t.address() % 16 == 0;
+            for (int d = 0; d < 3; d++) {
+                fits &= t.size(d) == 1 || t.layout().stride(d) % 8 == 0;
+            }
+        }
+        return fits;
+    }
+
+    private Family.Call flash(Tensor q, String entry) {
+        return FLASH.call(kernels, op, q, entry, flashTypes(q.dtype(), q.size(3)));
+    }
+
+    private static CudaRuntime.Grid tiles(Tensor q, long positions) {
+        return CudaRuntime.Grid.of(q.size(0) * q.size(1) * ((positions + OWN - 1) / OWN), THREADS);
+    }
+
     private void forward(Attention.Args a, Attention.AttentionResult out) {
         long rows = out.lse().numel();
         if (rows == 0 || out.out().numel() == 0) {
+            return;
+        }
+        if (isForTensorCores(a.q(), a.k(), a.v())) {
+            flash(a.q(), "flash_forward")
+                    .pointer(a.q())
+                    .pointer(a.k())
+                    .pointer(a.v())
+                    .pointer(out.out())
+                    .pointer(out.lse())
+                    .struct(problem(a.q(), a.k(), a.v(), null, null, a.causal(), a.scale()))
+                    .run(tiles(a.q(), a.q().size(2)));
             return;
         }
         call(a.q(), "attend")
@@ -86,16 +139,30 @@ final class AttentionKernels {
             }
             return;
         }
+        // A gradient that is a sum's is one number, many times.
+        if (!isForTensorCores(a.grad(), a.k()) && isForTensorCores(a.q(), a.k(), a.v(), a.out())) {
+            try (Tensor grad = a.grad().copy()) {
+                gradients(
+                        new Attention.BackwardArgs(grad, a.q(), a.k(), a.v(), a.out(), a.lse(), a.causal(), a.scale()),
+                        out);
+            }
+        } else {
+            gradients(a, out);
+        }
+    }
+
+    private void gradients(Attention.BackwardArgs a, Attention.Gradients out) {
         Tensor lse = a.lse().contiguous();
         long[] problem = problem(a.q(), a.k(), a.v(), a.out(), a.grad(), a.causal(), a.scale());
+        boolean fast = isForTensorCores(a.q(), a.k(), a.v(), a.out(), a.grad());
         try (Tensor inner = Tensor.allocate(lse.shape(), lse.dtype(), lse.device())) {
-            call(a.q(), "attend_backward_inner")
+            begun(fast, a.q(), "inner")
                     .pointer(a.grad())
                     .pointer(a.out())
                     .pointer(inner)
                     .struct(problem)
-                    .each(lse.numel());
-            call(a.q(), "attend_backward_queries")
+                    .each(fast ? lse.numel() * a.q().size(3) / 8 : lse.numel());
+            begun(fast, a.q(), "queries")
                     .pointer(a.grad())
                     .pointer(a.q())
                     .pointer(a.k())
@@ -104,8 +171,8 @@ final class AttentionKernels {
                     .pointer(inner)
                     .pointer(out.q())
                     .struct(problem)
-                    .run(grid(lse.numel(), a.q()));
-            call(a.q(), "attend_backward_keys")
+                    .run(fast ? tiles(a.q(), a.q().size(2)) : grid(lse.numel(), a.q()));
+            begun(fast, a.q(), "keys")
                     .pointer(a.grad())
                     .pointer(a.q())
                     .pointer(a.k())
@@ -115,7 +182,14 @@ final class AttentionKernels {
                     .pointer(out.k())
                     .pointer(out.v())
                     .struct(problem)
-                    .run(grid(a.k().size(0) * a.k().size(1) * a.k().size(2), a.q()));
+                    .run(
+                            fast
+                                    ? tiles(a.q(), a.k().size(2))
+                                    : grid(a.k().size(0) * a.k().size(1) * a.k().size(2), a.q()));
         }
+    }
+
+    private Family.Call begun(boolean fast, Tensor at, String part) {
+        return fast ? flash(at, "flash_backward_" + part) : call(at, "attend_backward_" + part);
     }
 }

@@ -27,8 +27,8 @@ class Copies {
     u32 group = 0;
 
     void add(void* to, const void* from, int bytes, int room) {
-        if (((u64)from | (u64)to) % room != 0) cudasim::engine->fail("asynchronous copy: an address is not aligned");
-        if (count == kMost) cudasim::engine->fail("more asynchronous copies than the simulator holds");
+        if (((u64)from | (u64)to) % room != 0) cudasim::stop("asynchronous copy: an address is not aligned");
+        if (count == kMost) cudasim::stop("more asynchronous copies than the simulator holds");
         copies[count++] = {(unsigned char*)to, (const unsigned char*)from, bytes, room, group};
         for (int i = 0; i < room; i++) ((unsigned char*)to)[i] = 0xff;
     }
@@ -56,23 +56,24 @@ class Copies {
 
 // ---------------------------------------------------------------- matrices from shared memory
 namespace simulated {
-inline int lane() { return (int)cudasim::lane(); }
+CUDASIM_UNSEEN inline int lane() { return (int)cudasim::lane(); }
+CUDASIM_UNSEEN inline unsigned long long of(const unsigned long long* published, int lane) { return published[lane]; }
 inline u32 half(u32 word, int which) { return word >> 16 * which & 0xffff; }
 }  // namespace simulated
 // Four matrices of 8 lines of 16 bytes; lanes 8·i to 8·i + 7 give the lines of matrix i. Lane l gets word l % 4 of line
 // l / 4 of each.
 inline void load_matrices(u32 (&r)[4], const void* line) {
-    const unsigned long long* lines = cudasim::engine->warp_exchange(0xffffffffu, (unsigned long long)line);
+    const unsigned long long* lines = cudasim::exchange(0xffffffffu, (unsigned long long)line);
     const int l = simulated::lane();
-    for (int i = 0; i < 4; i++) r[i] = ((const u32*)lines[8 * i + l / 4])[l % 4];
+    for (int i = 0; i < 4; i++) r[i] = ((const u32*)simulated::of(lines, 8 * i + l / 4))[l % 4];
 }
 // The same of matrices of 16-bit elements, transposed.
 inline void load_matrices_transposed(u32 (&r)[4], const void* line) {
-    const unsigned long long* lines = cudasim::engine->warp_exchange(0xffffffffu, (unsigned long long)line);
+    const unsigned long long* lines = cudasim::exchange(0xffffffffu, (unsigned long long)line);
     const int l = simulated::lane();
     for (int i = 0; i < 4; i++) {
-        u32 low = ((const unsigned short*)lines[8 * i + l % 4 * 2])[l / 4];
-        u32 high = ((const unsigned short*)lines[8 * i + l % 4 * 2 + 1])[l / 4];
+        u32 low = ((const unsigned short*)simulated::of(lines, 8 * i + l % 4 * 2))[l / 4];
+        u32 high = ((const unsigned short*)simulated::of(lines, 8 * i + l % 4 * 2 + 1))[l / 4];
         r[i] = low | high << 16;
     }
 }
@@ -84,9 +85,9 @@ struct Operands {
 };
 // k: elements along k of a register. Row r of A is in lanes 4·(r % 8) and the next three, column n of B in lanes 4·n.
 template <int EACH, class F>
-void mma(FragmentC& c, const FragmentA& a, const FragmentB& b, F value) {
+CUDASIM_UNSEEN void mma(FragmentC& c, const FragmentA& a, const FragmentB& b, F value) {
     const Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
-    const unsigned long long* all = cudasim::engine->warp_exchange(0xffffffffu, (unsigned long long)&mine);
+    const unsigned long long* all = cudasim::exchange(0xffffffffu, (unsigned long long)&mine);
     const int l = lane(), g = l / 4, t = l % 4;
     for (int j = 0; j < 4; j++) {
         const int r = g + j / 2 * 8, n = t * 2 + j % 2;
@@ -100,7 +101,7 @@ void mma(FragmentC& c, const FragmentA& a, const FragmentB& b, F value) {
         c[j] += sum;
     }
     // The operands are on the lanes' stacks: nobody leaves before all have read them.
-    cudasim::engine->warp_exchange(0xffffffffu, 0);
+    cudasim::exchange(0xffffffffu, 0);
 }
 }  // namespace simulated
 inline void mma(bf16, FragmentC& c, const FragmentA& a, const FragmentB& b) {

@@ -87,6 +87,22 @@ class CheckedKernelsTest {
         }
     }
 
+    @Test
+    void tensorCores() {
+        for (long order : ORDERS) {
+            CudaSim.setOrder(order);
+            for (long k : new long[] {70, 1100}) {
+                StructuredTest.same(
+                        "matmul",
+                        k,
+                        t -> t.get(0).matmul(t.get(1)),
+                        PointwiseTest.random(DType.BFLOAT16, 1, 65, k),
+                        PointwiseTest.random(DType.BFLOAT16, 2, k, 72));
+            }
+            FlashTest.check(DType.BFLOAT16, 1, 2, 70, 70, 32, true);
+        }
+    }
+
     private static void same(String what, double terms, Function<List<Tensor>, Tensor> f, Tensor... inputs) {
         StructuredTest.same(what, terms, f, inputs);
     }

@@ -38,6 +38,15 @@ class NvrtcFamiliesTest {
 
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
+    void attentionOnTensorCores(int architecture) {
+        for (String types : List.of(
+                AttentionKernels.flashTypes(DType.BFLOAT16, 64), AttentionKernels.flashTypes(DType.FLOAT16, 128))) {
+            assertTrue(NvrtcTest.compile(AttentionKernels.FLASH.source(types), architecture).length > 1000, types);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
     void structuredKernels(int architecture) {
         List<KernelSource> all = new ArrayList<>();
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {

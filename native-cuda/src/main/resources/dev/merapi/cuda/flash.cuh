@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+// softmax(scale·q·kᵀ + mask)·v and its gradients on tensor cores, for 16-bit types. T: storage; WIDTH: of a head, 32,
+// 64 or 128. Lines of all tensors that are read have stride 1 and begin at multiples of 16 bytes.
+//
+// A block owns 64 queries or 64 keys, a warp 16 of them, and goes over tiles of the other side. Scores never leave the
+// registers: as results of one product lie in them, the next one wants its left operand. The gradient of the queries
+// and those of keys and values are kernels of their own, which costs two products more than adding up dq in global
+// memory would, and is deterministic.
+namespace flash {
+using namespace warps;
+
+constexpr int kWidth = WIDTH, kPieces = kWidth / 8, kOwn = 64, kThreads = 128, kOther = kWidth == 128 ? 32 : 64;
+constexpr int kDeep = kWidth / 16, kOwnBytes = kOwn * kWidth * 2, kOtherBytes = kOther * kWidth * 2;
+constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+struct Strides {
+    i64 b, h, t, d;
+};
+struct Problem {
+    i64 batch, heads, queries, keys, width, causal;
+    double scale;
+    Strides q, k, v, out, grad;
+
+    MERAPI_F bool sees(int i, int j) const {
+        return i < queries && j < keys && (!causal || j <= i + (int)(keys - queries));
+    }
+    // Whether all so many queries see all so many keys.
+    MERAPI_F bool all(int i, int queriesHere, int j, int keysHere) const {
+        return i + queriesHere <= queries && sees(i, j + keysHere - 1);
+    }
+    // Keys that the queries before this one see: the first so many.
+    MERAPI_F int keysBefore(int query) const {
+        const i64 n = causal ? query + keys - queries : keys;
+        return (int)max((i64)0, min(keys, n));
+    }
+    // The first query that sees a key.
+    MERAPI_F int firstQuery(int key) const { return causal ? (int)max((i64)0, key - (keys - queries)) : 0; }
+};
+
+// What a block works on.
+struct Head {
+    i64 b, h, index;
+    int first;
+    MERAPI_F Head(const Problem& p, i64 size, bool lastFirst) {
+        const i64 heads = p.batch * p.heads, tiles = (size + kOwn - 1) / kOwn, tile = blockIdx.x / heads;
+        index = blockIdx.x % heads;
+        b = index / p.heads;
+        h = index % p.heads;
+        // Of causal problems the longest first.
+        first = (int)(lastFirst ? tiles - 1 - tile : tile) * kOwn;
+    }
+    MERAPI_F const T* row(const T* x, const Strides& s, int t) const { return x + b * s.b + h * s.h + t * s.t; }
+};
+
+// Tiles lie in lines of 16-byte pieces, permuted within a line so that eight lines' pieces lie in different banks.
+MERAPI_F int place(int line, int piece) {
+    return (line * kPieces + (piece ^ (kPieces == 4 ? line >> 1 & 3 : line & 7))) * 16;
+}
+MERAPI_F int lane() { return threadIdx.x % 32; }
+// A register of two neighbours.
+MERAPI_F u32 packed(float low, float high) {
+    T x, y;
+    wr(x, low);
+    wr(y, high);
+    return x.bits | (u32)y.bits << 16;
+}
+
+// Shared memory: two tiles of the block's own side, and one more or two of the other side's.
+MERAPI_F unsigned char* tiles() {
+    __shared__ __align__(128) unsigned char memory[2 * kOwnBytes + (kOther == kOwn ? 2 : 1) * kOwnBytes];
+    return memory;
+}
+
+template <int LINES>
+MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stride, int there) {
+#pragma unroll
+    for (int s = 0; s < LINES * kPieces / kThreads; s++) {
+        const int e = threadIdx.x + s * kThreads, line = e / kPieces, piece = e % kPieces;
+        const bool is = line < there;
+        copies.add16(tile + place(line, piece), is ? from + line * stride + piece * 8 : from, is ? 16 : 0);
+    }
+}
+// The left operand: 16 lines, 16 elements of the width.
+MERAPI_F void left(FragmentA& r, const unsigned char* tile, int line, int deep) {
+    load_matrices(r, tile + place(line + lane() % 16, deep * 2 + lane() / 16));
+}
+// s += own · otherᵀ for the warp's 16 lines.
+template <int N>
+MERAPI_F void scores(FragmentC (&s)[N / 8], const unsigned char* own, int line, const unsigned char* other) {
+#pragma unroll
+    for (int deep = 0; deep < kDeep; deep++) {
+        FragmentA a;
+        left(a, own, line, deep);
+#pragma unroll
+        for (int n = 0; n < N / 16; n++) {
+            u32 b[4];
+            load_matrices(b, other + place(n * 16 + lane() / 16 * 8 + lane() % 8, deep * 2 + lane() / 8 % 2));
+            const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
+            mma(T(), s[2 * n], a, even);
+            mma(T(), s[2 * n + 1], a, odd);
+        }
+    }
+}
+// sums += p · other, p rounded to T.
+template <int N>
+MERAPI_F void add(FragmentC (&sums)[kWidth / 8], const FragmentC (&p)[N / 8], const unsigned char* other) {
+#pragma unroll
+    for (int deep = 0; deep < N / 16; deep++) {
+        FragmentA a;
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const FragmentC& from = p[2 * deep + e / 2];
+            a[e] = packed(from[e % 2 * 2], from[e % 2 * 2 + 1]);
+        }
+#pragma unroll
+        for (int n = 0; n < kWidth / 16; n++) {
+            u32 b[4];
+            const int line = deep * 16 + lane() / 8 % 2 * 8 + lane() % 8;
+            load_matrices_transposed(b, other + place(line, n * 2 + lane() / 16));
+            const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
+            mma(T(), sums[2 * n], a, even);
+            mma(T(), sums[2 * n + 1], a, odd);
+        }
+    }
+}
+template <int N>
+MERAPI_F void clear(FragmentC (&s)[N]) {
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[n][e] = 0;
+}
+// The warp's 16 rows, by way of its lines of a tile; lane / 4 and eight more are the rows that a lane holds.
+MERAPI_F void store(T* to, int there, unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8], float upper,
+                    float lower) {
+    const int g = lane() / 4, t = lane() % 4;
+    __syncwarp();
+#pragma unroll
+    for (int n = 0; n < kWidth / 8; n++) {
+        *(u32*)(tile + place(line + g, n) + t * 4) = packed(sums[n][0] * upper, sums[n][1] * upper);
+        *(u32*)(tile + place(line + g + 8, n) + t * 4) = packed(sums[n][2] * lower, sums[n][3] * lower);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int s = 0; s < kPieces / 2; s++) {
+        const int e = lane() + s * 32, r = line + e / kPieces, piece = e % kPieces;
+        if (r < there) *(uint4*)(to + (i64)r * kWidth + piece * 8) = *(const uint4*)(tile + place(r, piece));
+    }
+}
+}  // namespace flash
+
+extern "C" __global__ void __launch_bounds__(128)
+    flash_forward(const T* q, const T* k, const T* v, T* y, float* lse, const flash::Problem p) {
+    using namespace flash;
+    unsigned char *const queries = tiles(), *const keys = queries + kOwnBytes, *const values = keys + kOwnBytes;
+    const Head head(p, p.queries, true);
+    const int line = threadIdx.x / 32 * 16, g = lane() / 4, t = lane() % 4, there = (int)p.queries - head.first;
+    const int end = p.keysBefore((int)min(p.queries, (i64)head.first + kOwn));
+    const float scale = (float)p.scale * kLog2e;
+    Copies copies;
+    fetch<kOwn>(copies, queries, head.row(q, p.q, head.first), p.q.t, there);
+    fetch<kOwn>(copies, keys, head.row(k, p.k, 0), p.k.t, end);
+    copies.commit();
+    FragmentC sums[kWidth / 8];
+    clear(sums);
+    float largest[2] = {-infinity(0.0f), -infinity(0.0f)}, total[2] = {0, 0};
+    for (int j = 0; j < end; j += kOwn) {
+        // Values come while scores are made, the next keys while values are added up.
+        copies.wait<0>();
+        __syncthreads();
+        fetch<kOwn>(copies, values, head.row(v, p.v, j), p.v.t, end - j);
+        copies.commit();
+        FragmentC s[kOwn / 8];
+        clear(s);
+        scores<kOwn>(s, queries, line, keys);
+        const bool whole = p.all(head.first + line, 16, j, kOwn);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int i = head.first + line + g + h * 8;
+            float top = largest[h];
+#pragma unroll
+            for (int n = 0; n < kOwn / 8; n++)
+#pragma unroll
+                for (int e = 2 * h; e < 2 * h + 2; e++) {
+                    s[n][e] = whole || p.sees(i, j + n * 8 + t * 2 + e % 2) ? s[n][e] * scale : -infinity(0.0f);
+                    top = fmaxf(top, s[n][e]);
+                }
+            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+            const float base = top == -infinity(0.0f) ? 0.0f : top, fade = exp2f(largest[h] - base);
+            largest[h] = top;
+            float sum = 0;
+#pragma unroll
+            for (int n = 0; n < kOwn / 8; n++)
+#pragma unroll
+                for (int e = 2 * h; e < 2 * h + 2; e++) sum += s[n][e] = exp2f(s[n][e] - base);
+            total[h] = total[h] * fade + sum;
+#pragma unroll
+            for (int n = 0; n < kWidth / 8; n++)
+#pragma unroll
+                for (int e = 2 * h; e < 2 * h + 2; e++) sums[n][e] *= fade;
+        }
+        copies.wait<0>();
+        __syncthreads();
+        if (j + kOwn < end) fetch<kOwn>(copies, keys, head.row(k, p.k, j + kOwn), p.k.t, end - j - kOwn);
+        copies.commit();
+        add<kOwn>(sums, s, values);
+    }
+    copies.wait<0>();
+    float shares[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float sum = total[h] + __shfl_xor_sync(0xffffffffu, total[h], 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        shares[h] = sum > 0 ? 1 / sum : 0.0f;
+        const int r = line + g + h * 8;
+        if (t == 0 && r < there) {
+            lse[head.index * p.queries + head.first + r] = sum > 0 ? (largest[h] + log2f(sum)) * kLn2 : -infinity(0.0f);
+        }
+    }
+    __syncthreads();
+    T* to = y + (head.index * p.queries + head.first) * kWidth;
+    store(to, there, queries, line, sums, shares[0], shares[1]);
+}
+
+// Of each query: the gradient times the result, summed. A thread takes 8 of the width.
+extern "C" __global__ void __launch_bounds__(256)
+    flash_backward_inner(const T* grad, const T* y, float* inner, const flash::Problem p) {
+    using namespace flash;
+    const i64 rows = p.batch * p.heads * p.queries, step = (i64)gridDim.x * (256 / kPieces);
+    const int piece = threadIdx.x % kPieces;
+    for (i64 first = (i64)blockIdx.x * (256 / kPieces); first < rows; first += step) {
+        const i64 r = first + threadIdx.x / kPieces;
+        float sum = 0;
+        if (r < rows) {
+            const i64 i = r % p.queries, h = r / p.queries % p.heads, b = r / p.queries / p.heads;
+            const T* pg = grad + b * p.grad.b + h * p.grad.h + i * p.grad.t + piece * 8;
+            const T* py = y + b * p.out.b + h * p.out.h + i * p.out.t + piece * 8;
+            const Pack<T, 8> vg = *(const Pack<T, 8>*)pg, vy = *(const Pack<T, 8>*)py;
+#pragma unroll
+            for (int e = 0; e < 8; e++) sum = op_fma(rd(vg.v[e]), rd(vy.v[e]), sum);
+        }
+        for (int o = kPieces / 2; o > 0; o >>= 1) sum += __shfl_xor_sync(0xffffffffu, sum, o);
+        if (r < rows && piece == 0) inner[r] = sum;
+    }
+}
+
+namespace flash {
+// p = exp(scores − lse) and ds = p·(dp − inner) for the warp's 16 lines and the tile's kOther columns. Rows are queries
+// and columns keys, or the other way round.
+template <bool KEYS>
+MERAPI_F void slopes(FragmentC (&s)[kOther / 8], FragmentC (&ds)[kOther / 8], const Problem& p, const float* lse,
+                     const float* inner, int row, int column) {
+    const int g = lane() / 4, t = lane() % 4;
+    const float scale = (float)p.scale * kLog2e;
+    const bool whole = KEYS ? p.all(column, kOther, row, 16) : p.all(row, 16, column, kOther);
+    // Of the two rows, or of two columns at a time.
+    float ends[2], inners[2];
+    const auto look = [&](int e, int i) {
+        ends[e] = i < p.queries ? -lse[i] * kLog2e : 0.0f;
+        inners[e] = i < p.queries ? inner[i] : 0.0f;
+    };
+    if (!KEYS) {
+        look(0, row + g);
+        look(1, row + g + 8);
+    }
+#pragma unroll
+    for (int n = 0; n < kOther / 8; n++) {
+        const int c = column + n * 8 + t * 2;
+        if (KEYS) {
+            look(0, c);
+            look(1, c + 1);
+        }
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const int r = row + g + e / 2 * 8, query = KEYS ? e % 2 : e / 2;
+            float w = exp2f(op_fma(s[n][e], scale, ends[query]));
+            if (!whole && !p.sees(KEYS ? c + e % 2 : r, KEYS ? r : c + e % 2)) w = 0;
+            s[n][e] = w;
+            ds[n][e] = w > 0 ? w * (ds[n][e] - inners[query]) : 0.0f;
+        }
+    }
+}
+}  // namespace flash
+
+extern "C" __global__ void __launch_bounds__(128)
+    flash_backward_queries(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner,
+                           T* dq, const flash::Problem p) {
+    using namespace flash;
+    unsigned char *const queries = tiles(), *const grads = queries + kOwnBytes;
+    unsigned char *const keys = grads + kOwnBytes, *const values = keys + kOtherBytes;
+    const Head head(p, p.queries, true);
+    const int line = threadIdx.x / 32 * 16, there = (int)p.queries - head.first;
+    const int end = p.keysBefore((int)min(p.queries, (i64)head.first + kOwn));
+    const i64 at = head.index * p.queries;
+    Copies copies;
+    fetch<kOwn>(copies, queries, head.row(q, p.q, head.first), p.q.t, there);
+    fetch<kOwn>(copies, grads, head.row(grad, p.grad, head.first), p.grad.t, there);
+    FragmentC sums[kWidth / 8];
+    clear(sums);
+    for (int j = 0; j < end; j += kOther) {
+        fetch<kOther>(copies, keys, head.row(k, p.k, j), p.k.t, end - j);
+        fetch<kOther>(copies, values, head.row(v, p.v, j), p.v.t, end - j);
+        copies.commit();
+        copies.wait<0>();
+        __syncthreads();
+        FragmentC s[kOther / 8], ds[kOther / 8];
+        clear(s);
+        clear(ds);
+        scores<kOther>(s, queries, line, keys);
+        scores<kOther>(ds, grads, line, values);
+        slopes<false>(s, ds, p, lse + at, inner + at, head.first + line, j);
+        add<kOther>(sums, ds, keys);
+        __syncthreads();
+    }
+    copies.commit();
+    copies.wait<0>();
+    __syncthreads();
+    const float scale = (float)p.scale;
+    store(dq + (at + head.first) * kWidth, there, queries, line, sums, scale, scale);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+    flash_backward_keys(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner, T* dk,
+                        T* dv, const flash::Problem p) {
+    using namespace flash;
+    unsigned char *const keys = tiles(), *const values = keys + kOwnBytes;
+    unsigned char *const queries = values + kOwnBytes, *const grads = queries + kOtherBytes;
+    const Head head(p, p.keys, false);
+    const int line = threadIdx.x / 32 * 16, there = (int)p.keys - head.first;
+    const i64 at = head.index * p.queries;
+    Copies copies;
+    fetch<kOwn>(copies, keys, head.row(k, p.k, head.first), p.k.t, there);
+    fetch<kOwn>(copies, values, head.row(v, p.v, head.first), p.v.t, there);
+    FragmentC sumsK[kWidth / 8], sumsV[kWidth / 8];
+    clear(sumsK);
+    clear(sumsV);
+    const int end = (int)p.queries;
+    for (int i = p.firstQuery(head.first) / kOther * kOther; i < end; i += kOther) {
+        fetch<kOther>(copies, queries, head.row(q, p.q, i), p.q.t, end - i);
+        fetch<kOther>(copies, grads, head.row(grad, p.grad, i), p.grad.t, end - i);
+        copies.commit();
+        copies.wait<0>();
+        __syncthreads();
+        FragmentC s[kOther / 8], ds[kOther / 8];
+        clear(s);
+        clear(ds);
+        scores<kOther>(s, keys, line, queries);
+        scores<kOther>(ds, values, line, grads);
+        slopes<true>(s, ds, p, lse + at, inner + at, head.first + line, i);
+        add<kOther>(sumsV, s, grads);
+        add<kOther>(sumsK, ds, queries);
+        __syncthreads();
+    }
+    copies.commit();
+    copies.wait<0>();
+    __syncthreads();
+    const i64 to = (head.index * p.keys + head.first) * kWidth;
+    const float scale = (float)p.scale;
+    store(dk + to, there, keys, line, sumsK, scale, scale);
+    store(dv + to, there, values, line, sumsV, 1, 1);
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.ops.Attention;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Attention on tensor cores, simulated, against float64. */
+class FlashTest {
+    @BeforeAll
+    static void simulator() {
+        Simulator.require();
+    }
+
+    /** [B, H, T, D] as heads of [B, T, H·D] lie. */
+    private static Tensor heads(DType dtype, long seed, long batch, long heads, long positions, long width) {
+        return PointwiseTest.random(dtype, seed, batch, positions, heads, width).transpose(1, 2);
+    }
+
+    static void check(DType dtype, long batch, long heads, long queries, long keys, long width, boolean causal) {
+        String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + (causal ? ", causal" : "");
+        double scale = 1 / Math.sqrt(width);
+        List<Tensor> wide = new ArrayList<>();
+        List<Tensor> there = new ArrayList<>();
+        for (int i = 0; i < 3; i++) {
+            Tensor t = heads(dtype, i + 1, batch, heads, i == 0 ? queries : keys, width);
+            wide.add(t.to(DType.FLOAT64).requiresGrad(true));
+            there.add(t.transpose(1, 2)
+                    .contiguous()
+                    .to(Simulator.DEVICE)
+                    .transpose(1, 2)
+                    .requiresGrad(true));
+        }
+        try (Scope scope = Scope.open()) {
+            Tensor expected = Attention.ATTENTION
+                    .call(new Attention.Args(wide.get(0), wide.get(1), wide.get(2), causal, scale))
+                    .out();
+            Tensor actual = Attention.ATTENTION
+                    .call(new Attention.Args(there.get(0), there.get(1), there.get(2), causal, scale))
+                    .out();
+            close(what, expected, actual);
+            Tensor g = heads(dtype, 9, batch, heads, queries, width);
+            Autograd.backward(expected, g.to(DType.FLOAT64), Autograd.Graph.FREE);
+            Autograd.backward(actual, g.to(Simulator.DEVICE), Autograd.Graph.FREE);
+        }
+        for (int i = 0; i < 3; i++) {
+            close(
+                    what + ", gradient of " + "qkv".charAt(i),
+                    wide.get(i).grad(),
+                    there.get(i).grad());
+        }
+    }
+
+    /**
+     * Weights and their slopes are rounded to the dtype before they are summed, so is the result that slopes are made of,
+     * and the sum itself: four roundings of what is at most as large as the largest.
+     */
+    private static void close(String what, Tensor expected, Tensor actual) {
+        assertEquals(expected.shape(), actual.shape(), what);
+        double[] e = expected.toDoubleArray();
+        double[] got = actual.toDoubleArray();
+        double largest = 0;
+        for (double v : e) {
+            largest = Math.max(largest, Math.abs(v));
+        }
+        double bound = 4 * largest * actual.dtype().epsilon() + 1e-6;
+        for (int i = 0; i < e.length; i++) {
+            if (!(Math.abs(got[i] - e[i]) <= bound)) {
+                fail(what + ", element " + i + " of " + actual.describe() + ": " + got[i] + " instead of " + e[i]
+                        + ", bound " + bound);
+            }
+        }
+    }
+
+    @Test
+    void widths() {
+        for (long width : new long[] {32, 64, 128}) {
+            for (boolean causal : new boolean[] {false, true}) {
+                check(DType.BFLOAT16, 1, 2, 70, 70, width, causal);
+                check(DType.FLOAT16, 1, 1, 70, 70, width, causal);
+            }
+        }
+    }
+
+    @Test
+    void manyAndFewPositions() {
+        check(DType.BFLOAT16, 2, 1, 150, 150, 32, true);
+        check(DType.BFLOAT16, 1, 1, 130, 65, 64, false);
+        check(DType.BFLOAT16, 1, 1, 1, 70, 64, true);
+        check(DType.BFLOAT16, 1, 2, 33, 100, 32, true);
+        check(DType.FLOAT16, 1, 1, 100, 33, 32, true); // the first queries see no key
+    }
+
+    @Test
+    void gradientThatIsOneNumber() {
+        Tensor q = heads(DType.BFLOAT16, 1, 1, 1, 5, 32);
+        Tensor wide = q.to(DType.FLOAT64).requiresGrad(true);
+        Tensor there = q.to(Simulator.DEVICE).requiresGrad(true);
+        for (Tensor t : List.of(wide, there)) {
+            Autograd.backward(Attention.attention(t, t, t, true).sum());
+        }
+        close("sum", wide.grad(), there.grad());
+        assertEquals(Device.CPU, wide.device());
+    }
+}
