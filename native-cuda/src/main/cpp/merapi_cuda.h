@@ -14,6 +14,49 @@ int32_t driver_devices();
 // CUDA version of the driver as 1000 * major + 10 * minor; 0 without one.
 int32_t driver_version();
 
+// ---- the driver's functions, by address ----
+
+// `functions` holds the addresses of the driver's functions, in the order of Driver.FUNCTIONS; `context` is the
+// device's primary context, which each call makes the calling thread's. All return the driver's status, 0 for success;
+// what they make is written to `result`.
+
+// Begins with a device. Writes its context, 10 * major + minor of its compute capability, multiprocessors, bytes of its
+// memory and bytes that are free.
+int32_t driver_open(int64_t functions, int32_t ordinal, int64_t result, int64_t name, int32_t capacity);
+// Name, number and meaning of a status.
+void driver_error(int64_t functions, int32_t error, int64_t text, int64_t capacity);
+int32_t driver_use(int64_t functions, int64_t context);
+int32_t driver_synchronize(int64_t functions, int64_t context);
+int32_t driver_allocate(int64_t functions, int64_t context, int64_t bytes, int64_t result);
+int32_t driver_free(int64_t functions, int64_t context, int64_t address);
+int32_t driver_host_allocate(int64_t functions, int64_t context, int64_t bytes, int64_t result);
+int32_t driver_upload(int64_t functions, int64_t context, int64_t stream, int64_t target, int64_t host, int64_t bytes);
+int32_t driver_download(int64_t functions, int64_t context, int64_t stream, int64_t host, int64_t source,
+                        int64_t bytes);
+int32_t driver_copy(int64_t functions, int64_t context, int64_t stream, int64_t target, int64_t source, int64_t bytes);
+int32_t driver_fill(int64_t functions, int64_t context, int64_t stream, int64_t target, int32_t value, int64_t bytes);
+int32_t driver_stream_create(int64_t functions, int64_t context, int64_t result);
+int32_t driver_stream_destroy(int64_t functions, int64_t context, int64_t stream);
+int32_t driver_stream_synchronize(int64_t functions, int64_t context, int64_t stream);
+int32_t driver_event_create(int64_t functions, int64_t context, int64_t result);
+int32_t driver_event_destroy(int64_t functions, int64_t context, int64_t event);
+int32_t driver_event_record(int64_t functions, int64_t context, int64_t event, int64_t stream);
+int32_t driver_event_await(int64_t functions, int64_t context, int64_t stream, int64_t event);
+int32_t driver_event_synchronize(int64_t functions, int64_t context, int64_t event);
+// Loads an image that is in memory.
+int32_t driver_module(int64_t functions, int64_t context, int64_t image, int64_t result);
+int32_t driver_function(int64_t functions, int64_t context, int64_t module, int64_t name, int64_t result);
+// Allows a function so many bytes of dynamic shared memory.
+int32_t driver_shared(int64_t functions, int64_t context, int64_t function, int32_t bytes);
+int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_t function, int64_t grid_x,
+                      int64_t grid_y, int64_t grid_z, int32_t block_x, int32_t block_y, int32_t block_z, int32_t shared,
+                      int64_t arguments);
+int32_t driver_capture_begin(int64_t functions, int64_t context, int64_t stream);
+// The graph comes ready to be launched.
+int32_t driver_capture_end(int64_t functions, int64_t context, int64_t stream, int64_t result);
+int32_t driver_graph_launch(int64_t functions, int64_t context, int64_t graph, int64_t stream);
+int32_t driver_graph_destroy(int64_t functions, int64_t context, int64_t graph);
+
 // ---- libraries ----
 
 // Handle of a library, or 0, with the reason in `error` if that is not 0.
@@ -42,11 +85,15 @@ int32_t simulator_launch(int64_t launch, int64_t error, int64_t capacity);
 
 // Compiles to a cubin (or PTX with ptx != 0). `functions` holds the addresses of nvrtcCreateProgram,
 // nvrtcCompileProgram, nvrtcGetCUBINSize, nvrtcGetCUBIN, nvrtcGetPTXSize, nvrtcGetPTX, nvrtcGetProgramLogSize,
-// nvrtcGetProgramLog, nvrtcDestroyProgram; `options` the addresses of the texts of `count` options. Returns NVRTC's
-// status, 0 for success; writes address and size of the image, then of the log, to `result`, both to be freed with
-// memory_free.
+// nvrtcGetProgramLog, nvrtcDestroyProgram, nvrtcVersion, nvrtcGetNumSupportedArchs, nvrtcGetSupportedArchs; `options`
+// the addresses of the texts of `count` options. Returns NVRTC's status, 0 for success; writes address and size of the
+// image, then of the log, to `result`, both to be freed with memory_free.
 int32_t nvrtc_compile(int64_t functions, int64_t source, int64_t name, int64_t options, int32_t count, int32_t ptx,
                       int64_t result);
+
+// Writes 1000 * major + minor of its version, and then the architectures that it knows, at most `most`; returns their
+// number.
+int32_t nvrtc_describe(int64_t functions, int64_t result, int32_t most);
 
 // ---- cuBLASLt: products of column-major matrices ----
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "merapi_cuda.h"
 
@@ -22,6 +23,9 @@ struct Functions {
     int (*log_size)(Program, size_t*);
     int (*log)(Program, char*);
     int (*destroy)(Program*);
+    int (*version)(int* major, int* minor);
+    int (*count_architectures)(int*);
+    int (*architectures)(int*);
 };
 
 void fetch(Program program, int (*size)(Program, size_t*), int (*get)(Program, char*), int64_t* result) {
@@ -39,6 +43,25 @@ void fetch(Program program, int (*size)(Program, size_t*), int (*get)(Program, c
 }
 
 }  // namespace
+
+int32_t nvrtc_describe(int64_t functions, int64_t result, int32_t most) {
+    const Functions& f = *reinterpret_cast<const Functions*>(functions);
+    int64_t* out = reinterpret_cast<int64_t*>(result);
+    int major = 0, minor = 0, count = 0;
+    f.version(&major, &minor);
+    out[0] = 1000 * major + minor;
+    if (f.count_architectures(&count) != 0 || count <= 0 || count > most) {
+        return 0;
+    }
+    std::vector<int> all(static_cast<size_t>(count));
+    if (f.architectures(all.data()) != 0) {
+        return 0;
+    }
+    for (int i = 0; i < count; i++) {
+        out[1 + i] = all[static_cast<size_t>(i)];
+    }
+    return count;
+}
 
 int32_t nvrtc_compile(int64_t functions, int64_t source, int64_t name, int64_t options, int32_t count, int32_t ptx,
                       int64_t result) {

@@ -41,9 +41,9 @@ final class CublasLt {
     private static boolean tried;
     private static @Nullable CublasLt instance;
 
-    private final HostMemory functions;
+    private final FunctionTable functions;
 
-    private CublasLt(HostMemory functions) {
+    private CublasLt(FunctionTable functions) {
         this.functions = functions;
     }
 
@@ -58,10 +58,10 @@ final class CublasLt {
             List<String> places = new ArrayList<>();
             long library = CudaLibraries.open(List.of(), List.of("libcublasLt.so.13", "libcublasLt.so.12"), places);
             String missing = library == 0 ? "it was not found" : null;
-            if (library != 0) {
-                HostMemory table = HostMemory.allocate(FUNCTIONS.size() * (long) Long.BYTES);
-                missing = bind(library, table);
-                instance = missing == null ? new CublasLt(table) : null;
+            try {
+                instance = library == 0 ? null : of(library);
+            } catch (CudaException e) {
+                missing = e.getMessage();
             }
             if (missing != null) {
                 LOG.warn("cuda: our own matrix products instead of cuBLASLt, slower: {}", missing);
@@ -73,26 +73,7 @@ final class CublasLt {
 
     /** The functions of a library that is open. */
     static CublasLt of(long library) {
-        HostMemory table = HostMemory.allocate(FUNCTIONS.size() * (long) Long.BYTES);
-        String missing = bind(library, table);
-        if (missing != null) {
-            throw new CudaException("cuda: cuBLASLt: " + missing);
-        }
-        return new CublasLt(table);
-    }
-
-    /** What is missing, or null. */
-    private static @Nullable String bind(long library, HostMemory table) {
-        for (int i = 0; i < FUNCTIONS.size(); i++) {
-            try (HostMemory name = HostMemory.text(FUNCTIONS.get(i))) {
-                long address = CudaNative.library_symbol(library, name.address());
-                if (address == 0) {
-                    return "it has no " + FUNCTIONS.get(i);
-                }
-                table.buffer().putLong(i * Long.BYTES, address);
-            }
-        }
-        return null;
+        return new CublasLt(FunctionTable.of("cuBLASLt", library, FUNCTIONS));
     }
 
     /**

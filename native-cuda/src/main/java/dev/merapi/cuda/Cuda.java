@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Whether CUDA can be used, and if not, why. Asking costs microseconds, loads nothing of CUDA's own, and never throws. */
 public final class Cuda {
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
+
+    private static final ThreadLocal<Integer> SYNCS_ALLOWED = ThreadLocal.withInitial(() -> 0);
+    private static volatile boolean refusesSyncs;
+
     private Cuda() {}
 
     /** What the probe found, once per process. */
@@ -38,11 +46,53 @@ public final class Cuda {
 
     /** Why {@link #isAvailable} is false; null if it is true. */
     public static @Nullable String unavailableBecause() {
-        String failure = Probe.RESULT.failure;
-        return failure != null
-                ? failure
-                : "the driver has " + Probe.RESULT.devices
-                        + " devices, but this version of Merapi runs CUDA kernels on the simulator only, cuda-sim";
+        if (Probe.RESULT.failure != null) {
+            return Probe.RESULT.failure;
+        }
+        return Nvrtc.get() == null
+                ? "the driver has " + Probe.RESULT.devices + " devices, but there is no compiler for kernels: "
+                        + Nvrtc.unavailableBecause()
+                        + "\n  fix: put the artifact org.bytedeco:cuda-redist on the class path, or name the folder of"
+                        + " libnvrtc with -Dmerapi.cuda.libraries=…"
+                : null;
+    }
+
+    /** @throws CudaException if the driver cannot be used after all */
+    static CudaRuntime open() {
+        Nvrtc nvrtc = java.util.Objects.requireNonNull(Nvrtc.get(), "asked before whether CUDA is available");
+        NativeCuda runtime = new NativeCuda(Driver.open("libcuda.so.1"), Probe.RESULT.devices, nvrtc);
+        LOG.info("{}", runtime.description());
+        return runtime;
+    }
+
+    /**
+     * Whether reads of a device's memory ({@code item()}, {@code toFloatArray()}, moves to the host) are errors outside of
+     * {@link #allowSyncs}: each waits for all work before it, which is what makes training loops slow. Off at first; for
+     * all threads, and for the simulator too.
+     */
+    public static void refuseSilentSyncs(boolean on) {
+        refusesSyncs = on;
+    }
+
+    /** Until it is closed, this thread may wait for the device: {@code try (var wait = Cuda.allowSyncs()) { loss.item(); }} */
+    public static SyncScope allowSyncs() {
+        SYNCS_ALLOWED.set(SYNCS_ALLOWED.get() + 1);
+        return () -> SYNCS_ALLOWED.set(SYNCS_ALLOWED.get() - 1);
+    }
+
+    /** See {@link #allowSyncs}. */
+    public interface SyncScope extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    /** @throws CudaException if reading that tensor would be a wait that is refused */
+    static void requireSync(Tensor read) {
+        if (refusesSyncs && SYNCS_ALLOWED.get() == 0) {
+            throw new CudaException(
+                    "cuda: reading " + read.describe() + " waits for the device, and silent waits are refused"
+                            + "\n  fix: keep the value on the device, or read it inside of try (var wait = Cuda.allowSyncs()) {…}.");
+        }
     }
 
     /** Number of GPUs that the driver offers; 0 without a driver. */

@@ -21,6 +21,72 @@ final class CudaNative {
 
     static native int driver_version();
 
+    static native int driver_open(long functions, int ordinal, long result, long name, int capacity);
+
+    static native void driver_error(long functions, int error, long text, long capacity);
+
+    static native int driver_use(long functions, long context);
+
+    static native int driver_synchronize(long functions, long context);
+
+    static native int driver_allocate(long functions, long context, long bytes, long result);
+
+    static native int driver_free(long functions, long context, long address);
+
+    static native int driver_host_allocate(long functions, long context, long bytes, long result);
+
+    static native int driver_upload(long functions, long context, long stream, long target, long host, long bytes);
+
+    static native int driver_download(long functions, long context, long stream, long host, long source, long bytes);
+
+    static native int driver_copy(long functions, long context, long stream, long target, long source, long bytes);
+
+    static native int driver_fill(long functions, long context, long stream, long target, int value, long bytes);
+
+    static native int driver_stream_create(long functions, long context, long result);
+
+    static native int driver_stream_destroy(long functions, long context, long stream);
+
+    static native int driver_stream_synchronize(long functions, long context, long stream);
+
+    static native int driver_event_create(long functions, long context, long result);
+
+    static native int driver_event_destroy(long functions, long context, long event);
+
+    static native int driver_event_record(long functions, long context, long event, long stream);
+
+    static native int driver_event_await(long functions, long context, long stream, long event);
+
+    static native int driver_event_synchronize(long functions, long context, long event);
+
+    static native int driver_module(long functions, long context, long image, long result);
+
+    static native int driver_function(long functions, long context, long module, long name, long result);
+
+    static native int driver_shared(long functions, long context, long function, int bytes);
+
+    static native int driver_launch(
+            long functions,
+            long context,
+            long stream,
+            long function,
+            long gridX,
+            long gridY,
+            long gridZ,
+            int blockX,
+            int blockY,
+            int blockZ,
+            int shared,
+            long arguments);
+
+    static native int driver_capture_begin(long functions, long context, long stream);
+
+    static native int driver_capture_end(long functions, long context, long stream, long result);
+
+    static native int driver_graph_launch(long functions, long context, long graph, long stream);
+
+    static native int driver_graph_destroy(long functions, long context, long graph);
+
     static native long library_open(long path, long error, long capacity);
 
     static native long library_symbol(long library, long name);
@@ -38,6 +104,8 @@ final class CudaNative {
     static native long memory_limit();
 
     static native int simulator_launch(long launch, long error, long capacity);
+
+    static native int nvrtc_describe(long functions, long result, int most);
 
     static native int nvrtc_compile(
             long functions, long source, long name, long options, int count, int ptx, long result);

@@ -37,8 +37,15 @@ interface CudaRuntime {
 
     void free(int device, long address);
 
+    /** How much of a device's memory tensors may take unless somebody says otherwise. */
+    default long defaultCap(int device) {
+        return properties(device).memory() / 4 * 3;
+    }
+
+    /** From the host's memory, which may be used again when this returns; arrives in the order of the stream. */
     void upload(int device, long stream, long target, long host, long bytes);
 
+    /** To the host's memory, after all that was given to the stream; it is there when this returns. */
     void download(int device, long stream, long host, long source, long bytes);
 
     void copy(int device, long stream, long target, long source, long bytes);

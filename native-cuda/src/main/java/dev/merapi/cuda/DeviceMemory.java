@@ -39,7 +39,7 @@ final class DeviceMemory implements RawAllocator {
 
     @Override
     public long defaultCap() {
-        return runtime.properties(device).memory() / 4 * 3;
+        return runtime.defaultCap(device);
     }
 
     @Override

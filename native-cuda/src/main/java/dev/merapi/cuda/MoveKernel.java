@@ -59,7 +59,6 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
         long stream = Context.current().stream(to.device());
         if (from.address() != 0) {
             runtime.upload(device, stream, to.address(), from.address(), bytes);
-            runtime.synchronizeStream(device, stream);
             return;
         }
         // Memory on the Java heap has no address: by pieces through memory that has one.
@@ -69,17 +68,16 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
                 int piece = (int) Math.min(STAGE, bytes - done);
                 stage.buffer().put(0, heap, offset(from) + (int) done, piece);
                 runtime.upload(device, stream, to.address() + done, stage.address(), piece);
-                runtime.synchronizeStream(device, stream);
             }
         }
     }
 
     private void download(Tensor from, Tensor to, long bytes) {
+        Cuda.requireSync(from);
         int device = from.device().index();
         long stream = Context.current().stream(from.device());
         if (to.address() != 0) {
             runtime.download(device, stream, to.address(), from.address(), bytes);
-            runtime.synchronizeStream(device, stream);
             return;
         }
         ByteBuffer heap = heap(to);
@@ -87,7 +85,6 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
             for (long done = 0; done < bytes; done += STAGE) {
                 int piece = (int) Math.min(STAGE, bytes - done);
                 runtime.download(device, stream, stage.address(), from.address() + done, piece);
-                runtime.synchronizeStream(device, stream);
                 heap.put(offset(to) + (int) done, stage.buffer(), 0, piece);
             }
         }

@@ -8,7 +8,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /** NVIDIA's run-time compiler. Needs its library, but neither a GPU nor a driver nor a toolkit. */
-final class Nvrtc {
+final class Nvrtc implements NativeCuda.Compiler {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     private static final List<String> FUNCTIONS = List.of(
             "nvrtcCreateProgram",
@@ -19,15 +19,50 @@ final class Nvrtc {
             "nvrtcGetPTX",
             "nvrtcGetProgramLogSize",
             "nvrtcGetProgramLog",
-            "nvrtcDestroyProgram");
+            "nvrtcDestroyProgram",
+            "nvrtcVersion",
+            "nvrtcGetNumSupportedArchs",
+            "nvrtcGetSupportedArchs");
+
+    /** No contraction: a·b + c rounds twice, as on the CPU and in the simulator; fma() is there for those who want it. */
+    private static final List<String> OPTIONS = List.of("--std=c++17", "--fmad=false");
+
+    private static final int MOST_ARCHITECTURES = 64;
 
     private static @Nullable Nvrtc instance;
     private static String reason = "";
 
-    private final HostMemory functions;
+    private final FunctionTable functions;
+    private final int version;
+    private final List<Integer> architectures = new ArrayList<>();
 
-    private Nvrtc(HostMemory functions) {
+    private Nvrtc(FunctionTable functions) {
         this.functions = functions;
+        try (HostMemory result = HostMemory.allocate((1L + MOST_ARCHITECTURES) * Long.BYTES)) {
+            int count = CudaNative.nvrtc_describe(functions.address(), result.address(), MOST_ARCHITECTURES);
+            version = (int) result.buffer().getLong(0);
+            for (int i = 1; i <= count; i++) {
+                architectures.add((int) result.buffer().getLong(i * Long.BYTES));
+            }
+        }
+    }
+
+    /** Version and target: with another NVRTC the same source may become something else. */
+    @Override
+    public String fingerprint(int architecture) {
+        return "NVRTC " + version + " " + target(architecture) + OPTIONS;
+    }
+
+    /** A cubin for the architecture itself; PTX for the newest one known, where the device is newer than NVRTC. */
+    private String target(int architecture) {
+        if (architectures.isEmpty() || architectures.contains(architecture)) {
+            return "sm_" + architecture;
+        }
+        return "compute_"
+                + architectures.stream()
+                        .filter(known -> known <= architecture)
+                        .max(Integer::compare)
+                        .orElse(architecture);
     }
 
     /** Null if the library cannot be had; {@link #unavailableBecause} then lists where it was looked for. */
@@ -46,20 +81,12 @@ final class Nvrtc {
     }
 
     private static void bind(long library) {
-        HostMemory table = HostMemory.allocate(FUNCTIONS.size() * Long.BYTES);
-        for (int i = 0; i < FUNCTIONS.size(); i++) {
-            try (HostMemory name = HostMemory.text(FUNCTIONS.get(i))) {
-                long address = CudaNative.library_symbol(library, name.address());
-                if (address == 0) {
-                    reason = "NVRTC was found, but has no " + FUNCTIONS.get(i);
-                    table.close();
-                    return;
-                }
-                table.buffer().putLong(i * Long.BYTES, address);
-            }
+        try {
+            instance = new Nvrtc(FunctionTable.of("NVRTC", library, FUNCTIONS));
+            LOG.info("cuda: NVRTC {}.{}", instance.version / 1000, instance.version % 1000);
+        } catch (CudaException e) {
+            reason = e.getMessage();
         }
-        instance = new Nvrtc(table);
-        LOG.debug("cuda: NVRTC loaded");
     }
 
     static synchronized String unavailableBecause() {
@@ -72,10 +99,11 @@ final class Nvrtc {
      * @param architecture 90 for compute capability 9.0
      * @throws KernelCompileException with the compiler's messages
      */
-    byte[] compile(KernelSource source, int architecture) {
-        // No contraction: a·b + c rounds twice, as on the CPU and in the simulator; fma() is there for those who want
-        // it.
-        List<String> options = List.of("--gpu-architecture=sm_" + architecture, "--std=c++17", "--fmad=false");
+    @Override
+    public byte[] compile(KernelSource source, int architecture) {
+        String target = target(architecture);
+        List<String> options = new ArrayList<>(OPTIONS);
+        options.add("--gpu-architecture=" + target);
         List<HostMemory> texts = new ArrayList<>();
         try (HostMemory unit = HostMemory.text(source.unit());
                 HostMemory name = HostMemory.text(source.name());
@@ -92,12 +120,12 @@ final class Nvrtc {
                     name.address(),
                     list.address(),
                     options.size(),
-                    0,
+                    target.startsWith("compute") ? 1 : 0,
                     result.address());
             byte[] image = take(result, 0);
             byte[] log = take(result, 2);
             if (status != 0) {
-                throw new KernelCompileException("cuda: " + source.name() + " does not compile for sm_" + architecture
+                throw new KernelCompileException("cuda: " + source.name() + " does not compile for " + target
                         + " (NVRTC status " + status + ")\n"
                         + new String(log, java.nio.charset.StandardCharsets.UTF_8)
                                 .replace("\0", "")

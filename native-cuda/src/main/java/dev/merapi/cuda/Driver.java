@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import java.util.List;
+import java.util.Set;
+
+/** NVIDIA's driver: its functions, and what its errors mean. */
+final class Driver {
+    /** All that is ever called; each exists since CUDA 12.0. {@code driver.cpp} has them in this order. */
+    static final List<String> FUNCTIONS = List.of(
+            "cuInit",
+            "cuDeviceGet",
+            "cuDeviceGetName",
+            "cuDeviceGetAttribute",
+            "cuDeviceTotalMem_v2",
+            "cuDevicePrimaryCtxRetain",
+            "cuCtxSetCurrent",
+            "cuCtxSynchronize",
+            "cuMemGetInfo_v2",
+            "cuMemAlloc_v2",
+            "cuMemFree_v2",
+            "cuMemHostAlloc",
+            "cuMemFreeHost",
+            "cuMemcpyHtoDAsync_v2",
+            "cuMemcpyDtoHAsync_v2",
+            "cuMemcpyDtoDAsync_v2",
+            "cuMemsetD8Async",
+            "cuStreamCreate",
+            "cuStreamDestroy_v2",
+            "cuStreamSynchronize",
+            "cuStreamWaitEvent",
+            "cuEventCreate",
+            "cuEventDestroy_v2",
+            "cuEventRecord",
+            "cuEventSynchronize",
+            "cuModuleLoadData",
+            "cuModuleGetFunction",
+            "cuFuncSetAttribute",
+            "cuLaunchKernel",
+            "cuStreamBeginCapture_v2",
+            "cuStreamEndCapture",
+            "cuGraphInstantiateWithFlags",
+            "cuGraphDestroy",
+            "cuGraphLaunch",
+            "cuGraphExecDestroy",
+            "cuGetErrorName",
+            "cuGetErrorString");
+
+    static final int OUT_OF_MEMORY = 2;
+    /** After one of these a context never works again: memory errors, faults of a kernel, timeouts, the device gone. */
+    private static final Set<Integer> FATAL =
+            Set.of(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 999);
+
+    private final FunctionTable table;
+
+    private Driver(FunctionTable table) {
+        this.table = table;
+    }
+
+    /**
+     * @param library a file name, or a path
+     * @throws CudaException if it cannot be opened, or lacks a function
+     */
+    static Driver open(String library) {
+        try (HostMemory name = HostMemory.text(library);
+                HostMemory error = HostMemory.allocate(512)) {
+            long handle = CudaNative.library_open(name.address(), error.address(), 512);
+            if (handle == 0) {
+                throw new CudaException("cuda: " + error.text());
+            }
+            return new Driver(FunctionTable.of(library, handle, FUNCTIONS));
+        }
+    }
+
+    /** The table of functions, for native calls. */
+    long functions() {
+        return table.address();
+    }
+
+    static boolean isFatal(int status) {
+        return FATAL.contains(status);
+    }
+
+    /** {@code CUDA_ERROR_INVALID_VALUE (1): invalid argument} */
+    String explained(int status) {
+        try (HostMemory text = HostMemory.allocate(256)) {
+            CudaNative.driver_error(functions(), status, text.address(), 256);
+            return text.text();
+        }
+    }
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.cuda.CudaRuntime.Properties;
+import java.util.function.LongFunction;
+import java.util.function.LongToIntFunction;
+import org.jspecify.annotations.Nullable;
+
+/** One GPU: its primary context, its compute stream, and pinned memory through which pageable memory passes. */
+final class DriverDevice {
+    private static final int NAME = 128;
+    private static final int SLOTS = 8;
+    private static final int SLOT = 1 << 20;
+
+    private final Driver driver;
+    private final int ordinal;
+    private final LongFunction<String> names; // of kernels
+    private final long context;
+    private final Properties properties;
+    private final long free;
+    private final long compute;
+
+    /** The staging ring: memory of a slot may be used again when its event is over. */
+    private final Object staging = new Object();
+
+    private long pinned;
+    private final long[] events = new long[SLOTS];
+    private int next;
+
+    private volatile @Nullable String lost;
+    /** The last kernel that was launched: a fault shows later, at any call. Racy on purpose, for it costs every launch. */
+    private long lastFunction;
+
+    DriverDevice(Driver driver, int ordinal, LongFunction<String> names) {
+        this.driver = driver;
+        this.names = names;
+        this.ordinal = ordinal;
+        try (HostMemory result = HostMemory.allocate(5L * Long.BYTES);
+                HostMemory name = HostMemory.allocate(NAME)) {
+            int status = CudaNative.driver_open(driver.functions(), ordinal, result.address(), name.address(), NAME);
+            check(status, "the device cannot be used");
+            context = result.buffer().getLong(0);
+            int architecture = (int) result.buffer().getLong(Long.BYTES);
+            int multiprocessors = (int) result.buffer().getLong(2 * Long.BYTES);
+            properties = new Properties(
+                    name.text(), architecture, multiprocessors, result.buffer().getLong(3 * Long.BYTES));
+            free = result.buffer().getLong(4 * Long.BYTES);
+        }
+        compute = createStream();
+    }
+
+    Properties properties() {
+        return properties;
+    }
+
+    /** Bytes that were free when the process began to use the device. */
+    long free() {
+        return free;
+    }
+
+    long context() {
+        return context;
+    }
+
+    private long functions() {
+        return driver.functions();
+    }
+
+    /** The driver's handle of a stream of the seam's. */
+    long stream(long stream) {
+        return stream == 0 ? compute : stream;
+    }
+
+    // ---------------------------------------------------------------- errors
+
+    void launched(long function) {
+        lastFunction = function;
+    }
+
+    /** @throws CudaException that says what went wrong and, after a fault, that the device is lost for this process */
+    void check(int status, String what) {
+        if (status == 0) {
+            return;
+        }
+        String said = "cuda:" + ordinal + ": " + what + ": " + driver.explained(status);
+        if (Driver.isFatal(status)) {
+            String first = lost;
+            if (first == null) {
+                first = said + "\n  last kernel: " + names.apply(lastFunction)
+                        + ", which need not be the one: kernels run later than they are launched";
+                lost = first;
+            }
+            throw lost(first);
+        }
+        throw new CudaException(said);
+    }
+
+    /** Before anything is given to a device that is lost. */
+    void requireAlive() {
+        String first = lost;
+        if (first != null) {
+            throw lost(first);
+        }
+    }
+
+    private static CudaException lost(String first) {
+        return new CudaException(first + "\n  the device is lost to this process: no call will succeed any more"
+                + "\n  fix: restart it with -Dmerapi.cuda.checked=true, which waits for each kernel and names the culprit;"
+                + " on cuda-sim, CudaSim.check() shows the tensor and the line.");
+    }
+
+    // ---------------------------------------------------------------- streams
+
+    long createStream() {
+        return made(result -> CudaNative.driver_stream_create(functions(), context, result), "a stream");
+    }
+
+    long createEvent() {
+        return made(result -> CudaNative.driver_event_create(functions(), context, result), "an event");
+    }
+
+    /** Calls something that writes a handle. */
+    long made(LongToIntFunction call, String what) {
+        requireAlive();
+        try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
+            check(call.applyAsInt(result.address()), what);
+            return result.buffer().getLong(0);
+        }
+    }
+
+    // ---------------------------------------------------------------- the host's memory
+
+    /** The host's bytes are taken when this returns; they arrive in the order of the stream. */
+    void upload(long stream, long target, long host, long bytes) {
+        synchronized (staging) {
+            for (long done = 0; done < bytes; done += SLOT) {
+                long piece = Math.min(SLOT, bytes - done);
+                int slot = take();
+                CudaNative.memory_copy(memory(slot), host + done, piece);
+                check(
+                        CudaNative.driver_upload(functions(), context, stream, target + done, memory(slot), piece),
+                        "upload of " + bytes + " bytes");
+                give(slot, stream);
+            }
+        }
+    }
+
+    /** Waits for the stream; the bytes are there when this returns. The next piece is on its way while one is copied. */
+    void download(long stream, long host, long source, long bytes) {
+        synchronized (staging) {
+            int before = -1;
+            long beforeAt = 0;
+            for (long done = 0; done < bytes || before >= 0; done += SLOT) {
+                int slot = -1;
+                if (done < bytes) {
+                    slot = take();
+                    long piece = Math.min(SLOT, bytes - done);
+                    check(
+                            CudaNative.driver_download(
+                                    functions(), context, stream, memory(slot), source + done, piece),
+                            "download of " + bytes + " bytes");
+                    give(slot, stream);
+                }
+                if (before >= 0) {
+                    await(before);
+                    CudaNative.memory_copy(host + beforeAt, memory(before), Math.min(SLOT, bytes - beforeAt));
+                }
+                before = slot;
+                beforeAt = done;
+            }
+        }
+    }
+
+    private long memory(int slot) {
+        return pinned + (long) slot * SLOT;
+    }
+
+    /** The oldest slot, when what it was used for last is done. */
+    private int take() {
+        if (pinned == 0) {
+            for (int i = 0; i < SLOTS; i++) {
+                events[i] = createEvent();
+            }
+            pinned = made(
+                    result -> CudaNative.driver_host_allocate(functions(), context, (long) SLOTS * SLOT, result),
+                    "pinned memory");
+        }
+        int slot = next;
+        next = (next + 1) % SLOTS;
+        await(slot);
+        return slot;
+    }
+
+    private void give(int slot, long stream) {
+        check(CudaNative.driver_event_record(functions(), context, events[slot], stream), "an event");
+    }
+
+    private void await(int slot) {
+        check(CudaNative.driver_event_synchronize(functions(), context, events[slot]), "waiting for a copy");
+    }
+}

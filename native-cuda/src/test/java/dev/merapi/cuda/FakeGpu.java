@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * {@link NativeCuda} on a driver that is no GPU's: its streams are threads, its kernels the simulator's. So all that the
+ * runtime does with a driver is seen at work, but nothing of NVIDIA's.
+ */
+final class FakeGpu {
+    private static final String SIZES = """
+
+            namespace fake {
+            template <class... A>
+            int sizes(void (*)(A...), int* out) {
+                int all[] = {0, static_cast<int>(sizeof(A))...};
+                for (unsigned i = 0; i < sizeof...(A); i++) out[i] = all[i + 1];
+                return sizeof...(A);
+            }
+            }
+            """;
+
+    private static Path built = Path.of("");
+
+    private FakeGpu() {}
+
+    /** Images of the simulator's, that also tell how large their arguments are. */
+    private record HostImages(SimulatedCuda simulator) implements NativeCuda.Compiler {
+        @Override
+        public String fingerprint(int architecture) {
+            return "fake " + simulator.description();
+        }
+
+        @Override
+        public byte[] compile(KernelSource source, int architecture) {
+            StringBuilder text = new StringBuilder(source.text()).append(SIZES);
+            for (String entry : source.entries()) {
+                text.append("extern \"C\" __attribute__((visibility(\"default\"))) int fake_sizes_")
+                        .append(entry)
+                        .append("(int* out) { return fake::sizes(")
+                        .append(entry)
+                        .append(", out); }\n");
+            }
+            try {
+                return Files.readAllBytes(
+                        simulator.compile(0, new KernelSource(source.name(), text.toString(), source.entries())));
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /** The driver, compiled; tests are skipped, with the reason, where that cannot be done. */
+    private static synchronized Path library() throws IOException, InterruptedException {
+        if (!Files.exists(built) || built.toString().isEmpty()) {
+            Simulator.require();
+            Path sources = Path.of("src", "main", "cpp");
+            assumeTrue(Files.exists(sources.resolve("simulator.cpp")), "skipped: the simulator's sources are not here");
+            Path folder = Files.createTempDirectory("fake-driver");
+            Path library = folder.resolve("libcuda.so.1");
+            Process p = new ProcessBuilder(
+                            System.getenv().getOrDefault("CXX", "g++"),
+                            "-std=c++17",
+                            "-O1",
+                            "-fPIC",
+                            "-shared",
+                            "-Wl,-Bsymbolic",
+                            "-o",
+                            library.toString(),
+                            Path.of("src", "test", "cpp", "fake_driver.cpp").toString(),
+                            sources.resolve("simulator.cpp").toString(),
+                            sources.resolve("checks.cpp").toString(),
+                            "-ldl",
+                            "-pthread")
+                    .inheritIO()
+                    .start();
+            assertEquals(0, p.waitFor(), "the fake driver does not compile");
+            built = library;
+        }
+        return built;
+    }
+
+    /** A driver of its own, with a device of its own. */
+    static NativeCuda open(String configuration) {
+        try {
+            Path library = library();
+            Path copy = Files.createTempDirectory("fake-driver").resolve("libcuda.so.1");
+            Files.copy(library, copy);
+            Files.writeString(Path.of(copy + ".conf"), configuration);
+            SimulatedCuda simulator = SimulatedCuda.create();
+            assertNotNull(simulator);
+            return new NativeCuda(Driver.open(copy.toString()), 1, new HostImages(simulator));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** A library that has only these functions. */
+    static Path stub(Path folder, List<String> functions) throws IOException, InterruptedException {
+        Path source = folder.resolve("stub.cpp");
+        StringBuilder text = new StringBuilder();
+        functions.forEach(f -> text.append("extern \"C\" int ").append(f).append("() { return 0; }\n"));
+        Files.writeString(source, text);
+        Path library = folder.resolve("libcuda.so.1");
+        Process p = new ProcessBuilder(
+                        System.getenv().getOrDefault("CXX", "g++"),
+                        "-shared",
+                        "-fPIC",
+                        "-o",
+                        library.toString(),
+                        source.toString())
+                .inheritIO()
+                .start();
+        assertEquals(0, p.waitFor());
+        return library;
+    }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.merapi.Merapi;
+import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Backends;
+import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.optim.AdamW;
+import dev.merapi.tensor.Memory;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The runtime for GPUs, on a driver whose streams are threads of the host. */
+class NativeCudaTest {
+    private static final Device FAKE = device("cuda-fake", "");
+
+    private static Device device(String name, String configuration) {
+        DeviceType type = DeviceType.of(name);
+        Backends.register(new CudaBackend(type, () -> FakeGpu.open(configuration)));
+        return Device.of(type, 0);
+    }
+
+    @BeforeAll
+    static void compiler() {
+        Simulator.require();
+    }
+
+    private static List<float[]> train(Device device) {
+        Merapi.seed(7);
+        List<Tensor> parameters = new ArrayList<>();
+        for (Tensor t : List.of(Tensor.randn(20, 33), Tensor.randn(33), Tensor.randn(33, 5))) {
+            parameters.add(t.mul(0.3).to(device).requiresGrad(true));
+        }
+        try (AdamW optimizer = new AdamW(parameters, 1e-2, 0.9, 0.99, 1e-8, 0.1)) {
+            for (int step = 0; step < 3; step++) {
+                try (Scope scope = Scope.open()) {
+                    Tensor x = Tensor.randn(17, 20).to(device);
+                    Tensor hidden =
+                            x.matmul(parameters.get(0)).add(parameters.get(1)).gelu();
+                    Tensor y =
+                            hidden.dropout(0.2, true).matmul(parameters.get(2)).softmax(-1);
+                    Autograd.backward(y.mul(y).mean());
+                    optimizer.step();
+                    optimizer.zeroGrad();
+                }
+            }
+        }
+        return parameters.stream().map(Tensor::toFloatArray).toList();
+    }
+
+    @Test
+    void trainingGivesTheSimulatorsNumbersBitForBit() {
+        List<float[]> expected = train(Simulator.DEVICE);
+        List<float[]> actual = train(FAKE);
+        for (int i = 0; i < expected.size(); i++) {
+            assertArrayEquals(expected.get(i), actual.get(i), "parameter " + i);
+        }
+    }
+
+    /** Longer than the staging ring, and the host's memory is overwritten at once. */
+    @Test
+    void copiesOfAnySizeKeepTheirOrder() {
+        int n = 3 << 20;
+        float[] values = new float[n];
+        Tensor host = Tensor.zeros(n);
+        try (Scope scope = Scope.open()) {
+            List<Tensor> there = new ArrayList<>();
+            for (int round = 1; round <= 3; round++) {
+                host.fill_(round);
+                there.add(host.to(FAKE).add(1));
+            }
+            host.fill_(-1);
+            for (int round = 1; round <= 3; round++) {
+                values = there.get(round - 1).toFloatArray();
+                for (int i = 0; i < n; i += 4097) {
+                    assertEquals(round + 1f, values[i]);
+                }
+                assertEquals(round + 1f, values[n - 1]);
+            }
+        }
+    }
+
+    @Test
+    void eventsOrderStreams() {
+        NativeCuda cuda = FakeGpu.open("");
+        long a = cuda.createStream(0);
+        long b = cuda.createStream(0);
+        long event = cuda.createEvent(0);
+        long memory = cuda.allocate(0, 256);
+        try (HostMemory host = HostMemory.allocate(256)) {
+            for (int round = 1; round < 20; round++) {
+                cuda.fill(0, a, memory, round, 256);
+                cuda.record(0, event, a);
+                cuda.await(0, b, event);
+                cuda.download(0, b, host.address(), memory, 256);
+                assertEquals(round, host.buffer().get(255));
+            }
+        }
+        cuda.destroyEvent(0, event);
+        cuda.destroyStream(0, b);
+        cuda.destroyStream(0, a);
+        cuda.free(0, memory);
+    }
+
+    @Test
+    void aCapturedStreamDoesItsWorkWhenTheGraphIsLaunched() {
+        NativeCuda cuda = FakeGpu.open("");
+        long stream = cuda.createStream(0);
+        long memory = cuda.allocate(0, 256);
+        cuda.fill(0, stream, memory, 1, 256);
+        cuda.beginCapture(0, stream);
+        cuda.fill(0, stream, memory, 9, 256);
+        assertTrue(assertThrows(CudaException.class, () -> cuda.synchronizeStream(0, stream))
+                .getMessage()
+                .contains("CAPTURE_UNSUPPORTED"));
+        long graph = cuda.endCapture(0, stream);
+        try (HostMemory host = HostMemory.allocate(256)) {
+            cuda.download(0, stream, host.address(), memory, 256);
+            assertEquals(1, host.buffer().get(0));
+            cuda.launchGraph(0, graph, stream);
+            cuda.download(0, stream, host.address(), memory, 256);
+            assertEquals(9, host.buffer().get(0));
+        }
+        cuda.destroyGraph(0, graph);
+    }
+
+    @Test
+    void manyThreadsMayUseADevice() throws InterruptedException {
+        AtomicReference<Throwable> failure = new AtomicReference<>();
+        List<Thread> threads = new ArrayList<>();
+        for (int k = 0; k < 8; k++) {
+            int seed = k;
+            threads.add(new Thread(() -> {
+                try (Scope scope = Scope.open()) {
+                    for (int i = 0; i < 20; i++) {
+                        Tensor x = Tensor.full(seed + i, 1000).to(FAKE);
+                        assertEquals(1000.0 * 2 * (seed + i), x.add(x).sum().item());
+                    }
+                } catch (Throwable e) {
+                    failure.compareAndSet(null, e);
+                }
+            }));
+        }
+        threads.forEach(Thread::start);
+        for (Thread t : threads) {
+            t.join();
+        }
+        if (failure.get() != null) {
+            throw new AssertionError(failure.get());
+        }
+    }
+
+    @Test
+    void aFullDeviceIsReportedAndGoesOnWorking() {
+        Device small = device("cuda-small", "memory=80000000");
+        assertTrue(Memory.stats(small).cap() <= 80_000_000);
+        try (Scope scope = Scope.open()) {
+            Tensor kept = Tensor.zeros(1 << 20).to(small);
+            OutOfMemoryException e = assertThrows(
+                    OutOfMemoryException.class,
+                    () -> Tensor.zeros(1 << 20).to(small).expand(40, 1 << 20).copy());
+            assertTrue(e.getMessage().contains("cuda-small"), e.getMessage());
+            assertEquals(0, kept.sum().item());
+        }
+    }
+
+    @Test
+    void afterAFaultEveryCallSaysThatTheDeviceIsLost() {
+        Device faulty = device("cuda-faulty", "fault=3");
+        CudaException first = assertThrows(CudaException.class, () -> {
+            Tensor x = Tensor.zeros(100).to(faulty);
+            for (int i = 0; i < 5; i++) {
+                x = x.add(1);
+            }
+            x.sum().item();
+        });
+        assertTrue(first.getMessage().contains("CUDA_ERROR_ILLEGAL_ADDRESS (700)"), first.getMessage());
+        assertTrue(first.getMessage().contains("last kernel: "), first.getMessage());
+        CudaException later =
+                assertThrows(CudaException.class, () -> Tensor.zeros(4).to(faulty));
+        assertTrue(later.getMessage().contains("the device is lost"), later.getMessage());
+        assertTrue(later.getMessage().contains("ILLEGAL_ADDRESS"), later.getMessage());
+    }
+
+    @Test
+    void silentWaitsCanBeRefused() {
+        Tensor x = Tensor.full(3, 4).to(FAKE);
+        Cuda.refuseSilentSyncs(true);
+        try (Scope scope = Scope.open()) {
+            Tensor sum = x.add(1).sum();
+            CudaException e = assertThrows(CudaException.class, sum::item);
+            assertTrue(e.getMessage().contains("Cuda.allowSyncs()"), e.getMessage());
+            try (Cuda.SyncScope wait = Cuda.allowSyncs()) {
+                assertEquals(16, sum.item());
+            }
+            assertThrows(CudaException.class, x::toFloatArray);
+        } finally {
+            Cuda.refuseSilentSyncs(false);
+        }
+        assertEquals(3, x.select(0, 0).item());
+    }
+
+    @Test
+    void aDriverThatLacksAFunctionIsRefusedBeforeAnyCall(@TempDir Path folder)
+            throws IOException, InterruptedException {
+        List<String> most = new ArrayList<>(Driver.FUNCTIONS);
+        most.remove("cuGraphLaunch");
+        Path library = FakeGpu.stub(folder, most);
+        CudaException e = assertThrows(CudaException.class, () -> Driver.open(library.toString()));
+        assertTrue(e.getMessage().contains("has no cuGraphLaunch"), e.getMessage());
+        assertThrows(
+                CudaException.class,
+                () -> Driver.open(folder.resolve("nothing.so").toString()));
+    }
+}
