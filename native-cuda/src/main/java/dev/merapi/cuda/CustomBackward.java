@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -42,7 +43,8 @@ final class CustomBackward implements Backward<Object, Object> {
             inputs.input("saved", saved);
         }
         inputs.values().replaceAll((name, value) -> rowMajor(value));
-        Tensor first = (Tensor) inputs.values().get(incoming.keySet().iterator().next());
+        Tensor first = (Tensor) Objects.requireNonNull(
+                inputs.values().get(incoming.keySet().iterator().next()));
 
         Operands operands = new Operands();
         Grads grads = Grads.none();
