@@ -5,6 +5,7 @@ module dev.merapi.examples {
     requires static org.jspecify;
     requires dev.merapi.core;
     requires dev.merapi.cpu;
+    requires dev.merapi.cuda;
     requires info.picocli;
     requires me.tongfei.progressbar;
     requires xchart;
