@@ -15,9 +15,9 @@ import org.jspecify.annotations.Nullable;
  * <pre>{@code
  * Tensor loss;
  * try (Autocast mode = Autocast.on(DType.BFLOAT16)) {
- *     loss = model.forward(x).crossEntropy(y);
+ *     loss = Losses.crossEntropy(model.forward(x), y);
  * }
- * loss.backward();
+ * Autograd.backward(loss);
  * }</pre>
  *
  * <p>Matrix products, convolutions and attention run in the 16-bit dtype; exponentials, sums, normalisations and losses in

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * good steps in a row it is doubled.
  *
  * <pre>{@code
- * scaler.scale(loss).backward();
+ * Autograd.backward(scaler.scale(loss));
  * scaler.unscale_(optimizer);                      // only if gradients are clipped or looked at
  * Clip.norm_(parameters, 1.0);
  * scaler.step(optimizer);

@@ -83,6 +83,37 @@ final class TrainingRunsTest {
     }
 
     @Test
+    void theGptLearnsInMixedPrecisionToo() throws IOException {
+        Path text = Files.createDirectory(folder.resolve("text"));
+        for (int i = 0; i < 20; i++) {
+            Files.writeString(
+                    text.resolve("F" + (char) ('A' + i) + ".java"), "    /**\n     * tick tock\n     */\n".repeat(40));
+        }
+        for (String precision : List.of("bf16", "f16")) {
+            int exit = new CommandLine(new TrainGpt())
+                    .execute(
+                            "--text=" + text,
+                            "--runs=" + folder.resolve("runs"),
+                            "--name=" + precision,
+                            "--precision=" + precision,
+                            "--steps=60",
+                            "--layers=1",
+                            "--width=32",
+                            "--heads=2",
+                            "--context=16",
+                            "--warmup=10",
+                            "--lr=1e-2",
+                            "--test-every=30",
+                            "--sample=5");
+            assertThat(exit).isZero();
+            List<String> rows = Files.readAllLines(folder.resolve("runs/" + precision + "/metrics.csv"));
+            double last = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[2]);
+            assertThat(last).isLessThan(0.7);
+        }
+        assertThat(new CommandLine(new TrainGpt()).execute("--precision=f8")).isNotZero();
+    }
+
+    @Test
     void theCustomOpPassesItsCheck() {
         assertThatCode(() -> CustomOp.main(new String[0])).doesNotThrowAnyException();
     }
