@@ -4,10 +4,11 @@ package dev.merapi.cuda;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.LongSupplier;
+import java.util.function.LongUnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -79,16 +80,16 @@ final class CublasLt {
     /**
      * The library on a device, which must be the calling thread's current one now and whenever products are asked for.
      *
-     * @param stream the handle of the compute stream, asked for at each product
+     * @param streams the library's handle of a stream of ours
      * @throws CudaException if the library does not begin
      */
-    Blas on(CudaRuntime runtime, int device, LongSupplier stream) {
+    Blas on(CudaRuntime runtime, int device, LongUnaryOperator streams) {
         try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
             int status = CudaNative.blas_create(functions.address(), result.address());
             if (status != 0) {
                 throw new CudaException("cuda: cublasLtCreate answers with status " + status);
             }
-            return new OnDevice(runtime, device, result.buffer().getLong(0), stream);
+            return new OnDevice(runtime, device, result.buffer().getLong(0), streams);
         }
     }
 
@@ -107,6 +108,7 @@ final class CublasLt {
             long aStride,
             long bStride,
             boolean bias,
+            boolean workspace,
             long aAlignment,
             long bAlignment,
             long cAlignment) {}
@@ -115,9 +117,10 @@ final class CublasLt {
         private final CudaRuntime runtime;
         private final int device;
         private final long handle;
-        private final LongSupplier stream;
+        private final LongUnaryOperator streams;
         private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 1L) * Long.BYTES);
-        private long workspace = -1;
+        /** One for each stream, for products of two streams may run at the same time. 0 where there is no memory. */
+        private final Map<Long, Long> workspaces = new HashMap<>();
 
         /** 0 where the library has no algorithm. */
         private final LinkedHashMap<Key, Long> plans = new LinkedHashMap<>(64, 0.75f, true) {
@@ -135,15 +138,15 @@ final class CublasLt {
             }
         };
 
-        OnDevice(CudaRuntime runtime, int device, long handle, LongSupplier stream) {
+        OnDevice(CudaRuntime runtime, int device, long handle, LongUnaryOperator streams) {
             this.runtime = runtime;
             this.device = device;
             this.handle = handle;
-            this.stream = stream;
+            this.streams = streams;
         }
 
         @Override
-        public synchronized boolean multiply(MatrixProduct p, boolean tf32) {
+        public synchronized boolean multiply(MatrixProduct p, boolean tf32, long stream) {
             if (!p.dtype().isFloating()
                     || p.k() == 0
                     || !fits(p.a())
@@ -160,19 +163,20 @@ final class CublasLt {
             if (outer.size() > MAX_LAUNCHES) {
                 return false;
             }
+            long workspace = workspaces.computeIfAbsent(stream, s -> runtime.allocate(device, WORKSPACE));
             long element = p.dtype().byteSize();
             for (long i = 0; i < outer.size(); i++) {
                 long a = p.a().tensor().address() + i * outer.a() * element;
                 long b = p.b().tensor().address() + i * outer.b() * element;
                 long c = p.out().address() + i * inner.size() * p.m() * p.n() * element;
-                long plan = plan(p, inner, a, b, c, tf32);
+                long plan = plan(p, inner, a, b, c, tf32, workspace != 0);
                 if (plan == 0) {
                     if (i > 0) {
                         throw new CudaException(p.op() + ": cuBLASLt has an algorithm for a part of the batch only");
                     }
                     return false;
                 }
-                run(p, plan, a, b, c);
+                run(p, plan, a, b, c, workspace, streams.applyAsLong(stream));
             }
             return true;
         }
@@ -186,7 +190,8 @@ final class CublasLt {
             return Math.min(256, Long.lowestOneBit(address | 256));
         }
 
-        private long plan(MatrixProduct p, MatrixProduct.Leading batch, long a, long b, long c, boolean tf32) {
+        private long plan(
+                MatrixProduct p, MatrixProduct.Leading batch, long a, long b, long c, boolean tf32, boolean room) {
             Key key = new Key(
                     p.dtype(),
                     tf32 && p.dtype() == DType.FLOAT32,
@@ -201,6 +206,7 @@ final class CublasLt {
                     batch.a(),
                     batch.b(),
                     p.bias() != null,
+                    room,
                     alignment(a),
                     alignment(b),
                     alignment(c));
@@ -213,9 +219,6 @@ final class CublasLt {
         }
 
         private long make(String op, Key k) {
-            if (workspace < 0) {
-                workspace = runtime.allocate(device, WORKSPACE);
-            }
             long[] problem = {
                 type(k.dtype),
                 compute(k.dtype, k.tf32),
@@ -232,7 +235,7 @@ final class CublasLt {
                 k.aStride,
                 k.m * k.n,
                 k.bias ? 1 : 0,
-                workspace == 0 ? 0 : WORKSPACE,
+                k.workspace ? WORKSPACE : 0,
                 k.bAlignment,
                 k.aAlignment,
                 k.cAlignment
@@ -249,7 +252,7 @@ final class CublasLt {
             return words.buffer().getLong(PROBLEM_WORDS * Long.BYTES);
         }
 
-        private void run(MatrixProduct p, long plan, long a, long b, long c) {
+        private void run(MatrixProduct p, long plan, long a, long b, long c, long workspace, long stream) {
             Tensor bias = p.bias();
             int status = CudaNative.blas_run(
                     functions.address(),
@@ -261,7 +264,7 @@ final class CublasLt {
                     c,
                     workspace,
                     workspace == 0 ? 0 : WORKSPACE,
-                    stream.getAsLong());
+                    stream);
             if (status != 0) {
                 throw new CudaException(p.op() + ": cublasLtMatmul answers with status " + status + "\n  m, n, k: "
                         + p.m() + ", " + p.n() + ", " + p.k()

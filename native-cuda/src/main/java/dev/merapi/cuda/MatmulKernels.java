@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
@@ -45,7 +46,11 @@ final class MatmulKernels {
 
     private void run(MatrixProduct p) {
         Blas blas = kernels.runtime().blas(p.out().device().index());
-        if (blas != null && blas.multiply(p, Precision.isTf32Allowed())) {
+        if (blas != null
+                && blas.multiply(
+                        p,
+                        Precision.isTf32Allowed(),
+                        Context.current().stream(p.out().device()))) {
             return;
         }
         if (Gemm.serves(p, kernels.runtime().properties(p.out().device().index()))) {

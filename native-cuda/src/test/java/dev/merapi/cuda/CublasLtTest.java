@@ -29,10 +29,11 @@ class CublasLtTest {
     private static final int ASKED = 1;
     private static final int PRODUCTS = 2;
     private static final int ALIVE = 3;
+    private static final int STREAM = 4;
 
     private static long library;
     private static ByteBuffer calls = ByteBuffer.allocate(0);
-    private Blas blas = (p, tf32) -> false;
+    private Blas blas = (p, tf32, stream) -> false;
 
     @BeforeAll
     static void compile(@TempDir Path folder) throws IOException, InterruptedException {
@@ -60,8 +61,8 @@ class CublasLtTest {
     @BeforeEach
     void begin() {
         SimulatedCuda runtime = java.util.Objects.requireNonNull(SimulatedCuda.create());
-        blas = CublasLt.of(library).on(runtime, 0, () -> 4711);
-        calls = HostMemory.view(counters(), 16);
+        blas = CublasLt.of(library).on(runtime, 0, stream -> 4711 + stream);
+        calls = HostMemory.view(counters(), 20);
     }
 
     /** The library's handle is the address of its counters. */
@@ -85,7 +86,7 @@ class CublasLtTest {
     }
 
     private boolean multiply(Tensor a, Tensor b, boolean tf32, Tensor out) {
-        return blas.multiply(MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out), tf32);
+        return blas.multiply(MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out), tf32, 0);
     }
 
     private void check(String what, Tensor a, Tensor b, boolean aTransposed, boolean bTransposed) {
@@ -143,7 +144,7 @@ class CublasLtTest {
                 Tensor out = Tensor.allocate(Shape.of(2, 5, 7), dtype, Simulator.DEVICE);
                 LinearAlgebra.Linear args = new LinearAlgebra.Linear(
                         x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
-                assertTrue(blas.multiply(MatrixProduct.of(args, out), false));
+                assertTrue(blas.multiply(MatrixProduct.of(args, out), false, 0));
                 near("linear " + dtype, LinearAlgebra.linear(x, w, bias), out, 0);
             }
         }
@@ -183,6 +184,17 @@ class CublasLtTest {
             multiply(tall, b, false, Tensor.allocate(Shape.of(m, 7), DType.FLOAT32, Simulator.DEVICE));
         }
         assertEquals(4 * 1024, calls.getInt(4 * ALIVE) - alive, "plans that are kept");
+    }
+
+    @Test
+    void productsGoToTheStreamTheyAreAskedFor() {
+        Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
+        Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
+        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        for (long stream : new long[] {0, 2, 0}) {
+            assertTrue(blas.multiply(MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out), false, stream));
+            assertEquals(4711 + stream, calls.getInt(4 * STREAM));
+        }
     }
 
     @Test

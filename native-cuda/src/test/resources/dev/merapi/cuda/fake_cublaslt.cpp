@@ -104,8 +104,9 @@ bool fits(const Operation& o, const Layout& a, const Layout& b, const Layout& c,
            (o.compute != 77 || a.type == 0);
 }
 
-// Handles made, heuristics asked, products, objects alive; the handle is their address.
-int calls[4];
+// Handles made, heuristics asked, products, objects alive, stream of the last product; the handle is their address.
+int calls[5];
+int& last_stream = calls[4];
 
 }  // namespace
 
@@ -193,13 +194,14 @@ int cublasLtMatmul(void* handle, void* operation, const void* alpha, const void*
                  &D = *static_cast<Layout*>(ld);
     const void* pointers[4] = {a, b, c, d};
     if (handle != calls || algorithm->data[0] != kMagic || !fits(o, A, B, C, D) || bytes < algorithm->data[5] ||
-        (bytes > 0 && workspace == nullptr) || stream != reinterpret_cast<void*>(4711)) {
+        (bytes > 0 && workspace == nullptr) || reinterpret_cast<intptr_t>(stream) < 4711) {
         return kInvalid;
     }
     for (int i = 0; i < 4; i++) {
         if (reinterpret_cast<uintptr_t>(pointers[i]) % algorithm->data[1 + i] != 0) return kInvalid;
     }
     std::memset(workspace, 0xff, bytes);
+    last_stream = static_cast<int>(reinterpret_cast<intptr_t>(stream));
     bool ta = o.get<int32_t>(3, 0) == 1, tb = o.get<int32_t>(4, 0) == 1, tf32 = o.compute == 77;
     uint32_t epilogue = o.get<uint32_t>(7, 1);
     const void* bias = reinterpret_cast<const void*>(o.get<uint64_t>(8, 0));
