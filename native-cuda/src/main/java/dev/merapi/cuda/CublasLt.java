@@ -78,9 +78,9 @@ final class CublasLt {
     }
 
     /**
-     * The library on a device, which must be the calling thread's current one now and whenever products are asked for.
+     * The library on a device, which must be the calling thread's current one now, and later when a stream is asked for.
      *
-     * @param streams the library's handle of a stream of ours
+     * @param streams the library's handle of a stream of ours; asked first of all, so that it can make the device current
      * @throws CudaException if the library does not begin
      */
     Blas on(CudaRuntime runtime, int device, LongUnaryOperator streams) {
@@ -163,6 +163,7 @@ final class CublasLt {
             if (outer.size() > MAX_LAUNCHES) {
                 return false;
             }
+            long handleOfStream = streams.applyAsLong(stream);
             long workspace = workspaces.computeIfAbsent(stream, s -> runtime.allocate(device, WORKSPACE));
             long element = p.dtype().byteSize();
             for (long i = 0; i < outer.size(); i++) {
@@ -176,7 +177,7 @@ final class CublasLt {
                     }
                     return false;
                 }
-                run(p, plan, a, b, c, workspace, streams.applyAsLong(stream));
+                run(p, plan, a, b, c, workspace, handleOfStream);
             }
             return true;
         }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.dispatch.Context;
-import dev.merapi.types.Device;
-import dev.merapi.types.DeviceType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -347,10 +344,9 @@ final class NativeCuda implements CudaRuntime {
         if (!blasTried[device] && library != null) {
             DriverDevice d = devices[device];
             d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-            Device tensorDevice = Device.of(DeviceType.CUDA, device);
-            blas[device] = library.on(this, device, () -> {
+            blas[device] = library.on(this, device, stream -> {
                 d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-                return d.stream(Context.current().stream(tensorDevice));
+                return d.stream(stream);
             });
         }
         blasTried[device] = true;
