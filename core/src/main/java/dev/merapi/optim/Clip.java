@@ -30,10 +30,7 @@ public final class Clip {
         for (List<Tensor> same : grads.subList(1, grads.size())) {
             norm = norm.square().add(ofOneType(same, maxNorm).norm().square()).sqrt();
         }
-        Tensor factor = Tensor.scalar((float) maxNorm)
-                .to(norm.device())
-                .div(norm.add(1e-6))
-                .minimum(1);
+        Tensor factor = norm.add(1e-6).reciprocal().mul(maxNorm).minimum(1);
         return new Optimizers.NormAndScale(norm, factor);
     }
 
