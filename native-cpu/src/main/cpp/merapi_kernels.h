@@ -161,8 +161,9 @@ void dropout_backward(int dtype, int64_t grad, int64_t mask, int64_t n, double s
 
 // ---- optimisers -----------------------------------------------------------------------------------------------------
 
-// `list`: int64 [count][5]: addresses of parameter, gradient, state m, state v, then the number of elements. dtype is
-// that of parameters and gradients; states have the compute dtype. lr, step, grad_scale, skip: addresses of 0-d scalars
+// `list`: int64 [count][6]: addresses of parameter, gradient, state m, state v, master, then the number of elements.
+// dtype is that of parameters and gradients; states and masters have the compute dtype. Where there is a master (0 ok),
+// that is what is stepped, and the parameter becomes its rounding. lr, step, grad_scale, skip: addresses of 0-d scalars
 // of scalar_dtype (0 f32, 1 f64). step counts from 1. The gradient is multiplied by grad_scale (0 ok: 1); where skip is
 // not 0 nothing changes (0 ok).
 // weight_decay: decoupled (AdamW) or added to the gradient.
