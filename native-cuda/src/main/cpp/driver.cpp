@@ -57,7 +57,10 @@ struct Functions {
 };
 
 enum { kMultiprocessors = 16, kMajor = 75, kMinor = 76 };
-enum { kNonBlocking = 1, kNoTiming = 2, kThreadLocalCapture = 1, kMostDynamicShared = 8 };
+enum { kNonBlocking = 1, kNoTiming = 2, kMostDynamicShared = 8 };
+// Relaxed: the pool of a graph may need memory, and a kernel its module, in the middle of a capture. What a graph cannot
+// hold is refused before it comes here.
+enum { kRelaxedCapture = 2 };
 
 const Functions& table(int64_t functions) { return *reinterpret_cast<const Functions*>(functions); }
 
@@ -268,7 +271,7 @@ int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_
 int32_t driver_capture_begin(int64_t functions, int64_t context, int64_t stream) {
     const Functions& f = table(functions);
     int error = use(f, context);
-    return error ? error : f.capture_begin(handle(stream), kThreadLocalCapture);
+    return error ? error : f.capture_begin(handle(stream), kRelaxedCapture);
 }
 
 int32_t driver_capture_end(int64_t functions, int64_t context, int64_t stream, int64_t result) {

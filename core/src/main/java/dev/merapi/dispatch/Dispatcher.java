@@ -196,7 +196,7 @@ public final class Dispatcher {
         if (capture != null) {
             capture.admit(op.name(), device, inputs, mutated);
         } else {
-            Stream.noteUse(context, device, inputs);
+            Stream.noteUse(device, inputs);
         }
         Object found = op.resolved(device.type(), dtype);
         if (found == null) {
@@ -252,7 +252,7 @@ public final class Dispatcher {
             }
             capture.admit(op.name(), target, inputs, mutated);
         } else {
-            Stream.noteUse(context, target, inputs);
+            Stream.noteUse(target, inputs);
         }
         if (mutated != null) {
             bumpVersions(op, inputs, mutated);

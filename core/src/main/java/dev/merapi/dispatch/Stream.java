@@ -125,8 +125,8 @@ public final class Stream implements StreamOrder, AutoCloseable {
         };
     }
 
-    /** A kernel of this thread uses these tensors: those at home on another stream must know. */
-    static void noteUse(Context context, Device device, @Nullable Tensor[] tensors) {
+    /** Work of this thread uses these tensors of a device: those at home on another stream must know. For the engine. */
+    public static void noteUse(Device device, @Nullable Tensor... tensors) {
         if (!any) {
             return;
         }

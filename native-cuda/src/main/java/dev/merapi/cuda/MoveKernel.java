@@ -4,6 +4,7 @@ package dev.merapi.cuda;
 import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Stream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.CopyOps;
@@ -44,7 +45,11 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
         }
         boolean fromHere = !Backends.allocator(from.device()).isJavaVisible();
         boolean toHere = !Backends.allocator(to.device()).isJavaVisible();
+        if (toHere) {
+            Stream.noteUse(to.device(), to); // the copy goes on when this returns
+        }
         if (fromHere && toHere) {
+            Stream.noteUse(from.device(), from);
             runtime.copy(
                     to.device().index(), Context.current().stream(to.device()), to.address(), from.address(), bytes);
         } else if (fromHere) {

@@ -74,10 +74,10 @@ class CudaGraphTest {
     // ---------------------------------------------------------------- the same as without
 
     /** What a training run leaves: losses, gradient norms, parameters, and where the generator stands. */
-    private record Trained(float[] losses, List<float[]> state, Generator.State random) {}
+    record Trained(float[] losses, List<float[]> state, Generator.State random) {}
 
     /** A small network with all that makes steps differ: dropout, clipping, a schedule, a count of steps. */
-    private static Trained train(int steps, int warmup, boolean captured, boolean zeroFirst) {
+    static Trained train(Device on, int steps, int warmup, boolean captured, boolean zeroFirst) {
         Context.current().setGenerator(new Generator(7));
         Sequential model = new Sequential()
                 .then(new Linear(6, 16))
@@ -87,9 +87,9 @@ class CudaGraphTest {
                 .then(Tensor::gelu)
                 .then(new Dropout(0.1))
                 .then(new Linear(16, 3));
-        model.to(ON);
-        Tensor x = Tensor.zeros(Shape.of(8, 6), DType.FLOAT32, ON);
-        Tensor y = Tensor.zeros(Shape.of(8), DType.INT64, ON);
+        model.to(on);
+        Tensor x = Tensor.zeros(Shape.of(8, 6), DType.FLOAT32, on);
+        Tensor y = Tensor.zeros(Shape.of(8), DType.INT64, on);
         List<Tensor> parameters = model.parameters();
         float[] losses = new float[2 * steps];
         try (AdamW optimizer = new AdamW(parameters, 1e-2, 0.1)) {
@@ -106,11 +106,11 @@ class CudaGraphTest {
                 }
                 return List.of(loss, norm.norm());
             };
-            try (CudaGraph<List<Tensor>> graph = CudaGraph.of(ON, body).warmup(warmup)) {
+            try (CudaGraph<List<Tensor>> graph = CudaGraph.of(on, body).warmup(warmup)) {
                 for (int i = 0; i < steps; i++) {
                     try (Scope scope = Scope.open()) {
-                        x.copy_(Tensor.randn(8, 6).to(ON));
-                        y.copy_(Tensor.randint(0, 3, 8).to(ON));
+                        x.copy_(Tensor.randn(8, 6).to(on));
+                        y.copy_(Tensor.randint(0, 3, 8).to(on));
                         optimizer.setLearningRate(1e-2 / (i + 1));
                         List<Tensor> out = captured ? graph.run() : body.get();
                         losses[2 * i] = (float) out.get(0).item();
@@ -128,7 +128,7 @@ class CudaGraphTest {
         }
     }
 
-    private static void same(Trained a, Trained b) {
+    static void same(Trained a, Trained b) {
         assertArrayEquals(a.losses, b.losses);
         assertEquals(a.state.size(), b.state.size());
         for (int i = 0; i < a.state.size(); i++) {
@@ -139,16 +139,16 @@ class CudaGraphTest {
 
     @Test
     void aTrainingRunHasTheSameBits() {
-        Trained eager = train(6, 3, false, false);
-        same(eager, train(6, 3, true, false));
-        same(eager, train(6, 1, true, false));
-        same(eager, train(6, 0, true, false));
+        Trained eager = train(ON, 6, 3, false, false);
+        same(eager, train(ON, 6, 3, true, false));
+        same(eager, train(ON, 6, 1, true, false));
+        same(eager, train(ON, 6, 0, true, false));
         assertNotEquals(eager.losses[0], eager.losses[10]);
     }
 
     @Test
     void gradientsMayBeDroppedFirstInsteadOfLast() {
-        same(train(5, 2, false, true), train(5, 2, true, true));
+        same(train(ON, 5, 2, false, true), train(ON, 5, 2, true, true));
     }
 
     /** Parameters converted before the capture are not those of the next step. */
