@@ -26,7 +26,13 @@ final class Arguments {
      *
      * @param fresh whether it holds nothing yet, and is to be written wholly
      */
-    record Region(String name, Tensor tensor, boolean writable, boolean fresh) {}
+    record Region(String name, String what, long address, long bytes, int element, boolean writable, boolean fresh) {
+        static Region of(String name, Tensor t, boolean writable, boolean fresh) {
+            int element = t.dtype().byteSize();
+            long elements = t.numel() == 0 ? 0 : t.layout().end() - t.layout().offset();
+            return new Region(name, t.describe(), t.address(), elements * element, element, writable, fresh);
+        }
+    }
 
     private Arguments() {
         grow(4096);
@@ -106,7 +112,7 @@ final class Arguments {
 
     /** What the kernel may use; if nothing is said, it may use all of the device's memory. */
     Arguments region(String name, Tensor t, boolean writable, boolean fresh) {
-        regions.add(new Region(name, t, writable, fresh));
+        regions.add(Region.of(name, t, writable, fresh));
         return this;
     }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -24,17 +23,17 @@ final class GuardedTensors implements AutoCloseable {
     GuardedTensors(List<Arguments.Region> regions) {
         this.regions = regions;
         List<Arguments.Region> sorted = new ArrayList<>(regions);
-        sorted.removeIf(r -> bytes(r.tensor()) == 0);
-        sorted.sort(Comparator.comparingLong(r -> r.tensor().address()));
+        sorted.removeIf(r -> r.bytes() == 0);
+        sorted.sort(Comparator.comparingLong(Arguments.Region::address));
         int i = 0;
         while (i < sorted.size()) {
-            long begin = sorted.get(i).tensor().address();
+            long begin = sorted.get(i).address();
             long end = begin;
             boolean writable = false;
-            for (; i < sorted.size() && (end == begin || sorted.get(i).tensor().address() < end); i++) {
-                Tensor t = sorted.get(i).tensor();
-                end = Math.max(end, t.address() + bytes(t));
-                writable |= sorted.get(i).writable();
+            for (; i < sorted.size() && (end == begin || sorted.get(i).address() < end); i++) {
+                Arguments.Region r = sorted.get(i);
+                end = Math.max(end, r.address() + r.bytes());
+                writable |= r.writable();
             }
             groups.add(group(begin, end, writable));
         }
@@ -48,12 +47,6 @@ final class GuardedTensors implements AutoCloseable {
         long at = (memory.address() + gap + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + begin % ALIGNMENT;
         CudaNative.memory_copy(at, begin, bytes);
         return new Group(begin, end, memory, at - begin, writable);
-    }
-
-    static long bytes(Tensor t) {
-        return t.numel() == 0
-                ? 0
-                : (t.layout().end() - t.layout().offset()) * t.dtype().byteSize();
     }
 
     /** Where an address is now: one in, or at the end of, a tensor has moved; any other number is as it was. */
@@ -75,10 +68,10 @@ final class GuardedTensors implements AutoCloseable {
     long[][] table() {
         return regions.stream()
                 .map(r -> new long[] {
-                    moved(r.tensor().address()),
-                    bytes(r.tensor()),
+                    moved(r.address()),
+                    r.bytes(),
                     (r.writable() ? SimulatedCuda.WRITABLE : 0) | (r.fresh() ? SimulatedCuda.FRESH : 0),
-                    r.tensor().dtype().byteSize()
+                    r.element()
                 })
                 .toArray(long[][]::new);
     }

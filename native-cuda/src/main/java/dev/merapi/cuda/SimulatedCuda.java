@@ -279,8 +279,10 @@ final class SimulatedCuda implements CudaRuntime {
             return;
         }
         try (GuardedTensors guarded = new GuardedTensors(arguments.regions())) {
-            arguments.replace(guarded::moved);
-            launch(f, grid, arguments, true, List.of(guarded.table(), segments(), variables(f.module())));
+            // A captured launch is run again with the arguments as they were.
+            Arguments moved = arguments.copy();
+            moved.replace(guarded::moved);
+            launch(f, grid, moved, true, List.of(guarded.table(), segments(), variables(f.module())));
         }
     }
 

@@ -92,7 +92,7 @@ final class SimulatedModule {
             String text = switch (m.group(1)) {
                 case "r" -> {
                     Arguments.Region r = regions.get(Integer.parseInt(m.group(2)));
-                    yield r.name() + " (" + r.tensor().describe() + ")";
+                    yield r.name() + " (" + r.what() + ")";
                 }
                 case "v" -> variables.get(Integer.parseInt(m.group(2))).name();
                 default -> line(HostCompiler.place(image.toString(), m.group(2)));

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.PointwiseCode;
@@ -9,6 +12,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;
+import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -127,5 +131,21 @@ class CheckedKernelsTest {
                         .call(new RandomOps.Dropout(t.get(0), 0.4, seed, 9, null))
                         .output(),
                 random(1, 33, 5));
+    }
+
+    /** A captured launch runs many times, when the tensors that it was recorded with are long gone. */
+    @Test
+    void capturedSteps() {
+        Tensor x = Tensor.zeros(Shape.of(3, 40), DType.FLOAT32, Simulator.DEVICE);
+        try (CudaGraph<Tensor> graph =
+                CudaGraph.of(Simulator.DEVICE, () -> x.mul(3).softmax(1)).warmup(1)) {
+            for (int i = 0; i < 4; i++) {
+                Tensor fresh = random(i, 3, 40);
+                x.copy_(fresh.to(Simulator.DEVICE));
+                float[] found = graph.run().toFloatArray();
+                assertArrayEquals(fresh.mul(3).softmax(1).toFloatArray(), found, 1e-6f, "run " + i);
+            }
+            assertTrue(graph.isCaptured());
+        }
     }
 }
