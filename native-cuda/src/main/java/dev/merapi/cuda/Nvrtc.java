@@ -85,7 +85,7 @@ final class Nvrtc implements NativeCuda.Compiler {
             instance = new Nvrtc(FunctionTable.of("NVRTC", library, FUNCTIONS));
             LOG.info("cuda: NVRTC {}.{}", instance.version / 1000, instance.version % 1000);
         } catch (CudaException e) {
-            reason = e.getMessage();
+            reason = String.valueOf(e.getMessage());
         }
     }
 
