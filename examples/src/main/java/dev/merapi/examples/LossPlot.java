@@ -3,7 +3,6 @@ package dev.merapi.examples;
 
 import dev.merapi.train.Metrics;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -19,6 +18,16 @@ final class LossPlot {
 
     /** The training loss as a mean over neighbouring steps, and the held-out loss as it was measured. */
     static void save(Path png, String title, Metrics.Series training, Metrics.Series heldOut) throws IOException {
+        try {
+            Files.write(png, draw(title, training, heldOut));
+        } catch (LinkageError | InternalError e) {
+            // A runtime without java.desktop, or a machine without fonts: no reason to lose what was learned.
+            System.out.println(
+                    "no plot, for this Java cannot draw: " + e.getMessage() + "; metrics.csv has its figures");
+        }
+    }
+
+    private static byte[] draw(String title, Metrics.Series training, Metrics.Series heldOut) throws IOException {
         XYChart chart = new XYChartBuilder()
                 .width(1000)
                 .height(600)
@@ -28,9 +37,7 @@ final class LossPlot {
                 .build();
         add(chart, "training", smooth(training), false);
         add(chart, "held out", heldOut, true);
-        try (OutputStream out = Files.newOutputStream(png)) {
-            BitmapEncoder.saveBitmap(chart, out, BitmapEncoder.BitmapFormat.PNG);
-        }
+        return BitmapEncoder.getBitmapBytes(chart, BitmapEncoder.BitmapFormat.PNG);
     }
 
     private static void add(XYChart chart, String name, Metrics.Series s, boolean marked) {

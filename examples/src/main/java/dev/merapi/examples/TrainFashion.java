@@ -30,7 +30,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -58,7 +57,7 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--seed")
     long seed = 1;
 
-    @Option(names = "--device", description = "cpu, cuda:0, …")
+    @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
     String device = "cpu";
 
     @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
@@ -85,12 +84,12 @@ public final class TrainFashion implements Callable<Integer> {
     Path runs = Path.of("runs");
 
     public static void main(String[] args) {
-        System.exit(new CommandLine(new TrainFashion()).execute(args));
+        System.exit(Launch.run(new TrainFashion(), args));
     }
 
     @Override
     public Integer call() throws IOException {
-        Device on = Device.of(device);
+        Device on = Launch.device(device);
         Precision arithmetic = Precision.of(precision);
         Banner.print(on);
         Merapi.seed(seed);

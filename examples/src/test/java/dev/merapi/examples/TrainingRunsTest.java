@@ -3,10 +3,14 @@ package dev.merapi.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.InstanceOfAssertFactories.STRING;
 
 import dev.merapi.io.Safetensors;
 import dev.merapi.tensor.Tensor;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -111,6 +115,24 @@ final class TrainingRunsTest {
             assertThat(last).isLessThan(0.7);
         }
         assertThat(new CommandLine(new TrainGpt()).execute("--precision=f8")).isNotZero();
+    }
+
+    @Test
+    void aDeviceThatIsNotThereIsRefusedInOneLine() {
+        PrintStream before = System.err;
+        ByteArrayOutputStream said = new ByteArrayOutputStream();
+        System.setErr(new PrintStream(said, true, StandardCharsets.UTF_8));
+        try {
+            assertThat(Launch.run(new TrainGpt(), "--device=tpu:3", "--runs=" + folder))
+                    .isEqualTo(2);
+        } finally {
+            System.setErr(before);
+        }
+        assertThat(said.toString(StandardCharsets.UTF_8).strip().lines().toList())
+                .singleElement(STRING)
+                .startsWith("train gpt: --device tpu:3 cannot be used: ")
+                .contains("--device cpu");
+        assertThat(folder).isEmptyDirectory();
     }
 
     @Test

@@ -82,7 +82,7 @@ final class BodyPrinter {
         boolean floating = value instanceof Double || value instanceof Float;
         line(fields, (floating ? "double " : "long long ") + name + ";");
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
-        line(locals, "const " + type + " " + checked(name) + " = (" + type + ")a." + name + ";");
+        line(locals, "const " + type + " " + checked(name) + " = (" + type + ")merapi_arguments." + name + ";");
     }
 
     /** Whether an optional plain argument is there. */
@@ -96,7 +96,7 @@ final class BodyPrinter {
 
     private void field(String type, String name) {
         line(fields, type + " " + name + ";");
-        line(locals, "const auto& " + checked(name) + " = a." + name + ";");
+        line(locals, "const auto& " + checked(name) + " = merapi_arguments." + name + ";");
     }
 
     private static void line(StringBuilder to, String text) {
@@ -131,8 +131,8 @@ final class BodyPrinter {
                 .append(" acc_t;\nstruct Arguments {\n")
                 .append(fields);
         all.append("    long long element_count, row_count, column_count;\n};\n");
-        all.append("extern \"C\" __global__ void __launch_bounds__(" + threads() + ") body(const Arguments a) {\n");
-        all.append(locals).append("    const long long n = a.element_count;\n");
+        all.append("extern \"C\" __global__ void __launch_bounds__(" + threads() + ") body(const Arguments merapi_arguments) {\n");
+        all.append(locals).append("    const long long n = merapi_arguments.element_count;\n");
         String marked =
                 "#line 1 \"" + op + " (body)\"\n" + statements + "\n#line 1000 \"" + KernelSource.GENERATED + "\"\n";
         if (launch instanceof CudaKernel.Elements e) {
@@ -145,7 +145,7 @@ final class BodyPrinter {
             return all.toString();
         }
         if (!(launch instanceof CudaKernel.Explicit)) {
-            all.append("    const long long rows = a.row_count, columns = a.column_count;\n");
+            all.append("    const long long rows = merapi_arguments.row_count, columns = merapi_arguments.column_count;\n");
         }
         if (launch instanceof CudaKernel.Rows) {
             all.append(inRows("threadIdx.x", "blockDim.x", "blockIdx.x", false));

@@ -7,12 +7,18 @@ import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
+import org.junit.jupiter.api.extension.BeforeAllCallback;
+import org.junit.jupiter.api.extension.ExtensionContext;
 
 /** The simulated device of these tests; they are skipped, with the reason, where there is no C++ compiler. */
-final class Simulator {
+final class Simulator implements BeforeAllCallback {
     static final Device DEVICE = Device.of(DeviceType.CUDA_SIM, 0);
 
-    private Simulator() {}
+    /** Before the class's own preparations, which need the device already. */
+    @Override
+    public void beforeAll(ExtensionContext context) {
+        require();
+    }
 
     static void require() {
         String reason = "";

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks PyTorch what dev.merapi.benchmarks.DeviceReport asks Merapi: same keys, sizes, units and clock.
+
+    python3 pytorch_bench.py [--device cuda|cpu] [--tiny] [--rounds N] [--only REGEX] [--out FILE]
+
+The JSON that it writes is what `--peer` of the report reads. Models are written as PyTorch's users write them: fused
+scaled_dot_product_attention, fused AdamW, bfloat16 autocast.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+WARM_UP_SECONDS = 0.3
+ROUND_SECONDS = 0.1
+MOST_CALLS = 10_000
+TENSORS_OF = 1 << 20
+BURST = 400
+HEADS, HEAD_WIDTH = 12, 64
+
+FULL = dict(elements=1 << 28, row_length=1024, vocabulary=50304, matrices=[1024, 2048, 4096, 8192], attention=(16, 1024),
+            adam=124_000_000, gpt=(12, 768, 12, 50304, 16, 1024), images=512)
+MEDIUM = dict(elements=1 << 24, row_length=1024, vocabulary=50304, matrices=[256, 512, 1024], attention=(1, 256),
+              adam=4_000_000, gpt=(2, 128, 4, 1024, 4, 64), images=64)
+TINY = dict(elements=1 << 12, row_length=64, vocabulary=128, matrices=[32], attention=(1, 32), adam=3_000,
+            gpt=(1, 32, 2, 64, 2, 16), images=4)
+
+
+class Clock:
+    """The median over rounds of seconds per call, synchronised at both ends of a round."""
+
+    def __init__(self, device, rounds, once):
+        self.device, self.rounds, self.once = device, 1 if once else rounds, once
+
+    def synchronize(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def run(self, call, calls):
+        self.synchronize()
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        self.synchronize()
+        return time.perf_counter() - start
+
+    def seconds(self, call):
+        one, calls = self.run(call, 1), 1
+        if not self.once:
+            start = time.perf_counter()
+            while True:
+                one = self.run(call, 1)
+                if time.perf_counter() - start >= WARM_UP_SECONDS:
+                    break
+            calls = int(max(1, min(MOST_CALLS, ROUND_SECONDS / one)))
+        return statistics.median(self.run(call, calls) / calls for _ in range(self.rounds))
+
+    def host_seconds(self, call, burst):
+        seconds = []
+        for _ in range(2 if self.once else 200):
+            self.synchronize()
+            start = time.perf_counter()
+            for _ in range(burst):
+                call()
+            seconds.append((time.perf_counter() - start) / burst)
+        return statistics.median(seconds[len(seconds) // 2:])
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        b, t, c = x.shape
+        q, k, v = (p.view(b, t, self.heads, c // self.heads).transpose(1, 2)
+                   for p in self.qkv(self.norm1(x)).split(c, dim=-1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, c)
+        x = x + self.projection(y)
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+class Gpt(nn.Module):
+    def __init__(self, layers, width, heads, vocabulary, context):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        for p in self.parameters():
+            if p.dim() == 2:
+                nn.init.normal_(p, 0, 0.02)
+
+    def loss(self, tokens, targets):
+        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        logits = F.linear(self.norm(x), self.tokens.weight)
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+class Bench:
+    def __init__(self, device, sizes, clock, wanted, small):
+        self.device, self.sizes, self.clock, self.small = device, sizes, clock, small
+        self.wanted, self.rows = re.compile(wanted), []
+
+    def ask(self, key, unit, question):
+        if key != "copy" and not self.wanted.search(key):
+            return
+        try:
+            value = question()
+            print(f"| {key} | {value:.4g} {unit} |", flush=True)
+            self.rows.append(dict(key=key, value=value, unit=unit))
+        except RuntimeError as e:
+            print(f"| {key} | failed: {str(e).splitlines()[0]} |", flush=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def randn(self, *shape, dtype=torch.float32):
+        return torch.randn(*shape, dtype=torch.float32, device=self.device).to(dtype)
+
+    def bandwidth(self, key, size, call):
+        with torch.no_grad():
+            self.ask(key, "GB/s", lambda: size / self.clock.seconds(call) * 1e-9)
+
+    def rate(self, key, operations, call):
+        self.ask(key, "TFLOP/s", lambda: operations / self.clock.seconds(call) * 1e-12)
+
+    def memory(self):
+        n = self.sizes["elements"]
+        x, y, z = self.randn(n), self.randn(n), self.randn(n)
+        self.bandwidth("copy", 8 * n, lambda: y.copy_(x))
+        self.bandwidth("add", 12 * n, lambda: x + y)
+        self.bandwidth("mul_add_relu", 16 * n, lambda: torch.relu(x * y + z))
+        self.bandwidth("gelu", 8 * n, lambda: F.gelu(x))
+        self.bandwidth("sum", 4 * n, lambda: x.sum())
+
+    def by_rows(self):
+        n, width, vocabulary = self.sizes["elements"], self.sizes["row_length"], self.sizes["vocabulary"]
+        x, weight, bias = self.randn(n // width, width), self.randn(width), self.randn(width)
+        self.bandwidth("softmax", 8 * n, lambda: torch.softmax(x, 1))
+        self.bandwidth("layer_norm", 8 * n, lambda: F.layer_norm(x, (width,), weight, bias, 1e-5))
+        del x
+        rows = max(1, n // vocabulary)
+        logits = self.randn(rows, vocabulary)
+        targets = torch.randint(0, vocabulary, (rows,), device=self.device)
+        self.bandwidth("cross_entropy", 4 * rows * vocabulary, lambda: F.cross_entropy(logits, targets))
+
+    def products(self):
+        for n in self.sizes["matrices"]:
+            a, b = self.randn(n, n), self.randn(n, n)
+            torch.backends.cuda.matmul.allow_tf32 = False
+            self.rate(f"matmul_f32_{n}", 2 * n**3, lambda: a @ b)
+            if self.device.type == "cuda":
+                torch.backends.cuda.matmul.allow_tf32 = True
+                self.rate(f"matmul_tf32_{n}", 2 * n**3, lambda: a @ b)
+                torch.backends.cuda.matmul.allow_tf32 = False
+            c, d = a.bfloat16(), b.bfloat16()
+            self.rate(f"matmul_bf16_{n}", 2 * n**3, lambda: c @ d)
+
+    def attention(self):
+        b, t = self.sizes["attention"]
+        product = 2.0 * b * HEADS * t * t * HEAD_WIDTH / 2
+        shape = (b, HEADS, t, HEAD_WIDTH)
+        q, k, v = (self.randn(*shape, dtype=torch.bfloat16) for _ in range(3))
+        with torch.no_grad():
+            self.rate("attention_forward_bf16", 2 * product,
+                      lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        for x in (q, k, v):
+            x.requires_grad_(True)
+        gradient = self.randn(*shape, dtype=torch.bfloat16)
+        self.rate("attention_forward_backward_bf16", 7 * product, lambda: torch.autograd.grad(
+            F.scaled_dot_product_attention(q, k, v, is_causal=True), (q, k, v), gradient))
+
+    def adamw(self, parameters, lr, decay, **more):
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, fused=True, **more)
+
+    def optimizer(self):
+        left, parameters = self.sizes["adam"], []
+        while left > 0:
+            p = nn.Parameter(self.randn(min(left, TENSORS_OF)))
+            p.grad = torch.ones_like(p)
+            parameters.append(p)
+            left -= TENSORS_OF
+        self.bandwidth("adamw_124m", 7 * 4 * self.sizes["adam"], self.adamw(parameters, 1e-4, 0.1).step)
+
+    def host(self):
+        x, y = self.randn(8), self.randn(8)
+        with torch.no_grad():
+            self.ask("host_add_8", "µs",
+                     lambda: 1e6 * self.clock.host_seconds(lambda: x + y, 4 if self.small else BURST))
+
+    def gpt(self):
+        layers, width, heads, vocabulary, batch, context = self.sizes["gpt"]
+        torch.backends.cuda.matmul.allow_tf32 = True
+        model = Gpt(layers, width, heads, vocabulary, context).to(self.device)
+        optimizer = self.adamw(model.parameters(), 3e-4, 0.1)
+        tokens, targets = (torch.randint(0, vocabulary, (batch, context), device=self.device) for _ in range(2))
+
+        def step(lower):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
+                loss = model.loss(tokens, targets)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.ask("gpt2_step_bf16", "tokens/s", lambda: batch * context / self.clock.seconds(lambda: step(True)))
+        if cuda:
+            self.ask("gpt2_step_bf16_peak", "MiB", lambda: torch.cuda.max_memory_allocated(self.device) / 2**20)
+            self.ask("gpt2_step_bf16_graph", "tokens/s", lambda: batch * context / self.clock.seconds(
+                self.captured(model, tokens, targets)))
+            self.ask("gpt2_step_bf16_compiled", "tokens/s", lambda: batch * context / self.clock.seconds(
+                self.compiled(model, optimizer, tokens, targets)))
+        else:
+            self.ask("gpt2_step_f32", "tokens/s", lambda: batch * context / self.clock.seconds(lambda: step(False)))
+
+    def captured(self, model, tokens, targets):
+        """The whole step as a CUDA graph, after warm-up on a stream of its own, as PyTorch's documentation asks."""
+        optimizer = self.adamw(model.parameters(), 3e-4, 0.1, capturable=True)
+
+        def step():
+            with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+                loss = model.loss(tokens, targets)
+            loss.backward()
+            optimizer.step()
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                optimizer.zero_grad(set_to_none=True)
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph.replay
+
+    def compiled(self, model, optimizer, tokens, targets):
+        loss_of = torch.compile(model.loss)
+
+        def step():
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = loss_of(tokens, targets)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        return step
+
+    def cnn(self):
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        images = self.sizes["images"]
+        model = nn.Sequential(
+            nn.Conv2d(1, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, 1, 1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 10)).to(self.device)
+        optimizer = self.adamw(model.parameters(), 1e-3, 0.01)
+        x = self.randn(images, 1, 28, 28)
+        targets = torch.randint(0, 10, (images,), device=self.device)
+
+        def step():
+            F.cross_entropy(model(x), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        self.ask("cnn_step", "images/s", lambda: images / self.clock.seconds(step))
+
+    def all(self):
+        for part in (self.memory, self.by_rows, self.products, self.attention, self.optimizer, self.host, self.gpt,
+                     self.cnn):
+            part()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments.add_argument("--tiny", action="store_true")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--only", default="")
+    arguments.add_argument("--out", default="pytorch.json")
+    given = arguments.parse_args()
+    device = torch.device(given.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)
+    sizes = dict(TINY if given.tiny else FULL if device.type == "cuda" else MEDIUM)
+    if device.type == "cuda" and not given.tiny:
+        while sizes["elements"] * 20 > 0.75 * torch.cuda.get_device_properties(device).total_memory:
+            sizes["elements"] //= 2
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    bench = Bench(device, sizes, Clock(device, given.rounds, given.tiny), given.only, given.tiny)
+    print(f"PyTorch {torch.__version__}, {name}", flush=True)
+    bench.all()
+    with open(given.out, "w", encoding="utf-8") as file:
+        file.write("{\n")
+        for key, value in (("torch", torch.__version__), ("cuda", str(torch.version.cuda)), ("device", name)):
+            file.write(f'  "{key}": {json.dumps(value)},\n')
+        file.write('  "rows": [\n')
+        file.write(",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in bench.rows))
+        file.write("\n  ]\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.benchmarks;
+
+import dev.merapi.nn.Embedding;
+import dev.merapi.nn.LayerNorm;
+import dev.merapi.nn.Linear;
+import dev.merapi.nn.Module;
+import dev.merapi.nn.MultiheadAttention;
+import dev.merapi.ops.Losses;
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A GPT from the engine's own layers, as a user would write it: pre-norm, learned positions, tied embedding. */
+final class GptModel extends Module {
+    private final long vocabulary;
+    private final Embedding tokens;
+    private final Embedding positions;
+    private final List<Block> blocks = new ArrayList<>();
+    private final LayerNorm norm;
+
+    GptModel(DeviceSizes.GptSizes sizes) {
+        vocabulary = sizes.vocabulary();
+        tokens = child("tokens", new Embedding(sizes.vocabulary(), sizes.width()));
+        positions = child("positions", new Embedding(sizes.context(), sizes.width()));
+        for (int i = 0; i < sizes.layers(); i++) {
+            blocks.add(child("block" + i, new Block(sizes.width(), sizes.heads())));
+        }
+        norm = child("norm", new LayerNorm(sizes.width()));
+        namedParameters().forEach((name, p) -> {
+            if (p.rank() == 2) {
+                dev.merapi.nn.Init.normal_(p, 0.02);
+            }
+        });
+    }
+
+    /** Mean cross entropy: int64 [B, T], int64 [B, T] → 0-d. */
+    Tensor loss(Tensor input, Tensor targets) {
+        Tensor x = tokens.forward(input).add(positions.weight().slice(0, 0, input.size(1)));
+        for (Block block : blocks) {
+            x = block.forward(x);
+        }
+        Tensor logits = norm.forward(x).linear(tokens.weight(), null);
+        return Losses.crossEntropy(logits.view(-1, vocabulary), targets.view(-1));
+    }
+
+    private static final class Block extends Module {
+        private final LayerNorm norm1;
+        private final MultiheadAttention attention;
+        private final LayerNorm norm2;
+        private final Linear up;
+        private final Linear down;
+
+        Block(long width, long heads) {
+            norm1 = child("norm1", new LayerNorm(width));
+            attention = child("attention", new MultiheadAttention(width, heads, true));
+            norm2 = child("norm2", new LayerNorm(width));
+            up = child("up", new Linear(width, 4 * width));
+            down = child("down", new Linear(4 * width, width));
+        }
+
+        Tensor forward(Tensor x) {
+            Tensor y = x.add(attention.forward(norm1.forward(x)));
+            return y.add(down.forward(up.forward(norm2.forward(y)).gelu()));
+        }
+    }
+}

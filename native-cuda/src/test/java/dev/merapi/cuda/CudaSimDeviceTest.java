@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.types.Device;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+@ExtendWith(Simulator.class)
+class CudaSimDeviceTest extends DeviceContract {
+    @Override
+    Device device() {
+        return Simulator.DEVICE;
+    }
+
+    @Override
+    int scale() {
+        return 1;
+    }
+}
