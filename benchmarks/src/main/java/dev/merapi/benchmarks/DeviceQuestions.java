@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
+import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.expr.Exprs;
@@ -124,9 +125,22 @@ final class DeviceQuestions {
                 Tensor a = random(dtype, n, n);
                 Tensor b = random(dtype, n, n);
                 rate("matmul_" + dtype.shortName() + "_" + n, 2.0 * n * n * n, () -> a.matmul(b));
+                if (dtype == DType.FLOAT32 && device.type() == DeviceType.CUDA) {
+                    withTf32(() -> rate("matmul_tf32_" + n, 2.0 * n * n * n, () -> a.matmul(b)));
+                }
             }
         }
         Memory.trim(device);
+    }
+
+    private static void withTf32(Runnable questions) {
+        boolean before = Merapi.isTf32Allowed();
+        Merapi.allowTf32(true);
+        try {
+            questions.run();
+        } finally {
+            Merapi.allowTf32(before);
+        }
     }
 
     private void attention() {

@@ -112,8 +112,9 @@ public final class DeviceReport {
         facts.put("sizes", sizes.toString());
         facts.put("jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
         facts.put("rounds", Integer.toString(rounds));
-        if (options.containsKey("peer")) {
-            readPeer(Path.of(options.get("peer")));
+        String peer = options.get("peer");
+        if (peer != null) {
+            readPeer(Path.of(peer));
         }
         facts.forEach((key, value) -> System.out.println(key + ": " + value));
         System.out.println("\n" + HEADER);

@@ -73,7 +73,11 @@ class DeviceReportTest {
             double ratio = Double.parseDouble(row.replaceAll(".*\"ratio\": ([^}]+)}.*", "$1"));
             assertTrue(ratio > 1e3, row);
         }
-        assertEquals(KEYS.size(), Files.readString(files.get(1)).lines().filter(l -> l.matches("\\| [a-z0-9_]+ \\| [0-9].*"))
-                .count());
+        assertEquals(
+                KEYS.size(),
+                Files.readString(files.get(1))
+                        .lines()
+                        .filter(l -> l.matches("\\| [a-z0-9_]+ \\| [0-9].*"))
+                        .count());
     }
 }

@@ -131,7 +131,8 @@ final class BodyPrinter {
                 .append(" acc_t;\nstruct Arguments {\n")
                 .append(fields);
         all.append("    long long element_count, row_count, column_count;\n};\n");
-        all.append("extern \"C\" __global__ void __launch_bounds__(" + threads() + ") body(const Arguments merapi_arguments) {\n");
+        all.append("extern \"C\" __global__ void __launch_bounds__(" + threads()
+                + ") body(const Arguments merapi_arguments) {\n");
         all.append(locals).append("    const long long n = merapi_arguments.element_count;\n");
         String marked =
                 "#line 1 \"" + op + " (body)\"\n" + statements + "\n#line 1000 \"" + KernelSource.GENERATED + "\"\n";
@@ -145,7 +146,8 @@ final class BodyPrinter {
             return all.toString();
         }
         if (!(launch instanceof CudaKernel.Explicit)) {
-            all.append("    const long long rows = merapi_arguments.row_count, columns = merapi_arguments.column_count;\n");
+            all.append(
+                    "    const long long rows = merapi_arguments.row_count, columns = merapi_arguments.column_count;\n");
         }
         if (launch instanceof CudaKernel.Rows) {
             all.append(inRows("threadIdx.x", "blockDim.x", "blockIdx.x", false));
