@@ -4,6 +4,7 @@ package dev.merapi.benchmarks;
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Backends;
 import dev.merapi.expr.Exprs;
 import dev.merapi.nn.Conv2d;
 import dev.merapi.nn.Linear;
@@ -18,12 +19,14 @@ import dev.merapi.optim.AdamW;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /**
@@ -211,19 +214,20 @@ final class DeviceQuestions {
                     Tensor.randint(0, s.vocabulary(), s.batch(), s.context()).to(device);
             try (AdamW optimizer = new AdamW(model.parameters(), 3e-4, 0.1)) {
                 Memory.resetPeak(device);
-                sink.ask(
-                        "gpt2_step_bf16",
-                        "tokens/s",
-                        () -> count
-                                / clock.seconds(() -> {
-                                    Tensor loss;
-                                    try (Autocast mode = Autocast.on(device.type(), DType.BFLOAT16)) {
-                                        loss = model.loss(input, targets);
-                                    }
-                                    step(loss, optimizer);
-                                }));
+                Supplier<Tensor> step = () -> {
+                    Tensor loss;
+                    try (Autocast mode = Autocast.on(device.type(), DType.BFLOAT16)) {
+                        loss = model.loss(input, targets);
+                    }
+                    step(loss, optimizer);
+                    return loss.detach();
+                };
+                sink.ask("gpt2_step_bf16", "tokens/s", () -> count / clock.seconds(step::get));
                 sink.ask(
                         "gpt2_step_bf16_peak", "MiB", () -> Memory.stats(device).peakAllocated() / 1048576.0);
+                if (Backends.of(device.type()).graphs() != null) {
+                    sink.ask("gpt2_step_bf16_graph", "tokens/s", () -> captured(step, count));
+                }
                 // bf16 by conversion is no gain without matrix units: there float32 is what people train in.
                 if (device.type() != DeviceType.CUDA) {
                     sink.ask(
@@ -234,6 +238,15 @@ final class DeviceQuestions {
             }
         }
         Memory.trim(device);
+    }
+
+    private double captured(Supplier<Tensor> step, long tokens) {
+        try (CudaGraph<Tensor> graph = CudaGraph.of(device, step)) {
+            while (!graph.isCaptured()) {
+                graph.run();
+            }
+            return tokens / clock.seconds(graph::run);
+        }
     }
 
     private void cnn() {
