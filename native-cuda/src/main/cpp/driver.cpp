@@ -58,8 +58,8 @@ struct Functions {
 
 enum { kMultiprocessors = 16, kMajor = 75, kMinor = 76 };
 enum { kNonBlocking = 1, kNoTiming = 2, kMostDynamicShared = 8 };
-// Relaxed: the pool of a graph may need memory, and a kernel its module, in the middle of a capture. What a graph cannot
-// hold is refused before it comes here.
+// Relaxed: the pool of a graph may need memory, and a kernel its module, in the middle of a capture. What a graph
+// cannot hold is refused before it comes here.
 enum { kRelaxedCapture = 2 };
 
 const Functions& table(int64_t functions) { return *reinterpret_cast<const Functions*>(functions); }

@@ -3,6 +3,7 @@ package dev.merapi.data;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
+import dev.merapi.types.Device;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
@@ -30,6 +31,7 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
     private Sampler sampler = Sampler.sequential();
     private boolean dropLast;
     private int prefetch = 2;
+    private @Nullable Device device;
     /** The epoch that is running or, between epochs, the next one, and how many of its batches were taken. */
     private long epoch;
 
@@ -74,6 +76,15 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         return this;
     }
 
+    /**
+     * Brings each batch to a device; where it has streams, while the model computes. For batches that are tensors, or
+     * lists, maps or public records of tensors.
+     */
+    public DataLoader<B> to(Device target) {
+        device = target;
+        return this;
+    }
+
     /** Where a loader stands: the epoch, and how many of its batches were taken. */
     public record State(long epoch, long batch) {}
 
@@ -106,6 +117,7 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
                 taken,
                 batches,
                 prefetch,
+                device,
                 Context.current().capture());
         running = source;
         return new Batches(source, batches);

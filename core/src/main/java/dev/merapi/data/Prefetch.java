@@ -3,8 +3,11 @@ package dev.merapi.data;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Event;
+import dev.merapi.dispatch.Stream;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
 import java.lang.ref.Cleaner;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
@@ -20,19 +23,21 @@ final class Prefetch<B> implements AutoCloseable {
 
     private final @Nullable Producer<B> producer;
     private final LongFunction<B> make;
+    private final @Nullable Device device;
     private final Cleaner.@Nullable Cleanable cleanable;
     private long next;
     private @Nullable DataLoaderException failed;
 
-    Prefetch(LongFunction<B> make, long first, long end, int ahead, Context.Snapshot modes) {
+    Prefetch(LongFunction<B> make, long first, long end, int ahead, @Nullable Device device, Context.Snapshot modes) {
         this.make = make;
+        this.device = device;
         this.next = first;
         if (ahead == 0 || first >= end) {
             producer = null;
             cleanable = null;
             return;
         }
-        producer = new Producer<>(make, first, end, new ArrayBlockingQueue<>(ahead), modes);
+        producer = new Producer<>(make, first, end, new ArrayBlockingQueue<>(ahead), device, modes);
         cleanable = CLEANER.register(this, producer::end);
         producer.start();
     }
@@ -50,6 +55,11 @@ final class Prefetch<B> implements AutoCloseable {
             throw failed;
         }
         next++;
+        Event there = made.there;
+        if (there != null && device != null) {
+            Stream.current(device).await(there);
+            there.close();
+        }
         return made.value();
     }
 
@@ -65,9 +75,9 @@ final class Prefetch<B> implements AutoCloseable {
     /** As on the thread: without gradients, and a failure is wrapped. Errors pass as they are, for nobody waits. */
     private Made<B> makeHere(long n) {
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            return new Made<>(make.apply(n), null);
+            return new Made<>(Delivery.moved(make.apply(n), device), null, null);
         } catch (RuntimeException e) {
-            return new Made<>(null, e);
+            return new Made<>(null, null, e);
         }
     }
 
@@ -92,7 +102,10 @@ final class Prefetch<B> implements AutoCloseable {
         }
     }
 
-    private record Made<B>(@Nullable B result, @Nullable Throwable failure) {
+    private record Made<B>(
+            @Nullable B result,
+            @Nullable Event there,
+            @Nullable Throwable failure) {
         B value() {
             return java.util.Objects.requireNonNull(result);
         }
@@ -104,16 +117,25 @@ final class Prefetch<B> implements AutoCloseable {
         private final long first;
         private final long end;
         private final BlockingQueue<Made<B>> ready;
+        private final @Nullable Device device;
         private final Context.Snapshot modes;
+        private @Nullable Delivery delivery;
         private volatile boolean stopped;
 
-        Producer(LongFunction<B> make, long first, long end, BlockingQueue<Made<B>> ready, Context.Snapshot modes) {
+        Producer(
+                LongFunction<B> make,
+                long first,
+                long end,
+                BlockingQueue<Made<B>> ready,
+                @Nullable Device device,
+                Context.Snapshot modes) {
             super("merapi-data-loader");
             setDaemon(true);
             this.make = make;
             this.first = first;
             this.end = end;
             this.ready = ready;
+            this.device = device;
             this.modes = modes;
         }
 
@@ -138,15 +160,26 @@ final class Prefetch<B> implements AutoCloseable {
                 if (stopped) {
                     discard();
                 }
+                Delivery open = delivery;
+                if (open != null) {
+                    open.close();
+                }
             }
         }
 
         /** Errors too reach the consumer: a thread that only dies would leave it waiting for ever. */
         private Made<B> make(long n) {
             try {
-                return new Made<>(make.apply(n), null);
+                B batch = make.apply(n);
+                if (device == null) {
+                    return new Made<>(batch, null, null);
+                }
+                Delivery open = delivery == null ? new Delivery(device) : delivery;
+                delivery = open;
+                Delivery.Delivered<B> delivered = open.deliver(batch);
+                return new Made<>(delivered.batch(), delivered.there(), null);
             } catch (Throwable e) {
-                return new Made<>(null, e);
+                return new Made<>(null, null, e);
             }
         }
 
@@ -164,6 +197,9 @@ final class Prefetch<B> implements AutoCloseable {
 
         private static <B> void close(Made<B> made) {
             Tree.forEach(made.result, null, Tensor::close);
+            if (made.there != null) {
+                made.there.close();
+            }
         }
     }
 }

@@ -3,12 +3,18 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.merapi.data.DataLoader;
+import dev.merapi.data.DataLoaderException;
+import dev.merapi.data.Labelled;
+import dev.merapi.data.TensorDataset;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Event;
 import dev.merapi.dispatch.Stream;
 import dev.merapi.random.Generator;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
@@ -109,6 +115,42 @@ class AsynchronousTest {
             }
             assertAll(expected, sum);
             sum.close();
+        }
+    }
+
+    @Test
+    void aLoaderBringsBatchesToTheDevice() {
+        for (int prefetch : new int[] {0, 2}) {
+            TensorDataset data = new TensorDataset(
+                    Tensor.arange(0, 40 * 500, 1, DType.FLOAT32, Device.CPU).view(40, 500), Tensor.arange(40));
+            double sum = 0;
+            int count = 0;
+            try (DataLoader<Labelled> loader =
+                    DataLoader.of(data, 4).prefetch(prefetch).to(fake)) {
+                for (int epoch = 0; epoch < 2; epoch++) {
+                    for (Labelled batch : loader) {
+                        try (Scope scope = Scope.open()) {
+                            assertEquals(fake, batch.inputs().device());
+                            double first = 500.0 * 4 * (count++ % 10);
+                            assertEquals(first, batch.inputs().at(0, 0).item());
+                            sum += batch.inputs().sum().item();
+                            batch.inputs().close();
+                            batch.targets().close();
+                        }
+                    }
+                }
+                loader.iterator().next(); // left before its end
+            }
+            assertEquals(20, count);
+            assertEquals(2 * 19999.0 * 20000 / 2, sum, 1e-6 * sum);
+        }
+    }
+
+    @Test
+    void aDeviceThatIsNotThereReachesWhoTakesABatch() {
+        TensorDataset data = new TensorDataset(Tensor.zeros(4, 2), Tensor.arange(4));
+        try (DataLoader<Labelled> loader = DataLoader.of(data, 2).to(Device.of("cuda-async:7"))) {
+            assertThrows(DataLoaderException.class, () -> loader.iterator().next());
         }
     }
 
