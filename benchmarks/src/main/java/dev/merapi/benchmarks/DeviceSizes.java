@@ -11,7 +11,7 @@ import java.util.List;
  *
  * @param elements of each operand of pointwise ops and of what is reduced
  * @param rowLength of softmax and layer norm
- * @param attention heads = 12, each of 64
+ * @param attentionBatch sequences, of 12 heads of 64 numbers each
  * @param adamParameters their number, in tensors of 2²⁰ elements at most
  * @param small whether to measure once, for the sake of having run
  */
