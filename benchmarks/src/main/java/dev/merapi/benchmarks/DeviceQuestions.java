@@ -222,7 +222,7 @@ final class DeviceQuestions {
                     step(loss, optimizer);
                     return loss.detach();
                 };
-                sink.ask("gpt2_step_bf16", "tokens/s", () -> count / clock.seconds(step::get));
+                sink.ask("gpt2_step_bf16", "tokens/s", () -> count / clock.seconds(() -> close(step.get())));
                 sink.ask(
                         "gpt2_step_bf16_peak", "MiB", () -> Memory.stats(device).peakAllocated() / 1048576.0);
                 if (Backends.of(device.type()).graphs() != null) {
@@ -238,6 +238,10 @@ final class DeviceQuestions {
             }
         }
         Memory.trim(device);
+    }
+
+    private static void close(Tensor loss) {
+        loss.close();
     }
 
     private double captured(Supplier<Tensor> step, long tokens) {
