@@ -78,9 +78,10 @@ final class CublasLt {
     }
 
     /**
-     * The library on a device, which must be the calling thread's current one now, and later when a stream is asked for.
+     * The library on a device, which must be the calling thread's current one.
      *
-     * @param streams the library's handle of a stream of ours; asked first of all, so that it can make the device current
+     * @param streams the library's handle of a stream of ours; asked before anything else is done, and makes the device
+     *     the calling thread's current one
      * @throws CudaException if the library does not begin
      */
     Blas on(CudaRuntime runtime, int device, LongUnaryOperator streams) {

@@ -9,7 +9,10 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Products of matrices: by a library, else by the tiles of {@link Gemm}, and for dtypes that neither takes by a plain kernel. */
+/**
+ * Products of matrices: by a library, else by the tiles of {@link Gemm}, and for dtypes that neither takes by a plain
+ * kernel.
+ */
 final class MatmulKernels {
     static final Family FAMILY = new Family("matmul.cuh", "matmul");
     private static final int TILE = 64;
