@@ -182,7 +182,7 @@ run_tests() {
         # shellcheck disable=SC2086
         java -Xmx4g -XX:+UseParallelGC $properties -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
             -cp "$all" org.junit.platform.console.ConsoleLauncher execute \
-            --disable-banner --disable-ansi-colors --fail-if-no-tests --details=tree "$tags" \
+            --disable-banner --disable-ansi-colors --fail-if-no-tests --details=tree --details-theme=ascii "$tags" \
             --scan-class-path="$jars" --include-classname="${pattern:-.*Test}" 2>&1 || code=$?
         echo $code >"$status"
     } | tee "$log" | awk '
