@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Where CUDA's own libraries come from, in this order: redist jars on the class path; the folders that
  * {@code -Dmerapi.cuda.libraries} or MERAPI_CUDA_LIBRARIES name; CUDA_HOME and CUDA_PATH; the usual folder of the toolkit;
- * the loader's own path; the {@code nvidia} packages of the Python environment that VIRTUAL_ENV or CONDA_PREFIX names.
+ * the {@code nvidia} packages of the Python environment that VIRTUAL_ENV or CONDA_PREFIX names; the loader's own path.
  */
 final class CudaLibraries {
     private static final String JAR_FOLDER = "org/bytedeco/cuda/" + Loader.getPlatform() + "/";
