@@ -298,6 +298,7 @@ CUDASIM_INLINE void __stcg(T* p, typename cudasim::same<T>::type v) {
     extern "C" double N(double, double) noexcept; \
     extern "C" float N##f(float, float) noexcept; \
     inline float N(float x, float y) { return N##f(x, y); }
+// clang-format off: the macros end without a semicolon
 CUDASIM_UNARY(fabs)
 CUDASIM_UNARY(sqrt)
 CUDASIM_UNARY(cbrt)
@@ -307,14 +308,40 @@ CUDASIM_UNARY(expm1)
 CUDASIM_UNARY(log)
 CUDASIM_UNARY(log2)
 CUDASIM_UNARY(log10)
-CUDASIM_UNARY(log1p) CUDASIM_UNARY(sin) CUDASIM_UNARY(cos) CUDASIM_UNARY(tan) CUDASIM_UNARY(asin) CUDASIM_UNARY(acos)
-    CUDASIM_UNARY(atan) CUDASIM_UNARY(sinh) CUDASIM_UNARY(cosh) CUDASIM_UNARY(tanh) CUDASIM_UNARY(asinh)
-        CUDASIM_UNARY(acosh) CUDASIM_UNARY(atanh) CUDASIM_UNARY(erf) CUDASIM_UNARY(erfc) CUDASIM_UNARY(tgamma)
-            CUDASIM_UNARY(lgamma) CUDASIM_UNARY(floor) CUDASIM_UNARY(ceil) CUDASIM_UNARY(trunc) CUDASIM_UNARY(rint)
-                CUDASIM_UNARY(round) CUDASIM_UNARY(nearbyint) CUDASIM_BINARY(pow) CUDASIM_BINARY(fmod)
-                    CUDASIM_BINARY(remainder) CUDASIM_BINARY(atan2) CUDASIM_BINARY(copysign) CUDASIM_BINARY(fmin)
-                        CUDASIM_BINARY(fmax) CUDASIM_BINARY(fdim)
-                            CUDASIM_BINARY(hypot) extern "C" double fma(double, double, double) noexcept;
+CUDASIM_UNARY(log1p)
+CUDASIM_UNARY(sin)
+CUDASIM_UNARY(cos)
+CUDASIM_UNARY(tan)
+CUDASIM_UNARY(asin)
+CUDASIM_UNARY(acos)
+CUDASIM_UNARY(atan)
+CUDASIM_UNARY(sinh)
+CUDASIM_UNARY(cosh)
+CUDASIM_UNARY(tanh)
+CUDASIM_UNARY(asinh)
+CUDASIM_UNARY(acosh)
+CUDASIM_UNARY(atanh)
+CUDASIM_UNARY(erf)
+CUDASIM_UNARY(erfc)
+CUDASIM_UNARY(tgamma)
+CUDASIM_UNARY(lgamma)
+CUDASIM_UNARY(floor)
+CUDASIM_UNARY(ceil)
+CUDASIM_UNARY(trunc)
+CUDASIM_UNARY(rint)
+CUDASIM_UNARY(round)
+CUDASIM_UNARY(nearbyint)
+CUDASIM_BINARY(pow)
+CUDASIM_BINARY(fmod)
+CUDASIM_BINARY(remainder)
+CUDASIM_BINARY(atan2)
+CUDASIM_BINARY(copysign)
+CUDASIM_BINARY(fmin)
+CUDASIM_BINARY(fmax)
+CUDASIM_BINARY(fdim)
+CUDASIM_BINARY(hypot)
+// clang-format on
+extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
 extern "C" double ldexp(double, int) noexcept;
 extern "C" float ldexpf(float, int) noexcept;
