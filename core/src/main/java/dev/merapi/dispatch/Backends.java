@@ -56,9 +56,22 @@ public final class Backends {
         return backend.allocator(device.index());
     }
 
+    /** A backend that was added by hand; it stays until this is closed. */
+    public interface Registration extends AutoCloseable {
+        /** Takes the backend away; its tensors must be gone by then. */
+        @Override
+        void close();
+    }
+
     /** Adds a backend by hand; it takes part like those that the service loader finds. */
-    public static synchronized void register(Backend backend) {
+    public static synchronized Registration register(Backend backend) {
         REGISTERED.add(backend);
+        CHOSEN.set(backend.deviceType().id(), null);
+        return () -> forget(backend);
+    }
+
+    private static synchronized void forget(Backend backend) {
+        REGISTERED.remove(backend);
         CHOSEN.set(backend.deviceType().id(), null);
     }
 

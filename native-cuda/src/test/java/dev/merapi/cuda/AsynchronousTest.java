@@ -9,7 +9,6 @@ import dev.merapi.data.DataLoader;
 import dev.merapi.data.DataLoaderException;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Event;
 import dev.merapi.dispatch.Stream;
@@ -19,11 +18,11 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
-import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -31,12 +30,15 @@ import org.junit.jupiter.api.Test;
 class AsynchronousTest {
     private static Device fake = Device.CPU;
 
+    @AfterAll
+    static void forget() {
+        FakeGpu.forget();
+    }
+
     @BeforeAll
     static void driver() {
         Simulator.require();
-        DeviceType type = DeviceType.of("cuda-async");
-        Backends.register(new CudaBackend(type, () -> FakeGpu.open("")));
-        fake = Device.of(type, 0);
+        fake = FakeGpu.device("cuda-async", "");
     }
 
     @Test

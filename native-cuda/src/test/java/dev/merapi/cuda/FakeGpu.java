@@ -5,10 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.dispatch.Backends;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -27,6 +31,8 @@ final class FakeGpu {
             }
             }
             """;
+
+    private static final List<Backends.Registration> REGISTERED = new ArrayList<>();
 
     private static Path built = Path.of("");
 
@@ -86,6 +92,18 @@ final class FakeGpu {
             built = library;
         }
         return built;
+    }
+
+    /** A kind of device that stands on a driver of its own, until {@link #forget}: other tests ask all devices there are. */
+    static Device device(String name, String configuration) {
+        DeviceType type = DeviceType.of(name);
+        REGISTERED.add(Backends.register(new CudaBackend(type, () -> open(configuration))));
+        return Device.of(type, 0);
+    }
+
+    static void forget() {
+        REGISTERED.forEach(Backends.Registration::close);
+        REGISTERED.clear();
     }
 
     /** A driver of its own, with a device of its own. */

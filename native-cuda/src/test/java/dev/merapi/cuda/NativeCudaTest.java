@@ -8,31 +8,29 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.optim.AdamW;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
-import dev.merapi.types.DeviceType;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The runtime for GPUs, on a driver whose streams are threads of the host. */
 class NativeCudaTest {
-    private static final Device FAKE = device("cuda-fake", "");
+    private static final Device FAKE = FakeGpu.device("cuda-fake", "");
 
-    private static Device device(String name, String configuration) {
-        DeviceType type = DeviceType.of(name);
-        Backends.register(new CudaBackend(type, () -> FakeGpu.open(configuration)));
-        return Device.of(type, 0);
+    @AfterAll
+    static void forget() {
+        FakeGpu.forget();
     }
 
     @BeforeAll
@@ -167,7 +165,7 @@ class NativeCudaTest {
 
     @Test
     void aFullDeviceIsReportedAndGoesOnWorking() {
-        Device small = device("cuda-small", "memory=80000000");
+        Device small = FakeGpu.device("cuda-small", "memory=80000000");
         assertTrue(Memory.stats(small).cap() <= 80_000_000);
         try (Scope scope = Scope.open()) {
             Tensor kept = Tensor.zeros(1 << 20).to(small);
@@ -181,7 +179,7 @@ class NativeCudaTest {
 
     @Test
     void afterAFaultEveryCallSaysThatTheDeviceIsLost() {
-        Device faulty = device("cuda-faulty", "fault=3");
+        Device faulty = FakeGpu.device("cuda-faulty", "fault=3");
         CudaException first = assertThrows(CudaException.class, () -> {
             Tensor x = Tensor.zeros(100).to(faulty);
             for (int i = 0; i < 5; i++) {
