@@ -30,6 +30,9 @@ final class HostCompiler {
             "-fvisibility=hidden",
             "-nostdlib");
 
+    /** Nothing may be left to be found at the call: that would end the process. */
+    private static final List<String> LIBRARIES = List.of("-lm", "-lc", "-lgcc", "-Wl,-z,defs");
+
     /** What lets the engine see every load and store, and tell its line; {@code cudasim_checks.h} has the other half. */
     private static final List<String> CHECKS = List.of(
             "-g1",
@@ -76,7 +79,7 @@ final class HostCompiler {
 
     /** All that decides what comes out, the source apart. */
     String fingerprint(boolean checked) {
-        return version + options(checked);
+        return version + options(checked) + LIBRARIES;
     }
 
     private static List<String> options(boolean checked) {
@@ -93,7 +96,8 @@ final class HostCompiler {
         List<String> call = new ArrayList<>();
         call.add(command);
         call.addAll(options(checked));
-        call.addAll(List.of("-o", library.toString(), "-", "-lm", "-lc"));
+        call.addAll(List.of("-o", library.toString(), "-"));
+        call.addAll(LIBRARIES);
         Result r = run(call, source);
         return r.status == 0 ? null : r.output;
     }
