@@ -3,7 +3,9 @@ package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.GradientException;
+import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
@@ -39,12 +41,12 @@ public final class Autograd {
      * @throws GradientException if {@code output} is not part of a graph
      */
     public static void backward(Tensor output, @Nullable Tensor gradient, Graph graph) {
-        backward(List.of(output), gradient == null ? null : List.of(gradient), graph);
+        run("backward", new Tensor[] {output}, gradient == null ? null : new Tensor[] {gradient}, null, graph);
     }
 
     /** As above for several outputs in one pass; a leaf accumulates once. */
     public static void backward(List<Tensor> outputs, @Nullable List<Tensor> gradients, Graph graph) {
-        run("backward", outputs, gradients, null, graph);
+        run("backward", array(outputs), gradients == null ? null : array(gradients), null, graph);
     }
 
     /** d(output)/d(inputs), returned instead of accumulated; an input that was not used is an error. */
@@ -69,7 +71,9 @@ public final class Autograd {
                 throw BackwardPass.notPartOfGraph("grad", input);
             }
         }
-        @Nullable Tensor[] result = run("grad", outputs, gradients, inputs.toArray(new Tensor[0]), graph);
+        @Nullable
+        Tensor[] result =
+                run("grad", array(outputs), gradients == null ? null : array(gradients), array(inputs), graph);
         for (int i = 0; i < result.length; i++) {
             if (result[i] == null && !allowUnused) {
                 throw new GradientException(
@@ -81,29 +85,24 @@ public final class Autograd {
     }
 
     private static @Nullable Tensor[] run(
-            String what,
-            List<Tensor> outputs,
-            @Nullable List<Tensor> gradients,
-            Tensor @Nullable [] inputs,
-            Graph graph) {
-        Tensor[] roots = outputs.toArray(new Tensor[0]);
+            String what, Tensor[] roots, Tensor @Nullable [] gradients, Tensor @Nullable [] inputs, Graph graph) {
         Tensor[] seeds = new Tensor[roots.length];
-        if (gradients != null && gradients.size() != roots.length) {
-            throw new GradientException(what + ": " + gradients.size() + " gradients for " + roots.length + " outputs");
+        if (gradients != null && gradients.length != roots.length) {
+            throw new GradientException(what + ": " + gradients.length + " gradients for " + roots.length + " outputs");
         }
         for (int i = 0; i < roots.length; i++) {
             roots[i].requireOpen();
             if (!roots[i].requiresGrad()) {
                 throw BackwardPass.notPartOfGraph(what, roots[i]);
             }
-            Tensor g = gradients == null ? null : gradients.get(i);
+            Tensor g = gradients == null ? null : gradients[i];
             if (g == null) {
                 if (roots[i].numel() != 1) {
                     throw new GradientException(what + ": output " + i + " has " + roots[i].numel()
                             + " elements, so its gradient must be given\n  output: " + roots[i].describe()
                             + "\n  fix: reduce it to a scalar (sum, mean), or pass a gradient of its shape.");
                 }
-                g = roots[i].onesLike();
+                g = one(roots[i]);
             } else if (!g.shape().equals(roots[i].shape())
                     || g.dtype() != roots[i].dtype()
                     || g.device() != roots[i].device()) {
@@ -124,6 +123,20 @@ public final class Autograd {
             }
         }
         return result;
+    }
+
+    /** The gradient of a loss of one element with respect to itself: where Java can, it writes that without an op. */
+    private static Tensor one(Tensor loss) {
+        Tensor seed = loss.emptyLike();
+        if (seed.isMeta() || seed.device() != Device.CPU || seed.storage().buffer() == null) {
+            return seed.fill_(1);
+        }
+        Elements.of(seed).setDouble(0, 1);
+        return seed;
+    }
+
+    private static Tensor[] array(List<Tensor> tensors) {
+        return tensors.toArray(new Tensor[0]);
     }
 
     /** Gradients of the inputs of an expansion that was run again; for the engine. */

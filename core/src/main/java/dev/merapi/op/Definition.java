@@ -187,7 +187,7 @@ public final class Definition<A extends Record, R> {
         boolean[] slots = new boolean[total];
         int next = 0;
         for (int i = 0; i < counts.length; i++) {
-            boolean m = mutates.contains(schema().tensorArgument(i).name());
+            boolean m = mutatedArguments[schema().tensorIndex(i)];
             for (int k = 0; k < counts[i]; k++) {
                 slots[next++] = m;
             }

@@ -123,11 +123,10 @@ public final class RecordType {
         if (!(type instanceof Class<?> c)) {
             return true;
         }
-        return !(c.isPrimitive()
-                || c.isEnum()
-                || c.isArray() && c.getComponentType().isPrimitive()
-                || Number.class.isAssignableFrom(c)
-                || PLAIN.contains(c));
+        if (c.isArray()) {
+            return mayHoldTensors(c.getComponentType());
+        }
+        return !(c.isPrimitive() || c.isEnum() || Number.class.isAssignableFrom(c) || PLAIN.contains(c));
     }
 
     /** Whether component {@code i} can have a tensor in it. */

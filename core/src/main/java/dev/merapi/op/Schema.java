@@ -335,6 +335,11 @@ public final class Schema {
         return NESTED.computeIfAbsent(value.getClass(), type -> of(type.asSubclass(Record.class), lookup));
     }
 
+    /** Index among all arguments of tensor argument {@code i}. */
+    int tensorIndex(int i) {
+        return tensorArguments[i];
+    }
+
     Argument tensorArgument(int i) {
         return arguments[tensorArguments[i]];
     }

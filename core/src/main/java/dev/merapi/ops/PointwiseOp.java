@@ -9,6 +9,7 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
+import dev.merapi.op.Tree;
 import dev.merapi.reference.PointwiseReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
@@ -16,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +44,13 @@ public final class PointwiseOp {
             @Nullable Tensor[] inputs,
             @Nullable Tensor[] outputs,
             List<Number> scalars,
-            @Nullable Shape @Nullable [] broadcast) {}
+            @Nullable Shape @Nullable [] broadcast)
+            implements Tree.Branch {
+        @Override
+        public Saved map(UnaryOperator<@Nullable Tensor> replacement) {
+            return new Saved(Tree.map(inputs, replacement), Tree.map(outputs, replacement), scalars, broadcast);
+        }
+    }
 
     PointwiseOp(String name, List<Expr> roots, int inputs, int scalars) {
         this.name = name;

@@ -9,6 +9,7 @@ import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
+import dev.merapi.op.Tree;
 import dev.merapi.reference.ReductionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -48,7 +49,14 @@ public final class ReductionOp {
     private volatile @Nullable PointwiseOp values;
 
     /** What backward needs. */
-    public record Saved(Tensor[] inputs, @Nullable Tensor out, Shape shape, int[] dims, List<Number> scalars) {}
+    public record Saved(Tensor[] inputs, @Nullable Tensor out, Shape shape, int[] dims, List<Number> scalars)
+            implements Tree.Branch {
+        @Override
+        public Saved map(UnaryOperator<@Nullable Tensor> replacement) {
+            Tensor result = out == null ? null : replacement.apply(out);
+            return new Saved(Tree.map(inputs, replacement), result, shape, dims, scalars);
+        }
+    }
 
     /** The gradients of some operands as one pointwise op over (gradient, used operands). */
     private record Derived(@Nullable PointwiseOp op, int[] inputs, int[] targets) {}
