@@ -21,7 +21,6 @@ public final class CapturedGraph implements AutoCloseable {
     private final Map<Storage, Boolean> used;
     private final List<Drawn> drawn;
     private final List<GraphCapture.Condition> conditions;
-    private final List<GraphCapture.Check> checks;
     /** The stream that it was replayed on last; at first the one that its memory comes from. */
     private Stream last;
 
@@ -37,8 +36,7 @@ public final class CapturedGraph implements AutoCloseable {
             CachingAllocator pool,
             Map<Storage, Boolean> used,
             List<Drawn> drawn,
-            List<GraphCapture.Condition> conditions,
-            List<GraphCapture.Check> checks) {
+            List<GraphCapture.Condition> conditions) {
         this.device = device;
         this.last = Stream.own(device);
         this.graphs = graphs;
@@ -47,8 +45,6 @@ public final class CapturedGraph implements AutoCloseable {
         this.used = used;
         this.drawn = drawn;
         this.conditions = conditions;
-        this.checks = checks;
-        checks.forEach(c -> c.flag().fill_(c.fine()));
     }
 
     /** Does the captured work; returns before it is done. */
@@ -89,15 +85,11 @@ public final class CapturedGraph implements AutoCloseable {
 
     /**
      * Waits for the replays so far, and throws what a kernel of theirs would have thrown if it had been called by itself: an
-     * index out of range, for instance. Each is reported once.
+     * index out of range, for instance. Each is reported once, at the latest here.
      */
     public synchronized void verify() {
-        for (GraphCapture.Check c : closed ? List.<GraphCapture.Check>of() : checks) {
-            long found = c.flag().itemLong();
-            if (found != c.fine()) {
-                c.flag().fill_(c.fine());
-                throw c.error().apply(found);
-            }
+        if (!closed) {
+            (last.isOpen() ? last : Stream.own(device)).synchronize();
         }
     }
 
@@ -119,7 +111,6 @@ public final class CapturedGraph implements AutoCloseable {
         graphs.destroy(device.index(), graph);
         ThreadState memory = Context.current().memory();
         drawn.forEach(d -> d.base.close());
-        checks.forEach(c -> c.flag().close());
         used.keySet().forEach(s -> s.release(memory));
         pool.close(memory);
     }

@@ -15,7 +15,6 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
-import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,7 +45,6 @@ public final class GraphCapture {
 
     private final Map<Generator, Draws> draws = new IdentityHashMap<>();
     private final List<Condition> conditions = new ArrayList<>();
-    private final List<Check> checks = new ArrayList<>();
     private final List<Runnable> onAbort = new ArrayList<>();
 
     /** What a random op computes its numbers from. */
@@ -57,9 +55,6 @@ public final class GraphCapture {
 
     /** What must still hold when a graph is replayed, and what is wrong if it does not. */
     record Condition(BooleanSupplier holds, String otherwise) {}
-
-    /** A flag that kernels of the graph set if something is wrong with their arguments. */
-    record Check(Tensor flag, long fine, LongFunction<RuntimeException> error) {}
 
     private GraphCapture(Context context, Device device, Graphs graphs) {
         this.context = context;
@@ -153,18 +148,6 @@ public final class GraphCapture {
         return new Draw(d.seed, at - d.start, d.base);
     }
 
-    /**
-     * For kernels that check their arguments on the device: they cannot wait for the outcome now. Whoever verifies the
-     * graph later is told.
-     *
-     * @return int64, 0-d: {@code fine} before the first replay; a kernel puts there what is wrong
-     */
-    public Tensor checkLater(long fine, LongFunction<RuntimeException> error) {
-        Tensor flag = outside();
-        checks.add(new Check(flag, fine, error));
-        return flag;
-    }
-
     /** A number that lives as long as the graph. Not in its pool: earlier work of the graph may have used that memory. */
     private Tensor outside() {
         context.setOwnAllocator(allocatorBefore);
@@ -208,7 +191,7 @@ public final class GraphCapture {
             d.generator.restore(new Generator.State(d.seed, d.start));
             drawn.add(new CapturedGraph.Drawn(d.generator, d.seed, blocks, d.base));
         });
-        return new CapturedGraph(device, graphs, graph, pool, used, drawn, conditions, checks);
+        return new CapturedGraph(device, graphs, graph, pool, used, drawn, conditions);
     }
 
     /** Ends the capture and forgets all of it; the device goes on as if it had never begun. */
@@ -232,7 +215,6 @@ public final class GraphCapture {
         onAbort.forEach(Runnable::run);
         draws.values().forEach(d -> d.generator.restore(new Generator.State(d.seed, d.start)));
         draws.values().forEach(d -> d.base.close());
-        checks.forEach(c -> c.flag.close());
         used.keySet().forEach(s -> s.release(context.memory()));
         pool.close(context.memory());
     }

@@ -152,7 +152,8 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
 
     /**
      * Waits for the replays so far, and throws what one of them would have thrown if it had been run as it is: replays go on
-     * where an index is out of range, with undefined values, and this tells of it, as {@link #close} and {@link #reset} do.
+     * where an index is out of range, without that element. Whatever waits for the device tells of it, a later launch may,
+     * and this does at the latest, as {@link #close} and {@link #reset} do.
      */
     public void verify() {
         if (replay != null) {

@@ -116,6 +116,13 @@ final class Arguments {
         return this;
     }
 
+    /** The record of faults may be written. */
+    Arguments region(IndexFaults faults) {
+        regions.add(new Region(
+                "fault", "the record of faults", faults.address(), IndexFaults.BYTES, Long.BYTES, true, false));
+        return this;
+    }
+
     /** Replaces each word that the operator changes: where an address is wanted elsewhere. */
     void replace(LongUnaryOperator operator) {
         for (int i = LIMIT * Long.BYTES; i + Long.BYTES <= at; i += Long.BYTES) {

@@ -100,6 +100,15 @@ interface CudaRuntime {
         return false;
     }
 
+    /** Whether a launch returns when the kernel is over, except during a capture. */
+    boolean waits();
+
+    /**
+     * Where kernels of a device report indices that are out of range. Launches, and whatever waits for the device, throw
+     * what was reported.
+     */
+    IndexFaults faults(int device);
+
     /** Launches a kernel; the arguments may be used again when this returns. */
     void launch(int device, long stream, long function, Grid grid, Arguments arguments);
 

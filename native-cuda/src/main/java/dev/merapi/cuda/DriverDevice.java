@@ -19,6 +19,7 @@ final class DriverDevice {
     private final Properties properties;
     private final long free;
     private final long compute;
+    private final IndexFaults faults;
 
     /** The staging ring: memory of a slot may be used again when its event is over. */
     private final Object staging = new Object();
@@ -47,6 +48,14 @@ final class DriverDevice {
             free = result.buffer().getLong(4 * Long.BYTES);
         }
         compute = createStream();
+        // The device sees pinned memory at the host's address.
+        faults = new IndexFaults(made(
+                result -> CudaNative.driver_host_allocate(functions(), context, IndexFaults.BYTES, result),
+                "pinned memory"));
+    }
+
+    IndexFaults faults() {
+        return faults;
     }
 
     Properties properties() {
@@ -169,6 +178,7 @@ final class DriverDevice {
                 beforeAt = done;
             }
         }
+        faults.raise();
     }
 
     private long memory(int slot) {

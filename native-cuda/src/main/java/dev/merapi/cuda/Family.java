@@ -127,6 +127,15 @@ final class Family {
             return this;
         }
 
+        /** A {@code Fault}: where the kernel reports indices that are out of range, unless they have been checked. */
+        Call fault(String name) {
+            IndexFaults faults = kernels.isLate() ? kernels.runtime().faults(device) : null;
+            if (checks && faults != null) {
+                arguments.region(faults);
+            }
+            return struct(faults == null ? 0 : faults.address(), IndexFaults.number(name));
+        }
+
         void run(CudaRuntime.Grid grid) {
             kernels.launch(op, device, function, grid, arguments);
         }

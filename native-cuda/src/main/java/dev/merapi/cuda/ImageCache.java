@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -15,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.stream.Stream;
@@ -95,12 +97,9 @@ final class ImageCache {
             return;
         }
         trimmed = true;
-        record Entry(Path path, long size, FileTime used) {}
         List<Entry> entries = new ArrayList<>();
         try (Stream<Path> files = Files.list(folder)) {
-            for (Path p : files.filter(Files::isRegularFile).toList()) {
-                entries.add(new Entry(p, Files.size(p), Files.getLastModifiedTime(p)));
-            }
+            files.forEach(p -> Entry.of(p).ifPresent(entries::add));
         }
         long total = entries.stream().mapToLong(Entry::size).sum();
         if (total <= SIZE_CAP) {
@@ -113,6 +112,22 @@ final class ImageCache {
             }
             Files.deleteIfExists(e.path);
             total -= e.size;
+        }
+    }
+
+    /** A file of the folder. */
+    record Entry(Path path, long size, FileTime used) {
+        /** Empty if it is no file, or not there any more: another process renames what it has made. */
+        static Optional<Entry> of(Path path) {
+            try {
+                BasicFileAttributes a = Files.readAttributes(path, BasicFileAttributes.class);
+                return a.isRegularFile()
+                        ? Optional.of(new Entry(path, a.size(), a.lastModifiedTime()))
+                        : Optional.empty();
+            } catch (IOException e) {
+                LOG.trace("kernel cache: {}", e.toString());
+                return Optional.empty();
+            }
         }
     }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;
@@ -59,60 +57,54 @@ final class IndexKernels {
                 + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
     }
 
+    private String name() {
+        return op.replace("merapi::", "");
+    }
+
     private Family.Call call(Tensor at, Tensor index, String entry) {
         return FAMILY.call(kernels, op, at, entry, types(at.dtype(), index.dtype()));
     }
 
     // ---------------------------------------------------------------- checks
 
+    /** Where launches are waited for, indices are checked before anything is written; elsewhere kernels report them. */
     private void check(Tensor index, long size) {
         long position = firstOutside(kernels, op, index, -size, size, 0, false);
         if (position >= 0) {
-            throw Indexing.outOfRange(op.replace("merapi::", ""), position, indexAt(index, position), size);
+            throw Indexing.outOfRange(name(), position, indexAt(index, position), size);
         }
     }
 
-    /** The first position whose index is neither in [low, high) nor the one to be ignored; −1 if there is none. */
+    /**
+     * The first position whose index is neither in [low, high) nor the one to be ignored; −1 if there is none, or if the
+     * kernel itself reports it later.
+     */
     static long firstOutside(
             Kernels kernels, String op, Tensor index, long low, long high, long ignore, boolean ignores) {
-        if (index.numel() == 0) {
+        if (index.numel() == 0 || kernels.isLate()) {
             return -1;
         }
-        GraphCapture capture = Context.current().graphCapture();
-        if (capture != null) {
-            Tensor first = capture.checkLater(
-                    Long.MAX_VALUE,
-                    position -> new IndexOutOfBoundsException(op.replace("merapi::", "")
-                            + ": in a replay of a graph, the"
-                            + " index at position " + position + " did not lie from " + low + " up to, not including, "
-                            + high));
-            findOutside(kernels, op, index, low, high, ignore, ignores, first);
-            return -1;
-        }
-        try (Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
+        try (Cuda.SyncScope wait = Cuda.allowSyncs();
+                Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
             first.fill_(Long.MAX_VALUE);
-            findOutside(kernels, op, index, low, high, ignore, ignores, first);
+            FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
+                    .pointer(index)
+                    .word(index.numel())
+                    .word(low)
+                    .word(high)
+                    .word(ignore)
+                    .flag(ignores)
+                    .pointer(first)
+                    .each(index.numel());
             long position = first.itemLong();
             return position == Long.MAX_VALUE ? -1 : position;
         }
     }
 
-    private static void findOutside(
-            Kernels kernels, String op, Tensor index, long low, long high, long ignore, boolean ignores, Tensor first) {
-        FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
-                .pointer(index)
-                .word(index.numel())
-                .word(low)
-                .word(high)
-                .word(ignore)
-                .flag(ignores)
-                .pointer(first)
-                .each(index.numel());
-    }
-
     /** One index; for messages. */
     static long indexAt(Tensor index, long position) {
-        try (Tensor flat = index.reshape(-1);
+        try (Cuda.SyncScope wait = Cuda.allowSyncs();
+                Tensor flat = index.reshape(-1);
                 Tensor one = flat.select(0, position)) {
             return one.itemLong();
         }
@@ -141,6 +133,7 @@ final class IndexKernels {
                 .word(size)
                 .word(inner(out.shape(), dim))
                 .flag(row)
+                .fault(name())
                 .each(out.numel());
     }
 
@@ -155,6 +148,7 @@ final class IndexKernels {
                 .word(a.weight().size(0))
                 .word(a.weight().size(1))
                 .flag(true)
+                .fault(name())
                 .each(out.numel());
     }
 
@@ -189,6 +183,7 @@ final class IndexKernels {
                 .word(inner(x.shape(), dim))
                 .flag(row)
                 .flag(adds)
+                .fault(name())
                 .each(lanes);
     }
 
@@ -207,6 +202,7 @@ final class IndexKernels {
                     .word(a.rows())
                     .word(width)
                     .word(a.paddingIndex())
+                    .fault(name())
                     .each(width);
         }
         if (sums != out) {
@@ -222,6 +218,7 @@ final class IndexKernels {
                 .pointer(out)
                 .word(out.numel())
                 .word(a.classes())
+                .fault(name())
                 .each(out.numel());
     }
 }

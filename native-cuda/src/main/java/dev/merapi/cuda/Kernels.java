@@ -27,6 +27,11 @@ final class Kernels {
         return runtime;
     }
 
+    /** Whether a kernel that is launched now may run when the call is over: what it finds wrong is told later. */
+    boolean isLate() {
+        return !runtime.waits() || Context.current().graphCapture() != null;
+    }
+
     /** The function of that name in a source. */
     long function(int device, KernelSource source, String entry) {
         Key key = new Key(device, source.text(), entry);

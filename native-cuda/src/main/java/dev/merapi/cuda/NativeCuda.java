@@ -192,12 +192,14 @@ final class NativeCuda implements CudaRuntime {
         d.check(
                 CudaNative.driver_stream_synchronize(driver.functions(), d.context(), d.stream(stream)),
                 "waiting for a stream");
+        d.faults().raise();
     }
 
     @Override
     public void synchronize(int device) {
         DriverDevice d = alive(device);
         d.check(CudaNative.driver_synchronize(driver.functions(), d.context()), "waiting for the device");
+        d.faults().raise();
     }
 
     // ---------------------------------------------------------------- graphs
@@ -223,6 +225,7 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void launchGraph(int device, long graph, long stream) {
         DriverDevice d = alive(device);
+        d.faults().raise();
         d.check(
                 CudaNative.driver_graph_launch(driver.functions(), d.context(), graph, d.stream(stream)),
                 "launch of a graph");
@@ -284,8 +287,19 @@ final class NativeCuda implements CudaRuntime {
     }
 
     @Override
+    public boolean waits() {
+        return waits;
+    }
+
+    @Override
+    public IndexFaults faults(int device) {
+        return devices[device].faults();
+    }
+
+    @Override
     public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
         DriverDevice d = alive(device);
+        d.faults().raise();
         if (grid.sharedBytes() > ORDINARY_SHARED) {
             allowShared(d, function, grid.sharedBytes());
         }

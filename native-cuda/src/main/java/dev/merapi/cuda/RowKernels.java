@@ -270,6 +270,7 @@ final class RowKernels {
                         .word(classes)
                         .word(a.ignoreIndex())
                         .real(a.labelSmoothing())
+                        .fault(name())
                         .rows(rows, classes);
             }
             reduced(x, losses, weights, out.loss(), out.totalWeight(), rows, a.reduction());
@@ -301,6 +302,7 @@ final class RowKernels {
                     .word(x.size(0))
                     .word(x.size(1))
                     .word(ignore)
+                    .fault(name())
                     .each(x.size(0));
         }
     }
@@ -367,12 +369,15 @@ final class RowKernels {
         }
     }
 
+    private String name() {
+        return op.startsWith("merapi::nll_loss") ? "nllLoss" : "crossEntropy";
+    }
+
     private void check(Tensor targets, long classes, long ignore) {
         long row = IndexKernels.firstOutside(kernels, op, targets, 0, classes, ignore, true);
         if (row >= 0) {
-            String name = op.equals("merapi::nll_loss") ? "nllLoss" : "crossEntropy";
             long target = IndexKernels.indexAt(targets, row);
-            throw LossReference.targetOutOfRange(name, target, row, ignore, classes);
+            throw LossReference.targetOutOfRange(name(), target, row, ignore, classes);
         }
     }
 }

@@ -45,6 +45,8 @@ final class SimulatedCuda implements CudaRuntime {
     private final int threads =
             Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
 
+    private final IndexFaults faults = new IndexFaults(CudaNative.memory_allocate(IndexFaults.BYTES));
+
     private SimulatedCuda(HostCompiler compiler) {
         this.compiler = compiler;
     }
@@ -184,6 +186,7 @@ final class SimulatedCuda implements CudaRuntime {
         }
         refuseWhileCapturing("a graph", stream);
         work.forEach(Runnable::run);
+        faults.raise();
     }
 
     @Override
@@ -258,6 +261,16 @@ final class SimulatedCuda implements CudaRuntime {
     @Override
     public boolean checks() {
         return CudaSim.checks();
+    }
+
+    @Override
+    public boolean waits() {
+        return true;
+    }
+
+    @Override
+    public IndexFaults faults(int device) {
+        return faults;
     }
 
     @Override

@@ -217,6 +217,7 @@ CUDASIM_UNSEEN inline void __threadfence() {
 #endif
 }
 inline void __threadfence_block() {}
+inline void __threadfence_system() { __threadfence(); }
 
 // ---------------------------------------------------------------- atomics: real ones, since blocks may run in parallel
 namespace cudasim {

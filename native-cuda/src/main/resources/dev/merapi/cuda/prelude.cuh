@@ -26,6 +26,30 @@ struct __align__((sizeof(T) * N < 16 ? sizeof(T) * N : 16)) Pack {
 
 #define MERAPI_F __device__ __forceinline__
 
+// ---------------------------------------------------------------- what kernels tell the host
+
+// Where, and which op is asking: a word of the struct of the arguments each.
+struct Fault {
+    i64* record;
+    i64 op;
+};
+
+MERAPI_F float not_a_number() { return __uint_as_float(0x7fc00000u); }
+
+// An index is out of range. The first thread that comes tells; IndexFaults reads it, on the host.
+__device__ __noinline__ void outside(Fault fault, i64 index, i64 position, i64 size, i64 ignored) {
+    if (fault.record == 0 || *(volatile i64*)fault.record != 0) return;
+    if (atomicCAS((u64*)fault.record, 0ull, 1ull) != 0) return;
+    volatile i64* word = fault.record;
+    word[2] = fault.op;
+    word[3] = index;
+    word[4] = position;
+    word[5] = size;
+    word[6] = ignored;
+    __threadfence_system();
+    word[1] = 1;
+}
+
 // ---------------------------------------------------------------- conversions of 16-bit floats
 #ifdef CUDASIM
 MERAPI_F float f16_to_f32(unsigned short h) {

@@ -181,7 +181,7 @@ extern "C" __global__ void sum_chunks(const rows::C* parts, T* y, long long chun
 // Of each row: log Σ exp, its loss and its weight; rows whose target is no class count for nothing.
 extern "C" __global__ void cross_entropy_rows(const T* x, const long long* targets, const T* weight, rows::C* lse,
                                               rows::C* loss, rows::C* weights, long long count, long long classes,
-                                              long long ignore, double smoothing) {
+                                              long long ignore, double smoothing, merapi::Fault fault) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const Row row(r, classes, 1);
@@ -199,21 +199,26 @@ extern "C" __global__ void cross_entropy_rows(const T* x, const long long* targe
             const C own = counts ? weight_of(weight, target) : C(0);
             C v = 0;
             if (counts) v = (C)(1 - smoothing) * own * (l - rd(x[row.at(target)])) + (C)(smoothing / classes) * spread;
-            loss[r] = v;
+            const bool wrong = !counts && target != ignore;
+            if (wrong) outside(fault, target, r, classes, ignore);
+            loss[r] = wrong ? (C)not_a_number() : v;
             weights[r] = own;
         }
     }
 }
 
 extern "C" __global__ void nll_rows(const T* x, const long long* targets, const T* weight, rows::C* loss,
-                                    rows::C* weights, long long count, long long classes, long long ignore) {
+                                    rows::C* weights, long long count, long long classes, long long ignore,
+                                    merapi::Fault fault) {
     using namespace rows;
     for (i64 r = (i64)blockIdx.x * blockDim.x + threadIdx.x; r < count; r += (i64)gridDim.x * blockDim.x) {
         const i64 target = targets[r];
         const bool counts = target != ignore && target >= 0 && target < classes;
         const C own = counts ? weight_of(weight, target) : C(0);
+        const bool wrong = !counts && target != ignore;
+        if (wrong) outside(fault, target, r, classes, ignore);
         weights[r] = own;
-        loss[r] = counts ? -own * rd(x[r * classes + target]) : C(0);
+        loss[r] = counts ? -own * rd(x[r * classes + target]) : wrong ? (C)not_a_number() : C(0);
     }
 }
 
