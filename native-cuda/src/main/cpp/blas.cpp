@@ -2,10 +2,10 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "cuda_numbers.h"
 #include "merapi_cuda.h"
 
-// cuBLASLt through the addresses of its functions. The numbers below are those of its header; they are part of its
-// binary interface.
+// cuBLASLt through the addresses of its functions.
 namespace merapi {
 namespace abi {
 
@@ -44,11 +44,6 @@ struct Functions {
                     const Algorithm*, void* workspace, size_t bytes, void* stream);
 };
 
-enum { kLayoutBatch = 5, kLayoutStride = 6 };
-enum { kTransA = 3, kTransB = 4, kEpilogue = 7, kBias = 8 };
-enum { kPreferWorkspace = 1, kPreferAlignmentA = 5, kPreferAlignmentB, kPreferAlignmentC, kPreferAlignmentD };
-enum { kEpilogueBias = 4, kReal64 = 1, kNotSupported = 15 };
-
 // The words of a problem, in the order of CublasLt.
 struct Problem {
     int64_t type, compute, rows, columns, depth, trans_a, leading_a, trans_b, leading_b, leading_d;
@@ -67,9 +62,9 @@ int layout(const Functions& f, Object* result, const Problem& p, int64_t rows, i
                                  static_cast<uint64_t>(columns), leading);
     if (status == 0 && p.batch > 1) {
         int32_t count = static_cast<int32_t>(p.batch);
-        status = f.layout_set(*result, kLayoutBatch, &count, sizeof count);
+        status = f.layout_set(*result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count);
         if (status == 0) {
-            status = f.layout_set(*result, kLayoutStride, &stride, sizeof stride);
+            status = f.layout_set(*result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride, sizeof stride);
         }
     }
     return status;
@@ -77,11 +72,17 @@ int layout(const Functions& f, Object* result, const Problem& p, int64_t rows, i
 
 int prefer(const Functions& f, Object preference, const Problem& p) {
     uint64_t bytes = static_cast<uint64_t>(p.workspace);
-    int status = f.preference_set(preference, kPreferWorkspace, &bytes, sizeof bytes);
-    const int64_t alignments[4] = {p.alignment_a, p.alignment_b, p.alignment_d, p.alignment_d};
+    int status = f.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
+    const struct {
+        int attribute;
+        int64_t bytes;
+    } alignments[4] = {{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p.alignment_a},
+                       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.alignment_b},
+                       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.alignment_d},
+                       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.alignment_d}};
     for (int i = 0; i < 4 && status == 0; i++) {
-        uint32_t alignment = static_cast<uint32_t>(alignments[i]);
-        status = f.preference_set(preference, kPreferAlignmentA + i, &alignment, sizeof alignment);
+        uint32_t alignment = static_cast<uint32_t>(alignments[i].bytes);
+        status = f.preference_set(preference, alignments[i].attribute, &alignment, sizeof alignment);
     }
     return status;
 }
@@ -100,26 +101,27 @@ int choose(const Functions& f, Object handle, Plan& plan, const Problem& p) {
     }
     f.preference_destroy(preference);
     if (status == 0 && (found == 0 || best.state != 0)) {
-        status = kNotSupported;
+        status = CUBLAS_STATUS_NOT_SUPPORTED;
     }
     plan.algorithm = best.algorithm;
     return status;
 }
 
 int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
-    plan.wide = p.type == kReal64;
+    plan.wide = p.type == CUDA_R_64F;
     // Scale factors are of the type that sums are.
-    int status = f.operation_create(&plan.operation, static_cast<int>(p.compute), plan.wide ? kReal64 : 0);
-    const int32_t trans_a = p.trans_a != 0, trans_b = p.trans_b != 0;
+    int status = f.operation_create(&plan.operation, static_cast<int>(p.compute), plan.wide ? CUDA_R_64F : CUDA_R_32F);
+    const int32_t trans_a = p.trans_a != 0 ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const int32_t trans_b = p.trans_b != 0 ? CUBLAS_OP_T : CUBLAS_OP_N;
     if (status == 0) {
-        status = f.operation_set(plan.operation, kTransA, &trans_a, sizeof trans_a);
+        status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &trans_a, sizeof trans_a);
     }
     if (status == 0) {
-        status = f.operation_set(plan.operation, kTransB, &trans_b, sizeof trans_b);
+        status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, &trans_b, sizeof trans_b);
     }
     if (status == 0 && p.bias != 0) {
-        const uint32_t epilogue = kEpilogueBias;
-        status = f.operation_set(plan.operation, kEpilogue, &epilogue, sizeof epilogue);
+        const uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+        status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     }
     if (status == 0) {
         status = layout(f, &plan.a, p, trans_a ? p.depth : p.rows, trans_a ? p.rows : p.depth, p.leading_a, p.stride_a);
@@ -172,7 +174,7 @@ int32_t blas_run(int64_t functions, int64_t handle, int64_t address, int64_t a, 
     const Functions& f = *reinterpret_cast<const Functions*>(functions);
     Plan& plan = *reinterpret_cast<Plan*>(address);
     if (bias != 0) {
-        int status = f.operation_set(plan.operation, kBias, &bias, sizeof bias);
+        int status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
         if (status != 0) {
             return status;
         }

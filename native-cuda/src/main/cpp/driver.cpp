@@ -2,10 +2,10 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cuda_numbers.h"
 #include "merapi_cuda.h"
 
-// The CUDA driver through the addresses of its functions. The numbers below are those of its header; they are part of
-// its binary interface.
+// The CUDA driver through the addresses of its functions.
 namespace merapi {
 namespace abi {
 
@@ -56,12 +56,6 @@ struct Functions {
     int (*error_text)(int error, const char** text);
 };
 
-enum { kMultiprocessors = 16, kMajor = 75, kMinor = 76 };
-enum { kNonBlocking = 1, kNoTiming = 2, kMostDynamicShared = 8 };
-// Relaxed: the pool of a graph may need memory, and a kernel its module, in the middle of a capture. What a graph
-// cannot hold is refused before it comes here.
-enum { kRelaxedCapture = 2 };
-
 const Functions& table(int64_t functions) { return *reinterpret_cast<const Functions*>(functions); }
 
 Handle handle(int64_t h) { return reinterpret_cast<Handle>(h); }
@@ -98,9 +92,9 @@ int32_t driver_open(int64_t functions, int32_t ordinal, int64_t result, int64_t 
     int error = f.init(0);
     error = error ? error : f.device_get(&device, ordinal);
     error = error ? error : f.device_name(reinterpret_cast<char*>(name), capacity, device);
-    error = error ? error : f.device_attribute(&major, kMajor, device);
-    error = error ? error : f.device_attribute(&minor, kMinor, device);
-    error = error ? error : f.device_attribute(&count, kMultiprocessors, device);
+    error = error ? error : f.device_attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device);
+    error = error ? error : f.device_attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+    error = error ? error : f.device_attribute(&count, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device);
     error = error ? error : f.context_retain(&context, device);
     error = error ? error : use(f, reinterpret_cast<int64_t>(context));
     error = error ? error : f.memory_info(&free, &total);
@@ -188,7 +182,7 @@ int32_t driver_fill(int64_t functions, int64_t context, int64_t stream, int64_t 
 int32_t driver_stream_create(int64_t functions, int64_t context, int64_t result) {
     const Functions& f = table(functions);
     int error = use(f, context);
-    return error ? error : give(result, [&](Handle* made) { return f.stream_create(made, kNonBlocking); });
+    return error ? error : give(result, [&](Handle* made) { return f.stream_create(made, CU_STREAM_NON_BLOCKING); });
 }
 
 int32_t driver_stream_destroy(int64_t functions, int64_t context, int64_t stream) {
@@ -206,7 +200,7 @@ int32_t driver_stream_synchronize(int64_t functions, int64_t context, int64_t st
 int32_t driver_event_create(int64_t functions, int64_t context, int64_t result) {
     const Functions& f = table(functions);
     int error = use(f, context);
-    return error ? error : give(result, [&](Handle* made) { return f.event_create(made, kNoTiming); });
+    return error ? error : give(result, [&](Handle* made) { return f.event_create(made, CU_EVENT_DISABLE_TIMING); });
 }
 
 int32_t driver_event_destroy(int64_t functions, int64_t context, int64_t event) {
@@ -252,7 +246,7 @@ int32_t driver_function(int64_t functions, int64_t context, int64_t module, int6
 int32_t driver_shared(int64_t functions, int64_t context, int64_t function, int32_t bytes) {
     const Functions& f = table(functions);
     int error = use(f, context);
-    return error ? error : f.function_set(handle(function), kMostDynamicShared, bytes);
+    return error ? error : f.function_set(handle(function), CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
 int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_t function, int64_t grid_x,
@@ -271,7 +265,9 @@ int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_
 int32_t driver_capture_begin(int64_t functions, int64_t context, int64_t stream) {
     const Functions& f = table(functions);
     int error = use(f, context);
-    return error ? error : f.capture_begin(handle(stream), kRelaxedCapture);
+    // Relaxed: the pool of a graph may need memory, and a kernel its module, in the middle of a capture. What a graph
+    // cannot hold is refused before it comes here.
+    return error ? error : f.capture_begin(handle(stream), CU_STREAM_CAPTURE_MODE_RELAXED);
 }
 
 int32_t driver_capture_end(int64_t functions, int64_t context, int64_t stream, int64_t result) {

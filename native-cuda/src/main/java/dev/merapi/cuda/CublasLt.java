@@ -20,7 +20,7 @@ import org.slf4j.LoggerFactory;
  */
 final class CublasLt {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
-    private static final List<String> FUNCTIONS = List.of(
+    static final List<String> FUNCTIONS = List.of(
             "cublasLtCreate",
             "cublasLtMatmulDescCreate",
             "cublasLtMatmulDescSetAttribute",
@@ -33,7 +33,6 @@ final class CublasLt {
             "cublasLtMatmulPreferenceDestroy",
             "cublasLtMatmulAlgoGetHeuristic",
             "cublasLtMatmul");
-    private static final int NOT_SUPPORTED = 15;
     private static final long WORKSPACE = 32L << 20;
     private static final int MAX_PLANS = 1024;
     private static final int MAX_LAUNCHES = 64;
@@ -247,7 +246,7 @@ final class CublasLt {
             }
             long result = words.address() + (long) PROBLEM_WORDS * Long.BYTES;
             int status = CudaNative.blas_plan(functions.address(), handle, words.address(), result);
-            if (status != 0 && status != NOT_SUPPORTED) {
+            if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED) {
                 throw new CudaException(op + ": cuBLASLt finds no algorithm, status " + status + "\n  " + k
                         + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
             }
@@ -278,16 +277,19 @@ final class CublasLt {
     /** As cudaDataType numbers it. */
     private static int type(DType dtype) {
         return switch (dtype) {
-            case FLOAT32 -> 0;
-            case FLOAT64 -> 1;
-            case FLOAT16 -> 2;
-            case BFLOAT16 -> 14;
+            case FLOAT32 -> CudaNumbers.CUDA_R_32F;
+            case FLOAT64 -> CudaNumbers.CUDA_R_64F;
+            case FLOAT16 -> CudaNumbers.CUDA_R_16F;
+            case BFLOAT16 -> CudaNumbers.CUDA_R_16BF;
             default -> throw new IllegalArgumentException("no products of " + dtype);
         };
     }
 
-    /** As cublasComputeType_t numbers it: 32F, 64F, 32F_FAST_TF32. */
+    /** As cublasComputeType_t numbers it. */
     private static int compute(DType dtype, boolean tf32) {
-        return dtype == DType.FLOAT64 ? 70 : tf32 ? 77 : 68;
+        if (dtype == DType.FLOAT64) {
+            return CudaNumbers.CUBLAS_COMPUTE_64F;
+        }
+        return tf32 ? CudaNumbers.CUBLAS_COMPUTE_32F_FAST_TF32 : CudaNumbers.CUBLAS_COMPUTE_32F;
     }
 }

@@ -33,7 +33,8 @@ public final class Cuda {
             return switch (devices) {
                 case -1 -> "no NVIDIA driver: libcuda.so.1 is not on the library path";
                 case -2 -> "libcuda.so.1 is there, but is no NVIDIA driver: it lacks cuInit";
-                case 0, -200 -> "an NVIDIA driver is there, but no CUDA device is visible to this process";
+                case 0, -100 - CudaNumbers.CUDA_ERROR_NO_DEVICE ->
+                    "an NVIDIA driver is there, but no CUDA device is visible to this process";
                 default -> devices > 0 ? null : "the NVIDIA driver answers with error " + (-devices - 100);
             };
         }

@@ -46,10 +46,23 @@ final class Driver {
             "cuGetErrorName",
             "cuGetErrorString");
 
-    static final int OUT_OF_MEMORY = 2;
     /** After one of these a context never works again: memory errors, faults of a kernel, timeouts, the device gone. */
-    private static final Set<Integer> FATAL =
-            Set.of(46, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 999);
+    private static final Set<Integer> FATAL = Set.of(
+            CudaNumbers.CUDA_ERROR_ECC_UNCORRECTABLE,
+            CudaNumbers.CUDA_ERROR_NVLINK_UNCORRECTABLE,
+            CudaNumbers.CUDA_ERROR_CONTAINED,
+            CudaNumbers.CUDA_ERROR_ILLEGAL_ADDRESS,
+            CudaNumbers.CUDA_ERROR_LAUNCH_TIMEOUT,
+            CudaNumbers.CUDA_ERROR_CONTEXT_IS_DESTROYED,
+            CudaNumbers.CUDA_ERROR_ASSERT,
+            CudaNumbers.CUDA_ERROR_HARDWARE_STACK_ERROR,
+            CudaNumbers.CUDA_ERROR_ILLEGAL_INSTRUCTION,
+            CudaNumbers.CUDA_ERROR_MISALIGNED_ADDRESS,
+            CudaNumbers.CUDA_ERROR_INVALID_ADDRESS_SPACE,
+            CudaNumbers.CUDA_ERROR_INVALID_PC,
+            CudaNumbers.CUDA_ERROR_LAUNCH_FAILED,
+            CudaNumbers.CUDA_ERROR_TENSOR_MEMORY_LEAK,
+            CudaNumbers.CUDA_ERROR_UNKNOWN);
 
     private final FunctionTable table;
 

@@ -100,7 +100,7 @@ final class NativeCuda implements CudaRuntime {
         d.requireAlive();
         try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
             int status = CudaNative.driver_allocate(driver.functions(), d.context(), bytes, result.address());
-            if (status == Driver.OUT_OF_MEMORY) {
+            if (status == CudaNumbers.CUDA_ERROR_OUT_OF_MEMORY) {
                 return 0;
             }
             d.check(status, "allocation of " + bytes + " bytes");

@@ -10,7 +10,7 @@ import org.slf4j.LoggerFactory;
 /** NVIDIA's run-time compiler. Needs its library, but neither a GPU nor a driver nor a toolkit. */
 final class Nvrtc implements NativeCuda.Compiler {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
-    private static final List<String> FUNCTIONS = List.of(
+    static final List<String> FUNCTIONS = List.of(
             "nvrtcCreateProgram",
             "nvrtcCompileProgram",
             "nvrtcGetCUBINSize",
