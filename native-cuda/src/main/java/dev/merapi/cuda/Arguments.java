@@ -134,6 +134,13 @@ final class Arguments {
         return regions;
     }
 
+    /** The tensors that were told, for a message, a line each. */
+    String facts() {
+        StringBuilder lines = new StringBuilder();
+        regions.forEach(r -> lines.append("\n  ").append(r.name()).append(": ").append(r.what()));
+        return lines.toString();
+    }
+
     /** Address of the table; valid until this thread begins the next list. */
     long table() {
         for (int i = 0; i < count; i++) {

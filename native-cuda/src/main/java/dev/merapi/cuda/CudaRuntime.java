@@ -22,6 +22,12 @@ interface CudaRuntime {
         static Grid of(long blocks, int threads) {
             return new Grid(blocks, 1, 1, threads, 1, 1, 0);
         }
+
+        /** Two facts for a message, a line each. */
+        String facts() {
+            return "\n  grid: (" + x + ", " + y + ", " + z + ")\n  block: (" + blockX + ", " + blockY + ", " + blockZ
+                    + ")" + (sharedBytes == 0 ? "" : " with " + sharedBytes + " bytes of dynamic shared memory");
+        }
     }
 
     String description();
@@ -109,8 +115,13 @@ interface CudaRuntime {
      */
     IndexFaults faults(int device);
 
-    /** Launches a kernel; the arguments may be used again when this returns. */
-    void launch(int device, long stream, long function, Grid grid, Arguments arguments);
+    /**
+     * Launches a kernel; the arguments may be used again when this returns.
+     *
+     * @param op what it is launched for; for messages
+     * @throws CudaException naming the op, the kernel and the grid
+     */
+    void launch(int device, long stream, String op, long function, Grid grid, Arguments arguments);
 
     /** The library that multiplies matrices on a device; null if there is none, and our own kernels do it. */
     default @Nullable Blas blas(int device) {

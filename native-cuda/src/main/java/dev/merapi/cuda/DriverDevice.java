@@ -14,7 +14,7 @@ final class DriverDevice {
 
     private final Driver driver;
     private final int ordinal;
-    private final LongFunction<String> names; // of kernels
+    private final LaunchLog launches;
     private final long context;
     private final Properties properties;
     private final long free;
@@ -29,12 +29,10 @@ final class DriverDevice {
     private int next;
 
     private volatile @Nullable String lost;
-    /** The last kernel that was launched: a fault shows later, at any call. Racy on purpose, for it costs every launch. */
-    private long lastFunction;
 
     DriverDevice(Driver driver, int ordinal, LongFunction<String> names) {
         this.driver = driver;
-        this.names = names;
+        this.launches = new LaunchLog(names);
         this.ordinal = ordinal;
         try (HostMemory result = HostMemory.allocate(5L * Long.BYTES);
                 HostMemory name = HostMemory.allocate(NAME)) {
@@ -82,26 +80,50 @@ final class DriverDevice {
 
     // ---------------------------------------------------------------- errors
 
-    void launched(long function) {
-        lastFunction = function;
+    /** The kernels that were launched last: a fault shows later, at any call. */
+    LaunchLog launches() {
+        return launches;
     }
 
-    /** @throws CudaException that says what went wrong and, after a fault, that the device is lost for this process */
+    /** See {@link #check(int, String, String)}. */
     void check(int status, String what) {
+        if (status != 0) {
+            check(status, what, "");
+        }
+    }
+
+    /**
+     * @param what that was called, which after a fault is not what has failed
+     * @param facts for the message, a line each
+     * @throws CudaException that says what went wrong and, after a fault, that the device is lost for this process
+     */
+    void check(int status, String what, String facts) {
         if (status == 0) {
             return;
         }
         String said = "cuda:" + ordinal + ": " + what + ": " + driver.explained(status);
         if (Driver.isFatal(status)) {
-            String first = lost;
-            if (first == null) {
-                first = said + "\n  last kernel: " + names.apply(lastFunction)
-                        + ", which need not be the one: kernels run later than they are launched";
-                lost = first;
-            }
-            throw lost(first);
+            throw lose(said + "\n  seen at this call, caused by work that was given to the device before"
+                    + launches.facts());
         }
-        throw new CudaException(said);
+        throw new CudaException(said + facts);
+    }
+
+    /** For a kernel that was waited for: it is the culprit. */
+    void faulted(int status, String op, String kernel, String facts) {
+        String said = op + ": cuda:" + ordinal + ": kernel " + kernel + ": " + driver.explained(status);
+        if (Driver.isFatal(status)) {
+            throw lose(said + facts);
+        }
+        throw new CudaException(said + facts);
+    }
+
+    private CudaException lose(String said) {
+        String first = lost;
+        if (first == null) {
+            lost = first = said;
+        }
+        return lost(first);
     }
 
     /** Before anything is given to a device that is lost. */
@@ -114,8 +136,8 @@ final class DriverDevice {
 
     private static CudaException lost(String first) {
         return new CudaException(first + "\n  the device is lost to this process: no call will succeed any more"
-                + "\n  fix: restart it with -Dmerapi.cuda.checked=true, which waits for each kernel and names the culprit;"
-                + " on cuda-sim, CudaSim.check() shows the tensor and the line.");
+                + "\n  fix: restart it with -Dmerapi.cuda.checked=true, which waits for each kernel and names the culprit with"
+                + " its tensors; on cuda-sim, CudaSim.setChecks(true) shows the tensor and the line.");
     }
 
     // ---------------------------------------------------------------- streams

@@ -69,15 +69,7 @@ final class Kernels {
 
     /** @throws CudaException naming the op, the kernel and the grid */
     void launch(String op, int device, long function, CudaRuntime.Grid grid, Arguments arguments) {
-        try {
-            runtime.launch(device, Context.current().stream(devices[device]), function, grid, arguments);
-        } catch (CudaException e) {
-            CudaException named = new CudaException(
-                    op + ": " + e.getMessage() + "\n  grid: (" + grid.x() + ", " + grid.y() + ", " + grid.z()
-                            + ")\n  block: (" + grid.blockX() + ", " + grid.blockY() + ", " + grid.blockZ() + ")");
-            named.setStackTrace(e.getStackTrace());
-            throw named;
-        }
+        runtime.launch(device, Context.current().stream(devices[device]), op, function, grid, arguments);
     }
 
     /** Blocks for so many threads' worth of work where each thread takes more by turns: enough to fill the device. */

@@ -291,13 +291,19 @@ final class NativeCuda implements CudaRuntime {
         return waits;
     }
 
+    /** For the tensors that a fault's message names. */
+    @Override
+    public boolean checks() {
+        return waits;
+    }
+
     @Override
     public IndexFaults faults(int device) {
         return devices[device].faults();
     }
 
     @Override
-    public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
+    public void launch(int device, long stream, String op, long function, Grid grid, Arguments arguments) {
         DriverDevice d = alive(device);
         d.faults().raise();
         if (grid.sharedBytes() > ORDINARY_SHARED) {
@@ -318,13 +324,14 @@ final class NativeCuda implements CudaRuntime {
                 grid.sharedBytes(),
                 arguments.table());
         if (status != 0) {
-            d.check(status, "launch of kernel " + name(function));
+            d.check(status, "launch of kernel " + name(function) + " for " + op, grid.facts());
         }
-        d.launched(function);
+        d.launches().add(op, function, grid);
         if (waits && !captures.containsKey(on)) {
-            d.check(
-                    CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on),
-                    "kernel " + name(function));
+            status = CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on);
+            if (status != 0) {
+                d.faulted(status, op, name(function), grid.facts() + arguments.facts());
+            }
         }
     }
 

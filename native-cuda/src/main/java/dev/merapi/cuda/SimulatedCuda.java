@@ -274,33 +274,38 @@ final class SimulatedCuda implements CudaRuntime {
     }
 
     @Override
-    public void launch(int device, long stream, long function, Grid grid, Arguments arguments) {
+    public void launch(int device, long stream, String op, long function, Grid grid, Arguments arguments) {
         List<Runnable> capture = captures.get(stream);
         if (capture == null) {
-            run(function, grid, arguments);
+            run(op, function, grid, arguments);
         } else {
             Arguments kept = arguments.copy();
-            capture.add(() -> run(function, grid, kept));
+            capture.add(() -> run(op, function, grid, kept));
         }
     }
 
-    private void run(long function, Grid grid, Arguments arguments) {
+    private void run(String op, long function, Grid grid, Arguments arguments) {
         boolean checked = CudaSim.checks();
         SimulatedModule.Function f = function(function, checked);
         if (!checked) {
-            launch(f, grid, arguments, false, List.of());
+            launch(op, f, grid, arguments, false, List.of());
             return;
         }
         try (GuardedTensors guarded = new GuardedTensors(arguments.regions())) {
             // A captured launch is run again with the arguments as they were.
             Arguments moved = arguments.copy();
             moved.replace(guarded::moved);
-            launch(f, grid, moved, true, List.of(guarded.table(), segments(), variables(f.module())));
+            launch(op, f, grid, moved, true, List.of(guarded.table(), segments(), variables(f.module())));
         }
     }
 
     private void launch(
-            SimulatedModule.Function f, Grid grid, Arguments arguments, boolean checked, List<long[][]> tables) {
+            String op,
+            SimulatedModule.Function f,
+            Grid grid,
+            Arguments arguments,
+            boolean checked,
+            List<long[][]> tables) {
         int words =
                 WORDS + REGION_WORDS * tables.stream().mapToInt(t -> t.length).sum();
         try (HostMemory descriptor = HostMemory.allocate((long) words * Long.BYTES + MESSAGE)) {
@@ -324,7 +329,7 @@ final class SimulatedCuda implements CudaRuntime {
             }
             if (CudaNative.simulator_launch(descriptor.address(), error, MESSAGE) != 0) {
                 String said = f.module().explained(message(b, words * Long.BYTES), arguments.regions());
-                throw new CudaException("cuda-sim: kernel " + f.name() + ": " + said);
+                throw new CudaException(op + ": cuda-sim: kernel " + f.name() + ": " + said + grid.facts());
             }
         }
     }

@@ -3,6 +3,7 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -188,11 +189,70 @@ class NativeCudaTest {
             x.sum().item();
         });
         assertTrue(first.getMessage().contains("CUDA_ERROR_ILLEGAL_ADDRESS (700)"), first.getMessage());
-        assertTrue(first.getMessage().contains("last kernel: "), first.getMessage());
+        assertTrue(
+                first.getMessage()
+                        .matches(
+                                "(?s).*\n  kernels launched last, the newest first:\n.*"
+                                        + "\n    merapi::add_scalar: kernel \\w+, grid \\(1, 1, 1\\), block \\(\\d+, 1, 1\\)\n.*"),
+                first.getMessage());
         CudaException later =
                 assertThrows(CudaException.class, () -> Tensor.zeros(4).to(faulty));
         assertTrue(later.getMessage().contains("the device is lost"), later.getMessage());
         assertTrue(later.getMessage().contains("ILLEGAL_ADDRESS"), later.getMessage());
+    }
+
+    /** The third launch fails; what is launched before and after it must not be blamed. */
+    @Test
+    void checkedModeNamesTheKernelThatFaults() {
+        System.setProperty("merapi.cuda.checked", "true");
+        try {
+            Device faulty = FakeGpu.device("cuda-checked", "fault=3");
+            Tensor x = Tensor.zeros(5, 100).to(faulty);
+            Tensor y = x.add(1).cos();
+            CudaException first = assertThrows(CudaException.class, y::exp);
+            String said = first.getMessage();
+            assertTrue(
+                    said.matches("(?s)merapi::exp: cuda:0: kernel \\w+: CUDA_ERROR_ILLEGAL_ADDRESS \\(700\\): .*"
+                            + "\n  grid: \\(1, 1, 1\\)\n  block: \\(\\d+, 1, 1\\)"
+                            + "\n  y0: float32\\[5, 100\\] cuda-checked:0\n  x0: float32\\[5, 100\\] cuda-checked:0"
+                            + "\n  the device is lost.*"),
+                    said);
+            assertFalse(said.contains("cos"), said);
+            String later = assertThrows(CudaException.class, () -> y.add(1)).getMessage();
+            assertEquals(said, later, "every later call says the same");
+        } finally {
+            System.clearProperty("merapi.cuda.checked");
+        }
+    }
+
+    @Test
+    void aLaunchThatIsRefusedNamesOpAndGrid() {
+        NativeCuda cuda = FakeGpu.open("");
+        KernelSource source =
+                new KernelSource("demo::empty", "extern \"C\" __global__ void empty(int n) {}\n", List.of("empty"));
+        long function = cuda.function(cuda.load(0, cuda.compile(0, source)), "empty");
+        CudaRuntime.Grid grid = new CudaRuntime.Grid(7, 70_000, 1, 32, 1, 1, 0);
+        CudaException e = assertThrows(
+                CudaException.class,
+                () -> cuda.launch(
+                        0,
+                        0,
+                        "demo::empty",
+                        function,
+                        grid,
+                        Arguments.begin().next().half(1)));
+        assertTrue(
+                e.getMessage().contains("launch of kernel empty for demo::empty: CUDA_ERROR_INVALID_VALUE (1)"),
+                e.getMessage());
+        assertTrue(e.getMessage().contains("grid: (7, 70000, 1)"), e.getMessage());
+        cuda.launch(
+                0,
+                0,
+                "demo::empty",
+                function,
+                CudaRuntime.Grid.of(1, 32),
+                Arguments.begin().next().half(1));
+        cuda.synchronize(0);
     }
 
     @Test
