@@ -43,7 +43,7 @@ final class AttentionKernels {
     }
 
     private Family.Call call(Tensor at, String entry) {
-        return FAMILY.call(kernels, op, at, entry, Family.type("T", at.dtype()));
+        return FAMILY.call(kernels, op, at, entry, at.dtype());
     }
 
     /** Sizes, whether causal, the scale, and the strides of the tensors that are read. */
@@ -74,8 +74,10 @@ final class AttentionKernels {
     }
 
     /** What the kernels on tensor cores are compiled for. */
-    static String flashTypes(DType dtype, long width) {
-        return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
+    record FlashTypes(DType dtype, long width) {
+        String text() {
+            return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
+        }
     }
 
     /** Whether the kernels on tensor cores can read all of these. */
@@ -97,7 +99,7 @@ final class AttentionKernels {
     }
 
     private Family.Call flash(Tensor q, String entry) {
-        return FLASH.call(kernels, op, q, entry, flashTypes(q.dtype(), q.size(3)));
+        return FLASH.call(kernels, op, q, entry, new FlashTypes(q.dtype(), q.size(3)), FlashTypes::text);
     }
 
     private static CudaRuntime.Grid tiles(Tensor q, long positions) {

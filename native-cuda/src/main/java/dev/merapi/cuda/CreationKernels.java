@@ -40,14 +40,17 @@ final class CreationKernels {
         };
     }
 
-    static String types(DType storage, DType result) {
-        return Family.type("T", storage)
-                + Family.type("Y", result)
-                + Family.type("V", result.isFloating() ? result.computeType() : DType.INT64);
+    /** What the kernels are compiled for. */
+    record Types(DType storage, DType result) {
+        String text() {
+            return Family.type("T", storage)
+                    + Family.type("Y", result)
+                    + Family.type("V", result.isFloating() ? result.computeType() : DType.INT64);
+        }
     }
 
     private Family.Call call(Tensor at, DType result, String entry) {
-        return FAMILY.call(kernels, op, at, entry, types(at.dtype(), result));
+        return FAMILY.call(kernels, op, at, entry, new Types(at.dtype(), result), Types::text);
     }
 
     private static boolean isIntegral(Number n) {

@@ -6,6 +6,9 @@ import dev.merapi.types.DType;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -21,6 +24,9 @@ final class Family {
     private final List<String> entries;
     private final String text;
     private final Map<String, List<String>> parameters = new HashMap<>();
+    private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
+
+    private record Key(Kernels kernels, int device, Object variant, String entry) {}
 
     Family(String resource, String... entries) {
         this(resource, "", List.of(entries));
@@ -52,30 +58,49 @@ final class Family {
         return "typedef " + CudaTypes.storage(dtype) + " " + name + ";\n";
     }
 
-    /** Begins a launch on the device of a tensor. */
-    Call call(Kernels kernels, String op, Tensor at, String entry, String types) {
+    /** Begins a launch on the device of a tensor; the kernel is compiled for one type, {@code T}. */
+    Call call(Kernels kernels, String op, Tensor at, String entry, DType t) {
+        return call(kernels, op, at, entry, t, Family::single);
+    }
+
+    private static String single(DType t) {
+        return type("T", t);
+    }
+
+    /**
+     * Begins a launch on the device of a tensor.
+     *
+     * @param variant what the kernel is compiled for; the function is known by it, without making a text
+     * @param types its {@code typedef}s and {@code #define}s
+     */
+    <V> Call call(Kernels kernels, String op, Tensor at, String entry, V variant, Function<V, String> types) {
         int device = at.device().index();
-        long function = kernels.function(device, source(types), entry);
-        return new Call(kernels, op, device, function, parameters.getOrDefault(entry, List.of()));
+        Key key = new Key(kernels, device, variant, entry);
+        Long function = functions.get(key);
+        if (function == null) {
+            function = kernels.function(device, source(types.apply(variant)), entry);
+            functions.put(key, function);
+        }
+        return new Call(kernels, op, device, function, entry);
     }
 
     /** One launch: its arguments in order, then the grid. */
-    static final class Call {
+    final class Call {
         private final Kernels kernels;
         private final String op;
         private final int device;
         private final long function;
-        private final List<String> parameters;
+        private final String entry;
         private final Arguments arguments = Arguments.begin();
         private final boolean checks;
         private int count;
 
-        private Call(Kernels kernels, String op, int device, long function, List<String> parameters) {
+        private Call(Kernels kernels, String op, int device, long function, String entry) {
             this.kernels = kernels;
             this.op = op;
             this.device = device;
             this.function = function;
-            this.parameters = parameters;
+            this.entry = entry;
             this.checks = kernels.runtime().checks();
         }
 
@@ -87,6 +112,7 @@ final class Family {
         /** The address of an element of a contiguous tensor. */
         Call pointer(Tensor t, long element) {
             if (checks) {
+                List<String> parameters = Family.this.parameters.getOrDefault(entry, List.of());
                 String parameter = count < parameters.size() ? parameters.get(count) : "argument " + count;
                 String name = parameter.substring(parameter.lastIndexOf(' ') + 1);
                 arguments.region(name, t, !parameter.startsWith("const "), false);

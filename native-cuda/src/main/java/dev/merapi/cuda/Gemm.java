@@ -77,7 +77,7 @@ final class Gemm {
         Shape shape = Shape.of(p.count(), splits, p.m(), p.n());
         try (Tensor parts = Tensor.allocate(shape, DType.FLOAT32, p.out().device())) {
             tiles(kernels, p, variant, parts, deep).run(grid);
-            FAMILY.call(kernels, p.op(), p.out(), "gemm_join", variant.types())
+            FAMILY.call(kernels, p.op(), p.out(), "gemm_join", variant, Variant::types)
                     .pointer(parts)
                     .pointer(p.bias())
                     .pointer(p.out())
@@ -91,7 +91,7 @@ final class Gemm {
 
     private static Family.Call tiles(
             Kernels kernels, MatrixProduct p, Variant variant, @Nullable Tensor parts, long deep) {
-        return FAMILY.call(kernels, p.op(), p.out(), "gemm_tiles", variant.types())
+        return FAMILY.call(kernels, p.op(), p.out(), "gemm_tiles", variant, Variant::types)
                 .pointer(p.a().tensor())
                 .pointer(p.b().tensor())
                 .pointer(p.bias())

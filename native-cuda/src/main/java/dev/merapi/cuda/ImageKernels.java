@@ -43,7 +43,7 @@ final class ImageKernels {
     }
 
     private Family.Call call(Tensor at, String entry) {
-        return FAMILY.call(kernels, op, at, entry, Family.type("T", at.dtype()));
+        return FAMILY.call(kernels, op, at, entry, at.dtype());
     }
 
     private static long[] window(

@@ -51,10 +51,13 @@ final class IndexKernels {
         };
     }
 
-    static String types(DType storage, DType index) {
-        return Family.type("T", storage)
-                + Family.type("I", index)
-                + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
+    /** What the kernels are compiled for. */
+    record Types(DType storage, DType index) {
+        String text() {
+            return Family.type("T", storage)
+                    + Family.type("I", index)
+                    + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
+        }
     }
 
     private String name() {
@@ -62,7 +65,7 @@ final class IndexKernels {
     }
 
     private Family.Call call(Tensor at, Tensor index, String entry) {
-        return FAMILY.call(kernels, op, at, entry, types(at.dtype(), index.dtype()));
+        return FAMILY.call(kernels, op, at, entry, new Types(at.dtype(), index.dtype()), Types::text);
     }
 
     // ---------------------------------------------------------------- checks
@@ -87,7 +90,7 @@ final class IndexKernels {
         try (Cuda.SyncScope wait = Cuda.allowSyncs();
                 Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
             first.fill_(Long.MAX_VALUE);
-            FAMILY.call(kernels, op, index, "check", types(DType.FLOAT32, index.dtype()))
+            FAMILY.call(kernels, op, index, "check", new Types(DType.FLOAT32, index.dtype()), Types::text)
                     .pointer(index)
                     .word(index.numel())
                     .word(low)

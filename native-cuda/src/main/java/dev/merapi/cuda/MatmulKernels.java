@@ -70,7 +70,7 @@ final class MatmulKernels {
             throw new ShapeException(
                     p.op() + ": " + p.m() + " rows are more than a grid can take\n  fix: split the operand.");
         }
-        FAMILY.call(kernels, p.op(), p.out(), "matmul", Family.type("T", p.dtype()))
+        FAMILY.call(kernels, p.op(), p.out(), "matmul", p.dtype())
                 .pointer(p.a().tensor())
                 .pointer(p.b().tensor())
                 .pointer(p.bias())

@@ -46,7 +46,7 @@ final class OptimizerKernels {
     }
 
     private Family.Call call(Tensor at, String entry) {
-        return FAMILY.call(kernels, op, at, entry, Family.type("T", at.dtype()));
+        return FAMILY.call(kernels, op, at, entry, at.dtype());
     }
 
     private void adam(Optimizers.Adam a) {

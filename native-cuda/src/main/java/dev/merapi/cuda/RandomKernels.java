@@ -74,7 +74,7 @@ final class RandomKernels {
 
     private Family.Call call(Tensor at, String entry) {
         Family family = at.dtype().isFloating() ? FLOATING : INTEGRAL;
-        return family.call(kernels, op, at, entry, types(at.dtype()));
+        return family.call(kernels, op, at, entry, at.dtype(), RandomKernels::types);
     }
 
     private void dropout(RandomOps.Dropout a, RandomOps.Dropped out) {

@@ -79,12 +79,12 @@ final class ReduceKernel implements Kernel<Object, Object> {
         Collapsed reduced = Collapsed.of(shape, inputs, mask, true);
         boolean wide = PointwiseVariant.isWide(Math.max(results, elements)) || wide(kept, reduced, inputs.length);
         Device device = out.device();
-        Functions f = functions.computeIfAbsent(new Key(s, kept.rank(), reduced.rank(), wide, device.index()), k -> {
-            KernelSource source = ReducePrinter.source(op, s, kept.rank(), reduced.rank(), wide);
-            return new Functions(
-                    kernels.function(device.index(), source, "reduce"),
-                    kernels.function(device.index(), source, "again"));
-        });
+        Key key = new Key(s, kept.rank(), reduced.rank(), wide, device.index());
+        Functions f = functions.get(key);
+        if (f == null) {
+            f = compile(key);
+            functions.put(key, f);
+        }
 
         Plan plan = Plan.of(results, elements, isRowWise(kept, reduced, inputs));
         Tensor partial = partial(plan, results, device);
@@ -121,6 +121,12 @@ final class ReduceKernel implements Kernel<Object, Object> {
                 partial.close();
             }
         }
+    }
+
+    private Functions compile(Key key) {
+        KernelSource source = ReducePrinter.source(op, key.code, key.kept, key.reduced, key.wide);
+        return new Functions(
+                kernels.function(key.device, source, "reduce"), kernels.function(key.device, source, "again"));
     }
 
     private void regions(Arguments a, Tensor out, @Nullable Tensor partial, Tensor... inputs) {

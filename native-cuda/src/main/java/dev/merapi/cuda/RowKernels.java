@@ -80,7 +80,7 @@ final class RowKernels {
     }
 
     private Family.Call call(Tensor at, String entry, DType dtype) {
-        return FAMILY.call(kernels, op, at, entry, Family.type("T", dtype));
+        return FAMILY.call(kernels, op, at, entry, dtype);
     }
 
     // ---------------------------------------------------------------- softmax

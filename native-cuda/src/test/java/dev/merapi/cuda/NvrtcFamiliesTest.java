@@ -40,7 +40,8 @@ class NvrtcFamiliesTest {
     @ValueSource(ints = {80, 90, 100, 120})
     void attentionOnTensorCores(int architecture) {
         for (String types : List.of(
-                AttentionKernels.flashTypes(DType.BFLOAT16, 64), AttentionKernels.flashTypes(DType.FLOAT16, 128))) {
+                new AttentionKernels.FlashTypes(DType.BFLOAT16, 64).text(),
+                new AttentionKernels.FlashTypes(DType.FLOAT16, 128).text())) {
             assertTrue(NvrtcTest.compile(AttentionKernels.FLASH.source(types), architecture).length > 1000, types);
         }
     }
@@ -59,10 +60,10 @@ class NvrtcFamiliesTest {
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
         all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
-        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.FLOAT16, DType.INT32)));
-        all.add(IndexKernels.FAMILY.source(IndexKernels.types(DType.BOOL, DType.INT64)));
-        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.FLOAT32, DType.FLOAT32)));
-        all.add(CreationKernels.FAMILY.source(CreationKernels.types(DType.BOOL, DType.INT64)));
+        all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT16, DType.INT32).text()));
+        all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
+        all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.FLOAT32, DType.FLOAT32).text()));
+        all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.BOOL, DType.INT64).text()));
         // One by one, under their own names: those of the device's own functions are taken.
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), 1, 1, false));

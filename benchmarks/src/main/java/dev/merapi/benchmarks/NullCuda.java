@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.benchmarks;
+
+import dev.merapi.types.Device;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Objects;
+
+/** A device {@code cuda:0} whose driver does nothing, at once; compiled by the host's C compiler. */
+final class NullCuda {
+    private NullCuda() {}
+
+    /**
+     * From now on this process knows no other CUDA device. Comes before anything of CUDA is touched.
+     *
+     * @throws IOException if there is no C compiler
+     */
+    static Device install() throws IOException, InterruptedException {
+        Path folder = Files.createTempDirectory("null-cuda");
+        Path source = folder.resolve("null_cuda.c");
+        try (InputStream in = NullCuda.class.getResourceAsStream("null_cuda.c")) {
+            Files.copy(Objects.requireNonNull(in), source);
+        }
+        Path driver = folder.resolve("libcuda.so.1");
+        Process p = new ProcessBuilder(
+                        System.getenv().getOrDefault("CC", "cc"),
+                        "-O2",
+                        "-shared",
+                        "-fPIC",
+                        "-Wl,-soname,libcuda.so.1",
+                        "-o",
+                        driver.toString(),
+                        source.toString())
+                .inheritIO()
+                .start();
+        if (p.waitFor() != 0) {
+            throw new IOException("null CUDA: " + source + " does not compile");
+        }
+        Files.copy(driver, folder.resolve("libnvrtc.so.13"));
+        System.setProperty("merapi.cuda.libraries", folder.toString());
+        System.setProperty("merapi.cuda.cache", folder.resolve("kernels").toString());
+        System.load(driver.toString()); // found by its name from now on, before any other
+        return Device.of("cuda:0");
+    }
+}
