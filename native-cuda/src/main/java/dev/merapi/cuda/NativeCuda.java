@@ -257,9 +257,9 @@ final class NativeCuda implements CudaRuntime {
         DriverDevice d = devices[device];
         byte[] bytes;
         try {
-            bytes = Files.readAllBytes(image);
+            bytes = ImageCache.read(image);
         } catch (IOException e) {
-            throw new UncheckedIOException("cuda: " + image + " cannot be read", e);
+            throw new UncheckedIOException("cuda: " + image + " cannot be read: " + e.getMessage(), e);
         }
         // PTX is a text, and ends with a zero.
         try (HostMemory memory = HostMemory.allocate(bytes.length + 1L)) {
