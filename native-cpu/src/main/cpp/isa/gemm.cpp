@@ -10,8 +10,8 @@ namespace merapi {
 namespace MERAPI_ISA {
 namespace {
 
-constexpr int64_t kBlockK = 256;                             // a panel of B (kBlockK x kTileColumns floats) stays in L1
-constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;  // a packed block of A stays in L2
+constexpr int64_t kBlockK = 512;                             // a panel of B (64 KiB) and a block of A (384 KiB)
+constexpr int64_t kBlockRows = 192 / kTileRows * kTileRows;  // share L2, and every element of C is visited seldom
 constexpr int64_t kPackedLimit = 4 << 20;                    // elements of B packed at a time
 constexpr int64_t kWorthATask = 1 << 20;                     // multiply-adds: about 20 microseconds
 
@@ -216,9 +216,10 @@ void compute_tile(const Problem<S>& q, int64_t i0, int64_t i1, int64_t j0, int64
     if (started && (is_small<S> || bias != nullptr || q.beta != C(1))) {
         start_tile(q.c + i0 * q.ldc + first, q.ldc, rows, columns, q.beta, bias, tile, ldt);
     }
-    // Packing A pays for itself when several panels read it, and where rows a multiple of 2 KiB apart fight for one
-    // cache set.
-    bool pack = is_small<S> || (columns > NR && q.trans_a && (q.lda * static_cast<int64_t>(sizeof(S))) % 2048 == 0);
+    // Packing A pays for itself when several panels read it, and where its rows fight for one cache set of 8 lines: the
+    // twelve that a tile steps along, if they lie a multiple of 4 KiB apart.
+    const int64_t conflict = q.trans_a ? 2048 : 4096;
+    bool pack = is_small<S> || (columns > NR && (q.lda * static_cast<int64_t>(sizeof(S))) % conflict == 0);
     C* packed_a = nullptr;
     if (pack) {
         size_t elements = static_cast<size_t>(ceil_div(rows, kTileRows) * kTileRows * q.blocks.length);
@@ -281,14 +282,28 @@ void pack_b(bool trans_b, const S* b, int64_t ldb, const Problem<S>& q, ComputeO
     });
 }
 
+// Rows of a task: as many as fit, for every task reads all of B, but so that the thread that gets most gets little more
+// than its share.
+int64_t step_of_rows(int64_t m, int64_t worth, int64_t threads) {
+    int64_t best = kBlockRows, least_rows = m + 1;
+    for (int64_t step = kBlockRows; step >= 4 * kTileRows; step -= kTileRows) {
+        const int64_t tasks = ceil_div(m, step), rest = m - (tasks - 1) * step, rounds = ceil_div(tasks, threads);
+        if (tasks > worth) break;
+        const int64_t busiest = (rounds - 1) * step + (tasks - (rounds - 1) * threads == 1 ? rest : step);
+        if (busiest < least_rows || tasks < 3 * threads) {
+            best = step;
+            least_rows = busiest;
+        }
+    }
+    return best;
+}
+
 template <class S>
 void run_tiles(const Problem<S>& q) {
-    // Who computes a tile does not change it, so the cut may follow the number of threads. Rows by the block of A that
-    // fits L2, for every block reads all of B; columns are cut where there are few rows, for that packs A again.
+    // Who computes a tile does not change it, so the cut may follow the number of threads. Columns are cut only where
+    // there are few rows, for that packs A again.
     const int64_t worth = most(1, q.m * q.n * q.k / kWorthATask);
-    const int64_t wanted = least(worth, 8 * num_threads());
-    const int64_t row_step =
-        least(kBlockRows, most(4 * kTileRows, ceil_div(ceil_div(q.m, wanted), kTileRows) * kTileRows));
+    const int64_t row_step = step_of_rows(q.m, worth, num_threads());
     const int64_t row_tasks = ceil_div(q.m, row_step);
     int64_t column_tasks = most(1, least(ceil_div(least(worth, 4 * num_threads()), row_tasks), q.panels));
     int64_t panel_step = ceil_div(q.panels, column_tasks);

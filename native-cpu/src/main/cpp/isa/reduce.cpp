@@ -18,7 +18,8 @@ namespace {
 
 // Elements that one partial result covers, when one output is cut into several.
 constexpr int64_t kPiece = 2 * kGrain;
-constexpr int64_t kColumnPiece = 8 * kGrain;  // merging the pieces of a column costs as much as some 150 of its elements
+// Of a column more: merging its pieces costs as much as some 150 of its elements.
+constexpr int64_t kColumnPiece = 8 * kGrain;
 
 struct Reduction {
     const ReducePlan& plan;
