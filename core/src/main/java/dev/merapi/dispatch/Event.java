@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.error.GraphCaptureException;
 import org.jspecify.annotations.Nullable;
 
 /** A point in the work of a stream, made by {@link Stream#record}; other streams and the host can wait for it. */
@@ -30,11 +31,19 @@ public final class Event implements AutoCloseable {
         return handle;
     }
 
-    /** Waits until the work that it stands for is done; what the stream was given since may be waited for too. */
-    public void synchronize() {
+    /**
+     * Waits until the work that it stands for is done, and for nothing that the stream was given since.
+     *
+     * @throws GraphCaptureException while this thread captures a graph of the stream's device
+     */
+    public synchronized void synchronize() { // who closes it waits: the handle is in use
         requireOpen();
-        if (backend != null && stream.isOpen()) {
-            stream.synchronize();
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null && capture.device() == stream.device()) {
+            throw capture.refused("event.synchronize", "waits for the device");
+        }
+        if (backend != null) {
+            backend.synchronizeEvent(stream.device().index(), handle);
         }
     }
 

@@ -20,6 +20,9 @@ public interface Streams {
     /** The event stands for all work that the stream was given so far. */
     void record(int device, long event, long stream);
 
+    /** Returns when all is done that the event stands for; what the stream was given later is not waited for. */
+    void synchronizeEvent(int device, long event);
+
     /** Work given to the stream from now on waits for what the event stands for. */
     void await(int device, long stream, long event);
 }

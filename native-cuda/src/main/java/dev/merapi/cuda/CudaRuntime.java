@@ -73,6 +73,9 @@ interface CudaRuntime {
     /** Work given to the stream from now on waits for what the event recorded. */
     void await(int device, long stream, long event);
 
+    /** Returns when the work is done that the event recorded; later work is not waited for. */
+    void synchronizeEvent(int device, long event);
+
     void synchronizeStream(int device, long stream);
 
     void synchronize(int device);

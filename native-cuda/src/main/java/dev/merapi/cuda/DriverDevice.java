@@ -6,11 +6,9 @@ import java.util.function.LongFunction;
 import java.util.function.LongToIntFunction;
 import org.jspecify.annotations.Nullable;
 
-/** One GPU: its primary context, its compute stream, and pinned memory through which pageable memory passes. */
+/** One GPU: its primary context, its compute stream, and what is known of its faults. */
 final class DriverDevice {
     private static final int NAME = 128;
-    private static final int SLOTS = 8;
-    private static final int SLOT = 1 << 20;
 
     private final Driver driver;
     private final int ordinal;
@@ -21,13 +19,7 @@ final class DriverDevice {
     private final long compute;
     private final IndexFaults faults;
 
-    /** The staging ring: memory of a slot may be used again when its event is over. */
-    private final Object staging = new Object();
-
-    private long pinned;
-    private final long[] events = new long[SLOTS];
-    private int next;
-
+    private final StagingRing staging;
     private volatile @Nullable String lost;
 
     DriverDevice(Driver driver, int ordinal, LongFunction<String> names) {
@@ -46,10 +38,15 @@ final class DriverDevice {
             free = result.buffer().getLong(4 * Long.BYTES);
         }
         compute = createStream();
+        staging = new StagingRing(this, driver.functions());
         // The device sees pinned memory at the host's address.
         faults = new IndexFaults(made(
                 result -> CudaNative.driver_host_allocate(functions(), context, IndexFaults.BYTES, result),
                 "pinned memory"));
+    }
+
+    StagingRing staging() {
+        return staging;
     }
 
     IndexFaults faults() {
@@ -157,77 +154,5 @@ final class DriverDevice {
             check(call.applyAsInt(result.address()), what);
             return result.buffer().getLong(0);
         }
-    }
-
-    // ---------------------------------------------------------------- the host's memory
-
-    /** The host's bytes are taken when this returns; they arrive in the order of the stream. */
-    void upload(long stream, long target, long host, long bytes) {
-        synchronized (staging) {
-            for (long done = 0; done < bytes; done += SLOT) {
-                long piece = Math.min(SLOT, bytes - done);
-                int slot = take();
-                CudaNative.memory_copy(memory(slot), host + done, piece);
-                check(
-                        CudaNative.driver_upload(functions(), context, stream, target + done, memory(slot), piece),
-                        "upload of " + bytes + " bytes");
-                give(slot, stream);
-            }
-        }
-    }
-
-    /** Waits for the stream; the bytes are there when this returns. The next piece is on its way while one is copied. */
-    void download(long stream, long host, long source, long bytes) {
-        synchronized (staging) {
-            int before = -1;
-            long beforeAt = 0;
-            for (long done = 0; done < bytes || before >= 0; done += SLOT) {
-                int slot = -1;
-                if (done < bytes) {
-                    slot = take();
-                    long piece = Math.min(SLOT, bytes - done);
-                    check(
-                            CudaNative.driver_download(
-                                    functions(), context, stream, memory(slot), source + done, piece),
-                            "download of " + bytes + " bytes");
-                    give(slot, stream);
-                }
-                if (before >= 0) {
-                    await(before);
-                    CudaNative.memory_copy(host + beforeAt, memory(before), Math.min(SLOT, bytes - beforeAt));
-                }
-                before = slot;
-                beforeAt = done;
-            }
-        }
-        faults.raise();
-    }
-
-    private long memory(int slot) {
-        return pinned + (long) slot * SLOT;
-    }
-
-    /** The oldest slot, when what it was used for last is done. */
-    private int take() {
-        if (pinned == 0) {
-            for (int i = 0; i < SLOTS; i++) {
-                events[i] = createEvent();
-            }
-            pinned = made(
-                    result -> CudaNative.driver_host_allocate(functions(), context, (long) SLOTS * SLOT, result),
-                    "pinned memory");
-        }
-        int slot = next;
-        next = (next + 1) % SLOTS;
-        await(slot);
-        return slot;
-    }
-
-    private void give(int slot, long stream) {
-        check(CudaNative.driver_event_record(functions(), context, events[slot], stream), "an event");
-    }
-
-    private void await(int slot) {
-        check(CudaNative.driver_event_synchronize(functions(), context, events[slot]), "waiting for a copy");
     }
 }

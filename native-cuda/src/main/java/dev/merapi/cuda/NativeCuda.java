@@ -117,13 +117,14 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void upload(int device, long stream, long target, long host, long bytes) {
         DriverDevice d = alive(device);
-        d.upload(d.stream(stream), target, host, bytes);
+        d.staging().upload(d.stream(stream), target, host, bytes);
     }
 
     @Override
     public void download(int device, long stream, long host, long source, long bytes) {
         DriverDevice d = alive(device);
-        d.download(d.stream(stream), host, source, bytes);
+        d.staging().download(d.stream(stream), host, source, bytes);
+        d.faults().raise();
     }
 
     @Override
@@ -184,6 +185,13 @@ final class NativeCuda implements CudaRuntime {
         d.check(
                 CudaNative.driver_event_await(driver.functions(), d.context(), d.stream(stream), event),
                 "waiting for an event");
+    }
+
+    @Override
+    public void synchronizeEvent(int device, long event) {
+        DriverDevice d = alive(device);
+        d.check(CudaNative.driver_event_synchronize(driver.functions(), d.context(), event), "waiting for an event");
+        d.faults().raise();
     }
 
     @Override

@@ -36,6 +36,11 @@ record RuntimeStreams(CudaRuntime runtime) implements Streams {
     }
 
     @Override
+    public void synchronizeEvent(int device, long event) {
+        runtime.synchronizeEvent(device, event);
+    }
+
+    @Override
     public void await(int device, long stream, long event) {
         runtime.await(device, stream, event);
     }

@@ -136,6 +136,9 @@ final class SimulatedCuda implements CudaRuntime {
     public void await(int device, long stream, long event) {}
 
     @Override
+    public void synchronizeEvent(int device, long event) {}
+
+    @Override
     public void synchronizeStream(int device, long stream) {
         refuseWhileCapturing("waiting", stream);
     }

@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * {@link NativeCuda} on a driver that is no GPU's: its streams are threads, its kernels the simulator's. So all that the
@@ -96,8 +97,13 @@ final class FakeGpu {
 
     /** A kind of device that stands on a driver of its own, until {@link #forget}: other tests ask all devices there are. */
     static Device device(String name, String configuration) {
+        return device(name, () -> open(configuration));
+    }
+
+    /** As above, on a runtime that the test itself uses too. */
+    static Device device(String name, Supplier<CudaRuntime> runtime) {
         DeviceType type = DeviceType.of(name);
-        REGISTERED.add(Backends.register(new CudaBackend(type, () -> open(configuration))));
+        REGISTERED.add(Backends.register(new CudaBackend(type, runtime)));
         return Device.of(type, 0);
     }
 
