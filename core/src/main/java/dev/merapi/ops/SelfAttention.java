@@ -7,11 +7,9 @@ import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
-import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.List;
 
@@ -40,9 +38,9 @@ public final class SelfAttention {
     public record BackwardArgs(
             Tensor grad, Tensor qkv, Tensor out, Tensor lse, int heads, boolean causal, double scale) {}
 
-    public static final Op<BackwardArgs, Tensor> SELF_ATTENTION_BACKWARD = everywhere(
-                    Op.define("merapi::self_attention_backward", BackwardArgs.class, Tensor.class),
-                    SelfAttention::backward)
+    public static final Op<BackwardArgs, Tensor> SELF_ATTENTION_BACKWARD = Op.define(
+                    "merapi::self_attention_backward", BackwardArgs.class, Tensor.class)
+            .reference(SelfAttention::backward)
             .shape(a -> Tensor.meta(a.qkv()))
             .compose(a -> {
                 Attention.Gradients d = gradients(a);
@@ -51,8 +49,9 @@ public final class SelfAttention {
             .register();
 
     /** softmax(scale·q·kᵀ + mask)·v of each head, for q, k and v that lie side by side. */
-    public static final Op<Args, Attended> SELF_ATTENTION = everywhere(
-                    Op.define("merapi::self_attention", Args.class, Attended.class), SelfAttention::forward)
+    public static final Op<Args, Attended> SELF_ATTENTION = Op.define(
+                    "merapi::self_attention", Args.class, Attended.class)
+            .reference(SelfAttention::forward)
             .internal("lse")
             .shape(a -> {
                 check(a);
@@ -77,11 +76,7 @@ public final class SelfAttention {
     /** What the gradient of {@link #SELF_ATTENTION} is made of. */
     public record Saved(Args args, Tensor out, Tensor lse) {}
 
-    /** {@link Attention} on views: for devices without a kernel of their own. */
-    private static <A extends Record, R> Op<A, R> everywhere(Op<A, R> op, Kernel<A, R> kernel) {
-        return op.reference(kernel).kernel(DeviceType.CUDA, kernel).kernel(DeviceType.CUDA_SIM, kernel);
-    }
-
+    /** {@link Attention} on views. */
     private static void forward(Args a, Attended out) {
         Context context = Context.current();
         try (Scope scope = Scope.openInternal(context)) {

@@ -4,14 +4,20 @@ package dev.merapi.cuda;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Layout;
 import org.jspecify.annotations.Nullable;
 
 /** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
 final class AttentionKernels {
     static final Family FAMILY = new Family(
-            "attention.cuh", "attend", "attend_backward_inner", "attend_backward_queries", "attend_backward_keys");
+            "attention.cuh",
+            "attend_forward",
+            "attend_backward_inner",
+            "attend_backward_queries",
+            "attend_backward_keys");
     static final Family FLASH = Family.above(
             "mma.cuh",
             "flash.cuh",
@@ -38,39 +44,82 @@ final class AttentionKernels {
         return switch (op) {
             case "merapi::attention" -> (Kernel<Attention.Args, Attention.AttentionResult>) k::forward;
             case "merapi::attention_backward" -> (Kernel<Attention.BackwardArgs, Attention.Gradients>) k::backward;
+            case "merapi::self_attention" -> (Kernel<SelfAttention.Args, SelfAttention.Attended>) k::selfForward;
+            case "merapi::self_attention_backward" -> (Kernel<SelfAttention.BackwardArgs, Tensor>) k::selfBackward;
             default -> null;
         };
     }
 
-    private Family.Call call(Tensor at, String entry) {
-        return FAMILY.call(kernels, op, at, entry, at.dtype());
+    /** A tensor as [B, H, T, D], or the part of one that lies so: where it begins, and its strides in elements. */
+    private record Heads(Tensor tensor, long first, long b, long h, long t, long d) {
+        static Heads of(Tensor x) {
+            return new Heads(x, 0, stride(x, 0), stride(x, 1), stride(x, 2), stride(x, 3));
+        }
+
+        /** That of a dimension of one element says nothing. */
+        private static long stride(Tensor x, int dim) {
+            Layout l = x.layout();
+            return l.size(dim) == 1 && dim < 3 ? 0 : l.stride(dim);
+        }
+
+        /** The n-th of several that lie side by side: [B, T, parts · H · D], row-major. */
+        static Heads part(Tensor x, int n, long heads, long width) {
+            long all = x.size(2);
+            return new Heads(x, n * heads * width, x.size(1) * all, width, all, 1);
+        }
+
+        boolean isAligned() {
+            return d == 1
+                    && (tensor.address() + first * tensor.dtype().byteSize()) % 16 == 0
+                    && b % 8 == 0
+                    && h % 8 == 0
+                    && t % 8 == 0;
+        }
     }
 
-    /** Sizes, whether causal, the scale, and the strides of the tensors that are read. */
-    private long[] problem(
-            Tensor q, Tensor k, Tensor v, @Nullable Tensor out, @Nullable Tensor grad, boolean causal, double scale) {
-        if (q.size(3) > MAX_WIDTH) {
-            throw new ShapeException(op + ": heads of " + q.size(3) + " elements; the CUDA kernel takes at most "
+    /** Sizes of what is asked, and the scale. */
+    private record Problem(
+            DType dtype, long batch, long heads, long queries, long keys, long width, boolean causal, double scale) {
+        long rows() {
+            return batch * heads * queries;
+        }
+
+        /** As kernels are given it: with the strides of q, k, v, out, and in a backward of grad, dq, dk, dv. */
+        long[] words(Heads... tensors) {
+            long[] words = new long[7 + 8 * 4];
+            words[0] = batch;
+            words[1] = heads;
+            words[2] = queries;
+            words[3] = keys;
+            words[4] = width;
+            words[5] = causal ? 1 : 0;
+            words[6] = Double.doubleToRawLongBits(scale);
+            for (int i = 0; i < tensors.length; i++) {
+                words[7 + 4 * i] = tensors[i].b;
+                words[8 + 4 * i] = tensors[i].h;
+                words[9 + 4 * i] = tensors[i].t;
+                words[10 + 4 * i] = tensors[i].d;
+            }
+            return words;
+        }
+    }
+
+    private Problem problem(Tensor q, Tensor k, boolean causal, double scale) {
+        return checked(new Problem(q.dtype(), q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), causal, scale));
+    }
+
+    private Problem problem(Tensor qkv, int heads, boolean causal, double scale) {
+        long positions = qkv.size(1);
+        long width = qkv.size(2) / 3 / heads;
+        return checked(new Problem(qkv.dtype(), qkv.size(0), heads, positions, positions, width, causal, scale));
+    }
+
+    private Problem checked(Problem p) {
+        if (p.width > MAX_WIDTH) {
+            throw new ShapeException(op + ": heads of " + p.width + " elements; the CUDA kernel takes at most "
                     + MAX_WIDTH + "\n  fix: use more heads.");
         }
-        long[] words = new long[7 + 5 * 4];
-        long[] sizes = {
-            q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), causal ? 1 : 0, Double.doubleToRawLongBits(scale)
-        };
-        System.arraycopy(sizes, 0, words, 0, sizes.length);
-        @Nullable Tensor[] read = {q, k, v, out, grad};
-        for (int i = 0; i < read.length; i++) {
-            Tensor t = read[i];
-            for (int d = 0; d < 4 && t != null; d++) {
-                words[7 + 4 * i + d] = t.layout().stride(d);
-            }
-        }
-        return words;
-    }
-
-    private static CudaRuntime.Grid grid(long rows, Tensor q) {
-        int bytes = (int) (2 * q.size(3) * q.dtype().computeType().byteSize());
-        return new CudaRuntime.Grid(Math.min(rows, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
+        return p;
     }
 
     /** What the kernels on tensor cores are compiled for. */
@@ -80,56 +129,48 @@ final class AttentionKernels {
         }
     }
 
-    /** Whether the kernels on tensor cores can read all of these. */
-    private boolean isForTensorCores(Tensor... read) {
-        DType dtype = read[0].dtype();
-        long width = read[0].size(3);
-        boolean fits = (dtype == DType.BFLOAT16 || dtype == DType.FLOAT16)
-                && (width == 32 || width == 64 || width == 128)
-                && read[0].numel() > 0
-                && read[1].numel() > 0
-                && kernels.runtime().properties(read[0].device().index()).architecture() >= 80;
-        for (Tensor t : read) {
-            fits &= t.layout().stride(3) == 1 && t.address() % 16 == 0;
-            for (int d = 0; d < 3; d++) {
-                fits &= t.size(d) == 1 || t.layout().stride(d) % 8 == 0;
-            }
+    /** Whether the kernels on tensor cores can read, or write, all of these. */
+    private boolean isForTensorCores(Problem p, Heads... tensors) {
+        boolean fits = (p.dtype == DType.BFLOAT16 || p.dtype == DType.FLOAT16)
+                && (p.width == 32 || p.width == 64 || p.width == 128)
+                && p.rows() > 0
+                && p.keys > 0
+                && kernels.runtime()
+                                .properties(tensors[0].tensor.device().index())
+                                .architecture()
+                        >= 80;
+        for (Heads t : tensors) {
+            fits = fits && t.isAligned();
         }
         return fits;
     }
 
-    private Family.Call flash(Tensor q, String entry) {
-        return FLASH.call(kernels, op, q, entry, new FlashTypes(q.dtype(), q.size(3)), FlashTypes::text);
+    private Family.Call begun(boolean fast, Problem p, Heads at, String part) {
+        return fast
+                ? FLASH.call(
+                        kernels, op, at.tensor, "flash_" + part, new FlashTypes(p.dtype, p.width), FlashTypes::text)
+                : FAMILY.call(kernels, op, at.tensor, "attend_" + part, p.dtype);
     }
 
-    private static CudaRuntime.Grid tiles(Tensor q, long positions) {
-        return CudaRuntime.Grid.of(q.size(0) * q.size(1) * ((positions + OWN - 1) / OWN), THREADS);
+    /** A block for so many positions of each head, or for each. */
+    private static CudaRuntime.Grid grid(boolean fast, Problem p, long positions) {
+        long heads = p.batch * p.heads;
+        int bytes = (int) (2 * p.width * p.dtype.computeType().byteSize());
+        return fast
+                ? CudaRuntime.Grid.of(heads * ((positions + OWN - 1) / OWN), THREADS)
+                : new CudaRuntime.Grid(Math.min(heads * positions, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
     }
+
+    // ---------------------------------------------------------------- the two ops
 
     private void forward(Attention.Args a, Attention.AttentionResult out) {
-        long rows = out.lse().numel();
-        if (rows == 0 || out.out().numel() == 0) {
-            return;
-        }
-        if (isForTensorCores(a.q(), a.k(), a.v())) {
-            flash(a.q(), "flash_forward")
-                    .pointer(a.q())
-                    .pointer(a.k())
-                    .pointer(a.v())
-                    .pointer(out.out())
-                    .pointer(out.lse())
-                    .struct(problem(a.q(), a.k(), a.v(), null, null, a.causal(), a.scale()))
-                    .run(tiles(a.q(), a.q().size(2)));
-            return;
-        }
-        call(a.q(), "attend")
-                .pointer(a.q())
-                .pointer(a.k())
-                .pointer(a.v())
-                .pointer(out.out())
-                .pointer(out.lse())
-                .struct(problem(a.q(), a.k(), a.v(), null, null, a.causal(), a.scale()))
-                .run(grid(rows, a.q()));
+        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        forward(p, Heads.of(a.q()), Heads.of(a.k()), Heads.of(a.v()), Heads.of(out.out()), out.lse());
+    }
+
+    private void selfForward(SelfAttention.Args a, SelfAttention.Attended out) {
+        Problem p = problem(a.qkv(), a.heads(), a.causal(), a.scale());
+        forward(p, part(p, a.qkv(), 0), part(p, a.qkv(), 1), part(p, a.qkv(), 2), part(p, out.out(), 0), out.lse());
     }
 
     private void backward(Attention.BackwardArgs a, Attention.Gradients out) {
@@ -141,57 +182,91 @@ final class AttentionKernels {
             }
             return;
         }
+        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        Heads[] all = {
+            Heads.of(a.q()),
+            Heads.of(a.k()),
+            Heads.of(a.v()),
+            Heads.of(a.out()),
+            Heads.of(a.grad()),
+            Heads.of(out.q()),
+            Heads.of(out.k()),
+            Heads.of(out.v())
+        };
         // A gradient that is a sum's is one number, many times.
-        if (!isForTensorCores(a.grad(), a.k()) && isForTensorCores(a.q(), a.k(), a.v(), a.out())) {
+        if (!isForTensorCores(p, all[4]) && isForTensorCores(p, all[0], all[1], all[2], all[3])) {
             try (Tensor grad = a.grad().copy()) {
-                gradients(
-                        new Attention.BackwardArgs(grad, a.q(), a.k(), a.v(), a.out(), a.lse(), a.causal(), a.scale()),
-                        out);
+                all[4] = Heads.of(grad);
+                backward(p, all, a.lse());
             }
         } else {
-            gradients(a, out);
+            backward(p, all, a.lse());
         }
     }
 
-    private void gradients(Attention.BackwardArgs a, Attention.Gradients out) {
-        Tensor lse = a.lse().contiguous();
-        long[] problem = problem(a.q(), a.k(), a.v(), a.out(), a.grad(), a.causal(), a.scale());
-        boolean fast = isForTensorCores(a.q(), a.k(), a.v(), a.out(), a.grad());
+    private void selfBackward(SelfAttention.BackwardArgs a, Tensor out) {
+        if (out.numel() == 0) {
+            return;
+        }
+        Problem p = problem(a.qkv(), a.heads(), a.causal(), a.scale());
+        Heads[] all = {
+            part(p, a.qkv(), 0),
+            part(p, a.qkv(), 1),
+            part(p, a.qkv(), 2),
+            part(p, a.out(), 0),
+            part(p, a.grad(), 0),
+            part(p, out, 0),
+            part(p, out, 1),
+            part(p, out, 2)
+        };
+        backward(p, all, a.lse());
+    }
+
+    private static Heads part(Problem p, Tensor x, int n) {
+        return Heads.part(x, n, p.heads, p.width);
+    }
+
+    // ---------------------------------------------------------------- launches
+
+    private static Family.Call pointer(Family.Call call, Heads x) {
+        return call.pointer(x.tensor, x.first);
+    }
+
+    private void forward(Problem p, Heads q, Heads k, Heads v, Heads y, Tensor lse) {
+        if (p.rows() == 0 || p.width == 0) {
+            return;
+        }
+        boolean fast = isForTensorCores(p, q, k, v, y);
+        Family.Call call = begun(fast, p, q, "forward");
+        pointer(call, q);
+        pointer(call, k);
+        pointer(call, v);
+        pointer(call, y).pointer(lse).struct(p.words(q, k, v, y)).run(grid(fast, p, p.queries));
+    }
+
+    /** @param all q, k, v, out, grad, and where the gradients of the first three go */
+    private void backward(Problem p, Heads[] all, Tensor lseOfAny) {
+        Tensor lse = lseOfAny.contiguous();
+        long[] words = p.words(all);
+        boolean fast = isForTensorCores(p, all);
         try (Tensor inner = Tensor.allocate(lse.shape(), lse.dtype(), lse.device())) {
-            begun(fast, a.q(), "inner")
-                    .pointer(a.grad())
-                    .pointer(a.out())
-                    .pointer(inner)
-                    .struct(problem)
-                    .each(fast ? lse.numel() * a.q().size(3) / 8 : lse.numel());
-            begun(fast, a.q(), "queries")
-                    .pointer(a.grad())
-                    .pointer(a.q())
-                    .pointer(a.k())
-                    .pointer(a.v())
-                    .pointer(lse)
-                    .pointer(inner)
-                    .pointer(out.q())
-                    .struct(problem)
-                    .run(fast ? tiles(a.q(), a.q().size(2)) : grid(lse.numel(), a.q()));
-            begun(fast, a.q(), "keys")
-                    .pointer(a.grad())
-                    .pointer(a.q())
-                    .pointer(a.k())
-                    .pointer(a.v())
-                    .pointer(lse)
-                    .pointer(inner)
-                    .pointer(out.k())
-                    .pointer(out.v())
-                    .struct(problem)
-                    .run(
-                            fast
-                                    ? tiles(a.q(), a.k().size(2))
-                                    : grid(a.k().size(0) * a.k().size(1) * a.k().size(2), a.q()));
+            Family.Call call = begun(fast, p, all[0], "backward_inner");
+            pointer(call, all[4]);
+            pointer(call, all[3]).pointer(inner).struct(words).each(fast ? p.rows() * p.width / 8 : p.rows());
+            pointer(gradient(fast, p, all, "backward_queries", lse, inner), all[5])
+                    .struct(words)
+                    .run(grid(fast, p, p.queries));
+            call = gradient(fast, p, all, "backward_keys", lse, inner);
+            pointer(call, all[6]);
+            pointer(call, all[7]).struct(words).run(grid(fast, p, p.keys));
         }
     }
 
-    private Family.Call begun(boolean fast, Tensor at, String part) {
-        return fast ? flash(at, "flash_backward_" + part) : call(at, "attend_backward_" + part);
+    private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor lse, Tensor inner) {
+        Family.Call call = begun(fast, p, all[0], part);
+        pointer(call, all[4]);
+        pointer(call, all[0]);
+        pointer(call, all[1]);
+        return pointer(call, all[2]).pointer(lse).pointer(inner);
     }
 }

@@ -12,7 +12,7 @@ struct Strides {
 struct Problem {
     i64 batch, heads, queries, keys, width, causal;
     double scale;
-    Strides q, k, v, out, grad;
+    Strides q, k, v, out, grad, dq, dk, dv;
 };
 
 struct Sum {
@@ -32,7 +32,10 @@ MERAPI_F C across(C v, F join) {
     for (int i = 1; i < (int)blockDim.x / 32; i++) v = join(v, parts[i]);
     return v;
 }
-MERAPI_F const T* row(const T* x, const Strides& s, i64 b, i64 h, i64 t) { return x + b * s.b + h * s.h + t * s.t; }
+template <class U>
+MERAPI_F U* row(U* x, const Strides& s, i64 b, i64 h, i64 t) {
+    return x + b * s.b + h * s.h + t * s.t;
+}
 // Keys that query i sees: the first so many.
 MERAPI_F i64 seen(const Problem& p, i64 i) {
     if (!p.causal) return p.keys;
@@ -47,7 +50,7 @@ MERAPI_F C dot(const C* a, const T* b, i64 step, i64 width) {
 }  // namespace attention
 
 extern "C" __global__ void __launch_bounds__(128)
-    attend(const T* q, const T* k, const T* v, T* y, attention::C* lse, const attention::Problem p) {
+    attend_forward(const T* q, const T* k, const T* v, T* y, attention::C* lse, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128];
@@ -78,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(128)
                 sums[d] = s;
             }
         }
-        for (i64 d = t; d < p.width; d += 128) wr(y[r * p.width + d], n > 0 ? sums[d] / total : C(0));
+        for (i64 d = t; d < p.width; d += 128) wr(row(y, p.out, b, h, i)[d * p.out.d], n > 0 ? sums[d] / total : C(0));
         if (t == 0) lse[r] = n > 0 ? largest + op_log(total) : -infinity(C());
     }
 }
@@ -138,7 +141,8 @@ extern "C" __global__ void __launch_bounds__(128)
         }
 #pragma unroll
         for (int c = 0; c < 4; c++) {
-            if (t + c * 128 < p.width) wr(dq[r * p.width + t + c * 128], sums[c]);
+            const i64 d = t + c * 128;
+            if (d < p.width) wr(row(dq, p.dq, b, h, i)[d * p.dq.d], sums[c]);
         }
     }
 }
@@ -188,8 +192,8 @@ extern "C" __global__ void __launch_bounds__(128)
         for (int c = 0; c < 4; c++) {
             const i64 d = t + c * 128;
             if (d < p.width) {
-                wr(dk[r * p.width + d], sumK[c]);
-                wr(dv[r * p.width + d], sumV[c]);
+                wr(row(dk, p.dk, b, h, j)[d * p.dk.d], sumK[c]);
+                wr(row(dv, p.dv, b, h, j)[d * p.dv.d], sumV[c]);
             }
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmax(scale·q·kᵀ + mask)·v and its gradients on tensor cores, for 16-bit types. T: storage; WIDTH: of a head, 32,
-// 64 or 128. Lines of all tensors that are read have stride 1 and begin at multiples of 16 bytes.
+// 64 or 128. Lines of all tensors have stride 1 and begin at multiples of 16 bytes.
 //
 // A block owns 64 queries or 64 keys, a warp 16 of them, and goes over tiles of the other side. Scores never leave the
 // registers: as results of one product lie in them, the next one wants its left operand. The gradient of the queries
@@ -19,7 +19,7 @@ struct Strides {
 struct Problem {
     i64 batch, heads, queries, keys, width, causal;
     double scale;
-    Strides q, k, v, out, grad;
+    Strides q, k, v, out, grad, dq, dk, dv;
 
     MERAPI_F bool sees(int i, int j) const {
         return i < queries && j < keys && (!causal || j <= i + (int)(keys - queries));
@@ -49,7 +49,10 @@ struct Head {
         // Of causal problems the longest first.
         first = (int)(lastFirst ? tiles - 1 - tile : tile) * kOwn;
     }
-    MERAPI_F const T* row(const T* x, const Strides& s, int t) const { return x + b * s.b + h * s.h + t * s.t; }
+    template <class U>
+    MERAPI_F U* row(U* x, const Strides& s, int t) const {
+        return x + b * s.b + h * s.h + t * s.t;
+    }
 };
 
 // Tiles lie in lines of 16-byte pieces, permuted within a line so that eight lines' pieces lie in different banks.
@@ -131,8 +134,8 @@ MERAPI_F void clear(FragmentC (&s)[N]) {
         for (int e = 0; e < 4; e++) s[n][e] = 0;
 }
 // The warp's 16 rows, by way of its lines of a tile; lane / 4 and eight more are the rows that a lane holds.
-MERAPI_F void store(T* to, int there, unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8], float upper,
-                    float lower) {
+MERAPI_F void store(T* to, i64 stride, int there, unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8],
+                    float upper, float lower) {
     const int g = lane() / 4, t = lane() % 4;
     __syncwarp();
 #pragma unroll
@@ -144,7 +147,7 @@ MERAPI_F void store(T* to, int there, unsigned char* tile, int line, const Fragm
 #pragma unroll
     for (int s = 0; s < kPieces / 2; s++) {
         const int e = lane() + s * 32, r = line + e / kPieces, piece = e % kPieces;
-        if (r < there) *(uint4*)(to + (i64)r * kWidth + piece * 8) = *(const uint4*)(tile + place(r, piece));
+        if (r < there) *(uint4*)(to + r * stride + piece * 8) = *(const uint4*)(tile + place(r, piece));
     }
 }
 }  // namespace flash
@@ -219,8 +222,7 @@ extern "C" __global__ void __launch_bounds__(128)
         }
     }
     __syncthreads();
-    T* to = y + (head.index * p.queries + head.first) * kWidth;
-    store(to, there, queries, line, sums, shares[0], shares[1]);
+    store(head.row(y, p.out, head.first), p.out.t, there, queries, line, sums, shares[0], shares[1]);
 }
 
 // Of each query: the gradient times the result, summed. A thread takes 8 of the width.
@@ -317,7 +319,7 @@ extern "C" __global__ void __launch_bounds__(128)
     copies.wait<0>();
     __syncthreads();
     const float scale = (float)p.scale;
-    store(dq + (at + head.first) * kWidth, there, queries, line, sums, scale, scale);
+    store(head.row(dq, p.dq, head.first), p.dq.t, there, queries, line, sums, scale, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
@@ -355,8 +357,7 @@ extern "C" __global__ void __launch_bounds__(128)
     copies.commit();
     copies.wait<0>();
     __syncthreads();
-    const i64 to = (head.index * p.keys + head.first) * kWidth;
     const float scale = (float)p.scale;
-    store(dk + to, there, keys, line, sumsK, scale, scale);
-    store(dv + to, there, values, line, sumsV, 1, 1);
+    store(head.row(dk, p.dk, head.first), p.dk.t, there, keys, line, sumsK, scale, scale);
+    store(head.row(dv, p.dv, head.first), p.dv.t, there, values, line, sumsV, 1, 1);
 }

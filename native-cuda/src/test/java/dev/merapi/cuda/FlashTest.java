@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -99,6 +100,29 @@ class FlashTest {
         check(DType.BFLOAT16, 1, 1, 1, 70, 64, true);
         check(DType.BFLOAT16, 1, 2, 33, 100, 32, true);
         check(DType.FLOAT16, 1, 1, 100, 33, 32, true); // the first queries see no key
+    }
+
+    /** Queries, keys and values of all heads side by side, and their gradients too: nothing is brought together. */
+    @Test
+    void jointProjections() {
+        for (DType dtype : new DType[] {DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64}) {
+            for (long[] shape :
+                    new long[][] {{2, 70, 2, 32}, {1, 33, 3, 64}, {1, 5, 1, 128}, {2, 3, 2, 10}, {1, 1, 1, 32}}) {
+                Tensor qkv = PointwiseTest.random(dtype, 5, shape[0], shape[1], 3 * shape[2] * shape[3]);
+                Tensor there = qkv.to(Simulator.DEVICE).requiresGrad(true);
+                Tensor wide = qkv.to(DType.FLOAT64).requiresGrad(true);
+                String what = dtype + " " + java.util.Arrays.toString(shape);
+                try (Scope scope = Scope.open()) {
+                    Tensor expected = SelfAttention.selfAttention(wide, (int) shape[2], true);
+                    Tensor actual = SelfAttention.selfAttention(there, (int) shape[2], true);
+                    close(what, expected, actual);
+                    Tensor g = PointwiseTest.random(dtype, 9, shape[0], shape[1], shape[2] * shape[3]);
+                    Autograd.backward(expected, g.to(DType.FLOAT64), Autograd.Graph.FREE);
+                    Autograd.backward(actual, g.to(Simulator.DEVICE), Autograd.Graph.FREE);
+                }
+                close(what + ", gradient", wide.grad(), there.grad());
+            }
+        }
     }
 
     @Test
