@@ -42,6 +42,7 @@ struct Functions {
     int (*multiply)(Object handle, Object operation, const void* alpha, const void* a, Object layout_a, const void* b,
                     Object layout_b, const void* beta, const void* c, Object layout_c, void* d, Object layout_d,
                     const Algorithm*, void* workspace, size_t bytes, void* stream);
+    size_t (*version)();
 };
 
 // The words of a problem, in the order of CublasLt.
@@ -137,6 +138,10 @@ int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
 }
 
 }  // namespace
+
+int64_t blas_version(int64_t functions) {
+    return static_cast<int64_t>(reinterpret_cast<const Functions*>(functions)->version());
+}
 
 int32_t blas_create(int64_t functions, int64_t result) {
     const Functions& f = *reinterpret_cast<const Functions*>(functions);

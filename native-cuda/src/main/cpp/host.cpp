@@ -76,6 +76,13 @@ int64_t library_symbol(int64_t library, int64_t name) {
 
 void library_close(int64_t library) { dlclose(reinterpret_cast<void*>(library)); }
 
+void library_place(int64_t address, int64_t text, int64_t capacity) {
+    Dl_info info;
+    bool found = dladdr(reinterpret_cast<void*>(address), &info) != 0 && info.dli_fname != nullptr;
+    std::snprintf(reinterpret_cast<char*>(text), static_cast<size_t>(capacity), "%s",
+                  found ? info.dli_fname : "an unknown file");
+}
+
 int64_t memory_allocate(int64_t bytes) {
     void* memory = nullptr;
     if (bytes <= 0 || posix_memalign(&memory, 256, static_cast<size_t>(bytes)) != 0) {

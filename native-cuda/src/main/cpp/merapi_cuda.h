@@ -63,6 +63,8 @@ int32_t driver_graph_destroy(int64_t functions, int64_t context, int64_t graph);
 int64_t library_open(int64_t path, int64_t error, int64_t capacity);
 int64_t library_symbol(int64_t library, int64_t name);
 void library_close(int64_t library);
+// The file that holds a function.
+void library_place(int64_t address, int64_t text, int64_t capacity);
 
 // ---- host memory, which is also the simulator's ----
 
@@ -100,6 +102,8 @@ int32_t nvrtc_describe(int64_t functions, int64_t result, int32_t most);
 // `functions` holds the addresses of cublasLt's functions, in the order of CublasLt.FUNCTIONS. All return cuBLAS's
 // status, 0 for success.
 
+// 10000 * major + 100 * minor + patch.
+int64_t blas_version(int64_t functions);
 // Writes a handle on the current device to `result`.
 int32_t blas_create(int64_t functions, int64_t result);
 // Descriptors and the algorithm for a problem, whose words are: data type and compute type as cuBLAS numbers them;

@@ -32,7 +32,8 @@ final class CublasLt {
             "cublasLtMatmulPreferenceSetAttribute",
             "cublasLtMatmulPreferenceDestroy",
             "cublasLtMatmulAlgoGetHeuristic",
-            "cublasLtMatmul");
+            "cublasLtMatmul",
+            "cublasLtGetVersion");
     private static final long WORKSPACE = 32L << 20;
     private static final int MAX_PLANS = 1024;
     private static final int MAX_LAUNCHES = 64;
@@ -59,7 +60,10 @@ final class CublasLt {
             long library = CudaLibraries.open(List.of(), List.of("libcublasLt.so.13", "libcublasLt.so.12"), places);
             String missing = library == 0 ? "it was not found" : null;
             try {
-                instance = library == 0 ? null : of(library);
+                if (library != 0) {
+                    instance = of(library);
+                    LOG.info("cuda: {}", instance.description());
+                }
             } catch (CudaException e) {
                 missing = e.getMessage();
             }
@@ -69,6 +73,19 @@ final class CublasLt {
             }
         }
         return instance;
+    }
+
+    /** {@code cuBLASLt 13.2.0 (file)} */
+    String description() {
+        long version = CudaNative.blas_version(functions.address());
+        return "cuBLASLt " + version / 10_000 + "." + version / 100 % 100 + "." + version % 100 + " ("
+                + functions.place() + ")";
+    }
+
+    /** What serves matrix products, for people. */
+    static String describe() {
+        CublasLt library = get();
+        return library == null ? "our own matrix products" : library.description();
     }
 
     /** The functions of a library that is open. */

@@ -51,7 +51,8 @@ public final class Cuda {
             return Probe.RESULT.failure;
         }
         return Nvrtc.get() == null
-                ? "the driver has " + Probe.RESULT.devices + " devices, but there is no compiler for kernels: "
+                ? "the driver offers " + Probe.RESULT.devices + (Probe.RESULT.devices == 1 ? " device" : " devices")
+                        + ", but there is no compiler for kernels: "
                         + Nvrtc.unavailableBecause()
                         + "\n  fix: put the artifact org.bytedeco:cuda-redist on the class path, or name the folder of"
                         + " libnvrtc with -Dmerapi.cuda.libraries=…"
@@ -62,6 +63,14 @@ public final class Cuda {
     static CudaRuntime open() {
         Nvrtc nvrtc = java.util.Objects.requireNonNull(Nvrtc.get(), "asked before whether CUDA is available");
         NativeCuda runtime = new NativeCuda(Driver.open("libcuda.so.1"), Probe.RESULT.devices, nvrtc);
+        if (nvrtc.version() / 1000 > Probe.RESULT.driverVersion / 1000) {
+            LOG.warn(
+                    "cuda: {} is newer than the driver, for CUDA {}.{}, which may refuse what it compiles; fix: name the"
+                            + " folder of an older one with -Dmerapi.cuda.libraries=…, and keep cuda-redist off the class path",
+                    nvrtc.description(),
+                    Probe.RESULT.driverVersion / 1000,
+                    Probe.RESULT.driverVersion % 1000 / 10);
+        }
         LOG.info("{}", runtime.description());
         return runtime;
     }

@@ -14,8 +14,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Where CUDA's own libraries come from, in this order: redist jars on the class path; the folders that
- * {@code -Dmerapi.cuda.libraries} or MERAPI_CUDA_LIBRARIES name; CUDA_HOME and CUDA_PATH; the usual folder of the toolkit;
- * the {@code nvidia} packages of the Python environment that VIRTUAL_ENV or CONDA_PREFIX names; the loader's own path.
+ * {@code -Dmerapi.cuda.libraries} or MERAPI_CUDA_LIBRARIES name; CUDA_HOME and CUDA_PATH; the usual folders of the
+ * toolkit; LD_LIBRARY_PATH; the {@code nvidia} packages of the Python environment that VIRTUAL_ENV or CONDA_PREFIX names;
+ * where the loader looks by itself.
  */
 final class CudaLibraries {
     private static final String JAR_FOLDER = "org/bytedeco/cuda/" + Loader.getPlatform() + "/";
@@ -105,11 +106,19 @@ final class CudaLibraries {
                 Stream.of(list.split(File.pathSeparator)).map(Path::of).forEach(folders::add);
             }
         }
-        for (String home :
-                new @Nullable String[] {System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda"}) {
+        for (String home : new @Nullable String[] {
+            System.getenv("CUDA_HOME"), System.getenv("CUDA_PATH"), "/usr/local/cuda", "/opt/cuda"
+        }) {
             if (home != null) {
                 folders.add(Path.of(home, "lib64"));
             }
+        }
+        String loader = System.getenv("LD_LIBRARY_PATH");
+        if (loader != null) {
+            Stream.of(loader.split(File.pathSeparator))
+                    .filter(f -> !f.isEmpty())
+                    .map(Path::of)
+                    .forEach(folders::add);
         }
         for (String python : new @Nullable String[] {System.getenv("VIRTUAL_ENV"), System.getenv("CONDA_PREFIX")}) {
             if (python == null) {

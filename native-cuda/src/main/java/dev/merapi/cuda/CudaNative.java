@@ -93,6 +93,8 @@ final class CudaNative {
 
     static native void library_close(long library);
 
+    static native void library_place(long address, long text, long capacity);
+
     static native long memory_allocate(long bytes);
 
     static native void memory_free(long address);
@@ -109,6 +111,8 @@ final class CudaNative {
 
     static native int nvrtc_compile(
             long functions, long source, long name, long options, int count, int ptx, long result);
+
+    static native long blas_version(long functions);
 
     static native int blas_create(long functions, long result);
 

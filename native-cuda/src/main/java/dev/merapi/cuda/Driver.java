@@ -90,6 +90,11 @@ final class Driver {
         return table.address();
     }
 
+    /** The file that it was found in. */
+    String place() {
+        return table.place();
+    }
+
     static boolean isFatal(int status) {
         return FATAL.contains(status);
     }

@@ -24,6 +24,9 @@ final class NativeCuda implements CudaRuntime {
 
     /** From sources to images; NVRTC, but for tests. */
     interface Compiler {
+        /** What it is, and where it was found. */
+        String description();
+
         /** What decides what comes out, the source apart. */
         String fingerprint(int architecture);
 
@@ -55,9 +58,15 @@ final class NativeCuda implements CudaRuntime {
         }
     }
 
+    /** The devices, and where the libraries came from with their versions. */
     @Override
     public String description() {
-        StringBuilder all = new StringBuilder("CUDA, driver for " + version(Cuda.driverVersion()) + ": ");
+        return devices() + "; driver for CUDA " + version(Cuda.driverVersion()) + " (" + driver.place() + "); "
+                + compiler.description() + "; " + CublasLt.describe();
+    }
+
+    private String devices() {
+        StringBuilder all = new StringBuilder("CUDA: ");
         for (int i = 0; i < devices.length; i++) {
             Properties p = devices[i].properties();
             all.append(i == 0 ? "" : ", ")

@@ -47,6 +47,17 @@ final class Nvrtc implements NativeCuda.Compiler {
         }
     }
 
+    /** {@code NVRTC 13.1 (file)} */
+    @Override
+    public String description() {
+        return "NVRTC " + version / 1000 + "." + version % 1000 + " (" + functions.place() + ")";
+    }
+
+    /** 1000 · major + minor. */
+    int version() {
+        return version;
+    }
+
     /** Version and target: with another NVRTC the same source may become something else. */
     @Override
     public String fingerprint(int architecture) {
@@ -83,7 +94,7 @@ final class Nvrtc implements NativeCuda.Compiler {
     private static void bind(long library) {
         try {
             instance = new Nvrtc(FunctionTable.of("NVRTC", library, FUNCTIONS));
-            LOG.info("cuda: NVRTC {}.{}", instance.version / 1000, instance.version % 1000);
+            LOG.info("cuda: {}", instance.description());
         } catch (CudaException e) {
             reason = String.valueOf(e.getMessage());
         }
@@ -126,7 +137,7 @@ final class Nvrtc implements NativeCuda.Compiler {
             byte[] log = take(result, 2);
             if (status != 0) {
                 throw new KernelCompileException("cuda: " + source.name() + " does not compile for " + target
-                        + " (NVRTC status " + status + ")\n"
+                        + " (status " + status + " of " + description() + ")\n"
                         + new String(log, java.nio.charset.StandardCharsets.UTF_8)
                                 .replace("\0", "")
                                 .strip());

@@ -163,8 +163,8 @@ class CudaNumbersTest {
         int begin = source.indexOf("struct Functions {");
         String table = source.substring(begin, source.indexOf("};", begin));
         List<List<Integer>> all = new ArrayList<>();
-        Matcher member =
-                Pattern.compile("int \\(\\*\\w+\\)\\((.*?)\\);", Pattern.DOTALL).matcher(table);
+        Matcher member = Pattern.compile("(?:int|size_t) \\(\\*\\w+\\)\\((.*?)\\);", Pattern.DOTALL)
+                .matcher(table);
         while (member.find()) {
             all.add(sizes(member.group(1)));
         }

@@ -42,6 +42,11 @@ final class FakeGpu {
     /** Images of the simulator's, that also tell how large their arguments are. */
     private record HostImages(SimulatedCuda simulator) implements NativeCuda.Compiler {
         @Override
+        public String description() {
+            return "the host's compiler";
+        }
+
+        @Override
         public String fingerprint(int architecture) {
             return "fake " + simulator.description();
         }
@@ -66,7 +71,7 @@ final class FakeGpu {
     }
 
     /** The driver, compiled; tests are skipped, with the reason, where that cannot be done. */
-    private static synchronized Path library() throws IOException, InterruptedException {
+    static synchronized Path library() throws IOException, InterruptedException {
         if (!Files.exists(built) || built.toString().isEmpty()) {
             Simulator.require();
             Path sources = Path.of("src", "main", "cpp");
@@ -129,13 +134,24 @@ final class FakeGpu {
         }
     }
 
-    /** A library that has only these functions. */
+    /** An image that the fake driver loads. */
+    static byte[] image(KernelSource source) {
+        SimulatedCuda simulator = SimulatedCuda.create();
+        assertNotNull(simulator);
+        return new HostImages(simulator).compile(source, 80);
+    }
+
+    /** A driver that has only these functions. */
     static Path stub(Path folder, List<String> functions) throws IOException, InterruptedException {
-        Path source = folder.resolve("stub.cpp");
+        return library(folder.resolve("libcuda.so.1"), functions);
+    }
+
+    /** A library that has only these functions. */
+    static Path library(Path library, List<String> functions) throws IOException, InterruptedException {
+        Path source = Files.createTempFile("stub", ".cpp");
         StringBuilder text = new StringBuilder();
         functions.forEach(f -> text.append("extern \"C\" int ").append(f).append("() { return 0; }\n"));
         Files.writeString(source, text);
-        Path library = folder.resolve("libcuda.so.1");
         Process p = new ProcessBuilder(
                         System.getenv().getOrDefault("CXX", "g++"),
                         "-shared",
