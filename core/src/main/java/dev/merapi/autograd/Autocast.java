@@ -3,6 +3,7 @@ package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
@@ -30,16 +31,19 @@ import org.jspecify.annotations.Nullable;
  * when the outermost mode of the thread ends. A mode belongs to the thread that opened it; modes nest.
  */
 public final class Autocast implements AutoCloseable {
-    private final Context context;
-    private final @Nullable Interceptor before;
-    private final @Nullable AutocastLayer layer;
-    private boolean closed;
+    private final ThreadMode mode;
 
     private Autocast(Context context, @Nullable DType @Nullable [] lower) {
-        this.context = context;
         AutocastLayer outer = current(context);
-        this.layer = lower == null ? null : new AutocastLayer(lower, outer == null ? null : outer.cache(), context);
-        this.before = context.setAutocast(layer);
+        CastCache shared = outer == null ? null : outer.cache();
+        AutocastLayer layer = lower == null ? null : new AutocastLayer(lower, shared, context);
+        Interceptor before = context.setAutocast(layer);
+        this.mode = ThreadMode.begin(context, "autocast", () -> {
+            context.setAutocast(before);
+            if (layer != null && layer.cache() != shared) {
+                layer.cache().close();
+            }
+        });
     }
 
     /**
@@ -102,19 +106,6 @@ public final class Autocast implements AutoCloseable {
      */
     @Override
     public void close() {
-        if (closed) {
-            return;
-        }
-        if (Context.current() != context) {
-            throw new IllegalStateException(
-                    "autocast: closed by thread " + Thread.currentThread().getName()
-                            + ", but another one opened it\n  fix: open and close a mode on one thread.");
-        }
-        closed = true;
-        context.setAutocast(before);
-        boolean shared = before instanceof AutocastLayer outer && layer != null && outer.cache() == layer.cache();
-        if (layer != null && !shared) {
-            layer.cache().close();
-        }
+        mode.close();
     }
 }

@@ -2,6 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
@@ -179,7 +180,7 @@ public final class Autograd {
 
     // ---------------------------------------------------------------- modes
 
-    /** A mode that ends when it is closed. */
+    /** A mode that ends when it is closed, with those that were opened inside it and are still open. */
     public interface Mode extends AutoCloseable {
         @Override
         void close();
@@ -198,7 +199,7 @@ public final class Autograd {
     private static Mode gradMode(boolean enabled) {
         Context context = Context.current();
         boolean before = context.setGradEnabled(enabled);
-        return () -> context.setGradEnabled(before);
+        return mode(context, enabled ? "enableGrad" : "noGrad", () -> context.setGradEnabled(before));
     }
 
     /** Runs {@code body} without recording. */
@@ -213,17 +214,21 @@ public final class Autograd {
         Context context = Context.current();
         boolean grad = context.setGradEnabled(false);
         boolean before = context.setInference(true);
-        return () -> {
+        return mode(context, "inference", () -> {
             context.setInference(before);
             context.setGradEnabled(grad);
-        };
+        });
     }
 
     /** Nodes remember where they were made, errors in backward show it, and NaN in a gradient is an error. Slow. */
     public static Mode anomaly() {
         Context context = Context.current();
         boolean before = context.setAnomaly(true);
-        return () -> context.setAnomaly(before);
+        return mode(context, "anomaly", () -> context.setAnomaly(before));
+    }
+
+    private static Mode mode(Context context, String name, Runnable undo) {
+        return ThreadMode.begin(context, name, undo)::close;
     }
 
     public static boolean isGradEnabled() {

@@ -2,6 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -34,12 +35,13 @@ public final class SavedTensorHooks implements AutoCloseable {
 
     private final Pair pair;
     private final @Nullable SavedTensorHooks outer;
-    private final Context context;
+    private final ThreadMode mode;
 
     private SavedTensorHooks(Pair pair, Context context) {
         this.pair = pair;
-        this.context = context;
-        this.outer = context.savedTensorHooks();
+        SavedTensorHooks before = context.savedTensorHooks();
+        this.outer = before;
+        this.mode = ThreadMode.begin(context, "saved-tensor hooks", () -> context.setSavedTensorHooks(before));
     }
 
     /** Installs a pair on this thread until the returned object is closed. */
@@ -98,6 +100,6 @@ public final class SavedTensorHooks implements AutoCloseable {
 
     @Override
     public void close() {
-        context.setSavedTensorHooks(outer);
+        mode.close();
     }
 }

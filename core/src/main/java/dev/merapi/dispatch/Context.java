@@ -35,6 +35,7 @@ public final class Context {
     private @Nullable Object backwardPass;
     private @Nullable Stream stream;
     private @Nullable GraphCapture graphCapture;
+    private @Nullable ThreadMode mode;
     /** Where this thread takes memory of one device from, if not from the device's common allocator. */
     private @Nullable CachingAllocator ownAllocator;
 
@@ -168,6 +169,16 @@ public final class Context {
 
     public void setScope(@Nullable Scope newScope) {
         scope = newScope;
+    }
+
+    /** The mode that was opened last and is still open. */
+    @Nullable
+    ThreadMode mode() {
+        return mode;
+    }
+
+    void setMode(@Nullable ThreadMode newMode) {
+        mode = newMode;
     }
 
     /** The generator that random ops draw from; the thread's own, or else the process's. */

@@ -119,10 +119,10 @@ public final class Stream implements StreamOrder, AutoCloseable {
         if (pool != null) {
             context.setOwnAllocator(pool);
         }
-        return () -> {
+        return ThreadMode.begin(context, "stream.use", () -> {
             context.setStream(before);
             context.setOwnAllocator(allocator);
-        };
+        })::close;
     }
 
     /** Work of this thread uses these tensors of a device: those at home on another stream must know. For the engine. */

@@ -37,8 +37,9 @@ import org.jspecify.annotations.Nullable;
  *         .register();
  * }</pre>
  *
- * <p>A piece that is there already is refused with both source locations; {@link #replace} and {@link #override} are the
- * explicit ways. A registration that fails changes nothing. Thread-safe.
+ * <p>A piece that is there already is refused with both source locations; {@link #replaceKernel},
+ * {@link #replaceAutograd} and {@link #override} are the explicit ways. A registration that fails changes nothing.
+ * Thread-safe.
  *
  * @param <A> the arguments
  * @param <R> the result: {@code Tensor}, {@code List<Tensor>}, a record of those and plain values, or Void

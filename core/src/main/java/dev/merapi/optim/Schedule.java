@@ -13,17 +13,24 @@ public interface Schedule {
 
     /** Rises linearly over {@code warmup} steps, then falls along half a cosine to {@code floor} at step {@code total}. */
     static Schedule warmupCosine(double peak, double floor, long warmup, long total) {
+        if (warmup < 0 || total < warmup) {
+            throw new IllegalArgumentException(
+                    "warmupCosine: " + warmup + " steps of warm-up out of " + total + "\n  fix: 0 ≤ warmup ≤ total.");
+        }
         return step -> {
             if (step < warmup) {
                 return peak * (step + 1) / warmup;
             }
-            double progress = total <= warmup ? 1 : Math.min(1, (double) (step - warmup) / (total - warmup));
+            double progress = total == warmup ? 1 : Math.min(1, (double) (step - warmup) / (total - warmup));
             return floor + 0.5 * (peak - floor) * (1 + Math.cos(Math.PI * progress));
         };
     }
 
     /** Multiplied by {@code factor} every {@code every} steps. */
     static Schedule decay(double lr, double factor, long every) {
+        if (every < 1) {
+            throw new IllegalArgumentException("decay: every " + every + " steps\n  fix: at least 1.");
+        }
         return step -> lr * Math.pow(factor, (double) (step / every));
     }
 }

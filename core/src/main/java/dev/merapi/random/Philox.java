@@ -142,8 +142,8 @@ public final class Philox {
     }
 
     /**
-     * An integer in [low, low + range) for 0 < range < 2³². No rejection, so that element i needs no other: some values
-     * are likelier than others, by at most range / 2³² of their probability.
+     * An integer in [low, low + range), for range from 1 to 2³² − 1. No rejection, so that element i needs no other: some
+     * values are likelier than others, by at most range / 2³² of their probability.
      */
     public static long integer(int lane, long low, long range) {
         return low + ((lane & LOW) * range >>> 32);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -87,7 +89,8 @@ public final class Cuda {
     /** Until it is closed, this thread may wait for the device: {@code try (var wait = Cuda.allowSyncs()) { loss.item(); }} */
     public static SyncScope allowSyncs() {
         SYNCS_ALLOWED.set(SYNCS_ALLOWED.get() + 1);
-        return () -> SYNCS_ALLOWED.set(SYNCS_ALLOWED.get() - 1);
+        return ThreadMode.begin(Context.current(), "allowSyncs", () -> SYNCS_ALLOWED.set(SYNCS_ALLOWED.get() - 1))
+                ::close;
     }
 
     /** See {@link #allowSyncs}. */

@@ -51,7 +51,7 @@ class IndexFaultsTest {
         Cuda.refuseSilentSyncs(true);
         try (Scope scope = Scope.open()) {
             ShapeException e = assertThrows(ShapeException.class, () -> {
-                call.get();
+                Tensor unused = call.get();
                 synchronize();
             });
             assertTrue(e.getMessage().startsWith(message), e.getMessage());

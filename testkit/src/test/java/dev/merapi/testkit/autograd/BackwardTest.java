@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
 import dev.merapi.autograd.Node;
+import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
@@ -237,6 +238,38 @@ class BackwardTest {
         }
         assertThat(Autograd.isGradEnabled()).isTrue();
         assertThat(x.detach().requiresGrad()).isFalse();
+    }
+
+    /** Whoever closes them in the wrong order gets a thread that is as it was before. */
+    @Test
+    void modesThatEndTooEarlyTakeTheInnerOnesAlong() throws Exception {
+        Autograd.Mode first = Autograd.noGrad();
+        Autograd.Mode second = Autograd.enableGrad();
+        SavedTensorHooks hooks = SavedTensorHooks.refuse("no saving here");
+        first.close();
+        assertThat(Autograd.isGradEnabled()).isTrue();
+        Tensor x = leaf(3);
+        Autograd.backward(x.mul(x)); // the hooks are gone, too
+        hooks.close();
+        second.close();
+        assertThat(Autograd.isGradEnabled()).isTrue();
+
+        Autograd.Mode mine = Autograd.noGrad();
+        List<Throwable> thrown = new ArrayList<>();
+        Thread other = new Thread(() -> {
+            try {
+                mine.close();
+            } catch (Throwable t) {
+                thrown.add(t);
+            }
+        });
+        other.start();
+        other.join();
+        assertThat(thrown).singleElement().isInstanceOf(IllegalStateException.class);
+        assertThat(thrown.get(0)).hasMessageContaining("noGrad: closed by thread");
+        assertThat(Autograd.isGradEnabled()).isFalse();
+        mine.close();
+        assertThat(Autograd.isGradEnabled()).isTrue();
     }
 
     @Test
