@@ -83,7 +83,7 @@ void max_backward(const Pooling& q, const S* dy, const int64_t* indices, S* dx) 
         for (int64_t plane = begin; plane < end; plane++) {
             collect_plane(dx + plane * q.h * q.w, q.h * q.w, [&](ComputeOf<S>* sum) {
                 for (int64_t i = plane * q.oh * q.ow; i < (plane + 1) * q.oh * q.ow; i++) {
-                    if (indices[i] >= 0) sum[indices[i]] += widen_one(dy[i]);
+                    if (indices[i] >= 0 && indices[i] < q.h * q.w) sum[indices[i]] += widen_one(dy[i]);
                 }
             });
         }

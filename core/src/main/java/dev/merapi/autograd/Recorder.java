@@ -51,6 +51,10 @@ public final class Recorder {
                     + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
         requireBackwardHere(op, inputs);
+        if (op.isMutating() && !op.returnsMutated()) {
+            throw new GradientException(op.name() + ": has a backward and writes " + op.mutates()
+                    + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
+        }
         boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         if (mutated != null) {
             for (int i = 0; i < inputs.length; i++) {
@@ -222,8 +226,7 @@ public final class Recorder {
         for (int i = 0; i < results.length; i++) {
             Layout layout = layouts.get(i);
             if (!viewed.isMeta()
-                    && layout.end() * viewed.dtype().byteSize()
-                            > viewed.storage().byteSize()) {
+                    && !layout.fits(viewed.dtype().byteSize(), viewed.storage().byteSize())) {
                 throw new ShapeException(
                         op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
                                 + viewed.describe() + " with layout " + viewed.layout());

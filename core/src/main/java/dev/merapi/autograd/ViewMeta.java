@@ -5,6 +5,8 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -56,7 +58,15 @@ final class ViewMeta extends AutogradMeta {
 
     /** The same view of another tensor that has the base's shape. */
     Tensor replay(Tensor onto) {
-        return apply(op, args, parent == null ? onto : parent.replay(onto));
+        Deque<ViewMeta> chain = new ArrayDeque<>(); // no recursion: it may be long
+        for (ViewMeta v = this; v != null; v = v.parent) {
+            chain.push(v);
+        }
+        Tensor seen = onto;
+        for (ViewMeta v : chain) {
+            seen = v.apply(v.op, v.args, seen);
+        }
+        return seen;
     }
 
     @SuppressWarnings("unchecked")

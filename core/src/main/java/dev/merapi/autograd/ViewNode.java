@@ -3,6 +3,8 @@ package dev.merapi.autograd;
 
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -44,21 +46,37 @@ final class ViewNode<A extends Record, R> extends Node {
         }
         Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
         R views = op.op().call(withViewed(args, whole));
+        Tensor ofOverlapping = null;
         for (int i = 0; i < gradients.length; i++) {
             Tensor g = gradients[i];
             if (g != null) {
                 Tensor view = views instanceof List<?> list ? (Tensor) list.get(i) : (Tensor) views;
-                // Views may overlap (expand): add, so that every share counts.
-                if (view.layout().isInjective() && gradients.length == 1) {
+                if (!view.layout().isInjective()) {
+                    Tensor share = gathered(g, i);
+                    ofOverlapping = ofOverlapping == null ? share : ofOverlapping.add(share);
+                } else if (gradients.length == 1) {
                     view.copy_(g);
-                } else if (view.layout().isInjective()) {
+                } else { // views may overlap each other: every share counts
                     view.add_(g);
-                } else {
-                    return new Tensor[] {g.sumTo(viewed.shape())};
                 }
             }
         }
-        return new Tensor[] {whole};
+        return new Tensor[] {ofOverlapping == null ? whole : whole.add(ofOverlapping)};
+    }
+
+    /** For a view whose elements overlap, such as sliding windows: an element of the viewed gets what its images get. */
+    private Tensor gathered(Tensor g, int output) {
+        if (g.isMeta()) {
+            return Tensor.meta(viewed);
+        }
+        long n = viewed.numel();
+        Tensor places = Tensor.arange(0L, n, 1L, DType.INT64, viewed.device())
+                .view(viewed.shape().toArray());
+        R views = op.op().call(withViewed(args, places));
+        Tensor view = views instanceof List<?> list ? (Tensor) list.get(output) : (Tensor) views;
+        Tensor sum = Tensor.zeros(Shape.of(n), viewed.dtype(), viewed.device())
+                .indexAdd(0, view.reshape(g.numel()), g.reshape(g.numel()));
+        return sum.view(viewed.shape().toArray());
     }
 
     /** Written to one of several views of a graph nothing can be, so each gets zeros of its own; recorded. */
@@ -68,8 +86,12 @@ final class ViewNode<A extends Record, R> extends Node {
             Tensor g = gradients[i];
             if (g != null) {
                 Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
-                List<?> views = (List<?>) op.op().call(withViewed(args, whole));
-                ((Tensor) views.get(i)).copy_(g);
+                Tensor view = (Tensor) ((List<?>) op.op().call(withViewed(args, whole))).get(i);
+                if (view.layout().isInjective()) {
+                    view.copy_(g);
+                } else {
+                    whole = gathered(g, i);
+                }
                 sum = sum == null ? whole : sum.add(whole);
             }
         }

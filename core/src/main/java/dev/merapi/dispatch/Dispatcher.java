@@ -2,6 +2,7 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.autograd.Recorder;
+import dev.merapi.error.AliasException;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingKernelException;
@@ -40,6 +41,7 @@ public final class Dispatcher {
             }
         }
         if (op.isComposite()) {
+            op.schema().requirePlain(op.name(), args);
             return expand(op, args, context);
         }
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
@@ -263,21 +265,32 @@ public final class Dispatcher {
         }
         R out = ((Kernel.Returning<A, R>) kernel).run(args);
         Tensor[] outputs = op.result().tensors(op.name(), out);
-        for (Tensor o : outputs) {
-            refuseAlias(op, o, inputs);
+        for (int i = 0; i < outputs.length; i++) {
+            refuseAlias(op, outputs, i, inputs);
         }
         return out;
     }
 
-    /** A returned tensor may not share memory with an input; where the shape rule makes outputs that cannot happen. */
-    private static void refuseAlias(Definition<?, ?> op, Tensor output, @Nullable Tensor[] inputs) {
-        if (op.returnsMutated() || output.isMeta()) {
+    /** A returned tensor has memory of its own; where the shape rule makes outputs that cannot be otherwise. */
+    private static void refuseAlias(Definition<?, ?> op, Tensor[] outputs, int i, @Nullable Tensor[] inputs) {
+        Tensor output = outputs[i];
+        if (output.isMeta()) {
+            throw new OpResultException(op.name() + ": its kernel returned a tensor without memory, "
+                    + output.describe() + " (meta)\n  fix: return one that has contents.");
+        }
+        if (op.returnsMutated()) {
             return;
         }
         for (Tensor t : inputs) {
             if (t != null && !t.isMeta() && t.storage() == output.storage()) {
-                throw new dev.merapi.error.AliasException(op.name() + ": its result shares memory with an input, "
-                        + t.describe() + "\n  fix: return a copy (t.copy()), or declare the op a view.");
+                throw new AliasException(op.name() + ": its result shares memory with an input, " + t.describe()
+                        + "\n  fix: return a copy (t.copy()), or declare the op a view.");
+            }
+        }
+        for (int k = 0; k < i; k++) {
+            if (outputs[k].storage() == output.storage()) {
+                throw new AliasException(op.name() + ": its outputs " + k + " and " + i + ", " + output.describe()
+                        + ", share memory\n  fix: return a copy of one (t.copy()).");
             }
         }
     }
@@ -363,22 +376,27 @@ public final class Dispatcher {
     }
 
     /**
-     * Before a kernel writes: a destination may not overlap itself, and an input that overlaps it in another layout is
+     * Before a kernel writes: a destination may not overlap itself nor another one, and an input that overlaps it in another layout is
      * copied. Without {@code stridesOk} all are made contiguous, destinations too; {@link #writeBack} ends that.
      */
     private static @Nullable Tensor @Nullable [] prepareMutated(
             Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
         @Nullable Tensor[] prepared = null;
+        int targets = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor target = inputs[i];
             if (!mutated[i] || target == null) {
                 continue;
             }
+            targets++;
             if (!target.layout().isInjective()) {
-                throw new dev.merapi.error.AliasException(
+                throw new AliasException(
                         op.name() + ": would write to a tensor whose elements overlap: " + target.dtype()
                                 + target.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
             }
+        }
+        if (targets > 1) {
+            Destinations.refuseMeeting(op, inputs, mutated);
         }
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];

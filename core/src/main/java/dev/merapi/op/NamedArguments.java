@@ -2,7 +2,12 @@
 package dev.merapi.op;
 
 import dev.merapi.error.SchemaException;
+import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
+import java.lang.reflect.Type;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
@@ -58,7 +63,9 @@ final class NamedArguments {
     private static @Nullable Object convert(Op<?, ?> op, RecordComponent component, @Nullable Object value) {
         Class<?> type = component.getType();
         if (type == Optional.class) {
-            return value instanceof Optional ? value : Optional.ofNullable(value);
+            Object inner = value instanceof Optional<?> o ? o.orElse(null) : value;
+            return Optional.ofNullable(
+                    inner == null ? null : converted(op, component.getName(), parameter(component), inner));
         }
         if (value == null) {
             if (type.isPrimitive()) {
@@ -66,6 +73,25 @@ final class NamedArguments {
             }
             return null;
         }
+        if (type == List.class && value instanceof List<?> list) {
+            List<@Nullable Object> elements = new ArrayList<>();
+            for (int i = 0; i < list.size(); i++) {
+                Object e = list.get(i);
+                String name = component.getName() + "[" + i + "]";
+                elements.add(e == null ? null : converted(op, name, parameter(component), e));
+            }
+            return Collections.unmodifiableList(elements);
+        }
+        return converted(op, component.getName(), type, value);
+    }
+
+    /** What an optional or a list holds. */
+    private static Class<?> parameter(RecordComponent component) {
+        Type of = ((ParameterizedType) component.getGenericType()).getActualTypeArguments()[0];
+        return of instanceof ParameterizedType p ? (Class<?>) p.getRawType() : (Class<?>) of;
+    }
+
+    private static Object converted(Op<?, ?> op, String name, Class<?> type, Object value) {
         if ((type == double.class || type == Double.class) && value instanceof Number n) {
             return n.doubleValue();
         }
@@ -79,7 +105,7 @@ final class NamedArguments {
                 || type == boolean.class && value instanceof Boolean
                 || type.isInstance(value);
         if (!fits) {
-            throw new SchemaException(op.name() + ": argument '" + component.getName() + "' takes "
+            throw new SchemaException(op.name() + ": argument '" + name + "' takes "
                     + type.getSimpleName() + ", but got " + value.getClass().getSimpleName() + " " + value
                     + "\n  schema: " + op.schemaText());
         }

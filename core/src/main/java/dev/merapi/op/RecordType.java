@@ -13,6 +13,7 @@ import java.lang.reflect.Type;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -26,6 +27,17 @@ public final class RecordType {
     private static final Set<Class<?>> PLAIN = Set.of(String.class, Boolean.class, Shape.class, Device.class);
     private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
     private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
+
+    private static final MethodHandle IS_NULL;
+
+    static {
+        try {
+            IS_NULL = MethodHandles.lookup()
+                    .findStatic(Objects.class, "isNull", MethodType.methodType(boolean.class, Object.class));
+        } catch (ReflectiveOperationException e) {
+            throw new ExceptionInInitializerError(e);
+        }
+    }
 
     private final Class<?> type;
     private final RecordComponent[] components;
@@ -159,6 +171,30 @@ public final class RecordType {
         return MethodHandles.permuteArguments(
                         filtered, MethodType.methodType(element.arrayType(), Record.class), new int[each.length])
                 .asType(READER);
+    }
+
+    /** Which of these components is the first that is null; −1 for none. */
+    MethodHandle firstNull(int[] indices) {
+        MethodHandle next = MethodHandles.dropArguments(MethodHandles.constant(int.class, -1), 0, Record.class);
+        for (int i = indices.length - 1; i >= 0; i--) {
+            MethodHandle value = readers[indices[i]].asType(MethodType.methodType(Object.class, Record.class));
+            next = MethodHandles.guardWithTest(
+                    MethodHandles.filterReturnValue(value, IS_NULL),
+                    MethodHandles.dropArguments(MethodHandles.constant(int.class, indices[i]), 0, Record.class),
+                    next);
+        }
+        return next;
+    }
+
+    /** Applies what {@link #firstNull} made. */
+    static int readIndex(MethodHandle reader, Record value) {
+        try {
+            return (int) reader.invokeExact(value);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new SchemaException("record " + value.getClass().getName() + ": reading it failed: " + e);
+        }
     }
 
     /** Applies what {@link #arrayReader} made. */

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -56,6 +57,8 @@ public final class Schema {
     private final List<String> tensorNames;
     private final int[] oneEach;
     private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made at the first call
+    private final int[] required; // indices of plain arguments that could be null, and may not
+    private @Nullable MethodHandle firstMissing; // made at the first call
     private final MethodHandles.@Nullable Lookup lookup;
 
     private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
@@ -77,6 +80,11 @@ public final class Schema {
                 Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
         this.oneEach = new int[n];
         Arrays.fill(oneEach, 1);
+        this.required = IntStream.range(0, arguments.length)
+                .filter(i -> arguments[i].kind == Kind.PLAIN
+                        && !arguments[i].optional
+                        && !record.component(i).getType().isPrimitive())
+                .toArray();
     }
 
     private boolean isOptionalWrapper(int i) {
@@ -85,14 +93,22 @@ public final class Schema {
 
     /** @throws SchemaException naming the component and the allowed types if one is of another type */
     public static Schema of(Class<? extends Record> type, MethodHandles.@Nullable Lookup lookup) {
+        return of(type, lookup, List.of());
+    }
+
+    /** @param within the records that this one is a part of */
+    private static Schema of(
+            Class<? extends Record> type, MethodHandles.@Nullable Lookup lookup, List<Class<?>> within) {
         Schema known = lookup == null ? PUBLIC.get(type) : null;
         if (known != null) {
             return known;
         }
         RecordType record = RecordType.of(type, lookup);
         Argument[] arguments = new Argument[record.size()];
+        List<Class<?>> path = new ArrayList<>(within);
+        path.add(type);
         for (int i = 0; i < arguments.length; i++) {
-            arguments[i] = argument(type, record.component(i), lookup);
+            arguments[i] = argument(type, record.component(i), lookup, path);
         }
         Schema made = new Schema(record, arguments, lookup);
         if (lookup == null) {
@@ -101,7 +117,8 @@ public final class Schema {
         return made;
     }
 
-    private static Argument argument(Class<?> owner, RecordComponent c, MethodHandles.@Nullable Lookup lookup) {
+    private static Argument argument(
+            Class<?> owner, RecordComponent c, MethodHandles.@Nullable Lookup lookup, List<Class<?>> within) {
         AnnotatedType annotated = c.getAnnotatedType();
         boolean optional = isNullable(annotated);
         Type type = c.getGenericType();
@@ -134,7 +151,12 @@ public final class Schema {
             return new Argument(c.getName(), Kind.PLAIN, optional, false, plain);
         }
         if (raw.isRecord()) {
-            Schema nested = of(raw.asSubclass(Record.class), lookup);
+            if (within.contains(raw)) {
+                throw new SchemaException("schema of " + owner.getSimpleName() + ": component " + c.getName()
+                        + " is of the record " + raw.getSimpleName() + ", which " + owner.getSimpleName()
+                        + " is a part of\n  fix: arguments have a fixed depth; use lists.");
+            }
+            Schema nested = of(raw.asSubclass(Record.class), lookup, within);
             return new Argument(c.getName(), Kind.RECORD, optional, false, nested.argumentText());
         }
         throw new SchemaException("schema of " + owner.getSimpleName() + ": component " + c.getName()
@@ -218,6 +240,7 @@ public final class Schema {
 
     /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
     public @Nullable Tensor[] tensors(String op, Record args) {
+        requirePlain(op, args);
         if (simple) {
             MethodHandle reader = tensorReader;
             if (reader == null) {
@@ -237,6 +260,29 @@ public final class Schema {
             collect(op, i, record.get(args, i), all);
         }
         return all.toArray(new Tensor[0]);
+    }
+
+    /**
+     * Whether all is there that must be, but for tensors, which {@link #tensors} looks at.
+     *
+     * @throws SchemaException if the arguments are null, or one is that is not a tensor and not optional
+     */
+    @SuppressWarnings("NullAway") // a caller may be from code that is not checked for null
+    public void requirePlain(String op, Record args) {
+        if (args == null) {
+            throw new SchemaException(op + ": the arguments are null\n  schema: " + argumentText());
+        }
+        if (required.length > 0) {
+            MethodHandle handle = firstMissing;
+            if (handle == null) {
+                handle = record.firstNull(required);
+                firstMissing = handle;
+            }
+            int missing = RecordType.readIndex(handle, args);
+            if (missing >= 0) {
+                throw missing(op, missing);
+            }
+        }
     }
 
     private void collect(String op, int argument, @Nullable Object given, List<@Nullable Tensor> into) {

@@ -41,7 +41,19 @@ public final class Attention {
     public static final Op<BackwardArgs, Gradients> ATTENTION_BACKWARD = Op.define(
                     "merapi::attention_backward", BackwardArgs.class, Gradients.class)
             .stridesOk()
-            .shape(a -> new Gradients(Tensor.meta(a.q()), Tensor.meta(a.k()), Tensor.meta(a.v())))
+            .shape(a -> {
+                String op = "attention_backward";
+                check(op, a.q(), a.k(), a.v());
+                Form.requireLike(op, "grad", a.grad(), a.q());
+                Form.requireLike(op, "out", a.out(), a.q());
+                Form.require(
+                        op,
+                        "lse",
+                        a.lse(),
+                        a.q().shape().without(-1),
+                        a.q().dtype().computeType());
+                return new Gradients(Tensor.meta(a.q()), Tensor.meta(a.k()), Tensor.meta(a.v()));
+            })
             .reference(AttentionReference::backward)
             .compose(a -> {
                 Tensor p = probabilities(a.q(), a.k(), a.causal(), a.scale());
@@ -60,7 +72,7 @@ public final class Attention {
             .stridesOk()
             .internal("lse")
             .shape(a -> {
-                check(a);
+                check("attention", a.q(), a.k(), a.v());
                 Shape rows = a.q().shape().without(-1);
                 DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new AttentionResult(Tensor.meta(a.q()), Tensor.meta(rows, compute, a.q().device()));
@@ -105,13 +117,10 @@ public final class Attention {
         return columns.gt(rows.add(k.size(2) - q.size(2)));
     }
 
-    private static void check(Args a) {
-        Tensor q = a.q();
-        Tensor k = a.k();
-        Tensor v = a.v();
-        Softmax.requireFloating("attention", q);
-        LinearAlgebra.requireSame("attention", q, "q", k, "k");
-        LinearAlgebra.requireSame("attention", q, "q", v, "v");
+    private static void check(String op, Tensor q, Tensor k, Tensor v) {
+        Softmax.requireFloating(op, q);
+        LinearAlgebra.requireSame(op, q, "q", k, "k");
+        LinearAlgebra.requireSame(op, q, "q", v, "v");
         boolean fits = q.rank() == 4
                 && k.rank() == 4
                 && v.shape().equals(k.shape())
@@ -120,7 +129,7 @@ public final class Attention {
                 && q.size(3) == k.size(3);
         if (!fits) {
             throw new ShapeException(
-                    Message.of("attention: needs q [B, H, Tq, D] and k, v [B, H, Tk, D]")
+                    Message.of(op + ": needs q [B, H, Tq, D] and k, v [B, H, Tk, D]")
                             .fact("q", q.describe())
                             .fact("k", k.describe())
                             .fact("v", v.describe())

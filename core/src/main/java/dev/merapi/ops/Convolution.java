@@ -54,16 +54,7 @@ public final class Convolution {
     /** y[n, o, i, j] = Σ x[n, c, i·stride + p·dilation − padding, …]·weight[o, c, p, q] + bias[o]. */
     public static final Op<Conv2d, Tensor> CONV2D = Op.define("merapi::conv2d", Conv2d.class, Tensor.class)
             .shape(a -> {
-                check(a);
-                Tensor x = a.x();
-                Tensor w = a.weight();
-                return Tensor.meta(
-                        x,
-                        Shape.of(
-                                x.size(0),
-                                w.size(0),
-                                Pooling.outputSize("conv2d", x, 0, w.size(2), a.stride(), a.padding(), a.dilation()),
-                                Pooling.outputSize("conv2d", x, 1, w.size(3), a.stride(), a.padding(), a.dilation())));
+                return Tensor.meta(a.x(), check("conv2d", a));
             })
             .reference(ConvolutionReference::forward)
             .autograd(
@@ -78,9 +69,23 @@ public final class Convolution {
     /** The gradient of x: a transposed convolution of {@code grad}. */
     public static final Op<InputGradient, Tensor> CONV2D_INPUT_GRADIENT = Op.define(
                     "merapi::conv2d_input_gradient", InputGradient.class, Tensor.class)
-            .shape(a -> Tensor.meta(
-                    a.grad(),
-                    Shape.of(a.grad().size(0), a.weight().size(1) * a.groups(), a.inputSize()[0], a.inputSize()[1])))
+            .shape(a -> {
+                String op = "conv2d_input_gradient";
+                Form.requireRank(op, "grad", a.grad(), 4);
+                Form.requireRank(op, "weight", a.weight(), 4);
+                Form.requirePairs(op, a.inputSize());
+                Tensor w = a.weight();
+                long channels = w.size(1) * Math.max(1, a.groups());
+                Tensor x =
+                        Tensor.meta(a.grad(), Shape.of(a.grad().size(0), channels, a.inputSize()[0], a.inputSize()[1]));
+                Form.require(
+                        op,
+                        "grad",
+                        a.grad(),
+                        check(op, new Conv2d(x, w, null, a.stride(), a.padding(), a.dilation(), a.groups())),
+                        w.dtype());
+                return x;
+            })
             .reference(ConvolutionReference::inputGradient)
             .autograd((a, out) -> a, (context, a, u) -> {
                 Saved s = new Saved(u, a.weight(), false, a.stride(), a.padding(), a.dilation(), a.groups());
@@ -92,9 +97,23 @@ public final class Convolution {
     /** The gradient of the weight: x correlated with {@code grad}. */
     public static final Op<WeightGradient, Tensor> CONV2D_WEIGHT_GRADIENT = Op.define(
                     "merapi::conv2d_weight_gradient", WeightGradient.class, Tensor.class)
-            .shape(a -> Tensor.meta(
-                    a.grad(),
-                    Shape.of(a.grad().size(1), a.x().size(1) / a.groups(), a.kernelSize()[0], a.kernelSize()[1])))
+            .shape(a -> {
+                String op = "conv2d_weight_gradient";
+                Form.requireRank(op, "grad", a.grad(), 4);
+                Form.requireRank(op, "x", a.x(), 4);
+                Form.requirePairs(op, a.kernelSize());
+                Tensor x = a.x();
+                long channels = x.size(1) / Math.max(1, a.groups());
+                Tensor w = Tensor.meta(
+                        a.grad(), Shape.of(a.grad().size(1), channels, a.kernelSize()[0], a.kernelSize()[1]));
+                Form.require(
+                        op,
+                        "grad",
+                        a.grad(),
+                        check(op, new Conv2d(x, w, null, a.stride(), a.padding(), a.dilation(), a.groups())),
+                        x.dtype());
+                return w;
+            })
             .reference(ConvolutionReference::weightGradient)
             .autograd((a, out) -> a, (context, a, u) -> {
                 Saved s = new Saved(a.x(), u, false, a.stride(), a.padding(), a.dilation(), a.groups());
@@ -122,19 +141,20 @@ public final class Convolution {
         }
     }
 
-    private static void check(Conv2d a) {
+    /** The shape of the result, if all fits. */
+    private static Shape check(String op, Conv2d a) {
         Tensor x = a.x();
         Tensor w = a.weight();
-        Softmax.requireFloating("conv2d", x);
-        LinearAlgebra.requireSame("conv2d", x, "x", w, "weight");
+        Softmax.requireFloating(op, x);
+        LinearAlgebra.requireSame(op, x, "x", w, "weight");
         for (long[] pair : new long[][] {a.stride(), a.padding(), a.dilation()}) {
             if (pair.length != 2) {
                 throw new ShapeException(
-                        "conv2d: stride, padding and dilation take two numbers, but one has " + Arrays.toString(pair));
+                        op + ": stride, padding and dilation take two numbers, but one has " + Arrays.toString(pair));
             }
         }
         if (x.rank() != 4 || w.rank() != 4) {
-            throw new ShapeException(Message.of("conv2d: needs x [N, C, H, W] and weight [O, C/groups, kh, kw]")
+            throw new ShapeException(Message.of(op + ": needs x [N, C, H, W] and weight [O, C/groups, kh, kw]")
                     .fact("x", x.describe())
                     .fact("weight", w.describe())
                     .fix(
@@ -143,7 +163,7 @@ public final class Convolution {
                                     : "reshape what has another rank."));
         }
         if (a.groups() < 1 || x.size(1) != w.size(1) * a.groups() || w.size(0) % a.groups() != 0) {
-            throw new ShapeException(Message.of("conv2d: channels do not fit: x.size(1) = " + x.size(1)
+            throw new ShapeException(Message.of(op + ": channels do not fit: x.size(1) = " + x.size(1)
                             + ", weight.size(1) = " + w.size(1) + ", groups = " + a.groups())
                     .fact("x", x.describe())
                     .fact("weight", w.describe())
@@ -151,11 +171,16 @@ public final class Convolution {
         }
         Tensor bias = a.bias();
         if (bias != null) {
-            LinearAlgebra.requireSame("conv2d", x, "x", bias, "bias");
+            LinearAlgebra.requireSame(op, x, "x", bias, "bias");
             if (bias.rank() != 1 || bias.size(0) != w.size(0)) {
-                throw new ShapeException("conv2d: bias must be [" + w.size(0) + "], but is " + bias.describe());
+                throw new ShapeException(op + ": bias must be [" + w.size(0) + "], but is " + bias.describe());
             }
         }
+        return Shape.of(
+                x.size(0),
+                w.size(0),
+                Pooling.outputSize(op, x, 0, w.size(2), a.stride(), a.padding(), a.dilation()),
+                Pooling.outputSize(op, x, 1, w.size(3), a.stride(), a.padding(), a.dilation()));
     }
 
     /**

@@ -84,7 +84,12 @@ public final class Factories {
                     + " never arrives\n  fix: a step other than 0, with the sign of end - start.");
         }
         if (isIntegral(a.start()) && isIntegral(a.end()) && isIntegral(a.step())) {
-            long distance = Math.subtractExact(a.end().longValue(), a.start().longValue());
+            long from = a.start().longValue();
+            long distance = a.end().longValue() - from;
+            if (((a.end().longValue() ^ from) & (a.end().longValue() ^ distance)) < 0) {
+                throw new ShapeException("arange: from " + a.start() + " to " + a.end() + " by steps of " + a.step()
+                        + " has more numbers than a tensor can have elements");
+            }
             long s = a.step().longValue();
             return distance / s + (distance % s != 0 ? 1 : 0);
         }

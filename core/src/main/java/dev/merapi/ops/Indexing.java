@@ -156,7 +156,16 @@ public final class Indexing {
     public static final Op<EmbeddingBackward, Tensor> EMBEDDING_BACKWARD = Op.define(
                     "merapi::embedding_backward", EmbeddingBackward.class, Tensor.class)
             .kernelType(a -> a.g().dtype())
-            .shape(a -> Tensor.meta(a.g(), Shape.of(a.rows(), a.g().size(-1))))
+            .shape(a -> {
+                requireIndices("embedding_backward", a.indices(), -1);
+                if (a.g().rank() == 0
+                        || !a.g().shape().without(-1).equals(a.indices().shape())) {
+                    throw new ShapeException(Message.of("embedding_backward: g must be [*, D] for indices [*]")
+                            .fact("g", a.g().describe())
+                            .fact("indices", a.indices().describe()));
+                }
+                return Tensor.meta(a.g(), Shape.of(a.rows(), a.g().size(-1)));
+            })
             .reference(IndexingReference::embeddingBackward)
             .autograd((a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()), (context, s, g) -> {
                 Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));

@@ -27,9 +27,17 @@ public final class Joining {
     public record Stack(List<Tensor> tensors, int dim) {}
 
     /** {@code amounts}: before and after the last dimension, then the one before it, …; negative ones cut off. */
-    public record Pad(Tensor x, long[] amounts, Number value) {}
+    public record Pad(Tensor x, long[] amounts, Number value) {
+        public Pad {
+            amounts = amounts.clone();
+        }
+    }
 
-    public record Repeat(Tensor x, long[] repeats) {}
+    public record Repeat(Tensor x, long[] repeats) {
+        public Repeat {
+            repeats = repeats.clone();
+        }
+    }
 
     /** What {@code cat} keeps: how the result was divided. */
     public record Parts(int dim, long[] sizes, List<DType> dtypes) {}
@@ -100,7 +108,12 @@ public final class Joining {
                     apart[2 * d + 1] = size;
                     wide[2 * d] = a.repeats()[d];
                     wide[2 * d + 1] = size;
-                    result[d] = Math.multiplyExact(a.repeats()[d], size);
+                    result[d] = a.repeats()[d] * size;
+                    if (a.repeats()[d] < 0 || Math.multiplyHigh(a.repeats()[d], size) != 0 || result[d] < 0) {
+                        throw new ShapeException("repeat: " + a.repeats()[d] + " times " + size
+                                + " along dimension " + d + " of " + a.x().describe()
+                                + " is negative, or more than 2^63 - 1");
+                    }
                 }
                 return Scope.scoped(
                         () -> a.x().reshape(apart).expand(wide).copy().view(result));
@@ -165,10 +178,17 @@ public final class Joining {
         long[] sizes = a.x().shape().toArray();
         for (int i = 0; i < given / 2; i++) {
             int d = sizes.length - 1 - i;
-            long size = Math.addExact(Math.addExact(sizes[d], a.amounts()[2 * i]), a.amounts()[2 * i + 1]);
+            long before = a.amounts()[2 * i];
+            long after = a.amounts()[2 * i + 1];
+            long most = Long.MAX_VALUE / 4;
+            if (Math.max(Math.max(before, after), sizes[d]) > most) {
+                throw new ShapeException("pad: amounts " + before + " and " + after + " on dimension " + d + " of "
+                        + a.x().shape() + " make more elements than a tensor can have");
+            }
+            long size = sizes[d] + Math.max(before, -most) + Math.max(after, -most);
             if (size < 0) {
-                throw new ShapeException("pad: amounts " + a.amounts()[2 * i] + " and " + a.amounts()[2 * i + 1]
-                        + " cut more than dimension " + d + " of " + a.x().shape() + " has");
+                throw new ShapeException("pad: amounts " + before + " and " + after + " cut more than dimension " + d
+                        + " of " + a.x().shape() + " has");
             }
             sizes[d] = size;
         }

@@ -68,7 +68,16 @@ public final class Losses {
     /** scale·(p·weightOf − (1 − smoothing)·w_t·[t = c] − smoothing/C·w_c), in one pass. */
     public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD = Op.define(
                     "merapi::cross_entropy_backward", CrossEntropyBackward.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.logits()))
+            .shape(a -> {
+                String op = "cross_entropy_backward";
+                Tensor x = a.logits();
+                checkClasses(op, x, a.targets(), a.weight());
+                Shape rows = a.targets().shape();
+                Form.require(op, "grad", a.grad(), a.reduction() == Reduction.NONE ? rows : Shape.SCALAR, x.dtype());
+                Form.require(op, "lse", a.lse(), rows, x.dtype().computeType());
+                Form.require(op, "totalWeight", a.totalWeight(), Shape.SCALAR, DType.FLOAT64);
+                return Tensor.meta(x);
+            })
             .reference(LossReference::crossEntropyBackward)
             .compose(a -> {
                 Tensor lse = Softmax.LOG_SUM_EXP
@@ -242,7 +251,18 @@ public final class Losses {
 
     public static final Op<NllBackward, Tensor> NLL_LOSS_BACKWARD = Op.define(
                     "merapi::nll_loss_backward", NllBackward.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.logProbabilities()))
+            .shape(a -> {
+                String op = "nll_loss_backward";
+                Tensor x = a.logProbabilities();
+                checkClasses(op, x, a.targets(), a.weight());
+                Form.require(
+                        op,
+                        "grad",
+                        a.grad(),
+                        a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR,
+                        x.dtype());
+                return Tensor.meta(x);
+            })
             .reference(LossReference::nllBackward)
             .compose(a -> {
                 DType dtype = a.logProbabilities().dtype();

@@ -58,7 +58,14 @@ public final class Normalization {
 
     public static final Op<LayerNormBackward, List<Tensor>> LAYER_NORM_BACKWARD = Op.define(
                     "merapi::layer_norm_backward", LayerNormBackward.class, Result.tensors())
-            .shape(a -> wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), a.wantBias()))
+            .shape(a -> {
+                String op = "layer_norm_backward";
+                check(op, a.x(), a.dims(), a.weight(), "weight");
+                Form.requireLike(op, "grad", a.grad(), a.x());
+                Form.requireLike(op, "mean", a.mean(), perRow(a.x(), a.dims()));
+                Form.requireLike(op, "rstd", a.rstd(), perRow(a.x(), a.dims()));
+                return wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), a.wantBias());
+            })
             .reference(NormalizationReference::layerNormBackward)
             .compose(a -> {
                 int[] inner = trailing(a.dims());
@@ -134,7 +141,13 @@ public final class Normalization {
 
     public static final Op<RmsNormBackward, List<Tensor>> RMS_NORM_BACKWARD = Op.define(
                     "merapi::rms_norm_backward", RmsNormBackward.class, Result.tensors())
-            .shape(a -> wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), false))
+            .shape(a -> {
+                String op = "rms_norm_backward";
+                check(op, a.x(), a.dims(), a.weight(), "weight");
+                Form.requireLike(op, "grad", a.grad(), a.x());
+                Form.requireLike(op, "rstd", a.rstd(), perRow(a.x(), a.dims()));
+                return wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), false);
+            })
             .reference(NormalizationReference::rmsNormBackward)
             .compose(a -> {
                 int[] inner = trailing(a.dims());

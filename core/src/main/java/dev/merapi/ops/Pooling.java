@@ -18,7 +18,14 @@ public final class Pooling {
     private Pooling() {}
 
     /** Windows: sizes of height and width, as are stride, padding and dilation. */
-    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
+    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
+        public MaxPool2d {
+            kernel = kernel.clone();
+            stride = stride.clone();
+            padding = padding.clone();
+            dilation = dilation.clone();
+        }
+    }
 
     /**
      * @param y [N, C, OH, OW]
@@ -32,8 +39,12 @@ public final class Pooling {
     /** Each gradient at the element that it belongs to; the sum where windows overlap. */
     public static final Op<MaxPool2dBackward, Tensor> MAX_POOL2D_BACKWARD = Op.define(
                     "merapi::max_pool2d_backward", MaxPool2dBackward.class, Tensor.class)
-            .shape(a -> Tensor.meta(
-                    a.grad(), Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
+            .shape(a -> {
+                Tensor x = images("max_pool2d_backward", a.grad(), a.inputSize());
+                Form.require(
+                        "max_pool2d_backward", "indices", a.indices(), a.grad().shape(), DType.INT64);
+                return x;
+            })
             .reference(PoolingReference::maxBackward)
             .autograd((a, out) -> a.indices(), (context, indices, u) -> {
                 long planes = u.size(0) * u.size(1);
@@ -62,7 +73,13 @@ public final class Pooling {
     public record SavedMax(Tensor indices, long[] inputSize) {}
 
     /** @param countIncludePad whether the mean counts the padding, as zeros */
-    public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
+    public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
+        public AvgPool2d {
+            kernel = kernel.clone();
+            stride = stride.clone();
+            padding = padding.clone();
+        }
+    }
 
     public record AvgPool2dBackward(
             Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
@@ -85,8 +102,13 @@ public final class Pooling {
     /** Each gradient spread evenly over its window. */
     public static final Op<AvgPool2dBackward, Tensor> AVG_POOL2D_BACKWARD = Op.define(
                     "merapi::avg_pool2d_backward", AvgPool2dBackward.class, Tensor.class)
-            .shape(a -> Tensor.meta(
-                    a.grad(), Shape.of(a.grad().size(0), a.grad().size(1), a.inputSize()[0], a.inputSize()[1])))
+            .shape(a -> {
+                String op = "avg_pool2d_backward";
+                Tensor x = images(op, a.grad(), a.inputSize());
+                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), ONE);
+                Form.require(op, "grad", a.grad(), windows, x.dtype());
+                return x;
+            })
             .reference(PoolingReference::averageBackward)
             .autograd(
                     (a, out) ->
@@ -106,6 +128,14 @@ public final class Pooling {
     }
 
     // ---------------------------------------------------------------- shapes
+
+    /** What a gradient of windows is the gradient of: as many images, of that size. */
+    private static Tensor images(String op, Tensor grad, long[] size) {
+        Softmax.requireFloating(op, grad);
+        Form.requireRank(op, "grad", grad, 4);
+        Form.requirePairs(op, size);
+        return Tensor.meta(grad, Shape.of(grad.size(0), grad.size(1), size[0], size[1]));
+    }
 
     private static Shape output(String op, Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
         Softmax.requireFloating(op, x);

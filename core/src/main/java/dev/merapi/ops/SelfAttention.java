@@ -41,7 +41,17 @@ public final class SelfAttention {
     public static final Op<BackwardArgs, Tensor> SELF_ATTENTION_BACKWARD = Op.define(
                     "merapi::self_attention_backward", BackwardArgs.class, Tensor.class)
             .reference(SelfAttention::backward)
-            .shape(a -> Tensor.meta(a.qkv()))
+            .shape(a -> {
+                String op = "self_attention_backward";
+                check(op, a.qkv(), a.heads());
+                Shape s = a.qkv().shape();
+                Shape out = s.with(-1, s.size(2) / 3);
+                Form.require(op, "grad", a.grad(), out, a.qkv().dtype());
+                Form.require(op, "out", a.out(), out, a.qkv().dtype());
+                Shape rows = Shape.of(s.size(0), a.heads(), s.size(1));
+                Form.require(op, "lse", a.lse(), rows, a.qkv().dtype().computeType());
+                return Tensor.meta(a.qkv());
+            })
             .compose(a -> {
                 Attention.Gradients d = gradients(a);
                 return Tensor.cat(List.of(joined(d.q()), joined(d.k()), joined(d.v())), -1);
@@ -54,7 +64,7 @@ public final class SelfAttention {
             .reference(SelfAttention::forward)
             .internal("lse")
             .shape(a -> {
-                check(a);
+                check("self_attention", a.qkv(), a.heads());
                 Shape s = a.qkv().shape();
                 return new Attended(
                         Tensor.meta(a.qkv(), s.with(-1, s.size(2) / 3)),
@@ -126,13 +136,12 @@ public final class SelfAttention {
         return x.transpose(1, 2).reshape(x.size(0), x.size(2), x.size(1) * x.size(3));
     }
 
-    private static void check(Args a) {
-        Tensor x = a.qkv();
-        Softmax.requireFloating("self_attention", x);
-        if (x.rank() != 3 || a.heads() < 1 || x.size(2) % (3L * a.heads()) != 0) {
-            throw new ShapeException(Message.of("self_attention: needs qkv [B, T, 3·W], and heads that divide W")
-                    .fact("qkv", x.describe())
-                    .fact("heads", a.heads())
+    private static void check(String op, Tensor qkv, int heads) {
+        Softmax.requireFloating(op, qkv);
+        if (qkv.rank() != 3 || heads < 1 || qkv.size(2) % (3L * heads) != 0) {
+            throw new ShapeException(Message.of(op + ": needs qkv [B, T, 3·W], and heads that divide W")
+                    .fact("qkv", qkv.describe())
+                    .fact("heads", heads)
                     .fix("project to three times a multiple of the heads."));
         }
     }

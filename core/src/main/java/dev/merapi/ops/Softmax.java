@@ -33,7 +33,12 @@ public final class Softmax {
 
     public static final Op<BackwardArgs, Tensor> SOFTMAX_BACKWARD = Op.define(
                     "merapi::softmax_backward", BackwardArgs.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.y()))
+            .shape(a -> {
+                requireFloating("softmax_backward", a.y());
+                Form.requireLike("softmax_backward", "grad", a.grad(), a.y());
+                dim(a.y(), a.dim());
+                return Tensor.meta(a.y());
+            })
             .reference((a, out) -> SoftmaxReference.softmaxBackward(a.grad(), a.y(), dim(a.y(), a.dim()), out))
             .compose(a -> {
                 Tensor inner = a.grad().mul(a.y()).sum(new int[] {a.dim()}, true);
@@ -53,7 +58,12 @@ public final class Softmax {
 
     public static final Op<BackwardArgs, Tensor> LOG_SOFTMAX_BACKWARD = Op.define(
                     "merapi::log_softmax_backward", BackwardArgs.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.y()))
+            .shape(a -> {
+                requireFloating("log_softmax_backward", a.y());
+                Form.requireLike("log_softmax_backward", "grad", a.grad(), a.y());
+                dim(a.y(), a.dim());
+                return Tensor.meta(a.y());
+            })
             .reference((a, out) -> SoftmaxReference.logSoftmaxBackward(a.grad(), a.y(), dim(a.y(), a.dim()), out))
             .compose(a -> a.grad().sub(a.y().exp().mul(a.grad().sum(new int[] {a.dim()}, true))))
             .register();

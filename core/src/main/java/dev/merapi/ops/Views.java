@@ -19,17 +19,33 @@ public final class Views {
 
     public record Transpose(Tensor x, int dim0, int dim1) {}
 
-    public record Permute(Tensor x, int[] dims) {}
+    public record Permute(Tensor x, int[] dims) {
+        public Permute {
+            dims = dims.clone();
+        }
+    }
 
     public record Slice(Tensor x, int dim, long start, long end, long step) {}
 
     public record Select(Tensor x, int dim, long index) {}
 
-    public record Expand(Tensor x, long[] sizes) {}
+    public record Expand(Tensor x, long[] sizes) {
+        public Expand {
+            sizes = sizes.clone();
+        }
+    }
 
-    public record View(Tensor x, long[] sizes) {}
+    public record View(Tensor x, long[] sizes) {
+        public View {
+            sizes = sizes.clone();
+        }
+    }
 
-    public record Split(Tensor x, long[] sizes, int dim) {}
+    public record Split(Tensor x, long[] sizes, int dim) {
+        public Split {
+            sizes = sizes.clone();
+        }
+    }
 
     public record Diagonal(Tensor x, long offset, int dim0, int dim1) {}
 
@@ -142,8 +158,14 @@ public final class Views {
 
     private static List<Layout> parts(Split a) {
         long total = 0;
+        boolean negative = false;
         for (long s : a.sizes()) {
             total += s;
+            negative |= s < 0;
+        }
+        if (negative) {
+            throw new dev.merapi.error.ShapeException(
+                    "split: sizes " + java.util.Arrays.toString(a.sizes()) + " may not be negative");
         }
         if (a.x().rank() == 0 || total != a.x().size(a.dim())) {
             throw new dev.merapi.error.ShapeException("split: sizes " + java.util.Arrays.toString(a.sizes())

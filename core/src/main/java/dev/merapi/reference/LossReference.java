@@ -54,6 +54,7 @@ public final class LossReference {
 
     public static void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         int classes = (int) a.logits().size(1);
+        checkTargets("cross_entropy_backward", a.targets(), a.ignoreIndex(), classes);
         long rows = a.logits().size(0);
         Elements x = Elements.of(a.logits());
         Elements d = Elements.of(out);
@@ -103,6 +104,7 @@ public final class LossReference {
 
     public static void nllBackward(Losses.NllBackward a, Tensor out) {
         int classes = (int) a.logProbabilities().size(1);
+        checkTargets("nll_loss_backward", a.targets(), a.ignoreIndex(), classes);
         Elements d = Elements.of(out);
         double total = 0;
         for (long r = 0; r < a.targets().numel(); r++) {
@@ -129,7 +131,8 @@ public final class LossReference {
     }
 
     /** @throws ShapeException naming the first target that is no class */
-    private static void checkTargets(String op, Tensor targets, long ignoreIndex, long classes) {
+    /** Finds targets that are no classes; kernels index with them. */
+    public static void checkTargets(String op, Tensor targets, long ignoreIndex, long classes) {
         for (long r = 0; r < targets.numel(); r++) {
             long target = Elements.of(targets).getLong(r);
             if ((target < 0 || target >= classes) && target != ignoreIndex) {

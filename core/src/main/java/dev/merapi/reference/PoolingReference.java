@@ -48,7 +48,10 @@ public final class PoolingReference {
         long plane = out.size(2) * out.size(3);
         long windows = a.grad().size(2) * a.grad().size(3);
         for (int i = 0; i < g.length; i++) {
-            dx[(int) (i / windows * plane + Elements.of(a.indices()).getLong(i))] += g[i];
+            long at = Elements.of(a.indices()).getLong(i);
+            if (at >= 0 && at < plane) { // what is outside of its plane belongs to no element
+                dx[(int) (i / windows * plane + at)] += g[i];
+            }
         }
         ConvolutionReference.store(dx, out);
     }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.autograd.Autograd;
+import dev.merapi.error.AliasException;
+import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
 import java.nio.ByteBuffer;
 import java.nio.DoubleBuffer;
@@ -117,9 +120,12 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
     }
 
     /**
-     * Fills this from Java values in row-major order, converted; returns this. Not for tensors in a graph.
+     * Fills this from Java values in row-major order, converted; returns this. A leaf that requires a gradient may be
+     * filled, what ops made from one only without recording.
      *
      * @throws ShapeException if their number is another
+     * @throws AliasException if elements of this share memory, as those of an expanded tensor
+     * @throws GradientException if this was made by a recorded op, and recording is on
      */
     public Tensor copyFrom(float... values) {
         return filledFrom(values, values.length);
@@ -141,6 +147,15 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
         Tensor t = self();
         if (count != t.numel()) {
             throw new ShapeException("copyFrom: " + count + " values do not fill " + t.describe());
+        }
+        if (!t.layout().isInjective()) {
+            throw new AliasException("copyFrom: would write to a tensor whose elements overlap: " + t.dtype()
+                    + t.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
+        }
+        if (Autograd.isGradEnabled() && Autograd.gradFn(t) != null) {
+            throw new GradientException("copyFrom: " + t.describe() + " was made by " + Autograd.gradFn(t)
+                    + " and is part of a graph, which would not know of the new values"
+                    + "\n  fix: call it under Autograd.noGrad(), or on t.detach().");
         }
         t.storage().bumpVersion("copyFrom");
         HostCopy.write(t, values);

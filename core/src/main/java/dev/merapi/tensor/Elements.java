@@ -9,7 +9,8 @@ import java.nio.ByteBuffer;
 
 /**
  * The elements of a tensor as Java reads and writes them, by position in the storage ({@code *At}) or by row-major index.
- * For Java kernels; memory that Java sees only.
+ * For Java kernels; memory that Java sees only. What lies outside of the tensor is refused by an
+ * {@link IndexOutOfBoundsException}: behind it begins the memory of another.
  */
 public final class Elements {
     private final ByteBuffer buffer;
@@ -17,6 +18,7 @@ public final class Elements {
     private final DType dtype;
     private final Layout layout;
     private final boolean contiguous;
+    private final long reach; // positions from 0 up to, not including, this one are the tensor's
 
     private Elements(ByteBuffer buffer, int base, DType dtype, Layout layout) {
         this.buffer = buffer;
@@ -24,6 +26,7 @@ public final class Elements {
         this.dtype = dtype;
         this.layout = layout;
         this.contiguous = layout.isContiguous();
+        this.reach = layout.numel() == 0 ? 0 : layout.end() - layout.offset();
     }
 
     /** @throws ShapeException if the memory has no Java view: device memory, and segments above 2 GiB */
@@ -45,7 +48,11 @@ public final class Elements {
         return layout.numel();
     }
 
-    /** Distance, in elements from the first one, of the element with row-major index {@code i}. */
+    /**
+     * Distance, in elements from the first one, of the element with row-major index {@code i}.
+     *
+     * @throws IndexOutOfBoundsException if there is none, at the latest when it is read or written
+     */
     public long position(long i) {
         if (contiguous) {
             return i;
@@ -57,7 +64,21 @@ public final class Elements {
             position += rest % size * layout.stride(d);
             rest /= size;
         }
+        if (rest != 0 || position < 0) {
+            throw outside(i);
+        }
         return position;
+    }
+
+    private int at(long position) {
+        if (position < 0 || position >= reach) {
+            throw outside(position);
+        }
+        return base + (int) position * dtype.byteSize();
+    }
+
+    private IndexOutOfBoundsException outside(long index) {
+        return new IndexOutOfBoundsException("element " + index + " is outside of " + dtype + layout);
     }
 
     public double getDouble(long i) {
@@ -78,7 +99,7 @@ public final class Elements {
 
     /** The element at a position; integers and bool convert. */
     public double doubleAt(long position) {
-        int at = base + (int) position * dtype.byteSize();
+        int at = at(position);
         return switch (dtype) {
             case FLOAT32 -> buffer.getFloat(at);
             case FLOAT64 -> buffer.getDouble(at);
@@ -93,7 +114,7 @@ public final class Elements {
 
     /** The element at a position; floats are cut towards zero. */
     public long longAt(long position) {
-        int at = base + (int) position * dtype.byteSize();
+        int at = at(position);
         return switch (dtype) {
             case INT32 -> buffer.getInt(at);
             case INT64 -> buffer.getLong(at);
@@ -105,7 +126,7 @@ public final class Elements {
 
     /** Stores a value, rounded once to the dtype; to bool, as different from 0. */
     public void setDoubleAt(long position, double value) {
-        int at = base + (int) position * dtype.byteSize();
+        int at = at(position);
         switch (dtype) {
             case FLOAT32 -> buffer.putFloat(at, (float) value);
             case FLOAT64 -> buffer.putDouble(at, value);
@@ -118,7 +139,7 @@ public final class Elements {
 
     /** Stores a value; integers keep the low bits. */
     public void setLongAt(long position, long value) {
-        int at = base + (int) position * dtype.byteSize();
+        int at = at(position);
         switch (dtype) {
             case INT32 -> buffer.putInt(at, (int) value);
             case INT64 -> buffer.putLong(at, value);

@@ -6,12 +6,16 @@ import dev.merapi.error.ShapeException;
 import java.lang.reflect.Array;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** Java arrays of arrays as tensors. */
 final class NestedArrays {
     private NestedArrays() {}
 
-    static Tensor toTensor(Object array) {
+    static Tensor toTensor(@Nullable Object array) {
+        if (array == null) {
+            throw new DTypeException("of: cannot make a tensor of null");
+        }
         List<Long> sizes = new ArrayList<>();
         Class<?> type = array.getClass();
         Object first = array;
@@ -48,7 +52,10 @@ final class NestedArrays {
                 "of: there is no dtype for " + type + "\n  allowed: float, double, int, long, byte, boolean");
     }
 
-    private static int fill(Object part, long[] shape, int depth, Object flat, int at, String where) {
+    private static int fill(@Nullable Object part, long[] shape, int depth, Object flat, int at, String where) {
+        if (part == null) {
+            throw new ShapeException("of: array" + where + " is null");
+        }
         int length = Array.getLength(part);
         if (length != shape[depth]) {
             throw new ShapeException("of: array" + where + " has length " + length

@@ -244,8 +244,16 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         attach(memory, context);
     }
 
-    /** Another view of the same memory, with a share of its own; belongs to the open scope. */
+    /**
+     * Another view of the same memory, with a share of its own; belongs to the open scope.
+     *
+     * @throws ShapeException if it reaches beyond the memory
+     */
     public Tensor viewAs(Layout view, Context context) {
+        if (storage != null && view != layout && !view.fits(dtype.byteSize(), storage.byteSize())) {
+            throw new ShapeException("view: " + view + " reaches beyond the memory of " + describe() + ", which has "
+                    + storage.byteSize() / dtype.byteSize() + " elements");
+        }
         Tensor t = new Tensor(view, dtype, device, null);
         if (storage != null) {
             storage.retain();
@@ -256,9 +264,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** A tensor over given memory, taking over one share of it; belongs to no scope. */
     public static Tensor over(Storage memory, Layout layout, DType dtype) {
-        if (layout.end() * dtype.byteSize() > memory.byteSize()) {
-            throw new ShapeException("tensor: layout " + layout + " of " + dtype + " reaches byte "
-                    + layout.end() * dtype.byteSize() + ", but the storage has " + memory.byteSize());
+        if (!layout.fits(dtype.byteSize(), memory.byteSize())) {
+            throw new ShapeException("tensor: layout " + layout + " of " + dtype + " reaches element " + layout.end()
+                    + ", but the storage has " + memory.byteSize() / dtype.byteSize());
         }
         return new Tensor(layout, dtype, memory.device(), memory);
     }

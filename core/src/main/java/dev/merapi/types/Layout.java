@@ -4,6 +4,8 @@ package dev.merapi.types;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import java.util.Arrays;
+import java.util.BitSet;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -11,6 +13,9 @@ import org.jspecify.annotations.Nullable;
  * Every view op is a method here that returns another layout over the same storage.
  */
 public final class Layout {
+    /** Up to where {@link #meets} looks at single elements. */
+    private static final long MOST_COMPARED = 1 << 26;
+
     private final Shape shape;
     private final long[] strides;
     private final long offset;
@@ -138,16 +143,55 @@ public final class Layout {
         return true;
     }
 
-    /** One past the last element that is reached, counted from the start of the storage; 0 if there is none. */
+    /**
+     * One past the last element that is reached, counted from the start of the storage; 0 if there is none, and the
+     * greatest long if no long can tell.
+     */
     public long end() {
         if (numel() == 0) {
             return 0;
         }
         long last = offset;
         for (int i = 0; i < strides.length; i++) {
-            last += (shape.raw()[i] - 1) * strides[i];
+            long steps = shape.raw()[i] - 1;
+            last += steps * strides[i];
+            if (last < 0 || Math.multiplyHigh(steps, strides[i]) != 0) {
+                return Long.MAX_VALUE;
+            }
         }
-        return last + 1;
+        return last == Long.MAX_VALUE ? last : last + 1;
+    }
+
+    /** True if both reach a common element of the same memory; also if that would take too long to find out. */
+    public boolean meets(Layout other) {
+        if (numel() == 0 || other.numel() == 0 || end() <= other.offset || other.end() <= offset) {
+            return false;
+        }
+        if (contiguous && other.contiguous || Math.max(end(), other.end()) > MOST_COMPARED) {
+            return true;
+        }
+        BitSet mine = new BitSet();
+        forEachPosition(mine::set);
+        boolean[] common = {false};
+        other.forEachPosition(p -> common[0] |= mine.get(p));
+        return common[0];
+    }
+
+    private void forEachPosition(IntConsumer action) {
+        for (long i = 0; i < numel(); i++) {
+            long position = offset;
+            long rest = i;
+            for (int d = rank() - 1; d >= 0; d--) {
+                position += rest % size(d) * strides[d];
+                rest /= size(d);
+            }
+            action.accept((int) position);
+        }
+    }
+
+    /** True if all elements, of that many bytes each, lie within memory of {@code bytes}. */
+    public boolean fits(int elementSize, long bytes) {
+        return end() <= bytes / elementSize;
     }
 
     /** True if both reach the same elements by the same indices. */
@@ -207,9 +251,9 @@ public final class Layout {
         long size = shape.raw()[d];
         long from = Math.max(0, Math.min(size, start < 0 ? start + size : start));
         long to = Math.max(from, Math.min(size, end < 0 ? end + size : end));
-        long count = (to - from + step - 1) / step;
+        long count = to == from ? 0 : (to - from - 1) / step + 1;
         long[] s = strides.clone();
-        s[d] *= step;
+        s[d] = count > 1 ? s[d] * step : s[d];
         return new Layout(shape.with(d, count), s, offset + from * strides[d]);
     }
 

@@ -113,6 +113,11 @@ final class NormKernels {
     }
 
     static void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
+        LossReference.checkTargets(
+                "cross_entropy_backward",
+                a.targets(),
+                a.ignoreIndex(),
+                a.logits().size(1));
         Native.cross_entropy_backward(
                 DTypes.code(a.logits().dtype()),
                 a.logits().address(),
@@ -148,6 +153,7 @@ final class NormKernels {
     }
 
     static void nllLossBackward(Losses.NllBackward a, Tensor out) {
+        LossReference.checkTargets("nll_loss_backward", a.targets(), a.ignoreIndex(), out.size(1));
         Native.nll_loss_backward(
                 DTypes.code(out.dtype()),
                 a.targets().address(),

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
+import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.ops.PointwiseOp;
@@ -24,6 +25,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
@@ -345,5 +347,55 @@ public abstract class BackendContract {
                 }
             });
         });
+    }
+
+    // ---------------------------------------------------------------- wrong forms
+
+    /** With any one tensor of another shape or dtype an op works, or one of our exceptions says why not: no crash. */
+    @TestFactory
+    Stream<DynamicTest> wrongFormsAreRefused() {
+        return rows().map(row -> dynamicTest(row + " " + device(), () -> {
+            Assumptions.assumeTrue(
+                    Backends.allocator(device()).isJavaVisible(), "the shape rules are the same for all devices");
+            for (OpSamples.Sample<?> sample : row.samples()) {
+                for (WrongForm form : WrongForm.values()) {
+                    refuses(row, sample.name(), form);
+                }
+            }
+        }));
+    }
+
+    private <A extends Record, R> void refuses(OpSamples<A, R> row, String sampleName, WrongForm form) {
+        OpSamples.Sample<A> sample = row.samples().stream()
+                .filter(s -> s.name().equals(sampleName))
+                .findFirst()
+                .orElseThrow();
+        DType dtype = row.dtypes().contains(DType.FLOAT32)
+                ? DType.FLOAT32
+                : row.dtypes().get(0);
+        int slots = 1;
+        for (int slot = 0; slot < slots; slot++) {
+            try (Scope scope = Scope.open()) {
+                A args = sample.make().apply(new Maker(dtype, device(), seed(sampleName), false));
+                Tensor[] tensors = row.op().schema().tensors(row.op().name(), args);
+                slots = tensors.length;
+                if (slot >= slots || tensors[slot] == null) {
+                    continue;
+                }
+                Tensor wrong = form.of(tensors[slot].detach().copy());
+                if (wrong == null) {
+                    continue;
+                }
+                tensors[slot] = wrong;
+                int at = slot;
+                try {
+                    row.op().call(row.op().schema().rebuild(args, tensors));
+                } catch (RuntimeException e) {
+                    Assertions.assertTrue(
+                            e.getClass().getPackageName().startsWith("dev.merapi."),
+                            () -> row + " " + sampleName + ", tensor " + at + " as " + wrong.describe() + ": " + e);
+                }
+            }
+        }
     }
 }

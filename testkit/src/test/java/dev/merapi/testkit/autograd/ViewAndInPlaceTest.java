@@ -13,6 +13,8 @@ import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -240,5 +242,46 @@ class ViewAndInPlaceTest {
         base.mul_(Tensor.of(4.0));
         Autograd.backward(view.sum(), null, Graph.FREE);
         assertThat(x.grad().toDoubleArray()).containsExactly(4, 0);
+    }
+
+    /** Windows of two: [x0, x1], [x1, x2], … in a square. */
+    private static Op<X, Tensor> windows() {
+        return Op.define("test::windows", X.class, Tensor.class).view("x", a -> {
+            Layout x = a.x().layout();
+            return Layout.of(Shape.of(a.x().numel() - 1, 2), new long[] {1, 1}, x.offset());
+        });
+    }
+
+    @Test
+    void windowsThatOverlapAddUp() {
+        Tensor square = Tensor.of(new double[] {1, 2, 3}, 3).requiresGrad(true);
+        Autograd.backward(windows().call(new X(square)).sum());
+        assertThat(square.grad().toDoubleArray()).containsExactly(1, 2, 1);
+        // Here the gradient has the very shape of the input.
+        Op<X, Tensor> diagonal = Op.define("test::diagonal", X.class, Tensor.class)
+                .view("x", a -> Layout.of(Shape.of(2, 2), new long[] {1, 1}, 0));
+        Tensor x = Tensor.of(new double[] {1, 2, 3, 4}, 2, 2).requiresGrad(true);
+        Autograd.backward(diagonal.call(new X(x)).sum());
+        assertThat(x.grad().toDoubleArray()).containsExactly(1, 2, 1, 0);
+        GradCheck.second(in -> windows().call(new X(in.get(0))).square().square(), List.of(square))
+                .run()
+                .orThrow();
+    }
+
+    @Test
+    void longChainsOfViewsAreMadeAgainWithoutRecursion() {
+        Tensor x = leaf(1, 2, 3, 4);
+        Tensor base = x.mul(1);
+        Tensor view = base;
+        for (int i = 0; i < 20_000; i++) {
+            view = view.view(4);
+        }
+        base.mul_(2);
+        Autograd.backward(view.sum());
+        assertThat(x.grad().toDoubleArray()).containsExactly(2, 2, 2, 2);
+        view.mul_(3);
+        x.setGrad(null);
+        Autograd.backward(base.sum());
+        assertThat(x.grad().toDoubleArray()).containsExactly(6, 6, 6, 6);
     }
 }

@@ -83,7 +83,8 @@ class TensorDataTest {
                 assertThat(x.at(1, 2).item()).isLessThan(1);
                 assertThat(x.toString()).isNotEmpty();
             }
-            assertThat(Memory.stats(Device.CPU).allocated()).isEqualTo(before);
+            // Less, if the garbage of other tests was collected meanwhile.
+            assertThat(Memory.stats(Device.CPU).allocated()).isLessThanOrEqualTo(before);
         }
     }
 }
