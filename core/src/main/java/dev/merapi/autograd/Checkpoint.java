@@ -22,8 +22,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Only the inputs are kept. The first saved tensor that backward asks for runs the part once more, with the modes and
  * the random numbers of the first time, and stops as soon as all are there. It nests, and works with {@code grad} and
- * with graphs that are kept or created. The part must do the same both times: the number of saved tensors and their
- * shapes, dtypes and devices are compared, and in checked mode their bits.
+ * with graphs that are kept or created. The part must do the same both times: the saved tensors are compared by
+ * their number, the ops that save them, shapes, dtypes and devices, and in checked mode by their bits.
  */
 public final class Checkpoint {
     private Checkpoint() {}
@@ -69,14 +69,16 @@ public final class Checkpoint {
     private static final class Holder implements SavedTensorHooks.Packed {
         final Frame frame;
         final Tensor form;
+        final String op;
         final int bits; // a hash of the contents, in checked mode
 
         @Nullable
         Tensor value;
 
-        Holder(Frame frame, Tensor form, int bits) {
+        Holder(Frame frame, Tensor form, String op, int bits) {
             this.frame = frame;
             this.form = form;
+            this.op = op;
             this.bits = bits;
         }
 
@@ -105,15 +107,20 @@ public final class Checkpoint {
                 Tensor t = given.get(i);
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
-                SavedTensor saved = SavedTensor.save(t, null, context.savedTensorHooks());
+                SavedTensor saved = SavedTensor.save(t, null, context.savedTensorHooks(), "checkpoint");
                 saved.escape();
                 inputs.add(saved);
             }
         }
 
         @Override
-        public synchronized Object pack(Tensor tensor) {
-            Holder holder = new Holder(this, Tensor.meta(tensor), bits(tensor));
+        public Object pack(Tensor tensor) {
+            return pack(tensor, "an op");
+        }
+
+        @Override
+        public synchronized Object pack(Tensor tensor, String op) {
+            Holder holder = new Holder(this, Tensor.meta(tensor), op, bits(tensor));
             holders.add(holder);
             open++;
             return holder;
@@ -206,9 +213,14 @@ public final class Checkpoint {
 
         @Override
         public Object pack(Tensor tensor) {
+            return pack(tensor, "an op");
+        }
+
+        @Override
+        public Object pack(Tensor tensor, String op) {
             if (count < wanted.size()) {
                 Holder holder = wanted.get(count);
-                check(holder, tensor);
+                check(holder, tensor, op);
                 Frame.close(holder);
                 holder.value = tensor.detach().leaveScope();
             }
@@ -218,16 +230,18 @@ public final class Checkpoint {
             return NOTHING;
         }
 
-        private void check(Holder holder, Tensor t) {
+        private void check(Holder holder, Tensor t, String op) {
             boolean same = holder.form.shape().equals(t.shape())
                     && holder.form.dtype() == t.dtype()
                     && holder.form.device() == t.device();
-            if (!same || holder.bits != 0 && holder.bits != Frame.bits(t)) {
-                throw new SavedTensorException(Message.of("checkpoint: saved tensor " + count
-                                + (same ? " has other values" : " has another form") + " the second time")
-                        .fact("forward call", holder.form.describe())
-                        .fact("run again", t.describe())
-                        .fix("the part must do the same each time; no state may change in it."));
+            boolean sameOp = holder.op.equals(op);
+            if (!same || !sameOp || holder.bits != 0 && holder.bits != Frame.bits(t)) {
+                String what = !same ? "has another form" : !sameOp ? "is another op's" : "has other values";
+                throw new SavedTensorException(
+                        Message.of("checkpoint: saved tensor " + count + " " + what + " the second time")
+                                .fact("forward call", holder.form.describe() + " of " + holder.op)
+                                .fact("run again", t.describe() + " of " + op)
+                                .fix("the part must do the same each time; no state may change in it."));
             }
         }
 

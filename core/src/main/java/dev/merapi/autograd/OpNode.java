@@ -76,7 +76,7 @@ final class OpNode<A extends Record, R> extends Node {
         List<SavedTensor> slots = new ArrayList<>(3);
         try {
             saved = new Saved(tree, forComposition).map(op, t -> {
-                SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, result, results), hooks);
+                SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, result, results), hooks, name());
                 slots.add(slot);
                 return slot.placeholder();
             });

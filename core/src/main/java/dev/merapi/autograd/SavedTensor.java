@@ -40,8 +40,9 @@ final class SavedTensor {
      * Saves a tensor.
      *
      * @param graph the variable's place in the graph, as backward shall see it
+     * @param op who saves it
      */
-    static SavedTensor save(Tensor tensor, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks) {
+    static SavedTensor save(Tensor tensor, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks, String op) {
         Context context = Context.current();
         if (tensor.isInference() && context.isGradEnabled()) {
             throw new SavedTensorException("inference tensors cannot be saved for backward: " + tensor.describe()
@@ -49,13 +50,13 @@ final class SavedTensor {
         }
         SavedTensor saved = new SavedTensor(tensor, graph, hooks != null);
         if (hooks != null) {
-            saved.pack(tensor, hooks, context);
+            saved.pack(tensor, hooks, op, context);
         }
         return saved;
     }
 
     /** Runs the hooks, innermost first, with recording off and outside of all scopes: what they make stays. */
-    private void pack(Tensor source, SavedTensorHooks hooks, Context context) {
+    private void pack(Tensor source, SavedTensorHooks hooks, String op, Context context) {
         original = source.isMeta() ? null : new WeakReference<>(source.storage());
         Tensor own = (Tensor) java.util.Objects.requireNonNull(packed);
         List<SavedTensorHooks.Pair> applied = new ArrayList<>();
@@ -67,7 +68,7 @@ final class SavedTensor {
         try {
             for (SavedTensorHooks h = hooks; h != null && value instanceof Tensor t; h = h.outer()) {
                 int before = t.version();
-                value = h.pair().pack(t);
+                value = h.pair().pack(t, op);
                 if (t.version() != before) {
                     throw new SavedTensorException("saved-tensor hook: pack wrote into the tensor that it was given");
                 }

@@ -22,11 +22,16 @@ public final class SavedTensorHooks implements AutoCloseable {
          */
         Object pack(Tensor tensor);
 
-        /** Called when it is needed, with what {@link #pack} returned; every time that it is needed. */
+        /** As {@link #pack(Tensor)}, for hooks that want to know which op saves. */
+        default Object pack(Tensor tensor, String op) {
+            return pack(tensor);
+        }
+
+        /** Called when it is needed, with what {@code pack} returned; every time that it is needed. */
         Tensor unpack(Object packed);
     }
 
-    /** What {@link Pair#pack} may return if it wants to know when it is not needed any more. */
+    /** What {@code pack} may return if it wants to know when it is not needed any more. */
     public interface Packed extends AutoCloseable {
         /** The graph let go of it. */
         @Override

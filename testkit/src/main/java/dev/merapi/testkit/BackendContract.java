@@ -244,18 +244,33 @@ public abstract class BackendContract {
         DType dtype = row.dtypes().contains(DType.FLOAT64)
                 ? DType.FLOAT64
                 : row.dtypes().get(0);
-        return row.samples().stream().filter(OpSamples.Sample::checked).map(sample -> {
-            String name = row + " " + device() + " " + sample.name();
-            return dynamicTest(name, () -> {
-                try (Scope scope = Scope.open()) {
-                    A args = sample.make().apply(new Maker(dtype, device(), seed(name), true));
-                    OpCheck<A, R> check =
-                            OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
-                    row.skips().forEach(check::skip);
-                    check.run().orThrow();
-                }
-            });
+        List<OpCheck.Line> lines = new ArrayList<>();
+        Stream<DynamicTest> samples = row.samples().stream()
+                .filter(OpSamples.Sample::checked)
+                .map(sample -> {
+                    String name = row + " " + device() + " " + sample.name();
+                    return dynamicTest(name, () -> {
+                        try (Scope scope = Scope.open()) {
+                            A args = sample.make().apply(new Maker(dtype, device(), seed(name), true));
+                            OpCheck<A, R> check =
+                                    OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
+                            row.skips().forEach(check::skip);
+                            lines.addAll(check.run().orThrow().lines());
+                        }
+                    });
+                });
+        boolean differentiable =
+                row.op().definition().hasBackward() && !row.skips().containsKey("gradients");
+        // A sample that asks for no gradient skips that check; not all of them may.
+        DynamicTest gradients = dynamicTest(row + " " + device() + ": gradients were compared", () -> {
+            boolean compared = lines.isEmpty() // the samples were deselected, or failed and say so themselves
+                    || lines.stream()
+                            .anyMatch(l -> l.check().equals("gradients") && l.outcome() == OpCheck.Outcome.PASS);
+            if (!compared) {
+                throw new AssertionError(row + ": no sample had its gradients compared: " + lines);
+            }
         });
+        return differentiable ? Stream.concat(samples, Stream.of(gradients)) : samples;
     }
 
     // ---------------------------------------------------------------- dtypes, and writing in place

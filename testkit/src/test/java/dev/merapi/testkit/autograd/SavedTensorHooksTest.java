@@ -305,6 +305,13 @@ class SavedTensorHooksTest {
                 .hasMessageContaining("another form")
                 .hasMessageContaining("float32[2]");
         runs[0] = 0;
+        Tensor another = Checkpoint.checkpoint(t -> runs[0]++ == 0 ? t.exp() : t.mul(t), x);
+        assertThatThrownBy(() -> Autograd.backward(another.sum()))
+                .isInstanceOf(SavedTensorException.class)
+                .hasMessageContaining("saved tensor 0 is another op's")
+                .hasMessageContaining("of merapi::exp")
+                .hasMessageContaining("of merapi::mul");
+        runs[0] = 0;
         boolean was = Context.current().setChecked(true);
         try {
             Tensor values = Checkpoint.checkpoint(t -> t.mul(1 + runs[0]++).exp(), x);

@@ -234,6 +234,22 @@ class PointwiseOpsTest {
         assertThat(x.floorDivide(0).toIntArray()).containsOnly(0);
     }
 
+    /** Between their steps; the samples of these ops stand on them. */
+    @Test
+    void remaindersHaveGradients() {
+        Tensor x = Tensor.of(5.3, -4.7, 9.1, -0.6).requiresGrad(true);
+        Tensor y = Tensor.of(2.1, 1.7, -2.4, -1.3).requiresGrad(true);
+        GradCheck.of(in -> in.get(0).fmod(in.get(1)), List.of(x, y))
+                .slow()
+                .run()
+                .orThrow();
+        GradCheck.of(in -> in.get(0).remainder(in.get(1)), List.of(x, y))
+                .slow()
+                .run()
+                .orThrow();
+        GradCheck.of(in -> in.get(0).remainder(2.3), List.of(x)).slow().run().orThrow();
+    }
+
     @Test
     void comparisonsAndLogic() {
         Tensor x = Tensor.of(1f, 2f, Float.NaN);
