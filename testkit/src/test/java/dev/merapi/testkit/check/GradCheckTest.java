@@ -257,6 +257,17 @@ class GradCheckTest {
         assertThat(dev.merapi.random.Generator.global().offset()).isEqualTo(before);
     }
 
+    /** Rounding at this size is some thousandths: much beside 0, nothing beside the derivatives. A kink is found all the same. */
+    @Test
+    void largeValuesAreNoKinks() {
+        Tensor x = Tensor.of(1e8, 2e8).requiresGrad(true);
+        GradCheck.of(in -> in.get(0).square(), List.of(x)).slow().run().orThrow();
+        Tensor kink = Tensor.of(0.0, 1e3).requiresGrad(true);
+        GradCheck.Report report =
+                GradCheck.of(in -> in.get(0).abs(), List.of(kink)).slow().run();
+        assertThat(report.ok()).isFalse();
+    }
+
     @Test
     void gradientsOfLeavesAreNotTouched() {
         Tensor x = input(3);
