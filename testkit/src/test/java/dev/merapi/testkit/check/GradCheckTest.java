@@ -264,7 +264,7 @@ class GradCheckTest {
         GradCheck.of(in -> in.get(0).square(), List.of(x)).slow().run().orThrow();
         Tensor kink = Tensor.of(0.0, 1e3).requiresGrad(true);
         GradCheck.Report report =
-                GradCheck.of(in -> in.get(0).abs(), List.of(kink)).slow().run();
+                GradCheck.of(in -> in.get(0).relu(), List.of(kink)).slow().run();
         assertThat(report.ok()).isFalse();
     }
 
