@@ -25,7 +25,8 @@ final class Nvrtc implements NativeCuda.Compiler {
             "nvrtcGetSupportedArchs");
 
     /** No contraction: a·b + c rounds twice, as on the CPU and in the simulator; fma() is there for those who want it. */
-    private static final List<String> OPTIONS = List.of("--std=c++17", "--fmad=false");
+    private static final List<String> OPTIONS = List.of(
+            "--std=c++17", "--fmad=false", "--diag-suppress=177"); // 177: a body need not use every name it is given
 
     private static final int MOST_ARCHITECTURES = 64;
 

@@ -1,6 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 // What printed and hand-written kernels stand on. Includes nothing: no header is on a user's machine. Where an
 // instruction has no C++ form, the device gets inline PTX and the simulator a body of its own.
+// What C's headers have and kernels expect: in the simulator from there, on a device from here, where no header is.
+#ifndef CUDASIM
+typedef signed char int8_t;
+typedef short int16_t;
+typedef int int32_t;
+typedef long long int64_t;
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+#endif
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+#ifndef NAN
+#define NAN __int_as_float(0x7fffffff)
+#endif
+#ifndef FLT_MAX
+#define FLT_MAX 3.402823466e+38f
+#define FLT_MIN 1.175494351e-38f
+#define FLT_EPSILON 1.192092896e-07f
+#define DBL_MAX 1.7976931348623158e+308
+#define DBL_MIN 2.2250738585072014e-308
+#define DBL_EPSILON 2.2204460492503131e-16
+#endif
+#ifndef INT_MAX
+#define INT_MAX 2147483647
+#define INT_MIN (-2147483647 - 1)
+#define UINT_MAX 0xffffffffu
+#define LLONG_MAX 9223372036854775807ll
+#define LLONG_MIN (-9223372036854775807ll - 1)
+#endif
+#ifndef M_PI
+#define M_PI 3.14159265358979323846
+#endif
+
 namespace merapi {
 
 typedef long long i64;

@@ -89,7 +89,7 @@ class CustomKernelFormsTest {
 
     // ---------------------------------------------------------------- launch shapes of bodies
 
-    private static final String SOFTMAX = """
+    static final String SOFTMAX = """
             acc_t largest = -INFINITY, sum = 0;
             for (long long c = t; c < columns; c += threads) largest = fmax(largest, x[row * columns + c]);
             largest = row_max(largest);
@@ -113,6 +113,21 @@ class CustomKernelFormsTest {
                 }
             }
         }
+    }
+
+    /** No header is at hand on a GPU's machine; what kernels use of them is there all the same. */
+    static final String NAMES_OF_HEADERS = """
+            const int64_t big = LLONG_MAX;
+            const uint32_t all = UINT_MAX;
+            const float largest = fminf(INFINITY, FLT_MAX);
+            out[i] = isnan(NAN) && largest < INFINITY && big > INT_MAX && all == 0xffffffffu && DBL_MAX > FLT_MAX
+                    ? acc_t(M_PI) + x[i] : acc_t(0);
+            """;
+
+    @Test
+    void namesOfHeadersAreKnown() {
+        Op<One, Tensor> op = unary("test::names_of_headers", CudaKernel.body(NAMES_OF_HEADERS));
+        assertArrayEquals(new double[] {1 + Math.PI}, run(op, Tensor.of(1f)), 1e-6);
     }
 
     @Test

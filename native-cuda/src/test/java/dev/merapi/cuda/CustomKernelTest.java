@@ -96,38 +96,39 @@ class CustomKernelTest {
         assertTrue(e.getMessage().contains("test::scaled_wrong (body):2:"), e.getMessage());
     }
 
+    static final String WHOLE_SOFTMAX = """
+            template <class T> __device__ T largest(T v) {
+                for (int o = 16; o > 0; o /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
+                return v;
+            }
+            extern "C" __global__ void softmax(const scalar_t* x, scalar_t* out, long long columns) {
+                extern __shared__ float s[];
+                const scalar_t* row = x + blockIdx.x * columns;
+                float m = -INFINITY;
+                for (int i = threadIdx.x; i < columns; i += blockDim.x) m = fmaxf(m, row[i]);
+                m = largest(m);
+                if (threadIdx.x % 32 == 0) s[threadIdx.x / 32] = m;
+                __syncthreads();
+                for (int i = 0; i < blockDim.x / 32; i++) m = fmaxf(m, s[i]);
+                __syncthreads();
+                if (threadIdx.x == 0) s[0] = 0;
+                __syncthreads();
+                float sum = 0;
+                for (int i = threadIdx.x; i < columns; i += blockDim.x) sum += expf(row[i] - m);
+                atomicAdd(&s[0], sum);
+                __syncthreads();
+                for (int i = threadIdx.x; i < columns; i += blockDim.x)
+                    out[blockIdx.x * columns + i] = expf(row[i] - m) / s[0];
+            }
+            """;
+
     @Test
     void aWholeKernelWithSharedMemoryAndShuffles() {
-        String source = """
-                template <class T> __device__ T largest(T v) {
-                    for (int o = 16; o > 0; o /= 2) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, o));
-                    return v;
-                }
-                extern "C" __global__ void softmax(const scalar_t* x, scalar_t* out, long long columns) {
-                    extern __shared__ float s[];
-                    const scalar_t* row = x + blockIdx.x * columns;
-                    float m = -INFINITY;
-                    for (int i = threadIdx.x; i < columns; i += blockDim.x) m = fmaxf(m, row[i]);
-                    m = largest(m);
-                    if (threadIdx.x % 32 == 0) s[threadIdx.x / 32] = m;
-                    __syncthreads();
-                    for (int i = 0; i < blockDim.x / 32; i++) m = fmaxf(m, s[i]);
-                    __syncthreads();
-                    if (threadIdx.x == 0) s[0] = 0;
-                    __syncthreads();
-                    float sum = 0;
-                    for (int i = threadIdx.x; i < columns; i += blockDim.x) sum += expf(row[i] - m);
-                    atomicAdd(&s[0], sum);
-                    __syncthreads();
-                    for (int i = threadIdx.x; i < columns; i += blockDim.x)
-                        out[blockIdx.x * columns + i] = expf(row[i] - m) / s[0];
-                }
-                """;
         Op<Softmax, Tensor> op = Op.define(LOOKUP, "test::softmax", Softmax.class, Tensor.class)
                 .shape(a -> Tensor.meta(a.x()))
                 .kernel(
                         DeviceType.CUDA,
-                        CudaKernel.source("softmax", source)
+                        CudaKernel.source("softmax", WHOLE_SOFTMAX)
                                 .arguments("x", "out", "x.size(-1)")
                                 .launch(new CudaKernel.Rows(64))
                                 .shared(256))

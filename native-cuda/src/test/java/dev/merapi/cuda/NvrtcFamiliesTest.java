@@ -88,6 +88,10 @@ class NvrtcFamiliesTest {
                 __syncthreads();
                 if (row < rows && column < columns && plane == 0) out[row * columns + column] = tile[threadIdx.x][0];
                 """));
+        all.add(body(x, new CudaKernel.Warps(4), CustomKernelFormsTest.SOFTMAX));
+        all.add(body(x, new CudaKernel.Elements(64), CustomKernelFormsTest.NAMES_OF_HEADERS));
+        all.add(new KernelSource(
+                "demo::whole", "typedef float scalar_t;\n" + CustomKernelTest.WHOLE_SOFTMAX, List.of("softmax")));
         for (KernelSource source : all) {
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
         }
