@@ -2,8 +2,8 @@
 //
 // A CUDA driver without a GPU: device memory is the host's, an image is a library of the simulator's, and each stream
 // is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. A file beside
-// this library, of its name and ".conf", may hold "memory=<bytes>" and "fault=<n>": the n-th launch then kills the
-// context.
+// this library, of its name and ".conf", may hold "memory=<bytes>", "fault=<n>" (the n-th launch
+// kills the context), "devices=<n>" and "taken=<n>" (a device that is another process's).
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -30,7 +30,8 @@ namespace {
 using Work = std::function<void()>;
 using Address = unsigned long long;
 
-constexpr int kInvalid = 1, kOutOfMemory = 2, kInvalidContext = 201, kNotFound = 500, kIllegalAddress = 700;
+constexpr int kInvalid = 1, kOutOfMemory = 2, kDeviceUnavailable = 46, kInvalidContext = 201, kNotFound = 500,
+              kIllegalAddress = 700;
 constexpr int kLaunchFailed = 719, kCaptureUnsupported = 900;
 
 struct Stream {
@@ -121,6 +122,7 @@ size_t allocated = 0;
 size_t limit = size_t{1} << 30;
 std::atomic<long> launches{0};
 long fault_at = -1;
+int device_count = 1, taken_device = -1;
 std::atomic<int> broken{0};
 std::mutex streams_mutex;
 std::vector<Stream*> streams;
@@ -141,6 +143,8 @@ void configure() {
     while (std::fscanf(file, " %31[a-z]=%lld", key, &value) == 2) {
         if (std::strcmp(key, "memory") == 0) limit = static_cast<size_t>(value);
         if (std::strcmp(key, "fault") == 0) fault_at = static_cast<long>(value);
+        if (std::strcmp(key, "devices") == 0) device_count = static_cast<int>(value);
+        if (std::strcmp(key, "taken") == 0) taken_device = static_cast<int>(value);
     }
     std::fclose(file);
 }
@@ -172,7 +176,7 @@ int cuInit(unsigned) {
     return 0;
 }
 int cuDeviceGetCount(int* count) {
-    *count = 1;
+    *count = device_count;
     return 0;
 }
 int cuDriverGetVersion(int* version) {
@@ -181,7 +185,7 @@ int cuDriverGetVersion(int* version) {
 }
 int cuDeviceGet(int* device, int ordinal) {
     *device = ordinal;
-    return ordinal == 0 ? 0 : kInvalid;
+    return ordinal >= 0 && ordinal < device_count ? 0 : kInvalid;
 }
 int cuDeviceGetName(char* name, int capacity, int) {
     std::snprintf(name, static_cast<size_t>(capacity), "Fake GPU");
@@ -195,7 +199,10 @@ int cuDeviceTotalMem_v2(size_t* bytes, int) {
     *bytes = limit;
     return 0;
 }
-int cuDevicePrimaryCtxRetain(void** context, int) {
+int cuDevicePrimaryCtxRetain(void** context, int device) {
+    if (device == taken_device) {
+        return kDeviceUnavailable;
+    }
     *context = &the_context;
     return 0;
 }
@@ -467,6 +474,7 @@ int cuGetErrorName(int error, const char** text) {
     *text = error == kIllegalAddress       ? "CUDA_ERROR_ILLEGAL_ADDRESS"
             : error == kInvalid            ? "CUDA_ERROR_INVALID_VALUE"
             : error == kLaunchFailed       ? "CUDA_ERROR_LAUNCH_FAILED"
+            : error == kDeviceUnavailable  ? "CUDA_ERROR_DEVICE_UNAVAILABLE"
             : error == kCaptureUnsupported ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
                                            : "CUDA_ERROR";
     return 0;

@@ -6,7 +6,6 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Determinism;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.random.Generator;
-import dev.merapi.storage.MemoryStats;
 import dev.merapi.tensor.Memory;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -63,24 +62,36 @@ public final class Merapi {
                 + System.getProperty("os.name") + " " + System.getProperty("os.arch"));
         for (DeviceType type : DeviceType.all()) {
             try {
-                String what = Backends.of(type).description();
-                for (int i = 0; i < Backends.of(type).deviceCount(); i++) {
-                    Device device = Device.of(type, i);
-                    MemoryStats m = Memory.stats(device);
-                    s.append("\n  ")
-                            .append(device)
-                            .append(": ")
-                            .append(what)
-                            .append(", memory cap ")
-                            .append(m.cap() >> 20)
-                            .append(" MiB");
+                int count = Backends.of(type).deviceCount();
+                for (int i = 0; i < count; i++) {
+                    describe(s, Device.of(type, i));
                 }
             } catch (RuntimeException e) {
-                String text = String.valueOf(e.getMessage());
-                s.append("\n  ").append(type).append(": not available: ").append(text.replace("\n", ";"));
+                s.append(notAvailable(type, e));
             }
         }
         return s.toString();
+    }
+
+    private static void describe(StringBuilder s, Device device) {
+        try {
+            long cap = Memory.stats(device).cap() >> 20; // begins with the device, of which the backend then tells more
+            String what = Backends.of(device.type()).description();
+            s.append("\n  ")
+                    .append(device)
+                    .append(": ")
+                    .append(what)
+                    .append(", memory cap ")
+                    .append(cap)
+                    .append(" MiB");
+        } catch (RuntimeException e) {
+            s.append(notAvailable(device, e));
+        }
+    }
+
+    private static String notAvailable(Object what, RuntimeException e) {
+        return "\n  " + what + ": not available: "
+                + String.valueOf(e.getMessage()).replace("\n", ";");
     }
 
     /** Prints {@link #describe()}. */

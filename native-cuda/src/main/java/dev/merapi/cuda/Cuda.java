@@ -73,7 +73,7 @@ public final class Cuda {
                     Probe.RESULT.driverVersion / 1000,
                     Probe.RESULT.driverVersion % 1000 / 10);
         }
-        LOG.info("{}", runtime.description());
+        LOG.info("cuda: {}", runtime.libraries());
         return runtime;
     }
 

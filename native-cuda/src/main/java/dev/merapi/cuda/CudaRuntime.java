@@ -15,7 +15,12 @@ interface CudaRuntime {
      *
      * @param architecture compute capability as 10 · major + minor
      */
-    record Properties(String name, int architecture, int multiprocessors, long memory) {}
+    record Properties(String name, int architecture, int multiprocessors, long memory) {
+        /** {@code NVIDIA H100 (sm_90, 79 GiB)} */
+        String describe() {
+            return name + " (sm_" + architecture + ", " + (memory >> 30) + " GiB)";
+        }
+    }
 
     /** Blocks, threads of each, and bytes of dynamic shared memory. */
     record Grid(long x, long y, long z, int blockX, int blockY, int blockZ, int sharedBytes) {

@@ -20,6 +20,7 @@ import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
 
 /** A backend above a {@link CudaRuntime}; which kernel serves which op. */
@@ -37,7 +38,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             MoveKernel move,
             Graphs graphs,
             Streams streams,
-            CachingAllocator[] allocators) {}
+            AtomicReferenceArray<CachingAllocator> allocators) {}
 
     KernelBackend(DeviceType type) {
         this.type = type;
@@ -52,17 +53,13 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             if (runtime == null) {
                 throw new IllegalStateException(type + " is not available", unavailableBecause());
             }
-            CachingAllocator[] allocators = new CachingAllocator[runtime.deviceCount()];
-            for (int i = 0; i < allocators.length; i++) {
-                allocators[i] = new CachingAllocator(Device.of(type, i), new DeviceMemory(runtime, i));
-            }
             running = new Running(
                     runtime,
                     new Kernels(runtime, type),
                     new MoveKernel(runtime),
                     new RuntimeGraphs(runtime),
                     new RuntimeStreams(runtime),
-                    allocators);
+                    new AtomicReferenceArray<>(runtime.deviceCount()));
         }
         return running;
     }
@@ -78,12 +75,23 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
 
     @Override
     public int deviceCount() {
-        return running().allocators.length;
+        return running().allocators.length();
     }
 
     @Override
     public CachingAllocator allocator(int index) {
-        return running().allocators[index];
+        Running r = running();
+        CachingAllocator known = r.allocators.get(index);
+        return known != null ? known : begin(r, index);
+    }
+
+    private synchronized CachingAllocator begin(Running r, int index) {
+        CachingAllocator known = r.allocators.get(index);
+        if (known == null) {
+            known = new CachingAllocator(Device.of(type, index), new DeviceMemory(r.runtime, index));
+            r.allocators.set(index, known);
+        }
+        return known;
     }
 
     @Override

@@ -6,10 +6,15 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * CUDA on GPUs: the driver's interface and a compiler, both found at run time. Launches and copies take no lock, and may
@@ -19,6 +24,8 @@ import org.jspecify.annotations.Nullable;
  * error names the op and the kernel.
  */
 final class NativeCuda implements CudaRuntime {
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
+
     /** Above this a function must be allowed to use so much. */
     private static final int ORDINARY_SHARED = 48 << 10;
 
@@ -36,48 +43,61 @@ final class NativeCuda implements CudaRuntime {
     private record Function(int device, String name) {}
 
     private final Driver driver;
-    private final DriverDevice[] devices;
+    /** Each is begun by its first use: on a machine with several, a process takes nothing of those that it leaves alone. */
+    private final AtomicReferenceArray<DriverDevice> devices;
+
     private final Compiler compiler;
     private final ImageCache cache = new ImageCache(".cubin");
     private final ConcurrentMap<Long, Integer> modules = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Function> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Integer> allowedShared = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Boolean> captures = new ConcurrentHashMap<>();
-    private final @Nullable Blas[] blas;
-    private final boolean[] blasTried;
+    /** Empty where there is no library; null before somebody has asked. */
+    private final AtomicReferenceArray<Optional<Blas>> blas;
+
     private final boolean waits = Boolean.getBoolean("merapi.cuda.checked");
 
     NativeCuda(Driver driver, int count, Compiler compiler) {
         this.driver = driver;
         this.compiler = compiler;
-        this.devices = new DriverDevice[count];
-        this.blas = new Blas[count];
-        this.blasTried = new boolean[count];
-        for (int i = 0; i < count; i++) {
-            devices[i] = new DriverDevice(driver, i, this::name);
-        }
+        this.devices = new AtomicReferenceArray<>(count);
+        this.blas = new AtomicReferenceArray<>(count);
     }
 
-    /** The devices, and where the libraries came from with their versions. */
+    /** @throws CudaException if it cannot be used */
+    private DriverDevice device(int index) {
+        DriverDevice known = devices.get(index);
+        return known != null ? known : begin(index);
+    }
+
+    private synchronized DriverDevice begin(int index) {
+        DriverDevice known = devices.get(index);
+        if (known == null) {
+            known = new DriverDevice(driver, index, this::name);
+            devices.set(index, known);
+            LOG.info("cuda:{}: {}", index, known.properties().describe());
+        }
+        return known;
+    }
+
+    /** The devices that are in use, and where the libraries came from with their versions. */
     @Override
     public String description() {
-        return devices() + "; driver for CUDA " + version(Cuda.driverVersion()) + " (" + driver.place() + "); "
-                + compiler.description() + "; " + CublasLt.describe();
+        List<String> begun = new ArrayList<>();
+        for (int i = 0; i < devices.length(); i++) {
+            DriverDevice d = devices.get(i);
+            if (d != null) {
+                begun.add(d.properties().describe());
+            }
+        }
+        String which = begun.isEmpty() ? devices.length() + " not in use yet" : String.join(", ", begun);
+        return "CUDA: " + which + "; " + libraries() + "; " + CublasLt.describe();
     }
 
-    private String devices() {
-        StringBuilder all = new StringBuilder("CUDA: ");
-        for (int i = 0; i < devices.length; i++) {
-            Properties p = devices[i].properties();
-            all.append(i == 0 ? "" : ", ")
-                    .append(p.name())
-                    .append(" (sm_")
-                    .append(p.architecture())
-                    .append(", ")
-                    .append(p.memory() >> 30)
-                    .append(" GiB)");
-        }
-        return all.toString();
+    /** Driver and compiler. */
+    String libraries() {
+        return "driver for CUDA " + version(Cuda.driverVersion()) + " (" + driver.place() + "); "
+                + compiler.description();
     }
 
     private static String version(int number) {
@@ -86,12 +106,12 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public int deviceCount() {
-        return devices.length;
+        return devices.length();
     }
 
     @Override
     public Properties properties(int device) {
-        return devices[device].properties();
+        return device(device).properties();
     }
 
     // ---------------------------------------------------------------- memory
@@ -99,13 +119,13 @@ final class NativeCuda implements CudaRuntime {
     /** What is free at the beginning, less what the driver and libraries want for themselves. */
     @Override
     public long defaultCap(int device) {
-        long free = devices[device].free();
+        long free = device(device).free();
         return free - Math.min(free / 8, 512L << 20);
     }
 
     @Override
     public long allocate(int device, long bytes) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.requireAlive();
         try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
             int status = CudaNative.driver_allocate(driver.functions(), d.context(), bytes, result.address());
@@ -119,7 +139,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public void free(int device, long address) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.check(CudaNative.driver_free(driver.functions(), d.context(), address), "free");
     }
 
@@ -151,7 +171,7 @@ final class NativeCuda implements CudaRuntime {
     }
 
     private DriverDevice alive(int device) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.requireAlive();
         return d;
     }
@@ -160,23 +180,23 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public long createStream(int device) {
-        return devices[device].createStream();
+        return device(device).createStream();
     }
 
     @Override
     public void destroyStream(int device, long stream) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.check(CudaNative.driver_stream_destroy(driver.functions(), d.context(), stream), "end of a stream");
     }
 
     @Override
     public long createEvent(int device) {
-        return devices[device].createEvent();
+        return device(device).createEvent();
     }
 
     @Override
     public void destroyEvent(int device, long event) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.check(CudaNative.driver_event_destroy(driver.functions(), d.context(), event), "end of an event");
     }
 
@@ -232,7 +252,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public long endCapture(int device, long stream) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         captures.remove(d.stream(stream));
         return d.made(
                 result -> CudaNative.driver_capture_end(driver.functions(), d.context(), d.stream(stream), result),
@@ -250,7 +270,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public void destroyGraph(int device, long graph) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         d.check(CudaNative.driver_graph_destroy(driver.functions(), d.context(), graph), "end of a graph");
     }
 
@@ -258,7 +278,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public Path compile(int device, KernelSource source) {
-        int architecture = devices[device].properties().architecture();
+        int architecture = device(device).properties().architecture();
         return cache.get(
                 List.of(source.unit(), compiler.fingerprint(architecture)),
                 at -> Files.write(at, compiler.compile(source, architecture)));
@@ -271,7 +291,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public long load(int device, Path image) {
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         byte[] bytes;
         try {
             bytes = ImageCache.read(image);
@@ -283,7 +303,7 @@ final class NativeCuda implements CudaRuntime {
             memory.buffer().put(0, bytes).put(bytes.length, (byte) 0);
             long module = d.made(
                     result -> CudaNative.driver_module(driver.functions(), d.context(), memory.address(), result),
-                    "loading " + image);
+                    "loading " + image + " (" + libraries() + ")");
             modules.put(module, device);
             return module;
         }
@@ -292,7 +312,7 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public long function(long module, String name) {
         int device = java.util.Objects.requireNonNull(modules.get(module), "no such module");
-        DriverDevice d = devices[device];
+        DriverDevice d = device(device);
         try (HostMemory text = HostMemory.text(name)) {
             long function = d.made(
                     result ->
@@ -316,7 +336,7 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public IndexFaults faults(int device) {
-        return devices[device].faults();
+        return device(device).faults();
     }
 
     @Override
@@ -371,22 +391,26 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public @Nullable Blas blas(int device) {
-        if (!blasTried[device]) {
-            openBlas(device);
-        }
-        return blas[device];
+        Optional<Blas> known = blas.get(device);
+        return (known != null ? known : openBlas(device)).orElse(null);
     }
 
-    private synchronized void openBlas(int device) {
-        CublasLt library = CublasLt.get();
-        if (!blasTried[device] && library != null) {
-            DriverDevice d = devices[device];
-            d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-            blas[device] = library.on(this, device, stream -> {
-                d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-                return d.stream(stream);
-            });
+    private synchronized Optional<Blas> openBlas(int device) {
+        Optional<Blas> known = blas.get(device);
+        if (known == null) {
+            CublasLt library = CublasLt.get();
+            known = library == null ? Optional.empty() : Optional.of(on(library, device));
+            blas.set(device, known);
         }
-        blasTried[device] = true;
+        return known;
+    }
+
+    private Blas on(CublasLt library, int device) {
+        DriverDevice d = device(device);
+        d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
+        return library.on(this, device, stream -> {
+            d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
+            return d.stream(stream);
+        });
     }
 }

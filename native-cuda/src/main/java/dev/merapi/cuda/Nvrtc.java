@@ -4,12 +4,9 @@ package dev.merapi.cuda;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /** NVIDIA's run-time compiler. Needs its library, but neither a GPU nor a driver nor a toolkit. */
 final class Nvrtc implements NativeCuda.Compiler {
-    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     static final List<String> FUNCTIONS = List.of(
             "nvrtcCreateProgram",
             "nvrtcCompileProgram",
@@ -95,7 +92,6 @@ final class Nvrtc implements NativeCuda.Compiler {
     private static void bind(long library) {
         try {
             instance = new Nvrtc(FunctionTable.of("NVRTC", library, FUNCTIONS));
-            LOG.info("cuda: {}", instance.description());
         } catch (CudaException e) {
             reason = String.valueOf(e.getMessage());
         }

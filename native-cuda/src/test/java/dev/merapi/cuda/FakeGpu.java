@@ -15,6 +15,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * {@link NativeCuda} on a driver that is no GPU's: its streams are threads, its kernels the simulator's. So all that the
@@ -126,7 +128,9 @@ final class FakeGpu {
             Files.writeString(Path.of(copy + ".conf"), configuration);
             SimulatedCuda simulator = SimulatedCuda.create();
             assertNotNull(simulator);
-            return new NativeCuda(Driver.open(copy.toString()), 1, new HostImages(simulator));
+            Matcher count = Pattern.compile("devices=(\\d+)").matcher(configuration);
+            int devices = count.find() ? Integer.parseInt(count.group(1)) : 1;
+            return new NativeCuda(Driver.open(copy.toString()), devices, new HostImages(simulator));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         } catch (InterruptedException e) {

@@ -255,6 +255,24 @@ class NativeCudaTest {
         cuda.synchronize(0);
     }
 
+    /** One that another process has for itself does not hinder those who use the other. */
+    @Test
+    void aDeviceIsBegunByItsFirstUse() {
+        Device free = FakeGpu.device("cuda-pair", "devices=2\ntaken=1");
+        assertEquals(3, Tensor.ones(3).to(free).sum().item());
+        Device taken = Device.of(free.type(), 1);
+        for (int i = 0; i < 2; i++) {
+            CudaException e =
+                    assertThrows(CudaException.class, () -> Tensor.ones(3).to(taken));
+            assertTrue(
+                    e.getMessage().contains("cuda:1: the device cannot be used: CUDA_ERROR_DEVICE_UNAVAILABLE (46)"),
+                    e.getMessage());
+        }
+        String all = Merapi.describe();
+        assertTrue(all.contains(free + ": CUDA: Fake GPU (sm_80, 1 GiB); driver for CUDA "), all);
+        assertTrue(all.contains(taken + ": not available: cuda:1: the device cannot be used: CUDA_ERROR_DEVICE_"), all);
+    }
+
     @Test
     void silentWaitsCanBeRefused() {
         Tensor x = Tensor.full(3, 4).to(FAKE);
