@@ -48,7 +48,7 @@ struct Functions {
 // The words of a problem, in the order of CublasLt.
 struct Problem {
     int64_t type, compute, rows, columns, depth, trans_a, leading_a, trans_b, leading_b, leading_d;
-    int64_t batch, stride_a, stride_b, stride_d, bias, workspace, alignment_a, alignment_b, alignment_d;
+    int64_t batch, stride_a, stride_b, stride_d, epilogue, workspace, alignment_a, alignment_b, alignment_d;
 };
 
 struct Plan {
@@ -120,8 +120,8 @@ int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
     if (status == 0) {
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, &trans_b, sizeof trans_b);
     }
-    if (status == 0 && p.bias != 0) {
-        const uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    if (status == 0 && p.epilogue != 0) {
+        const uint32_t epilogue = static_cast<uint32_t>(p.epilogue);
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     }
     if (status == 0) {

@@ -294,16 +294,22 @@ final class SampleCheck<A extends Record, R> {
     private void otherDevice(Device other) {
         Tensor[] there;
         try {
-            there = run(with(t -> copy(t).to(other)));
+            there = run(with(t -> byWayOfTheHost(copy(t), other)));
         } catch (MissingKernelException e) {
             throw new Skip(firstLine(e));
         }
-        Tensor[] back = Arrays.stream(there).map(t -> t.to(device())).toArray(Tensor[]::new);
+        Tensor[] back =
+                Arrays.stream(there).map(t -> byWayOfTheHost(t, device())).toArray(Tensor[]::new);
         agree("on " + other, run(with(SampleCheck::copy)), back, false);
     }
 
+    /** Not every device has a way to every other. */
+    private static Tensor byWayOfTheHost(Tensor t, Device to) {
+        return t.to(Device.CPU).to(to);
+    }
+
     private static Tensor moved(Tensor t, Device other) {
-        Tensor there = copy(t).to(other);
+        Tensor there = byWayOfTheHost(copy(t), other);
         return t.requiresGrad() ? there.requiresGrad(true) : there;
     }
 

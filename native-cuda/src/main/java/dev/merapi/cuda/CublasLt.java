@@ -124,7 +124,7 @@ final class CublasLt {
             long count,
             long aStride,
             long bStride,
-            boolean bias,
+            int epilogue,
             boolean workspace,
             long aAlignment,
             long bAlignment,
@@ -223,7 +223,7 @@ final class CublasLt {
                     batch.size(),
                     batch.a(),
                     batch.b(),
-                    p.bias() != null,
+                    epilogue(p),
                     room,
                     alignment(a),
                     alignment(b),
@@ -252,7 +252,7 @@ final class CublasLt {
                 k.bStride,
                 k.aStride,
                 k.m * k.n,
-                k.bias ? 1 : 0,
+                k.epilogue,
                 k.workspace ? WORKSPACE : 0,
                 k.bAlignment,
                 k.aAlignment,
@@ -263,7 +263,10 @@ final class CublasLt {
             }
             long result = words.address() + (long) PROBLEM_WORDS * Long.BYTES;
             int status = CudaNative.blas_plan(functions.address(), handle, words.address(), result);
-            if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED) {
+            // What a library says to an epilogue that it lacks is its own affair; without one it must have an
+            // algorithm.
+            boolean optional = k.epilogue == CudaNumbers.CUBLASLT_EPILOGUE_BGRADB;
+            if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED && !optional) {
                 throw new CudaException(op + ": cuBLASLt finds no algorithm, status " + status + "\n  " + k
                         + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
             }
@@ -271,7 +274,7 @@ final class CublasLt {
         }
 
         private void run(MatrixProduct p, long plan, long a, long b, long c, long workspace, long stream) {
-            Tensor bias = p.bias();
+            Tensor bias = p.sums() != null ? p.sums() : p.bias();
             int status = CudaNative.blas_run(
                     functions.address(),
                     handle,
@@ -289,6 +292,13 @@ final class CublasLt {
                         + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
             }
         }
+    }
+
+    /** The library's second operand is our first. */
+    private static int epilogue(MatrixProduct p) {
+        return p.sums() != null
+                ? CudaNumbers.CUBLASLT_EPILOGUE_BGRADB
+                : p.bias() != null ? CudaNumbers.CUBLASLT_EPILOGUE_BIAS : 0;
     }
 
     /** As cudaDataType numbers it. */

@@ -31,6 +31,8 @@ final class CudaNumbers {
     static final int CUBLAS_COMPUTE_64F = 70;
     static final int CUBLAS_COMPUTE_32F_FAST_TF32 = 77;
     static final int CUBLAS_STATUS_NOT_SUPPORTED = 15;
+    static final int CUBLASLT_EPILOGUE_BIAS = 4;
+    static final int CUBLASLT_EPILOGUE_BGRADB = 512;
 
     private CudaNumbers() {}
 }

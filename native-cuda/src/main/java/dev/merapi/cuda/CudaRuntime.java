@@ -136,6 +136,11 @@ interface CudaRuntime {
         return null;
     }
 
+    /** Whether there is such a library; begins no device. */
+    default boolean hasBlas() {
+        return false;
+    }
+
     // ---- graphs ----
 
     /** From now on, work given to the stream is recorded and not done. */

@@ -11,6 +11,7 @@ import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.ops.CopyOps;
+import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
@@ -27,7 +28,7 @@ import org.jspecify.annotations.Nullable;
 abstract sealed class KernelBackend implements Backend permits CudaBackend, CudaSimBackend {
     private final DeviceType type;
     private final ConcurrentMap<BackwardKey, CustomBackward> backwards = new ConcurrentHashMap<>();
-    private @Nullable Running running;
+    private volatile @Nullable Running running;
 
     private record BackwardKey(Definition<?, ?> op, CudaKernel code) {}
 
@@ -47,21 +48,28 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     /** The runtime, made at the first call; null if there is none, and then {@link #unavailableBecause} says why. */
     abstract @Nullable CudaRuntime start();
 
-    private synchronized Running running() {
-        if (running == null) {
+    private Running running() {
+        Running r = running;
+        return r == null ? begun() : r;
+    }
+
+    private synchronized Running begun() {
+        Running r = running;
+        if (r == null) {
             CudaRuntime runtime = start();
             if (runtime == null) {
                 throw new IllegalStateException(type + " is not available", unavailableBecause());
             }
-            running = new Running(
+            r = new Running(
                     runtime,
                     new Kernels(runtime, type),
                     new MoveKernel(runtime),
                     new RuntimeGraphs(runtime),
                     new RuntimeStreams(runtime),
                     new AtomicReferenceArray<>(runtime.deviceCount()));
+            running = r;
         }
-        return running;
+        return r;
     }
 
     Kernels kernels() {
@@ -97,9 +105,10 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     @Override
     public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
         Running r = running();
-        // The simulator runs what is registered for CUDA.
-        if (type != DeviceType.CUDA && op.kernel(DeviceType.CUDA, dtype) instanceof DeviceCode code) {
-            return link(op, code, dtype);
+        // The simulator, and whatever else stands on this, runs what is registered for CUDA.
+        Object registered = type == DeviceType.CUDA ? null : op.kernel(DeviceType.CUDA, dtype);
+        if (registered != null) {
+            return registered instanceof DeviceCode code ? link(op, code, dtype) : registered;
         }
         if (op.code() instanceof PointwiseCode code) {
             return new PointwiseKernel(op.name(), code, r.kernels);
@@ -110,7 +119,9 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         if (op.op() == CopyOps.MOVE) {
             return r.move;
         }
-        return op.name().startsWith("merapi::") ? StructuredKernels.of(op.name(), dtype, r.kernels) : null;
+        return op.name().startsWith("merapi::") || op.name().equals(LinearGradients.NAME)
+                ? StructuredKernels.of(op.name(), dtype, r.kernels)
+                : null;
     }
 
     @Override
@@ -129,6 +140,9 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     /** The simulator runs what is registered for CUDA. */
     @Override
     public @Nullable Backward<?, ?> backwardKernel(Definition<?, ?> op) {
+        if (op.op() == LinearAlgebra.LINEAR && running().runtime.hasBlas()) {
+            return LinearGradients.BACKWARD;
+        }
         Object registered = type == DeviceType.CUDA ? null : op.backwardKernel(DeviceType.CUDA);
         return registered instanceof DeviceCode code ? linkBackward(op, code) : null;
     }

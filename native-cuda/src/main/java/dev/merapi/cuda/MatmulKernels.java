@@ -29,8 +29,28 @@ final class MatmulKernels {
             case "merapi::matmul" -> (Kernel<LinearAlgebra.Matmul, Tensor>) k::matmul;
             case "merapi::linear" ->
                 (Kernel<LinearAlgebra.Linear, Tensor>) (args, out) -> k.run(MatrixProduct.of(args, out));
+            case LinearGradients.NAME -> (Kernel<LinearGradients.Args, LinearGradients.Parameters>) k::gradients;
             default -> null;
         };
+    }
+
+    private void gradients(LinearGradients.Args args, LinearGradients.Parameters out) {
+        MatrixProduct p = MatrixProduct.of(args, out);
+        if (!multiplied(p)) {
+            run(p.withoutSums());
+            try (Tensor sums = args.g().sum(0)) {
+                out.bias().copy_(sums);
+            }
+        }
+    }
+
+    private boolean multiplied(MatrixProduct p) {
+        Blas blas = kernels.runtime().blas(p.out().device().index());
+        return blas != null
+                && blas.multiply(
+                        p,
+                        Precision.isTf32Allowed(),
+                        Context.current().stream(p.out().device()));
     }
 
     private void matmul(LinearAlgebra.Matmul args, Tensor out) {
@@ -48,12 +68,7 @@ final class MatmulKernels {
     }
 
     private void run(MatrixProduct p) {
-        Blas blas = kernels.runtime().blas(p.out().device().index());
-        if (blas != null
-                && blas.multiply(
-                        p,
-                        Precision.isTf32Allowed(),
-                        Context.current().stream(p.out().device()))) {
+        if (multiplied(p)) {
             return;
         }
         if (Gemm.serves(p, kernels.runtime().properties(p.out().device().index()))) {

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  * out[z, m, n] = a[z, m, k] · b[z, k, n] (+ bias[n]), row-major, as kernels and libraries want it told: leading
  * dimensions that lie like one are one, and where all share b, they are rows.
  *
+ * @param sums [m], gets the sums of a along k; only a library does that, and not every one
  * @param batch the leading dimensions, outermost first
  */
 record MatrixProduct(
@@ -20,6 +21,7 @@ record MatrixProduct(
         Operand a,
         Operand b,
         @Nullable Tensor bias,
+        @Nullable Tensor sums,
         Tensor out,
         long m,
         long n,
@@ -94,7 +96,7 @@ record MatrixProduct(
             throw new ShapeException("matmul: more than " + MAX_BATCH_RANK + " leading dimensions: " + out.shape()
                     + "\n  fix: reshape the operands.");
         }
-        return new MatrixProduct("merapi::matmul", left, right, null, out, left.size, right.size, k, batch);
+        return new MatrixProduct("merapi::matmul", left, right, null, null, out, left.size, right.size, k, batch);
     }
 
     /** x·weightᵀ: all rows of x as one matrix. */
@@ -104,7 +106,18 @@ record MatrixProduct(
         long m = out.numel() / n;
         Operand x = new Operand(args.x(), m, k, k, 1);
         Operand weight = new Operand(args.weight(), n, k, k, 1);
-        return new MatrixProduct("merapi::linear", x, weight, args.bias(), out, m, n, k, List.of());
+        return new MatrixProduct("merapi::linear", x, weight, args.bias(), null, out, m, n, k, List.of());
+    }
+
+    /** gᵀ·x for the gradient of a weight, and the sums of g's columns, the gradient of a bias. */
+    static MatrixProduct of(LinearGradients.Args args, LinearGradients.Parameters out) {
+        MatrixProduct p = of(new LinearAlgebra.Matmul(args.g().t(), args.x()), out.weight());
+        return new MatrixProduct(LinearGradients.NAME, p.a, p.b, null, out.bias(), p.out, p.m, p.n, p.k, List.of());
+    }
+
+    /** The product alone. */
+    MatrixProduct withoutSums() {
+        return new MatrixProduct(op, a, b, bias, null, out, m, n, k, batch);
     }
 
     /** @param dim counted from the end of the result's */

@@ -390,6 +390,11 @@ final class NativeCuda implements CudaRuntime {
     // ---------------------------------------------------------------- products of matrices
 
     @Override
+    public boolean hasBlas() {
+        return CublasLt.get() != null;
+    }
+
+    @Override
     public @Nullable Blas blas(int device) {
         Optional<Blas> known = blas.get(device);
         return (known != null ? known : openBlas(device)).orElse(null);

@@ -7,6 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.autograd.Autograd;
+import dev.merapi.op.BackwardContext;
+import dev.merapi.op.GradValidation;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -18,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -146,6 +150,57 @@ class CublasLtTest {
                         x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
                 assertTrue(blas.multiply(MatrixProduct.of(args, out), false, 0));
                 near("linear " + dtype, LinearAlgebra.linear(x, w, bias), out, 0);
+            }
+        }
+    }
+
+    /** What makes the weight's gradient sums up the bias's on the way. */
+    @Test
+    void gradientOfABias() {
+        for (DType dtype : DTYPES) {
+            Tensor g = random(dtype, 1, 10, 7);
+            Tensor x = random(dtype, 2, 10, 9);
+            LinearGradients.Parameters out = new LinearGradients.Parameters(
+                    Tensor.allocate(Shape.of(7, 9), dtype, Simulator.DEVICE),
+                    Tensor.allocate(Shape.of(7), dtype, Simulator.DEVICE));
+            LinearGradients.Args args = new LinearGradients.Args(g.to(Simulator.DEVICE), x.to(Simulator.DEVICE));
+            assertTrue(blas.multiply(MatrixProduct.of(args, out), false, 0));
+            near("weight " + dtype, g.t().matmul(x), out.weight(), 0);
+            near("bias " + dtype, g.sum(0), out.bias(), 0);
+        }
+    }
+
+    /** The formula with a library, and with our own kernels for the op, against the common one. */
+    @Test
+    void backwardOfLinear() {
+        for (boolean[] needed : new boolean[][] {{true, true, true}, {false, true, true}, {true, true, false}}) {
+            Tensor x = random(DType.FLOAT64, 1, 2, 5, 9);
+            Tensor w = random(DType.FLOAT64, 2, 7, 9);
+            Tensor g = random(DType.FLOAT64, 3, 2, 5, 7);
+            Tensor[] here = {x, w, random(DType.FLOAT64, 4, 7)};
+            for (int i = 0; i < 3; i++) {
+                here[i].requiresGrad(needed[i]);
+            }
+            Autograd.backward(LinearAlgebra.linear(x, w, here[2]), g, Autograd.Graph.FREE);
+            BackwardContext context = new BackwardContext(
+                    LinearAlgebra.LINEAR.definition(), new int[] {1, 1, 1}, needed, new Tensor[] {g}, false, false);
+            @Nullable
+            Tensor[] actual = GradValidation.flatten(
+                    LinearAlgebra.LINEAR.definition(),
+                    new int[] {1, 1, 1},
+                    LinearGradients.BACKWARD.apply(
+                            context,
+                            new LinearAlgebra.SavedLinear(
+                                    x.detach().to(Simulator.DEVICE), w.detach().to(Simulator.DEVICE), true),
+                            g.to(Simulator.DEVICE)),
+                    slot -> true);
+            for (int i = 0; i < 3; i++) {
+                Tensor got = actual[i];
+                Tensor expected = here[i].grad();
+                assertEquals(expected != null, got != null, "slot " + i);
+                if (got != null && expected != null) {
+                    near("slot " + i, expected, got, 0);
+                }
             }
         }
     }

@@ -206,10 +206,16 @@ int cublasLtMatmul(void* handle, void* operation, const void* alpha, const void*
     bool ta = o.get<int32_t>(3, 0) == 1, tb = o.get<int32_t>(4, 0) == 1, tf32 = o.compute == 77;
     uint32_t epilogue = o.get<uint32_t>(7, 1);
     const void* bias = reinterpret_cast<const void*>(o.get<uint64_t>(8, 0));
-    if ((epilogue != 1 && epilogue != 4) || (epilogue == 4 && bias == nullptr)) return kInvalid;
+    if ((epilogue != 1 && epilogue != 4 && epilogue != 512) || (epilogue != 1 && bias == nullptr)) return kInvalid;
     double scale = o.scale == 1 ? *static_cast<const double*>(alpha) : *static_cast<const float*>(alpha);
     double keep = o.scale == 1 ? *static_cast<const double*>(beta) : *static_cast<const float*>(beta);
     int64_t depth = ta ? A.rows : A.columns;
+    // The gradient of a bias: a number for each column of the result, the sum of what b has there.
+    for (int64_t j = 0; epilogue == 512 && j < D.columns; j++) {
+        double sum = 0;
+        for (int64_t k = 0; k < depth; k++) sum += read(b, B.type, tb ? B.at(0, j, k) : B.at(0, k, j), false);
+        write(const_cast<void*>(bias), D.type, j, sum);
+    }
     for (int64_t z = 0; z < D.count(); z++) {
         for (int64_t i = 0; i < D.rows; i++) {
             for (int64_t j = 0; j < D.columns; j++) {

@@ -355,6 +355,8 @@ public abstract class BackendContract {
                     Exception e = Assertions.assertThrows(mistake.type(), () -> {
                         A args = mistake.make().apply(new Maker(row.dtypes().get(0), device(), seed(name), false));
                         row.op().call(args);
+                        // What stands in the data a device may find when it comes to it.
+                        Backends.of(device().type()).synchronize(device().index());
                     });
                     Assertions.assertTrue(
                             String.valueOf(e.getMessage()).contains(mistake.text()),
