@@ -32,13 +32,13 @@ using Address = unsigned long long;
 
 constexpr int kInvalid = 1, kOutOfMemory = 2, kDeviceUnavailable = 46, kInvalidContext = 201, kNotFound = 500,
               kIllegalAddress = 700;
-constexpr int kLaunchFailed = 719, kCaptureUnsupported = 900;
+constexpr int kLaunchFailed = 719, kCaptureUnsupported = 900, kCaptureUnjoined = 904, kCaptureIsolation = 905;
 
 struct Stream {
     std::mutex mutex;
     std::condition_variable changed;
     std::deque<Work> queue;
-    bool busy = false, ends = false, capturing = false;
+    bool busy = false, ends = false, capturing = false, unjoined = false;
     std::vector<Work> captured;
     std::thread worker;
 
@@ -96,6 +96,7 @@ struct Moment {
     std::mutex mutex;
     std::condition_variable changed;
     bool over = false;
+    Stream* capture = nullptr;  // recorded while that stream was captured
 };
 struct Event {
     std::mutex mutex;
@@ -301,6 +302,13 @@ int cuStreamWaitEvent(void* on, void* event, unsigned) {
         std::lock_guard<std::mutex> lock(e->mutex);
         moment = e->last;
     }
+    if (moment != nullptr && stream(on)->capturing && moment->capture != on) {
+        return kCaptureIsolation;
+    }
+    if (moment != nullptr && moment->capture != nullptr && moment->capture != on) {
+        moment->capture->unjoined = true;  // this stream is captured, too, from here on
+        return 0;
+    }
     if (moment != nullptr) {
         stream(on)->give([moment] {
             std::unique_lock<std::mutex> lock(moment->mutex);
@@ -321,6 +329,7 @@ int cuEventRecord(void* event, void* on) {
     if (ready()) return ready();
     auto* e = static_cast<Event*>(event);
     auto moment = std::make_shared<Moment>();
+    moment->capture = stream(on)->capturing ? stream(on) : nullptr;
     {
         std::lock_guard<std::mutex> lock(e->mutex);
         e->last = moment;
@@ -438,6 +447,7 @@ int cuStreamBeginCapture_v2(void* on, int) {
     if (ready()) return ready();
     std::lock_guard<std::mutex> lock(stream(on)->mutex);
     stream(on)->capturing = true;
+    stream(on)->unjoined = false;
     stream(on)->captured.clear();
     return 0;
 }
@@ -447,6 +457,10 @@ int cuStreamEndCapture(void* on, void** graph) {
         return kInvalid;
     }
     stream(on)->capturing = false;
+    if (stream(on)->unjoined) {
+        *graph = nullptr;
+        return kCaptureUnjoined;
+    }
     *graph = new Graph{std::move(stream(on)->captured)};
     return ready();
 }
@@ -466,9 +480,8 @@ int cuGraphLaunch(void* executable, void* on) {
     return 0;
 }
 int cuGraphExecDestroy(void* executable) {
-    int error = synchronize_all();
-    delete static_cast<Graph*>(executable);
-    return error;
+    delete static_cast<Graph*>(executable);  // launches that are under way have copies, and nobody waits for them
+    return ready();
 }
 int cuGetErrorName(int error, const char** text) {
     *text = error == kIllegalAddress       ? "CUDA_ERROR_ILLEGAL_ADDRESS"

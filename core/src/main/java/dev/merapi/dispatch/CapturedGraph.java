@@ -111,7 +111,10 @@ public final class CapturedGraph implements AutoCloseable {
         graphs.destroy(device.index(), graph);
         ThreadState memory = Context.current().memory();
         drawn.forEach(d -> d.base.close());
-        used.keySet().forEach(s -> s.release(memory));
+        used.keySet().forEach(s -> {
+            s.recordStream(last); // replays may still be running
+            s.release(memory);
+        });
         pool.close(memory);
     }
 }

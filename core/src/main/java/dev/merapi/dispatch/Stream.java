@@ -140,17 +140,27 @@ public final class Stream implements StreamOrder, AutoCloseable {
         }
     }
 
-    /** An event that stands for all work which this stream was given so far. */
+    /**
+     * An event that stands for all work which this stream was given so far.
+     *
+     * @throws GraphCaptureException while this thread captures a graph of the stream's device
+     */
     public Event record() {
         requireOpen("record");
+        refuseInCapture("stream.record", "hands work of the step to another stream");
         Event event = new Event(this, backend);
         event.record();
         return event;
     }
 
-    /** Work that this stream is given from now on waits for an event; the caller does not. */
+    /**
+     * Work that this stream is given from now on waits for an event; the caller does not.
+     *
+     * @throws GraphCaptureException while this thread captures a graph of the stream's device
+     */
     public void await(Event event) {
         requireOpen("await");
+        refuseInCapture("stream.await", "waits for work from outside of the step");
         event.requireOpen();
         if (backend != null && event.isOf(backend)) {
             backend.await(device.index(), handle, event.handle());
@@ -162,10 +172,7 @@ public final class Stream implements StreamOrder, AutoCloseable {
     /** Waits until all work that this stream was given is done. */
     public void synchronize() {
         requireOpen("synchronize");
-        GraphCapture capture = Context.current().graphCapture();
-        if (capture != null && capture.device() == device) {
-            throw capture.refused("stream.synchronize", "waits for the device");
-        }
+        refuseInCapture("stream.synchronize", "waits for the device");
         if (backend != null) {
             backend.synchronize(device.index(), handle);
         }
@@ -174,6 +181,13 @@ public final class Stream implements StreamOrder, AutoCloseable {
     @Override
     public boolean isOpen() {
         return !closed;
+    }
+
+    private void refuseInCapture(String what, String why) {
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null && capture.device() == device) {
+            throw capture.refused(what, why);
+        }
     }
 
     private void requireOpen(String what) {

@@ -60,7 +60,8 @@ public final class Block {
     private static boolean contains(StreamOrder @Nullable [] all, StreamOrder stream) {
         if (all != null) {
             for (StreamOrder s : all) {
-                if (s.handle() == stream.handle()) {
+                // The handle of a stream that is closed may be another's by now.
+                if (s == stream || s.handle() == stream.handle() && s.isOpen()) {
                     return true;
                 }
             }

@@ -4,14 +4,18 @@ package dev.merapi.cuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.data.DataLoader;
 import dev.merapi.data.DataLoaderException;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
+import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Event;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.dispatch.Stream;
+import dev.merapi.error.GraphCaptureException;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -154,6 +158,61 @@ class AsynchronousTest {
         try (DataLoader<Labelled> loader = DataLoader.of(data, 2).to(Device.of("cuda-async:7"))) {
             assertThrows(DataLoaderException.class, () -> loader.iterator().next());
         }
+    }
+
+    /** Memory of a stream that a graph replays on the device's own: the stream has it back when the replay is over. */
+    @Test
+    void memoryOfAGraphIsNotReusedWhileAReplayReadsIt() {
+        try (Stream side = Stream.on(fake)) {
+            for (int i = 0; i < 5; i++) {
+                Tensor x;
+                try (Stream.Use use = side.use()) {
+                    x = full(1);
+                }
+                side.synchronize();
+                Tensor sum = full(0);
+                GraphCapture capture = GraphCapture.begin(fake);
+                for (int k = 0; k < 40; k++) {
+                    sum.add_(x);
+                }
+                CapturedGraph graph = capture.end();
+                graph.replay();
+                long address = x.address();
+                x.close();
+                graph.close();
+                try (Stream.Use use = side.use()) {
+                    Tensor next = full(-1);
+                    assertEquals(address, next.address(), "the memory that was freed is what is wanted");
+                    next.close();
+                }
+                assertAll(40, sum);
+                sum.close();
+            }
+        }
+    }
+
+    @Test
+    void eventsHaveNoPlaceInACapturedStep() {
+        Tensor x = full(1);
+        try (Stream side = Stream.on(fake);
+                Event before = side.record()) {
+            for (Runnable step : List.<Runnable>of(
+                    () -> Stream.current(fake).await(before),
+                    () -> Stream.current(fake).record().close(),
+                    () -> side.record().close())) {
+                try (CudaGraph<Tensor> graph = CudaGraph.of(fake, () -> {
+                            Tensor y = x.add(1);
+                            step.run();
+                            return y;
+                        })
+                        .warmup(0)) {
+                    GraphCaptureException e = assertThrows(GraphCaptureException.class, graph::run);
+                    assertTrue(e.getMessage().startsWith("stream."), e.getMessage());
+                }
+            }
+            assertAll(2, x.add(1));
+        }
+        x.close();
     }
 
     @Test

@@ -112,6 +112,17 @@ final class StreamMemoryTest {
     }
 
     @Test
+    void aStreamWithTheHandleOfOneThatIsClosedIsAnother() {
+        Storage a = take(memory);
+        Side five = new Side(5);
+        a.recordStream(five);
+        five.open = false;
+        a.recordStream(new Side(5));
+        a.release(state);
+        assertThat(waits).containsExactly("0 waits for 5");
+    }
+
+    @Test
     void theMemoryOfAStreamServesThatStreamOnly() {
         Side five = new Side(5);
         CachingAllocator pool = memory.pool("memory of a stream", five);
