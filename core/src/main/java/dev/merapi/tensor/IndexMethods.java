@@ -3,6 +3,7 @@ package dev.merapi.tensor;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
+import dev.merapi.ops.Ordering;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 
@@ -90,6 +91,50 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      */
     public Tensor nonzero() {
         return Indexing.NONZERO.call(new Indexing.NonZero(self()));
+    }
+
+    // ---------------------------------------------------------------- order
+
+    /**
+     * The elements along a dimension in order, and where they were. Stable; NaN is the largest of all.
+     *
+     * @param descending whether the largest comes first
+     * @return values of this shape and dtype, and int64 indices
+     */
+    public Ordering.Ordered sort(int dim, boolean descending) {
+        return topk(self().rank() == 0 ? 1 : self().size(dim), dim, descending);
+    }
+
+    /** In rising order. */
+    public Ordering.Ordered sort(int dim) {
+        return sort(dim, false);
+    }
+
+    /** The indices that {@link #sort(int, boolean)} gives. */
+    public Tensor argsort(int dim, boolean descending) {
+        Ordering.Ordered ordered = sort(dim, descending);
+        ordered.values().close();
+        return ordered.indices();
+    }
+
+    /**
+     * The k largest or smallest elements along a dimension, in falling or rising order, and where they were. Of equals
+     * the first comes first; NaN is the largest of all.
+     */
+    public Ordering.Ordered topk(long k, int dim, boolean largest) {
+        Tensor x = self();
+        int d = x.shape().normalize(dim);
+        if (x.rank() < 2 || d == x.rank() - 1) {
+            return Ordering.TOPK.call(new Ordering.TopK(x, k, largest));
+        }
+        Ordering.Ordered last = Ordering.TOPK.call(new Ordering.TopK(x.transpose(d, -1), k, largest));
+        return new Ordering.Ordered(
+                last.values().transpose(d, -1), last.indices().transpose(d, -1));
+    }
+
+    /** The k largest along the last dimension. */
+    public Ordering.Ordered topk(long k) {
+        return topk(k, -1, true);
     }
 
     /** The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional. */

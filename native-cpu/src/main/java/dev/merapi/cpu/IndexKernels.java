@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import dev.merapi.ops.Indexing;
+import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -50,6 +51,21 @@ final class IndexKernels {
                 x.inner,
                 k.length,
                 out.address());
+    }
+
+    static void topk(Ordering.TopK a, Ordering.Ordered out) {
+        long n = a.x().rank() == 0 ? 1 : a.x().size(-1);
+        if (out.values().numel() > 0) {
+            Native.topk(
+                    DTypes.code(a.x().dtype()),
+                    a.x().address(),
+                    a.x().numel() / n,
+                    n,
+                    a.k(),
+                    a.largest() ? 1 : 0,
+                    out.values().address(),
+                    out.indices().address());
+        }
     }
 
     static void indexSelect(Indexing.IndexSelect a, Tensor out) {

@@ -10,6 +10,7 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Optimizers;
+import dev.merapi.ops.Ordering;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.Rearranging;
@@ -59,6 +60,7 @@ final class StructuredKernels {
         returning("nonzero", (Indexing.NonZero a) -> IndexKernels.nonzero(a));
         put("scatter", ALL, (Indexing.Scatter a, Tensor out) -> IndexKernels.scatter(a, out));
         put("gather", ALL, (Indexing.Gather a, Tensor out) -> IndexKernels.gather(a, out));
+        put("topk", ALL, (Ordering.TopK a, Ordering.Ordered out) -> IndexKernels.topk(a, out));
         put("index_select", ALL, (Indexing.IndexSelect a, Tensor out) -> IndexKernels.indexSelect(a, out));
         put(
                 "scatter_add_",

@@ -8,8 +8,12 @@ import org.jspecify.annotations.Nullable;
 
 /** The kernels of ops that are neither pointwise nor reductions, by the op's name. */
 final class StructuredKernels {
-    private static final List<BiFunction<String, Kernels, @Nullable Object>> ANY_DTYPE =
-            List.of(MatmulKernels::kernel, IndexKernels::kernel, CreationKernels::kernel, RandomKernels::kernel);
+    private static final List<BiFunction<String, Kernels, @Nullable Object>> ANY_DTYPE = List.of(
+            MatmulKernels::kernel,
+            IndexKernels::kernel,
+            OrderingKernels::kernel,
+            CreationKernels::kernel,
+            RandomKernels::kernel);
     private static final List<BiFunction<String, Kernels, @Nullable Object>> FLOATING =
             List.of(RowKernels::kernel, OptimizerKernels::kernel, ImageKernels::kernel, AttentionKernels::kernel);
 

@@ -62,6 +62,8 @@ class NvrtcFamiliesTest {
         all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
         all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT16, DType.INT32).text()));
         all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
+        all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
+        all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.INT64)));
         all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.FLOAT32, DType.FLOAT32).text()));
         all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.BOOL, DType.INT64).text()));
         // One by one, under their own names: those of the device's own functions are taken.

@@ -8,12 +8,14 @@ import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Joining;
+import dev.merapi.ops.Ordering;
 import dev.merapi.ops.Rearranging;
 import dev.merapi.ops.Views;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Ops that only move elements: views, copies, joining, indexing, factories. Exact in every dtype. */
 final class MovementRows {
@@ -262,6 +264,18 @@ final class MovementRows {
                                 m -> new Indexing.Gather(x(m, 3, 4), 1, m.indices(new long[] {4, 0, 0}, 3, 1)),
                                 ShapeException.class,
                                 "out of range"),
+                samples(Ordering.TOPK)
+                        .dtypes(ANY)
+                        .sample("[2, 7] 3", m -> new Ordering.TopK(m.distinct(2, 7), 3, true))
+                        .sample("[2, 5] smallest first", m -> new Ordering.TopK(m.distinct(2, 5), 5, false))
+                        .sample("[]", m -> new Ordering.TopK(x(m), 1, true))
+                        .valuesOnly("[3, 300] with equals", m -> new Ordering.TopK(x(m, 3, 300), 300, true))
+                        .valuesOnly("[2, 5000] with equals", m -> new Ordering.TopK(x(m, 2, 5000), 5000, false))
+                        .reference(MovementRows::ordered)
+                        .error(
+                                m -> new Ordering.TopK(x(m, 2, 3), 4, true),
+                                ShapeException.class,
+                                "topk: 4 of 3 elements"),
                 samples(Indexing.SCATTER)
                         .dtypes(ANY)
                         .sample(
@@ -371,6 +385,29 @@ final class MovementRows {
                                     3);
                             return Grid.of(found.stream().mapToDouble(v -> v).toArray(), found.size() / 2, 2);
                         }));
+    }
+
+    private static List<Grid> ordered(Ordering.TopK a) {
+        Grid x = Grid.of(a.x());
+        int n = x.rank() == 0 ? 1 : (int) x.size(x.rank() - 1);
+        int k = (int) a.k();
+        double[] values = new double[x.values().length / n * k];
+        double[] indices = new double[values.length];
+        for (int row = 0; row * n < x.values().length; row++) {
+            int start = row * n;
+            List<Integer> order =
+                    new ArrayList<>(IntStream.range(start, start + n).boxed().toList());
+            order.sort((i, j) -> Double.compare(x.values()[i], x.values()[j]) * (a.largest() ? -1 : 1));
+            for (int i = 0; i < k; i++) {
+                values[row * k + i] = x.values()[order.get(i)];
+                indices[row * k + i] = order.get(i) - start;
+            }
+        }
+        long[] shape = x.shape().clone();
+        if (shape.length > 0) {
+            shape[shape.length - 1] = k;
+        }
+        return List.of(Grid.of(values, shape), Grid.of(indices, shape));
     }
 
     private static Grid scattered(Indexing.Scatter a, boolean add) {

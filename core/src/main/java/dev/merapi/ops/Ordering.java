@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.reference.OrderingReference;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
+
+/** The order of elements. */
+public final class Ordering {
+    private Ordering() {}
+
+    /** The first {@code k} along the last dimension of x, in falling order or in rising. */
+    public record TopK(Tensor x, long k, boolean largest) {}
+
+    /**
+     * @param values [*, k], the dtype of x
+     * @param indices int64 of the same shape: where in its row each value comes from
+     */
+    public record Ordered(Tensor values, Tensor indices) {}
+
+    /** What backward needs. */
+    public record Saved(Tensor indices, Shape shape) {}
+
+    /** Stable: of equals the first comes first. NaN is the largest of all; −0 equals 0. With all for {@code k}, it sorts. */
+    public static final Op<TopK, Ordered> TOPK = Op.define("merapi::topk", TopK.class, Ordered.class)
+            .shape(a -> {
+                Shape shape = a.x().shape();
+                long n = shape.rank() == 0 ? 1 : shape.size(-1);
+                if (a.k() < 0 || a.k() > n || shape.rank() == 0 && a.k() != 1) {
+                    throw new ShapeException(Message.of("topk: " + a.k() + " of " + n + " elements")
+                            .fact("x", a.x().describe())
+                            .fix("take 0 ≤ k ≤ " + n + ", or 1 of a single element."));
+                }
+                Shape first = shape.rank() == 0 ? shape : shape.with(-1, a.k());
+                return new Ordered(Tensor.meta(a.x(), first), Tensor.meta(first, DType.INT64, a.x().device()));
+            })
+            .reference(OrderingReference::topk)
+            .autograd(
+                    (a, out) -> new Saved(out.indices(), a.x().shape()),
+                    (context, s, g) -> Grads.of(
+                            "x",
+                            Tensor.zeros(
+                                            Tensor.meta(g.values(), s.shape()),
+                                            g.values().isMeta())
+                                    .scatterAdd_(-1, s.indices(), g.values())))
+            .register();
+}
