@@ -17,6 +17,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.lang.ref.Reference;
+import java.util.Locale;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -80,6 +81,24 @@ public final class Dispatcher {
         }
     }
 
+    /** Applies a rule of the op; an error of sizes or dimensions that does not say so is given the op's name. */
+    public static <A, T> T named(Definition<?, ?> op, Function<A, ? extends T> rule, A args) {
+        try {
+            return rule.apply(args);
+        } catch (ShapeException e) {
+            String text = String.valueOf(e.getMessage());
+            String local = op.name().substring(op.name().indexOf("::") + 2);
+            int line = text.indexOf('\n');
+            String head = (line < 0 ? text : text.substring(0, line)).toLowerCase(Locale.ROOT);
+            if (head.replace("_", "").contains(local.replace("_", "").toLowerCase(Locale.ROOT))) {
+                throw e;
+            }
+            ShapeException named = new ShapeException(op.name() + ": " + text);
+            named.initCause(e);
+            throw named;
+        }
+    }
+
     /** Checks and the kernel, with everything above them masked. */
     public static <A extends Record, R> R belowAutograd(
             Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
@@ -136,7 +155,7 @@ public final class Dispatcher {
         if (shape == null) {
             return returning(op, given, inputs, mutated, device, meta, context);
         }
-        R out = shape.apply(given);
+        R out = named(op, shape, given);
         Device target = device;
         DType dtype = op.kernelType(given);
         if (op.result().isTensor()) {

@@ -2,6 +2,7 @@
 package dev.merapi.nn;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
@@ -148,8 +149,16 @@ public abstract class Module {
         replaceAll(t -> t.to(device));
     }
 
-    /** Converts floating parameters and buffers; gradients are dropped. */
+    /**
+     * Converts floating parameters and buffers; gradients are dropped.
+     *
+     * @throws DTypeException if the dtype is not floating
+     */
     public final void to(DType dtype) {
+        if (!dtype.isFloating()) {
+            throw new DTypeException(getClass().getSimpleName() + ": parameters are floating, they cannot become "
+                    + dtype + "\n  fix: convert inputs or outputs instead.");
+        }
         replaceAll(t -> t.dtype().isFloating() ? t.to(dtype) : t);
     }
 

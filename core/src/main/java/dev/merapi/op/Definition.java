@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
+import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -161,7 +163,10 @@ public final class Definition<A extends Record, R> {
     @SuppressWarnings("unchecked")
     public List<Layout> viewLayouts(A args) {
         ViewRule<A> rule = java.util.Objects.requireNonNull(view);
-        Object layouts = rule.layouts.apply(args);
+        Object layouts = Dispatcher.named(this, rule.layouts, args);
+        if (layouts == null) {
+            throw new OpResultException(name() + ": the view rule returned null");
+        }
         return rule.many ? (List<Layout>) layouts : List.of((Layout) layouts);
     }
 

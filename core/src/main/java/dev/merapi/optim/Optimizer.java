@@ -11,9 +11,12 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -68,7 +71,13 @@ public abstract class Optimizer implements AutoCloseable {
     /** Adds parameters with another weight decay; those of different dtypes become groups of their own. */
     public final void add(List<Tensor> params, double weightDecay) {
         Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
+        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
+        groups.forEach(group -> seen.addAll(group.params));
         for (Tensor p : params) {
+            if (!seen.add(p)) {
+                throw new IllegalArgumentException("optimizer: " + p.describe()
+                        + " is given twice, and would be stepped twice\n  fix: pass each parameter once.");
+            }
             if (!p.requiresGrad() || Autograd.gradFn(p) != null) {
                 throw new IllegalArgumentException(
                         "optimizer: " + p.describe() + " is not a leaf that requires a gradient");

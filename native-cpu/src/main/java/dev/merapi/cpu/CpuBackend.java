@@ -62,10 +62,10 @@ public final class CpuBackend implements Backend {
     @Override
     public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
         if (op.code() instanceof PointwiseCode code) {
-            return new PointwiseKernel(op.name(), code);
+            return new PointwiseKernel(op.name(), code, op.reference());
         }
         if (op.code() instanceof ReduceCode code) {
-            return new ReduceKernel(op.name(), code);
+            return new ReduceKernel(op.name(), code, op.reference());
         }
         return StructuredKernels.of(op.name(), dtype);
     }

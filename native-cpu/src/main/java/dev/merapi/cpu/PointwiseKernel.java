@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.CopyOps;
@@ -11,17 +12,23 @@ import dev.merapi.types.Shape;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** Any pointwise op, by its program in the native block interpreter. */
 final class PointwiseKernel implements Kernel<Object, Object> {
     private static final int FLAT_INPUTS = 3;
+    /** In place of a handle: the native interpreter has no room for such a program. */
+    static final long TOO_LONG = 0;
 
     private final String op;
     private final PointwiseCode code;
+    private final @Nullable Object reference;
 
-    PointwiseKernel(String op, PointwiseCode code) {
+    /** @param reference the plain-Java kernel, for programs that are too long for the native interpreter */
+    PointwiseKernel(String op, PointwiseCode code, @Nullable Object reference) {
         this.op = op;
         this.code = code;
+        this.reference = reference;
     }
 
     @Override
@@ -39,7 +46,9 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         if (out instanceof Tensor t) {
             if (t.numel() != 0) {
                 long handle = handle(code.specialize(inputs, scalars, t));
-                if (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars)) {
+                if (handle == TOO_LONG) {
+                    runInJava(op, reference, args, out);
+                } else if (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars)) {
                     runStrided(handle, new Tensor[] {t}, inputs, scalars);
                 }
             }
@@ -47,8 +56,23 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         }
         Tensor[] outputs = ((List<Tensor>) out).toArray(new Tensor[0]);
         if (outputs[0].numel() != 0) {
-            runStrided(handle(code.specialize(inputs, scalars)), outputs, inputs, scalars);
+            long handle = handle(code.specialize(inputs, scalars));
+            if (handle == TOO_LONG) {
+                runInJava(op, reference, args, out);
+            } else {
+                runStrided(handle, outputs, inputs, scalars);
+            }
         }
+    }
+
+    @SuppressWarnings("unchecked")
+    static void runInJava(String op, @Nullable Object reference, Object args, Object out) {
+        if (!(reference instanceof Kernel<?, ?> kernel)) {
+            throw new MissingKernelException(
+                    op + ": its expression is too long for the native interpreter, and there is"
+                            + " no plain-Java kernel\n  fix: split it into several ops.");
+        }
+        ((Kernel<Object, Object>) kernel).run(args, out);
     }
 
     static long handle(PointwiseCode.Specialized s) {
@@ -79,6 +103,9 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                 StringBuilder message = new StringBuilder();
                 for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
                     message.append((char) buffer.get(i));
+                }
+                if (message.indexOf(" values") >= 0) {
+                    return TOO_LONG;
                 }
                 throw new IllegalStateException(
                         "native program refused: " + message + "\nplease report this; the text:\n" + text);

@@ -7,15 +7,18 @@ import dev.merapi.ops.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import org.jspecify.annotations.Nullable;
 
 /** Any reduction with its pointwise prologue, in one pass of the native reducer. */
 final class ReduceKernel implements Kernel<Object, Object> {
     private final String op;
     private final ReduceCode code;
+    private final @Nullable Object reference;
 
-    ReduceKernel(String op, ReduceCode code) {
+    ReduceKernel(String op, ReduceCode code, @Nullable Object reference) {
         this.op = op;
         this.code = code;
+        this.reference = reference;
     }
 
     @Override
@@ -24,6 +27,10 @@ final class ReduceKernel implements Kernel<Object, Object> {
         Tensor out = (Tensor) result;
         Tensor[] inputs = args.tensors();
         long handle = handle(code.specialize(args));
+        if (handle == PointwiseKernel.TOO_LONG) {
+            PointwiseKernel.runInJava(op, reference, arguments, result);
+            return;
+        }
         Shape shape = args.common(op);
         boolean[] mask = ReduceArgs.mask(op, shape, args.dims());
         int rank = mask.length;

@@ -193,4 +193,14 @@ class ModuleTest {
         assertThat(b.select(1, 4).toFloatArray()).isNotEqualTo(a.select(1, 4).toFloatArray());
         assertThatThrownBy(() -> new MultiheadAttention(8, 3, true)).hasMessageContaining("3 heads");
     }
+
+    @Test
+    void parametersStayFloating() {
+        Linear linear = new Linear(2, 2);
+        assertThatThrownBy(() -> linear.to(DType.INT32))
+                .isInstanceOf(dev.merapi.error.DTypeException.class)
+                .hasMessageContaining("int32");
+        assertThat(linear.weight().dtype()).isEqualTo(DType.FLOAT32);
+        assertThat(linear.weight().requiresGrad()).isTrue();
+    }
 }

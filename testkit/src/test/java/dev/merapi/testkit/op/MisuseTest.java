@@ -141,4 +141,23 @@ class MisuseTest {
                 .hasMessageContaining("returnsMutated");
         assertThat(x.toFloatArray()).containsExactly(0, 0); // refused before anything was written
     }
+
+    @Test
+    void wrongSizesAndDimensionsNameTheOp() {
+        Tensor x = Tensor.ones(2, 3);
+        assertThatThrownBy(() -> x.sum(2)).hasMessageStartingWith("merapi::sum: dimension 2 is out of range");
+        assertThatThrownBy(() -> Tensor.linspace(0, 1, -1)).hasMessageContaining("linspace");
+        assertThatThrownBy(() -> Tensor.of(0L).oneHot(-1)).hasMessageContaining("one_hot");
+        assertThatThrownBy(() -> x.squeeze(5)).hasMessageContaining("squeeze");
+        assertThatThrownBy(() -> x.softmax(5)).hasMessageContaining("softmax");
+        assertThatThrownBy(() -> x.select(0, 7)).hasMessageStartingWith("select: index 7"); // said so already
+    }
+
+    @Test
+    void aViewRuleThatReturnsNothingIsRefused() {
+        Op<X, Tensor> op = Op.define("test::no_view", X.class, Tensor.class).view("x", a -> null);
+        assertThatThrownBy(() -> op.call(new X(Tensor.ones(2))))
+                .isInstanceOf(OpResultException.class)
+                .hasMessageContaining("test::no_view");
+    }
 }

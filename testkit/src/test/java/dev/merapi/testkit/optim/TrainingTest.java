@@ -367,4 +367,15 @@ class TrainingTest {
         assertThat(layer.parameters().get(0).dtype()).isEqualTo(DType.BFLOAT16);
         assertThat(last).isLessThan(first / 100);
     }
+
+    @Test
+    void aParameterIsSteppedOnce() {
+        Tensor p = Tensor.ones(2).requiresGrad(true);
+        assertThatThrownBy(() -> new AdamW(List.of(p, p), 1e-3, 0))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("twice");
+        try (AdamW optimizer = new AdamW(List.of(p), 1e-3, 0)) {
+            assertThatThrownBy(() -> optimizer.add(List.of(p), 0)).hasMessageContaining("twice");
+        }
+    }
 }
