@@ -49,11 +49,13 @@ struct Functions {
 struct Problem {
     int64_t type, compute, rows, columns, depth, trans_a, leading_a, trans_b, leading_b, leading_d;
     int64_t batch, stride_a, stride_b, stride_d, epilogue, workspace, alignment_a, alignment_b, alignment_d;
+    int64_t bias;  // any address that is aligned as those will be
 };
 
 struct Plan {
     Object operation = nullptr, a = nullptr, b = nullptr, d = nullptr;
     Algorithm algorithm{};
+    size_t workspace = 0;
     bool wide = false;
 };
 
@@ -105,6 +107,7 @@ int choose(const Functions& f, Object handle, Plan& plan, const Problem& p) {
         status = CUBLAS_STATUS_NOT_SUPPORTED;
     }
     plan.algorithm = best.algorithm;
+    plan.workspace = best.workspace;
     return status;
 }
 
@@ -123,6 +126,9 @@ int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
     if (status == 0 && p.epilogue != 0) {
         const uint32_t epilogue = static_cast<uint32_t>(p.epilogue);
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    }
+    if (status == 0 && p.epilogue != 0) {  // how it is aligned is a part of the choice
+        status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias);
     }
     if (status == 0) {
         status = layout(f, &plan.a, p, trans_a ? p.depth : p.rows, trans_a ? p.rows : p.depth, p.leading_a, p.stride_a);
@@ -156,7 +162,9 @@ int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t re
         blas_forget(functions, reinterpret_cast<int64_t>(plan));
         plan = nullptr;
     }
-    *reinterpret_cast<int64_t*>(result) = reinterpret_cast<int64_t>(plan);
+    int64_t* words = reinterpret_cast<int64_t*>(result);
+    words[0] = reinterpret_cast<int64_t>(plan);
+    words[1] = plan == nullptr ? 0 : static_cast<int64_t>(plan->workspace);
     return status;
 }
 

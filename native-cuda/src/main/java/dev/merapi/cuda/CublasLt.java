@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -34,10 +35,12 @@ final class CublasLt {
             "cublasLtMatmulAlgoGetHeuristic",
             "cublasLtMatmul",
             "cublasLtGetVersion");
+    /** The most that an algorithm may want. */
     private static final long WORKSPACE = 32L << 20;
+
     private static final int MAX_PLANS = 1024;
     private static final int MAX_LAUNCHES = 64;
-    private static final int PROBLEM_WORDS = 19;
+    private static final int PROBLEM_WORDS = 20;
 
     private static boolean tried;
     private static @Nullable CublasLt instance;
@@ -100,13 +103,13 @@ final class CublasLt {
      *     the calling thread's current one
      * @throws CudaException if the library does not begin
      */
-    Blas on(CudaRuntime runtime, int device, LongUnaryOperator streams) {
+    Blas on(LongUnaryOperator streams) {
         try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
             int status = CudaNative.blas_create(functions.address(), result.address());
             if (status != 0) {
                 throw new CudaException("cuda: cublasLtCreate answers with status " + status);
             }
-            return new OnDevice(runtime, device, result.buffer().getLong(0), streams);
+            return new OnDevice(result.buffer().getLong(0), streams);
         }
     }
 
@@ -128,36 +131,38 @@ final class CublasLt {
             boolean workspace,
             long aAlignment,
             long bAlignment,
-            long cAlignment) {}
+            long cAlignment,
+            long biasAlignment) {}
+
+    /**
+     * An algorithm that was chosen.
+     *
+     * @param address 0 where the library has none
+     * @param workspace bytes that it wants while it runs
+     */
+    private record Plan(long address, long workspace) {}
 
     private final class OnDevice implements Blas {
-        private final CudaRuntime runtime;
-        private final int device;
         private final long handle;
         private final LongUnaryOperator streams;
-        private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 1L) * Long.BYTES);
-        /** One for each stream, for products of two streams may run at the same time. 0 where there is no memory. */
-        private final Map<Long, Long> workspaces = new HashMap<>();
+        private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 2L) * Long.BYTES);
 
-        /** 0 where the library has no algorithm. */
-        private final LinkedHashMap<Key, Long> plans = new LinkedHashMap<>(64, 0.75f, true) {
+        private final LinkedHashMap<Key, Plan> plans = new LinkedHashMap<>(64, 0.75f, true) {
             private static final long serialVersionUID = 1;
 
             @Override
-            protected boolean removeEldestEntry(Map.Entry<Key, Long> eldest) {
+            protected boolean removeEldestEntry(Map.Entry<Key, Plan> eldest) {
                 if (size() <= MAX_PLANS) {
                     return false;
                 }
-                if (eldest.getValue() != 0) {
-                    CudaNative.blas_forget(functions.address(), eldest.getValue());
+                if (eldest.getValue().address != 0) {
+                    CudaNative.blas_forget(functions.address(), eldest.getValue().address);
                 }
                 return true;
             }
         };
 
-        OnDevice(CudaRuntime runtime, int device, long handle, LongUnaryOperator streams) {
-            this.runtime = runtime;
-            this.device = device;
+        OnDevice(long handle, LongUnaryOperator streams) {
             this.handle = handle;
             this.streams = streams;
         }
@@ -181,22 +186,43 @@ final class CublasLt {
                 return false;
             }
             long handleOfStream = streams.applyAsLong(stream);
-            long workspace = workspaces.computeIfAbsent(stream, s -> runtime.allocate(device, WORKSPACE));
             long element = p.dtype().byteSize();
             for (long i = 0; i < outer.size(); i++) {
                 long a = p.a().tensor().address() + i * outer.a() * element;
                 long b = p.b().tensor().address() + i * outer.b() * element;
                 long c = p.out().address() + i * inner.size() * p.m() * p.n() * element;
-                long plan = plan(p, inner, a, b, c, tf32, workspace != 0);
-                if (plan == 0) {
-                    if (i > 0) {
-                        throw new CudaException(p.op() + ": cuBLASLt has an algorithm for a part of the batch only");
+                Plan plan = plan(p, inner, a, b, c, tf32, true);
+                try (Tensor workspace = plan.workspace == 0 ? null : workspace(p, plan.workspace)) {
+                    if (plan.workspace != 0 && workspace == null) {
+                        plan = plan(p, inner, a, b, c, tf32, false);
                     }
-                    return false;
+                    if (plan.address == 0) {
+                        if (i > 0) {
+                            throw new CudaException(
+                                    p.op() + ": cuBLASLt has an algorithm for a part of the batch only");
+                        }
+                        return false;
+                    }
+                    run(p, plan.address, a, b, c, workspace, handleOfStream);
                 }
-                run(p, plan, a, b, c, workspace, handleOfStream);
             }
             return true;
+        }
+
+        /**
+         * Memory as any tensor's: in the order of the stream, and a captured product's stays its graph's. So products that
+         * run at the same time never share any. Null if there is none.
+         */
+        private static @Nullable Tensor workspace(MatrixProduct p, long bytes) {
+            try {
+                return Tensor.allocate(Shape.of(bytes), DType.UINT8, p.out().device());
+            } catch (OutOfMemoryException e) {
+                return null;
+            }
+        }
+
+        private static @Nullable Tensor extra(MatrixProduct p) {
+            return p.sums() != null ? p.sums() : p.bias();
         }
 
         /** Lines must not overlap. */
@@ -208,8 +234,9 @@ final class CublasLt {
             return Math.min(256, Long.lowestOneBit(address | 256));
         }
 
-        private long plan(
+        private Plan plan(
                 MatrixProduct p, MatrixProduct.Leading batch, long a, long b, long c, boolean tf32, boolean room) {
+            Tensor bias = extra(p);
             Key key = new Key(
                     p.dtype(),
                     tf32 && p.dtype() == DType.FLOAT32,
@@ -227,8 +254,9 @@ final class CublasLt {
                     room,
                     alignment(a),
                     alignment(b),
-                    alignment(c));
-            Long known = plans.get(key);
+                    alignment(c),
+                    bias == null ? 0 : alignment(bias.address()));
+            Plan known = plans.get(key);
             if (known == null) {
                 known = make(p.op(), key);
                 plans.put(key, known);
@@ -236,7 +264,7 @@ final class CublasLt {
             return known;
         }
 
-        private long make(String op, Key k) {
+        private Plan make(String op, Key k) {
             long[] problem = {
                 type(k.dtype),
                 compute(k.dtype, k.tf32),
@@ -256,25 +284,24 @@ final class CublasLt {
                 k.workspace ? WORKSPACE : 0,
                 k.bAlignment,
                 k.aAlignment,
-                k.cAlignment
+                k.cAlignment,
+                k.biasAlignment
             };
             for (int i = 0; i < problem.length; i++) {
                 words.buffer().putLong(i * Long.BYTES, problem[i]);
             }
             long result = words.address() + (long) PROBLEM_WORDS * Long.BYTES;
             int status = CudaNative.blas_plan(functions.address(), handle, words.address(), result);
-            // What a library says to an epilogue that it lacks is its own affair; without one it must have an
-            // algorithm.
-            boolean optional = k.epilogue == CudaNumbers.CUBLASLT_EPILOGUE_BGRADB;
-            if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED && !optional) {
-                throw new CudaException(op + ": cuBLASLt finds no algorithm, status " + status + "\n  " + k
-                        + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
+            if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED) {
+                LOG.warn("cuda: {}: cuBLASLt answers with status {}, so our own kernel multiplies: {}", op, status, k);
             }
-            return words.buffer().getLong(PROBLEM_WORDS * Long.BYTES);
+            return new Plan(
+                    words.buffer().getLong(PROBLEM_WORDS * Long.BYTES),
+                    words.buffer().getLong((PROBLEM_WORDS + 1) * Long.BYTES));
         }
 
-        private void run(MatrixProduct p, long plan, long a, long b, long c, long workspace, long stream) {
-            Tensor bias = p.sums() != null ? p.sums() : p.bias();
+        private void run(MatrixProduct p, long plan, long a, long b, long c, @Nullable Tensor workspace, long stream) {
+            Tensor bias = extra(p);
             int status = CudaNative.blas_run(
                     functions.address(),
                     handle,
@@ -283,8 +310,8 @@ final class CublasLt {
                     a,
                     bias == null ? 0 : bias.address(),
                     c,
-                    workspace,
-                    workspace == 0 ? 0 : WORKSPACE,
+                    workspace == null ? 0 : workspace.address(),
+                    workspace == null ? 0 : workspace.numel(),
                     stream);
             if (status != 0) {
                 throw new CudaException(p.op() + ": cublasLtMatmul answers with status " + status + "\n  m, n, k: "

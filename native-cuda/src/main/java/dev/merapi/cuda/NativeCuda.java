@@ -413,7 +413,7 @@ final class NativeCuda implements CudaRuntime {
     private Blas on(CublasLt library, int device) {
         DriverDevice d = device(device);
         d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-        return library.on(this, device, stream -> {
+        return library.on(stream -> {
             d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
             return d.stream(stream);
         });

@@ -11,6 +11,7 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.GradValidation;
 import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -64,8 +65,7 @@ class CublasLtTest {
 
     @BeforeEach
     void begin() {
-        SimulatedCuda runtime = java.util.Objects.requireNonNull(SimulatedCuda.create());
-        blas = CublasLt.of(library).on(runtime, 0, stream -> 4711 + stream);
+        blas = CublasLt.of(library).on(stream -> 4711 + stream);
         calls = HostMemory.view(counters(), 20);
     }
 
@@ -239,6 +239,19 @@ class CublasLtTest {
             multiply(tall, b, false, Tensor.allocate(Shape.of(m, 7), DType.FLOAT32, Simulator.DEVICE));
         }
         assertEquals(4 * 1024, calls.getInt(4 * ALIVE) - alive, "plans that are kept");
+    }
+
+    /** So that neither two streams nor two graphs share it: the allocator knows who may have which memory when. */
+    @Test
+    void theWorkspaceIsMemoryAsAnyOther() {
+        Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
+        Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
+        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Memory.resetPeak(Simulator.DEVICE);
+        long before = Memory.stats(Simulator.DEVICE).allocated();
+        assertTrue(multiply(a, b, false, out));
+        assertEquals(before, Memory.stats(Simulator.DEVICE).allocated());
+        assertTrue(Memory.stats(Simulator.DEVICE).peakAllocated() >= before + (16 << 20), "what the library asks for");
     }
 
     @Test
