@@ -153,6 +153,21 @@ final class Family {
             return this;
         }
 
+        /**
+         * Lists of tensors.
+         *
+         * @param read the roles that are not written
+         */
+        Call lists(TensorLists lists, int... read) {
+            if (checks) {
+                lists.forEach((t, role) -> {
+                    boolean written = java.util.stream.IntStream.of(read).noneMatch(r -> r == role);
+                    arguments.region("list " + role, t, written, false);
+                });
+            }
+            return struct(lists.words());
+        }
+
         /** A {@code Fault}: where the kernel reports indices that are out of range, unless they have been checked. */
         Call fault(String name) {
             IndexFaults faults = kernels.isLate() ? kernels.runtime().faults(device) : null;

@@ -9,7 +9,7 @@ import dev.merapi.types.Shape;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** Optimiser steps, a launch for each parameter. */
+/** Optimiser steps: a launch goes over as many parameters as its arguments can name. */
 final class OptimizerKernels {
     static final Family FAMILY = new Family(
             "optimizers.cuh",
@@ -21,8 +21,11 @@ final class OptimizerKernels {
             "cleared",
             "non_finite",
             "update_scale");
-    /** Elements whose squares one block adds up. */
-    private static final long CHUNK = 16384;
+    private static final int THREADS = 256;
+    /** Elements that a block takes at a time. */
+    private static final long CHUNK = 4096;
+    /** Elements whose squares are added up to one number; the order of the sum, so the same for every device. */
+    private static final long PART = 16384;
 
     private final Kernels kernels;
     private final String op;
@@ -49,94 +52,71 @@ final class OptimizerKernels {
         return FAMILY.call(kernels, op, at, entry, at.dtype());
     }
 
+    /** A launch for each group of tensors, with as many blocks as chunks, or as the device can hold. */
+    private void each(Family.Call call, TensorLists lists) {
+        call.run(kernels.spread(lists.first().device().index(), lists.chunks() * THREADS, THREADS));
+    }
+
     private void adam(Optimizers.Adam a) {
-        for (int i = 0; i < a.params().size(); i++) {
-            Tensor p = a.params().get(i);
-            if (p.numel() == 0) {
-                continue;
-            }
-            call(p, "adam")
-                    .pointer(p)
-                    .pointer(a.grads().get(i))
-                    .pointer(a.m().get(i))
-                    .pointer(a.v().get(i))
-                    .pointer(a.master().isEmpty() ? null : a.master().get(i))
-                    .word(p.numel())
-                    .pointer(a.lr())
-                    .pointer(a.step())
-                    .pointer(a.gradScale())
-                    .pointer(a.skip())
-                    .real(a.beta1())
-                    .real(a.beta2())
-                    .real(a.eps())
-                    .real(a.weightDecay())
-                    .flag(a.decoupled())
-                    .each(p.numel());
+        for (TensorLists lists : TensorLists.of(CHUNK, a.params(), a.grads(), a.m(), a.v(), a.master())) {
+            each(
+                    call(lists.first(), "adam")
+                            .lists(lists, 1)
+                            .pointer(a.lr())
+                            .pointer(a.step())
+                            .pointer(a.gradScale())
+                            .pointer(a.skip())
+                            .real(a.beta1())
+                            .real(a.beta2())
+                            .real(a.eps())
+                            .real(a.weightDecay())
+                            .flag(a.decoupled()),
+                    lists);
         }
     }
 
     private void sgd(Optimizers.Sgd a) {
-        for (int i = 0; i < a.params().size(); i++) {
-            Tensor p = a.params().get(i);
-            if (p.numel() == 0) {
-                continue;
-            }
-            call(p, "sgd")
-                    .pointer(p)
-                    .pointer(a.grads().get(i))
-                    .pointer(a.momentum() == 0 ? null : a.buffers().get(i))
-                    .pointer(a.master().isEmpty() ? null : a.master().get(i))
-                    .word(p.numel())
-                    .pointer(a.lr())
-                    .pointer(a.step())
-                    .pointer(a.gradScale())
-                    .pointer(a.skip())
-                    .real(a.momentum())
-                    .real(a.dampening())
-                    .flag(a.nesterov())
-                    .real(a.weightDecay())
-                    .each(p.numel());
+        List<Tensor> buffers = a.momentum() == 0 ? List.of() : a.buffers();
+        for (TensorLists lists : TensorLists.of(CHUNK, a.params(), a.grads(), buffers, a.master())) {
+            each(
+                    call(lists.first(), "sgd")
+                            .lists(lists, 1)
+                            .pointer(a.lr())
+                            .pointer(a.step())
+                            .pointer(a.gradScale())
+                            .pointer(a.skip())
+                            .real(a.momentum())
+                            .real(a.dampening())
+                            .flag(a.nesterov())
+                            .real(a.weightDecay()),
+                    lists);
         }
     }
 
     private void gradNorm(Optimizers.GradNorm a, Optimizers.NormAndScale out) {
-        List<Tensor> grads = a.grads();
-        long blocks = 0;
-        for (Tensor g : grads) {
-            blocks += (g.numel() + CHUNK - 1) / CHUNK;
-        }
-        Tensor first = grads.get(0);
-        try (Tensor parts = Tensor.allocate(Shape.of(Math.max(1, blocks)), DType.FLOAT64, first.device())) {
+        List<TensorLists> groups = TensorLists.of(PART, a.grads());
+        long parts = groups.stream().mapToLong(TensorLists::chunks).sum();
+        Tensor first = a.grads().get(0);
+        try (Tensor sums = Tensor.allocate(Shape.of(Math.max(1, parts)), DType.FLOAT64, first.device())) {
             long at = 0;
-            for (Tensor g : grads) {
-                long n = (g.numel() + CHUNK - 1) / CHUNK;
-                if (n > 0) {
-                    call(g, "squares")
-                            .pointer(g)
-                            .pointer(parts, at)
-                            .word(g.numel())
-                            .word(CHUNK)
-                            .run(CudaRuntime.Grid.of(n, 256));
-                }
-                at += n;
+            for (TensorLists lists : groups) {
+                each(call(lists.first(), "squares").lists(lists, 0).pointer(sums, at), lists);
+                at += lists.chunks();
             }
             call(first, "norm_of_parts")
-                    .pointer(parts)
-                    .word(blocks)
+                    .pointer(sums)
+                    .word(parts)
                     .real(a.maxNorm())
                     .pointer(out.norm())
                     .pointer(out.scale())
-                    .run(CudaRuntime.Grid.of(1, 256));
+                    .run(CudaRuntime.Grid.of(1, THREADS));
         }
     }
 
     private void nonFinite(Optimizers.NonFinite a, Tensor out) {
-        Tensor first = a.grads().get(0);
-        call(first, "cleared").pointer(out).run(CudaRuntime.Grid.of(1, 1));
-        for (Tensor g : a.grads()) {
-            if (g.numel() > 0) {
-                call(g, "non_finite").pointer(g).word(g.numel()).pointer(out).each(g.numel());
-            }
+        call(a.grads().get(0), "cleared").pointer(out).run(CudaRuntime.Grid.of(1, 1));
+        for (TensorLists lists : TensorLists.of(CHUNK, a.grads())) {
+            each(call(lists.first(), "non_finite").lists(lists, 0).pointer(out), lists);
         }
     }
 
@@ -152,10 +132,8 @@ final class OptimizerKernels {
     }
 
     private void scale(Optimizers.ScaleGrads a) {
-        for (Tensor g : a.grads()) {
-            if (g.numel() > 0) {
-                call(g, "scaled").pointer(g).word(g.numel()).pointer(a.scale()).each(g.numel());
-            }
+        for (TensorLists lists : TensorLists.of(CHUNK, a.grads())) {
+            each(call(lists.first(), "scaled").lists(lists).pointer(a.scale()), lists);
         }
     }
 }

@@ -3,100 +3,156 @@
 namespace steps {
 using namespace merapi;
 typedef decltype(rd(T())) C;
+
+constexpr int kTensors = 64, kRoles = 5, kThreads = 256;
+
+// Tensors that one launch goes over; the numbers are those of TensorLists. 3,6 KB: arguments may have 4.
+struct Lists {
+    i64 count, chunks, chunk;
+    i64 n[kTensors];
+    i64 first[kTensors + 1];  // how many chunks come before the tensor's
+    i64 at[kRoles][kTensors];
+};
+
+struct Chunk {
+    int tensor;
+    i64 begin, end;
+};
+MERAPI_F Chunk chunk_of(const Lists& lists, i64 chunk) {
+    int low = 0, high = int(lists.count) - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (lists.first[middle] <= chunk)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    const i64 begin = (chunk - lists.first[low]) * lists.chunk;
+    return {low, begin, min(begin + lists.chunk, lists.n[low])};
+}
 }  // namespace steps
 
-#define STEPS_EACH(i, n) \
-    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < (i64)(n); i += (i64)gridDim.x * blockDim.x)
+// Each block has every gridDim-th chunk of all tensors, and each thread every 256th element of it.
+#define STEPS_CHUNKS(c)                                                    \
+    for (i64 chunk = blockIdx.x; chunk < lists.chunks; chunk += gridDim.x) \
+        if (const Chunk c = chunk_of(lists, chunk); true)
+#define STEPS_EACH(i, c) for (i64 i = c.begin + threadIdx.x; i < c.end; i += kThreads)
 
-extern "C" __global__ void adam(T* p, const T* g, steps::C* m, steps::C* v, steps::C* master, long long n,
-                                const float* rate, const float* step, const float* gradScale, const float* skip,
-                                double beta1, double beta2, double eps, double decay, int decoupled) {
+extern "C" __global__ void __launch_bounds__(256)
+    adam(const steps::Lists lists, const float* rate, const float* step, const float* gradScale, const float* skip,
+         double beta1, double beta2, double eps, double decay, int decoupled) {
     using namespace steps;
     if (skip && *skip != 0) return;
-    // Powers and their complements in double: 1 − βᵗ loses its digits otherwise.
-    const double lr = *rate, t = *step;
-    const C c1 = (C)(1 - pow(beta1, t)), c2 = (C)(1 - pow(beta2, t)), scale = gradScale ? (C)*gradScale : C(1);
-    STEPS_EACH(i, n) {
-        C x = master ? master[i] : rd(p[i]);
-        const C d = rd(g[i]) * scale + (decoupled ? C(0) : (C)decay * x);
-        if (decoupled) x -= (C)(lr * decay) * x;
-        const C first = (C)beta1 * m[i] + (C)(1 - beta1) * d, second = (C)beta2 * v[i] + (C)(1 - beta2) * d * d;
-        m[i] = first;
-        v[i] = second;
-        x -= (C)lr * (first / c1) / (op_sqrt(second / c2) + (C)eps);
-        if (master) master[i] = x;
-        wr(p[i], x);
+    // Powers and their complements in double: 1 − βᵗ loses its digits otherwise. Once a block: they take long.
+    __shared__ C complements[2];
+    const double lr = *rate;
+    if (threadIdx.x < 2) complements[threadIdx.x] = (C)(1 - pow(threadIdx.x == 0 ? beta1 : beta2, (double)*step));
+    __syncthreads();
+    const C c1 = complements[0], c2 = complements[1], scale = gradScale ? (C)*gradScale : C(1);
+    STEPS_CHUNKS(c) {
+        T* p = (T*)lists.at[0][c.tensor];
+        const T* g = (const T*)lists.at[1][c.tensor];
+        C *m = (C*)lists.at[2][c.tensor], *v = (C*)lists.at[3][c.tensor], *master = (C*)lists.at[4][c.tensor];
+        STEPS_EACH(i, c) {
+            C x = master ? master[i] : rd(p[i]);
+            const C d = rd(g[i]) * scale + (decoupled ? C(0) : (C)decay * x);
+            if (decoupled) x -= (C)(lr * decay) * x;
+            const C first = (C)beta1 * m[i] + (C)(1 - beta1) * d, second = (C)beta2 * v[i] + (C)(1 - beta2) * d * d;
+            m[i] = first;
+            v[i] = second;
+            x -= (C)lr * (first / c1) / (op_sqrt(second / c2) + (C)eps);
+            if (master) master[i] = x;
+            wr(p[i], x);
+        }
     }
 }
 
-extern "C" __global__ void sgd(T* p, const T* g, steps::C* buffer, steps::C* master, long long n, const float* rate,
-                               const float* step, const float* gradScale, const float* skip, double momentum,
-                               double dampening, int nesterov, double decay) {
+extern "C" __global__ void __launch_bounds__(256)
+    sgd(const steps::Lists lists, const float* rate, const float* step, const float* gradScale, const float* skip,
+        double momentum, double dampening, int nesterov, double decay) {
     using namespace steps;
     if (skip && *skip != 0) return;
     const C lr = (C)*rate, scale = gradScale ? (C)*gradScale : C(1);
     const bool begins = *step == 1;
-    STEPS_EACH(i, n) {
-        C x = master ? master[i] : rd(p[i]);
-        C d = rd(g[i]) * scale + (C)decay * x;
-        if (buffer) {
-            const C kept = begins ? d : (C)momentum * buffer[i] + (C)(1 - dampening) * d;
-            buffer[i] = kept;
-            d = nesterov ? d + (C)momentum * kept : kept;
+    STEPS_CHUNKS(c) {
+        T* p = (T*)lists.at[0][c.tensor];
+        const T* g = (const T*)lists.at[1][c.tensor];
+        C *buffer = (C*)lists.at[2][c.tensor], *master = (C*)lists.at[3][c.tensor];
+        STEPS_EACH(i, c) {
+            C x = master ? master[i] : rd(p[i]);
+            C d = rd(g[i]) * scale + (C)decay * x;
+            if (buffer) {
+                const C kept = begins ? d : (C)momentum * buffer[i] + (C)(1 - dampening) * d;
+                buffer[i] = kept;
+                d = nesterov ? d + (C)momentum * kept : kept;
+            }
+            x -= lr * d;
+            if (master) master[i] = x;
+            wr(p[i], x);
         }
-        x -= lr * d;
-        if (master) master[i] = x;
-        wr(p[i], x);
     }
 }
 
-// The sum of squares of one chunk of a tensor a block; then one block for all of them.
-extern "C" __global__ void squares(const T* g, double* parts, long long n, long long chunk) {
-    using namespace steps;
-    __shared__ double shared[256];
-    const i64 end = min((i64)(blockIdx.x + 1) * chunk, (i64)n);
-    double s = 0;
-    for (i64 i = blockIdx.x * chunk + threadIdx.x; i < end; i += 256) {
-        const double v = rd(g[i]);
-        s += v * v;
-    }
+namespace steps {
+// The sum of what the threads of a block have, in thread 0.
+MERAPI_F double sum_of_block(double s) {
+    __shared__ double shared[kThreads];
+    __syncthreads();
     shared[threadIdx.x] = s;
-    for (int half = 128; half > 0; half >>= 1) {
+    for (int half = kThreads / 2; half > 0; half >>= 1) {
         __syncthreads();
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     }
-    if (threadIdx.x == 0) parts[blockIdx.x] = shared[0];
+    return shared[0];
 }
-extern "C" __global__ void norm_of_parts(const double* parts, long long n, double largest, float* norm, float* scale) {
+}  // namespace steps
+
+// The sum of squares of each chunk; then one block for all of them.
+extern "C" __global__ void __launch_bounds__(256) squares(const steps::Lists lists, double* parts) {
     using namespace steps;
-    __shared__ double shared[256];
-    double s = 0;
-    for (i64 i = threadIdx.x; i < n; i += 256) s += parts[i];
-    shared[threadIdx.x] = s;
-    for (int half = 128; half > 0; half >>= 1) {
-        __syncthreads();
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+    STEPS_CHUNKS(c) {
+        const T* g = (const T*)lists.at[0][c.tensor];
+        double s = 0;
+        STEPS_EACH(i, c) {
+            const double v = rd(g[i]);
+            s += v * v;
+        }
+        s = sum_of_block(s);
+        if (threadIdx.x == 0) parts[chunk] = s;
     }
+}
+extern "C" __global__ void __launch_bounds__(256)
+    norm_of_parts(const double* parts, long long n, double largest, float* norm, float* scale) {
+    using namespace steps;
+    double s = 0;
+    for (i64 i = threadIdx.x; i < n; i += kThreads) s += parts[i];
+    s = sum_of_block(s);
     if (threadIdx.x == 0) {
-        const double root = sqrt(shared[0]), ratio = largest / (root + 1e-6);
+        const double root = sqrt(s), ratio = largest / (root + 1e-6);
         *norm = (float)root;
         *scale = (float)(ratio < 1 ? ratio : 1.0);
     }
 }
-extern "C" __global__ void scaled(T* g, long long n, const float* scale) {
+extern "C" __global__ void __launch_bounds__(256) scaled(const steps::Lists lists, const float* scale) {
     using namespace steps;
     const C s = (C)*scale;
-    STEPS_EACH(i, n) wr(g[i], rd(g[i]) * s);
+    STEPS_CHUNKS(c) {
+        T* g = (T*)lists.at[0][c.tensor];
+        STEPS_EACH(i, c) wr(g[i], rd(g[i]) * s);
+    }
 }
 
 // Whether anything is infinite or NaN: all that find such an element write the same 1.
 extern "C" __global__ void cleared(float* flag) { *flag = 0; }
-extern "C" __global__ void non_finite(const T* g, long long n, float* flag) {
+extern "C" __global__ void __launch_bounds__(256) non_finite(const steps::Lists lists, float* flag) {
     using namespace steps;
     bool found = false;
-    STEPS_EACH(i, n) {
-        const C x = rd(g[i]);
-        found |= !(x - x == C(0));
+    STEPS_CHUNKS(c) {
+        const T* g = (const T*)lists.at[0][c.tensor];
+        STEPS_EACH(i, c) {
+            const C x = rd(g[i]);
+            found |= !(x - x == C(0));
+        }
     }
     if (found) atomicExch(flag, 1.0f);
 }

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import dev.merapi.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Lists of tensors as one argument of a kernel, {@code Lists} of {@code optimizers.cuh}: a launch goes over many of them, in
+ * chunks of equal length. Arguments are limited to 4 KiB, so a long list takes more than one launch.
+ */
+final class TensorLists {
+    /** As in the kernels. */
+    static final int TENSORS = 64;
+
+    static final int ROLES = 5;
+
+    private final long chunk;
+    private final List<List<@Nullable Tensor>> tensors = new ArrayList<>(); // roles of each tensor
+    private long chunks;
+
+    private TensorLists(long chunk) {
+        this.chunk = chunk;
+    }
+
+    /**
+     * Groups of at most {@value #TENSORS} tensors that are not empty, in order.
+     *
+     * @param chunk elements that a block takes at a time
+     * @param roles lists of equal length, or empty ones: the kernel sees a null for each
+     */
+    @SafeVarargs
+    static List<TensorLists> of(long chunk, List<Tensor>... roles) {
+        List<TensorLists> groups = new ArrayList<>();
+        TensorLists open = null;
+        for (int i = 0; i < roles[0].size(); i++) {
+            Tensor first = roles[0].get(i);
+            if (first.numel() == 0) {
+                continue;
+            }
+            if (open == null || open.tensors.size() == TENSORS) {
+                open = new TensorLists(chunk);
+                groups.add(open);
+            }
+            List<@Nullable Tensor> one = new ArrayList<>(roles.length);
+            for (List<Tensor> role : roles) {
+                one.add(role.isEmpty() ? null : role.get(i));
+            }
+            open.tensors.add(one);
+            open.chunks += open.chunksOf(first);
+        }
+        return groups;
+    }
+
+    /** The first tensor: all are of its dtype and on its device. */
+    Tensor first() {
+        return java.util.Objects.requireNonNull(tensors.get(0).get(0));
+    }
+
+    /** How many chunks there are in all. */
+    long chunks() {
+        return chunks;
+    }
+
+    private long chunksOf(Tensor t) {
+        return (t.numel() + chunk - 1) / chunk;
+    }
+
+    /** The words of the struct. */
+    long[] words() {
+        long[] words = new long[3 + 2 * TENSORS + 1 + ROLES * TENSORS];
+        words[0] = tensors.size();
+        words[1] = chunks;
+        words[2] = chunk;
+        long before = 0;
+        for (int i = 0; i < tensors.size(); i++) {
+            List<@Nullable Tensor> one = tensors.get(i);
+            Tensor first = java.util.Objects.requireNonNull(one.get(0));
+            words[3 + i] = first.numel();
+            words[3 + TENSORS + i] = before;
+            before += chunksOf(first);
+            for (int r = 0; r < one.size(); r++) {
+                Tensor t = one.get(r);
+                words[3 + 2 * TENSORS + 1 + r * TENSORS + i] = t == null ? 0 : t.address();
+            }
+        }
+        words[3 + TENSORS + tensors.size()] = before;
+        return words;
+    }
+
+    /** Each tensor with the number of its role. */
+    void forEach(java.util.function.ObjIntConsumer<Tensor> visitor) {
+        for (List<@Nullable Tensor> one : tensors) {
+            for (int r = 0; r < one.size(); r++) {
+                Tensor t = one.get(r);
+                if (t != null) {
+                    visitor.accept(t, r);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.merapi.ops.Optimizers;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Optimiser steps over more tensors than one launch can name: of many lengths, empty ones among them. */
+class OptimizerListsTest {
+    private static final int TENSORS = 2 * TensorLists.TENSORS + 7;
+
+    @BeforeAll
+    static void simulator() {
+        Simulator.require();
+    }
+
+    private static List<Tensor> values(int seed, double low, double high, DType dtype) {
+        List<Tensor> all = new ArrayList<>();
+        java.util.Random random = new java.util.Random(seed);
+        for (int i = 0; i < TENSORS; i++) {
+            float[] v = new float[i == 3 ? 0 : i == 5 ? 20_000 : 1 + i * 37 % 101];
+            for (int k = 0; k < v.length; k++) {
+                v[k] = (float) (low + (high - low) * random.nextDouble());
+            }
+            all.add(Tensor.of(v, v.length).to(dtype));
+        }
+        return all;
+    }
+
+    private static List<Tensor> on(Device device, List<Tensor> tensors) {
+        return tensors.stream().map(t -> t.copy().to(device)).toList();
+    }
+
+    private static void assertClose(List<Tensor> expected, List<Tensor> actual) {
+        for (int i = 0; i < expected.size(); i++) {
+            float[] want = expected.get(i).to(DType.FLOAT32).toFloatArray();
+            float[] got = actual.get(i).to(DType.FLOAT32).to(Device.CPU).toFloatArray();
+            assertArrayEquals(want, got, 2e-6f, "tensor " + i);
+        }
+    }
+
+    @Test
+    void adam() {
+        List<Tensor> params = values(1, -1, 1, DType.FLOAT32);
+        List<Tensor> grads = values(2, -1, 1, DType.FLOAT32);
+        List<Tensor> m = values(3, -1, 1, DType.FLOAT32);
+        List<Tensor> v = values(4, 0.1, 1, DType.FLOAT32);
+        List<List<Tensor>> results = new ArrayList<>();
+        for (Device device : List.of(Device.CPU, Simulator.DEVICE)) {
+            List<Tensor> p = on(device, params);
+            Optimizers.ADAM.call(new Optimizers.Adam(
+                    p,
+                    on(device, grads),
+                    on(device, m),
+                    on(device, v),
+                    List.of(),
+                    Tensor.scalar(1e-2f).to(device),
+                    Tensor.scalar(3f).to(device),
+                    Tensor.scalar(0.5f).to(device),
+                    null,
+                    0.9,
+                    0.99,
+                    1e-8,
+                    0.1,
+                    true));
+            results.add(p);
+        }
+        assertClose(results.get(0), results.get(1));
+    }
+
+    @Test
+    void normsAndScaledGradients() {
+        List<Tensor> grads = values(5, -1, 1, DType.BFLOAT16);
+        double sum = 0;
+        for (Tensor g : grads) {
+            sum += g.to(DType.FLOAT64).square().sum().item();
+        }
+        List<Tensor> there = on(Simulator.DEVICE, grads);
+        Optimizers.NormAndScale result = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there, 1.0));
+        assertEquals(Math.sqrt(sum), result.norm().item(), 1e-6 * Math.sqrt(sum));
+        assertEquals(1 / Math.sqrt(sum), result.scale().item(), 1e-6);
+        List<Tensor> here = on(Device.CPU, grads);
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here, Tensor.scalar(0.25f)));
+        Optimizers.SCALE_GRADS.call(
+                new Optimizers.ScaleGrads(there, Tensor.scalar(0.25f).to(Simulator.DEVICE)));
+        assertClose(here, there);
+        assertEquals(
+                0, Optimizers.NON_FINITE.call(new Optimizers.NonFinite(there)).item());
+        there.get(TENSORS - 1).fill_(Double.NaN);
+        assertEquals(
+                1, Optimizers.NON_FINITE.call(new Optimizers.NonFinite(there)).item());
+    }
+}
