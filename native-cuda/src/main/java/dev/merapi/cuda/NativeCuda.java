@@ -374,12 +374,19 @@ final class NativeCuda implements CudaRuntime {
 
     private void allowShared(DriverDevice d, long function, int bytes) {
         Integer allowed = allowedShared.get(function);
-        if (allowed == null || allowed < bytes) {
+        if (allowed != null && allowed >= bytes) {
+            return;
+        }
+        // One thread at a time, and never less than before: what another one was allowed must stay so.
+        allowedShared.compute(function, (f, now) -> {
+            if (now != null && now >= bytes) {
+                return now;
+            }
             d.check(
                     CudaNative.driver_shared(driver.functions(), d.context(), function, bytes),
                     "kernel " + name(function) + " with " + bytes + " bytes of dynamic shared memory");
-            allowedShared.put(function, bytes);
-        }
+            return bytes;
+        });
     }
 
     private String name(long function) {
