@@ -244,12 +244,13 @@ final class DeviceQuestions {
         loss.close();
     }
 
-    private double captured(Supplier<Tensor> step, long tokens) {
+    /** Tokens or images a second of a step that is recorded once and repeated. */
+    private double captured(Supplier<Tensor> step, long count) {
         try (CudaGraph<Tensor> graph = CudaGraph.of(device, step)) {
             while (!graph.isCaptured()) {
                 graph.run();
             }
-            return tokens / clock.seconds(graph::run);
+            return count / clock.seconds(graph::run);
         }
     }
 
@@ -270,12 +271,15 @@ final class DeviceQuestions {
             Tensor images = random(DType.FLOAT32, sizes.images(), 1, 28, 28);
             Tensor targets = Tensor.randint(0, 10, sizes.images()).to(device);
             try (AdamW optimizer = new AdamW(model.parameters(), 1e-3, 0.01)) {
-                sink.ask(
-                        "cnn_step",
-                        "images/s",
-                        () -> sizes.images()
-                                / clock.seconds(
-                                        () -> step(Losses.crossEntropy(model.forward(images), targets), optimizer)));
+                Supplier<Tensor> step = () -> {
+                    Tensor loss = Losses.crossEntropy(model.forward(images), targets);
+                    step(loss, optimizer);
+                    return loss.detach();
+                };
+                sink.ask("cnn_step", "images/s", () -> sizes.images() / clock.seconds(() -> close(step.get())));
+                if (Backends.of(device.type()).graphs() != null) {
+                    sink.ask("cnn_step_graph", "images/s", () -> captured(step, sizes.images()));
+                }
             }
         }
         Memory.trim(device);
