@@ -4,7 +4,8 @@
 # Merapi, carried along: tests, measurements and training without Java, Maven or a network.
 #
 #   sh run.sh info                               what this machine offers, and where CUDA's libraries were found
-#   sh run.sh test [cpu|cuda-sim|gpu] [TEST…]    default: gpu if nvidia-smi finds one, else cpu; TEST is a part of a class name
+#   sh run.sh test [cpu|cuda-sim|gpu|kernels] [TEST…]    kernels: the simulator's tests of kernels, on the GPU;
+#                                                default: gpu if nvidia-smi finds one, else cpu; TEST is a part of a class name
 #   sh run.sh bench [--device cuda|cpu|cuda-sim] [--tiny] […]   beside PyTorch, if python3 has it
 #   sh run.sh bench jmh [regex] [JMH arguments]
 #   sh run.sh train [gpt|fashion] [arguments]    sh run.sh train gpt --device cuda
@@ -136,7 +137,7 @@ print("  PyTorch:", torch.__version__, "CUDA", torch.version.cuda, torch.cuda.ge
 run_tests() {
     kind=
     case ${1:-} in
-        cpu | cuda-sim | gpu) kind=$1 && shift ;;
+        cpu | cuda-sim | gpu | kernels) kind=$1 && shift ;;
     esac
     [ -n "$kind" ] || if has_gpu; then kind=gpu; else kind=cpu; fi
     all=$class_path
@@ -157,6 +158,11 @@ run_tests() {
         gpu)
             jars=$here/tests/merapi-native-cuda-tests.jar
             set -- -Drequire.gpu=true -Dmerapi.cpu.java=true --include-tag=gpu -- "$@"
+            ;;
+        kernels)
+            jars=$here/tests/merapi-native-cuda-tests.jar
+            set -- -Drequire.gpu=true -Dmerapi.cuda.tests=gpu -Dmerapi.cuda.checked=true -Dmerapi.cpu.java=true \
+                --include-tag=kernels -- "$@"
             ;;
     esac
     properties=
@@ -261,6 +267,6 @@ case $command in
     test) find_libraries && run_tests "$@" ;;
     bench) find_libraries && bench "$@" ;;
     train) find_libraries && train "$@" ;;
-    help | -h | --help) sed -n '4,13s/^#\( \|$\)//p' "$0" ;;
+    help | -h | --help) sed -n '4,14s/^#\( \|$\)//p' "$0" ;;
     *) fail "run.sh: no command '$command'." "  commands: info test bench train help" ;;
 esac

@@ -37,9 +37,11 @@ import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Captured steps on the simulator: the same bits as without, memory apart, and refusals that name the op. */
+@Tag("kernels")
 class CudaGraphTest {
     private static final Device ON = Simulator.DEVICE;
 

@@ -17,9 +17,11 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Gradients by CUDA kernels of one's own. */
+@Tag("kernels")
 class CustomBackwardTest {
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.lookup();
 

@@ -24,10 +24,12 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Launch shapes, and the kinds of arguments and results that kernels of one's own can have; all with checks. */
+@Tag("kernels")
 class CustomKernelFormsTest {
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.lookup();
 

@@ -13,9 +13,11 @@ import dev.merapi.types.DeviceType;
 import java.lang.invoke.MethodHandles;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Kernels of one's own: bodies and whole sources, run unmodified by the simulator. */
+@Tag("kernels")
 class CustomKernelTest {
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.lookup();
 

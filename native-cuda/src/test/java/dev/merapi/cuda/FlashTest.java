@@ -14,9 +14,11 @@ import dev.merapi.types.Device;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Attention on tensor cores, simulated, against float64. */
+@Tag("kernels")
 class FlashTest {
     @BeforeAll
     static void simulator() {

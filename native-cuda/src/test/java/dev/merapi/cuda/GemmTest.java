@@ -13,11 +13,13 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Our own tiles in the simulator: every layout, tails, both sizes of tile, parts of k, batches. */
+@Tag("kernels")
 class GemmTest {
     @BeforeAll
     static void simulator() {

@@ -19,6 +19,10 @@ final class Gpu implements BeforeAllCallback {
     /** Before the class's own preparations, which need the device already. */
     @Override
     public void beforeAll(ExtensionContext context) {
+        require();
+    }
+
+    static void require() {
         String why = Cuda.unavailableBecause();
         String wanted = System.getProperty("require.gpu", "false");
         if (why != null && !wanted.equals("false")) {

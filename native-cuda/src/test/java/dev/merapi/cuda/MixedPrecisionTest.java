@@ -21,9 +21,11 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** A float16 step, scaled and clipped, waits for nothing: so it can be captured, and skips steps in replays too. */
+@Tag("kernels")
 class MixedPrecisionTest {
     @BeforeAll
     static void simulator() {

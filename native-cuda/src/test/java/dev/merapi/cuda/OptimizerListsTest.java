@@ -11,9 +11,11 @@ import dev.merapi.types.Device;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Optimiser steps over more tensors than one launch can name: of many lengths, empty ones among them. */
+@Tag("kernels")
 class OptimizerListsTest {
     private static final int TENSORS = 2 * TensorLists.TENSORS + 7;
 

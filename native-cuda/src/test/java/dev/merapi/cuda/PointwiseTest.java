@@ -23,10 +23,12 @@ import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /** Pointwise ops on the simulator against the plain-Java kernels, which compute in float64 and round once. */
+@Tag("kernels")
 class PointwiseTest {
     @BeforeAll
     static void simulator() {

@@ -14,10 +14,12 @@ import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /** Reductions on the simulator against the plain-Java kernels, which accumulate in float64 or long. */
+@Tag("kernels")
 class ReduceTest {
     static final List<ReductionOp> OPS = List.of(
             Reductions.SUM,

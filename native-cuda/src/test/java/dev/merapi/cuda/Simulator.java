@@ -10,9 +10,13 @@ import dev.merapi.types.DeviceType;
 import org.junit.jupiter.api.extension.BeforeAllCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
-/** The simulated device of these tests; they are skipped, with the reason, where there is no C++ compiler. */
+/**
+ * The simulated device of these tests; they are skipped, with the reason, where there is no C++ compiler. Those that are
+ * tagged {@code kernels} run on a GPU instead with {@code -Dmerapi.cuda.tests=gpu}, where they fail if there is none.
+ */
 final class Simulator implements BeforeAllCallback {
-    static final Device DEVICE = Device.of(DeviceType.CUDA_SIM, 0);
+    static final boolean ON_A_GPU = "gpu".equals(System.getProperty("merapi.cuda.tests"));
+    static final Device DEVICE = ON_A_GPU ? Gpu.DEVICE : Device.of(DeviceType.CUDA_SIM, 0);
 
     /** Before the class's own preparations, which need the device already. */
     @Override
@@ -21,6 +25,10 @@ final class Simulator implements BeforeAllCallback {
     }
 
     static void require() {
+        if (ON_A_GPU) {
+            Gpu.require();
+            return;
+        }
         String reason = "";
         try {
             Backends.of(DeviceType.CUDA_SIM);

@@ -18,9 +18,11 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Streams and events of the simulator, where nothing is ever pending: that work goes where it should, and memory apart. */
+@Tag("kernels")
 class StreamTest {
     private static final Device ON = Simulator.DEVICE;
 

@@ -25,7 +25,6 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
@@ -371,9 +370,10 @@ public abstract class BackendContract {
     /** With any one tensor of another shape or dtype an op works, or one of our exceptions says why not: no crash. */
     @TestFactory
     Stream<DynamicTest> wrongFormsAreRefused() {
+        if (!Backends.allocator(device()).isJavaVisible()) {
+            return Stream.of(); // the rules of shapes, which find these, are the same for all devices
+        }
         return rows().map(row -> dynamicTest(row + " " + device(), () -> {
-            Assumptions.assumeTrue(
-                    Backends.allocator(device()).isJavaVisible(), "the shape rules are the same for all devices");
             for (OpSamples.Sample<?> sample : row.samples()) {
                 for (WrongForm form : WrongForm.values()) {
                     refuses(row, sample.name(), form);
