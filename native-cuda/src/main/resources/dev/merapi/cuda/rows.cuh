@@ -33,83 +33,138 @@ struct Row {
     MERAPI_F i64 at(i64 j) const { return base + j * step; }
 };
 
-MERAPI_F C largest(const T* x, const Row& row, i64 size) {
-    C m = -infinity(C());
-    for (i64 j = threadIdx.x; j < size; j += blockDim.x) m = op_max(m, rd(x[row.at(j)]));
-    return across(m, Largest());
-}
-MERAPI_F C exponentials(const T* x, const Row& row, i64 size, C m) {
-    C s = 0;
-    for (i64 j = threadIdx.x; j < size; j += blockDim.x) s += op_exp(rd(x[row.at(j)]) - m);
-    return across(s, Sum());
+// A row that is read once: each thread keeps its elements, if they are not too many; else it reads them again.
+constexpr int kKept = 16;
+struct Kept {
+    const T* x;
+    Row row;
+    i64 size;
+    bool all;
+    C v[kKept];
+
+    MERAPI_F Kept(const T* from, const Row& of, i64 length)
+        : x(from), row(of), size(length), all(length <= (i64)kKept * blockDim.x) {
+#pragma unroll
+        for (int k = 0; k < kKept; k++) {
+            const i64 j = threadIdx.x + (i64)k * blockDim.x;
+            if (all && j < size) v[k] = rd(x[row.at(j)]);
+        }
+    }
+
+    // f(j, element j) for those of this thread, in order.
+    template <class F>
+    MERAPI_F void each(F f) const {
+        if (!all) {
+            for (i64 j = threadIdx.x; j < size; j += blockDim.x) f(j, rd(x[row.at(j)]));
+            return;
+        }
+#pragma unroll
+        for (int k = 0; k < kKept; k++) {
+            const i64 j = threadIdx.x + (i64)k * blockDim.x;
+            if (j < size) f(j, v[k]);
+        }
+    }
+
+    // The same of two rows of one form.
+    template <class F>
+    MERAPI_F void with(const Kept& other, F f) const {
+        if (!all) {
+            for (i64 j = threadIdx.x; j < size; j += blockDim.x) f(j, rd(x[row.at(j)]), rd(other.x[row.at(j)]));
+            return;
+        }
+#pragma unroll
+        for (int k = 0; k < kKept; k++) {
+            const i64 j = threadIdx.x + (i64)k * blockDim.x;
+            if (j < size) f(j, v[k], other.v[k]);
+        }
+    }
+};
+
+// The largest element of a row, and the sum of the exponentials of what the others are less.
+struct Exponentials {
+    C largest, sum;
+};
+MERAPI_F Exponentials exponentials(const Kept& row) {
+    C m = -infinity(C()), s = 0;
+    if (row.all) {
+        row.each([&](i64, C e) { m = op_max(m, e); });
+        m = across(m, Largest());
+        row.each([&](i64, C e) { s += op_exp(e - m); });
+        return {m, across(s, Sum())};
+    }
+    // In one pass: what was summed up before a larger one came is made smaller.
+    row.each([&](i64, C e) {
+        const C larger = op_max(m, e);
+        if (larger != m) s = m == -infinity(C()) ? C(0) : s * op_exp(m - larger);
+        m = larger;
+        if (e != -infinity(C())) s += op_exp(e - m);
+    });
+    const C all = across(m, Largest());
+    if (m != all) s = m == -infinity(C()) ? C(0) : s * op_exp(m - all);
+    return {all, across(s, Sum())};
 }
 MERAPI_F C weight_of(const T* w, i64 c) { return w ? rd(w[c]) : C(1); }
 }  // namespace rows
 
 // ---------------------------------------------------------------- softmax
-extern "C" __global__ void softmax(const T* x, T* y, long long count, long long size, long long inner, int log) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    softmax(const T* x, T* y, long long count, long long size, long long inner, int log) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const Row row(r, size, inner);
-        const C m = largest(x, row, size), s = exponentials(x, row, size, m);
-        const C shift = op_log(s);
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C v = rd(x[row.at(j)]) - m;
-            wr(y[row.at(j)], log ? v - shift : op_exp(v) / s);
-        }
+        const Kept in(x, row, size);
+        const Exponentials of = exponentials(in);
+        const C shift = op_log(of.sum);
+        in.each([&](i64 j, C e) {
+            const C v = e - of.largest;
+            wr(y[row.at(j)], log ? v - shift : op_exp(v) / of.sum);
+        });
     }
 }
 
-extern "C" __global__ void softmax_backward(const T* g, const T* y, T* dx, long long count, long long size,
-                                            long long inner, int log) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    softmax_backward(const T* g, const T* y, T* dx, long long count, long long size, long long inner, int log) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const Row row(r, size, inner);
+        const Kept gradient(g, row, size), result(y, row, size);
         C s = 0;
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C d = rd(g[row.at(j)]);
-            s += log ? d : d * rd(y[row.at(j)]);
-        }
+        gradient.with(result, [&](i64, C d, C p) { s += log ? d : d * p; });
         s = across(s, Sum());
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C d = rd(g[row.at(j)]), p = rd(y[row.at(j)]);
-            wr(dx[row.at(j)], log ? d - op_exp(p) * s : (d - s) * p);
-        }
+        gradient.with(result, [&](i64 j, C d, C p) { wr(dx[row.at(j)], log ? d - op_exp(p) * s : (d - s) * p); });
     }
 }
 
-extern "C" __global__ void logsumexp(const T* x, T* y, long long count, long long size, long long inner) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    logsumexp(const T* x, T* y, long long count, long long size, long long inner) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
-        const Row row(r, size, inner);
-        const C m = largest(x, row, size), s = exponentials(x, row, size, m);
-        if (threadIdx.x == 0) wr(y[r], op_isinf(m) ? m : m + op_log(s));
+        const Exponentials of = exponentials(Kept(x, Row(r, size, inner), size));
+        if (threadIdx.x == 0) wr(y[r], op_isinf(of.largest) ? of.largest : of.largest + op_log(of.sum));
     }
 }
 
 // ---------------------------------------------------------------- layer norm; RMS norm is it without centring and bias
-extern "C" __global__ void normalize(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd,
-                                     long long count, long long size, double eps) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    normalize(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd, long long count,
+              long long size, double eps) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
-        const T* in = x + r * size;
+        const Kept in(x, Row(r, size, 1), size);
         C m = 0;
         if (mean) {
-            for (i64 j = threadIdx.x; j < size; j += blockDim.x) m += rd(in[j]);
+            in.each([&](i64, C e) { m += e; });
             m = across(m, Sum()) / (C)size;
         }
         C square = 0;
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C d = rd(in[j]) - m;
-            square += d * d;
-        }
+        in.each([&](i64, C e) { square += (e - m) * (e - m); });
         const C scale = C(1) / op_sqrt(across(square, Sum()) / (C)size + (C)eps);
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            C v = (rd(in[j]) - m) * scale;
+        in.each([&](i64 j, C e) {
+            C v = (e - m) * scale;
             if (weight) v *= rd(weight[j]);
             if (bias) v += rd(bias[j]);
             wr(y[r * size + j], v);
-        }
+        });
         if (threadIdx.x == 0) {
             if (mean) mean[r] = m;
             rstd[r] = scale;
@@ -117,24 +172,27 @@ extern "C" __global__ void normalize(const T* x, const T* weight, const T* bias,
     }
 }
 
-extern "C" __global__ void normalize_backward(const T* g, const T* x, const T* weight, const rows::C* mean,
-                                              const rows::C* rstd, T* dx, long long count, long long size) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    normalize_backward(const T* g, const T* x, const T* weight, const rows::C* mean, const rows::C* rstd, T* dx,
+                       long long count, long long size) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const i64 at = r * size;
         const C m = mean ? mean[r] : C(0), scale = rstd[r];
+        const Row row(r, size, 1);
+        const Kept gradient(g, row, size), in(x, row, size);
         C sum = 0, along = 0;
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C d = rd(g[at + j]) * weight_of(weight, j);
+        gradient.with(in, [&](i64 j, C e, C v) {
+            const C d = e * weight_of(weight, j);
             sum += d;
-            along += d * (rd(x[at + j]) - m) * scale;
-        }
+            along += d * (v - m) * scale;
+        });
         sum = mean ? across(sum, Sum()) / (C)size : C(0);
         along = across(along, Sum()) / (C)size;
-        for (i64 j = threadIdx.x; j < size; j += blockDim.x) {
-            const C d = rd(g[at + j]) * weight_of(weight, j);
-            wr(dx[at + j], scale * (d - sum - (rd(x[at + j]) - m) * scale * along));
-        }
+        gradient.with(in, [&](i64 j, C e, C v) {
+            const C d = e * weight_of(weight, j);
+            wr(dx[at + j], scale * (d - sum - (v - m) * scale * along));
+        });
     }
 }
 
@@ -179,19 +237,21 @@ extern "C" __global__ void sum_chunks(const rows::C* parts, T* y, long long chun
 
 // ---------------------------------------------------------------- losses of classes
 // Of each row: log Σ exp, its loss and its weight; rows whose target is no class count for nothing.
-extern "C" __global__ void cross_entropy_rows(const T* x, const long long* targets, const T* weight, rows::C* lse,
-                                              rows::C* loss, rows::C* weights, long long count, long long classes,
-                                              long long ignore, double smoothing, merapi::Fault fault) {
+extern "C" __global__ void __launch_bounds__(256, 2)
+    cross_entropy_rows(const T* x, const long long* targets, const T* weight, rows::C* lse, rows::C* loss,
+                       rows::C* weights, long long count, long long classes, long long ignore, double smoothing,
+                       merapi::Fault fault) {
     using namespace rows;
     for (i64 r = blockIdx.x; r < count; r += gridDim.x) {
         const Row row(r, classes, 1);
-        const C m = largest(x, row, classes), l = m + op_log(exponentials(x, row, classes, m));
+        const Kept in(x, row, classes);
+        const Exponentials of = exponentials(in);
+        const C l = of.largest + op_log(of.sum);
         const i64 target = targets[r];
         const bool counts = target != ignore && target >= 0 && target < classes;
         C spread = 0;
         if (smoothing != 0) {
-            for (i64 c = threadIdx.x; c < classes; c += blockDim.x)
-                spread += weight_of(weight, c) * (l - rd(x[row.at(c)]));
+            in.each([&](i64 c, C e) { spread += weight_of(weight, c) * (l - e); });
             spread = across(spread, Sum());
         }
         if (threadIdx.x == 0) {
