@@ -64,6 +64,21 @@ final class Layouts {
         return t.numel() == 0 ? null : t.view(t.numel()).slice(0, 0, 1).view();
     }
 
+    /** The values over and over, 2n + 1 in each dimension of n > 1: odd, and longer than most vectors and tiles. */
+    static Tensor grown(Tensor t) {
+        if (t.rank() == 0 || t.numel() == 0) {
+            return t;
+        }
+        long[] times = new long[t.rank()];
+        Arrays.fill(times, 3);
+        Tensor longer = t.repeat(times);
+        for (int d = 0; d < t.rank(); d++) {
+            long n = t.size(d);
+            longer = longer.slice(d, 0, n == 1 ? 1 : 2 * n + 1);
+        }
+        return longer;
+    }
+
     /** The values over and over, 1,031 in one dimension: no vector width or block divides it. */
     static @Nullable Tensor odd(Tensor t) {
         long n = t.numel();

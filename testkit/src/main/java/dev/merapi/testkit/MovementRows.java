@@ -353,8 +353,7 @@ final class MovementRows {
                             return sum;
                         })
                         .scale(a -> List.of(Grid.filled(i -> 20, 5, 3)))
-                        .skip("empty inputs", "the rows keep their number")
-                        .skip("odd sizes", "the sizes belong together"),
+                        .skip("empty inputs", "the rows keep their number"),
                 samples(Indexing.ONE_HOT)
                         .dtypes(ANY)
                         .sample("[3] of 4", m -> new Indexing.OneHot(m.indices(4, 3), 4, m.dtype()))

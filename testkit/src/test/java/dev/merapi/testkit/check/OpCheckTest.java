@@ -8,6 +8,7 @@ import dev.merapi.check.CheckFailedException;
 import dev.merapi.check.OpCheck;
 import dev.merapi.check.OpCheck.Outcome;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
@@ -19,6 +20,7 @@ import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -181,6 +183,41 @@ class OpCheckTest {
                 .compose(a -> a.x().add(a.x()));
         finds(op, "kernel and plain Java agree", "element 5");
         finds(op, "kernel and composition agree", "element 5");
+    }
+
+    /** Sizes that belong together stay together: [n, k] · [k] is not refused, and a kernel that forgets tails is found. */
+    @Test
+    void triesOddSizesThatFitTogether() {
+        Op<XY, Tensor> product = Op.define("test::matvec", XY.class, Tensor.class)
+                .shape(a -> {
+                    if (a.x().rank() != 2 || a.y().rank() != 1 || a.x().size(1) != a.y().size(0)) {
+                        throw new ShapeException("matvec: " + a.x().shape() + " and " + a.y().shape());
+                    }
+                    return Tensor.meta(a.y(), Shape.of(a.x().size(0)));
+                })
+                .reference((a, out) -> product(a, out, a.y().numel()))
+                .nonDifferentiable();
+        XY sample = new XY(Tensor.ones(DType.FLOAT64, 3, 4), Tensor.ones(DType.FLOAT64, 4));
+        OpCheck.Report report = OpCheck.of(product).samples(sample).run().orThrow();
+        assertThat(outcome(report, "odd sizes")).startsWith("PASS");
+        Op<XY, Tensor> forgetful = Op.define("test::matvec", XY.class, Tensor.class)
+                .shape(Objects.requireNonNull(product.definition().shape()))
+                .reference((a, out) -> product(a, out, a.y().numel()))
+                .kernel(DeviceType.CPU, (a, out) -> product(a, out, a.y().numel() / 4 * 4))
+                .nonDifferentiable();
+        report = OpCheck.of(forgetful).samples(sample).run();
+        assertThat(outcome(report, "kernel and plain Java agree")).startsWith("PASS");
+        assertThat(outcome(report, "odd sizes")).startsWith("FAIL").contains("element 0");
+    }
+
+    private static void product(XY a, Tensor out, long depth) {
+        for (long i = 0; i < out.numel(); i++) {
+            double sum = 0;
+            for (long k = 0; k < depth; k++) {
+                sum += a.x().at(i, k).item() * a.y().at(k).item();
+            }
+            Elements.of(out).setDouble(i, sum);
+        }
     }
 
     @Test
