@@ -5,6 +5,7 @@ import dev.merapi.types.DType;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Turns expressions into typed values. A node is computed in the register type of its logical dtype; a weak node has no
@@ -20,6 +21,8 @@ final class Lowering {
     private final Typing typing;
     private final Map<Use, Value> known = new HashMap<>();
     private final Map<Expr, Boolean> uniform = new HashMap<>();
+    /** The narrowest integers that scalars are converted to. */
+    private final Map<Integer, DType> narrow = new HashMap<>();
 
     Lowering(Values values, Typing typing) {
         this.values = values;
@@ -40,6 +43,12 @@ final class Lowering {
         return value;
     }
 
+    /** The integer dtype that a scalar must fit into, or null where it becomes a floating number or a bool. */
+    @Nullable
+    DType integersOf(int scalar) {
+        return narrow.get(scalar);
+    }
+
     /** A node without a dtype of its own, for use in {@code dtype}. */
     private Value weak(Expr e, DType.Kind kind, DType dtype) {
         RegType register = RegType.of(dtype);
@@ -51,6 +60,9 @@ final class Lowering {
         }
         if (e instanceof Variable v && dtype.kind().compareTo(kind) >= 0) {
             Value value = values.scalar(v.index(), register);
+            if (dtype.isIntegral()) {
+                narrow.merge(v.index(), dtype, (a, b) -> a.byteSize() < b.byteSize() ? a : b);
+            }
             return dtype == DType.UINT8 ? values.wrapU8(value) : value;
         }
         DType own = switch (kind) {

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 public final class Program {
     private final List<DType> inputDTypes;
     private final List<DType> outputDTypes;
-    private final int scalars;
+    private final @Nullable DType[] scalars;
     private final List<Instruction> instructions;
     private final int prologue;
     private final List<RegType> registers;
@@ -27,7 +27,7 @@ public final class Program {
     private Program(
             List<DType> inputDTypes,
             List<DType> outputDTypes,
-            int scalars,
+            @Nullable DType[] scalars,
             Registers.Allocation allocation,
             List<BitSet> used) {
         this.inputDTypes = inputDTypes;
@@ -75,12 +75,12 @@ public final class Program {
             outputs.add(dtype);
             used.add(loads(value));
         }
+        @Nullable DType[] scalars = new DType[scalarKinds.size()];
+        for (int k = 0; k < scalars.length; k++) {
+            scalars[k] = lowering.integersOf(k);
+        }
         return new Program(
-                List.copyOf(inputDTypes),
-                List.copyOf(outputs),
-                scalarKinds.size(),
-                Registers.allocate(values),
-                List.copyOf(used));
+                List.copyOf(inputDTypes), List.copyOf(outputs), scalars, Registers.allocate(values), List.copyOf(used));
     }
 
     /** As the full form, when all inputs have dimensions and there are no scalars. */
@@ -105,7 +105,15 @@ public final class Program {
 
     /** Number of scalar parameters to pass. */
     public int scalarCount() {
-        return scalars;
+        return scalars.length;
+    }
+
+    /**
+     * The integer dtype that a scalar parameter is converted to, so that its values must fit into it; null where it is
+     * used as a floating number, a bool, or not at all.
+     */
+    public @Nullable DType integersOf(int scalar) {
+        return scalars[scalar];
     }
 
     /** All steps: first those that depend on no input, then the rest, then the stores. */
@@ -153,8 +161,8 @@ public final class Program {
             long start, long end, @Nullable BlockSource[] inputs, BlockSink[] outputs, double[] doubles, long[] longs) {
         checkSize("sources", inputs.length, inputDTypes.size(), "inputs");
         checkSize("sinks", outputs.length, outputDTypes.size(), "outputs");
-        checkSize("doubles", doubles.length, scalars, "scalars");
-        checkSize("longs", longs.length, scalars, "scalars");
+        checkSize("doubles", doubles.length, scalars.length, "scalars");
+        checkSize("longs", longs.length, scalars.length, "scalars");
         Interpreter.run(this, start, end, inputs, outputs, doubles, longs);
     }
 

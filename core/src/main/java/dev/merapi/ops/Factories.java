@@ -24,17 +24,17 @@ public final class Factories {
     public record Linspace(double start, double end, long count, DType dtype, Device device) {}
 
     public static final Op<Empty, Tensor> EMPTY = Op.define("merapi::empty", Empty.class, Tensor.class)
-            .compose(a -> Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()))
+            .compose(a -> Tensor.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device()))
             .register();
 
     public static final Op<Full, Tensor> FULL = Op.define("merapi::full", Full.class, Tensor.class)
-            .compose(a ->
-                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()).fill_(a.value()))
+            .compose(a -> Tensor.allocate(Shape.of("full", a.sizes()), a.dtype(), a.device())
+                    .fill_(a.value()))
             .register();
 
     public static final Op<Eye, Tensor> EYE = Op.define("merapi::eye", Eye.class, Tensor.class)
             .compose(a -> {
-                Tensor t = Tensor.zeros(Shape.of(a.rows(), a.columns()), a.dtype(), a.device());
+                Tensor t = Tensor.zeros(Shape.of("eye", a.rows(), a.columns()), a.dtype(), a.device());
                 try (Tensor diagonal = t.diagonal(0, 0, 1)) {
                     diagonal.fill_(1);
                 }
@@ -60,7 +60,7 @@ public final class Factories {
 
     public static final Op<Linspace, Tensor> LINSPACE = Op.define("merapi::linspace", Linspace.class, Tensor.class)
             .device(Linspace::device)
-            .shape(a -> Tensor.meta(Shape.of(a.count()), a.dtype(), a.device()))
+            .shape(a -> Tensor.meta(Shape.of("linspace", a.count()), a.dtype(), a.device()))
             .reference((a, out) -> {
                 Elements e = Elements.of(out);
                 long n = a.count();

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.SchemaException;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.Variable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BinaryOperator;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Defines ops by a scalar expression; gradients of any order and the kernels of all backends are derived from it:
@@ -28,30 +32,30 @@ public final class Pointwise {
     }
 
     public static PointwiseOp define(String name, UnaryOperator<Expr> f) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0))), 1, 0).register();
+        return define(name, f.apply(Expr.input(0)), 1, 0);
     }
 
     public static PointwiseOp define(String name, BinaryOperator<Expr> f) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1))), 2, 0).register();
+        return define(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0);
     }
 
     public static PointwiseOp define(String name, Ternary f) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1), Expr.input(2))), 3, 0).register();
+        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.input(2)), 3, 0);
     }
 
     /** One tensor and one scalar. */
     public static PointwiseOp define(String name, BinaryOperator<Expr> f, Param scalar) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.scalar(0))), 1, 1).register();
+        return define(name, f.apply(Expr.input(0), Expr.scalar(0)), 1, 1);
     }
 
     /** Two tensors and one scalar. */
     public static PointwiseOp define(String name, Ternary f, Param scalar) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0))), 2, 1).register();
+        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0)), 2, 1);
     }
 
     /** One tensor and two scalars. */
     public static PointwiseOp define(String name, Ternary f, Param first, Param second) {
-        return new PointwiseOp(name, List.of(f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1))), 1, 2).register();
+        return define(name, f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1)), 1, 2);
     }
 
     /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
@@ -63,6 +67,29 @@ public final class Pointwise {
         for (int i = 0; i < scalars; i++) {
             operands.add(Expr.scalar(i));
         }
-        return new PointwiseOp(name, List.of(f.apply(operands)), tensors, scalars).register();
+        return define(name, f.apply(operands), tensors, scalars);
+    }
+
+    private static PointwiseOp define(String name, Expr root, int tensors, int scalars) {
+        return new PointwiseOp(name, List.of(ofOwn(name, root, tensors, scalars)), tensors, scalars).register();
+    }
+
+    /** @throws SchemaException if the expression has a variable that the definition did not hand out */
+    static Expr ofOwn(String name, @Nullable Expr root, int tensors, int scalars) {
+        if (root == null) {
+            throw new SchemaException(
+                    Message.of(name + ": the expression is null").fix("return what to compute"));
+        }
+        boolean given = root.uses(Variable.Role.INPUT).length() <= tensors
+                && root.uses(Variable.Role.SCALAR).length() <= scalars
+                && root.uses(Variable.Role.OUTPUT).isEmpty()
+                && root.uses(Variable.Role.GRADIENT).isEmpty();
+        if (!given) {
+            throw new SchemaException(Message.of(name + ": " + root + " has a variable of another definition")
+                    .fact("tensors", tensors)
+                    .fact("scalars", scalars)
+                    .fix("use the variables that are handed to the function, and no others"));
+        }
+        return root;
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Program;
 import dev.merapi.tensor.Tensor;
@@ -17,12 +19,36 @@ public final class PointwiseCode {
         private final long key;
         private final Program program;
         private final DType[] outputs;
+        /** Of scalars that become integers, the dtype; null if there are none. */
+        private final @Nullable DType @Nullable [] integers;
+
         private volatile @Nullable Object compiled;
 
         private Specialized(long key, Program program) {
             this.key = key;
             this.program = program;
             this.outputs = program.outputDTypes().toArray(new DType[0]);
+            @Nullable DType[] found = new DType[program.scalarCount()];
+            boolean any = false;
+            for (int k = 0; k < found.length; k++) {
+                found[k] = program.integersOf(k);
+                any |= found[k] != null;
+            }
+            this.integers = any ? found : null;
+        }
+
+        /** @throws DTypeException if a scalar does not fit into the integers that it is converted to */
+        void requireFitting(String op, List<Number> scalars) {
+            if (integers == null) {
+                return;
+            }
+            for (int k = 0; k < integers.length; k++) {
+                DType dtype = integers[k];
+                if (dtype != null && !dtype.holds(scalars.get(k).longValue())) {
+                    throw new DTypeException(Message.of(op + ": " + scalars.get(k) + " does not fit into " + dtype)
+                            .fix("convert the tensor to a wider dtype first, as with to(DType.INT64)"));
+                }
+            }
         }
 
         public Program program() {

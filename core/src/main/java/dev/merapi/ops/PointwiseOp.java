@@ -202,6 +202,7 @@ public final class PointwiseOp {
         Tensor[] inputs = args.tensors();
         Shape shape = common(inputs);
         PointwiseCode.Specialized s = specialize(inputs, args.scalars());
+        s.requireFitting(name, args.scalars());
         if (single) {
             return like(inputs, shape, s, 0);
         }
@@ -251,6 +252,7 @@ public final class PointwiseOp {
                                     + a.x().describe());
                         }
                         requireCastable(a.x(), code.specialize(inputs, a.scalars()));
+                        code.specialize(inputs, a.scalars(), a.x()).requireFitting(ownName, a.scalars());
                         return a.x();
                     })
                     .reference((a, out) -> PointwiseReference.run(code, a, new Tensor[] {out}))

@@ -80,11 +80,11 @@ public final class ReductionOp {
     }
 
     public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
-        return new ReductionOp(name, f.apply(Expr.input(0)), 1, 0, notVar(combine)).register();
+        return define(name, f.apply(Expr.input(0)), 1, 0, combine);
     }
 
     public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
-        return new ReductionOp(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, notVar(combine)).register();
+        return define(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, combine);
     }
 
     /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
@@ -97,7 +97,12 @@ public final class ReductionOp {
         for (int i = 0; i < scalars; i++) {
             operands.add(Expr.scalar(i));
         }
-        return new ReductionOp(name, f.apply(operands), tensors, scalars, notVar(combine)).register();
+        return define(name, f.apply(operands), tensors, scalars, combine);
+    }
+
+    private static ReductionOp define(String name, Expr root, int tensors, int scalars, Combine combine) {
+        Expr own = Pointwise.ofOwn(name, root, tensors, scalars);
+        return new ReductionOp(name, own, tensors, scalars, notVar(combine)).register();
     }
 
     /** What automatic mixed precision does to the operands; without this nothing. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.error.DTypeException;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.Arithmetic;
 import dev.merapi.ops.Comparisons;
@@ -301,13 +302,21 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
         return Arithmetic.LERP_SCALAR.into(self(), List.of(self(), end), List.of(weight));
     }
 
-    /** Sets all elements, converting like a Java cast; to bool, as different from 0. */
+    /**
+     * Sets all elements. An integer tensor takes a number without its fraction, a bool tensor whether it is not 0.
+     *
+     * @throws DTypeException if an integer tensor cannot hold the number
+     */
     public Tensor fill_(Number value) {
         DType dtype = self().dtype();
         if (dtype == DType.BOOL) {
             return into(Arithmetic.FILL_BOOL, value);
         }
         boolean cut = dtype.isIntegral() && (value instanceof Double || value instanceof Float);
+        if (cut && !(Math.abs(value.doubleValue()) < 0x1p63)) {
+            throw new DTypeException("fill_: " + value + " does not fit into " + dtype
+                    + "\n  fix: use a tensor with a floating dtype, or a finite number.");
+        }
         return into(Arithmetic.FILL, cut ? (Number) value.longValue() : value);
     }
 

@@ -23,7 +23,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Uniform in [0, 1), float32. */
     public static Tensor rand(long... shape) {
-        return rand(Shape.of(shape), 0, 1, DType.FLOAT32, Device.CPU);
+        return rand(Shape.of("rand", shape), 0, 1, DType.FLOAT32, Device.CPU);
     }
 
     /** Uniform in [low, high). */
@@ -35,7 +35,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Standard normal, float32. */
     public static Tensor randn(long... shape) {
-        return randn(Shape.of(shape), DType.FLOAT32, Device.CPU);
+        return randn(Shape.of("randn", shape), DType.FLOAT32, Device.CPU);
     }
 
     /** Standard normal. */
@@ -47,7 +47,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
     public static Tensor randint(long low, long high, long... shape) {
-        return randint(low, high, Shape.of(shape), DType.INT64, Device.CPU);
+        return randint(low, high, Shape.of("randint", shape), DType.INT64, Device.CPU);
     }
 
     /**

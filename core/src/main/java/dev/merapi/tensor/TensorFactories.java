@@ -110,7 +110,7 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     }
 
     private static Tensor filled(DType dtype, Object values, long count, long[] shape) {
-        Shape s = Shape.of(shape);
+        Shape s = Shape.of("of", shape);
         if (s.numel() != count) {
             throw new ShapeException(
                     "of: " + count + " values do not fill shape " + s + ", which has " + s.numel() + " elements");
@@ -149,11 +149,11 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     // ---------------------------------------------------------------- constant
 
     public static Tensor zeros(long... shape) {
-        return zeros(Shape.of(shape), DType.FLOAT32, Device.CPU);
+        return zeros(Shape.of("zeros", shape), DType.FLOAT32, Device.CPU);
     }
 
     public static Tensor zeros(DType dtype, long... shape) {
-        return zeros(Shape.of(shape), dtype, Device.CPU);
+        return zeros(Shape.of("zeros", shape), dtype, Device.CPU);
     }
 
     public static Tensor zeros(Shape shape, DType dtype, Device device) {
@@ -161,11 +161,11 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     }
 
     public static Tensor ones(long... shape) {
-        return ones(Shape.of(shape), DType.FLOAT32, Device.CPU);
+        return ones(Shape.of("ones", shape), DType.FLOAT32, Device.CPU);
     }
 
     public static Tensor ones(DType dtype, long... shape) {
-        return ones(Shape.of(shape), dtype, Device.CPU);
+        return ones(Shape.of("ones", shape), dtype, Device.CPU);
     }
 
     public static Tensor ones(Shape shape, DType dtype, Device device) {
@@ -175,7 +175,7 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     /** All elements the same; float32 for a Float or Double, int64 for an integer. */
     public static Tensor full(Number value, long... shape) {
         boolean floating = value instanceof Float || value instanceof Double;
-        return full(Shape.of(shape), value, floating ? DType.FLOAT32 : DType.INT64, Device.CPU);
+        return full(Shape.of("full", shape), value, floating ? DType.FLOAT32 : DType.INT64, Device.CPU);
     }
 
     public static Tensor full(Shape shape, Number value, DType dtype, Device device) {
@@ -184,7 +184,7 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
 
     /** Contents undefined. */
     public static Tensor empty(long... shape) {
-        return empty(Shape.of(shape), DType.FLOAT32, Device.CPU);
+        return empty(Shape.of("empty", shape), DType.FLOAT32, Device.CPU);
     }
 
     public static Tensor empty(Shape shape, DType dtype, Device device) {

@@ -77,6 +77,18 @@ public enum DType {
         return this == FLOAT16 || this == BFLOAT16 ? FLOAT32 : this;
     }
 
+    /**
+     * Whether an integer converts to this type without being cut; true for floating types and bool. A negative one may
+     * become a uint8 that equals it modulo 256, as Java's bytes do.
+     */
+    public boolean holds(long value) {
+        return switch (this) {
+            case INT32 -> value == (int) value;
+            case UINT8 -> value >= -255 && value <= 255;
+            default -> true;
+        };
+    }
+
     /** Distance from 1 to the next larger number; 0 for types that are not floating. */
     public double epsilon() {
         return switch (this) {

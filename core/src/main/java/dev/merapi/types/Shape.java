@@ -14,8 +14,12 @@ public final class Shape {
     private final long numel;
 
     private Shape(long[] sizes) {
+        this("shape", sizes);
+    }
+
+    private Shape(String op, long[] sizes) {
         this.sizes = sizes;
-        this.numel = product(sizes);
+        this.numel = product(op, sizes);
     }
 
     /** @throws ShapeException if a size is negative or the number of elements exceeds 2^63 − 1 */
@@ -23,17 +27,23 @@ public final class Shape {
         return sizes.length == 0 ? SCALAR : new Shape(sizes.clone());
     }
 
+    /** {@link #of(long...)} for an argument of an op, which errors name. */
+    public static Shape of(String op, long... sizes) {
+        return sizes.length == 0 ? SCALAR : new Shape(op, sizes.clone());
+    }
+
     /** Like {@link #of} for an array that the caller gives away. */
     static Shape owning(long[] sizes) {
         return sizes.length == 0 ? SCALAR : new Shape(sizes);
     }
 
-    private static long product(long[] sizes) {
+    private static long product(String op, long[] sizes) {
         long n = 1;
         boolean empty = false;
         for (long size : sizes) {
             if (size < 0) {
-                throw new ShapeException("shape: negative size " + size + " in " + Arrays.toString(sizes));
+                throw new ShapeException(Message.of(op + ": negative size " + size + " in " + Arrays.toString(sizes))
+                        .fix("sizes are 0 or more"));
             }
             if (size == 0) {
                 empty = true;
@@ -42,7 +52,9 @@ public final class Shape {
             long high = Math.multiplyHigh(n, size);
             n *= size;
             if (high != 0 || n < 0) {
-                throw new ShapeException("shape: " + Arrays.toString(sizes) + " has more than 2^63 - 1 elements");
+                throw new ShapeException(
+                        Message.of(op + ": " + Arrays.toString(sizes) + " has more than 2^63 - 1 elements")
+                                .fix("smaller sizes"));
             }
         }
         return empty ? 0 : n;

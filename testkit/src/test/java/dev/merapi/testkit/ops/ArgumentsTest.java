@@ -6,12 +6,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.AliasException;
+import dev.merapi.error.DTypeException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.SchemaException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.op.OpRegistry;
+import dev.merapi.ops.Combine;
+import dev.merapi.ops.Pointwise;
+import dev.merapi.ops.ReductionOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.Map;
 import java.util.function.BiFunction;
 import java.util.stream.Stream;
@@ -88,6 +95,66 @@ class ArgumentsTest {
         assertThatThrownBy(() -> Tensor.arange(Long.MIN_VALUE, most, 1))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("arange");
+    }
+
+    @Test
+    void numbersThatIntegersCannotHoldAreRefused() {
+        Tensor ints = Tensor.of(1, 2);
+        Tensor bytes = Tensor.of((byte) 1, (byte) 2);
+        Map<String, Runnable> mistakes = Map.of(
+                "add_scalar: 1099511627776 does not fit into int32", () -> ints.add(1L << 40),
+                "mul_scalar_: 1099511627776 does not fit into int32", () -> ints.mul_(1L << 40),
+                "minimum_scalar: 300 does not fit into uint8", () -> bytes.minimum(300),
+                "fill_: 300 does not fit into uint8", () -> bytes.fill_(300.5),
+                "fill_: -2147483649 does not fit",
+                        () -> Tensor.full(Shape.of(2), -(1L << 31) - 1, DType.INT32, Device.CPU),
+                "fill_: NaN does not fit into int32", () -> ints.fill_(Double.NaN));
+        mistakes.forEach((text, mistake) -> assertThatThrownBy(mistake::run)
+                .isInstanceOf(DTypeException.class)
+                .hasMessageContaining(text)
+                .hasMessageContaining("fix: "));
+        assertThat(ints.toDoubleArray()).as("unchanged").containsExactly(1, 2);
+        assertThat(bytes.toDoubleArray()).as("unchanged").containsExactly(1, 2);
+        // What fits, or is compared or computed in a wider type, is right.
+        assertThat(Tensor.of(1L, 2L).add(1L << 40).toLongArray()).containsExactly((1L << 40) + 1, (1L << 40) + 2);
+        assertThat(ints.add(1e12).toDoubleArray()).containsExactly((float) 1e12, (float) 1e12);
+        assertThat(bytes.lt(300).toDoubleArray()).containsExactly(1, 1);
+        assertThat(bytes.add(-1).toDoubleArray()).containsExactly(0, 1);
+        assertThat(ints.fill_(-7.9).toDoubleArray()).containsExactly(-7, -7);
+    }
+
+    @Test
+    void factoriesNameThemselvesWhereSizesAreNegative() {
+        Map<String, Runnable> mistakes = Map.of(
+                "zeros", () -> Tensor.zeros(2, -1),
+                "ones", () -> Tensor.ones(-1),
+                "full", () -> Tensor.full(1, -1),
+                "empty", () -> Tensor.empty(-1),
+                "eye", () -> Tensor.eye(-1),
+                "rand", () -> Tensor.rand(-1),
+                "randn", () -> Tensor.randn(-1),
+                "randint", () -> Tensor.randint(0, 2, -1),
+                "linspace", () -> Tensor.linspace(0, 1, -1));
+        mistakes.forEach((op, mistake) -> assertThatThrownBy(mistake::run)
+                .isInstanceOf(ShapeException.class)
+                .hasMessageStartingWith(op + ": negative size -1 in [")
+                .hasMessageContaining("fix: "));
+    }
+
+    @Test
+    void expressionsHoldVariablesOfTheirOwnDefinitionOnly() {
+        Map<String, Runnable> mistakes = Map.of(
+                "test::input", () -> Pointwise.define("test::input", x -> x.add(Expr.input(1))),
+                "test::scalar", () -> Pointwise.define("test::scalar", x -> x.mul(Expr.scalar(0))),
+                "test::output", () -> Pointwise.define("test::output", x -> x.mul(Expr.output(0))),
+                "test::sum", () -> ReductionOp.define("test::sum", x -> Expr.input(2), Combine.SUM));
+        mistakes.forEach((op, mistake) -> {
+            assertThatThrownBy(mistake::run)
+                    .isInstanceOf(SchemaException.class)
+                    .hasMessageStartingWith(op + ": ")
+                    .hasMessageContaining("variable of another definition");
+            assertThatThrownBy(() -> OpRegistry.get(op)).as("no trace").hasMessageContaining(op);
+        });
     }
 
     @Test
