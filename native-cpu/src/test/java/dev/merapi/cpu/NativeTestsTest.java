@@ -21,6 +21,10 @@ class NativeTestsTest {
     private static final Path SOURCES = Path.of("src/test/cpp");
     private static final Path KERNELS = Path.of("target/native/libmerapi_cpu_kernels.a");
 
+    private static final String LEAKS = "-fsanitize=leak";
+    /** Among the options of a test that brings what it tests. */
+    private static final String NO_KERNELS = "no kernels";
+
     @TempDir
     Path folder;
 
@@ -37,6 +41,16 @@ class NativeTestsTest {
     }
 
     private String run(String... command) throws IOException, InterruptedException {
+        Ended ended = start(command);
+        assertThat(ended.status())
+                .as("%s%n%s", List.of(command), ended.output())
+                .isZero();
+        return ended.output();
+    }
+
+    private record Ended(int status, String output) {}
+
+    private Ended start(String... command) throws IOException, InterruptedException {
         Path log = Files.createTempFile(folder, "output", ".txt");
         Process process = new ProcessBuilder(command)
                 .redirectErrorStream(true)
@@ -50,8 +64,7 @@ class NativeTestsTest {
         assertThat(ended)
                 .as("ended within 5 minutes: %s%n%s", List.of(command), output)
                 .isTrue();
-        assertThat(process.exitValue()).as("%s%n%s", List.of(command), output).isZero();
-        return output;
+        return new Ended(process.exitValue(), output);
     }
 
     private String build(String source, String... options) throws IOException, InterruptedException {
@@ -72,8 +85,9 @@ class NativeTestsTest {
                 "-fno-strict-aliasing",
                 "-Isrc/main/cpp"));
         command.addAll(Arrays.asList(options));
+        command.remove(NO_KERNELS);
         command.addAll(List.of("-x", "c++", SOURCES.resolve(source + ".cpp").toString(), "-x", "none"));
-        if (options.length == 0) {
+        if (!List.of(options).contains(NO_KERNELS)) {
             require(Files.exists(KERNELS), "no " + KERNELS);
             command.add(KERNELS.toString());
         }
@@ -82,10 +96,32 @@ class NativeTestsTest {
         return program;
     }
 
+    /** Right results, and at the end no memory is left that nothing points to. */
     @ParameterizedTest
     @ValueSource(strings = {"interp_test", "reduce_test", "kernels_test"})
     void kernels(String source) throws Exception {
-        run(build(source));
+        run(findsLeaks() ? build(source, LEAKS) : build(source));
+    }
+
+    /** Whether compiler and system can look for leaks: a planted one is found. */
+    private boolean findsLeaks() throws Exception {
+        require(Files.isDirectory(SOURCES), "no " + SOURCES.toAbsolutePath());
+        Path source = folder.resolve("leak.cpp");
+        Files.writeString(source, "int main() { return new int[100] == nullptr; }");
+        String program = folder.resolve("leak").toString();
+        String reason;
+        try {
+            Ended built = start(compiler(), LEAKS, "-w", source.toString(), "-o", program);
+            Ended ran = built.status() == 0 ? start(program) : built;
+            if (ran.status() != 0 && ran.output().contains("400 byte(s) leaked")) {
+                return true;
+            }
+            reason = ran.output();
+        } catch (IOException e) {
+            reason = e.getMessage();
+        }
+        System.out.println("skipped: leaks of the kernels: no leak sanitizer: " + reason);
+        return false;
     }
 
     /** Every function on floats, for each instruction set that this processor has. */
@@ -97,7 +133,9 @@ class NativeTestsTest {
         for (int level = 0; level <= Native.isa_level(); level++) {
             String[] options = builds[level].clone();
             options[0] = "-DMERAPI_ISA=" + options[0];
-            run(build("vmath_test", options), "9973");
+            List<String> all = new ArrayList<>(List.of(options));
+            all.add(NO_KERNELS);
+            run(build("vmath_test", all.toArray(new String[0])), "9973");
         }
     }
 }
