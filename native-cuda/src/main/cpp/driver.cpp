@@ -23,7 +23,8 @@ struct Functions {
     int (*device_memory)(size_t* bytes, int device);
     int (*context_retain)(Handle* context, int device);
     int (*context_set)(Handle context);
-    int (*context_synchronize)();
+    int (*can_access)(int* can, int device, int peer);
+    int (*enable_access)(Handle peer, unsigned flags);
     int (*memory_info)(size_t* free, size_t* total);
     int (*memory_allocate)(Address* address, size_t bytes);
     int (*memory_free)(Address address);
@@ -32,6 +33,8 @@ struct Functions {
     int (*upload)(Address target, const void* host, size_t bytes, Handle stream);
     int (*download)(void* host, Address source, size_t bytes, Handle stream);
     int (*copy)(Address target, Address source, size_t bytes, Handle stream);
+    int (*copy_peer)(Address target, Handle target_context, Address source, Handle source_context, size_t bytes,
+                     Handle stream);
     int (*fill)(Address target, unsigned char value, size_t bytes, Handle stream);
     int (*stream_create)(Handle* stream, unsigned flags);
     int (*stream_destroy)(Handle stream);
@@ -118,10 +121,18 @@ void driver_error(int64_t functions, int32_t error, int64_t text, int64_t capaci
 
 int32_t driver_use(int64_t functions, int64_t context) { return use(table(functions), context); }
 
-int32_t driver_synchronize(int64_t functions, int64_t context) {
+int32_t driver_reach(int64_t functions, int64_t context, int32_t ordinal, int64_t peer_context, int32_t peer_ordinal) {
     const Functions& f = table(functions);
+    int device = 0, peer = 0, can = 0;
     int error = use(f, context);
-    return error ? error : f.context_synchronize();
+    error = error ? error : f.device_get(&device, ordinal);
+    error = error ? error : f.device_get(&peer, peer_ordinal);
+    error = error ? error : f.can_access(&can, device, peer);
+    if (error == 0 && can == 0) {
+        return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+    }
+    error = error ? error : f.enable_access(handle(peer_context), 0);
+    return error == CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED ? 0 : error;
 }
 
 int32_t driver_allocate(int64_t functions, int64_t context, int64_t bytes, int64_t result) {
@@ -169,6 +180,15 @@ int32_t driver_copy(int64_t functions, int64_t context, int64_t stream, int64_t 
     return error ? error
                  : f.copy(static_cast<Address>(target), static_cast<Address>(source), static_cast<size_t>(bytes),
                           handle(stream));
+}
+
+int32_t driver_copy_peer(int64_t functions, int64_t context, int64_t stream, int64_t target, int64_t target_context,
+                         int64_t source, int64_t source_context, int64_t bytes) {
+    const Functions& f = table(functions);
+    int error = use(f, context);
+    return error ? error
+                 : f.copy_peer(static_cast<Address>(target), handle(target_context), static_cast<Address>(source),
+                               handle(source_context), static_cast<size_t>(bytes), handle(stream));
 }
 
 int32_t driver_fill(int64_t functions, int64_t context, int64_t stream, int64_t target, int32_t value, int64_t bytes) {

@@ -26,7 +26,9 @@ int32_t driver_open(int64_t functions, int32_t ordinal, int64_t result, int64_t 
 // Name, number and meaning of a status.
 void driver_error(int64_t functions, int32_t error, int64_t text, int64_t capacity);
 int32_t driver_use(int64_t functions, int64_t context);
-int32_t driver_synchronize(int64_t functions, int64_t context);
+// Lets kernels and copies of a device reach another one's memory by the shortest way. Not 0 if there is none: copies
+// between them go through the host then.
+int32_t driver_reach(int64_t functions, int64_t context, int32_t ordinal, int64_t peer_context, int32_t peer_ordinal);
 int32_t driver_allocate(int64_t functions, int64_t context, int64_t bytes, int64_t result);
 int32_t driver_free(int64_t functions, int64_t context, int64_t address);
 int32_t driver_host_allocate(int64_t functions, int64_t context, int64_t bytes, int64_t result);
@@ -34,6 +36,8 @@ int32_t driver_upload(int64_t functions, int64_t context, int64_t stream, int64_
 int32_t driver_download(int64_t functions, int64_t context, int64_t stream, int64_t host, int64_t source,
                         int64_t bytes);
 int32_t driver_copy(int64_t functions, int64_t context, int64_t stream, int64_t target, int64_t source, int64_t bytes);
+int32_t driver_copy_peer(int64_t functions, int64_t context, int64_t stream, int64_t target, int64_t target_context,
+                         int64_t source, int64_t source_context, int64_t bytes);
 int32_t driver_fill(int64_t functions, int64_t context, int64_t stream, int64_t target, int32_t value, int64_t bytes);
 int32_t driver_stream_create(int64_t functions, int64_t context, int64_t result);
 int32_t driver_stream_destroy(int64_t functions, int64_t context, int64_t stream);

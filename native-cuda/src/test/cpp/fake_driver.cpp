@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A CUDA driver without a GPU: device memory is the host's, an image is a library of the simulator's, and each stream
-// is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. A file beside
-// this library, of its name and ".conf", may hold "memory=<bytes>", "fault=<n>" (the n-th launch
-// kills the context), "devices=<n>" and "taken=<n>" (a device that is another process's).
+// is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. Each device has a
+// context and memory of its own; what belongs to another context than the calling thread's is refused where NVIDIA's
+// refuses it, and in a few places where that finds the device by the address. A file beside this library, of its name and
+// ".conf", may hold "memory=<bytes>" (of each device), "fault=<n>" (the n-th launch kills its context), "devices=<n>",
+// "taken=<n>" (a device that is another process's) and "peers=0" (no device reaches another one's memory).
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -30,19 +32,27 @@ namespace {
 using Work = std::function<void()>;
 using Address = unsigned long long;
 
-constexpr int kInvalid = 1, kOutOfMemory = 2, kDeviceUnavailable = 46, kInvalidContext = 201, kNotFound = 500,
-              kIllegalAddress = 700;
-constexpr int kLaunchFailed = 719, kCaptureUnsupported = 900, kCaptureUnjoined = 904, kCaptureIsolation = 905;
+constexpr int kInvalid = 1, kOutOfMemory = 2, kDeviceUnavailable = 46, kInvalidContext = 201, kNoPeerAccess = 217,
+              kInvalidHandle = 400, kNotFound = 500, kIllegalAddress = 700, kPeerAccessAlready = 704;
+constexpr int kLaunchFailed = 719, kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureUnjoined = 904,
+              kCaptureIsolation = 905, kCapturedEvent = 907;
 
-struct Stream {
+struct Context {
+    std::atomic<int> broken{0};
+    size_t allocated = 0;
+    std::vector<Context*> peers;
+};
+
+struct Stream : std::enable_shared_from_this<Stream> {
+    Context* const context;
     std::mutex mutex;
     std::condition_variable changed;
     std::deque<Work> queue;
-    bool busy = false, ends = false, capturing = false, unjoined = false;
+    bool busy = false, ends = false, capturing = false, unjoined = false, invalidated = false;
     std::vector<Work> captured;
     std::thread worker;
 
-    Stream() : worker([this] { run(); }) {}
+    explicit Stream(Context* c) : context(c), worker([this] { run(); }) {}
 
     ~Stream() {
         {
@@ -72,40 +82,58 @@ struct Stream {
         }
     }
 
-    void give(Work work) {
+    int give(Work work) {
         std::lock_guard<std::mutex> lock(mutex);
+        if (capturing && invalidated) {
+            return kCaptureInvalidated;
+        }
         if (capturing) {
             captured.push_back(std::move(work));
         } else {
             queue.push_back(std::move(work));
             changed.notify_all();
         }
+        return 0;
+    }
+
+    // What is not allowed while the stream is captured ends the capture, too.
+    int refuse(int error) {
+        invalidated = true;
+        return error;
     }
 
     int synchronize() {
         std::unique_lock<std::mutex> lock(mutex);
         if (capturing) {
-            return kCaptureUnsupported;
+            return refuse(kCaptureUnsupported);
         }
         changed.wait(lock, [&] { return queue.empty() && !busy; });
         return 0;
+    }
+
+    bool captures() {
+        std::lock_guard<std::mutex> lock(mutex);
+        return capturing;
     }
 };
 
 struct Moment {
     std::mutex mutex;
     std::condition_variable changed;
-    bool over = false;
-    Stream* capture = nullptr;  // recorded while that stream was captured
+    bool over = false, captured = false;
+    std::weak_ptr<Stream> capture;  // recorded while that stream was captured
 };
 struct Event {
+    Context* context;
     std::mutex mutex;
     std::shared_ptr<Moment> last;
 };
 struct Module {
+    Context* context;
     void* library;
 };
 struct Function {
+    Context* context;
     void* entry;
     void* bind;
     std::vector<int> sizes;
@@ -115,20 +143,41 @@ struct Graph {
     std::vector<Work> work;
 };
 
-thread_local void* current_context = nullptr;
-int the_context;
+struct Block {
+    Context* context;
+    size_t bytes;
+};
+
+constexpr int kMostDevices = 8;
+thread_local Context* current = nullptr;
+Context contexts[kMostDevices];
 std::mutex memory_mutex;
-std::map<Address, size_t> blocks;
-size_t allocated = 0;
+std::map<Address, Block> blocks;
 size_t limit = size_t{1} << 30;
 std::atomic<long> launches{0};
 long fault_at = -1;
 int device_count = 1, taken_device = -1;
-std::atomic<int> broken{0};
+bool peers = true;
 std::mutex streams_mutex;
-std::vector<Stream*> streams;
+auto& streams = *new std::vector<std::shared_ptr<Stream>>;  // never destroyed: work may have no end
 
-int ready() { return broken != 0 ? broken.load() : current_context == &the_context ? 0 : kInvalidContext; }
+int ready() { return current == nullptr ? kInvalidContext : current->broken.load(); }
+
+// Whose memory this is; null if it is nobody's.
+Context* owner(Address address) {
+    std::lock_guard<std::mutex> lock(memory_mutex);
+    auto after = blocks.upper_bound(address);
+    if (after == blocks.begin()) {
+        return nullptr;
+    }
+    auto block = std::prev(after);
+    return address < block->first + block->second.bytes ? block->second.context : nullptr;
+}
+
+bool foreign(Address address) {
+    Context* c = owner(address);
+    return c != nullptr && c != current;
+}
 
 void configure() {
     Dl_info info;
@@ -146,23 +195,18 @@ void configure() {
         if (std::strcmp(key, "fault") == 0) fault_at = static_cast<long>(value);
         if (std::strcmp(key, "devices") == 0) device_count = static_cast<int>(value);
         if (std::strcmp(key, "taken") == 0) taken_device = static_cast<int>(value);
+        if (std::strcmp(key, "peers") == 0) peers = value != 0;
     }
     std::fclose(file);
 }
 
-int synchronize_all() {
-    std::vector<Stream*> all;
-    {
-        std::lock_guard<std::mutex> lock(streams_mutex);
-        all = streams;
+std::vector<std::shared_ptr<Stream>> streams_of(Context* context) {
+    std::lock_guard<std::mutex> lock(streams_mutex);
+    std::vector<std::shared_ptr<Stream>> all;
+    for (auto& s : streams) {
+        if (s->context == context) all.push_back(s);
     }
-    for (Stream* s : all) {
-        int error = s->synchronize();
-        if (error != 0) {
-            return error;
-        }
-    }
-    return ready();
+    return all;
 }
 
 Stream* stream(void* handle) { return static_cast<Stream*>(handle); }
@@ -204,45 +248,72 @@ int cuDevicePrimaryCtxRetain(void** context, int device) {
     if (device == taken_device) {
         return kDeviceUnavailable;
     }
-    *context = &the_context;
+    *context = &contexts[device];
     return 0;
 }
 int cuCtxSetCurrent(void* context) {
-    current_context = context;
+    current = static_cast<Context*>(context);
     return 0;
 }
-int cuCtxSynchronize() { return ready() ? ready() : synchronize_all(); }
+int cuCtxSynchronize() {
+    if (ready()) return ready();
+    int error = 0;
+    for (auto& s : streams_of(current)) {
+        int answer = s->synchronize();
+        error = error ? error : answer;
+    }
+    return error ? error : ready();
+}
+int cuDeviceCanAccessPeer(int* can, int device, int peer) {
+    *can = peers && device != peer;
+    return device < device_count && peer < device_count ? 0 : 101;
+}
+int cuCtxEnablePeerAccess(void* peer, unsigned flags) {
+    if (ready()) return ready();
+    auto* p = static_cast<Context*>(peer);
+    if (flags != 0 || p == current) return kInvalid;
+    if (!peers) return kNoPeerAccess;
+    std::lock_guard<std::mutex> lock(memory_mutex);
+    for (Context* known : current->peers) {
+        if (known == p) return kPeerAccessAlready;
+    }
+    current->peers.push_back(p);
+    return 0;
+}
 int cuMemGetInfo_v2(size_t* free, size_t* total) {
+    if (ready()) return ready();
     std::lock_guard<std::mutex> lock(memory_mutex);
     *total = limit;
-    *free = limit - allocated;
-    return ready();
+    *free = limit - current->allocated;
+    return 0;
 }
 int cuMemAlloc_v2(Address* address, size_t bytes) {
     if (ready()) return ready();
     std::lock_guard<std::mutex> lock(memory_mutex);
     void* memory = nullptr;
-    if (allocated + bytes > limit || posix_memalign(&memory, 256, bytes) != 0) {
+    if (current->allocated + bytes > limit || posix_memalign(&memory, 256, bytes) != 0) {
         return kOutOfMemory;
     }
     std::memset(memory, 0xAB, bytes);
     *address = reinterpret_cast<Address>(memory);
-    blocks[*address] = bytes;
-    allocated += bytes;
+    blocks[*address] = Block{current, bytes};
+    current->allocated += bytes;
     return 0;
 }
 int cuMemFree_v2(Address address) {
     if (ready()) return ready();
-    int error = synchronize_all();
+    for (auto& s : streams_of(current)) {
+        if (!s->captures()) s->synchronize();
+    }
     std::lock_guard<std::mutex> lock(memory_mutex);
     auto found = blocks.find(address);
-    if (found == blocks.end()) {
+    if (found == blocks.end() || found->second.context != current) {
         return kInvalid;
     }
-    allocated -= found->second;
+    current->allocated -= found->second.bytes;
     blocks.erase(found);
     std::free(reinterpret_cast<void*>(address));
-    return error;
+    return ready();
 }
 int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
     return ready() ? ready() : posix_memalign(address, 4096, bytes) == 0 ? 0 : kOutOfMemory;
@@ -253,41 +324,52 @@ int cuMemFreeHost(void* address) {
 }
 int cuMemcpyHtoDAsync_v2(Address target, const void* host, size_t bytes, void* on) {
     if (ready()) return ready();
-    stream(on)->give([=] { std::memcpy(reinterpret_cast<void*>(target), host, bytes); });
-    return 0;
+    if (foreign(target)) return kInvalid;
+    return stream(on)->give([=] { std::memcpy(reinterpret_cast<void*>(target), host, bytes); });
 }
 int cuMemcpyDtoHAsync_v2(void* host, Address source, size_t bytes, void* on) {
     if (ready()) return ready();
-    stream(on)->give([=] { std::memcpy(host, reinterpret_cast<void*>(source), bytes); });
-    return 0;
+    if (foreign(source)) return kInvalid;
+    return stream(on)->give([=] { std::memcpy(host, reinterpret_cast<void*>(source), bytes); });
 }
 int cuMemcpyDtoDAsync_v2(Address target, Address source, size_t bytes, void* on) {
     if (ready()) return ready();
-    stream(on)->give([=] { std::memmove(reinterpret_cast<void*>(target), reinterpret_cast<void*>(source), bytes); });
-    return 0;
+    if (foreign(target) || foreign(source)) return kInvalid;
+    return stream(on)->give(
+        [=] { std::memmove(reinterpret_cast<void*>(target), reinterpret_cast<void*>(source), bytes); });
+}
+int cuMemcpyPeerAsync(Address target, void* target_context, Address source, void* source_context, size_t bytes,
+                      void* on) {
+    if (ready()) return ready();
+    if (owner(target) != target_context || owner(source) != source_context) return kInvalid;
+    return stream(on)->give(
+        [=] { std::memmove(reinterpret_cast<void*>(target), reinterpret_cast<void*>(source), bytes); });
 }
 int cuMemsetD8Async(Address target, unsigned char value, size_t bytes, void* on) {
     if (ready()) return ready();
-    stream(on)->give([=] { std::memset(reinterpret_cast<void*>(target), value, bytes); });
-    return 0;
+    if (foreign(target)) return kInvalid;
+    if (stream(on)->context != current) return kInvalidHandle;
+    return stream(on)->give([=] { std::memset(reinterpret_cast<void*>(target), value, bytes); });
 }
 int cuStreamCreate(void** made, unsigned) {
     if (ready()) return ready();
-    auto* s = new Stream();
+    auto s = std::make_shared<Stream>(current);
     std::lock_guard<std::mutex> lock(streams_mutex);
     streams.push_back(s);
-    *made = s;
+    *made = s.get();
     return 0;
 }
 int cuStreamDestroy_v2(void* handle) {
-    {
-        std::lock_guard<std::mutex> lock(streams_mutex);
-        for (size_t i = 0; i < streams.size(); i++) {
-            if (streams[i] == handle) streams.erase(streams.begin() + static_cast<long>(i));
+    std::shared_ptr<Stream> last;  // does its work before it goes
+    std::lock_guard<std::mutex> lock(streams_mutex);
+    for (size_t i = 0; i < streams.size(); i++) {
+        if (streams[i].get() == handle) {
+            last = streams[i];
+            streams.erase(streams.begin() + static_cast<long>(i));
+            return 0;
         }
     }
-    delete stream(handle);
-    return 0;
+    return kInvalidHandle;
 }
 int cuStreamSynchronize(void* on) {
     if (ready()) return ready();
@@ -302,24 +384,28 @@ int cuStreamWaitEvent(void* on, void* event, unsigned) {
         std::lock_guard<std::mutex> lock(e->mutex);
         moment = e->last;
     }
-    if (moment != nullptr && stream(on)->capturing && moment->capture != on) {
-        return kCaptureIsolation;
-    }
-    if (moment != nullptr && moment->capture != nullptr && moment->capture != on) {
-        moment->capture->unjoined = true;  // this stream is captured, too, from here on
+    if (moment == nullptr) {
         return 0;
     }
-    if (moment != nullptr) {
-        stream(on)->give([moment] {
-            std::unique_lock<std::mutex> lock(moment->mutex);
-            moment->changed.wait(lock, [&] { return moment->over; });
-        });
+    std::shared_ptr<Stream> capture = moment->capture.lock();
+    if (stream(on)->capturing && capture.get() != on) {
+        return stream(on)->refuse(kCaptureIsolation);
     }
-    return 0;
+    if (capture != nullptr && capture.get() != on) {
+        capture->unjoined = true;  // this stream is captured, too, from here on
+        return 0;
+    }
+    return stream(on)->give([moment] {
+        std::unique_lock<std::mutex> lock(moment->mutex);
+        moment->changed.wait(lock, [&] { return moment->over; });
+    });
 }
 int cuEventCreate(void** made, unsigned) {
-    *made = new Event();
-    return ready();
+    if (ready()) return ready();
+    auto* e = new Event();
+    e->context = current;
+    *made = e;
+    return 0;
 }
 int cuEventDestroy_v2(void* event) {
     delete static_cast<Event*>(event);
@@ -328,18 +414,21 @@ int cuEventDestroy_v2(void* event) {
 int cuEventRecord(void* event, void* on) {
     if (ready()) return ready();
     auto* e = static_cast<Event*>(event);
+    if (e->context != stream(on)->context) return kInvalidHandle;
     auto moment = std::make_shared<Moment>();
-    moment->capture = stream(on)->capturing ? stream(on) : nullptr;
+    moment->captured = stream(on)->capturing;
+    if (moment->captured) {
+        moment->capture = stream(on)->weak_from_this();
+    }
     {
         std::lock_guard<std::mutex> lock(e->mutex);
         e->last = moment;
     }
-    stream(on)->give([moment] {
+    return stream(on)->give([moment] {
         std::lock_guard<std::mutex> lock(moment->mutex);
         moment->over = true;
         moment->changed.notify_all();
     });
-    return 0;
 }
 int cuEventSynchronize(void* event) {
     auto* e = static_cast<Event*>(event);
@@ -348,11 +437,15 @@ int cuEventSynchronize(void* event) {
         std::lock_guard<std::mutex> lock(e->mutex);
         moment = e->last;
     }
+    if (moment != nullptr && moment->captured) {
+        std::shared_ptr<Stream> capture = moment->capture.lock();
+        return capture != nullptr ? capture->refuse(kCapturedEvent) : kCapturedEvent;
+    }
     if (moment != nullptr) {
         std::unique_lock<std::mutex> lock(moment->mutex);
         moment->changed.wait(lock, [&] { return moment->over; });
     }
-    return ready();
+    return e->context->broken.load();
 }
 int cuModuleLoadData(void** made, const void* image) {
     if (ready()) return ready();
@@ -379,11 +472,12 @@ int cuModuleLoadData(void** made, const void* image) {
         std::fprintf(stderr, "fake driver: %s\n", dlerror());
         return 200;
     }
-    *made = new Module{library};
+    *made = new Module{current, library};
     return 0;
 }
 int cuModuleGetFunction(void** made, void* module, const char* name) {
-    void* library = static_cast<Module*>(module)->library;
+    auto* m = static_cast<Module*>(module);
+    void* library = m->library;
     void* entry = dlsym(library, (std::string("cudasim_entry_") + name).c_str());
     auto sizes = reinterpret_cast<int (*)(int*)>(dlsym(library, (std::string("fake_sizes_") + name).c_str()));
     if (entry == nullptr || sizes == nullptr) {
@@ -391,7 +485,7 @@ int cuModuleGetFunction(void** made, void* module, const char* name) {
     }
     int all[64];
     int count = sizes(all);
-    *made = new Function{entry, dlsym(library, "cudasim_bind"), std::vector<int>(all, all + count)};
+    *made = new Function{m->context, entry, dlsym(library, "cudasim_bind"), std::vector<int>(all, all + count)};
     return 0;
 }
 int cuFuncSetAttribute(void* function, int attribute, int value) {
@@ -405,6 +499,8 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
                    unsigned shared, void* on, void** arguments, void**) {
     if (ready()) return ready();
     auto* f = static_cast<Function*>(function);
+    Context* context = current;
+    if (f->context != context || stream(on)->context != context) return kInvalidHandle;
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz > 1024 || bx * by * bz == 0 ||
         shared > static_cast<unsigned>(f->shared)) {
         return kInvalid;
@@ -415,11 +511,11 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         values->emplace_back(value, value + f->sizes[i]);
     }
     bool faulty = ++launches == fault_at;
-    stream(on)->give([=] {
+    return stream(on)->give([=] {
         if (faulty) {
-            broken = kIllegalAddress;
+            context->broken = kIllegalAddress;
         }
-        if (broken != 0) {
+        if (context->broken != 0) {
             return;
         }
         std::vector<void*> table;
@@ -438,16 +534,15 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         char error[512];
         if (merapi::abi::simulator_launch(reinterpret_cast<int64_t>(words), reinterpret_cast<int64_t>(error), 512)) {
             std::fprintf(stderr, "fake driver: %s\n", error);
-            broken = kLaunchFailed;
+            context->broken = kLaunchFailed;
         }
     });
-    return 0;
 }
 int cuStreamBeginCapture_v2(void* on, int) {
     if (ready()) return ready();
     std::lock_guard<std::mutex> lock(stream(on)->mutex);
     stream(on)->capturing = true;
-    stream(on)->unjoined = false;
+    stream(on)->unjoined = stream(on)->invalidated = false;
     stream(on)->captured.clear();
     return 0;
 }
@@ -457,9 +552,9 @@ int cuStreamEndCapture(void* on, void** graph) {
         return kInvalid;
     }
     stream(on)->capturing = false;
-    if (stream(on)->unjoined) {
+    if (stream(on)->unjoined || stream(on)->invalidated) {
         *graph = nullptr;
-        return kCaptureUnjoined;
+        return stream(on)->invalidated ? kCaptureInvalidated : kCaptureUnjoined;
     }
     *graph = new Graph{std::move(stream(on)->captured)};
     return ready();
@@ -475,7 +570,8 @@ int cuGraphDestroy(void* graph) {
 int cuGraphLaunch(void* executable, void* on) {
     if (ready()) return ready();
     for (const Work& work : static_cast<Graph*>(executable)->work) {
-        stream(on)->give(work);
+        int error = stream(on)->give(work);
+        if (error != 0) return error;
     }
     return 0;
 }
@@ -488,7 +584,9 @@ int cuGetErrorName(int error, const char** text) {
             : error == kInvalid            ? "CUDA_ERROR_INVALID_VALUE"
             : error == kLaunchFailed       ? "CUDA_ERROR_LAUNCH_FAILED"
             : error == kDeviceUnavailable  ? "CUDA_ERROR_DEVICE_UNAVAILABLE"
+            : error == kInvalidHandle      ? "CUDA_ERROR_INVALID_HANDLE"
             : error == kCaptureUnsupported ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
+            : error == kCaptureInvalidated ? "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
                                            : "CUDA_ERROR";
     return 0;
 }

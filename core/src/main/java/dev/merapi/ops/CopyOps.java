@@ -80,6 +80,10 @@ public final class CopyOps {
         boolean toHere = Backends.allocator(device).isJavaVisible();
         if (fromHere && toHere) {
             Elements.copyBytes(x, out);
+        } else if (!fromHere && !toHere && x.device().type() != device.type()) {
+            try (Tensor host = moved(x, Device.CPU)) { // neither kind knows the other
+                Backends.of(device.type()).copy(host, out);
+            }
         } else {
             Backends.of((fromHere ? device : x.device()).type()).copy(x, out);
         }

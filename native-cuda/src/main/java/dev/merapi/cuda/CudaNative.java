@@ -27,7 +27,7 @@ final class CudaNative {
 
     static native int driver_use(long functions, long context);
 
-    static native int driver_synchronize(long functions, long context);
+    static native int driver_reach(long functions, long context, int ordinal, long peerContext, int peerOrdinal);
 
     static native int driver_allocate(long functions, long context, long bytes, long result);
 
@@ -40,6 +40,16 @@ final class CudaNative {
     static native int driver_download(long functions, long context, long stream, long host, long source, long bytes);
 
     static native int driver_copy(long functions, long context, long stream, long target, long source, long bytes);
+
+    static native int driver_copy_peer(
+            long functions,
+            long context,
+            long stream,
+            long target,
+            long targetContext,
+            long source,
+            long sourceContext,
+            long bytes);
 
     static native int driver_fill(long functions, long context, long stream, long target, int value, long bytes);
 

@@ -61,6 +61,12 @@ interface CudaRuntime {
 
     void copy(int device, long stream, long target, long source, long bytes);
 
+    /**
+     * From one device to another: after all that both streams were given, and what they are given from now on comes after
+     * it. So the memory at both ends is safe in the order of its own device's stream.
+     */
+    void copy(int device, long stream, long target, int sourceDevice, long sourceStream, long source, long bytes);
+
     void fill(int device, long stream, long target, int value, long bytes);
 
     // ---- streams ----
@@ -83,6 +89,7 @@ interface CudaRuntime {
 
     void synchronizeStream(int device, long stream);
 
+    /** Returns when all is done that the streams of a device were given, but for those that are being captured. */
     void synchronize(int device);
 
     // ---- kernels ----

@@ -2,12 +2,17 @@
 package dev.merapi.cuda;
 
 import dev.merapi.cuda.CudaRuntime.Properties;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongFunction;
 import java.util.function.LongToIntFunction;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** One GPU: its primary context, its compute stream, and what is known of its faults. */
 final class DriverDevice {
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     private static final int NAME = 128;
 
     private final Driver driver;
@@ -16,10 +21,14 @@ final class DriverDevice {
     private final long context;
     private final Properties properties;
     private final long free;
+    private final DriverStreams streams;
     private final long compute;
     private final IndexFaults faults;
 
     private final StagingRing staging;
+    /** Devices that this one was asked to reach, whether it can or not. */
+    private final Set<DriverDevice> reached = ConcurrentHashMap.newKeySet();
+
     private volatile @Nullable String lost;
 
     DriverDevice(Driver driver, int ordinal, LongFunction<String> names) {
@@ -37,7 +46,8 @@ final class DriverDevice {
                     name.text(), architecture, multiprocessors, result.buffer().getLong(3 * Long.BYTES));
             free = result.buffer().getLong(4 * Long.BYTES);
         }
-        compute = createStream();
+        streams = new DriverStreams(this, driver.functions());
+        compute = streams.create();
         staging = new StagingRing(this, driver.functions());
         // The device sees pinned memory at the host's address.
         faults = new IndexFaults(made(
@@ -139,12 +149,49 @@ final class DriverDevice {
 
     // ---------------------------------------------------------------- streams
 
-    long createStream() {
-        return made(result -> CudaNative.driver_stream_create(functions(), context, result), "a stream");
+    DriverStreams streams() {
+        return streams;
     }
 
     long createEvent() {
         return made(result -> CudaNative.driver_event_create(functions(), context, result), "an event");
+    }
+
+    void destroyEvent(long event) {
+        check(CudaNative.driver_event_destroy(functions(), context, event), "end of an event");
+    }
+
+    void record(long event, long stream) {
+        check(CudaNative.driver_event_record(functions(), context, event, stream), "record of an event");
+    }
+
+    void synchronizeEvent(long event) {
+        check(CudaNative.driver_event_synchronize(functions(), context, event), "waiting for an event");
+    }
+
+    /** What a stream of this device is given from now on waits for all that one of another device was given so far. */
+    void await(long stream, DriverDevice other, long before) {
+        long event = other.createEvent();
+        try {
+            other.record(event, other.stream(before));
+            check(
+                    CudaNative.driver_event_await(functions(), context, stream(stream), event),
+                    "waiting for an event of cuda:" + other.ordinal);
+        } finally {
+            other.destroyEvent(event);
+        }
+    }
+
+    /** Copies to another device go the shortest way there is. */
+    void reach(DriverDevice other) {
+        if (reached.add(other)) {
+            int status = CudaNative.driver_reach(functions(), context, ordinal, other.context, other.ordinal);
+            LOG.info(
+                    "cuda:{}: copies to cuda:{} {}",
+                    ordinal,
+                    other.ordinal,
+                    status == 0 ? "are direct" : "go through the host: " + driver.explained(status));
+        }
     }
 
     /** Calls something that writes a handle. */

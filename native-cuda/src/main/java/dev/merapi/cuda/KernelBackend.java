@@ -10,7 +10,6 @@ import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
-import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
@@ -115,9 +114,6 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         }
         if (op.code() instanceof ReduceCode code) {
             return new ReduceKernel(op.name(), code, r.kernels);
-        }
-        if (op.op() == CopyOps.MOVE) {
-            return r.move;
         }
         return op.name().startsWith("merapi::") || op.name().equals(LinearGradients.NAME)
                 ? StructuredKernels.of(op.name(), dtype, r.kernels)

@@ -1,40 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Stream;
 import dev.merapi.error.DeviceException;
-import dev.merapi.op.Kernel;
-import dev.merapi.ops.CopyOps;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.Device;
 import java.nio.ByteBuffer;
 
-/** Bytes between a device and the host, or within a device. Tensors are row-major. */
-final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
+/** Bytes between a device and the host, within a device, or between two of one runtime. Tensors are row-major. */
+final class MoveKernel {
     private static final int STAGE = 4 << 20;
 
     private final CudaRuntime runtime;
 
     MoveKernel(CudaRuntime runtime) {
         this.runtime = runtime;
-    }
-
-    @Override
-    public Tensor run(CopyOps.Move args) {
-        Tensor x = args.x();
-        Device target = args.device();
-        Backend backend = Backends.of(target.type());
-        boolean here = target == x.device();
-        if (!here && !Backends.allocator(target).isJavaVisible()) {
-            throw new DeviceException("move: no direct way from " + x.device() + " to " + target + " by "
-                    + backend.description() + "\n  fix: go through the host: x.to(Device.CPU).to(device).");
-        }
-        Tensor out = Tensor.allocate(x.shape(), x.dtype(), target);
-        copy(x, out);
-        return out;
     }
 
     /** Either tensor, or both, live on a device of this runtime; the other is one that Java sees. */
@@ -50,8 +31,21 @@ final class MoveKernel implements Kernel.Returning<CopyOps.Move, Tensor> {
         }
         if (fromHere && toHere) {
             Stream.noteUse(from.device(), from);
-            runtime.copy(
-                    to.device().index(), Context.current().stream(to.device()), to.address(), from.address(), bytes);
+            Context context = Context.current();
+            int device = to.device().index();
+            long stream = context.stream(to.device());
+            if (from.device() == to.device()) {
+                runtime.copy(device, stream, to.address(), from.address(), bytes);
+            } else {
+                runtime.copy(
+                        device,
+                        stream,
+                        to.address(),
+                        from.device().index(),
+                        context.stream(from.device()),
+                        from.address(),
+                        bytes);
+            }
         } else if (fromHere) {
             download(from, to, bytes);
         } else {

@@ -51,7 +51,6 @@ final class NativeCuda implements CudaRuntime {
     private final ConcurrentMap<Long, Integer> modules = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Function> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Integer> allowedShared = new ConcurrentHashMap<>();
-    private final ConcurrentMap<Long, Boolean> captures = new ConcurrentHashMap<>();
     /** Empty where there is no library; null before somebody has asked. */
     private final AtomicReferenceArray<Optional<Blas>> blas;
 
@@ -164,6 +163,27 @@ final class NativeCuda implements CudaRuntime {
     }
 
     @Override
+    public void copy(
+            int device, long stream, long target, int sourceDevice, long sourceStream, long source, long bytes) {
+        DriverDevice to = alive(device);
+        DriverDevice from = alive(sourceDevice);
+        from.reach(to);
+        // What the target's memory was used for before is over, and nobody uses the source's anew before its end.
+        from.await(sourceStream, to, stream);
+        int status = CudaNative.driver_copy_peer(
+                driver.functions(),
+                from.context(),
+                from.stream(sourceStream),
+                target,
+                to.context(),
+                source,
+                from.context(),
+                bytes);
+        from.check(status, "copy of " + bytes + " bytes to cuda:" + device);
+        to.await(stream, from, sourceStream);
+    }
+
+    @Override
     public void fill(int device, long stream, long target, int value, long bytes) {
         DriverDevice d = alive(device);
         int status = CudaNative.driver_fill(driver.functions(), d.context(), d.stream(stream), target, value, bytes);
@@ -180,13 +200,12 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public long createStream(int device) {
-        return device(device).createStream();
+        return device(device).streams().create();
     }
 
     @Override
     public void destroyStream(int device, long stream) {
-        DriverDevice d = device(device);
-        d.check(CudaNative.driver_stream_destroy(driver.functions(), d.context(), stream), "end of a stream");
+        device(device).streams().destroy(stream);
     }
 
     @Override
@@ -196,16 +215,13 @@ final class NativeCuda implements CudaRuntime {
 
     @Override
     public void destroyEvent(int device, long event) {
-        DriverDevice d = device(device);
-        d.check(CudaNative.driver_event_destroy(driver.functions(), d.context(), event), "end of an event");
+        device(device).destroyEvent(event);
     }
 
     @Override
     public void record(int device, long event, long stream) {
         DriverDevice d = alive(device);
-        d.check(
-                CudaNative.driver_event_record(driver.functions(), d.context(), event, d.stream(stream)),
-                "record of an event");
+        d.record(event, d.stream(stream));
     }
 
     @Override
@@ -219,7 +235,7 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void synchronizeEvent(int device, long event) {
         DriverDevice d = alive(device);
-        d.check(CudaNative.driver_event_synchronize(driver.functions(), d.context(), event), "waiting for an event");
+        d.synchronizeEvent(event);
         d.faults().raise();
     }
 
@@ -235,7 +251,7 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void synchronize(int device) {
         DriverDevice d = alive(device);
-        d.check(CudaNative.driver_synchronize(driver.functions(), d.context()), "waiting for the device");
+        d.streams().synchronize();
         d.faults().raise();
     }
 
@@ -244,19 +260,13 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void beginCapture(int device, long stream) {
         DriverDevice d = alive(device);
-        d.check(
-                CudaNative.driver_capture_begin(driver.functions(), d.context(), d.stream(stream)),
-                "beginning a capture");
-        captures.put(d.stream(stream), true);
+        d.streams().beginCapture(d.stream(stream));
     }
 
     @Override
     public long endCapture(int device, long stream) {
         DriverDevice d = device(device);
-        captures.remove(d.stream(stream));
-        return d.made(
-                result -> CudaNative.driver_capture_end(driver.functions(), d.context(), d.stream(stream), result),
-                "ending a capture");
+        return d.streams().endCapture(d.stream(stream));
     }
 
     @Override
@@ -364,7 +374,7 @@ final class NativeCuda implements CudaRuntime {
             d.check(status, "launch of kernel " + name(function) + " for " + op, grid.facts());
         }
         d.launches().add(op, function, grid);
-        if (waits && !captures.containsKey(on)) {
+        if (waits && !d.streams().isCaptured(on)) {
             status = CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on);
             if (status != 0) {
                 d.faulted(status, op, name(function), grid.facts() + arguments.facts());

@@ -107,6 +107,12 @@ final class SimulatedCuda implements CudaRuntime {
     }
 
     @Override
+    public void copy(
+            int device, long stream, long target, int sourceDevice, long sourceStream, long source, long bytes) {
+        copy(device, stream, target, source, bytes);
+    }
+
+    @Override
     public void fill(int device, long stream, long target, int value, long bytes) {
         give(stream, () -> CudaNative.memory_fill(target, value, bytes));
     }

@@ -124,9 +124,6 @@ class NativeCudaTest {
         cuda.fill(0, stream, memory, 1, 256);
         cuda.beginCapture(0, stream);
         cuda.fill(0, stream, memory, 9, 256);
-        assertTrue(assertThrows(CudaException.class, () -> cuda.synchronizeStream(0, stream))
-                .getMessage()
-                .contains("CAPTURE_UNSUPPORTED"));
         long graph = cuda.endCapture(0, stream);
         try (HostMemory host = HostMemory.allocate(256)) {
             cuda.download(0, stream, host.address(), memory, 256);
@@ -135,6 +132,48 @@ class NativeCudaTest {
             cuda.download(0, stream, host.address(), memory, 256);
             assertEquals(9, host.buffer().get(0));
         }
+        cuda.destroyGraph(0, graph);
+    }
+
+    /** As NVIDIA's does: so nobody may wait for such a stream, nor for the device as a whole. */
+    @Test
+    void waitingForACapturedStreamEndsTheCapture() {
+        NativeCuda cuda = FakeGpu.open("");
+        long stream = cuda.createStream(0);
+        cuda.beginCapture(0, stream);
+        assertTrue(assertThrows(CudaException.class, () -> cuda.synchronizeStream(0, stream))
+                .getMessage()
+                .contains("CAPTURE_UNSUPPORTED"));
+        assertTrue(assertThrows(CudaException.class, () -> cuda.endCapture(0, stream))
+                .getMessage()
+                .contains("CAPTURE_INVALIDATED"));
+        cuda.synchronizeStream(0, stream);
+        cuda.beginCapture(0, stream);
+        cuda.destroyGraph(0, cuda.endCapture(0, stream));
+    }
+
+    @Test
+    void aThreadMayWaitForTheDeviceWhileAnotherOneCaptures() {
+        NativeCuda cuda = FakeGpu.open("");
+        long captured = cuda.createStream(0);
+        long side = cuda.createStream(0);
+        long memory = cuda.allocate(0, 4 << 20);
+        cuda.fill(0, captured, memory, 0, 4 << 20);
+        cuda.synchronize(0);
+        cuda.beginCapture(0, captured);
+        cuda.fill(0, captured, memory, 1, 256);
+        for (long stream : new long[] {0, side}) {
+            for (int i = 2; i < 50; i++) {
+                cuda.fill(0, stream, memory, i, 4 << 20);
+            }
+            cuda.synchronize(0);
+            assertEquals(49, HostMemory.view(memory, 4 << 20).get((4 << 20) - 1), "what stream " + stream + " was given");
+        }
+        cuda.free(0, cuda.allocate(0, 256)); // which waits, too
+        long graph = cuda.endCapture(0, captured);
+        cuda.launchGraph(0, graph, captured);
+        cuda.synchronize(0);
+        assertEquals(1, HostMemory.view(memory, 256).get(255));
         cuda.destroyGraph(0, graph);
     }
 
