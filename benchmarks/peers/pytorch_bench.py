@@ -124,6 +124,49 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def steps(self, key, unit, count, step, replay):
+        """A training step as it is and, on a GPU, captured. What it takes longer than its replay, the GPU was idle."""
+        known = {}
+
+        def seconds(what, call):
+            if what not in known:
+                known[what] = self.clock.seconds(call())
+            return known[what]
+
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.ask(key, unit, lambda: count / seconds("eager", lambda: step))
+        if cuda:
+            self.ask(key + "_peak", "MiB", lambda: torch.cuda.max_memory_allocated(self.device) / 2**20)
+            self.ask(key + "_graph", unit, lambda: count / seconds("replay", replay))
+            self.ask(key + "_kernels", "kernels", lambda: self.kernels(step))
+            self.ask(key + "_idle", "%", lambda: 100 * (1 - seconds("replay", replay) / seconds("eager", lambda: step)))
+
+    @staticmethod
+    def kernels(step):
+        """Kernels, copies and fills of one step, as the profiler sees them."""
+        step()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            step()
+            torch.cuda.synchronize()
+        return sum(1 for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA)
+
+    def captured(self, step, reset):
+        """A step as a CUDA graph, after warm-up on a stream of its own, as PyTorch's documentation asks."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                reset()
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        reset()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step()
+        return graph.replay
+
     def randn(self, *shape, dtype=torch.float32):
         return torch.randn(*shape, dtype=torch.float32, device=self.device).to(dtype)
 
@@ -134,25 +177,34 @@ class Bench:
     def rate(self, key, operations, call):
         self.ask(key, "TFLOP/s", lambda: operations / self.clock.seconds(call) * 1e-12)
 
-    def memory(self):
-        n = self.sizes["elements"]
-        x, y, z = self.randn(n), self.randn(n), self.randn(n)
-        self.bandwidth("copy", 8 * n, lambda: y.copy_(x))
-        self.bandwidth("add", 12 * n, lambda: x + y)
-        self.bandwidth("mul_add_relu", 16 * n, lambda: torch.relu(x * y + z))
-        self.bandwidth("gelu", 8 * n, lambda: F.gelu(x))
-        self.bandwidth("sum", 4 * n, lambda: x.sum())
+    def memory(self, dtype, suffix):
+        n, size = self.sizes["elements"], torch.finfo(dtype).bits // 8
+        x, y, z = (self.randn(n, dtype=dtype) for _ in range(3))
+        if dtype == torch.float32:
+            self.bandwidth("copy", 2 * size * n, lambda: y.copy_(x))
+        self.bandwidth("add" + suffix, 3 * size * n, lambda: x + y)
+        self.bandwidth("mul_add_relu" + suffix, 4 * size * n, lambda: torch.relu(x * y + z))
+        self.bandwidth("gelu" + suffix, 2 * size * n, lambda: F.gelu(x))
+        self.bandwidth("sum" + suffix, size * n, lambda: x.sum())
 
-    def by_rows(self):
+    def by_rows(self, dtype, suffix):
         n, width, vocabulary = self.sizes["elements"], self.sizes["row_length"], self.sizes["vocabulary"]
-        x, weight, bias = self.randn(n // width, width), self.randn(width), self.randn(width)
-        self.bandwidth("softmax", 8 * n, lambda: torch.softmax(x, 1))
-        self.bandwidth("layer_norm", 8 * n, lambda: F.layer_norm(x, (width,), weight, bias, 1e-5))
+        size = torch.finfo(dtype).bits // 8
+        x, weight, bias = (self.randn(*shape, dtype=dtype) for shape in ((n // width, width), (width,), (width,)))
+        self.bandwidth("softmax" + suffix, 2 * size * n, lambda: torch.softmax(x, 1))
+        self.bandwidth("layer_norm" + suffix, 2 * size * n, lambda: F.layer_norm(x, (width,), weight, bias, 1e-5))
         del x
         rows = max(1, n // vocabulary)
-        logits = self.randn(rows, vocabulary)
+        logits = self.randn(rows, vocabulary, dtype=dtype)
         targets = torch.randint(0, vocabulary, (rows,), device=self.device)
-        self.bandwidth("cross_entropy", 4 * rows * vocabulary, lambda: F.cross_entropy(logits, targets))
+        self.bandwidth("cross_entropy" + suffix, size * rows * vocabulary, lambda: F.cross_entropy(logits, targets))
+
+    def bandwidths(self):
+        for dtype, suffix in ((torch.float32, ""), (torch.bfloat16, "_bf16")):
+            for part in (self.memory, self.by_rows):
+                part(dtype, suffix)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
 
     def products(self):
         for n in self.sizes["matrices"]:
@@ -212,41 +264,23 @@ class Bench:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-        cuda = self.device.type == "cuda"
-        if cuda:
-            torch.cuda.reset_peak_memory_stats(self.device)
-        self.ask("gpt2_step_bf16", "tokens/s", lambda: batch * context / self.clock.seconds(lambda: step(True)))
-        if cuda:
-            self.ask("gpt2_step_bf16_peak", "MiB", lambda: torch.cuda.max_memory_allocated(self.device) / 2**20)
-            self.ask("gpt2_step_bf16_graph", "tokens/s", lambda: batch * context / self.clock.seconds(
-                self.captured(model, tokens, targets)))
+        def replay():
+            capturable = self.adamw(model.parameters(), 3e-4, 0.1, capturable=True)
+
+            def captured():
+                with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+                    loss = model.loss(tokens, targets)
+                loss.backward()
+                capturable.step()
+
+            return self.captured(captured, lambda: capturable.zero_grad(set_to_none=True))
+
+        self.steps("gpt2_step_bf16", "tokens/s", batch * context, lambda: step(True), replay)
+        if self.device.type == "cuda":
             self.ask("gpt2_step_bf16_compiled", "tokens/s", lambda: batch * context / self.clock.seconds(
                 self.compiled(model, optimizer, tokens, targets)))
         else:
             self.ask("gpt2_step_f32", "tokens/s", lambda: batch * context / self.clock.seconds(lambda: step(False)))
-
-    def captured(self, model, tokens, targets):
-        """The whole step as a CUDA graph, after warm-up on a stream of its own, as PyTorch's documentation asks."""
-        optimizer = self.adamw(model.parameters(), 3e-4, 0.1, capturable=True)
-
-        def step():
-            with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-                loss = model.loss(tokens, targets)
-            loss.backward()
-            optimizer.step()
-
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                optimizer.zero_grad(set_to_none=True)
-                step()
-        torch.cuda.current_stream().wait_stream(stream)
-        optimizer.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        return graph.replay
 
     def compiled(self, model, optimizer, tokens, targets):
         loss_of = torch.compile(model.loss)
@@ -276,10 +310,19 @@ class Bench:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-        self.ask("cnn_step", "images/s", lambda: images / self.clock.seconds(step))
+        def replay():
+            capturable = self.adamw(model.parameters(), 1e-3, 0.01, capturable=True)
+
+            def captured():
+                F.cross_entropy(model(x), targets).backward()
+                capturable.step()
+
+            return self.captured(captured, lambda: capturable.zero_grad(set_to_none=True))
+
+        self.steps("cnn_step", "images/s", images, step, replay)
 
     def all(self):
-        for part in (self.memory, self.by_rows, self.products, self.attention, self.optimizer, self.host, self.gpt,
+        for part in (self.bandwidths, self.products, self.attention, self.optimizer, self.host, self.gpt,
                      self.cnn):
             part()
             if self.device.type == "cuda":

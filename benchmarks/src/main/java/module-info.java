@@ -5,6 +5,7 @@ module dev.merapi.benchmarks {
     requires static org.jspecify;
     requires dev.merapi.core;
     requires dev.merapi.cpu;
+    requires dev.merapi.cuda;
     requires jmh.core;
     requires org.bytedeco.javacpp;
     requires org.bytedeco.openblas;

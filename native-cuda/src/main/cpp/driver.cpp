@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -51,6 +52,7 @@ struct Functions {
                   unsigned block_y, unsigned block_z, unsigned shared, Handle stream, void** arguments, void** extra);
     int (*capture_begin)(Handle stream, int mode);
     int (*capture_end)(Handle stream, Handle* graph);
+    int (*graph_nodes)(Handle graph, Handle* nodes, size_t* count);
     int (*graph_instantiate)(Handle* executable, Handle graph, unsigned long long flags);
     int (*graph_destroy)(Handle graph);
     int (*graph_launch)(Handle executable, Handle stream);
@@ -282,6 +284,17 @@ int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_
                           reinterpret_cast<void**>(arguments), nullptr);
 }
 
+double driver_launch_cost(int64_t functions, int64_t context, int64_t stream, int64_t function, int32_t count) {
+    const Functions& f = table(functions);
+    int error = use(f, context);
+    const auto start = std::chrono::steady_clock::now();
+    for (int32_t i = 0; i < count && error == 0; i++) {
+        error = f.launch(handle(function), 1, 1, 1, 1, 1, 1, 0, handle(stream), nullptr, nullptr);
+    }
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    return error ? -error : spent.count() / count;
+}
+
 int32_t driver_capture_begin(int64_t functions, int64_t context, int64_t stream) {
     const Functions& f = table(functions);
     int error = use(f, context);
@@ -295,6 +308,9 @@ int32_t driver_capture_end(int64_t functions, int64_t context, int64_t stream, i
     Handle graph = nullptr;
     int error = use(f, context);
     error = error ? error : f.capture_end(handle(stream), &graph);
+    size_t nodes = 0;
+    error = error ? error : f.graph_nodes(graph, nullptr, &nodes);
+    reinterpret_cast<int64_t*>(result)[1] = static_cast<int64_t>(nodes);
     if (error == 0) {
         error = give(result, [&](Handle* made) { return f.graph_instantiate(made, graph, 0); });
     }

@@ -55,8 +55,11 @@ int32_t driver_shared(int64_t functions, int64_t context, int64_t function, int3
 int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_t function, int64_t grid_x,
                       int64_t grid_y, int64_t grid_z, int32_t block_x, int32_t block_y, int32_t block_z, int32_t shared,
                       int64_t arguments);
+// Launches a kernel without arguments so many times, one thread each; seconds of the calling thread for each, or the
+// status, negative.
+double driver_launch_cost(int64_t functions, int64_t context, int64_t stream, int64_t function, int32_t count);
 int32_t driver_capture_begin(int64_t functions, int64_t context, int64_t stream);
-// The graph comes ready to be launched.
+// The graph comes ready to be launched; behind it, the number of its nodes.
 int32_t driver_capture_end(int64_t functions, int64_t context, int64_t stream, int64_t result);
 int32_t driver_graph_launch(int64_t functions, int64_t context, int64_t graph, int64_t stream);
 int32_t driver_graph_destroy(int64_t functions, int64_t context, int64_t graph);

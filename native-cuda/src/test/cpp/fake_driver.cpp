@@ -559,6 +559,10 @@ int cuStreamEndCapture(void* on, void** graph) {
     *graph = new Graph{std::move(stream(on)->captured)};
     return ready();
 }
+int cuGraphGetNodes(void* graph, void**, size_t* count) {
+    *count = static_cast<Graph*>(graph)->work.size();
+    return 0;
+}
 int cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
     *executable = new Graph(*static_cast<Graph*>(graph));
     return 0;

@@ -5,6 +5,7 @@ import dev.merapi.dispatch.Backends;
 import dev.merapi.tensor.Scope;
 import dev.merapi.types.Device;
 import java.util.Arrays;
+import java.util.function.IntToDoubleFunction;
 
 /**
  * Times what a device does. A call may return before its work is done, so the clock waits for the device at both ends, and
@@ -61,6 +62,20 @@ final class DeviceClock {
                 if (i >= bursts / 2) {
                     seconds[i - bursts / 2] = (System.nanoTime() - start) * 1e-9 / burst;
                 }
+            }
+        }
+        return median(seconds);
+    }
+
+    /** The same for something that times so many calls itself, and leaves the device idle. */
+    double hostSeconds(IntToDoubleFunction timed, int burst) {
+        int bursts = once ? 2 : 200;
+        double[] seconds = new double[bursts / 2];
+        for (int i = 0; i < bursts; i++) {
+            synchronize();
+            double each = timed.applyAsDouble(burst);
+            if (i >= bursts / 2) {
+                seconds[i - bursts / 2] = each;
             }
         }
         return median(seconds);

@@ -4,7 +4,7 @@ package dev.merapi.benchmarks;
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.cuda.LaunchCost;
 import dev.merapi.expr.Exprs;
 import dev.merapi.nn.Conv2d;
 import dev.merapi.nn.Linear;
@@ -19,7 +19,6 @@ import dev.merapi.optim.AdamW;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -52,8 +51,10 @@ final class DeviceQuestions {
     }
 
     void all() {
-        memory();
-        rows();
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+            memory(dtype);
+            rows(dtype);
+        }
         sizes.matrices().forEach(this::matrices);
         attention();
         optimizer();
@@ -80,38 +81,52 @@ final class DeviceQuestions {
                         * 1e-9);
     }
 
-    private void memory() {
+    private static String suffix(DType dtype) {
+        return dtype == DType.FLOAT32 ? "" : "_" + dtype.shortName();
+    }
+
+    private void memory(DType dtype) {
         long n = sizes.elements();
-        double pass = 4.0 * n;
+        double pass = (double) dtype.byteSize() * n;
+        String suffix = suffix(dtype);
         try (Scope scope = Scope.open()) {
-            Tensor x = random(DType.FLOAT32, n);
-            Tensor y = random(DType.FLOAT32, n);
-            Tensor z = random(DType.FLOAT32, n);
-            bandwidth("copy", 2 * pass, () -> y.copy_(x));
-            bandwidth("add", 3 * pass, () -> x.add(y));
-            bandwidth("mul_add_relu", 4 * pass, () -> MUL_ADD_RELU.call(x, y, z));
-            bandwidth("gelu", 2 * pass, x::gelu);
-            bandwidth("sum", pass, x::sum);
+            Tensor x = random(dtype, n);
+            Tensor y = random(dtype, n);
+            Tensor z = random(dtype, n);
+            if (dtype == DType.FLOAT32) {
+                bandwidth("copy", 2 * pass, () -> y.copy_(x));
+            }
+            bandwidth("add" + suffix, 3 * pass, () -> x.add(y));
+            bandwidth("mul_add_relu" + suffix, 4 * pass, () -> MUL_ADD_RELU.call(x, y, z));
+            bandwidth("gelu" + suffix, 2 * pass, x::gelu);
+            bandwidth("sum" + suffix, pass, x::sum);
         }
         Memory.trim(device);
     }
 
-    private void rows() {
+    private void rows(DType dtype) {
         long n = sizes.elements();
-        double pass = 4.0 * n;
+        double pass = (double) dtype.byteSize() * n;
         long width = sizes.rowLength();
+        String suffix = suffix(dtype);
         try (Scope scope = Scope.open()) {
-            Tensor x = random(DType.FLOAT32, n / width, width);
-            Tensor weight = random(DType.FLOAT32, width);
-            Tensor bias = random(DType.FLOAT32, width);
-            bandwidth("softmax", 2 * pass, () -> x.softmax(1));
-            bandwidth("layer_norm", 2 * pass, () -> Normalization.layerNorm(x, new long[] {width}, weight, bias, 1e-5));
+            Tensor x = random(dtype, n / width, width);
+            Tensor weight = random(dtype, width);
+            Tensor bias = random(dtype, width);
+            bandwidth("softmax" + suffix, 2 * pass, () -> x.softmax(1));
+            bandwidth(
+                    "layer_norm" + suffix,
+                    2 * pass,
+                    () -> Normalization.layerNorm(x, new long[] {width}, weight, bias, 1e-5));
         }
         long rows = Math.max(1, n / sizes.vocabulary());
         try (Scope scope = Scope.open()) {
-            Tensor logits = random(DType.FLOAT32, rows, sizes.vocabulary());
+            Tensor logits = random(dtype, rows, sizes.vocabulary());
             Tensor targets = Tensor.randint(0, sizes.vocabulary(), rows).to(device);
-            bandwidth("cross_entropy", 4.0 * rows * sizes.vocabulary(), () -> Losses.crossEntropy(logits, targets));
+            bandwidth(
+                    "cross_entropy" + suffix,
+                    (double) dtype.byteSize() * rows * sizes.vocabulary(),
+                    () -> Losses.crossEntropy(logits, targets));
         }
         Memory.trim(device);
     }
@@ -196,8 +211,15 @@ final class DeviceQuestions {
             sink.ask(
                     "host_add_8",
                     "µs",
-                    () -> 1e6 * Autograd.noGrad(() -> clock.hostSeconds(() -> x.add(y), sizes.small() ? 4 : BURST)));
+                    () -> 1e6 * Autograd.noGrad(() -> clock.hostSeconds(() -> x.add(y), burst())));
         }
+        if (device.type() == DeviceType.CUDA) {
+            sink.ask("host_launch", "µs", () -> 1e6 * clock.hostSeconds(LaunchCost.on(device)::seconds, burst()));
+        }
+    }
+
+    private int burst() {
+        return sizes.small() ? 4 : BURST;
     }
 
     // ---------------------------------------------------------------- training steps
@@ -213,7 +235,6 @@ final class DeviceQuestions {
             Tensor targets =
                     Tensor.randint(0, s.vocabulary(), s.batch(), s.context()).to(device);
             try (AdamW optimizer = new AdamW(model.parameters(), 3e-4, 0.1)) {
-                Memory.resetPeak(device);
                 Supplier<Tensor> step = () -> {
                     Tensor loss;
                     try (Autocast mode = Autocast.on(device.type(), DType.BFLOAT16)) {
@@ -222,12 +243,7 @@ final class DeviceQuestions {
                     step(loss, optimizer);
                     return loss.detach();
                 };
-                sink.ask("gpt2_step_bf16", "tokens/s", () -> count / clock.seconds(() -> close(step.get())));
-                sink.ask(
-                        "gpt2_step_bf16_peak", "MiB", () -> Memory.stats(device).peakAllocated() / 1048576.0);
-                if (Backends.of(device.type()).graphs() != null) {
-                    sink.ask("gpt2_step_bf16_graph", "tokens/s", () -> captured(step, count));
-                }
+                new DeviceSteps(device, clock, step).ask(sink, "gpt2_step_bf16", "tokens/s", count);
                 // bf16 by conversion is no gain without matrix units: there float32 is what people train in.
                 if (device.type() != DeviceType.CUDA) {
                     sink.ask(
@@ -238,20 +254,6 @@ final class DeviceQuestions {
             }
         }
         Memory.trim(device);
-    }
-
-    private static void close(Tensor loss) {
-        loss.close();
-    }
-
-    /** Tokens or images a second of a step that is recorded once and repeated. */
-    private double captured(Supplier<Tensor> step, long count) {
-        try (CudaGraph<Tensor> graph = CudaGraph.of(device, step)) {
-            while (!graph.isCaptured()) {
-                graph.run();
-            }
-            return count / clock.seconds(graph::run);
-        }
     }
 
     private void cnn() {
@@ -276,10 +278,7 @@ final class DeviceQuestions {
                     step(loss, optimizer);
                     return loss.detach();
                 };
-                sink.ask("cnn_step", "images/s", () -> sizes.images() / clock.seconds(() -> close(step.get())));
-                if (Backends.of(device.type()).graphs() != null) {
-                    sink.ask("cnn_step_graph", "images/s", () -> captured(step, sizes.images()));
-                }
+                new DeviceSteps(device, clock, step).ask(sink, "cnn_step", "images/s", sizes.images());
             }
         }
         Memory.trim(device);

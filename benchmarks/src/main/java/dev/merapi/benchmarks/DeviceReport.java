@@ -12,6 +12,7 @@ import java.time.LocalDate;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -141,13 +142,15 @@ public final class DeviceReport {
     private static final String HEADER =
             "| what | Merapi | of copying | PyTorch | as fast as PyTorch |\n|---|---|---|---|---|";
 
-    /** How many times as fast as the peer: of times and of bytes less is more. */
+    private static final Set<String> LESS_IS_MORE = Set.of("µs", "MiB", "%", "kernels");
+
+    /** How many times as good as the peer. */
     private double ratio(String key, Row row) {
         Double peer = peers.get(key);
         if (peer == null) {
             return Double.NaN;
         }
-        return row.unit.equals("µs") || row.unit.equals("MiB") ? peer / row.value : row.value / peer;
+        return LESS_IS_MORE.contains(row.unit) ? peer / row.value : row.value / peer;
     }
 
     private double ofCopying(Row row) {

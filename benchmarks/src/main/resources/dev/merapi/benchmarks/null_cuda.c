@@ -66,6 +66,7 @@ int cuLaunchKernel(handle f, unsigned x, unsigned y, unsigned z, unsigned bx, un
 }
 int cuStreamBeginCapture_v2(handle stream, int mode) { return (void)stream, (void)mode, 0; }
 int cuStreamEndCapture(handle stream, handle* graph) { return (void)stream, *graph = &some, 0; }
+int cuGraphGetNodes(handle graph, handle* nodes, size_t* count) { return (void)graph, (void)nodes, *count = 0, 0; }
 int cuGraphInstantiateWithFlags(handle* made, handle graph, unsigned long long flags) {
     return (void)graph, (void)flags, *made = &some, 0;
 }

@@ -98,6 +98,11 @@ public final class CapturedGraph implements AutoCloseable {
         return pool.stats().reserved();
     }
 
+    /** How many pieces of work a replay does: kernels, copies, fills. */
+    public synchronized long nodes() {
+        return closed ? 0 : graphs.nodes(device.index(), graph);
+    }
+
     /** Frees the graph; its memory goes back except for what tensors still hold. Idempotent. */
     @Override
     public synchronized void close() {

@@ -12,6 +12,9 @@ public interface Graphs {
     /** Ends that; the graph is ready to be launched. */
     long end(int device, long stream);
 
+    /** How many pieces of work a graph consists of: kernels, copies, fills. */
+    long nodes(int device, long graph);
+
     /** Does all that was recorded, in the order of the stream; returns before it is done. */
     void launch(int device, long graph, long stream);
 

@@ -171,6 +171,11 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         return replay == null ? 0 : replay.graph.reservedBytes();
     }
 
+    /** How many kernels, copies and fills the captured step consists of; 0 before the capture. */
+    public long nodes() {
+        return replay == null ? 0 : replay.graph.nodes();
+    }
+
     /** Forgets what was captured, if anything was; the next runs warm up and capture anew. */
     public void reset() {
         Replay<R> old = replay;

@@ -89,6 +89,8 @@ final class CudaNative {
             int shared,
             long arguments);
 
+    static native double driver_launch_cost(long functions, long context, long stream, long function, int count);
+
     static native int driver_capture_begin(long functions, long context, long stream);
 
     static native int driver_capture_end(long functions, long context, long stream, long result);

@@ -156,6 +156,9 @@ interface CudaRuntime {
     /** Ends that; returns the graph. */
     long endCapture(int device, long stream);
 
+    /** How many kernels, copies and fills a graph consists of. */
+    long nodes(int device, long graph);
+
     void launchGraph(int device, long graph, long stream);
 
     void destroyGraph(int device, long graph);

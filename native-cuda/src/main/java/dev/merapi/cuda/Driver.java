@@ -41,6 +41,7 @@ final class Driver {
             "cuLaunchKernel",
             "cuStreamBeginCapture_v2",
             "cuStreamEndCapture",
+            "cuGraphGetNodes",
             "cuGraphInstantiateWithFlags",
             "cuGraphDestroy",
             "cuGraphLaunch",

@@ -43,11 +43,16 @@ final class DriverStreams {
         captured.add(stream);
     }
 
-    long endCapture(long stream) {
-        try {
-            return device.made(
-                    result -> CudaNative.driver_capture_end(functions, device.context(), stream, result),
+    /** A graph that is ready to be launched, and of how many nodes it is. */
+    record Captured(long graph, long nodes) {}
+
+    Captured endCapture(long stream) {
+        device.requireAlive();
+        try (HostMemory result = HostMemory.allocate(2L * Long.BYTES)) {
+            device.check(
+                    CudaNative.driver_capture_end(functions, device.context(), stream, result.address()),
                     "ending a capture");
+            return new Captured(result.buffer().getLong(0), result.buffer().getLong(Long.BYTES));
         } finally {
             captured.remove(stream);
         }

@@ -50,6 +50,7 @@ final class NativeCuda implements CudaRuntime {
     private final ImageCache cache = new ImageCache(".cubin");
     private final ConcurrentMap<Long, Integer> modules = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Function> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Long, Long> graphNodes = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Integer> allowedShared = new ConcurrentHashMap<>();
     /** Empty where there is no library; null before somebody has asked. */
     private final AtomicReferenceArray<Optional<Blas>> blas;
@@ -266,7 +267,14 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public long endCapture(int device, long stream) {
         DriverDevice d = device(device);
-        return d.streams().endCapture(d.stream(stream));
+        DriverStreams.Captured captured = d.streams().endCapture(d.stream(stream));
+        graphNodes.put(captured.graph(), captured.nodes());
+        return captured.graph();
+    }
+
+    @Override
+    public long nodes(int device, long graph) {
+        return graphNodes.getOrDefault(graph, 0L);
     }
 
     @Override
@@ -281,6 +289,7 @@ final class NativeCuda implements CudaRuntime {
     @Override
     public void destroyGraph(int device, long graph) {
         DriverDevice d = device(device);
+        graphNodes.remove(graph);
         d.check(CudaNative.driver_graph_destroy(driver.functions(), d.context(), graph), "end of a graph");
     }
 
@@ -380,6 +389,17 @@ final class NativeCuda implements CudaRuntime {
                 d.faulted(status, op, name(function), grid.facts() + arguments.facts());
             }
         }
+    }
+
+    /** Seconds that the driver's call alone takes the calling thread, for each of so many launches of a kernel without arguments. */
+    double launchCost(int device, long function, int count) {
+        DriverDevice d = alive(device);
+        d.streams().synchronize();
+        double seconds = CudaNative.driver_launch_cost(driver.functions(), d.context(), d.stream(0), function, count);
+        if (seconds < 0) {
+            d.check((int) -seconds, "launch of kernel " + name(function));
+        }
+        return seconds;
     }
 
     private void allowShared(DriverDevice d, long function, int bytes) {

@@ -16,6 +16,11 @@ record RuntimeGraphs(CudaRuntime runtime) implements Graphs {
     }
 
     @Override
+    public long nodes(int device, long graph) {
+        return runtime.nodes(device, graph);
+    }
+
+    @Override
     public void launch(int device, long graph, long stream) {
         runtime.launchGraph(device, graph, stream);
     }

@@ -188,6 +188,12 @@ final class SimulatedCuda implements CudaRuntime {
     }
 
     @Override
+    public long nodes(int device, long graph) {
+        List<Runnable> work = graphs.get(graph);
+        return work == null ? 0 : work.size();
+    }
+
+    @Override
     public void launchGraph(int device, long graph, long stream) {
         List<Runnable> work = graphs.get(graph);
         if (work == null) {
