@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A CUDA driver without a GPU: device memory is the host's, an image is a library of the simulator's, and each stream
-// is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. Each device has a
-// context and memory of its own; what belongs to another context than the calling thread's is refused where NVIDIA's
-// refuses it, and in a few places where that finds the device by the address. A file beside this library, of its name and
+// is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. Each device has
+// a context and memory of its own; what belongs to another context than the calling thread's is refused where NVIDIA's
+// refuses it, and in a few places where that finds the device by the address. A file beside this library, of its name
+// and
 // ".conf", may hold "memory=<bytes>" (of each device), "fault=<n>" (the n-th launch kills its context), "devices=<n>",
 // "taken=<n>" (a device that is another process's) and "peers=0" (no device reaches another one's memory).
 #include <dlfcn.h>

@@ -208,10 +208,7 @@ final class DeviceQuestions {
         try (Scope scope = Scope.open()) {
             Tensor x = random(DType.FLOAT32, 8);
             Tensor y = random(DType.FLOAT32, 8);
-            sink.ask(
-                    "host_add_8",
-                    "µs",
-                    () -> 1e6 * Autograd.noGrad(() -> clock.hostSeconds(() -> x.add(y), burst())));
+            sink.ask("host_add_8", "µs", () -> 1e6 * Autograd.noGrad(() -> clock.hostSeconds(() -> x.add(y), burst())));
         }
         if (device.type() == DeviceType.CUDA) {
             sink.ask("host_launch", "µs", () -> 1e6 * clock.hostSeconds(LaunchCost.on(device)::seconds, burst()));

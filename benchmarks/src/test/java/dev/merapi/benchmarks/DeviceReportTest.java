@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -24,6 +27,13 @@ class DeviceReportTest {
             "softmax",
             "layer_norm",
             "cross_entropy",
+            "add_bf16",
+            "mul_add_relu_bf16",
+            "gelu_bf16",
+            "sum_bf16",
+            "softmax_bf16",
+            "layer_norm_bf16",
+            "cross_entropy_bf16",
             "matmul_f32_32",
             "matmul_bf16_32",
             "attention_forward_bf16",
@@ -33,7 +43,19 @@ class DeviceReportTest {
             "gpt2_step_bf16",
             "gpt2_step_bf16_peak",
             "gpt2_step_f32",
-            "cnn_step");
+            "cnn_step",
+            "cnn_step_peak");
+
+    /** What only a device with graphs is asked, and what only NVIDIA's driver. */
+    private static final List<String> CAPTURED = List.of(
+            "gpt2_step_bf16_graph",
+            "gpt2_step_bf16_kernels",
+            "gpt2_step_bf16_idle",
+            "cnn_step_graph",
+            "cnn_step_kernels",
+            "cnn_step_idle");
+
+    private static final List<String> DRIVER = List.of("host_launch", "matmul_tf32_32");
 
     @TempDir
     Path folder;
@@ -79,5 +101,50 @@ class DeviceReportTest {
                         .lines()
                         .filter(l -> l.matches("\\| [a-z0-9_]+ \\| [0-9].*"))
                         .count());
+    }
+
+    /** In a process of its own, on a driver that does nothing: what is asked of GPUs alone. */
+    @Test
+    void answersWhatOnlyAGpuIsAsked() throws IOException, InterruptedException {
+        String json = report(OnNullCuda.class, "--only", "gpt2_step_bf16|cnn|host|tf32|add_bf16");
+        for (String key : DRIVER) {
+            assertTrue(json.contains("{\"key\": \"" + key + "\", \"value\": "), json);
+        }
+        for (String key : CAPTURED) {
+            assertTrue(json.contains("{\"key\": \"" + key + "\", \"value\": "), json);
+        }
+        assertFalse(json.contains("failure"), json);
+    }
+
+    /** {@link DeviceReport} on a driver that does nothing. */
+    static final class OnNullCuda {
+        public static void main(String[] args) throws IOException, InterruptedException {
+            NullCuda.install();
+            DeviceReport.main(args);
+        }
+    }
+
+    private String report(Class<?> main, String... options) throws IOException, InterruptedException {
+        Path out = folder.resolve("out");
+        List<String> command = new ArrayList<>(
+                List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx512m"));
+        // With it, NVIDIA's own compiler would be found first.
+        String classPath = Stream.of(System.getProperty("java.class.path").split(File.pathSeparator))
+                .filter(p -> !p.contains("cuda-redist"))
+                .collect(Collectors.joining(File.pathSeparator));
+        command.addAll(
+                List.of("-cp", classPath, main.getName(), "--tiny", "--device", "cuda", "--out", out.toString()));
+        command.addAll(List.of(options));
+        Path log = folder.resolve("log");
+        int status = new ProcessBuilder(command)
+                .redirectErrorStream(true)
+                .redirectOutput(log.toFile())
+                .start()
+                .waitFor();
+        assertEquals(0, status, Files.readString(log));
+        try (Stream<Path> all = Files.list(out)) {
+            return Files.readString(
+                    all.filter(f -> f.toString().endsWith(".json")).findFirst().orElseThrow());
+        }
     }
 }

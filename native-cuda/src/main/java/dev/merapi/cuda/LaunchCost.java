@@ -31,8 +31,7 @@ public final class LaunchCost {
     public static LaunchCost on(Device device) {
         if (Backends.of(device.type()) instanceof KernelBackend backend
                 && backend.kernels().runtime() instanceof NativeCuda cuda) {
-            return new LaunchCost(
-                    cuda, device.index(), backend.kernels().function(device.index(), NOTHING));
+            return new LaunchCost(cuda, device.index(), backend.kernels().function(device.index(), NOTHING));
         }
         throw new IllegalArgumentException("launch cost: " + device + " is no device of NVIDIA's driver");
     }

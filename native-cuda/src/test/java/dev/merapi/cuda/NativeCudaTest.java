@@ -167,7 +167,8 @@ class NativeCudaTest {
                 cuda.fill(0, stream, memory, i, 4 << 20);
             }
             cuda.synchronize(0);
-            assertEquals(49, HostMemory.view(memory, 4 << 20).get((4 << 20) - 1), "what stream " + stream + " was given");
+            assertEquals(
+                    49, HostMemory.view(memory, 4 << 20).get((4 << 20) - 1), "what stream " + stream + " was given");
         }
         cuda.free(0, cuda.allocate(0, 256)); // which waits, too
         long graph = cuda.endCapture(0, captured);

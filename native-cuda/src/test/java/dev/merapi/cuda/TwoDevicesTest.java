@@ -198,7 +198,8 @@ class TwoDevicesTest {
             }
             assertEquals(2, there[2].narrow(0, large - 1, 1).item());
             Memory.setCap(two, Memory.stats(two).reserved());
-            OutOfMemoryException e = assertThrows(OutOfMemoryException.class, () -> kept.to(two));
+            OutOfMemoryException e = assertThrows(
+                    OutOfMemoryException.class, () -> Tensor.full(Shape.of(3L * large), 1, DType.FLOAT32, two));
             assertTrue(e.getMessage().startsWith("out of memory on " + two), e.getMessage());
             assertEquals(1, kept.narrow(0, large - 1, 1).add(0).item());
         }
@@ -241,7 +242,8 @@ class TwoDevicesTest {
     @Test
     void aCapturedStepHasOneDevice() {
         Tensor x = full(1, first);
-        for (Runnable step : List.<Runnable>of(() -> x.to(second), () -> full(1, second).add(1))) {
+        for (Runnable step :
+                List.<Runnable>of(() -> x.to(second), () -> full(1, second).add(1))) {
             try (CudaGraph<Tensor> graph = CudaGraph.of(first, () -> {
                         step.run();
                         return x.add(1);
@@ -270,7 +272,7 @@ class TwoDevicesTest {
         Device one = FakeGpu.device("cuda-two-faulty", "devices=2\nfault=2");
         Device two = Device.of(one.type(), 1);
         Tensor x = full(1, two);
-        assertThrows(CudaException.class, () -> full(1, one).item());
+        assertThrows(CudaException.class, () -> full(1, one).sum().item());
         CudaException e = assertThrows(CudaException.class, () -> x.to(one));
         assertTrue(e.getMessage().contains("the device is lost"), e.getMessage());
         assertAll(2, x.add(1));
