@@ -25,8 +25,18 @@ public final class CopyOps {
     public record Move(Tensor x, Device device) {}
 
     /** Arguments whose operation is: every element of x, converted to the output's dtype. */
-    public interface CopyArgs {
+    public interface CopyArgs extends PointwiseArgs {
         Tensor x();
+
+        @Override
+        default Tensor[] tensors() {
+            return new Tensor[] {x()};
+        }
+
+        @Override
+        default List<Number> scalars() {
+            return List.of();
+        }
     }
 
     public record Into(Tensor target, Tensor x) implements CopyArgs {}

@@ -4,8 +4,8 @@ package dev.merapi.ops;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
 
-/** The argument records of pointwise ops: up to three named tensors, or a list of them, and scalars. */
-public sealed interface PointwiseArgs {
+/** What records of arguments tell a pointwise kernel: up to three named tensors, or a list of them, and scalars. */
+public interface PointwiseArgs {
     Tensor[] tensors();
 
     List<Number> scalars();

@@ -4,7 +4,6 @@ package dev.merapi.cpu;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
-import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Tensor;
@@ -34,15 +33,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     @Override
     @SuppressWarnings("unchecked")
     public void run(Object args, Object out) {
-        Tensor[] inputs;
-        List<Number> scalars;
-        if (args instanceof PointwiseArgs a) {
-            inputs = a.tensors();
-            scalars = a.scalars();
-        } else {
-            inputs = new Tensor[] {((CopyOps.CopyArgs) args).x()};
-            scalars = List.of();
-        }
+        Tensor[] inputs = ((PointwiseArgs) args).tensors();
+        List<Number> scalars = ((PointwiseArgs) args).scalars();
         if (out instanceof Tensor t) {
             if (t.numel() != 0) {
                 long handle = handle(code.specialize(inputs, scalars, t));

@@ -3,7 +3,6 @@ package dev.merapi.cuda;
 
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
-import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Tensor;
@@ -29,15 +28,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     @Override
     @SuppressWarnings("unchecked")
     public void run(Object args, Object out) {
-        Tensor[] inputs;
-        List<Number> scalars;
-        if (args instanceof PointwiseArgs a) {
-            inputs = a.tensors();
-            scalars = a.scalars();
-        } else {
-            inputs = new Tensor[] {((CopyOps.CopyArgs) args).x()};
-            scalars = List.of();
-        }
+        Tensor[] inputs = ((PointwiseArgs) args).tensors();
+        List<Number> scalars = ((PointwiseArgs) args).scalars();
         Tensor[] outputs = out instanceof Tensor t ? new Tensor[] {t} : ((List<Tensor>) out).toArray(new Tensor[0]);
         long numel = outputs[0].numel();
         if (numel == 0) {
