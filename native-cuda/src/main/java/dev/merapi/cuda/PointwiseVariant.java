@@ -15,7 +15,7 @@ import dev.merapi.tensor.Tensor;
  * @param uniform operands of one element; with {@code rank > 0}: that do not step in the last dimension
  */
 record PointwiseVariant(int rank, int vector, boolean wide, long linear, long uniform) {
-    private static final int LARGEST_LOAD = 16;
+    static final int LARGEST_LOAD = 16;
     private static final int LARGEST_VECTOR = 8;
     /** Room for the index to step over the end by a whole grid. */
     private static final long NARROW = Integer.MAX_VALUE - (1 << 24);
@@ -53,7 +53,7 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
     }
 
     /** Elements that fill a 16-byte load of the smallest dtype, but no more than 8. */
-    private static int width(Tensor[] operands) {
+    static int width(Tensor[] operands) {
         int smallest = LARGEST_LOAD;
         for (Tensor t : operands) {
             smallest = Math.min(smallest, t.dtype().byteSize());

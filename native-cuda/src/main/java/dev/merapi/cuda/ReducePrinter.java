@@ -2,217 +2,182 @@
 package dev.merapi.cuda;
 
 import dev.merapi.expr.Program;
+import dev.merapi.expr.RegType;
 import dev.merapi.ops.ReduceCode;
+import dev.merapi.types.DType;
 import java.util.List;
 
 /**
- * Prints a reduction. Blocks of 256 threads are tiles of 2ᵗˣ results by 2ᵗʸ parts of the elements that make one; a tile
- * takes one chunk of those, and what it finds goes to the result, if there is one chunk, else to memory from where {@code
- * again} goes on. Chunks depend on sizes only, so results do not depend on the device; there are no atomics.
+ * Prints what the loops of {@code reduce.cuh} stand on: the accumulator, the arguments, where inputs stand, how they are
+ * loaded, and the expression in front. Sizes, strides and scalars are run-time arguments.
  */
 final class ReducePrinter {
-    static final int THREADS = 256;
+    private static final String LOOPS = "#line 1 \"reduce.cuh\"\n" + Resources.text("reduce.cuh");
 
     private final ReduceCode.Specialized code;
     private final Program program;
-    private final int kept;
-    private final int reduced;
-    private final String index;
+    private final ReduceVariant variant;
+    private final List<DType> inputs;
     private final StringBuilder out = new StringBuilder();
 
-    private ReducePrinter(ReduceCode.Specialized code, int kept, int reduced, boolean wide) {
+    private ReducePrinter(ReduceCode.Specialized code, ReduceVariant variant) {
         this.code = code;
         this.program = code.program();
-        this.kept = kept;
-        this.reduced = reduced;
-        this.index = wide ? "long long" : "unsigned";
+        this.variant = variant;
+        this.inputs = program.inputDTypes();
     }
 
-    /**
-     * @param kept dimensions that results are indexed by
-     * @param reduced dimensions that are reduced
-     * @param wide whether indices need 64 bits
-     */
-    static KernelSource source(String op, ReduceCode.Specialized code, int kept, int reduced, boolean wide) {
-        ReducePrinter p = new ReducePrinter(code, kept, reduced, wide);
-        p.print(wide);
-        return new KernelSource(op, p.out.toString(), List.of("reduce", "again"));
+    static KernelSource source(String op, ReduceCode.Specialized code, ReduceVariant variant) {
+        ReducePrinter p = new ReducePrinter(code, variant);
+        p.print();
+        return new KernelSource(op, p.out.append(LOOPS).toString(), List.of("reduce", "again"));
     }
 
-    private void print(boolean wide) {
-        int inputs = program.inputDTypes().size();
-        ProgramPrinter steps = new ProgramPrinter(
-                program,
-                k -> "rd(a.x" + k + "[o" + k + " + p" + k + "])",
-                (k, register) -> "add(acc, " + register + ", (long long)r)");
-
+    private void print() {
+        DType value = program.outputDTypes().get(0);
         out.append("namespace reduction {\nusing namespace merapi;\n");
-        out.append(Combiner.print(code.combine(), program.outputDTypes().get(0), code.result()));
-        // Tree over the parts of a tile; lower parts stand left, so that order is kept.
-        out.append("""
-                struct Tile {
-                    int x, y, widthLog, heightLog;
-                    MERAPI_F Tile(int tx, int ty, bool rows) : widthLog(tx), heightLog(ty) {
-                        const int t = threadIdx.x;
-                        x = rows ? t >> ty : t & ((1 << tx) - 1);
-                        y = rows ? t & ((1 << ty) - 1) : t >> tx;
-                    }
-                };
-                MERAPI_F Acc joined(Acc acc, const Tile& tile, Acc* shared) {
-                    const int at = tile.y << tile.widthLog | tile.x;
-                    shared[at] = acc;
-                    for (int half = 1 << tile.heightLog >> 1; half > 0; half >>= 1) {
-                        __syncthreads();
-                        if (tile.y < half) shared[at] = join(shared[at], shared[at + (half << tile.widthLog)]);
-                    }
-                    return shared[at];
-                }
-                }  // namespace reduction
-                struct Arguments {
-                """);
-        out.append("    ").append(CudaTypes.storage(code.result())).append("* y;\n    reduction::Acc* partial;\n");
-        for (int k = 0; k < inputs; k++) {
-            out.append("    const ")
-                    .append(CudaTypes.storage(program.inputDTypes().get(k)))
-                    .append("* x")
-                    .append(k)
-                    .append(";\n");
-        }
-        out.append("    long long results, elements, chunk, tiles, tx, ty, rows;\n    double correction;\n");
-        out.append(steps.scalarFields("    "));
-        dimensions("k", kept, inputs);
-        dimensions("r", reduced, inputs);
-        out.append("};\n");
-
-        out.append("""
-                extern "C" __global__ void __launch_bounds__(256) reduce(const Arguments a) {
-                    using namespace reduction;
-                    __shared__ Acc shared[256];
-                    const Tile tile((int)a.tx, (int)a.ty, a.rows != 0);
-                    const long long chunk = blockIdx.x / a.tiles;
-                    const long long result = (blockIdx.x - chunk * a.tiles << a.tx) + tile.x;
-                    Acc acc = empty();
-                    if (result < a.results) {
-                """);
-        String in = "        ";
-        out.append(steps.prologue(in));
-        offsets(in, "o", "(" + index + ")result", "k", kept, inputs, wide);
-        out.append(in).append("const long long end = min((chunk + 1) * a.chunk, a.elements);\n");
-        out.append(in).append("for (long long r = chunk * a.chunk + tile.y; r < end; r += 1ll << a.ty) {\n");
-        offsets(in + "    ", "p", "(" + index + ")r", "r", reduced, inputs, wide);
-        out.append(steps.body(in + "    "));
-        out.append("""
-                        }
-                    }
-                    acc = joined(acc, tile, shared);
-                    if (tile.y == 0 && result < a.results) {
-                        if (a.partial) a.partial[chunk * a.results + result] = acc;
-                        else finish(a.y + result, acc, a.elements, a.correction);
-                    }
-                }
-                struct Again {
-                    @R* y;
-                    reduction::Acc* partial;
-                    const reduction::Acc* from;
-                    long long results, parts, chunk, tiles, tx, ty, rows, elements;
-                    double correction;
-                };
-                extern "C" __global__ void __launch_bounds__(256) again(const Again a) {
-                    using namespace reduction;
-                    __shared__ Acc shared[256];
-                    const Tile tile((int)a.tx, (int)a.ty, a.rows != 0);
-                    const long long chunk = blockIdx.x / a.tiles;
-                    const long long result = (blockIdx.x - chunk * a.tiles << a.tx) + tile.x;
-                    Acc acc = empty();
-                    if (result < a.results) {
-                        const long long end = min((chunk + 1) * a.chunk, a.parts);
-                        for (long long r = chunk * a.chunk + tile.y; r < end; r += 1ll << a.ty)
-                            acc = join(acc, a.from[r * a.results + result]);
-                    }
-                    acc = joined(acc, tile, shared);
-                    if (tile.y == 0 && result < a.results) {
-                        if (a.partial) a.partial[chunk * a.results + result] = acc;
-                        else finish(a.y + result, acc, a.elements, a.correction);
-                    }
-                }
-                """.replace("@R", CudaTypes.storage(code.result())));
+        line("typedef ", variant.wide() ? "long long" : "unsigned", " Index;");
+        line("typedef ", CudaTypes.storage(code.result()), " Result;");
+        line("typedef ", CudaTypes.register(RegType.of(value)), " Value;");
+        line("constexpr bool kRows = ", variant.rows(), ";");
+        line("constexpr int kPack = ", variant.pack(), ", kAhead = ", ahead(), ";");
+        out.append(Combiner.print(code.combine(), value));
+        arguments();
+        places();
+        loads();
+        value();
+        store();
+        out.append("}  // namespace reduction\n");
     }
 
-    private void dimensions(String space, int rank, int inputs) {
+    private int ahead() {
+        return variant.ahead(inputs.stream().map(DType::byteSize).toList());
+    }
+
+    private void arguments() {
+        line("struct Arguments {");
+        line("    Result* y;\n    Acc* partial;");
+        for (int k = 0; k < inputs.size(); k++) {
+            line("    const ", CudaTypes.storage(inputs.get(k)), "* x", k, ";");
+        }
+        line("    long long results, elements, chunk, tiles, tx, ty;\n    double correction;");
+        out.append(steps().scalarFields("    "));
+        dimensions("k", variant.kept());
+        dimensions("r", variant.reduced());
+        line("};");
+        line("struct Again {\n    Result* y;\n    Acc* partial;\n    const Acc* from;");
+        line("    long long results, parts, chunk, tiles, tx, ty, rows, elements;\n    double correction;");
+        line("};");
+    }
+
+    private void dimensions(String space, int rank) {
         for (int d = 0; d < rank; d++) {
-            out.append("    long long ").append(space).append("size").append(d).append(";\n");
-            out.append("    unsigned long long ")
-                    .append(space)
-                    .append("magic")
-                    .append(d)
-                    .append(";\n");
-            for (int k = 0; k < inputs; k++) {
-                out.append("    long long ")
-                        .append(space)
-                        .append("stride")
-                        .append(d)
-                        .append('_')
-                        .append(k)
-                        .append(";\n");
+            line("    long long ", space, "size", d, ";\n    unsigned long long ", space, "magic", d, ";");
+            for (int k = 0; k < inputs.size(); k++) {
+                line("    long long ", space, "stride", d, "_", k, ";");
             }
         }
     }
 
-    /** Declares {@code <name>0, <name>1, …}: where each input stands at an index of a space. */
-    private void offsets(String in, String name, String at, String space, int rank, int inputs, boolean wide) {
-        for (int k = 0; k < inputs; k++) {
-            out.append(in).append(index).append(' ').append(name).append(k).append(" = 0;\n");
+    /** From a result to its first element in each input. */
+    private void places() {
+        line("struct Places {");
+        for (int k = 0; k < inputs.size(); k++) {
+            line("    const ", CudaTypes.storage(inputs.get(k)), "* x", k, ";");
         }
-        out.append(in)
-                .append("{\n")
-                .append(in)
-                .append("    ")
-                .append(index)
-                .append(" rest = ")
-                .append(at)
-                .append(";\n");
+        line("};");
+        line("MERAPI_F Places places(const Arguments& a, long long result) {");
+        walk("result", "k", variant.kept(), variant.many(), "long long");
+        out.append("    return Places{");
+        for (int k = 0; k < inputs.size(); k++) {
+            out.append(k == 0 ? "" : ", ")
+                    .append("a.x")
+                    .append(k)
+                    .append(" + o")
+                    .append(k);
+        }
+        line("};\n}");
+    }
+
+    /** From there to N neighbours, which are either elements of the result from r on, or the r-th of N results. */
+    private void loads() {
+        line("template <int N>\nstruct Loaded {");
+        for (int k = 0; k < inputs.size(); k++) {
+            line("    ", type(k), " x", k, ";");
+        }
+        line("};");
+        line("template <int N>\nMERAPI_F Loaded<N> load(const Arguments& a, const Places& at, Index r) {");
+        walk("r", "r", variant.reduced(), variant.wide(), "Index");
+        line("    Loaded<N> in;");
+        for (int k = 0; k < inputs.size(); k++) {
+            line("    in.x", k, " = *(const ", type(k), "*)(at.x", k, " + o", k, ");");
+        }
+        line("    return in;\n}");
+    }
+
+    private String type(int k) {
+        String storage = CudaTypes.storage(inputs.get(k));
+        return variant.isPacked(k) ? "Pack<" + storage + ", N>" : storage;
+    }
+
+    private void value() {
+        line(
+                "template <int N>\nMERAPI_F Value value(const Arguments& a, const Loaded<N>& in, int e) {\n    Value result;");
+        out.append(steps().prologue("    ")).append(steps().body("    "));
+        line("    return result;\n}");
+    }
+
+    /** From an accumulator to a result, with the arguments of either kernel. */
+    private void store() {
+        line("template <class A>\nMERAPI_F void store(const A& a, Result* at, Acc acc) {");
+        String type = RegType.of(code.result()).toString();
+        line("    wr(*at, cast_", type, "(finished(acc, a.elements, a.correction)));\n}");
+    }
+
+    private ProgramPrinter steps() {
+        return new ProgramPrinter(
+                program,
+                k -> "rd(in.x" + k + (variant.isPacked(k) ? ".v[e])" : ")"),
+                (k, register) -> "result = " + register);
+    }
+
+    /** Declares {@code o0, o1, …}: how far each input steps to an index of a space. */
+    private void walk(String at, String space, int rank, boolean wide, String offset) {
+        for (int k = 0; k < inputs.size(); k++) {
+            line("    ", offset, " o", k, " = 0;");
+        }
+        String index = wide ? "long long" : "unsigned";
+        if (rank > 1) {
+            line("    ", index, " rest = (", index, ")", at, ";");
+        }
         for (int d = rank - 1; d >= 0; d--) {
-            out.append(in).append("    {\n");
+            String c = "c" + d;
+            String size = "a." + space + "size" + d;
             if (d > 0) {
-                String quotient =
-                        wide ? "rest / a." + space + "size" + d : "divide(rest, a." + space + "magic" + d + ")";
-                out.append(in)
-                        .append("        const ")
-                        .append(index)
-                        .append(" q = ")
-                        .append(quotient)
-                        .append(";\n");
-                out.append(in)
-                        .append("        const ")
-                        .append(index)
-                        .append(" c = rest - q * (")
-                        .append(index)
-                        .append(")a.")
-                        .append(space)
-                        .append("size")
-                        .append(d)
-                        .append(";\n");
-                out.append(in).append("        rest = q;\n");
-            } else {
-                out.append(in).append("        const ").append(index).append(" c = rest;\n");
+                String quotient = wide ? "rest / " + size : "divide(rest, a." + space + "magic" + d + ")";
+                line("    const ", index, " q", d, " = ", quotient, ";");
+                line("    const ", index, " ", c, " = rest - q", d, " * (", index, ")", size, ";");
+                line("    rest = q", d, ";");
             }
-            for (int k = 0; k < inputs; k++) {
-                out.append(in)
-                        .append("        ")
-                        .append(name)
-                        .append(k)
-                        .append(" += c * (")
-                        .append(index)
-                        .append(")a.")
-                        .append(space)
-                        .append("stride")
-                        .append(d)
-                        .append('_')
-                        .append(k)
-                        .append(";\n");
+            String step = d > 0 ? c : rank > 1 ? "rest" : at;
+            for (int k = 0; k < inputs.size(); k++) {
+                // Packs lie along the last dimension, where their inputs step by 1.
+                boolean unit = variant.pack() > 1 && variant.rows() && space.equals("r") && d == rank - 1;
+                if (!unit) {
+                    line(
+                            "    o", k, " += (", offset, ")", step, " * (", offset, ")a.", space, "stride", d, "_", k,
+                            ";");
+                } else if (variant.isPacked(k)) {
+                    line("    o", k, " += (", offset, ")", step, ";");
+                }
             }
-            out.append(in).append("    }\n");
         }
-        out.append(in).append("}\n");
+    }
+
+    private void line(Object... parts) {
+        for (Object part : parts) {
+            out.append(part);
+        }
+        out.append('\n');
     }
 }

@@ -77,13 +77,20 @@ class NvrtcTest {
                     continue;
                 }
                 Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
-                all.add(ReducePrinter.source(op.toString(), op.code().specialize(args(x)), 1, 1, dtype == DType.INT64));
+                // Packs of rows for one dtype, single elements and 64-bit indices for the other.
+                ReduceVariant rows = new ReduceVariant(
+                        true, dtype.isFloating() ? 8 : 1, 1, 1, !dtype.isFloating(), !dtype.isFloating(), 1);
+                all.add(ReducePrinter.source(op.toString(), op.code().specialize(args(x)), rows));
             }
         }
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceCode variance = (ReduceCode)
                 java.util.Objects.requireNonNull(Reductions.VAR.definition().code());
-        all.add(ReducePrinter.source("var", variance.specialize(args(x)), 2, 2, false));
+        for (int pack : new int[] {1, 4}) {
+            ReduceVariant columns = new ReduceVariant(false, pack, 2, 2, false, false, 1);
+            all.add(ReducePrinter.source("var", variance.specialize(args(x)), columns));
+            all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(args(x)), columns));
+        }
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
     }
 

@@ -5,12 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.error.DTypeException;
+import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
@@ -32,6 +34,13 @@ class ReduceTest {
             Reductions.ANY,
             Reductions.ALL,
             Reductions.SUM_SQUARES);
+
+    private static final ReductionOp WEIGHTED = ReductionOp.define(
+            "test::weighted",
+            3,
+            1,
+            a -> a.get(0).sub(a.get(1)).square().mul(a.get(2)).mul(a.get(3)),
+            Combine.SUM);
 
     @BeforeAll
     static void simulator() {
@@ -74,6 +83,90 @@ class ReduceTest {
         Tensor y = x.to(Simulator.DEVICE);
         same("transposed", Reductions.SUM.call(x.transpose(0, 1), 0), Reductions.SUM.call(y.transpose(0, 1), 0), 12);
         same("slice", Reductions.SUM.call(x.slice(1, 2, 7), 1), Reductions.SUM.call(y.slice(1, 2, 7), 1), 12);
+    }
+
+    /** Where loads of 16 bytes are possible, where they just are not, and what they leave over. */
+    @TestFactory
+    Stream<DynamicTest> packs() {
+        return Stream.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64, DType.INT64, DType.UINT8)
+                .map(dtype -> DynamicTest.dynamicTest(dtype.toString(), () -> {
+                    for (ReductionOp op : List.of(Reductions.SUM, Reductions.ARGMIN)) {
+                        for (int n : new int[] {5, 16, 127, 1024, 1031, 40_003}) {
+                            Tensor x = PointwiseTest.random(dtype, n, n + 1);
+                            checkView(op, x, t -> t.slice(0, 0, n));
+                            checkView(op, x, t -> t.slice(0, 1, n + 1));
+                        }
+                        Tensor x = PointwiseTest.random(dtype, 1, 65, 48);
+                        for (int dim : new int[] {0, 1}) {
+                            checkView(op, x, t -> t, dim);
+                            checkView(op, x, t -> t.slice(1, 8, 40), dim); // rows and columns of a wider matrix
+                            checkView(op, x, t -> t.slice(1, 8, 37), dim); // a rest of each row
+                            checkView(op, x, t -> t.slice(1, 1, 33), dim); // none is aligned
+                        }
+                        Tensor y = PointwiseTest.random(dtype, 2, 5, 6, 16);
+                        checkView(op, y, t -> t, 0);
+                        checkView(op, y, t -> t, 1);
+                        checkView(op, y.transpose(0, 1), t -> t, 2);
+                    }
+                }));
+    }
+
+    @Test
+    void manyInputs() {
+        ReductionOp op = WEIGHTED;
+        for (int size : new int[] {64, 67}) {
+            Tensor x = PointwiseTest.random(DType.BFLOAT16, 1, 300, size);
+            Tensor y = PointwiseTest.random(DType.FLOAT32, 2, 300, size);
+            Tensor z = PointwiseTest.random(DType.FLOAT32, 3, size);
+            Tensor w = PointwiseTest.random(DType.FLOAT32, 4, 300, 1);
+            for (int dim : new int[] {0, 1}) {
+                for (Tensor third : List.of(z, w)) {
+                    List<Tensor> inputs = List.of(x, y, third);
+                    List<Tensor> there =
+                            inputs.stream().map(t -> t.to(Simulator.DEVICE)).toList();
+                    same(
+                            "three inputs of " + size + " along " + dim,
+                            op.call(inputs, List.of(0.5), new int[] {dim}, false, null),
+                            op.call(there, List.of(0.5), new int[] {dim}, false, null),
+                            300 * 80);
+                }
+            }
+        }
+    }
+
+    /** As for tensors of more than 2³¹ elements. */
+    @Test
+    void wideIndices() {
+        System.setProperty("merapi.cuda.wideIndices", "true");
+        try {
+            Tensor x = PointwiseTest.random(DType.FLOAT32, 3, 6, 10, 4, 12);
+            for (ReductionOp op : List.of(Reductions.SUM, Reductions.ARGMAX)) {
+                check(op, x);
+                check(op, x, 1);
+                check(op, x, 0, 2);
+                check(op, x, 1, 3);
+            }
+        } finally {
+            System.clearProperty("merapi.cuda.wideIndices");
+        }
+    }
+
+    /** The plan of a large size covers it exactly, with enough blocks, and a second stage ends it. */
+    @Test
+    void plans() {
+        for (long[] size : new long[][] {{1, 1L << 26, 1}, {1 << 18, 256, 1}, {256, 1 << 18, 0}, {3, 70_001, 0}}) {
+            boolean rows = size[2] == 1;
+            ReducePlan plan = ReducePlan.of(size[0], size[1], rows);
+            String what = Arrays.toString(size) + " " + plan;
+            assertEquals(8, plan.tx() + plan.ty(), what);
+            assertEquals((size[1] + plan.chunk() - 1) / plan.chunk(), plan.chunks(), what);
+            assertEquals((size[0] + (1L << plan.tx()) - 1) >> plan.tx(), plan.tiles(), what);
+            if (size[0] * size[1] >= 1 << 26) {
+                org.junit.jupiter.api.Assertions.assertTrue(plan.chunks() * plan.tiles() >= 8192, what);
+            }
+        }
+        ReducePlan all = ReducePlan.of(1, 1L << 26, true);
+        assertEquals(1, ReducePlan.again(1, all.chunks()).chunks(), "2^28 floats take two stages");
     }
 
     @Test
@@ -122,6 +215,15 @@ class ReduceTest {
         }
         double n = (double) x.numel() / Math.max(1, expected.numel());
         same(op + " " + x.describe() + Arrays.toString(dims), expected, op.call(x.to(Simulator.DEVICE), dims), n);
+    }
+
+    /** A view that is made on the device, so that it keeps its offset and strides. */
+    private static void checkView(ReductionOp op, Tensor x, UnaryOperator<Tensor> view, int... dims) {
+        Tensor there = view.apply(x.to(Simulator.DEVICE));
+        Tensor here = view.apply(x);
+        Tensor expected = op.call(here, dims);
+        double n = (double) here.numel() / Math.max(1, expected.numel());
+        same(op + " " + here.describe() + Arrays.toString(dims), expected, op.call(there, dims), n);
     }
 
     /** Within the error of a sum of {@code size} terms of size 3, and one rounding to the dtype. */
