@@ -185,11 +185,5 @@ final class Family {
         void each(long n) {
             run(kernels.spread(device, n, THREADS));
         }
-
-        /** For kernels of one block a row. */
-        void rows(long count, long length) {
-            int threads = length <= 32 ? 32 : length <= 1024 ? 128 : 256;
-            run(CudaRuntime.Grid.of(Math.max(1, Math.min(count, Integer.MAX_VALUE)), threads));
-        }
     }
 }

@@ -14,22 +14,21 @@ import org.jspecify.annotations.Nullable;
 
 /** Softmax, normalisation and losses of classes. */
 final class RowKernels {
-    static final Family FAMILY = new Family(
+    static final Family SOFTMAX = Family.above("rows.cuh", "softmax.cuh", "softmax", "softmax_backward", "logsumexp");
+    static final Family NORMS = Family.above(
+            "rows.cuh", "norms.cuh", "normalize", "normalize_backward", "normalize_backward_parameters", "sum_chunks");
+    static final Family LOSSES = Family.above(
             "rows.cuh",
-            "softmax",
-            "softmax_backward",
-            "logsumexp",
-            "normalize",
-            "normalize_backward",
-            "normalize_backward_parameters",
-            "sum_chunks",
+            "losses.cuh",
             "cross_entropy_rows",
             "nll_rows",
             "losses_reduced",
             "cross_entropy_backward",
             "nll_backward");
-    /** Rows that one block sums up for the gradients of parameters. */
-    private static final long CHUNK = 256;
+    /** Rows that one block sums up for the gradients of parameters, at least, and the chunks of them, at most. */
+    private static final long CHUNK = 64;
+
+    private static final long CHUNKS = 512;
 
     private final Kernels kernels;
     private final String op;
@@ -79,8 +78,13 @@ final class RowKernels {
         };
     }
 
-    private Family.Call call(Tensor at, String entry, DType dtype) {
-        return FAMILY.call(kernels, op, at, entry, dtype);
+    private Family.Call call(Family family, String entry, Tensor at, RowForm.Types types) {
+        return family.call(kernels, op, at, entry, types, RowForm.Types::text);
+    }
+
+    /** For kernels that go over elements one by one. */
+    private Family.Call call(Family family, String entry, Tensor at) {
+        return call(family, entry, at, new RowForm.Types(at.dtype(), 1, 0));
     }
 
     // ---------------------------------------------------------------- softmax
@@ -111,38 +115,44 @@ final class RowKernels {
 
     private void softmax(Softmax.Along a, Tensor out, boolean log) {
         Around r = Around.of(a.x(), a.dim());
-        call(out, "softmax", out.dtype())
+        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.x(), out);
+        call(SOFTMAX, "softmax", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
                 .word(r.rows())
                 .word(r.size)
                 .word(r.inner)
+                .half(form.lanes())
                 .flag(log)
-                .rows(r.rows(), r.size);
+                .run(form.grid(r.rows()));
     }
 
     private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, boolean log) {
         Around r = Around.of(a.y(), a.dim());
-        call(out, "softmax_backward", out.dtype())
+        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.grad(), a.y(), out);
+        call(SOFTMAX, "softmax_backward", out, form.types())
                 .pointer(a.grad())
                 .pointer(a.y())
                 .pointer(out)
                 .word(r.rows())
                 .word(r.size)
                 .word(r.inner)
+                .half(form.lanes())
                 .flag(log)
-                .rows(r.rows(), r.size);
+                .run(form.grid(r.rows()));
     }
 
     private void logSumExp(Softmax.Along a, Tensor out) {
         Around r = Around.of(a.x(), a.dim());
-        call(out, "logsumexp", out.dtype())
+        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.x());
+        call(SOFTMAX, "logsumexp", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
                 .word(r.rows())
                 .word(r.size)
                 .word(r.inner)
-                .rows(r.rows(), r.size);
+                .half(form.lanes())
+                .run(form.grid(r.rows()));
     }
 
     // ---------------------------------------------------------------- normalisation
@@ -169,7 +179,8 @@ final class RowKernels {
             return;
         }
         long size = Normalization.rowLength(x, dims);
-        call(x, "normalize", x.dtype())
+        RowForm form = RowForm.of(x.dtype(), size, 1, x, weight, bias, y);
+        call(NORMS, "normalize", x, form.types())
                 .pointer(x)
                 .pointer(weight)
                 .pointer(bias)
@@ -178,8 +189,9 @@ final class RowKernels {
                 .pointer(rstd)
                 .word(rows)
                 .word(size)
+                .half(form.lanes())
                 .real(eps)
-                .rows(rows, size);
+                .run(form.grid(rows));
     }
 
     private void normBackward(
@@ -201,26 +213,30 @@ final class RowKernels {
         long size = Normalization.rowLength(x, dims);
         int next = 0;
         if (wantX) {
-            call(x, "normalize_backward", x.dtype())
+            Tensor dx = out.get(next++);
+            RowForm form = RowForm.of(x.dtype(), size, 1, g, x, weight, dx);
+            call(NORMS, "normalize_backward", x, form.types())
                     .pointer(g)
                     .pointer(x)
                     .pointer(weight)
                     .pointer(mean)
                     .pointer(rstd)
-                    .pointer(out.get(next++))
+                    .pointer(dx)
                     .word(rows)
                     .word(size)
-                    .rows(rows, size);
+                    .half(form.lanes())
+                    .run(form.grid(rows));
         }
         if (!wantWeight && !wantBias) {
             return;
         }
-        long chunk = Math.max(CHUNK, (rows + 65534) / 65535);
+        long chunk = Math.max(CHUNK, (rows + CHUNKS - 1) / CHUNKS);
         long chunks = (rows + chunk - 1) / chunk;
         try (Tensor parts = Tensor.allocate(Shape.of(2, chunks, size), rstd.dtype(), x.device())) {
             Tensor weights = parts.select(0, 0);
             Tensor biases = parts.select(0, 1);
-            call(x, "normalize_backward_parameters", x.dtype())
+            int pack = RowForm.pack(x.dtype(), size, g, x);
+            call(NORMS, "normalize_backward_parameters", x, new RowForm.Types(x.dtype(), pack, 0))
                     .pointer(g)
                     .pointer(x)
                     .pointer(mean)
@@ -230,7 +246,7 @@ final class RowKernels {
                     .word(rows)
                     .word(size)
                     .word(chunk)
-                    .run(new CudaRuntime.Grid((size + 31) / 32, chunks, 1, 256, 1, 1, 0));
+                    .run(new CudaRuntime.Grid((size / pack + 31) / 32, chunks, 1, 256, 1, 1, 0));
             if (wantWeight) {
                 sumChunks(x, weights, out.get(next++), chunks, size);
             }
@@ -241,12 +257,12 @@ final class RowKernels {
     }
 
     private void sumChunks(Tensor x, Tensor parts, Tensor out, long chunks, long size) {
-        call(x, "sum_chunks", x.dtype())
+        call(NORMS, "sum_chunks", x)
                 .pointer(parts)
                 .pointer(out)
                 .word(chunks)
                 .word(size)
-                .run(CudaRuntime.Grid.of((size + 255) / 256, 256));
+                .run(CudaRuntime.Grid.of((size + 31) / 32, 256));
     }
 
     // ---------------------------------------------------------------- losses
@@ -259,7 +275,8 @@ final class RowKernels {
         try (Tensor losses = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device());
                 Tensor weights = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
             if (rows > 0) {
-                call(x, "cross_entropy_rows", x.dtype())
+                RowForm form = RowForm.of(x.dtype(), classes, 1, x, a.weight());
+                call(LOSSES, "cross_entropy_rows", x, form.types())
                         .pointer(x)
                         .pointer(a.targets())
                         .pointer(a.weight())
@@ -269,9 +286,10 @@ final class RowKernels {
                         .word(rows)
                         .word(classes)
                         .word(a.ignoreIndex())
+                        .half(form.lanes())
                         .real(a.labelSmoothing())
                         .fault(name())
-                        .rows(rows, classes);
+                        .run(form.grid(rows));
             }
             reduced(x, losses, weights, out.loss(), out.totalWeight(), rows, a.reduction());
         }
@@ -293,7 +311,7 @@ final class RowKernels {
     private void nllRows(
             Tensor x, Tensor targets, @Nullable Tensor weight, Tensor losses, Tensor weights, long ignore) {
         if (x.size(0) > 0) {
-            call(x, "nll_rows", x.dtype())
+            call(LOSSES, "nll_rows", x)
                     .pointer(x)
                     .pointer(targets)
                     .pointer(weight)
@@ -315,19 +333,20 @@ final class RowKernels {
             @Nullable Tensor total,
             long rows,
             Losses.Reduction reduction) {
-        call(x, "losses_reduced", x.dtype())
+        call(LOSSES, "losses_reduced", x)
                 .pointer(losses)
                 .pointer(weights)
                 .pointer(out)
                 .pointer(total)
                 .word(rows)
                 .half(reduction.ordinal())
-                .run(CudaRuntime.Grid.of(1, 256));
+                .run(CudaRuntime.Grid.of(1, 1024));
     }
 
     private void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         Tensor x = a.logits();
-        call(x, "cross_entropy_backward", x.dtype())
+        RowForm form = RowForm.of(x.dtype(), x.size(1), 1, x, a.weight(), out);
+        call(LOSSES, "cross_entropy_backward", x, form.types())
                 .pointer(a.grad())
                 .pointer(x)
                 .pointer(a.targets())
@@ -338,9 +357,10 @@ final class RowKernels {
                 .word(x.size(0))
                 .word(x.size(1))
                 .word(a.ignoreIndex())
+                .half(form.lanes())
                 .real(a.labelSmoothing())
                 .half(a.reduction().ordinal())
-                .rows(x.size(0), x.size(1));
+                .run(form.grid(x.size(0)));
     }
 
     private void nllBackward(Losses.NllBackward a, Tensor out) {
@@ -355,7 +375,7 @@ final class RowKernels {
                     reduced(x, losses, weights, ignored, total, x.size(0), Losses.Reduction.SUM);
                 }
             }
-            call(x, "nll_backward", x.dtype())
+            call(LOSSES, "nll_backward", x)
                     .pointer(a.grad())
                     .pointer(a.targets())
                     .pointer(a.weight())

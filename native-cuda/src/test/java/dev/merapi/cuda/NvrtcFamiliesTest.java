@@ -52,8 +52,16 @@ class NvrtcFamiliesTest {
         List<KernelSource> all = new ArrayList<>();
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
-            all.add(RowKernels.FAMILY.source(Family.type("T", dtype)));
         }
+        // Packs that are kept, elements that are, and packs of rows that are read again.
+        RowForm.Types packs = new RowForm.Types(DType.FLOAT32, 4, 8);
+        RowForm.Types elements = new RowForm.Types(DType.BFLOAT16, 1, 8);
+        RowForm.Types again = new RowForm.Types(DType.BFLOAT16, 8, 0);
+        all.add(RowKernels.SOFTMAX.source(packs.text()));
+        all.add(RowKernels.NORMS.source(packs.text()));
+        all.add(RowKernels.SOFTMAX.source(elements.text()));
+        all.add(RowKernels.NORMS.source(elements.text()));
+        all.add(RowKernels.LOSSES.source(again.text()));
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
@@ -68,7 +76,10 @@ class NvrtcFamiliesTest {
         all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.BOOL, DType.INT64).text()));
         // One by one, under their own names: those of the device's own functions are taken.
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
-        all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), 1, 1, false));
+        all.add(ReducePrinter.source(
+                "sum",
+                Reductions.SUM.code().specialize(NvrtcTest.args(x)),
+                new ReduceVariant(true, 4, 1, 1, false, false, 1)));
         all.add(java.util.Objects.requireNonNull(PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
         for (KernelSource source : all) {
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
