@@ -7,7 +7,7 @@ cpp=$here/../../main/cpp
 out=${1:?usage: build.sh <output folder>}
 mkdir -p "$out"
 CXX=${CXX:-g++}
-flags="-O3 -std=c++17 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden
+flags="-O${OPTIMIZE:-3} -std=c++17 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=off -fno-strict-aliasing -fvisibility=hidden
  -I$cpp -Wall -Wextra -Wno-psabi -Wno-uninitialized -Wno-ignored-attributes"
 case $(uname -m) in
 x86_64) levels="base:-march=x86-64 avx2:-march=x86-64-v3 avx512:-march=x86-64-v4" ;;

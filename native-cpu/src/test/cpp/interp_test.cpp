@@ -197,7 +197,8 @@ void check_int_ops(const char* t) {
     check_binary<T, T>(t, "or", nullptr, B([](T x, T y) { return x | y; }), sp);
     check_binary<T, T>(t, "xor", nullptr, B([](T x, T y) { return x ^ y; }), sp);
     const T width = sizeof(T) * 8;
-    check_binary<T, T>(t, "shl", nullptr, B([=](T x, T y) { return y < 0 || y >= width ? 0 : T(W(x) << y); }), sp);
+    using U = typename std::make_unsigned<T>::type;
+    check_binary<T, T>(t, "shl", nullptr, B([=](T x, T y) { return y < 0 || y >= width ? 0 : T(U(x) << y); }), sp);
     check_binary<T, T>(t, "shr", nullptr,
                        B([=](T x, T y) { return y < 0 || y >= width ? (x < 0 ? -1 : 0) : T(x >> y); }), sp);
     check_binary<T, T>(t, "pow", nullptr, B([](T x, T y) {
