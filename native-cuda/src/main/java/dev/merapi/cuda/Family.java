@@ -44,8 +44,16 @@ final class Family {
 
     /** Kernels that stand on the functions of another resource. */
     static Family above(String functions, String resource, String... entries) {
-        String before = "#line 1 \"" + functions + "\"\n" + Resources.text(functions);
-        return new Family(resource, before, List.of(entries));
+        return above(List.of(functions), resource, entries);
+    }
+
+    /** Kernels that stand on the functions of other resources, in this order. */
+    static Family above(List<String> functions, String resource, String... entries) {
+        StringBuilder before = new StringBuilder();
+        for (String f : functions) {
+            before.append("#line 1 \"").append(f).append("\"\n").append(Resources.text(f));
+        }
+        return new Family(resource, before.toString(), List.of(entries));
     }
 
     /** The source for these types: {@code typedef}s and {@code #define}s that stand before the text. */

@@ -4,6 +4,7 @@ package dev.merapi.cuda;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -12,27 +13,70 @@ import org.jspecify.annotations.Nullable;
  * blocks run.
  */
 final class Gemm {
-    static final Family FAMILY = Family.above("mma.cuh", "gemm.cuh", "gemm_tiles", "gemm_join");
+    /** What products in tiles stand on. */
+    static final List<String> TILES = List.of("mma.cuh", "tiles.cuh");
+
+    static final Family FAMILY = Family.above(TILES, "gemm.cuh", "gemm_tiles", "gemm_join");
     private static final int FEWEST_TILES = 64;
     private static final int ENOUGH_BLOCKS = 128;
     private static final int LEAST_DEPTH = 512;
     private static final long MOST_PARTS_BYTES = 64L << 20;
 
+    /** The part of a result that a block computes. */
+    enum Tile {
+        LARGE(128, 128),
+        SMALL(64, 64),
+        /** For results of few rows. */
+        FLAT(32, 128);
+
+        private final int rows;
+        private final int columns;
+
+        Tile(int rows, int columns) {
+            this.rows = rows;
+            this.columns = columns;
+        }
+
+        /** Large tiles where they fill the device, or do when k is split; else small ones. */
+        static Tile of(long m, long n, long k, long count) {
+            long tiles = LARGE.count(m, n) * count;
+            return m > 64 && n > 64 && tiles * Math.max(1, k / (2 * LEAST_DEPTH)) >= FEWEST_TILES ? LARGE : SMALL;
+        }
+
+        /** Elements that are computed for a result, some of which may lie outside of it. */
+        long covered(long m, long n) {
+            return count(m, n) * rows * columns;
+        }
+
+        /** How many cover a result. */
+        long count(long m, long n) {
+            return (m + rows - 1) / rows * ((n + columns - 1) / columns);
+        }
+
+        /** Into how many parts k is cut. */
+        long splits(long m, long n, long k, long count) {
+            long blocks = this == LARGE ? ENOUGH_BLOCKS : 2 * ENOUGH_BLOCKS;
+            long wanted = Math.min(blocks / (count(m, n) * count), k / LEAST_DEPTH);
+            long room = MOST_PARTS_BYTES / (m * n * count * Float.BYTES);
+            return Math.max(1, Math.min(wanted, room));
+        }
+
+        /** Threads that compute it; fewer have more registers each. */
+        int threads(boolean few) {
+            return few || this != LARGE ? 128 : 256;
+        }
+
+        String defines(boolean mma, boolean few) {
+            return "\n#define MMA " + (mma ? 1 : 0) + "\n#define ROWS " + rows + "\n#define COLUMNS " + columns
+                    + "\n#define THREADS " + threads(few) + "\n";
+        }
+    }
+
     /** How a kernel is compiled. */
-    record Variant(DType dtype, boolean aAlongK, boolean bAlongK, boolean aligned, boolean mma, int extent) {
+    record Variant(DType dtype, boolean aAlongK, boolean bAlongK, boolean aligned, boolean mma, Tile tile) {
         String types() {
             return Family.type("T", dtype) + "#define A_ALONG_K " + aAlongK + "\n#define B_ALONG_K " + bAlongK
-                    + "\n#define ALIGNED " + aligned + "\n#define MMA " + (mma ? 1 : 0) + "\n#define EXTENT " + extent
-                    + "\n";
-        }
-
-        int threads() {
-            return mma || extent == 64 ? 128 : 256;
-        }
-
-        /** Elements along k that a block multiplies between two barriers. */
-        int slice() {
-            return 64 / (int) dtype.byteSize();
+                    + "\n#define ALIGNED " + aligned + tile.defines(mma, mma);
         }
     }
 
@@ -43,33 +87,23 @@ final class Gemm {
         return device.architecture() >= 80 && p.dtype().isFloating() && p.dtype() != DType.FLOAT64;
     }
 
-    /** Tiles of 128 where they fill the device, or do when k is split; else of 64. */
-    static int extent(long m, long n, long k, long count) {
-        long tiles = (m + 127) / 128 * ((n + 127) / 128) * count;
-        return m > 64 && n > 64 && tiles * Math.max(1, k / (2 * LEAST_DEPTH)) >= FEWEST_TILES ? 128 : 64;
-    }
-
-    /** Into how many parts k is cut. */
-    static long splits(long m, long n, long k, long count, int extent) {
-        long tiles = (m + extent - 1) / extent * ((n + extent - 1) / extent) * count;
-        long wanted = Math.min(ENOUGH_BLOCKS * (128 / extent) / tiles, k / LEAST_DEPTH);
-        long room = MOST_PARTS_BYTES / (m * n * count * Float.BYTES);
-        return Math.max(1, Math.min(wanted, room));
+    /** Elements along k that a block multiplies between two barriers. */
+    static int slice(DType dtype) {
+        return 64 / dtype.byteSize();
     }
 
     static void run(Kernels kernels, MatrixProduct p, boolean tf32) {
         MatrixProduct.Operand a = p.a();
         MatrixProduct.Operand b = p.b();
-        int extent = extent(p.m(), p.n(), p.k(), p.count());
+        Tile tile = Tile.of(p.m(), p.n(), p.k(), p.count());
         boolean mma = p.dtype() != DType.FLOAT32 || tf32;
-        Variant variant = new Variant(p.dtype(), a.isAlongK(), b.isAlongK(), p.isAligned(16), mma, extent);
-        long slices = (p.k() + variant.slice() - 1) / variant.slice();
-        long splits = splits(p.m(), p.n(), p.k(), p.count(), extent);
-        long deep = Math.max(1, (slices + splits - 1) / splits) * variant.slice();
+        Variant variant = new Variant(p.dtype(), a.isAlongK(), b.isAlongK(), p.isAligned(16), mma, tile);
+        long slice = slice(p.dtype());
+        long splits = tile.splits(p.m(), p.n(), p.k(), p.count());
+        long deep = Math.max(1, ((p.k() + slice - 1) / slice + splits - 1) / splits) * slice;
         splits = Math.max(1, (p.k() + deep - 1) / deep);
-        long tiles = (p.m() + extent - 1) / extent * ((p.n() + extent - 1) / extent);
-        CudaRuntime.Grid grid =
-                new CudaRuntime.Grid(tiles, (int) splits, Math.min(p.count(), 65535), variant.threads(), 1, 1, 0);
+        CudaRuntime.Grid grid = new CudaRuntime.Grid(
+                tile.count(p.m(), p.n()), splits, Math.min(p.count(), 65535), tile.threads(mma), 1, 1, 0);
         if (splits == 1) {
             tiles(kernels, p, variant, null, deep).run(grid);
             return;

@@ -7,7 +7,10 @@ import dev.merapi.ops.Pooling;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** Convolution and pooling, each result by its own sum. */
+/**
+ * Convolution and pooling. Convolutions go to {@link ConvolutionTiles}; those that it does not serve, float64 and groups of
+ * few channels, and pooling compute each result by its own sum.
+ */
 final class ImageKernels {
     static final Family FAMILY = new Family(
             "images.cuh",
@@ -72,31 +75,51 @@ final class ImageKernels {
         return new long[] {weight.size(2), weight.size(3)};
     }
 
+    private boolean tiled(ConvolutionTiles tiles) {
+        if (!tiles.serves(kernels.runtime().properties(tiles.out().device().index()))) {
+            return false;
+        }
+        tiles.run(kernels);
+        return true;
+    }
+
     private void convolve(Convolution.Conv2d a, Tensor out) {
+        long[] sizes = window(a.x(), out, size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups());
+        if (tiled(ConvolutionTiles.of(a, out, sizes))) {
+            return;
+        }
         call(out, "convolve")
                 .pointer(a.x())
                 .pointer(a.weight())
                 .pointer(a.bias())
                 .pointer(out)
-                .struct(window(a.x(), out, size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .struct(sizes)
                 .each(out.numel());
     }
 
     private void inputGradient(Convolution.InputGradient a, Tensor out) {
+        long[] sizes = window(out, a.grad(), size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups());
+        if (tiled(ConvolutionTiles.of(a, out, sizes))) {
+            return;
+        }
         call(out, "convolve_input_gradient")
                 .pointer(a.grad())
                 .pointer(a.weight())
                 .pointer(out)
-                .struct(window(out, a.grad(), size(a.weight()), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .struct(sizes)
                 .each(out.numel());
     }
 
     private void weightGradient(Convolution.WeightGradient a, Tensor out) {
+        long[] sizes = window(a.x(), a.grad(), a.kernelSize(), a.stride(), a.padding(), a.dilation(), a.groups());
+        if (tiled(ConvolutionTiles.of(a, out, sizes))) {
+            return;
+        }
         call(out, "convolve_weight_gradient")
                 .pointer(a.grad())
                 .pointer(a.x())
                 .pointer(out)
-                .struct(window(a.x(), a.grad(), a.kernelSize(), a.stride(), a.padding(), a.dilation(), a.groups()))
+                .struct(sizes)
                 .run(CudaRuntime.Grid.of(out.numel(), 256));
     }
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.RandomOps;
@@ -104,6 +105,22 @@ class CheckedKernelsTest {
                         PointwiseTest.random(DType.BFLOAT16, 2, k, 72));
             }
             FlashTest.check(DType.BFLOAT16, 1, 2, 70, 70, 32, true);
+        }
+    }
+
+    @Test
+    void convolutions() {
+        for (long order : ORDERS) {
+            CudaSim.setOrder(order);
+            for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+                StructuredTest.same(
+                        "convolution",
+                        1200,
+                        t -> Convolution.conv2d(t.get(0), t.get(1), t.get(2), 2, 1, 1, 2),
+                        PointwiseTest.random(dtype, 1, 2, 18, 47, 51),
+                        PointwiseTest.random(dtype, 2, 20, 9, 3, 3),
+                        PointwiseTest.random(dtype, 3, 20));
+            }
         }
     }
 

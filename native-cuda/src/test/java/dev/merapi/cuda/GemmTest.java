@@ -100,7 +100,7 @@ class GemmTest {
     void largeTiles(DType dtype) {
         for (String layout : LAYOUTS) {
             for (long[] mnk : new long[][] {{136, 144, 104}, {129, 131, 37}}) {
-                assertEquals(128, Gemm.extent(mnk[0], mnk[1], mnk[2], 16));
+                assertEquals(Gemm.Tile.LARGE, Gemm.Tile.of(mnk[0], mnk[1], mnk[2], 16));
                 try (Scope scope = Scope.open()) {
                     check(
                             dtype + " " + layout + " batch of " + mnk[0] + "x" + mnk[1] + "x" + mnk[2],
@@ -140,7 +140,7 @@ class GemmTest {
 
     @Test
     void partsOfK() {
-        assertEquals(5, Gemm.splits(20, 24, 2600, 1, 64));
+        assertEquals(5, Gemm.Tile.SMALL.splits(20, 24, 2600, 1));
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             try (Scope scope = Scope.open()) {
                 Tensor a = random(dtype, 1, 2600, 20);

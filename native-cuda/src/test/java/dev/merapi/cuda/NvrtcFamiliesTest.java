@@ -27,11 +27,19 @@ class NvrtcFamiliesTest {
     @ValueSource(ints = {80, 90, 100, 120})
     void tilesOfProducts(int architecture) {
         for (Gemm.Variant v : List.of(
-                new Gemm.Variant(DType.BFLOAT16, true, true, true, true, 128),
-                new Gemm.Variant(DType.FLOAT16, false, false, false, true, 64),
-                new Gemm.Variant(DType.FLOAT32, false, true, true, true, 128),
-                new Gemm.Variant(DType.FLOAT32, true, false, true, false, 128))) {
+                new Gemm.Variant(DType.BFLOAT16, true, true, true, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT16, false, false, false, true, Gemm.Tile.SMALL),
+                new Gemm.Variant(DType.FLOAT32, false, true, true, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, false, true, false, Gemm.Tile.LARGE))) {
             KernelSource source = Gemm.FAMILY.source(v.types());
+            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
+        }
+        for (ConvolutionTiles.Variant v : List.of(
+                new ConvolutionTiles.Variant(DType.BFLOAT16, 0, false, false, true, false, true, Gemm.Tile.LARGE),
+                new ConvolutionTiles.Variant(DType.FLOAT32, 1, true, true, false, false, true, Gemm.Tile.SMALL),
+                new ConvolutionTiles.Variant(DType.FLOAT16, 2, false, false, false, false, true, Gemm.Tile.FLAT),
+                new ConvolutionTiles.Variant(DType.FLOAT32, 2, false, false, true, true, false, Gemm.Tile.LARGE))) {
+            KernelSource source = ConvolutionTiles.FAMILY.source(v.types());
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
         }
     }
