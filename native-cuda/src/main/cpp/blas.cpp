@@ -49,7 +49,8 @@ struct Functions {
 struct Problem {
     int64_t type, compute, rows, columns, depth, trans_a, leading_a, trans_b, leading_b, leading_d;
     int64_t batch, stride_a, stride_b, stride_d, epilogue, workspace, alignment_a, alignment_b, alignment_d;
-    int64_t bias;  // any address that is aligned as those will be
+    int64_t bias, aux;  // any addresses that are aligned as those will be
+    int64_t leading_aux;
 };
 
 struct Plan {
@@ -130,6 +131,13 @@ int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
     if (status == 0 && p.epilogue != 0) {  // how it is aligned is a part of the choice
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias);
     }
+    if (status == 0 && p.aux != 0) {
+        status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &p.aux, sizeof p.aux);
+        if (status == 0) {
+            status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &p.leading_aux,
+                                     sizeof p.leading_aux);
+        }
+    }
     if (status == 0) {
         status = layout(f, &plan.a, p, trans_a ? p.depth : p.rows, trans_a ? p.rows : p.depth, p.leading_a, p.stride_a);
     }
@@ -182,12 +190,18 @@ void blas_forget(int64_t functions, int64_t address) {
     delete plan;
 }
 
-int32_t blas_run(int64_t functions, int64_t handle, int64_t address, int64_t a, int64_t b, int64_t bias, int64_t d,
-                 int64_t workspace, int64_t bytes, int64_t stream) {
+int32_t blas_run(int64_t functions, int64_t handle, int64_t address, int64_t a, int64_t b, int64_t bias, int64_t aux,
+                 int64_t d, int64_t workspace, int64_t bytes, int64_t stream) {
     const Functions& f = *reinterpret_cast<const Functions*>(functions);
     Plan& plan = *reinterpret_cast<Plan*>(address);
     if (bias != 0) {
         int status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+        if (status != 0) {
+            return status;
+        }
+    }
+    if (aux != 0) {
+        int status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &aux, sizeof aux);
         if (status != 0) {
             return status;
         }

@@ -115,13 +115,15 @@ int64_t blas_version(int64_t functions);
 int32_t blas_create(int64_t functions, int64_t result);
 // Descriptors and the algorithm for a problem, whose words are: data type and compute type as cuBLAS numbers them;
 // rows, columns and depth of the product; for both operands whether transposed, and the leading dimension; that of the
-// result; number of products, and strides between them for the operands and the result, in elements; whether with bias;
-// bytes of workspace; bytes to which operands and result are aligned. Writes the plan, or 0, to `result`.
+// result; number of products, and strides between them for the operands and the result, in elements; the epilogue;
+// bytes of workspace; bytes to which operands, result, the epilogue's vector and its matrix are aligned, 0 where there
+// is none, and that matrix's leading dimension. Writes the plan, or 0, to `result`.
 int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t result);
 void blas_forget(int64_t functions, int64_t plan);
-// d = op(a)·op(b) (+ bias, one number a row; 0 if the plan is without). Not for two threads with the same plan.
-int32_t blas_run(int64_t functions, int64_t handle, int64_t plan, int64_t a, int64_t b, int64_t bias, int64_t d,
-                 int64_t workspace, int64_t bytes, int64_t stream);
+// d = op(a)·op(b), and what the epilogue does with a vector (bias) and a matrix (aux), 0 if the plan is without. Not
+// for two threads with the same plan.
+int32_t blas_run(int64_t functions, int64_t handle, int64_t plan, int64_t a, int64_t b, int64_t bias, int64_t aux,
+                 int64_t d, int64_t workspace, int64_t bytes, int64_t stream);
 
 }  // namespace abi
 }  // namespace merapi

@@ -7,6 +7,7 @@ import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** What a kind of device must offer. Found by {@code ServiceLoader}, or given to {@link Backends#register}. */
@@ -55,6 +56,11 @@ public interface Backend {
 
     /** This backend's own backward kernel for an op, or null. */
     default @Nullable Backward<?, ?> backwardKernel(Definition<?, ?> op) {
+        return null;
+    }
+
+    /** This backend's own way to write an op that is a composition of others; null for the op's. */
+    default @Nullable Function<?, ?> expansion(Definition<?, ?> op) {
         return null;
     }
 

@@ -70,7 +70,7 @@ public final class Dispatcher {
             return java.util.Objects.requireNonNull(op.compose()).apply(args);
         }
         try (Scope scope = Scope.openInternal(context)) {
-            R result = java.util.Objects.requireNonNull(op.compose()).apply(args);
+            R result = expansion(op, args).apply(args);
             for (Tensor t : op.result().tensors(op.name(), result)) {
                 scope.keep(t);
             }
@@ -79,6 +79,23 @@ public final class Dispatcher {
             }
             return result;
         }
+    }
+
+    /** The op's own, or for an op that is nothing else that of the device's backend. */
+    @SuppressWarnings("unchecked")
+    private static <A extends Record, R> Function<A, R> expansion(Definition<A, R> op, A args) {
+        if (op.isComposite()) {
+            for (Tensor t : op.schema().tensors(op.name(), args)) {
+                if (t != null) {
+                    Function<?, ?> own = Backends.of(t.device().type()).expansion(op);
+                    if (own != null) {
+                        return (Function<A, R>) own;
+                    }
+                    break;
+                }
+            }
+        }
+        return java.util.Objects.requireNonNull(op.compose());
     }
 
     /** Applies a rule of the op; an error of sizes or dimensions that does not say so is given the op's name. */

@@ -40,7 +40,9 @@ final class CublasLt {
 
     private static final int MAX_PLANS = 1024;
     private static final int MAX_LAUNCHES = 64;
-    private static final int PROBLEM_WORDS = 20;
+    private static final int PROBLEM_WORDS = 22;
+    /** Of the rows of what the GELU is applied to, in elements. */
+    private static final int GELU_LINES = 8;
 
     private static boolean tried;
     private static @Nullable CublasLt instance;
@@ -132,7 +134,8 @@ final class CublasLt {
             long aAlignment,
             long bAlignment,
             long cAlignment,
-            long biasAlignment) {}
+            long biasAlignment,
+            long innerAlignment) {}
 
     /**
      * An algorithm that was chosen.
@@ -173,7 +176,8 @@ final class CublasLt {
                     || p.k() == 0
                     || !fits(p.a())
                     || !fits(p.b())
-                    || p.batch().size() > 2) {
+                    || p.batch().size() > 2
+                    || p.gelu() != null && !activates(p)) {
                 return false;
             }
             // The library takes one leading dimension; another one is a loop.
@@ -225,6 +229,11 @@ final class CublasLt {
             return p.sums() != null ? p.sums() : p.bias();
         }
 
+        /** What the library's GELU wants: no float64, no batch, rows of a multiple of 8. */
+        private static boolean activates(MatrixProduct p) {
+            return p.dtype() != DType.FLOAT64 && p.count() == 1 && p.n() % GELU_LINES == 0;
+        }
+
         /** Lines must not overlap. */
         private boolean fits(MatrixProduct.Operand o) {
             return o.hasLines() && o.leading() >= (o.isAlongK() ? o.k() : o.size());
@@ -255,7 +264,8 @@ final class CublasLt {
                     alignment(a),
                     alignment(b),
                     alignment(c),
-                    bias == null ? 0 : alignment(bias.address()));
+                    bias == null ? 0 : alignment(bias.address()),
+                    p.gelu() == null ? 0 : alignment(p.gelu().inner().address()));
             Plan known = plans.get(key);
             if (known == null) {
                 known = make(p.op(), key);
@@ -285,7 +295,9 @@ final class CublasLt {
                 k.bAlignment,
                 k.aAlignment,
                 k.cAlignment,
-                k.biasAlignment
+                k.biasAlignment,
+                k.innerAlignment,
+                k.n
             };
             for (int i = 0; i < problem.length; i++) {
                 words.buffer().putLong(i * Long.BYTES, problem[i]);
@@ -309,6 +321,7 @@ final class CublasLt {
                     b,
                     a,
                     bias == null ? 0 : bias.address(),
+                    p.gelu() == null ? 0 : p.gelu().inner().address(),
                     c,
                     workspace == null ? 0 : workspace.address(),
                     workspace == null ? 0 : workspace.numel(),
@@ -323,6 +336,11 @@ final class CublasLt {
 
     /** The library's second operand is our first. */
     private static int epilogue(MatrixProduct p) {
+        if (p.gelu() != null) {
+            return p.gelu().backward()
+                    ? CudaNumbers.CUBLASLT_EPILOGUE_DGELU_BGRAD
+                    : CudaNumbers.CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+        }
         return p.sums() != null
                 ? CudaNumbers.CUBLASLT_EPILOGUE_BGRADB
                 : p.bias() != null ? CudaNumbers.CUBLASLT_EPILOGUE_BIAS : 0;

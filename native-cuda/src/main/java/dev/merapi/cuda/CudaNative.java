@@ -139,6 +139,7 @@ final class CudaNative {
             long a,
             long b,
             long bias,
+            long aux,
             long d,
             long workspace,
             long bytes,

@@ -10,6 +10,7 @@ import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
+import dev.merapi.ops.FeedForward;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
@@ -21,6 +22,7 @@ import dev.merapi.types.DeviceType;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** A backend above a {@link CudaRuntime}; which kernel serves which op. */
@@ -115,7 +117,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         if (op.code() instanceof ReduceCode code) {
             return new ReduceKernel(op.name(), code, r.kernels);
         }
-        return op.name().startsWith("merapi::") || op.name().equals(LinearGradients.NAME)
+        return op.name().startsWith("merapi::") || op.name().startsWith("cuda::")
                 ? StructuredKernels.of(op.name(), dtype, r.kernels)
                 : null;
     }
@@ -141,6 +143,11 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         }
         Object registered = type == DeviceType.CUDA ? null : op.backwardKernel(DeviceType.CUDA);
         return registered instanceof DeviceCode code ? linkBackward(op, code) : null;
+    }
+
+    @Override
+    public @Nullable Function<?, ?> expansion(Definition<?, ?> op) {
+        return op.op() == FeedForward.FEED_FORWARD && running().runtime.hasBlas() ? FusedFeedForward.EXPANSION : null;
     }
 
     @Override

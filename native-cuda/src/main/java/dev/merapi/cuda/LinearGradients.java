@@ -55,7 +55,7 @@ final class LinearGradients {
     }
 
     /** All but the last dimension as one. */
-    private static Tensor rows(Tensor t) {
+    static Tensor rows(Tensor t) {
         long n = 1;
         for (int d = 0; d < t.rank() - 1; d++) {
             n *= t.size(d);

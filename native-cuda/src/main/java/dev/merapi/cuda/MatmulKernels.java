@@ -5,7 +5,9 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.FeedForward;
 import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
@@ -30,6 +32,9 @@ final class MatmulKernels {
             case "merapi::linear" ->
                 (Kernel<LinearAlgebra.Linear, Tensor>) (args, out) -> k.run(MatrixProduct.of(args, out));
             case LinearGradients.NAME -> (Kernel<LinearGradients.Args, LinearGradients.Parameters>) k::gradients;
+            case FusedFeedForward.NAME -> (Kernel<FeedForward.Args, FusedFeedForward.Fed>) k::feedForward;
+            case FusedFeedForward.BACKWARD_NAME ->
+                (Kernel<FusedFeedForward.BackwardArgs, FusedFeedForward.Gradients>) k::feedForwardBackward;
             default -> null;
         };
     }
@@ -41,6 +46,39 @@ final class MatmulKernels {
             try (Tensor sums = args.g().sum(0)) {
                 out.bias().copy_(sums);
             }
+        }
+    }
+
+    private void feedForward(FeedForward.Args args, FusedFeedForward.Fed out) {
+        LinearAlgebra.Linear up = new LinearAlgebra.Linear(args.x(), args.up(), args.upBias());
+        if (!multiplied(MatrixProduct.activated(up, out.inner(), out.active()))) {
+            run(MatrixProduct.of(up, out.inner()));
+            try (Tensor active = out.inner().geluTanh()) {
+                out.active().copy_(active);
+            }
+        }
+        run(MatrixProduct.of(new LinearAlgebra.Linear(out.active(), args.down(), args.downBias()), out.out()));
+    }
+
+    private void feedForwardBackward(FusedFeedForward.BackwardArgs args, FusedFeedForward.Gradients out) {
+        try (Scope scope = Scope.openInternal(Context.current())) {
+            Tensor active = FusedFeedForward.rows(args.active());
+            Tensor before = Tensor.allocate(active.shape(), active.dtype(), active.device());
+            Tensor g = FusedFeedForward.rows(args.grad());
+            Tensor x = FusedFeedForward.rows(args.x());
+            boolean summed =
+                    multiplied(MatrixProduct.beforeActivation(g, args.down(), args.inner(), out.upBias(), before));
+            if (!summed) {
+                matmul(new LinearAlgebra.Matmul(g, args.down()), before);
+                before = FusedFeedForward.GELU_GRADIENT.call(FusedFeedForward.rows(args.inner()), before);
+            }
+            gradients(new LinearGradients.Args(g, active), new LinearGradients.Parameters(out.down(), out.downBias()));
+            if (summed) {
+                run(MatrixProduct.of(new LinearAlgebra.Matmul(before.t(), x), out.up()));
+            } else {
+                gradients(new LinearGradients.Args(before, x), new LinearGradients.Parameters(out.up(), out.upBias()));
+            }
+            run(MatrixProduct.of(new LinearAlgebra.Matmul(before, args.up()), FusedFeedForward.rows(out.x())));
         }
     }
 

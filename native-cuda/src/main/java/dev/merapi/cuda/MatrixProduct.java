@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  * out[z, m, n] = a[z, m, k] · b[z, k, n] (+ bias[n]), row-major, as kernels and libraries want it told: leading
  * dimensions that lie like one are one, and where all share b, they are rows.
  *
- * @param sums [m], gets the sums of a along k; only a library does that, and not every one
+ * @param sums [m], gets the sums of a along k; or with {@code gelu}, backward, [n], those of the result's columns
+ * @param gelu what else is done to the result; this and sums only a library does, and not every one
  * @param batch the leading dimensions, outermost first
  */
 record MatrixProduct(
@@ -22,12 +23,21 @@ record MatrixProduct(
         Operand b,
         @Nullable Tensor bias,
         @Nullable Tensor sums,
+        @Nullable Gelu gelu,
         Tensor out,
         long m,
         long n,
         long k,
         List<Leading> batch) {
     static final int MAX_BATCH_RANK = 6;
+
+    /**
+     * The tanh approximation of the GELU.
+     *
+     * @param inner [m, n] as the result: gets what the GELU is applied to, the bias included; backward it has that, and the
+     *     product is multiplied by the derivative there
+     */
+    record Gelu(Tensor inner, boolean backward) {}
 
     /** A leading dimension: its size, and the strides of both operands, 0 where broadcast. */
     record Leading(long size, long a, long b) {}
@@ -96,7 +106,7 @@ record MatrixProduct(
             throw new ShapeException("matmul: more than " + MAX_BATCH_RANK + " leading dimensions: " + out.shape()
                     + "\n  fix: reshape the operands.");
         }
-        return new MatrixProduct("merapi::matmul", left, right, null, null, out, left.size, right.size, k, batch);
+        return new MatrixProduct("merapi::matmul", left, right, null, null, null, out, left.size, right.size, k, batch);
     }
 
     /** x·weightᵀ: all rows of x as one matrix. */
@@ -106,18 +116,43 @@ record MatrixProduct(
         long m = out.numel() / n;
         Operand x = new Operand(args.x(), m, k, k, 1);
         Operand weight = new Operand(args.weight(), n, k, k, 1);
-        return new MatrixProduct("merapi::linear", x, weight, args.bias(), null, out, m, n, k, List.of());
+        return new MatrixProduct("merapi::linear", x, weight, args.bias(), null, null, out, m, n, k, List.of());
     }
 
     /** gᵀ·x for the gradient of a weight, and the sums of g's columns, the gradient of a bias. */
     static MatrixProduct of(LinearGradients.Args args, LinearGradients.Parameters out) {
         MatrixProduct p = of(new LinearAlgebra.Matmul(args.g().t(), args.x()), out.weight());
-        return new MatrixProduct(LinearGradients.NAME, p.a, p.b, null, out.bias(), p.out, p.m, p.n, p.k, List.of());
+        return new MatrixProduct(
+                LinearGradients.NAME, p.a, p.b, null, out.bias(), null, p.out, p.m, p.n, p.k, List.of());
+    }
+
+    /** geluTanh(x·weightᵀ + bias); {@code inner} gets what that is applied to. */
+    static MatrixProduct activated(LinearAlgebra.Linear args, Tensor inner, Tensor out) {
+        MatrixProduct p = of(args, out);
+        return new MatrixProduct(
+                FusedFeedForward.NAME, p.a, p.b, p.bias, null, new Gelu(inner, false), p.out, p.m, p.n, p.k, p.batch);
+    }
+
+    /** g·weight ⊙ geluTanh'(inner), all rows as one matrix, and the sums of its columns. */
+    static MatrixProduct beforeActivation(Tensor g, Tensor weight, Tensor inner, Tensor sums, Tensor out) {
+        MatrixProduct p = of(new LinearAlgebra.Matmul(g, weight), out);
+        return new MatrixProduct(
+                FusedFeedForward.BACKWARD_NAME,
+                p.a,
+                p.b,
+                null,
+                sums,
+                new Gelu(inner, true),
+                p.out,
+                p.m,
+                p.n,
+                p.k,
+                p.batch);
     }
 
     /** The product alone. */
     MatrixProduct withoutSums() {
-        return new MatrixProduct(op, a, b, bias, null, out, m, n, k, batch);
+        return new MatrixProduct(op, a, b, bias, null, null, out, m, n, k, batch);
     }
 
     /** @param dim counted from the end of the result's */

@@ -3,9 +3,7 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.op.BackwardContext;
@@ -16,17 +14,12 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.io.IOException;
-import java.io.InputStream;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** What we tell cuBLASLt, told to one made of loops on the host. It knows nothing of speed, and everything of layouts. */
 class CublasLtTest {
@@ -36,48 +29,18 @@ class CublasLtTest {
     private static final int ALIVE = 3;
     private static final int STREAM = 4;
 
-    private static long library;
     private static ByteBuffer calls = ByteBuffer.allocate(0);
     private Blas blas = (p, tf32, stream) -> false;
 
     @BeforeAll
-    static void compile(@TempDir Path folder) throws IOException, InterruptedException {
-        Simulator.require();
-        Path source = folder.resolve("fake.cpp");
-        Path built = folder.resolve("libcublasLt.so.13");
-        try (InputStream in = CublasLtTest.class.getResourceAsStream("fake_cublaslt.cpp")) {
-            Files.write(source, java.util.Objects.requireNonNull(in).readAllBytes());
-        }
-        String compiler = System.getenv().getOrDefault("CXX", "g++");
-        Process p = new ProcessBuilder(
-                        compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-o", built.toString(), source.toString())
-                .redirectErrorStream(true)
-                .start();
-        String said = new String(p.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8);
-        boolean ended = p.waitFor(2, TimeUnit.MINUTES) && p.exitValue() == 0;
-        assumeTrue(ended || !said.contains("_Float16"), "this compiler has no _Float16: " + said);
-        assertTrue(ended, said);
-        try (HostMemory path = HostMemory.text(built.toString())) {
-            library = CudaNative.library_open(path.address(), 0, 0);
-        }
-        assertNotEquals(0, library);
+    static void compile() throws IOException, InterruptedException {
+        FakeCublasLt.library();
     }
 
     @BeforeEach
-    void begin() {
-        blas = CublasLt.of(library).on(stream -> 4711 + stream);
-        calls = HostMemory.view(counters(), 20);
-    }
-
-    /** The library's handle is the address of its counters. */
-    private static long counters() {
-        try (HostMemory name = HostMemory.text("cublasLtCreate");
-                HostMemory table = HostMemory.allocate(Long.BYTES);
-                HostMemory result = HostMemory.allocate(Long.BYTES)) {
-            table.buffer().putLong(0, CudaNative.library_symbol(library, name.address()));
-            assertEquals(0, CudaNative.blas_create(table.address(), result.address()));
-            return result.buffer().getLong(0);
-        }
+    void begin() throws IOException, InterruptedException {
+        blas = FakeCublasLt.blas();
+        calls = FakeCublasLt.calls();
     }
 
     private static Tensor random(DType dtype, long seed, long... shape) {
@@ -167,6 +130,57 @@ class CublasLtTest {
             assertTrue(blas.multiply(MatrixProduct.of(args, out), false, 0));
             near("weight " + dtype, g.t().matmul(x), out.weight(), 0);
             near("bias " + dtype, g.sum(0), out.bias(), 0);
+        }
+    }
+
+    /** What a GELU is applied to is kept, and its derivative and the bias's gradient come out of the product before it. */
+    @Test
+    void gelu() {
+        for (DType dtype : List.of(DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16)) {
+            Tensor x = random(dtype, 1, 2, 5, 9);
+            Tensor w = random(dtype, 2, 16, 9);
+            Tensor bias = random(dtype, 3, 16);
+            Tensor inner = Tensor.allocate(Shape.of(2, 5, 16), dtype, Simulator.DEVICE);
+            Tensor out = Tensor.allocate(inner.shape(), dtype, Simulator.DEVICE);
+            LinearAlgebra.Linear args =
+                    new LinearAlgebra.Linear(x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
+            assertTrue(blas.multiply(MatrixProduct.activated(args, inner, out), false, 0));
+            near("inner " + dtype, LinearAlgebra.linear(x, w, bias), inner, 0);
+            Tensor wide = LinearAlgebra.linear(x.to(DType.FLOAT64), w.to(DType.FLOAT64), bias.to(DType.FLOAT64));
+            near("gelu " + dtype, wide.geluTanh().to(dtype), out, dtype.epsilon());
+
+            Tensor g = random(dtype, 4, 10, 7);
+            Tensor down = random(dtype, 5, 7, 16);
+            Tensor sums = Tensor.allocate(Shape.of(16), dtype, Simulator.DEVICE);
+            Tensor before = Tensor.allocate(Shape.of(10, 16), dtype, Simulator.DEVICE);
+            assertTrue(blas.multiply(
+                    MatrixProduct.beforeActivation(
+                            g.to(Simulator.DEVICE), down.to(Simulator.DEVICE), inner, sums, before),
+                    false,
+                    0));
+            Tensor at = inner.to(dev.merapi.types.Device.CPU)
+                    .view(10, 16)
+                    .to(DType.FLOAT64)
+                    .requiresGrad(true);
+            Autograd.backward(at.geluTanh(), g.to(DType.FLOAT64).matmul(down.to(DType.FLOAT64)), Autograd.Graph.FREE);
+            Tensor expected = java.util.Objects.requireNonNull(at.grad());
+            near("gradient " + dtype, expected.to(dtype), before, dtype.epsilon());
+            near("bias " + dtype, expected.sum(0).to(dtype), sums, 2 * dtype.epsilon());
+        }
+    }
+
+    @Test
+    void aGeluThatItDoesNotServe() {
+        for (DType dtype : List.of(DType.FLOAT32, DType.FLOAT64)) {
+            int hidden = dtype == DType.FLOAT64 ? 16 : 12; // lines of a multiple of 8
+            Tensor out = Tensor.allocate(Shape.of(5, hidden), dtype, Simulator.DEVICE);
+            LinearAlgebra.Linear args = new LinearAlgebra.Linear(
+                    random(dtype, 1, 5, 9).to(Simulator.DEVICE),
+                    random(dtype, 2, hidden, 9).to(Simulator.DEVICE),
+                    random(dtype, 3, hidden).to(Simulator.DEVICE));
+            int asked = calls.getInt(4 * ASKED);
+            assertFalse(blas.multiply(MatrixProduct.activated(args, out, out), false, 0));
+            assertEquals(asked, calls.getInt(4 * ASKED), "known without asking");
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cuBLASLt of loops on the host: it takes layouts, transposes, batches and epilogues at their word, and answers like
 // the real one, with a status, to what does not fit.
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -104,6 +105,23 @@ bool fits(const Operation& o, const Layout& a, const Layout& b, const Layout& c,
            (o.compute != 77 || a.type == 0);
 }
 
+// What an epilogue wants: a vector, and with a GELU a matrix like the result, in lines of a multiple of 8.
+bool good(const Operation& o, const Layout& d) {
+    uint32_t epilogue = o.get<uint32_t>(7, 1);
+    bool gelu = epilogue == 164 || epilogue == 208;
+    if (epilogue != 1 && epilogue != 4 && epilogue != 512 && !gelu) return false;
+    if (epilogue != 1 && o.get<uint64_t>(8, 0) == 0) return false;
+    int64_t leading = o.get<int64_t>(12, 0);
+    return !gelu || (o.get<uint64_t>(11, 0) != 0 && leading % 8 == 0 && leading >= d.rows && d.count() == 1);
+}
+
+constexpr double kRoot = 0.79788456080286535588, kCube = 0.044715;  // sqrt(2/pi)
+double gelu(double x) { return 0.5 * x * (1 + std::tanh(kRoot * (x + kCube * x * x * x))); }
+double gelu_slope(double x) {
+    double t = std::tanh(kRoot * (x + kCube * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * kRoot * (1 + 3 * kCube * x * x);
+}
+
 // Handles made, heuristics asked, products, objects alive, stream of the last product; the handle is their address.
 int calls[5];
 int& last_stream = calls[4];
@@ -126,7 +144,9 @@ int cublasLtMatmulDescCreate(void** result, int compute, int scale) {
     return 0;
 }
 int cublasLtMatmulDescSetAttribute(void* o, int attribute, const void* value, size_t bytes) {
-    size_t wanted = attribute == 3 || attribute == 4 || attribute == 7 ? 4 : attribute == 8 ? 8 : 0;
+    size_t wanted = attribute == 3 || attribute == 4 || attribute == 7     ? 4
+                    : attribute == 8 || attribute == 11 || attribute == 12 ? 8
+                                                                           : 0;
     return static_cast<Operation*>(o)->set(attribute, value, bytes, wanted);
 }
 int cublasLtMatmulDescDestroy(void* o) {
@@ -177,7 +197,10 @@ int cublasLtMatmulAlgoGetHeuristic(void* handle, void* o, void* a, void* b, void
               out)) {
         return kInvalid;
     }
+    const Operation& operation = *static_cast<Operation*>(o);
+    if (!good(operation, out)) return kInvalid;
     if (out.rows == 13) return kUnsupported;  // so that somebody else has to do it
+    if (operation.get<uint32_t>(7, 1) % 512 > 4 && out.type == 1) return kUnsupported;
     const Preference& p = *static_cast<Preference*>(preference);
     std::memset(result, 0, sizeof *result);
     result->algorithm.data[0] = kMagic;
@@ -206,7 +229,10 @@ int cublasLtMatmul(void* handle, void* operation, const void* alpha, const void*
     bool ta = o.get<int32_t>(3, 0) == 1, tb = o.get<int32_t>(4, 0) == 1, tf32 = o.compute == 77;
     uint32_t epilogue = o.get<uint32_t>(7, 1);
     const void* bias = reinterpret_cast<const void*>(o.get<uint64_t>(8, 0));
-    if ((epilogue != 1 && epilogue != 4 && epilogue != 512) || (epilogue != 1 && bias == nullptr)) return kInvalid;
+    void* aux = reinterpret_cast<void*>(o.get<uint64_t>(11, 0));
+    int64_t aux_leading = o.get<int64_t>(12, 0);
+    if (!good(o, D)) return kInvalid;
+    std::vector<double> columns(epilogue == 208 ? static_cast<size_t>(D.rows) : 0);
     double scale = o.scale == 1 ? *static_cast<const double*>(alpha) : *static_cast<const float*>(alpha);
     double keep = o.scale == 1 ? *static_cast<const double*>(beta) : *static_cast<const float*>(beta);
     int64_t depth = ta ? A.rows : A.columns;
@@ -226,10 +252,21 @@ int cublasLtMatmul(void* handle, void* operation, const void* alpha, const void*
                 }
                 sum *= scale;
                 if (keep != 0) sum += keep * read(c, C.type, C.at(z, i, j), false);
-                if (epilogue == 4) sum += read(bias, D.type, i, false);
+                if (epilogue == 4 || epilogue == 164) sum += read(bias, D.type, i, false);
+                if (epilogue == 164) {
+                    write(aux, D.type, j * aux_leading + i, sum);
+                    sum = gelu(sum);
+                }
+                if (epilogue == 208) {
+                    sum *= gelu_slope(read(aux, D.type, j * aux_leading + i, false));
+                    columns[static_cast<size_t>(i)] += sum;
+                }
                 write(d, D.type, D.at(z, i, j), sum);
             }
         }
+    }
+    for (size_t i = 0; i < columns.size(); i++) {
+        write(const_cast<void*>(bias), D.type, static_cast<int64_t>(i), columns[i]);
     }
     return 0;
 }

@@ -7,6 +7,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
+import dev.merapi.ops.FeedForward;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
@@ -84,6 +85,16 @@ final class NeuralRows {
                 shape);
     }
 
+    private static FeedForward.Args fed(Maker m, long hidden, long... shape) {
+        long width = shape[shape.length - 1];
+        return new FeedForward.Args(
+                m.uniform(-1, 1, shape),
+                m.uniform(-1, 1, hidden, width),
+                m.uniform(-1, 1, hidden),
+                m.uniform(-1, 1, 2, hidden),
+                m.uniform(-1, 1, 2));
+    }
+
     private static List<OpSamples<?, ?>> products() {
         return List.of(
                 samples(LinearAlgebra.MATMUL)
@@ -127,7 +138,35 @@ final class NeuralRows {
                         .error(
                                 m -> new LinearAlgebra.Linear(m.uniform(0, 1, 2, 3), m.uniform(0, 1, 4, 2), null),
                                 ShapeException.class,
-                                "linear"));
+                                "linear"),
+                samples(FeedForward.FEED_FORWARD)
+                        .sample("[2, 3] 3 to 8 to 2", m -> fed(m, 8, 2, 3))
+                        .sample("[2, 1, 3] 3 to 5 to 2", m -> fed(m, 5, 2, 1, 3))
+                        .valuesOnly("[9, 33] 33 to 64 to 2", m -> fed(m, 64, 9, 33))
+                        .references(a -> {
+                            Grid inner = linear(Grid.of(a.x()), Grid.of(a.up()), Grid.of(a.upBias()));
+                            double[] active = Arrays.stream(inner.values())
+                                    .map(x -> 0.5
+                                            * x
+                                            * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))))
+                                    .toArray();
+                            return linear(Grid.of(active, inner.shape()), Grid.of(a.down()), Grid.of(a.downBias()));
+                        })
+                        // What is between the products is rounded to the dtype, and is at most as large as this.
+                        .scale(a -> List.of(linear(
+                                linear(abs(Grid.of(a.x())), abs(Grid.of(a.up())), abs(Grid.of(a.upBias()))),
+                                abs(Grid.of(a.down())),
+                                abs(Grid.of(a.downBias())))))
+                        .roundsEachTerm()
+                        .error(
+                                m -> new FeedForward.Args(
+                                        m.uniform(0, 1, 2, 3),
+                                        m.uniform(0, 1, 4, 2),
+                                        m.uniform(0, 1, 4),
+                                        m.uniform(0, 1, 2, 4),
+                                        m.uniform(0, 1, 2)),
+                                ShapeException.class,
+                                "feed_forward: x [.., in] and up [hidden, in] do not fit"));
     }
 
     // ---------------------------------------------------------------- norms

@@ -12,6 +12,7 @@ import dev.merapi.io.Safetensors;
 import dev.merapi.nn.Conv2d;
 import dev.merapi.nn.Dropout;
 import dev.merapi.nn.Embedding;
+import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.Linear;
 import dev.merapi.nn.Module;
@@ -192,6 +193,18 @@ class ModuleTest {
         assertThat(b.slice(1, 0, 3).toFloatArray()).isEqualTo(a.slice(1, 0, 3).toFloatArray());
         assertThat(b.select(1, 4).toFloatArray()).isNotEqualTo(a.select(1, 4).toFloatArray());
         assertThatThrownBy(() -> new MultiheadAttention(8, 3, true)).hasMessageContaining("3 heads");
+    }
+
+    @Test
+    void feedForwardIsTwoLinearMapsWithAGelu() {
+        FeedForward layer = new FeedForward(4, 6);
+        assertThat(layer.namedParameters().keySet())
+                .containsExactlyInAnyOrder("up.weight", "up.bias", "down.weight", "down.bias");
+        Map<String, Tensor> p = layer.namedParameters();
+        Tensor x = Tensor.rand(3, 4);
+        Tensor inner = x.linear(p.get("up.weight"), p.get("up.bias"));
+        Tensor expected = inner.geluTanh().linear(p.get("down.weight"), p.get("down.bias"));
+        assertThat(layer.forward(x).toFloatArray()).isEqualTo(expected.toFloatArray());
     }
 
     @Test

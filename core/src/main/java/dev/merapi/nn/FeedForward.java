@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+import dev.merapi.tensor.Tensor;
+import java.util.Objects;
+
+/** Two linear maps with a GELU (its tanh approximation) between them: [*, width] → [*, hidden] → [*, width]. */
+public final class FeedForward extends Layer {
+    private final Linear up;
+    private final Linear down;
+
+    public FeedForward(long width, long hidden) {
+        up = child("up", new Linear(width, hidden));
+        down = child("down", new Linear(hidden, width));
+    }
+
+    @Override
+    public Tensor forward(Tensor x) {
+        return dev.merapi.ops.FeedForward.feedForward(
+                x, up.weight(), Objects.requireNonNull(up.bias()), down.weight(), Objects.requireNonNull(down.bias()));
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.merapi.types.Device;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
+
+/** A cuBLASLt made of loops on the host, compiled once; it works with the simulator's memory. */
+final class FakeCublasLt {
+    private static long library;
+
+    private FakeCublasLt() {}
+
+    /** The open library; tests are skipped, with the reason, where it cannot be compiled. */
+    static synchronized long library() throws IOException, InterruptedException {
+        if (library == 0) {
+            Simulator.require();
+            Path folder = Files.createTempDirectory("fake-cublaslt");
+            Path source = folder.resolve("fake.cpp");
+            Path built = folder.resolve("libcublasLt.so.13");
+            for (Path p : new Path[] {folder, source, built}) {
+                p.toFile().deleteOnExit();
+            }
+            try (InputStream in = FakeCublasLt.class.getResourceAsStream("fake_cublaslt.cpp")) {
+                Files.write(source, java.util.Objects.requireNonNull(in).readAllBytes());
+            }
+            String compiler = System.getenv().getOrDefault("CXX", "g++");
+            Process p = new ProcessBuilder(
+                            compiler,
+                            "-std=c++17",
+                            "-O1",
+                            "-shared",
+                            "-fPIC",
+                            "-o",
+                            built.toString(),
+                            source.toString())
+                    .redirectErrorStream(true)
+                    .start();
+            String said = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            boolean ended = p.waitFor(2, TimeUnit.MINUTES) && p.exitValue() == 0;
+            assumeTrue(ended || !said.contains("_Float16"), "this compiler has no _Float16: " + said);
+            assertTrue(ended, said);
+            try (HostMemory path = HostMemory.text(built.toString())) {
+                library = CudaNative.library_open(path.address(), 0, 0);
+            }
+            assertNotEquals(0, library);
+        }
+        return library;
+    }
+
+    /** Streams have handles above 4711, and others it refuses. */
+    static Blas blas() throws IOException, InterruptedException {
+        return CublasLt.of(library()).on(stream -> 4711 + stream);
+    }
+
+    /** The library's counters: handles, heuristics, products, objects alive, stream of the last product; int each. */
+    static ByteBuffer calls() throws IOException, InterruptedException {
+        try (HostMemory name = HostMemory.text("cublasLtCreate");
+                HostMemory table = HostMemory.allocate(Long.BYTES);
+                HostMemory result = HostMemory.allocate(Long.BYTES)) {
+            table.buffer().putLong(0, CudaNative.library_symbol(library(), name.address()));
+            assertEquals(0, CudaNative.blas_create(table.address(), result.address()));
+            return HostMemory.view(result.buffer().getLong(0), 20); // the handle is their address
+        }
+    }
+
+    static int products() throws IOException, InterruptedException {
+        return calls().getInt(4 * 2);
+    }
+
+    /** The simulator with this library: where a backend looks for one, it finds it. Until {@link FakeGpu#forget}. */
+    static Device device(String name) throws IOException, InterruptedException {
+        Blas blas = blas();
+        SimulatedCuda simulator = java.util.Objects.requireNonNull(SimulatedCuda.create());
+        CudaRuntime runtime = (CudaRuntime) Proxy.newProxyInstance(
+                CudaRuntime.class.getClassLoader(), new Class<?>[] {CudaRuntime.class}, (proxy, method, args) -> {
+                    switch (method.getName()) {
+                        case "blas":
+                            return blas;
+                        case "hasBlas":
+                            return true;
+                        default:
+                            try {
+                                return method.invoke(simulator, args);
+                            } catch (InvocationTargetException e) {
+                                throw e.getTargetException();
+                            }
+                    }
+                });
+        return FakeGpu.device(name, () -> runtime);
+    }
+}
