@@ -13,8 +13,8 @@ import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A reduction with a pointwise expression in front, and its programs for the dtypes that were met: what backends build
- * kernels from. One pass over memory, whatever stands in front.
+ * A reduction with a pointwise expression in front, and perhaps one behind, with their programs for the dtypes that were
+ * met: what backends build kernels from. One pass over memory, whatever stands around it.
  */
 public final class ReduceCode {
     /** A program whose one output is what is combined, and what a backend made of it. */
@@ -23,14 +23,16 @@ public final class ReduceCode {
         private final Program program;
         private final Combine combine;
         private final DType result;
+        private final @Nullable Program epilogue;
         private final String text;
         private volatile @Nullable Object compiled;
 
-        private Specialized(long key, Program program, Combine combine, DType result) {
+        private Specialized(long key, Program program, Combine combine, DType result, @Nullable Program epilogue) {
             this.key = key;
             this.program = program;
             this.combine = combine;
             this.result = result;
+            this.epilogue = epilogue;
             this.text = program.text() + "reduce " + combine.name().toLowerCase(Locale.ROOT) + " " + result.shortName()
                     + "\n";
         }
@@ -50,7 +52,12 @@ public final class ReduceCode {
             return result;
         }
 
-        /** The program with its line {@code reduce <op> <dtype>}, as native code reads it. */
+        /** From the combined value, in the type that is accumulated, to the result; null if that is all. */
+        public @Nullable Program epilogue() {
+            return epilogue;
+        }
+
+        /** The program in front with its line {@code reduce <op> <dtype>}, as native code reads it. */
         public String text() {
             return text;
         }
@@ -69,14 +76,21 @@ public final class ReduceCode {
     private final Expr prologue;
     private final int inputs;
     private final Combine combine;
+    private final @Nullable Expr epilogue;
     private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
     private volatile @Nullable Specialized last;
 
     ReduceCode(String name, Expr prologue, int inputs, Combine combine) {
+        this(name, prologue, inputs, combine, null);
+    }
+
+    /** @param epilogue over the combined value, its only input, and the same scalars */
+    ReduceCode(String name, Expr prologue, int inputs, Combine combine, @Nullable Expr epilogue) {
         this.name = name;
         this.prologue = prologue;
         this.inputs = inputs;
         this.combine = combine;
+        this.epilogue = epilogue;
     }
 
     public Expr prologue() {
@@ -92,7 +106,12 @@ public final class ReduceCode {
         return combine;
     }
 
-    /** The program for these arguments. */
+    /** What is done to the combined value, as an expression of {@code input(0)}; null for nothing. */
+    public @Nullable Expr epilogue() {
+        return epilogue;
+    }
+
+    /** The programs for these arguments. */
     public Specialized specialize(ReduceArgs args) {
         return specialize(args.tensors(), args.scalars(), args.dtype());
     }
@@ -131,7 +150,19 @@ public final class ReduceCode {
         DType result = result(effective, inferred, dtype);
         DType accumulated = accumulated(effective, inferred, result);
         Program program = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), List.of(accumulated));
-        return new Specialized(key, program, effective, result);
+        return new Specialized(key, program, effective, result, behind(types, accumulated, result));
+    }
+
+    private @Nullable Program behind(OperandTypes types, DType accumulated, DType result) {
+        if (epilogue == null) {
+            return null;
+        }
+        if (!result.isFloating()) {
+            throw new DTypeException(name + ": needs a floating dtype, but this is " + result
+                    + "\n  fix: convert with to(DType.FLOAT32).");
+        }
+        return Program.compile(
+                List.of(epilogue), List.of(accumulated), new boolean[1], types.scalars(), List.of(result));
     }
 
     private DType result(Combine effective, DType inferred, @Nullable DType asked) {

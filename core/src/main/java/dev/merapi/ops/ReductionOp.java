@@ -35,6 +35,15 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Operands broadcast; dimensions are those of their common shape; none named means all. Sums accumulate in at least
  * float32, integers in int64. The backward is derived: the derivative of the expression, with the gradient broadcast.
+ *
+ * <p>An epilogue is a second expression, of the combined value, in the same kernel where the device has one for it:
+ *
+ * <pre>{@code
+ * static final ReductionOp RMS = ReductionOp.define("demo::rms", Expr::square, Combine.MEAN, Expr::sqrt);
+ * }</pre>
+ *
+ * <p>It is computed in the type of the sum, and only the result is rounded to its dtype, which must be floating. While a
+ * gradient is recorded the op is the two ops that it is made of.
  */
 public final class ReductionOp {
     private static final PointwiseOp EXTREMUM_BACKWARD = Pointwise.define(
@@ -44,6 +53,7 @@ public final class ReductionOp {
     private final ReduceCode code;
     private final int scalars;
     private final boolean identity; // it reduces the operand itself
+    private final @Nullable Epilogue epilogue;
     private final Op<? extends Record, Tensor> op;
     private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
     private volatile @Nullable PointwiseOp values;
@@ -61,11 +71,29 @@ public final class ReductionOp {
     /** The gradients of some operands as one pointwise op over (gradient, used operands). */
     private record Derived(@Nullable PointwiseOp op, int[] inputs, int[] targets) {}
 
+    /** The same as two ops. */
+    private record Epilogue(ReductionOp combined, PointwiseOp behind) {
+        Tensor call(ReduceArgs a, DType result) {
+            List<Tensor> inputs = Arrays.asList(a.tensors());
+            Tensor value = combined.call(inputs, a.scalars(), a.dims(), a.keepDim(), result.computeType());
+            return behind.call(List.of(value), a.scalars()).to(result);
+        }
+    }
+
     /** An op that no name leads to; see {@link #register}. */
     ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine) {
+        this(name, prologue, inputs, scalars, combine, null);
+    }
+
+    private ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine, @Nullable Expr behind) {
         this.name = name;
-        this.code = new ReduceCode(name, prologue, inputs, combine);
+        this.code = new ReduceCode(name, prologue, inputs, combine, behind);
         this.scalars = scalars;
+        this.epilogue = behind == null
+                ? null
+                : new Epilogue(
+                        new ReductionOp(name, prologue, inputs, scalars, combine),
+                        new PointwiseOp(name + "_epilogue", List.of(behind), 1, scalars));
         this.identity = prologue == Expr.input(0);
         this.op = inputs == 1
                 ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class))
@@ -80,16 +108,59 @@ public final class ReductionOp {
     }
 
     public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
-        return define(name, f.apply(Expr.input(0)), 1, 0, combine);
+        return define(name, 1, 0, f.apply(Expr.input(0)), combine, null);
     }
 
     public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
-        return define(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0, combine);
+        return define(name, 2, 0, f.apply(Expr.input(0), Expr.input(1)), combine, null);
     }
 
     /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
     public static ReductionOp define(
             String name, int tensors, int scalars, Function<List<Expr>, Expr> f, Combine combine) {
+        return define(name, tensors, scalars, f.apply(operands(tensors, scalars)), combine, null);
+    }
+
+    /** With an epilogue. */
+    public static ReductionOp define(
+            String name, UnaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
+        return define(name, 1, 0, f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
+    }
+
+    /** With an epilogue. */
+    public static ReductionOp define(
+            String name, BinaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
+        Expr root = f.apply(Expr.input(0), Expr.input(1));
+        return define(name, 2, 0, root, combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
+    }
+
+    /** With an epilogue, which gets the combined value, then the scalars. */
+    public static ReductionOp define(
+            String name,
+            int tensors,
+            int scalars,
+            Function<List<Expr>, Expr> f,
+            Combine combine,
+            Function<List<Expr>, Expr> epilogue) {
+        Expr root = f.apply(operands(tensors, scalars));
+        return define(name, tensors, scalars, root, combine, behind(name, scalars, epilogue));
+    }
+
+    private static Expr behind(String name, int scalars, Function<List<Expr>, Expr> epilogue) {
+        return Pointwise.ofOwn(name, epilogue.apply(operands(1, scalars)), 1, scalars);
+    }
+
+    private static ReductionOp define(
+            String name, int tensors, int scalars, Expr root, Combine combine, @Nullable Expr behind) {
+        if (behind != null && (combine.isIndex() || combine.isLogical())) {
+            throw new IllegalArgumentException("reduction: " + name + " has an epilogue, which takes a number, and "
+                    + combine + " gives none\n  fix: apply a second op to the result.");
+        }
+        Expr own = Pointwise.ofOwn(name, root, tensors, scalars);
+        return new ReductionOp(name, own, tensors, scalars, notVar(combine), behind).register();
+    }
+
+    private static List<Expr> operands(int tensors, int scalars) {
         List<Expr> operands = new ArrayList<>();
         for (int i = 0; i < tensors; i++) {
             operands.add(Expr.input(i));
@@ -97,12 +168,7 @@ public final class ReductionOp {
         for (int i = 0; i < scalars; i++) {
             operands.add(Expr.scalar(i));
         }
-        return define(name, f.apply(operands), tensors, scalars, combine);
-    }
-
-    private static ReductionOp define(String name, Expr root, int tensors, int scalars, Combine combine) {
-        Expr own = Pointwise.ofOwn(name, root, tensors, scalars);
-        return new ReductionOp(name, own, tensors, scalars, notVar(combine)).register();
+        return operands;
     }
 
     /** What automatic mixed precision does to the operands; without this nothing. */
@@ -120,10 +186,13 @@ public final class ReductionOp {
     }
 
     private <A extends Record> Op<A, Tensor> finish(Op<A, Tensor> bare) {
-        bare.shape(a -> meta(name, code, (ReduceArgs) a))
-                .reference((a, out) -> ReductionReference.run(name, code, (ReduceArgs) a, out))
-                .stridesOk()
-                .code(code);
+        bare.shape(a -> meta(name, code, (ReduceArgs) a)).stridesOk().code(code);
+        Epilogue two = epilogue;
+        if (two != null) {
+            return bare.compose(a ->
+                    two.call((ReduceArgs) a, code.specialize((ReduceArgs) a).result()));
+        }
+        bare.reference((a, out) -> ReductionReference.run(name, code, (ReduceArgs) a, out));
         boolean discrete = !code.combine().isDifferentiable()
                 || Derivative.vjp(List.of(code.prologue()), code.inputs()).stream()
                         .allMatch(e -> e == null);

@@ -80,14 +80,44 @@ public final class Reductions {
             .autocast(CastPolicy.FLOAT32)
             .register();
 
-    /** {@code sqrt(x)}, whose gradient at 0 is 0 instead of infinite. */
-    public static Tensor rootOrZero(Tensor x) {
-        return SQRT_OR_ZERO.call(x);
+    /** sqrt, whose gradient at 0 is 0 instead of infinite: for norms and standard deviations. */
+    private static Expr rootOrZero(Expr x) {
+        return x.eq(0).select(Expr.constant(0.0), x.sqrt());
     }
 
-    /** sqrt, whose gradient at 0 is 0 instead of infinite: for norms and standard deviations. */
-    static final PointwiseOp SQRT_OR_ZERO =
-            Pointwise.define("merapi::sqrt_or_zero", x -> x.eq(0).select(Expr.constant(0.0), x.sqrt()));
+    static final PointwiseOp SQRT_OR_ZERO = Pointwise.define("merapi::sqrt_or_zero", Reductions::rootOrZero);
+
+    private static final ReduceCode STD_CODE =
+            new ReduceCode("merapi::std", Expr.input(0), 1, Combine.VAR, rootOrZero(Expr.input(0)));
+
+    /** The root of {@link #VAR}; where that is 0 its gradient is 0. */
+    public static final Op<ReduceArgs.Var, Tensor> STD = Op.define("merapi::std", ReduceArgs.Var.class, Tensor.class)
+            .shape(a -> ReductionOp.meta("merapi::std", STD_CODE, a))
+            .compose(a -> {
+                Tensor x = a.x().to(a.x().dtype().computeType());
+                Tensor variance = VAR.call(new ReduceArgs.Var(x, a.dims(), a.keepDim(), a.correction()));
+                return SQRT_OR_ZERO.call(variance).to(a.x().dtype());
+            })
+            .stridesOk()
+            .code(STD_CODE)
+            .defaultValue("correction", 1.0)
+            .autocast(CastPolicy.FLOAT32)
+            .register();
+
+    /** The Euclidean norm; where it is 0 its gradient is 0. */
+    public static final ReductionOp NORM = ReductionOp.define(
+                    "merapi::norm", Expr::square, Combine.SUM, Reductions::rootOrZero)
+            .autocast(CastPolicy.FLOAT32);
+
+    /** (Σ|x|^p)^(1/p). */
+    public static final ReductionOp POWER_NORM = ReductionOp.define(
+                    "merapi::power_norm",
+                    1,
+                    1,
+                    a -> a.get(0).abs().pow(a.get(1)),
+                    Combine.SUM,
+                    a -> a.get(0).pow(Expr.constant(1.0).div(a.get(1))))
+            .autocast(CastPolicy.FLOAT32);
 
     // ---------------------------------------------------------------- values with indices
 
@@ -150,7 +180,7 @@ public final class Reductions {
                     "norm: the order " + p + " is not positive\n  fix: 1, 2 or infinity are the usual ones.");
         }
         if (p == 2) {
-            return SQRT_OR_ZERO.call(SUM_SQUARES.call(x, dims, keepDim, null));
+            return NORM.call(x, dims, keepDim, null);
         }
         if (p == 1) {
             return SUM_ABS.call(x, dims, keepDim, null);
@@ -158,6 +188,6 @@ public final class Reductions {
         if (p == Double.POSITIVE_INFINITY) {
             return MAX_ABS.call(x, dims, keepDim, null);
         }
-        return SUM_POWERS.call(List.of(x), List.of(p), dims, keepDim, null).pow(1 / p);
+        return POWER_NORM.call(List.of(x), List.of(p), dims, keepDim, null);
     }
 }

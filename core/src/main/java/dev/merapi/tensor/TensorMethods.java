@@ -159,7 +159,7 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
 
     /** The root of the variance; where that is 0 its gradient is 0. */
     public Tensor std(int[] dims, boolean unbiased, boolean keepDim) {
-        return Reductions.rootOrZero(var(dims, unbiased, keepDim));
+        return Reductions.STD.call(new ReduceArgs.Var(self(), dims, keepDim, unbiased ? 1 : 0));
     }
 
     /** The Euclidean norm √Σx²; where it is 0 its gradient is 0. */

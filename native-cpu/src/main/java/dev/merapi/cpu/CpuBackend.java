@@ -65,7 +65,8 @@ public final class CpuBackend implements Backend {
             return new PointwiseKernel(op.name(), code, op.reference());
         }
         if (op.code() instanceof ReduceCode code) {
-            return new ReduceKernel(op.name(), code, op.reference());
+            // An epilogue is for as many numbers as there are results: a second op does as well.
+            return code.epilogue() == null ? new ReduceKernel(op.name(), code, op.reference()) : null;
         }
         return StructuredKernels.of(op.name(), dtype);
     }

@@ -13,7 +13,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
-/** Any reduction with its prologue, in as many stages as the size asks for: every sum is a tree of bounded depth. */
+/** Any reduction with what stands around it, in as many stages as its size asks for: every sum is a tree of bounded depth. */
 final class ReduceKernel implements Kernel<Object, Object> {
     private record Key(ReduceCode.Specialized code, ReduceVariant variant, int device) {}
 
@@ -66,9 +66,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
                 a.word(t.address());
             }
             sizes(a, plan, results, elements).real(args.correction());
-            for (Number n : args.scalars()) {
-                a.real(n.doubleValue()).word(n.longValue());
-            }
+            scalars(a, args);
             dimensions(a, kept, inputs.length);
             dimensions(a, reduced, inputs.length);
             regions(a, out, partial, inputs);
@@ -86,6 +84,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
                         .word(results == 1 ? 1 : 0)
                         .word(elements)
                         .real(args.correction());
+                scalars(a, args);
                 regions(a, out, next, partial);
                 kernels.launch(op, device.index(), f.again, plan.grid(), a);
                 partial.close();
@@ -132,6 +131,12 @@ final class ReduceKernel implements Kernel<Object, Object> {
                 .word(plan.tiles())
                 .word(plan.tx())
                 .word(plan.ty());
+    }
+
+    private static void scalars(Arguments a, ReduceArgs args) {
+        for (Number n : args.scalars()) {
+            a.real(n.doubleValue()).word(n.longValue());
+        }
     }
 
     private static void dimensions(Arguments a, Collapsed space, int inputs) {

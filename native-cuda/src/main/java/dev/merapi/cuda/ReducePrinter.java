@@ -9,7 +9,7 @@ import java.util.List;
 
 /**
  * Prints what the loops of {@code reduce.cuh} stand on: the accumulator, the arguments, where inputs stand, how they are
- * loaded, and the expression in front. Sizes, strides and scalars are run-time arguments.
+ * loaded, the expressions in front and behind. Sizes, strides and scalars are run-time arguments.
  */
 final class ReducePrinter {
     private static final String LOOPS = "#line 1 \"reduce.cuh\"\n" + Resources.text("reduce.cuh");
@@ -67,6 +67,7 @@ final class ReducePrinter {
         line("};");
         line("struct Again {\n    Result* y;\n    Acc* partial;\n    const Acc* from;");
         line("    long long results, parts, chunk, tiles, tx, ty, rows, elements;\n    double correction;");
+        out.append(steps().scalarFields("    "));
         line("};");
     }
 
@@ -130,8 +131,16 @@ final class ReducePrinter {
     /** From an accumulator to a result, with the arguments of either kernel. */
     private void store() {
         line("template <class A>\nMERAPI_F void store(const A& a, Result* at, Acc acc) {");
-        String type = RegType.of(code.result()).toString();
-        line("    wr(*at, cast_", type, "(finished(acc, a.elements, a.correction)));\n}");
+        line("    const auto combined = finished(acc, a.elements, a.correction);");
+        Program behind = code.epilogue();
+        if (behind == null) {
+            line("    wr(*at, cast_", RegType.of(code.result()), "(combined));");
+        } else {
+            ProgramPrinter epilogue =
+                    new ProgramPrinter(behind, k -> "combined", (k, register) -> "wr(*at, " + register + ")");
+            out.append(epilogue.prologue("    ")).append(epilogue.body("    "));
+        }
+        line("}");
     }
 
     private ProgramPrinter steps() {

@@ -86,6 +86,8 @@ class NvrtcTest {
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceCode variance = (ReduceCode)
                 java.util.Objects.requireNonNull(Reductions.VAR.definition().code());
+        ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
+        all.add(ReducePrinter.source("norm", Reductions.NORM.code().specialize(args(x)), rows));
         for (int pack : new int[] {1, 4}) {
             ReduceVariant columns = new ReduceVariant(false, pack, 2, 2, false, false, 1);
             all.add(ReducePrinter.source("var", variance.specialize(args(x)), columns));

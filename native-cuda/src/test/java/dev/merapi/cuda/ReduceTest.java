@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.error.DTypeException;
+import dev.merapi.expr.Expr;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
@@ -35,6 +36,15 @@ class ReduceTest {
             Reductions.ALL,
             Reductions.SUM_SQUARES);
 
+    private static final ReductionOp RMS =
+            ReductionOp.define("test::root_mean_square", Expr::square, Combine.MEAN, Expr::sqrt);
+    private static final ReductionOp SCALED = ReductionOp.define(
+            "test::scaled_product",
+            2,
+            1,
+            a -> a.get(0).mul(a.get(1)),
+            Combine.SUM,
+            a -> a.get(0).mul(a.get(1)).add(1));
     private static final ReductionOp WEIGHTED = ReductionOp.define(
             "test::weighted",
             3,
@@ -132,6 +142,35 @@ class ReduceTest {
                 }
             }
         }
+    }
+
+    /** In one stage and in several; with scalars, and the same numbers as two ops of which the first keeps float32. */
+    @Test
+    void epilogues() {
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+            for (long[] shape : new long[][] {{7, 40}, {3, 20_011}, {70_001, 2}}) {
+                Tensor x = PointwiseTest.random(dtype, 1, shape);
+                Tensor there = x.to(Simulator.DEVICE);
+                for (int[] dims : new int[][] {{}, {0}, {1}}) {
+                    double n = shape[0] * shape[1];
+                    String what = x.describe() + Arrays.toString(dims);
+                    same("rms " + what, RMS.call(x, dims), RMS.call(there, dims), n);
+                    same("norm " + what, x.norm(dims), there.norm(dims), n);
+                    same("cubes " + what, x.norm(3, dims, true), there.norm(3, dims, true), n);
+                    same("std " + what, x.std(dims), there.std(dims), n);
+                }
+            }
+        }
+        List<Number> by = List.of(0.25);
+        Tensor x = PointwiseTest.random(DType.FLOAT32, 1, 5, 30);
+        Tensor y = PointwiseTest.random(DType.FLOAT32, 2, 5, 30);
+        List<Tensor> there = List.of(x.to(Simulator.DEVICE), y.to(Simulator.DEVICE));
+        int[] dims = {1};
+        same(
+                "scaled",
+                SCALED.call(List.of(x, y), by, dims, false, null),
+                SCALED.call(there, by, dims, false, null),
+                150);
     }
 
     /** As for tensors of more than 2³¹ elements. */

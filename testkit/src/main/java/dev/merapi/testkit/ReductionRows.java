@@ -17,6 +17,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.function.DoubleBinaryOperator;
 import java.util.function.DoubleUnaryOperator;
+import java.util.function.ToDoubleBiFunction;
 import java.util.function.ToDoubleFunction;
 
 /** Reductions, scans and softmax, held against loops over doubles. */
@@ -124,20 +125,26 @@ final class ReductionRows {
                 row(Reductions.SUM_ABS, away, v -> sum(v, Math::abs)),
                 row(Reductions.SUM_SQUARES, any, v -> sum(v, x -> x * x)),
                 row(Reductions.SUM_POWERS, away, v -> sum(v, x -> Math.pow(Math.abs(x), 3)), 3.0),
+                row(Reductions.NORM, away, v -> Math.sqrt(sum(v, x -> x * x))),
+                row(Reductions.POWER_NORM, away, v -> Math.cbrt(sum(v, x -> Math.pow(Math.abs(x), 3))), 3.0),
                 row(Reductions.PROD, near, v -> Arrays.stream(v).reduce(1, (p, q) -> p * q))
                         .ulps(16),
                 row(Reductions.ANY, bits, v -> sum(v, x -> x) > 0 ? 1 : 0),
                 row(Reductions.ALL, bits, v -> sum(v, x -> x) == v.length ? 1 : 0),
                 row(Reductions.COUNT_NONZERO, bits, v -> sum(v, x -> x)),
-                OpSamples.samples(Reductions.VAR)
-                        .sample("[2, 5] 1", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 5), new int[] {1}, false, 1))
-                        .sample("[2, 3] all biased", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 3), ALL, true, 0))
-                        .valuesOnly(
-                                "[3, 1031] 1",
-                                m -> new ReduceArgs.Var(m.uniform(9, 11, 3, 1031), new int[] {1}, false, 1))
-                        .references(
-                                a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), v -> variance(v, a.correction())))
-                        .terms(a -> a.x().numel()));
+                spread(Reductions.VAR, ReductionRows::variance),
+                spread(Reductions.STD, (v, correction) -> Math.sqrt(variance(v, correction))));
+    }
+
+    private static OpSamples<ReduceArgs.Var, Tensor> spread(
+            Op<ReduceArgs.Var, Tensor> op, ToDoubleBiFunction<double[], Double> f) {
+        return OpSamples.samples(op)
+                .sample("[2, 5] 1", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 5), new int[] {1}, false, 1))
+                .sample("[2, 3] all biased", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 3), ALL, true, 0))
+                .valuesOnly("[3, 1031] 1", m -> new ReduceArgs.Var(m.uniform(9, 11, 3, 1031), new int[] {1}, false, 1))
+                .references(
+                        a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), v -> f.applyAsDouble(v, a.correction())))
+                .terms(a -> a.x().numel());
     }
 
     private static double variance(double[] v, double correction) {

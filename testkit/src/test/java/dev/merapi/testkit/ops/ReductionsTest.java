@@ -28,6 +28,14 @@ class ReductionsTest {
     private static final ReductionOp MSE =
             ReductionOp.define("test::mean_square", (x, y) -> x.sub(y).square(), Combine.MEAN);
     private static final ReductionOp SUM_EXP = ReductionOp.define("test::sum_exp", Expr::exp, Combine.SUM);
+    private static final ReductionOp RMS = ReductionOp.define("test::rms", Expr::square, Combine.MEAN, Expr::sqrt);
+    private static final ReductionOp LOG_SUM_OF_POWERS = ReductionOp.define(
+            "test::log_sum_of_powers",
+            2,
+            1,
+            a -> a.get(0).mul(a.get(1)).abs().pow(a.get(2)),
+            Combine.SUM,
+            a -> a.get(0).log().div(a.get(1)));
     private static final ReductionOp MAX_SQUARE = ReductionOp.define("test::max_square", Expr::square, Combine.MAX);
 
     /** Reduces dimension 1 of [a, b, c] by a loop. */
@@ -183,6 +191,50 @@ class ReductionsTest {
         gradients(in -> in.get(0).norm(1, new int[] {1}, false), x);
         gradients(in -> in.get(0).logSumExp(0), x);
         gradients(in -> in.get(0).cumsum(1), x);
+    }
+
+    @Test
+    void anEpilogueIsASecondExpression() {
+        Tensor x = normal(1, 3, 5, 4);
+        close(
+                RMS.call(x, 1),
+                middle(
+                        x,
+                        v -> Math.sqrt(
+                                DoubleStream.of(v).map(d -> d * d).average().orElseThrow())),
+                1e-14);
+        Tensor y = normal(2, 5, 1);
+        Tensor both = LOG_SUM_OF_POWERS.call(List.of(x, y), List.of(3), new int[] {1}, false, null);
+        Tensor z = x.mul(y);
+        close(
+                both,
+                middle(
+                        z,
+                        v -> Math.log(DoubleStream.of(v)
+                                        .map(d -> Math.abs(d * d * d))
+                                        .sum())
+                                / 3),
+                1e-14);
+        gradients(in -> RMS.call(in.get(0), 0), leaf(3, 3, 4));
+        gradients(
+                in -> LOG_SUM_OF_POWERS.call(in, List.of(3), new int[] {1}, true, null), leaf(4, 2, 4), leaf(5, 2, 4));
+    }
+
+    /** The sum is not rounded before: √257 is 16.03, and 257 is no bfloat16. */
+    @Test
+    void anEpilogueSeesTheSumInFloat32() {
+        Tensor x = Tensor.full(16.0, 257).to(DType.BFLOAT16);
+        Tensor ones = Tensor.full(1.0, 257).to(DType.BFLOAT16);
+        ReductionOp less = ReductionOp.define("test::less_256", v -> v, Combine.SUM, s -> s.sub(256));
+        assertThat(less.call(ones).item()).isEqualTo(1);
+        assertThat(less.call(ones).dtype()).isEqualTo(DType.BFLOAT16);
+        assertThat(less.call(x.detach().requiresGrad(true)).item()).isEqualTo(3856);
+        assertThatThrownBy(() -> RMS.call(Tensor.of(1L, 2L)))
+                .isInstanceOf(DTypeException.class)
+                .hasMessageContaining("floating");
+        assertThatThrownBy(() -> x.to(DType.INT64).norm())
+                .isInstanceOf(DTypeException.class)
+                .hasMessageContaining("norm: needs a floating dtype");
     }
 
     @ParameterizedTest
