@@ -5,7 +5,7 @@ MERAPI_F C weight_of(const T* w, i64 c) { return w ? rd(w[c]) : C(1); }
 }  // namespace rows
 
 // Of each row: log Σ exp, its loss and its weight; rows whose target is no class count for nothing.
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     cross_entropy_rows(const T* x, const long long* targets, const T* weight, rows::C* lse, rows::C* loss,
                        rows::C* weights, long long count, long long classes, long long ignore, int lanes,
                        double smoothing, merapi::Fault fault) {
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(512)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     cross_entropy_backward(const T* g, const T* x, const long long* targets, const T* weight, const rows::C* lse,
                            const double* total, T* dx, long long count, long long classes, long long ignore, int lanes,
                            double smoothing, int reduction) {

@@ -1,25 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layer norm; RMS norm is it without centring and bias.
-extern "C" __global__ void __launch_bounds__(512)
+namespace rows {
+// The mean of a row, 0 if it is not asked for, and the sum of the squared distances from it.
+struct Moments {
+    C mean, square;
+};
+MERAPI_F Moments moments(Kept<1>& in, bool centred, i64 size) {
+    const int lanes = in.row.lanes;
+    C n = 0, m = 0, square = 0;
+    if (kKept == 0 && centred) {
+        // In one pass: a pack joins those before it, and a thread the others.
+        in.each([&](Index, C(&v)[1][kPack]) {
+            C mean = 0;
+#pragma unroll
+            for (int e = 0; e < kPack; e++) mean += v[0][e];
+            mean /= kPack;
+            const C all = n + kPack, d = mean - m, share = kPack / all;
+#pragma unroll
+            for (int e = 0; e < kPack; e++) square += (v[0][e] - mean) * (v[0][e] - mean);
+            square += d * d * n * share;
+            m += d * share;
+            n = all;
+        });
+        const C mean = across(lanes, n * m, Sum()) / (C)size;
+        return {mean, across(lanes, square + n * (m - mean) * (m - mean), Sum())};
+    }
+    if (centred) {
+        in.each([&](Index, C(&v)[1][kPack]) {
+#pragma unroll
+            for (int e = 0; e < kPack; e++) m += v[0][e];
+        });
+        m = across(lanes, m, Sum()) / (C)size;
+    }
+    in.each([&](Index, C(&v)[1][kPack]) {
+#pragma unroll
+        for (int e = 0; e < kPack; e++) square += (v[0][e] - m) * (v[0][e] - m);
+    });
+    return {m, across(lanes, square, Sum())};
+}
+}  // namespace rows
+
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     normalize(const T* x, const T* weight, const T* bias, T* y, rows::C* mean, rows::C* rstd, long long count,
               long long size, int lanes, double eps) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {
         Kept<1> in(Row(r, alive, size, 1, lanes), x);
-        C m = 0;
-        if (mean) {
-            in.each([&](Index, C(&v)[1][kPack]) {
-#pragma unroll
-                for (int e = 0; e < kPack; e++) m += v[0][e];
-            });
-            m = across(lanes, m, Sum()) / (C)size;
-        }
-        C square = 0;
-        in.each([&](Index, C(&v)[1][kPack]) {
-#pragma unroll
-            for (int e = 0; e < kPack; e++) square += (v[0][e] - m) * (v[0][e] - m);
-        });
-        const C scale = C(1) / op_sqrt(across(lanes, square, Sum()) / (C)size + (C)eps);
+        const Moments of = moments(in, mean != 0, size);
+        const C m = of.mean;
+        const C scale = C(1) / op_sqrt(of.square / (C)size + (C)eps);
         in.map(y, [&](Index j, C(&v)[1][kPack], C(&out)[kPack]) {
             C w[kPack], b[kPack];
             read(weight, j, C(1), w);
@@ -34,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(512)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     normalize_backward(const T* g, const T* x, const T* weight, const rows::C* mean, const rows::C* rstd, T* dx,
                        long long count, long long size, int lanes) {
     using namespace rows;

@@ -2,12 +2,14 @@
 // What kernels of rows stand on. T: storage; kPack: neighbours that are loaded and stored at once, 16 bytes of them or
 // one; kKept: packs of a row that a thread keeps in registers, 0 if rows are too long, and are read again.
 //
-// A row belongs to `lanes` threads: a power of two up to 32, many rows a block, or the whole block.
+// A row belongs to `lanes` threads: a power of two up to 32, many rows a block, or the whole block. Blocks have 512
+// threads at most; where nothing is kept, two such blocks fit a multiprocessor.
 namespace rows {
 using namespace merapi;
 
 typedef decltype(rd(T())) C;
 typedef Pack<T, kPack> Packed;
+constexpr int kBlocks = kKept > 0 ? 1 : 2;
 
 #ifdef CUDASIM
 MERAPI_F float op_larger(float a, float b) { return op_max(a, b); }
@@ -103,16 +105,23 @@ struct Kept {
     static constexpr int kTurn = kKept > 0 ? kKept : 4 / N;  // packs that are loaded before the first is used
     const T* x[N];
     Row row;
-    C v[kTurn][N][kPack];
+    C v[kKept > 0 ? kKept : 1][N][kPack];
 
     template <class... P>
     MERAPI_F Kept(const Row& of, P... from) : x{(from + of.base)...}, row(of) {
-        if constexpr (kKept > 0) load(row.lane);
+        if constexpr (kKept > 0) {
+            Packed in[kTurn][N];
+            load(row.lane, in);
+#pragma unroll
+            for (int k = 0; k < kTurn; k++) {
+#pragma unroll
+                for (int n = 0; n < N; n++) unpack(in[k][n], v[k][n]);
+            }
+        }
     }
 
     // The packs from this one on, each a row's threads behind the other.
-    MERAPI_F void load(Index first) {
-        Packed in[kTurn][N];
+    MERAPI_F void load(Index first, Packed (&in)[kTurn][N]) const {
 #pragma unroll
         for (int k = 0; k < kTurn; k++) {
             const Index p = first + k * row.lanes;
@@ -121,24 +130,32 @@ struct Kept {
                 if (p < row.packs) in[k][n] = *(const Packed*)(x[n] + row.at(p));
             }
         }
-#pragma unroll
-        for (int k = 0; k < kTurn; k++) {
-#pragma unroll
-            for (int n = 0; n < N; n++) unpack(in[k][n], v[k][n]);
-        }
     }
 
     // f(j, elements j, j + 1, … of each tensor) for the packs of this thread, in order. What f changes stays, if kept.
     template <class F>
     MERAPI_F void each(F f) {
-        for (Index first = row.lane; first < row.packs; first += kTurn * row.lanes) {
-            if constexpr (kKept == 0) load(first);
+        if constexpr (kKept > 0) {
 #pragma unroll
             for (int k = 0; k < kTurn; k++) {
-                const Index p = first + k * row.lanes;
+                const Index p = row.lane + k * row.lanes;
                 if (p < row.packs) f(p * kPack, v[k]);
             }
-            if constexpr (kKept > 0) break;
+        } else {
+            for (Index first = row.lane; first < row.packs; first += kTurn * row.lanes) {
+                Packed in[kTurn][N];
+                load(first, in);
+#pragma unroll
+                for (int k = 0; k < kTurn; k++) {
+                    const Index p = first + k * row.lanes;
+                    if (p < row.packs) {
+                        C e[N][kPack];
+#pragma unroll
+                        for (int n = 0; n < N; n++) unpack(in[k][n], e[n]);
+                        f(p * kPack, e);
+                    }
+                }
+            }
         }
     }
 

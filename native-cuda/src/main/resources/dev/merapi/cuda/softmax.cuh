@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Softmax and the logarithm of its denominator.
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     softmax(const T* x, T* y, long long count, long long size, long long inner, int lanes, int log) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {
@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(512)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     softmax_backward(const T* g, const T* y, T* dx, long long count, long long size, long long inner, int lanes,
                      int log) {
     using namespace rows;
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(512)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     logsumexp(const T* x, T* y, long long count, long long size, long long inner, int lanes) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {

@@ -77,6 +77,10 @@ class RowsTest {
             compare(x, t -> Losses.crossEntropy(t, targets.to(t.device())));
             Tensor finite = x.clamp(-20, 20);
             compare(finite, t -> Normalization.layerNorm(t, new long[] {size}, null, null, 1e-5));
+            compare(finite, t -> Normalization.rmsNorm(t, new long[] {size}, null, 1e-5));
+            // Far from 0 the squares of the distances must not come from a difference of large sums.
+            Tensor far = finite.detach().add(3000);
+            compare(far, t -> Normalization.layerNorm(t, new long[] {size}, null, null, 1e-5), 2e-3f);
         }
     }
 
