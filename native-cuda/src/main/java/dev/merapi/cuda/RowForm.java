@@ -19,8 +19,10 @@ record RowForm(Types types, int lanes, int threads) {
     private static final int MANY = 512;
     /** Elements of each tensor that a thread keeps, at most; with an address each they are fewer. */
     private static final int KEPT = 32;
-    /** From so many neighbouring rows on, of which each thread takes one, memory is read in order. */
+    /** From so many neighbouring rows on, of which each thread takes one, memory is read in order; */
     private static final int NEIGHBOURS = 32;
+    /** if they are short, or so many that they fill a device. */
+    private static final int FILLING = 1 << 14;
 
     /**
      * What a kernel is compiled for.
@@ -35,17 +37,17 @@ record RowForm(Types types, int lanes, int threads) {
     }
 
     /**
-     * For rows of {@code size} elements that are {@code inner} apart.
+     * For so many rows of {@code size} elements that are {@code inner} apart.
      *
      * @param tensors all that are read or written by packs
      */
-    static RowForm of(DType dtype, long size, long inner, @Nullable Tensor... tensors) {
+    static RowForm of(DType dtype, long rows, long size, long inner, @Nullable Tensor... tensors) {
         int pack = inner == 1 ? pack(dtype, size, tensors) : 1;
         long packs = size / pack;
         int few = pack == 1 ? 8 : 4;
         int most = pack == 1 ? few : (dtype == DType.FLOAT64 ? KEPT / 2 : KEPT) / pack;
-        if (inner >= NEIGHBOURS) {
-            return new RowForm(new Types(dtype, 1, packs <= few ? few : packs <= most ? most : 0), 1, FEW);
+        if (inner >= NEIGHBOURS && (rows >= FILLING || size <= KEPT)) {
+            return new RowForm(new Types(dtype, 1, packs <= few ? few : 0), 1, FEW);
         }
         int kept = packs <= 32L * few ? few : most;
         long lanes = powerOfTwo((packs + kept - 1) / kept);

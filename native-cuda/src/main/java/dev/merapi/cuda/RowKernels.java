@@ -115,7 +115,7 @@ final class RowKernels {
 
     private void softmax(Softmax.Along a, Tensor out, boolean log) {
         Around r = Around.of(a.x(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.x(), out);
+        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.x(), out);
         call(SOFTMAX, "softmax", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
@@ -129,7 +129,7 @@ final class RowKernels {
 
     private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, boolean log) {
         Around r = Around.of(a.y(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.grad(), a.y(), out);
+        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.grad(), a.y(), out);
         call(SOFTMAX, "softmax_backward", out, form.types())
                 .pointer(a.grad())
                 .pointer(a.y())
@@ -144,7 +144,7 @@ final class RowKernels {
 
     private void logSumExp(Softmax.Along a, Tensor out) {
         Around r = Around.of(a.x(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.size, r.inner, a.x());
+        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.x());
         call(SOFTMAX, "logsumexp", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
@@ -179,7 +179,7 @@ final class RowKernels {
             return;
         }
         long size = Normalization.rowLength(x, dims);
-        RowForm form = RowForm.of(x.dtype(), size, 1, x, weight, bias, y);
+        RowForm form = RowForm.of(x.dtype(), rows, size, 1, x, weight, bias, y);
         call(NORMS, "normalize", x, form.types())
                 .pointer(x)
                 .pointer(weight)
@@ -214,7 +214,7 @@ final class RowKernels {
         int next = 0;
         if (wantX) {
             Tensor dx = out.get(next++);
-            RowForm form = RowForm.of(x.dtype(), size, 1, g, x, weight, dx);
+            RowForm form = RowForm.of(x.dtype(), rows, size, 1, g, x, weight, dx);
             call(NORMS, "normalize_backward", x, form.types())
                     .pointer(g)
                     .pointer(x)
@@ -275,7 +275,7 @@ final class RowKernels {
         try (Tensor losses = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device());
                 Tensor weights = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
             if (rows > 0) {
-                RowForm form = RowForm.of(x.dtype(), classes, 1, x, a.weight());
+                RowForm form = RowForm.of(x.dtype(), rows, classes, 1, x, a.weight());
                 call(LOSSES, "cross_entropy_rows", x, form.types())
                         .pointer(x)
                         .pointer(a.targets())
@@ -345,7 +345,7 @@ final class RowKernels {
 
     private void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         Tensor x = a.logits();
-        RowForm form = RowForm.of(x.dtype(), x.size(1), 1, x, a.weight(), out);
+        RowForm form = RowForm.of(x.dtype(), x.size(0), x.size(1), 1, x, a.weight(), out);
         call(LOSSES, "cross_entropy_backward", x, form.types())
                 .pointer(a.grad())
                 .pointer(x)

@@ -100,7 +100,10 @@ class ReduceTest {
     Stream<DynamicTest> packs() {
         return Stream.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64, DType.INT64, DType.UINT8)
                 .map(dtype -> DynamicTest.dynamicTest(dtype.toString(), () -> {
-                    for (ReductionOp op : List.of(Reductions.SUM, Reductions.ARGMIN)) {
+                    List<ReductionOp> ops = dtype == DType.FLOAT32
+                            ? List.of(Reductions.SUM, Reductions.ARGMIN)
+                            : List.of(Reductions.SUM);
+                    for (ReductionOp op : ops) {
                         for (int n : new int[] {5, 16, 127, 1024, 1031, 40_003}) {
                             Tensor x = PointwiseTest.random(dtype, n, n + 1);
                             checkView(op, x, t -> t.slice(0, 0, n));
