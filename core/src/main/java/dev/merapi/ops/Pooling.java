@@ -33,16 +33,28 @@ public final class Pooling {
      */
     public record MaxPoolResult(Tensor y, Tensor indices) {}
 
-    /** @param inputSize H and W */
-    public record MaxPool2dBackward(Tensor grad, Tensor indices, long[] inputSize) {}
+    /**
+     * @param indices as {@link #MAX_POOL2D} gives them; the gradient of one outside of its window may be left out
+     * @param inputSize H and W
+     */
+    public record MaxPool2dBackward(
+            Tensor grad,
+            Tensor indices,
+            long[] inputSize,
+            long[] kernel,
+            long[] stride,
+            long[] padding,
+            long[] dilation) {}
 
     /** Each gradient at the element that it belongs to; the sum where windows overlap. */
     public static final Op<MaxPool2dBackward, Tensor> MAX_POOL2D_BACKWARD = Op.define(
                     "merapi::max_pool2d_backward", MaxPool2dBackward.class, Tensor.class)
             .shape(a -> {
-                Tensor x = images("max_pool2d_backward", a.grad(), a.inputSize());
-                Form.require(
-                        "max_pool2d_backward", "indices", a.indices(), a.grad().shape(), DType.INT64);
+                String op = "max_pool2d_backward";
+                Tensor x = images(op, a.grad(), a.inputSize());
+                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), a.dilation());
+                Form.require(op, "grad", a.grad(), windows, x.dtype());
+                Form.require(op, "indices", a.indices(), windows, DType.INT64);
                 return x;
             })
             .reference(PoolingReference::maxBackward)
@@ -64,13 +76,22 @@ public final class Pooling {
             })
             .reference(PoolingReference::max)
             .autograd(
-                    (a, out) -> new SavedMax(out.indices(), new long[] {a.x().size(2), a.x().size(3)}),
+                    (a, out) -> new SavedMax(
+                            out.indices(),
+                            new long[] {a.x().size(2), a.x().size(3)},
+                            a.kernel(),
+                            a.stride(),
+                            a.padding(),
+                            a.dilation()),
                     (context, s, g) -> Grads.of(
-                            "x", MAX_POOL2D_BACKWARD.call(new MaxPool2dBackward(g.y(), s.indices, s.inputSize))))
+                            "x",
+                            MAX_POOL2D_BACKWARD.call(new MaxPool2dBackward(
+                                    g.y(), s.indices, s.inputSize, s.kernel, s.stride, s.padding, s.dilation))))
             .register();
 
     /** What the gradient of {@link #MAX_POOL2D} is made of. */
-    public record SavedMax(Tensor indices, long[] inputSize) {}
+    public record SavedMax(
+            Tensor indices, long[] inputSize, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
 
     /** @param countIncludePad whether the mean counts the padding, as zeros */
     public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {

@@ -121,8 +121,7 @@ final class ConvolutionKernels {
     }
 
     static void maxPoolBackward(Pooling.MaxPool2dBackward a, Tensor out) {
-        long[] one = {1, 1};
-        Scratch s = pooling(a.grad(), out.size(2), out.size(3), one, one, new long[] {0, 0}, one);
+        Scratch s = pooling(a.grad(), out.size(2), out.size(3), a.kernel(), a.stride(), a.padding(), a.dilation());
         Native.max_pool2d_backward(
                 DTypes.code(out.dtype()),
                 s.address(),

@@ -140,9 +140,7 @@ final class ImageKernels {
                 .pointer(a.grad())
                 .pointer(a.indices())
                 .pointer(out)
-                .word(out.size(0) * out.size(1))
-                .word(out.size(2) * out.size(3))
-                .word(a.grad().size(2) * a.grad().size(3))
+                .struct(window(out, a.grad(), a.kernel(), a.stride(), a.padding(), a.dilation(), 1))
                 .each(out.numel());
     }
 

@@ -108,14 +108,28 @@ extern "C" __global__ void max_pool(const T* x, T* y, long long* indices, const 
     }
 }
 
-// Each element looks for the windows that chose it.
-extern "C" __global__ void max_pool_backward(const T* g, const long long* indices, T* dx, long long planes,
-                                             long long plane, long long windows) {
-    IMAGES_EACH(e, planes * plane) {
-        const i64 p = e / plane, position = e - p * plane;
+namespace images {
+// The first window whose taps, that reach so far from its own first, may come to `at`.
+MERAPI_F i64 first_window(i64 at, i64 reach, i64 stride) {
+    return at <= reach ? 0 : (at - reach + stride - 1) / stride;
+}
+}  // namespace images
+
+// Each element looks among the windows that can cover it for those that chose it.
+extern "C" __global__ void max_pool_backward(const T* g, const long long* indices, T* dx, const images::Window s) {
+    IMAGES_EACH(e, s.n * s.c * s.h * s.w) {
+        const i64 column = e % s.w, row = e / s.w % s.h, base = e / (s.w * s.h) * s.oh * s.ow;
+        const i64 down = row + s.padH, right = column + s.padW, position = row * s.w + column;
+        const i64 top = first_window(down, s.dilationH * (s.kh - 1), s.strideH),
+                  bottom = min(s.oh - 1, down / s.strideH);
+        const i64 left = first_window(right, s.dilationW * (s.kw - 1), s.strideW),
+                  end = min(s.ow - 1, right / s.strideW);
         C sum = 0;
-        for (i64 w = 0; w < windows; w++) {
-            if (indices[p * windows + w] == position) sum += rd(g[p * windows + w]);
+        for (i64 i = top; i <= bottom; i++) {
+            for (i64 j = left; j <= end; j++) {
+                const i64 w = base + i * s.ow + j;
+                if (indices[w] == position) sum += rd(g[w]);
+            }
         }
         wr(dx[e], sum);
     }

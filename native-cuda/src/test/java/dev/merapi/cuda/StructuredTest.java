@@ -12,6 +12,7 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Optimizers;
+import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -81,6 +82,32 @@ class StructuredTest {
         for (int i = 0; i < a.length; i++) {
             if (!(a[i] == b[i] || Double.isNaN(a[i]) && Double.isNaN(b[i]) || Math.abs(a[i] - b[i]) <= bound)) {
                 fail(what + ", element " + i + ": " + b[i] + " instead of " + a[i] + ", bound " + bound);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- images
+
+    /** Windows that overlap, that leave gaps, and that are dilated; the last elements are in none. */
+    @Test
+    void largestOfWindows() {
+        long[][] moves = {
+            {3, 2, 1, 2, 1, 1, 1, 1}, {2, 2, 3, 4, 0, 1, 1, 1}, {3, 4, 2, 1, 1, 2, 3, 2}, {1, 1, 2, 2, 0, 0, 1, 1}
+        };
+        for (DType dtype : FLOATS) {
+            for (long[] m : moves) {
+                same(
+                        "max pool " + dtype + " " + java.util.Arrays.toString(m),
+                        20,
+                        t -> Pooling.MAX_POOL2D
+                                .call(new Pooling.MaxPool2d(
+                                        t.get(0),
+                                        new long[] {m[0], m[1]},
+                                        new long[] {m[2], m[3]},
+                                        new long[] {m[4], m[5]},
+                                        new long[] {m[6], m[7]}))
+                                .y(),
+                        random(dtype, 1, 2, 3, 11, 14));
             }
         }
     }

@@ -225,8 +225,12 @@ final class BackwardRows {
                                 "[1, 1, 2, 2]",
                                 m -> new Pooling.MaxPool2dBackward(
                                         m.uniform(-1, 1, 1, 1, 2, 2),
-                                        m.indices(new long[] {0, 5, 5, 8}, 1, 1, 2, 2),
-                                        new long[] {3, 3})),
+                                        m.indices(new long[] {0, 4, 4, 8}, 1, 1, 2, 2),
+                                        new long[] {3, 3},
+                                        new long[] {2, 2},
+                                        ONE,
+                                        NONE,
+                                        ONE)),
                 samples(Pooling.AVG_POOL2D_BACKWARD)
                         .sample(
                                 "[1, 1, 2, 2]",
