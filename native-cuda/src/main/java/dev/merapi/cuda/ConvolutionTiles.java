@@ -123,7 +123,8 @@ record ConvolutionTiles(
             case 1 -> window == 1 && m % each == 0;
             default -> plane % each == 0;
         };
-        boolean wide = Math.max(out.numel(), Math.max(other.numel(), image.numel())) > 1 << 30;
+        // Twice, since what padding and the borders of tiles add in between lies outside of the tensors.
+        boolean wide = PointwiseVariant.isWide(2 * Math.max(out.numel(), Math.max(other.numel(), image.numel())));
         return new Variant(
                 out.dtype(),
                 kind,

@@ -3,6 +3,7 @@ package dev.merapi.cuda;
 
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
+import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Tensor;
@@ -10,7 +11,10 @@ import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
-/** Any pointwise op: its program is printed for the way that its operands lie in memory, and compiled at first use. */
+/**
+ * Any pointwise op: its program is printed for the way that its operands lie in memory, and compiled at first use. Copies
+ * that transpose go to {@link TransposeKernel}.
+ */
 final class PointwiseKernel implements Kernel<Object, Object> {
     private record Key(PointwiseCode.Specialized code, PointwiseVariant variant, int device) {}
 
@@ -41,6 +45,12 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         System.arraycopy(outputs, 0, operands, 0, outputs.length);
         System.arraycopy(inputs, 0, operands, outputs.length, inputs.length);
         Collapsed space = Collapsed.of(outputs[0].shape(), operands);
+        TransposeKernel transposed =
+                args instanceof CopyOps.CopyArgs ? TransposeKernel.of(space, outputs[0], inputs[0]) : null;
+        if (transposed != null) {
+            transposed.run(kernels, op, inputs[0], outputs[0]);
+            return;
+        }
         PointwiseVariant variant = PointwiseVariant.of(space, numel, operands);
         int device = outputs[0].device().index();
         long function = function(specialized, variant, device);

@@ -88,6 +88,7 @@ class CheckedKernelsTest {
                     random(1, 1, 1, 131, 5),
                     random(2, 1, 1, 131, 5),
                     random(3, 1, 1, 131, 5));
+            same("transposed", 1, t -> t.get(0).t().contiguous(), random(1, 67, 35));
             StructuredTest.optimizerSteps(DType.FLOAT32);
         }
     }

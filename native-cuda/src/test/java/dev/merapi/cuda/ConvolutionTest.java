@@ -176,6 +176,17 @@ class ConvolutionTest {
     }
 
     @Test
+    void distancesOf64Bits() {
+        System.setProperty("merapi.cuda.wideIndices", "true");
+        try {
+            check(CASES.get(2), DType.FLOAT32, 0);
+            check(CASES.get(3), DType.BFLOAT16, 0);
+        } finally {
+            System.clearProperty("merapi.cuda.wideIndices");
+        }
+    }
+
+    @Test
     void nothingToSum() {
         Case none = new Case(s(2, 0, 5, 5), s(8, 0, 3, 3), s(1, 1, 1, 1, 1, 1), 1);
         Tensor bias = random(DType.FLOAT32, 1, 8);

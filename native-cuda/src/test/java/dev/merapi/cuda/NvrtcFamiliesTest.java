@@ -71,6 +71,7 @@ class NvrtcFamiliesTest {
         all.add(RowKernels.NORMS.source(elements.text()));
         all.add(RowKernels.LOSSES.source(again.text()));
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
+        all.add(TransposeKernel.FAMILY.source(TransposeKernel.types(2)));
         all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
