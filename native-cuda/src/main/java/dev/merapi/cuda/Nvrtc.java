@@ -109,8 +109,14 @@ final class Nvrtc implements NativeCuda.Compiler {
      */
     @Override
     public byte[] compile(KernelSource source, int architecture) {
+        return compile(source, architecture, List.of());
+    }
+
+    /** As above, with more options than all kernels are compiled with. */
+    byte[] compile(KernelSource source, int architecture, List<String> more) {
         String target = target(architecture);
         List<String> options = new ArrayList<>(OPTIONS);
+        options.addAll(more);
         options.add("--gpu-architecture=" + target);
         List<HostMemory> texts = new ArrayList<>();
         try (HostMemory unit = HostMemory.text(source.unit());

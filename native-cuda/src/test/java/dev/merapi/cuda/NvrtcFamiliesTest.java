@@ -4,7 +4,6 @@ package dev.merapi.cuda;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import dev.merapi.op.CudaKernel;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -16,7 +15,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** As {@link NvrtcTest}, for the kernels that are written by hand. A class of its own, so that both can run at once. */
+/** As {@link NvrtcTest}, for products in tiles and the other kernels that are written by hand. */
 class NvrtcFamiliesTest {
     @BeforeAll
     static void nvrtc() {
@@ -30,7 +29,12 @@ class NvrtcFamiliesTest {
                 new Gemm.Variant(DType.BFLOAT16, true, true, true, true, Gemm.Tile.LARGE),
                 new Gemm.Variant(DType.FLOAT16, false, false, false, true, Gemm.Tile.SMALL),
                 new Gemm.Variant(DType.FLOAT32, false, true, true, true, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT32, true, false, true, false, Gemm.Tile.LARGE))) {
+                new Gemm.Variant(DType.FLOAT32, true, false, true, false, Gemm.Tile.LARGE),
+                // Operands whose lines are not aligned.
+                new Gemm.Variant(DType.BFLOAT16, false, true, false, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, true, false, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, false, false, false, false, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, true, false, false, Gemm.Tile.SMALL))) {
             KernelSource source = Gemm.FAMILY.source(v.types());
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
         }
@@ -41,16 +45,6 @@ class NvrtcFamiliesTest {
                 new ConvolutionTiles.Variant(DType.FLOAT32, 2, false, false, true, true, false, Gemm.Tile.LARGE))) {
             KernelSource source = ConvolutionTiles.FAMILY.source(v.types());
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
-        }
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
-    void attentionOnTensorCores(int architecture) {
-        for (String types : List.of(
-                new AttentionKernels.FlashTypes(DType.BFLOAT16, 64).text(),
-                new AttentionKernels.FlashTypes(DType.FLOAT16, 128).text())) {
-            assertTrue(NvrtcTest.compile(AttentionKernels.FLASH.source(types), architecture).length > 1000, types);
         }
     }
 
@@ -93,41 +87,5 @@ class NvrtcFamiliesTest {
         for (KernelSource source : all) {
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
         }
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {80, 120})
-    void bodies(int architecture) {
-        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
-        List<KernelSource> all = new ArrayList<>();
-        String rows = "acc_t m = row_max(x[row]); if (t == 0) out[row] = row_sum(m + s) + bias[0];";
-        all.add(body(x, new CudaKernel.Elements(256), "out[i] = bias ? x[i] * s + bias[0] : x[i];"));
-        all.add(body(x, new CudaKernel.Rows(128), rows));
-        all.add(body(x, new CudaKernel.Warps(4), rows));
-        all.add(body(x, new CudaKernel.Tiles(16, 16, 16, 16), """
-                __shared__ float tile[16][17];
-                tile[threadIdx.y][threadIdx.x] = x[row * columns + column];
-                __syncthreads();
-                if (row < rows && column < columns && plane == 0) out[row * columns + column] = tile[threadIdx.x][0];
-                """));
-        all.add(body(x, new CudaKernel.Warps(4), CustomKernelFormsTest.SOFTMAX));
-        all.add(body(x, new CudaKernel.Elements(64), CustomKernelFormsTest.NAMES_OF_HEADERS));
-        all.add(new KernelSource(
-                "demo::whole", "typedef float scalar_t;\n" + CustomKernelTest.WHOLE_SOFTMAX, List.of("softmax")));
-        for (KernelSource source : all) {
-            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
-        }
-    }
-
-    private static KernelSource body(Tensor x, CudaKernel.Launch launch, String statements) {
-        BodyPrinter body = new BodyPrinter("demo::body", statements, launch, DType.FLOAT32);
-        body.tensor("out", x, true);
-        body.unwanted("other");
-        body.tensor("x", x.transpose(0, 1), false);
-        body.tensors("xs", List.of(x, x), false);
-        body.scalar("s", 0.5);
-        body.array("dims", false, 3);
-        body.absent("bias");
-        return new KernelSource("demo::body", body.text(), List.of("body"));
     }
 }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.op.CudaKernel;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.ReduceCode;
@@ -24,15 +25,32 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Every kernel compiles for every architecture that is supported. Needs NVIDIA's compiler, but no GPU and no driver. */
+/**
+ * Every kernel compiles for every architecture that is supported. Needs NVIDIA's compiler, but no GPU and no driver. Here
+ * those that are printed, and attention; {@link NvrtcFamiliesTest} has the others. The two take about as long as each other,
+ * so that two processes halve the time.
+ */
 class NvrtcTest {
     @BeforeAll
     static void nvrtc() {
         assumeTrue(Nvrtc.get() != null, Nvrtc::unavailableBecause);
     }
 
+    private static final List<Integer> ARCHITECTURES = List.of(80, 90, 100, 120);
+    /** Since which version NVRTC has the option, 1000 · major + minor. */
+    private static final int COMPILES_QUICKLY = 12_009;
+
+    /**
+     * As a GPU's kernel for one of the architectures, which the source decides; for the others without most of the
+     * optimisation, which is what nearly all of the time goes into, and which neither the language nor the assembler asks
+     * for.
+     */
     static byte[] compile(KernelSource source, int architecture) {
-        return java.util.Objects.requireNonNull(Nvrtc.get()).compile(source, architecture);
+        Nvrtc nvrtc = java.util.Objects.requireNonNull(Nvrtc.get());
+        boolean whole = ARCHITECTURES.indexOf(architecture)
+                == Math.floorMod(source.text().hashCode(), ARCHITECTURES.size());
+        boolean quick = !whole && nvrtc.version() >= COMPILES_QUICKLY;
+        return nvrtc.compile(source, architecture, quick ? List.of("--Ofast-compile=mid") : List.of());
     }
 
     @ParameterizedTest
@@ -94,6 +112,53 @@ class NvrtcTest {
             all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(args(x)), columns));
         }
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void attentionOnTensorCores(int architecture) {
+        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
+            for (long width : new long[] {32, 64, 128}) {
+                String types = new AttentionKernels.FlashTypes(dtype, width).text();
+                assertTrue(compile(AttentionKernels.FLASH.source(types), architecture).length > 1000, types);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void bodies(int architecture) {
+        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        List<KernelSource> all = new ArrayList<>();
+        String rows = "acc_t m = row_max(x[row]); if (t == 0) out[row] = row_sum(m + s) + bias[0];";
+        all.add(body(x, new CudaKernel.Elements(256), "out[i] = bias ? x[i] * s + bias[0] : x[i];"));
+        all.add(body(x, new CudaKernel.Rows(128), rows));
+        all.add(body(x, new CudaKernel.Warps(4), rows));
+        all.add(body(x, new CudaKernel.Tiles(16, 16, 16, 16), """
+                __shared__ float tile[16][17];
+                tile[threadIdx.y][threadIdx.x] = x[row * columns + column];
+                __syncthreads();
+                if (row < rows && column < columns && plane == 0) out[row * columns + column] = tile[threadIdx.x][0];
+                """));
+        all.add(body(x, new CudaKernel.Warps(4), CustomKernelFormsTest.SOFTMAX));
+        all.add(body(x, new CudaKernel.Elements(64), CustomKernelFormsTest.NAMES_OF_HEADERS));
+        all.add(new KernelSource(
+                "demo::whole", "typedef float scalar_t;\n" + CustomKernelTest.WHOLE_SOFTMAX, List.of("softmax")));
+        for (KernelSource source : all) {
+            assertTrue(compile(source, architecture).length > 1000, source.name());
+        }
+    }
+
+    private static KernelSource body(Tensor x, CudaKernel.Launch launch, String statements) {
+        BodyPrinter body = new BodyPrinter("demo::body", statements, launch, DType.FLOAT32);
+        body.tensor("out", x, true);
+        body.unwanted("other");
+        body.tensor("x", x.transpose(0, 1), false);
+        body.tensors("xs", List.of(x, x), false);
+        body.scalar("s", 0.5);
+        body.array("dims", false, 3);
+        body.absent("bias");
+        return new KernelSource("demo::body", body.text(), List.of("body"));
     }
 
     static ReduceArgs args(Tensor x) {
