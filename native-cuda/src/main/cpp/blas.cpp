@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
 #include <cstring>
 #include <initializer_list>
 
@@ -24,6 +25,11 @@ struct Heuristic {
     float waves;
     int32_t reserved[4];
 };
+// The library writes it: a test compares these numbers with what the header's compiler made of it.
+static_assert(sizeof(Heuristic) == 96, "cublasLtMatmulHeuristicResult_t");
+static_assert(offsetof(Heuristic, workspace) == 64, "workspaceSize");
+static_assert(offsetof(Heuristic, state) == 72, "state");
+static_assert(offsetof(Heuristic, waves) == 76, "wavesCount");
 
 // In the order of CublasLt.FUNCTIONS.
 struct Functions {

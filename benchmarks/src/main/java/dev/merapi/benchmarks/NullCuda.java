@@ -6,7 +6,9 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.Objects;
+import java.util.stream.Stream;
 
 /** A device {@code cuda:0} whose driver does nothing, at once; compiled by the host's C compiler. */
 final class NullCuda {
@@ -19,6 +21,7 @@ final class NullCuda {
      */
     static Device install() throws IOException, InterruptedException {
         Path folder = Files.createTempDirectory("null-cuda");
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(folder)));
         Path source = folder.resolve("null_cuda.c");
         try (InputStream in = NullCuda.class.getResourceAsStream("null_cuda.c")) {
             Files.copy(Objects.requireNonNull(in), source);
@@ -43,5 +46,13 @@ final class NullCuda {
         System.setProperty("merapi.cuda.cache", folder.resolve("kernels").toString());
         System.load(driver.toString()); // found by its name from now on, before any other
         return Device.of("cuda:0");
+    }
+
+    private static void delete(Path folder) {
+        try (Stream<Path> all = Files.walk(folder)) {
+            all.sorted(Comparator.reverseOrder()).forEach(p -> p.toFile().delete());
+        } catch (IOException e) {
+            System.err.println("null CUDA: " + folder + " stays: " + e.getMessage());
+        }
     }
 }

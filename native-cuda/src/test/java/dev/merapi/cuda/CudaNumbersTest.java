@@ -92,6 +92,43 @@ class CudaNumbersTest {
         functions(CublasLt.FUNCTIONS, "blas.cpp", blas, "cublas");
     }
 
+    /**
+     * What cuBLASLt writes for us to read. No class file has sizes and offsets; what the preset's own library was compiled to
+     * has: {@code new} wants a size, and what reads a member adds its offset.
+     */
+    @Test
+    void theStructOfAHeuristicsResult() throws IOException {
+        String blas = source("blas.cpp");
+        String class_ = "Java_org_bytedeco_cuda_cublas_cublasLtMatmulHeuristicResult_1t_";
+        byte[] allocate = code("cublas", class_ + "allocate");
+        int at = 0;
+        while (allocate[at] != (byte) 0xbf) { // mov edi, a number: the first argument
+            at++;
+        }
+        int size = ByteBuffer.wrap(allocate).order(ByteOrder.LITTLE_ENDIAN).getInt(at + 1);
+        assertTrue(blas.contains("static_assert(sizeof(Heuristic) == " + size + ", "), "the header's has " + size);
+        Matcher member = Pattern.compile("static_assert\\(offsetof\\(Heuristic, \\w+\\) == (\\d+), \"(\\w+)\"\\)")
+                .matcher(blas);
+        int count = 0;
+        for (; member.find(); count++) {
+            Set<Integer> offsets = offsets(code("cublas", class_ + member.group(2) + "__"));
+            assertEquals(Set.of(Integer.valueOf(member.group(1))), offsets, member.group(2));
+        }
+        assertEquals(3, count, "members that are read");
+    }
+
+    /** Small numbers that are added to a base and rax, the index that a preset's pointer has, where memory is read. */
+    private static Set<Integer> offsets(byte[] code) {
+        Set<Integer> all = new HashSet<>();
+        for (int i = 2; i + 2 < code.length; i++) {
+            boolean pad = code[i - 2] == 0x0f && code[i - 1] == 0x1f;
+            if ((code[i] & 0xc7) == 0x44 && (code[i + 1] & 0xf8) == 0 && !pad) {
+                all.add((int) code[i + 2]);
+            }
+        }
+        return all;
+    }
+
     /** The probe calls before there is a table. */
     @Test
     void theProbesFunctions() throws IOException {
@@ -148,6 +185,34 @@ class CudaNumbersTest {
             }
             return wanted;
         }
+    }
+
+    /** The instructions of a function of the preset's own library, an ELF file for x86-64. */
+    private static byte[] code(String library, String function) throws IOException {
+        String name = "/org/bytedeco/cuda/linux-x86_64/libjni" + library + ".so";
+        try (InputStream in = CudaNumbersTest.class.getResourceAsStream(name)) {
+            assumeTrue(in != null, "skipped: " + name + " is not on the class path");
+            byte[] bytes = java.util.Objects.requireNonNull(in).readAllBytes();
+            ByteBuffer elf = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+            int sections = (int) elf.getLong(40);
+            for (int i = 0; i < elf.getShort(60); i++) {
+                int section = sections + i * 64;
+                if (elf.getInt(section + 4) != 11) { // SHT_DYNSYM
+                    continue;
+                }
+                int table = (int) elf.getLong(section + 24);
+                int texts = (int) elf.getLong(sections + elf.getInt(section + 40) * 64 + 24);
+                for (int s = table; s < table + elf.getLong(section + 32); s += 24) {
+                    int where = elf.getShort(s + 6);
+                    if (where > 0 && text(bytes, texts + elf.getInt(s)).equals(function)) {
+                        int home = sections + where * 64;
+                        int begin = (int) (elf.getLong(s + 8) - elf.getLong(home + 16) + elf.getLong(home + 24));
+                        return java.util.Arrays.copyOfRange(bytes, begin, begin + (int) elf.getLong(s + 16));
+                    }
+                }
+            }
+        }
+        throw new AssertionError(name + " has no " + function);
     }
 
     private static String text(byte[] bytes, int begin) {

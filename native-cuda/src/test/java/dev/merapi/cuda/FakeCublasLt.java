@@ -27,12 +27,9 @@ final class FakeCublasLt {
     static synchronized long library() throws IOException, InterruptedException {
         if (library == 0) {
             Simulator.require();
-            Path folder = Files.createTempDirectory("fake-cublaslt");
-            Path source = folder.resolve("fake.cpp");
-            Path built = folder.resolve("libcublasLt.so.13");
-            for (Path p : new Path[] {folder, source, built}) {
-                p.toFile().deleteOnExit();
-            }
+            Path folder = Temporary.folder("fake-cublaslt");
+            Path source = Temporary.file(folder, "fake.cpp");
+            Path built = Temporary.file(folder, "libcublasLt.so.13");
             try (InputStream in = FakeCublasLt.class.getResourceAsStream("fake_cublaslt.cpp")) {
                 Files.write(source, java.util.Objects.requireNonNull(in).readAllBytes());
             }

@@ -78,8 +78,7 @@ final class FakeGpu {
             Simulator.require();
             Path sources = Path.of("src", "main", "cpp");
             assumeTrue(Files.exists(sources.resolve("simulator.cpp")), "skipped: the simulator's sources are not here");
-            Path folder = Files.createTempDirectory("fake-driver");
-            Path library = folder.resolve("libcuda.so.1");
+            Path library = Temporary.file(Temporary.folder("fake-driver"), "libcuda.so.1");
             Process p = new ProcessBuilder(
                             System.getenv().getOrDefault("CXX", "g++"),
                             "-std=c++17",
@@ -123,9 +122,10 @@ final class FakeGpu {
     static NativeCuda open(String configuration) {
         try {
             Path library = library();
-            Path copy = Files.createTempDirectory("fake-driver").resolve("libcuda.so.1");
+            Path folder = Temporary.folder("fake-driver");
+            Path copy = Temporary.file(folder, "libcuda.so.1");
             Files.copy(library, copy);
-            Files.writeString(Path.of(copy + ".conf"), configuration);
+            Files.writeString(Temporary.file(folder, "libcuda.so.1.conf"), configuration);
             SimulatedCuda simulator = SimulatedCuda.create();
             assertNotNull(simulator);
             Matcher count = Pattern.compile("devices=(\\d+)").matcher(configuration);
@@ -152,7 +152,7 @@ final class FakeGpu {
 
     /** A library that has only these functions. */
     static Path library(Path library, List<String> functions) throws IOException, InterruptedException {
-        Path source = Files.createTempFile("stub", ".cpp");
+        Path source = Temporary.file(Temporary.folder("stub"), "stub.cpp");
         StringBuilder text = new StringBuilder();
         functions.forEach(f -> text.append("extern \"C\" int ").append(f).append("() { return 0; }\n"));
         Files.writeString(source, text);
