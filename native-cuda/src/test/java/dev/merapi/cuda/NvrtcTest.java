@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -20,6 +21,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -159,6 +161,36 @@ class NvrtcTest {
         body.array("dims", false, 3);
         body.absent("bias");
         return new KernelSource("demo::body", body.text(), List.of("body"));
+    }
+
+    /** That a pack is one load of 16 bytes, and stays in registers, C++ does not promise: the compiler's text shows it. */
+    @Test
+    void packsAreSingleLoads() {
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
+            int pack = 16 / dtype.byteSize();
+            Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
+            ReduceCode.Specialized sum = Reductions.SUM.code().specialize(args(x));
+            for (boolean rows : new boolean[] {true, false}) {
+                ReduceVariant variant = new ReduceVariant(rows, pack, 1, 1, false, false, 1);
+                assertSingleLoads(ReducePrinter.source("sum", sum, variant), 4);
+            }
+            String types = new RowForm.Types(dtype, pack, 32 / pack).text();
+            assertSingleLoads(RowKernels.SOFTMAX.source(types), 3 * (32 / pack));
+            assertSingleLoads(RowKernels.NORMS.source(types), 4 * (32 / pack));
+            assertSingleLoads(RowKernels.LOSSES.source(new RowForm.Types(dtype, pack, 0).text()), 8);
+        }
+    }
+
+    private static void assertSingleLoads(KernelSource source, int least) {
+        // An architecture that is newer than any: there text comes out.
+        Nvrtc nvrtc = java.util.Objects.requireNonNull(Nvrtc.get());
+        String ptx = new String(nvrtc.compile(source, 999, List.of()), java.nio.charset.StandardCharsets.ISO_8859_1);
+        long loads = Pattern.compile("ld\\.global(\\.\\w+)*\\.(v4\\.\\w32|v2\\.\\w64)")
+                .matcher(ptx)
+                .results()
+                .count();
+        assertTrue(loads >= least, source.name() + ": " + loads + " loads of 16 bytes instead of " + least);
+        assertFalse(ptx.contains("ld.local"), source.name() + " has arrays in memory");
     }
 
     static ReduceArgs args(Tensor x) {
