@@ -203,7 +203,7 @@ MERAPI_F i64 group(const Sizes& s, i64 m, i64 n) {
 }  // namespace convolution
 
 // grid: tiles, parts of k, groups. With more parts than one, sums go to parts[group, part, m, n], for convolve_join.
-extern "C" __global__ void __launch_bounds__(tiles::kThreads)
+extern "C" __global__ void __launch_bounds__(tiles::kThreads, tiles::kBlocks)
     convolve_tiles(const T* other, const T* image, const T* bias, T* out, float* parts, long long m, long long n,
                    long long k, long long deep, const convolution::Sizes s) {
     using namespace convolution;

@@ -15,6 +15,8 @@ constexpr int kEach = 16 / sizeof(T), kDepth = 4 * kEach, kStages = ROWS == 128 
 constexpr int kThreads = THREADS, kWarpColumns = ROWS == 32 ? 32 : COLUMNS / 2;
 constexpr int kWarpsAcross = COLUMNS / kWarpColumns, kWarpRows = ROWS * kWarpsAcross / (kThreads / 32);
 constexpr int kBand = 8;
+// Of a multiprocessor at once, at least, where registers must be held back for it.
+constexpr int kBlocks = ROWS == 128 ? 1 : 3;
 
 struct __align__(16) Piece {
     T v[kEach];
@@ -223,7 +225,7 @@ MERAPI_F void multiply(Core& core, Ring& ring, int slices, A& left, B& right) {
             right.settle(ring.right[s % kStages]);
         }
     };
-#pragma unroll
+#pragma unroll 1
     for (int s = 0; s < kStages - 1; s++) {
         fetch(s);
         settle(s);
