@@ -41,6 +41,12 @@ final class HostCompiler {
             "-fsanitize=bounds-strict,alignment,integer-divide-by-zero",
             "-DCUDASIM_CHECKED");
 
+    /** For our own tests: undefined behaviour of a kernel ends the process. Checks have the same in part, and go on. */
+    private static final boolean SANITISED = Boolean.getBoolean("merapi.cuda.sim.sanitise");
+
+    private static final List<String> UNDEFINED =
+            List.of("-g1", "-fsanitize=undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=undefined");
+
     /** A place that is not the user's: what is compiled before the source, and what is printed around a body. */
     private static final Set<String> NOT_USERS = Set.of("<stdin>", KernelSource.GENERATED, "??");
 
@@ -86,6 +92,8 @@ final class HostCompiler {
         List<String> all = new ArrayList<>(OPTIONS);
         if (checked) {
             all.addAll(CHECKS);
+        } else if (SANITISED) {
+            all.addAll(UNDEFINED);
         }
         return all;
     }
@@ -97,6 +105,9 @@ final class HostCompiler {
         call.add(command);
         call.addAll(options(checked));
         call.addAll(List.of("-o", library.toString(), "-"));
+        if (SANITISED && !checked) {
+            call.add("-lubsan");
+        }
         call.addAll(LIBRARIES);
         Result r = run(call, source);
         return r.status == 0 ? null : r.output;
