@@ -8,7 +8,10 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
 
-/** Elements chosen by indices. Sums into the same element are made in the order of the indices. */
+/**
+ * Elements chosen by indices. Sums into the same element have one order. Where indices stand for whole rows and are many,
+ * {@link SegmentKernels} sums; else a thread for each of [outer, inner] goes over its indices, of which it has its own.
+ */
 final class IndexKernels {
     static final Family FAMILY =
             new Family("indexing.cuh", "check", "gather", "scatter", "embedding_backward", "one_hot");
@@ -157,6 +160,13 @@ final class IndexKernels {
 
     /** Small floats add up in float32, and round once. */
     private void added(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
+        if (source.numel() == 0) {
+            return;
+        }
+        if (x.isContiguous() && asRows(x, dim, index, source, row)) {
+            segments(x, dim, index, source).add(-1);
+            return;
+        }
         if (x.dtype() == x.dtype().computeType() && x.isContiguous()) {
             scatter(x, dim, index, source, row, true);
             return;
@@ -170,9 +180,24 @@ final class IndexKernels {
         }
     }
 
+    /** Whether there is one list of indices, and a long one. */
+    private static boolean asRows(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
+        return (row || source.numel() == index.size(dim))
+                && x.rank() > 0
+                && SegmentKernels.isFor(index.numel(), x.size(dim));
+    }
+
+    private SegmentKernels segments(Tensor x, int dim, Tensor index, Tensor source) {
+        return new SegmentKernels(kernels, op, name(), x, index, source, inner(x.shape(), dim), x.size(dim));
+    }
+
     private void scatter(Tensor x, int dim, Tensor index, Tensor source, boolean row, boolean adds) {
         long n = source.rank() == 0 ? 1 : source.size(dim);
         if (source.numel() == 0) {
+            return;
+        }
+        if (!adds && asRows(x, dim, index, source, row)) {
+            segments(x, dim, index, source).put();
             return;
         }
         long lanes = source.numel() / n;
@@ -192,6 +217,12 @@ final class IndexKernels {
 
     private void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
         check(a.indices(), a.rows());
+        if (a.g().numel() > 0 && SegmentKernels.isFor(a.indices().numel(), a.rows())) {
+            out.zero_();
+            new SegmentKernels(kernels, op, name(), out, a.indices(), a.g(), out.size(1), a.rows())
+                    .add(a.paddingIndex());
+            return;
+        }
         DType compute = out.dtype().isFloating() ? out.dtype().computeType() : DType.INT64;
         Tensor sums = compute == out.dtype() ? out : Tensor.allocate(out.shape(), compute, out.device());
         sums.zero_();

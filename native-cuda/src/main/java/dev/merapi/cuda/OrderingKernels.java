@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Sorting: a block for each row, which is right for many rows, and slow for a single long one. */
 final class OrderingKernels {
-    static final Family FAMILY = new Family("ordering.cuh", "topk");
+    static final Family FAMILY = Family.above("radix.cuh", "ordering.cuh", "topk");
 
     private static final int THREADS = 256;
 

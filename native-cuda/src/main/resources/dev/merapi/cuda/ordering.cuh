@@ -2,7 +2,7 @@
 // The order of rows: a stable radix sort, four bits a pass, one block a row. `T` is the storage of the elements.
 
 namespace ordering {
-using namespace merapi;
+using namespace radix;
 
 // Unsigned numbers that order as the elements do: NaN is the largest, -0 equals 0.
 MERAPI_F u32 order(float x) {
@@ -33,33 +33,6 @@ struct Unsigned<8> {
     typedef u64 type;
 };
 typedef Unsigned<sizeof(T)>::type Key;
-
-constexpr int kThreads = 256;
-constexpr int kDigits = 16;
-constexpr int kPerThread = kDigits;  // counters are as many as digits times threads
-
-// counts[digit][thread] becomes how many elements come before the first of that digit of that thread.
-MERAPI_F void places_of(u32 (*counts)[kThreads], u32* sums) {
-    const int t = threadIdx.x;
-    u32* mine = &counts[0][0] + t * kPerThread;
-    u32 sum = 0;
-    for (int i = 0; i < kPerThread; i++) sum += mine[i];
-    sums[t] = sum;
-    __syncthreads();
-    for (int step = 1; step < kThreads; step *= 2) {
-        u32 before = t >= step ? sums[t - step] : 0;
-        __syncthreads();
-        sums[t] += before;
-        __syncthreads();
-    }
-    u32 place = sums[t] - sum;
-    for (int i = 0; i < kPerThread; i++) {
-        u32 count = mine[i];
-        mine[i] = place;
-        place += count;
-    }
-    __syncthreads();
-}
 }  // namespace ordering
 
 // values, indices [rows, k] of x [rows, n]. Room for two orders of each row: keys, places [2, rows, n].
