@@ -55,7 +55,8 @@ final class SegmentKernels {
      * @param index contiguous [n], not empty
      * @param source contiguous [outer, n, inner], of the dtype of x, not empty
      */
-    SegmentKernels(Kernels kernels, String op, String name, Tensor x, Tensor index, Tensor source, long inner, long size) {
+    SegmentKernels(
+            Kernels kernels, String op, String name, Tensor x, Tensor index, Tensor source, long inner, long size) {
         this.kernels = kernels;
         this.op = op;
         this.name = name;

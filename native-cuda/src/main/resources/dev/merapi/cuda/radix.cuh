@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stable radix sorts share: a block's threads each have a piece, in their order, and count its digits of four bits.
+// What stable radix sorts share: a block's threads each have a piece, in their order, and count its digits of four
+// bits.
 namespace radix {
 using namespace merapi;
 

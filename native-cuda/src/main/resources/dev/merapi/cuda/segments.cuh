@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of a source added to the rows of x that indices choose: x[o, index[j], i] += source[o, j, i]. All in parallel
 // and still in one order, whatever runs when: positions are sorted by their row, stably; equal rows then stand side by
-// side, as segments. Chunks of the sorted positions sum up theirs; a segment over several chunks is joined in their order.
-// T: storage, I: type of the indices, ACC: what sums are made in, PACK: neighbours that a thread takes at once.
+// side, as segments. Chunks of the sorted positions sum up theirs; a segment over several chunks is joined in their
+// order. T: storage, I: type of the indices, ACC: what sums are made in, PACK: neighbours that a thread takes at once.
 namespace segments {
 using namespace radix;
 
@@ -102,8 +102,8 @@ extern "C" __global__ void __launch_bounds__(256) segment_offsets(unsigned int* 
 
 // Each key with its place goes where the table says its digit begins, after those of its tile before it.
 extern "C" __global__ void __launch_bounds__(256)
-    segment_move(const unsigned int* keys, const unsigned int* places, const unsigned int* table, unsigned int* keys_out,
-                 unsigned int* places_out, long long n, int shift) {
+    segment_move(const unsigned int* keys, const unsigned int* places, const unsigned int* table,
+                 unsigned int* keys_out, unsigned int* places_out, long long n, int shift) {
     using namespace segments;
     __shared__ u32 counts[kDigits][kThreads];
     __shared__ u32 sums[kThreads];
@@ -124,8 +124,8 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-// Blocks of lanes by chunks. A segment within a chunk goes to x; of those that go on in others, what the chunk has of the
-// one that came in goes to ends[chunk][0], of the one that goes out to ends[chunk][1].
+// Blocks of lanes by chunks. A segment within a chunk goes to x; of those that go on in others, what the chunk has of
+// the one that came in goes to ends[chunk][0], of the one that goes out to ends[chunk][1].
 extern "C" __global__ void segment_sums(const unsigned int* keys, const unsigned int* places, const T* source, T* x,
                                         ACC* ends, const segments::Shape s) {
     using namespace segments;

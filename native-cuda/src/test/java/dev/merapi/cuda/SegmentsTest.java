@@ -125,10 +125,16 @@ class SegmentsTest {
         Tensor source = values(DType.FLOAT64, 500);
         Tensor x = values(DType.FLOAT64, 40);
         Device there = Simulator.DEVICE;
-        assertThat(x.to(there).scatterAdd(0, index.to(there), source.to(there)).to(Device.CPU).toDoubleArray())
+        assertThat(x.to(there)
+                        .scatterAdd(0, index.to(there), source.to(there))
+                        .to(Device.CPU)
+                        .toDoubleArray())
                 .containsExactly(x.scatterAdd(0, index, source).toDoubleArray());
         Tensor distinct = Tensor.arange(0, 500, 1).to(DType.FLOAT64);
-        assertThat(x.to(there).scatter(0, index.to(there), distinct.to(there)).to(Device.CPU).toDoubleArray())
+        assertThat(x.to(there)
+                        .scatter(0, index.to(there), distinct.to(there))
+                        .to(Device.CPU)
+                        .toDoubleArray())
                 .as("the last wins")
                 .containsExactly(x.scatter(0, index, distinct).toDoubleArray());
     }
@@ -148,10 +154,7 @@ class SegmentsTest {
             first = sums;
         }
         double[] exact = Tensor.zeros(DType.FLOAT64, 5, 33)
-                .indexAdd_(
-                        0,
-                        index.to(Device.CPU),
-                        source.to(Device.CPU).to(DType.FLOAT64))
+                .indexAdd_(0, index.to(Device.CPU), source.to(Device.CPU).to(DType.FLOAT64))
                 .toDoubleArray();
         assertThat(first).containsExactly(exact, org.assertj.core.data.Offset.offset(1e-4));
     }
