@@ -182,8 +182,8 @@ final class IndexKernels {
 
     /** Whether there is one list of indices, and a long one. */
     private static boolean asRows(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
-        return (row || source.numel() == index.size(dim))
-                && x.rank() > 0
+        return x.rank() > 0
+                && (row || source.numel() == index.size(dim))
                 && SegmentKernels.isFor(index.numel(), x.size(dim));
     }
 
