@@ -66,6 +66,17 @@ final class Family {
         return "typedef " + CudaTypes.storage(dtype) + " " + name + ";\n";
     }
 
+    /** {@code typedef unsigned int T;} for elements of 4 bytes, which are only moved. */
+    static String bits(String name, int bytes) {
+        String type = switch (bytes) {
+            case 1 -> "unsigned char";
+            case 2 -> "unsigned short";
+            case 4 -> "unsigned int";
+            default -> "unsigned long long";
+        };
+        return "typedef " + type + " " + name + ";\n";
+    }
+
     /** Begins a launch on the device of a tensor; the kernel is compiled for one type, {@code T}. */
     Call call(Kernels kernels, String op, Tensor at, String entry, DType t) {
         return call(kernels, op, at, entry, t, Family::single);

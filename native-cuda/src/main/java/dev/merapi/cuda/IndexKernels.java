@@ -13,8 +13,7 @@ import org.jspecify.annotations.Nullable;
  * {@link SegmentKernels} sums; else a thread for each of [outer, inner] goes over its indices, of which it has its own.
  */
 final class IndexKernels {
-    static final Family FAMILY =
-            new Family("indexing.cuh", "check", "gather", "scatter", "embedding_backward", "one_hot");
+    static final Family FAMILY = new Family("indexing.cuh", "check", "scatter", "embedding_backward", "one_hot");
 
     private final Kernels kernels;
     private final String op;
@@ -27,10 +26,8 @@ final class IndexKernels {
     static @Nullable Object kernel(String op, Kernels kernels) {
         IndexKernels k = new IndexKernels(op, kernels);
         return switch (op) {
-            case "merapi::gather" ->
-                (Kernel<Indexing.Gather, Tensor>) (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, false);
-            case "merapi::index_select" ->
-                (Kernel<Indexing.IndexSelect, Tensor>) (a, out) -> k.gather(a.x(), a.dim(), a.index(), out, true);
+            case "merapi::gather" -> (Kernel<Indexing.Gather, Tensor>) k::gather;
+            case "merapi::index_select" -> (Kernel<Indexing.IndexSelect, Tensor>) k::indexSelect;
             case "merapi::embedding" -> (Kernel<Indexing.Embedding, Tensor>) k::embedding;
             case "merapi::scatter" ->
                 (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
@@ -126,36 +123,29 @@ final class IndexKernels {
         return inner;
     }
 
-    /** Whether each index stands for all of [outer, inner] ({@code row}), or for one element. */
-    private void gather(Tensor x, int dim, Tensor index, Tensor out, boolean row) {
-        long size = x.rank() == 0 ? 1 : x.size(dim);
-        check(index, size);
-        call(out, index, "gather")
-                .pointer(x)
-                .pointer(index)
-                .pointer(out)
-                .word(out.numel())
-                .word(out.rank() == 0 ? 1 : out.size(dim))
-                .word(size)
-                .word(inner(out.shape(), dim))
-                .flag(row)
-                .fault(name())
-                .each(out.numel());
+    private LookupKernels lookup() {
+        return new LookupKernels(kernels, op, name());
+    }
+
+    private void gather(Indexing.Gather a, Tensor out) {
+        Tensor x = a.x();
+        long size = x.rank() == 0 ? 1 : x.size(a.dim());
+        check(a.index(), size);
+        long n = out.rank() == 0 ? 1 : out.size(a.dim());
+        lookup().elements(x, a.index(), out, size, n, inner(out.shape(), a.dim()));
+    }
+
+    private void indexSelect(Indexing.IndexSelect a, Tensor out) {
+        Tensor x = a.x();
+        long size = x.rank() == 0 ? 1 : x.size(a.dim());
+        check(a.index(), size);
+        lookup().rows(x, a.index(), out, size, inner(out.shape(), a.dim()));
     }
 
     private void embedding(Indexing.Embedding a, Tensor out) {
-        check(a.indices(), a.weight().size(0));
-        call(out, a.indices(), "gather")
-                .pointer(a.weight())
-                .pointer(a.indices())
-                .pointer(out)
-                .word(out.numel())
-                .word(a.indices().numel())
-                .word(a.weight().size(0))
-                .word(a.weight().size(1))
-                .flag(true)
-                .fault(name())
-                .each(out.numel());
+        Tensor weight = a.weight();
+        check(a.indices(), weight.size(0));
+        lookup().rows(weight, a.indices(), out, weight.size(0), weight.size(1));
     }
 
     /** Small floats add up in float32, and round once. */

@@ -65,7 +65,7 @@ final class SegmentKernels {
         this.source = source;
         this.size = size;
         this.n = index.numel();
-        int pack = pack(x.dtype().byteSize(), inner, x.address() | source.address());
+        int pack = LookupKernels.pack(x.dtype().byteSize(), 4, inner, x.address() | source.address());
         this.types = new Types(x.dtype(), index.dtype(), pack);
         this.lanes = source.numel() / n / pack;
         // As long as there are chunks: what goes on over all of them is joined in as many steps as each took.
@@ -77,14 +77,6 @@ final class SegmentKernels {
     /** Whether sorting pays, and its numbers suffice. */
     static boolean isFor(long indices, long size) {
         return indices > FEW && indices <= Integer.MAX_VALUE && size < Integer.MAX_VALUE;
-    }
-
-    private static int pack(int bytes, long inner, long addresses) {
-        int pack = Math.min(4, 16 / bytes);
-        while (inner % pack != 0 || addresses % ((long) pack * bytes) != 0) {
-            pack /= 2;
-        }
-        return pack;
     }
 
     private Family.Call call(String entry) {

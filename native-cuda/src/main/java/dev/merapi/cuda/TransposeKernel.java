@@ -44,13 +44,7 @@ record TransposeKernel(Collapsed space, int x, int y) {
     }
 
     static String types(int bytes) {
-        String type = switch (bytes) {
-            case 1 -> "unsigned char";
-            case 2 -> "unsigned short";
-            case 4 -> "unsigned int";
-            default -> "unsigned long long";
-        };
-        return "typedef " + type + " T;\n";
+        return Family.bits("T", bytes);
     }
 
     void run(Kernels kernels, String op, Tensor from, Tensor to) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elements chosen by indices. T: storage, I: type of the indices. Shapes are seen as [outer, n, inner] around the
-// indexed dimension. Negative indices count from the end; those out of range are
-// skipped; `check` finds them before, or `fault` is told of them (0: of none).
+// Writing where indices say. T: storage, I: type of the indices. Shapes are seen as [outer, n, inner] around the
+// indexed dimension. Negative indices count from the end; those out of range are skipped; `check` finds them before, or
+// `fault` is told of them (0: of none).
 namespace chosen {
 using namespace merapi;
 
@@ -31,16 +31,6 @@ extern "C" __global__ void check(const I* index, long long count, long long low,
     CHOSEN_EACH(i, count) {
         const i64 k = index[i];
         if ((k < low || k >= high) && !(ignores && k == ignore)) atomicMin(first, (long long)i);
-    }
-}
-
-// Row: one index for all of [outer, inner]; else an index for each element.
-extern "C" __global__ void gather(const T* x, const I* index, T* y, long long count, long long n, long long size,
-                                  long long inner, int row, merapi::Fault fault) {
-    CHOSEN_EACH(e, count) {
-        const i64 i = e % inner, j = e / inner % n, o = e / inner / n, at = row ? j : e;
-        const i64 k = wrapped(index[at], size);
-        y[e] = good(k, size, fault, at, !row || i == 0) ? x[(o * size + k) * inner + i] : T();
     }
 }
 

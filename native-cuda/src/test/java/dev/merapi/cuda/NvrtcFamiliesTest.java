@@ -75,6 +75,8 @@ class NvrtcFamiliesTest {
         all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
         all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BFLOAT16, DType.INT64, 4).text()));
         all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BOOL, DType.INT32, 1).text()));
+        all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(2, DType.INT64, 8, false).text()));
+        all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
         all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
         all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.INT64)));
         all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.FLOAT32, DType.FLOAT32).text()));
