@@ -4,18 +4,14 @@ package dev.merapi.cuda;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Factories;
-import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Rearranging;
-import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
 
-/** Ranges, triangles, reversed and running elements, and where what is not 0 stands. */
+/** Ranges, triangles, and reversed elements. */
 final class CreationKernels {
-    static final Family FAMILY =
-            new Family("creation.cuh", "arange", "linspace", "triangle", "flip", "cumsum", "nonzero");
+    static final Family FAMILY = new Family("creation.cuh", "arange", "linspace", "triangle", "flip");
     private static final int MAX_RANK = 8;
 
     private final Kernels kernels;
@@ -34,23 +30,12 @@ final class CreationKernels {
             case "merapi::tril" -> (Kernel<Rearranging.Triangle, Tensor>) (a, out) -> k.triangle(a, out, true);
             case "merapi::triu" -> (Kernel<Rearranging.Triangle, Tensor>) (a, out) -> k.triangle(a, out, false);
             case "merapi::flip" -> (Kernel<Rearranging.Flip, Tensor>) k::flip;
-            case "merapi::cumsum" -> (Kernel<Reductions.CumSum, Tensor>) k::cumsum;
-            case "merapi::nonzero" -> (Kernel.Returning<Indexing.NonZero, Tensor>) k::nonzero;
             default -> null;
         };
     }
 
-    /** What the kernels are compiled for. */
-    record Types(DType storage, DType result) {
-        String text() {
-            return Family.type("T", storage)
-                    + Family.type("Y", result)
-                    + Family.type("V", result.isFloating() ? result.computeType() : DType.INT64);
-        }
-    }
-
-    private Family.Call call(Tensor at, DType result, String entry) {
-        return FAMILY.call(kernels, op, at, entry, new Types(at.dtype(), result), Types::text);
+    private Family.Call call(Tensor at, String entry) {
+        return FAMILY.call(kernels, op, at, entry, at.dtype());
     }
 
     private static boolean isIntegral(Number n) {
@@ -58,7 +43,7 @@ final class CreationKernels {
     }
 
     private void arange(Factories.Arange a, Tensor out) {
-        call(out, out.dtype(), "arange")
+        call(out, "arange")
                 .pointer(out)
                 .word(out.numel())
                 .real(a.start().doubleValue())
@@ -71,7 +56,7 @@ final class CreationKernels {
 
     private void linspace(Factories.Linspace a, Tensor out) {
         long n = a.count();
-        call(out, out.dtype(), "linspace")
+        call(out, "linspace")
                 .pointer(out)
                 .word(n)
                 .real(a.start())
@@ -81,7 +66,7 @@ final class CreationKernels {
     }
 
     private void triangle(Rearranging.Triangle a, Tensor out, boolean lower) {
-        call(out, out.dtype(), "triangle")
+        call(out, "triangle")
                 .pointer(a.x())
                 .pointer(out)
                 .word(out.numel())
@@ -99,7 +84,7 @@ final class CreationKernels {
                 words[2 + 2 * out.shape().normalize(d)] = 1;
             }
         }
-        call(out, out.dtype(), "flip")
+        call(out, "flip")
                 .pointer(a.x())
                 .pointer(out)
                 .word(out.numel())
@@ -119,45 +104,5 @@ final class CreationKernels {
             words[1 + 2 * d] = shape.size(d);
         }
         return words;
-    }
-
-    private void cumsum(Reductions.CumSum a, Tensor out) {
-        Tensor x = a.x();
-        long n = x.rank() == 0 ? 1 : x.size(a.dim());
-        long inner = 1;
-        for (int d = x.rank() == 0 ? 0 : x.shape().normalize(a.dim()) + 1; d < x.rank(); d++) {
-            inner *= x.size(d);
-        }
-        long lanes = x.numel() / n;
-        call(x, out.dtype(), "cumsum")
-                .pointer(x)
-                .pointer(out)
-                .word(lanes)
-                .word(n)
-                .word(inner)
-                .each(lanes);
-    }
-
-    private Tensor nonzero(Indexing.NonZero a) {
-        Tensor x = a.x();
-        long[] words = dimensions(x.shape());
-        try (Tensor count = Tensor.allocate(Shape.SCALAR, DType.INT64, x.device())) {
-            found(x, null, count, words);
-            Tensor out = Tensor.allocate(Shape.of(count.itemLong(), x.rank()), DType.INT64, x.device());
-            if (out.numel() > 0) {
-                found(x, out, count, words);
-            }
-            return out;
-        }
-    }
-
-    private void found(Tensor x, @Nullable Tensor out, Tensor count, long[] words) {
-        call(x, x.dtype(), "nonzero")
-                .pointer(x)
-                .pointer(out)
-                .pointer(count)
-                .word(x.numel())
-                .struct(words)
-                .run(CudaRuntime.Grid.of(1, 256));
     }
 }

@@ -13,6 +13,7 @@ final class StructuredKernels {
             IndexKernels::kernel,
             OrderingKernels::kernel,
             CreationKernels::kernel,
+            ScanKernels::kernel,
             RandomKernels::kernel);
     private static final List<BiFunction<String, Kernels, @Nullable Object>> FLOATING =
             List.of(RowKernels::kernel, OptimizerKernels::kernel, ImageKernels::kernel, AttentionKernels::kernel);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ranges, triangles, reversed and running elements. T: storage; V: what sums are made in.
+// Ranges, triangles, and reversed elements. T: storage.
 namespace made {
 using namespace merapi;
 typedef decltype(rd(T())) C;
@@ -59,42 +59,5 @@ extern "C" __global__ void flip(const T* x, T* y, long long n, const Dimensions 
             stride *= size;
         }
         y[i] = x[from];
-    }
-}
-
-// One thread for each of [outer, inner].
-extern "C" __global__ void cumsum(const T* x, Y* y, long long lanes, long long n, long long inner) {
-    MADE_EACH(lane, lanes) {
-        const i64 base = lane / inner * n * inner + lane % inner;
-        V sum = 0;
-        for (i64 j = 0; j < n; j++) {
-            sum += (V)rd(x[base + j * inner]);
-            wr(y[base + j * inner], (decltype(rd(Y())))sum);
-        }
-    }
-}
-
-// One block: the coordinates of what is not 0, in row-major order. With a null y only counts.
-extern "C" __global__ void nonzero(const T* x, long long* y, long long* count, long long n, const Dimensions shape) {
-    using namespace made;
-    __shared__ i64 counts[256];
-    const i64 each = (n + 255) / 256, begin = threadIdx.x * each, end = min(begin + each, (i64)n);
-    i64 mine = 0;
-    for (i64 i = begin; i < end; i++) mine += rd(x[i]) != C(0);
-    counts[threadIdx.x] = mine;
-    __syncthreads();
-    i64 at = 0;
-    for (int t = 0; t < (int)threadIdx.x; t++) at += counts[t];
-    if (threadIdx.x == 255) *count = at + mine;
-    if (!y) return;
-    for (i64 i = begin; i < end; i++) {
-        if (rd(x[i]) != C(0)) {
-            i64 rest = i;
-            for (int d = (int)shape.rank - 1; d >= 0; d--) {
-                y[at * shape.rank + d] = rest % shape.dims[d].size;
-                rest /= shape.dims[d].size;
-            }
-            at++;
-        }
     }
 }

@@ -6,10 +6,6 @@ namespace lookup {
 using namespace merapi;
 
 MERAPI_F i64 wrapped(I index, i64 size) { return index < 0 ? (i64)index + size : (i64)index; }
-
-// Counted in 64 bits, sizes are divided by; in 32 bits, there is a multiplication for it.
-MERAPI_F i64 quotient(i64 n, i64 size, u64) { return n / size; }
-MERAPI_F u32 quotient(u32 n, i64, u64 magic) { return divide(n, magic); }
 }  // namespace lookup
 
 // y: [rows, inner] in packs, rows = outer * n; a row of threads takes a row of it.

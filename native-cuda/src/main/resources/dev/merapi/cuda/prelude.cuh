@@ -150,6 +150,9 @@ MERAPI_F double infinity(double) { return __longlong_as_double(0x7ff000000000000
 // ---------------------------------------------------------------- index arithmetic
 // n / d for n < 2^31 by a multiplication: the low word of `magic` is the multiplier, the high one the shift.
 MERAPI_F u32 divide(u32 n, u64 magic) { return u32((u64(__umulhi(n, u32(magic))) + n) >> (magic >> 32)); }
+// For kernels that count in either width.
+MERAPI_F i64 quotient(i64 n, i64 size, u64) { return n / size; }
+MERAPI_F u32 quotient(u32 n, i64, u64 magic) { return divide(n, magic); }
 
 // ---------------------------------------------------------------- opcodes
 #define MERAPI_FLOATS(D) D(float, f) D(double, )

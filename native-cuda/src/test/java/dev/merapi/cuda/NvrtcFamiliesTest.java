@@ -79,8 +79,10 @@ class NvrtcFamiliesTest {
         all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
         all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
         all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.INT64)));
-        all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.FLOAT32, DType.FLOAT32).text()));
-        all.add(CreationKernels.FAMILY.source(new CreationKernels.Types(DType.BOOL, DType.INT64).text()));
+        all.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
+        all.add(CreationKernels.FAMILY.source(Family.type("T", DType.BOOL)));
+        all.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BFLOAT16, DType.BFLOAT16, true, false).text()));
+        all.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BOOL, DType.INT64, false, true).text()));
         // One by one, under their own names: those of the device's own functions are taken.
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source(
