@@ -23,6 +23,7 @@ struct Functions {
     int (*device_attribute)(int* value, int attribute, int device);
     int (*device_memory)(size_t* bytes, int device);
     int (*context_retain)(Handle* context, int device);
+    int (*context_get)(Handle* context);
     int (*context_set)(Handle context);
     int (*can_access)(int* can, int device, int peer);
     int (*enable_access)(Handle peer, unsigned flags);
@@ -65,17 +66,12 @@ const Functions& table(int64_t functions) { return *reinterpret_cast<const Funct
 
 Handle handle(int64_t h) { return reinterpret_cast<Handle>(h); }
 
-// The context is the calling thread's from now on; that it is already costs a comparison.
+// The context is the calling thread's from now on. The driver is asked which it is: other libraries of the process
+// change it, and to remember it here would be to launch in theirs.
 int use(const Functions& f, int64_t context) {
-    static thread_local int64_t current = 0;
-    if (current == context) {
-        return 0;
-    }
-    int error = f.context_set(handle(context));
-    if (error == 0) {
-        current = context;
-    }
-    return error;
+    Handle current = nullptr;
+    int error = f.context_get(&current);
+    return error != 0 || current == handle(context) ? error : f.context_set(handle(context));
 }
 
 template <class Get>

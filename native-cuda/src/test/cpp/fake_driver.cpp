@@ -4,9 +4,9 @@
 // is a thread that does its work later, as a GPU does, so that a missing wait shows as a wrong result. Each device has
 // a context and memory of its own; what belongs to another context than the calling thread's is refused where NVIDIA's
 // refuses it, and in a few places where that finds the device by the address. A file beside this library, of its name
-// and
-// ".conf", may hold "memory=<bytes>" (of each device), "fault=<n>" (the n-th launch kills its context), "devices=<n>",
-// "taken=<n>" (a device that is another process's) and "peers=0" (no device reaches another one's memory).
+// and ".conf", may hold "memory=<bytes>" (of each device), "fault=<n>" (the n-th launch kills its context),
+// "devices=<n>", "taken=<n>" (a device that is another process's), "peers=0" (no device reaches another one's memory)
+// and "meddling=1" (after each launch, another library of the process leaves its own context to the thread).
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -158,7 +158,7 @@ size_t limit = size_t{1} << 30;
 std::atomic<long> launches{0};
 long fault_at = -1;
 int device_count = 1, taken_device = -1;
-bool peers = true;
+bool peers = true, meddling = false;
 std::mutex streams_mutex;
 auto& streams = *new std::vector<std::shared_ptr<Stream>>;  // never destroyed: work may have no end
 
@@ -197,6 +197,7 @@ void configure() {
         if (std::strcmp(key, "devices") == 0) device_count = static_cast<int>(value);
         if (std::strcmp(key, "taken") == 0) taken_device = static_cast<int>(value);
         if (std::strcmp(key, "peers") == 0) peers = value != 0;
+        if (std::strcmp(key, "meddling") == 0) meddling = value != 0;
     }
     std::fclose(file);
 }
@@ -250,6 +251,10 @@ int cuDevicePrimaryCtxRetain(void** context, int device) {
         return kDeviceUnavailable;
     }
     *context = &contexts[device];
+    return 0;
+}
+int cuCtxGetCurrent(void** context) {
+    *context = current;
     return 0;
 }
 int cuCtxSetCurrent(void* context) {
@@ -512,6 +517,7 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         values->emplace_back(value, value + f->sizes[i]);
     }
     bool faulty = ++launches == fault_at;
+    if (meddling) current = nullptr;
     return stream(on)->give([=] {
         if (faulty) {
             context->broken = kIllegalAddress;

@@ -21,6 +21,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int device) {
 }
 int cuDeviceTotalMem_v2(size_t* bytes, int device) { return (void)device, *bytes = (size_t)1 << 30, 0; }
 int cuDevicePrimaryCtxRetain(handle* context, int device) { return (void)device, *context = &some, 0; }
+int cuCtxGetCurrent(handle* context) { return *context = &some, 0; }
 int cuCtxSetCurrent(handle context) { return (void)context, 0; }
 int cuDeviceCanAccessPeer(int* can, int device, int peer) { return (void)device, (void)peer, *can = 0, 0; }
 int cuCtxEnablePeerAccess(handle peer, unsigned flags) { return (void)peer, (void)flags, 0; }

@@ -14,6 +14,7 @@ final class Driver {
             "cuDeviceGetAttribute",
             "cuDeviceTotalMem_v2",
             "cuDevicePrimaryCtxRetain",
+            "cuCtxGetCurrent",
             "cuCtxSetCurrent",
             "cuDeviceCanAccessPeer",
             "cuCtxEnablePeerAccess",

@@ -71,6 +71,19 @@ class NativeCudaTest {
         }
     }
 
+    /** Libraries that a program uses beside the engine may change what the calling thread's context is. */
+    @Test
+    void anotherLibraryMayChangeTheThreadsContext() {
+        Device device = FakeGpu.device("cuda-meddled", "meddling=1");
+        float[] twice = Tensor.of(new float[] {1, 2})
+                .to(device)
+                .add(1)
+                .mul(2)
+                .to(Device.CPU)
+                .toFloatArray();
+        assertArrayEquals(new float[] {4, 6}, twice);
+    }
+
     /** Longer than the staging ring, and the host's memory is overwritten at once. */
     @Test
     void copiesOfAnySizeKeepTheirOrder() {
