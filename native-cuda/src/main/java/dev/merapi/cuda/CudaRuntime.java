@@ -94,6 +94,11 @@ interface CudaRuntime {
 
     // ---- kernels ----
 
+    /** How many bytes of arguments a kernel may have. */
+    default int argumentBytes(int device) {
+        return 32_764;
+    }
+
     /**
      * Compiles a source for a device.
      *

@@ -104,6 +104,17 @@ final class NativeCuda implements CudaRuntime {
         return number / 1000 + "." + number % 1000 / 10;
     }
 
+    /** 32 KiB since CUDA 12.1 and Volta, 4 before. */
+    @Override
+    public int argumentBytes(int device) {
+        Nvrtc nvrtc = Nvrtc.get();
+        boolean many = Cuda.driverVersion() >= 12_010
+                && nvrtc != null
+                && nvrtc.version() >= 12_001
+                && properties(device).architecture() >= 70;
+        return many ? CudaRuntime.super.argumentBytes(device) : 4096;
+    }
+
     @Override
     public int deviceCount() {
         return devices.length();

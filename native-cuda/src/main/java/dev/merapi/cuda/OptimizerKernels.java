@@ -48,8 +48,26 @@ final class OptimizerKernels {
         };
     }
 
+    /** What the kernels are compiled for: the dtype, and how many tensors a launch can name. */
+    record Types(DType storage, int tensors) {
+        String text() {
+            return Family.type("T", storage) + "constexpr int kTensors = " + tensors + ";\n";
+        }
+    }
+
     private Family.Call call(Tensor at, String entry) {
-        return FAMILY.call(kernels, op, at, entry, at.dtype());
+        return FAMILY.call(kernels, op, at, entry, new Types(at.dtype(), TensorLists.FEW), Types::text);
+    }
+
+    private Family.Call call(TensorLists lists, String entry) {
+        Types types = new Types(lists.first().dtype(), lists.capacity());
+        return FAMILY.call(kernels, op, lists.first(), entry, types, Types::text);
+    }
+
+    @SafeVarargs
+    private List<TensorLists> groups(long chunk, List<Tensor>... roles) {
+        int device = roles[0].get(0).device().index();
+        return TensorLists.of(kernels.runtime().argumentBytes(device), chunk, roles);
     }
 
     /** A launch for each group of tensors, with as many blocks as chunks, or as the device can hold. */
@@ -58,9 +76,9 @@ final class OptimizerKernels {
     }
 
     private void adam(Optimizers.Adam a) {
-        for (TensorLists lists : TensorLists.of(CHUNK, a.params(), a.grads(), a.m(), a.v(), a.master())) {
+        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), a.m(), a.v(), a.master())) {
             each(
-                    call(lists.first(), "adam")
+                    call(lists, "adam")
                             .lists(lists, 1)
                             .pointer(a.lr())
                             .pointer(a.step())
@@ -77,9 +95,9 @@ final class OptimizerKernels {
 
     private void sgd(Optimizers.Sgd a) {
         List<Tensor> buffers = a.momentum() == 0 ? List.of() : a.buffers();
-        for (TensorLists lists : TensorLists.of(CHUNK, a.params(), a.grads(), buffers, a.master())) {
+        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), buffers, a.master())) {
             each(
-                    call(lists.first(), "sgd")
+                    call(lists, "sgd")
                             .lists(lists, 1)
                             .pointer(a.lr())
                             .pointer(a.step())
@@ -94,13 +112,13 @@ final class OptimizerKernels {
     }
 
     private void gradNorm(Optimizers.GradNorm a, Optimizers.NormAndScale out) {
-        List<TensorLists> groups = TensorLists.of(PART, a.grads());
+        List<TensorLists> groups = groups(PART, a.grads());
         long parts = groups.stream().mapToLong(TensorLists::chunks).sum();
         Tensor first = a.grads().get(0);
         try (Tensor sums = Tensor.allocate(Shape.of(Math.max(1, parts)), DType.FLOAT64, first.device())) {
             long at = 0;
             for (TensorLists lists : groups) {
-                each(call(lists.first(), "squares").lists(lists, 0).pointer(sums, at), lists);
+                each(call(lists, "squares").lists(lists, 0).pointer(sums, at), lists);
                 at += lists.chunks();
             }
             call(first, "norm_of_parts")
@@ -115,8 +133,8 @@ final class OptimizerKernels {
 
     private void nonFinite(Optimizers.NonFinite a, Tensor out) {
         call(a.grads().get(0), "cleared").pointer(out).run(CudaRuntime.Grid.of(1, 1));
-        for (TensorLists lists : TensorLists.of(CHUNK, a.grads())) {
-            each(call(lists.first(), "non_finite").lists(lists, 0).pointer(out), lists);
+        for (TensorLists lists : groups(CHUNK, a.grads())) {
+            each(call(lists, "non_finite").lists(lists, 0).pointer(out), lists);
         }
     }
 
@@ -132,8 +150,8 @@ final class OptimizerKernels {
     }
 
     private void scale(Optimizers.ScaleGrads a) {
-        for (TensorLists lists : TensorLists.of(CHUNK, a.grads())) {
-            each(call(lists.first(), "scaled").lists(lists).pointer(a.scale()), lists);
+        for (TensorLists lists : groups(CHUNK, a.grads())) {
+            each(call(lists, "scaled").lists(lists).pointer(a.scale()), lists);
         }
     }
 }

@@ -8,30 +8,38 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Lists of tensors as one argument of a kernel, {@code Lists} of {@code optimizers.cuh}: a launch goes over many of them, in
- * chunks of equal length. Arguments are limited to 4 KiB, so a long list takes more than one launch.
+ * chunks of equal length. Arguments are limited to 4 KiB, with newer drivers to 32; what is longer takes more than one
+ * launch.
  */
 final class TensorLists {
     /** As in the kernels. */
-    static final int TENSORS = 64;
-
     static final int ROLES = 5;
 
+    /** How many tensors arguments of 4 and of 32 KiB can name: 56 bytes each, and something is left for others. */
+    static final int FEW = 64;
+
+    static final int MANY = 512;
+
+    private final int capacity;
     private final long chunk;
     private final List<List<@Nullable Tensor>> tensors = new ArrayList<>(); // roles of each tensor
     private long chunks;
 
-    private TensorLists(long chunk) {
+    private TensorLists(int capacity, long chunk) {
+        this.capacity = capacity;
         this.chunk = chunk;
     }
 
     /**
-     * Groups of at most {@value #TENSORS} tensors that are not empty, in order.
+     * Groups of tensors that are not empty, in order.
      *
+     * @param argumentBytes how long arguments may be
      * @param chunk elements that a block takes at a time
      * @param roles lists of equal length, or empty ones: the kernel sees a null for each
      */
     @SafeVarargs
-    static List<TensorLists> of(long chunk, List<Tensor>... roles) {
+    static List<TensorLists> of(int argumentBytes, long chunk, List<Tensor>... roles) {
+        int capacity = argumentBytes > 1 << 14 && roles[0].size() > FEW ? MANY : FEW;
         List<TensorLists> groups = new ArrayList<>();
         TensorLists open = null;
         for (int i = 0; i < roles[0].size(); i++) {
@@ -39,8 +47,8 @@ final class TensorLists {
             if (first.numel() == 0) {
                 continue;
             }
-            if (open == null || open.tensors.size() == TENSORS) {
-                open = new TensorLists(chunk);
+            if (open == null || open.tensors.size() == capacity) {
+                open = new TensorLists(capacity, chunk);
                 groups.add(open);
             }
             List<@Nullable Tensor> one = new ArrayList<>(roles.length);
@@ -58,6 +66,11 @@ final class TensorLists {
         return java.util.Objects.requireNonNull(tensors.get(0).get(0));
     }
 
+    /** How many tensors the struct has room for. */
+    int capacity() {
+        return capacity;
+    }
+
     /** How many chunks there are in all. */
     long chunks() {
         return chunks;
@@ -69,7 +82,9 @@ final class TensorLists {
 
     /** The words of the struct. */
     long[] words() {
-        long[] words = new long[3 + 2 * TENSORS + 1 + ROLES * TENSORS];
+        int firsts = 3 + capacity;
+        int addresses = firsts + capacity + 1;
+        long[] words = new long[addresses + ROLES * capacity];
         words[0] = tensors.size();
         words[1] = chunks;
         words[2] = chunk;
@@ -78,14 +93,14 @@ final class TensorLists {
             List<@Nullable Tensor> one = tensors.get(i);
             Tensor first = java.util.Objects.requireNonNull(one.get(0));
             words[3 + i] = first.numel();
-            words[3 + TENSORS + i] = before;
+            words[firsts + i] = before;
             before += chunksOf(first);
             for (int r = 0; r < one.size(); r++) {
                 Tensor t = one.get(r);
-                words[3 + 2 * TENSORS + 1 + r * TENSORS + i] = t == null ? 0 : t.address();
+                words[addresses + r * capacity + i] = t == null ? 0 : t.address();
             }
         }
-        words[3 + TENSORS + tensors.size()] = before;
+        words[firsts + tensors.size()] = before;
         return words;
     }
 

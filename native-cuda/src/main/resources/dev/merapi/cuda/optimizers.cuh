@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimiser steps. T: storage of parameters and gradients. What changes from step to step is read from device memory.
+// Optimiser steps. T: storage of parameters and gradients, kTensors: how many of them a launch can name. What changes
+// from step to step is read from device memory.
 namespace steps {
 using namespace merapi;
 typedef decltype(rd(T())) C;
 
-constexpr int kTensors = 64, kRoles = 5, kThreads = 256;
+constexpr int kRoles = 5, kThreads = 256, kEach = 4;
 
-// Tensors that one launch goes over; the numbers are those of TensorLists. 3,6 KB: arguments may have 4.
+// Tensors that one launch goes over; the numbers are those of TensorLists.
 struct Lists {
     i64 count, chunks, chunk;
     i64 n[kTensors];
@@ -17,6 +18,29 @@ struct Lists {
 struct Chunk {
     int tensor;
     i64 begin, end;
+    bool aligned;  // in all roles
+
+    template <class S>
+    MERAPI_F Pack<S, kEach> load(const S* from, i64 i) const {
+        if (aligned && i + kEach <= end) return *(const Pack<S, kEach>*)(from + i);
+        Pack<S, kEach> p = {};
+#pragma unroll
+        for (int e = 0; e < kEach; e++) {
+            if (i + e < end) p.v[e] = from[i + e];
+        }
+        return p;
+    }
+    template <class S>
+    MERAPI_F void store(S* to, i64 i, const Pack<S, kEach>& p) const {
+        if (aligned && i + kEach <= end) {
+            *(Pack<S, kEach>*)(to + i) = p;
+            return;
+        }
+#pragma unroll
+        for (int e = 0; e < kEach; e++) {
+            if (i + e < end) to[i + e] = p.v[e];
+        }
+    }
 };
 MERAPI_F Chunk chunk_of(const Lists& lists, i64 chunk) {
     int low = 0, high = int(lists.count) - 1;
@@ -28,15 +52,17 @@ MERAPI_F Chunk chunk_of(const Lists& lists, i64 chunk) {
             high = middle - 1;
     }
     const i64 begin = (chunk - lists.first[low]) * lists.chunk;
-    return {low, begin, min(begin + lists.chunk, lists.n[low])};
+    u64 addresses = 0;
+    for (int r = 0; r < kRoles; r++) addresses |= (u64)lists.at[r][low];
+    return {low, begin, min(begin + lists.chunk, lists.n[low]), addresses % 16 == 0};
 }
 }  // namespace steps
 
-// Each block has every gridDim-th chunk of all tensors, and each thread every 256th element of it.
+// Each block has every gridDim-th chunk of all tensors, and each thread every 256th pack of it.
 #define STEPS_CHUNKS(c)                                                    \
     for (i64 chunk = blockIdx.x; chunk < lists.chunks; chunk += gridDim.x) \
         if (const Chunk c = chunk_of(lists, chunk); true)
-#define STEPS_EACH(i, c) for (i64 i = c.begin + threadIdx.x; i < c.end; i += kThreads)
+#define STEPS_EACH(i, c) for (i64 i = c.begin + threadIdx.x * kEach; i < c.end; i += kThreads * kEach)
 
 extern "C" __global__ void __launch_bounds__(256)
     adam(const steps::Lists lists, const float* rate, const float* step, const float* gradScale, const float* skip,
@@ -54,15 +80,29 @@ extern "C" __global__ void __launch_bounds__(256)
         const T* g = (const T*)lists.at[1][c.tensor];
         C *m = (C*)lists.at[2][c.tensor], *v = (C*)lists.at[3][c.tensor], *master = (C*)lists.at[4][c.tensor];
         STEPS_EACH(i, c) {
-            C x = master ? master[i] : rd(p[i]);
-            const C d = rd(g[i]) * scale + (decoupled ? C(0) : (C)decay * x);
-            if (decoupled) x -= (C)(lr * decay) * x;
-            const C first = (C)beta1 * m[i] + (C)(1 - beta1) * d, second = (C)beta2 * v[i] + (C)(1 - beta2) * d * d;
-            m[i] = first;
-            v[i] = second;
-            x -= (C)lr * (first / c1) / (op_sqrt(second / c2) + (C)eps);
-            if (master) master[i] = x;
-            wr(p[i], x);
+            Pack<C, kEach> xs = {}, ms = c.load(m, i), vs = c.load(v, i);
+            Pack<T, kEach> ps = {}, gs = c.load(g, i);
+            if (master)
+                xs = c.load(master, i);
+            else
+                ps = c.load(p, i);
+#pragma unroll
+            for (int e = 0; e < kEach; e++) {
+                C x = master ? xs.v[e] : rd(ps.v[e]);
+                const C d = rd(gs.v[e]) * scale + (decoupled ? C(0) : (C)decay * x);
+                if (decoupled) x -= (C)(lr * decay) * x;
+                const C first = (C)beta1 * ms.v[e] + (C)(1 - beta1) * d;
+                const C second = (C)beta2 * vs.v[e] + (C)(1 - beta2) * d * d;
+                x -= (C)lr * (first / c1) / (op_sqrt(second / c2) + (C)eps);
+                ms.v[e] = first;
+                vs.v[e] = second;
+                xs.v[e] = x;
+                wr(ps.v[e], x);
+            }
+            c.store(m, i, ms);
+            c.store(v, i, vs);
+            if (master) c.store(master, i, xs);
+            c.store(p, i, ps);
         }
     }
 }
@@ -79,16 +119,28 @@ extern "C" __global__ void __launch_bounds__(256)
         const T* g = (const T*)lists.at[1][c.tensor];
         C *buffer = (C*)lists.at[2][c.tensor], *master = (C*)lists.at[3][c.tensor];
         STEPS_EACH(i, c) {
-            C x = master ? master[i] : rd(p[i]);
-            C d = rd(g[i]) * scale + (C)decay * x;
-            if (buffer) {
-                const C kept = begins ? d : (C)momentum * buffer[i] + (C)(1 - dampening) * d;
-                buffer[i] = kept;
-                d = nesterov ? d + (C)momentum * kept : kept;
+            Pack<C, kEach> xs = {}, kept = {};
+            Pack<T, kEach> ps = {}, gs = c.load(g, i);
+            if (master)
+                xs = c.load(master, i);
+            else
+                ps = c.load(p, i);
+            if (buffer && !begins) kept = c.load(buffer, i);
+#pragma unroll
+            for (int e = 0; e < kEach; e++) {
+                C x = master ? xs.v[e] : rd(ps.v[e]);
+                C d = rd(gs.v[e]) * scale + (C)decay * x;
+                if (buffer) {
+                    kept.v[e] = begins ? d : (C)momentum * kept.v[e] + (C)(1 - dampening) * d;
+                    d = nesterov ? d + (C)momentum * kept.v[e] : kept.v[e];
+                }
+                x -= lr * d;
+                xs.v[e] = x;
+                wr(ps.v[e], x);
             }
-            x -= lr * d;
-            if (master) master[i] = x;
-            wr(p[i], x);
+            if (buffer) c.store(buffer, i, kept);
+            if (master) c.store(master, i, xs);
+            c.store(p, i, ps);
         }
     }
 }
@@ -114,8 +166,12 @@ extern "C" __global__ void __launch_bounds__(256) squares(const steps::Lists lis
         const T* g = (const T*)lists.at[0][c.tensor];
         double s = 0;
         STEPS_EACH(i, c) {
-            const double v = rd(g[i]);
-            s += v * v;
+            const Pack<T, kEach> gs = c.load(g, i);
+#pragma unroll
+            for (int e = 0; e < kEach; e++) {
+                const double v = rd(gs.v[e]);
+                s += v * v;
+            }
         }
         s = sum_of_block(s);
         if (threadIdx.x == 0) parts[chunk] = s;
@@ -138,7 +194,12 @@ extern "C" __global__ void __launch_bounds__(256) scaled(const steps::Lists list
     const C s = (C)*scale;
     STEPS_CHUNKS(c) {
         T* g = (T*)lists.at[0][c.tensor];
-        STEPS_EACH(i, c) wr(g[i], rd(g[i]) * s);
+        STEPS_EACH(i, c) {
+            Pack<T, kEach> gs = c.load(g, i);
+#pragma unroll
+            for (int e = 0; e < kEach; e++) wr(gs.v[e], rd(gs.v[e]) * s);
+            c.store(g, i, gs);
+        }
     }
 }
 
@@ -150,8 +211,12 @@ extern "C" __global__ void __launch_bounds__(256) non_finite(const steps::Lists 
     STEPS_CHUNKS(c) {
         const T* g = (const T*)lists.at[0][c.tensor];
         STEPS_EACH(i, c) {
-            const C x = rd(g[i]);
-            found |= !(x - x == C(0));
+            const Pack<T, kEach> gs = c.load(g, i);
+#pragma unroll
+            for (int e = 0; e < kEach; e++) {
+                const C x = rd(gs.v[e]);
+                found |= !(x - x == C(0));
+            }
         }
     }
     if (found) atomicExch(flag, 1.0f);

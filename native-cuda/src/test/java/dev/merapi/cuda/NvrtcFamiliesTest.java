@@ -67,7 +67,8 @@ class NvrtcFamiliesTest {
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(TransposeKernel.FAMILY.source(TransposeKernel.types(2)));
         all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
-        all.add(OptimizerKernels.FAMILY.source(Family.type("T", DType.FLOAT16)));
+        all.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT16, TensorLists.FEW).text()));
+        all.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT32, TensorLists.MANY).text()));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
         all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
         all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));

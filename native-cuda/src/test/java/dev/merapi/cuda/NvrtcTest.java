@@ -178,7 +178,15 @@ class NvrtcTest {
             assertSingleLoads(RowKernels.SOFTMAX.source(types), 3 * (32 / pack));
             assertSingleLoads(RowKernels.NORMS.source(types), 4 * (32 / pack));
             assertSingleLoads(RowKernels.LOSSES.source(new RowForm.Types(dtype, pack, 0).text()), 8);
+            assertSingleLoads(
+                    LookupKernels.FAMILY.source(
+                            new LookupKernels.Types(dtype.byteSize(), DType.INT64, pack, false).text()),
+                    1);
         }
+        assertSingleLoads(
+                OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT32, TensorLists.FEW).text()), 12);
+        assertSingleLoads(
+                ScanKernels.FAMILY.source(new ScanKernels.Types(DType.FLOAT32, DType.FLOAT32, true, false).text()), 1);
     }
 
     private static void assertSingleLoads(KernelSource source, int least) {
