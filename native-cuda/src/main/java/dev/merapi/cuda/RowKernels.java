@@ -111,47 +111,57 @@ final class RowKernels {
         long rows() {
             return outer * inner;
         }
+
+        /** @param tensors all that are read or written by packs */
+        RowForm form(DType dtype, Tensor... tensors) {
+            return inner == 1
+                    ? RowForm.rows(dtype, outer, size, tensors)
+                    : RowForm.columns(dtype, outer, size, inner, tensors);
+        }
     }
 
     private void softmax(Softmax.Along a, Tensor out, boolean log) {
         Around r = Around.of(a.x(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.x(), out);
+        RowForm form = r.form(out.dtype(), a.x(), out);
         call(SOFTMAX, "softmax", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
-                .word(r.rows())
+                .word(form.count(r.rows()))
                 .word(r.size)
                 .word(r.inner)
                 .half(form.lanes())
+                .half(form.width())
                 .flag(log)
                 .run(form.grid(r.rows()));
     }
 
     private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, boolean log) {
         Around r = Around.of(a.y(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.grad(), a.y(), out);
+        RowForm form = r.form(out.dtype(), a.grad(), a.y(), out);
         call(SOFTMAX, "softmax_backward", out, form.types())
                 .pointer(a.grad())
                 .pointer(a.y())
                 .pointer(out)
-                .word(r.rows())
+                .word(form.count(r.rows()))
                 .word(r.size)
                 .word(r.inner)
                 .half(form.lanes())
+                .half(form.width())
                 .flag(log)
                 .run(form.grid(r.rows()));
     }
 
     private void logSumExp(Softmax.Along a, Tensor out) {
         Around r = Around.of(a.x(), a.dim());
-        RowForm form = RowForm.of(out.dtype(), r.rows(), r.size, r.inner, a.x());
+        RowForm form = r.form(out.dtype(), a.x());
         call(SOFTMAX, "logsumexp", out, form.types())
                 .pointer(a.x())
                 .pointer(out)
-                .word(r.rows())
+                .word(form.count(r.rows()))
                 .word(r.size)
                 .word(r.inner)
                 .half(form.lanes())
+                .half(form.width())
                 .run(form.grid(r.rows()));
     }
 
@@ -179,7 +189,7 @@ final class RowKernels {
             return;
         }
         long size = Normalization.rowLength(x, dims);
-        RowForm form = RowForm.of(x.dtype(), rows, size, 1, x, weight, bias, y);
+        RowForm form = RowForm.rows(x.dtype(), rows, size, x, weight, bias, y);
         call(NORMS, "normalize", x, form.types())
                 .pointer(x)
                 .pointer(weight)
@@ -214,7 +224,7 @@ final class RowKernels {
         int next = 0;
         if (wantX) {
             Tensor dx = out.get(next++);
-            RowForm form = RowForm.of(x.dtype(), rows, size, 1, g, x, weight, dx);
+            RowForm form = RowForm.rows(x.dtype(), rows, size, g, x, weight, dx);
             call(NORMS, "normalize_backward", x, form.types())
                     .pointer(g)
                     .pointer(x)
@@ -275,7 +285,7 @@ final class RowKernels {
         try (Tensor losses = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device());
                 Tensor weights = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
             if (rows > 0) {
-                RowForm form = RowForm.of(x.dtype(), rows, classes, 1, x, a.weight());
+                RowForm form = RowForm.rows(x.dtype(), rows, classes, x, a.weight());
                 call(LOSSES, "cross_entropy_rows", x, form.types())
                         .pointer(x)
                         .pointer(a.targets())
@@ -345,7 +355,7 @@ final class RowKernels {
 
     private void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         Tensor x = a.logits();
-        RowForm form = RowForm.of(x.dtype(), x.size(0), x.size(1), 1, x, a.weight(), out);
+        RowForm form = RowForm.rows(x.dtype(), x.size(0), x.size(1), x, a.weight(), out);
         call(LOSSES, "cross_entropy_backward", x, form.types())
                 .pointer(a.grad())
                 .pointer(x)

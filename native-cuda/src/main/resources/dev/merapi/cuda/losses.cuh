@@ -11,9 +11,9 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
                        double smoothing, merapi::Fault fault) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<1> in(Row(r, alive, classes, 1, lanes), x);
+        Kept<1> in(Row(r, alive, classes, lanes), x);
         const Exponentials of = exponentials(in, false);
-        const C l = of.largest + op_log(of.sum);
+        const C l = of.largest[0] + op_log(of.sum[0]);
         C spread = 0;
         if (smoothing != 0) {
             in.each([&](Index c, C(&v)[1][kPack]) {
@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     }
     const C part = (C)(smoothing / classes);
     each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<1> in(Row(r, alive, classes, 1, lanes), x);
+        Kept<1> in(Row(r, alive, classes, lanes), x);
         const i64 target = alive ? targets[r] : ignore;
         const bool counts = target != ignore && target >= 0 && target < classes;
         const C scale =

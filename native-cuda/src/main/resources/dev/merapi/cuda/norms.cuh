@@ -45,7 +45,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
               long long size, int lanes, double eps) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<1> in(Row(r, alive, size, 1, lanes), x);
+        Kept<1> in(Row(r, alive, size, lanes), x);
         const Moments of = moments(in, mean != 0, size);
         const C m = of.mean;
         const C scale = C(1) / op_sqrt(of.square / (C)size + (C)eps);
@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
                        long long count, long long size, int lanes) {
     using namespace rows;
     each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<2> in(Row(r, alive, size, 1, lanes), g, x);
+        Kept<2> in(Row(r, alive, size, lanes), g, x);
         const C m = mean && alive ? mean[r] : C(0), scale = alive ? rstd[r] : C(0);
         C sum = 0, along = 0;
         in.each([&](Index j, C(&v)[2][kPack]) {

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Softmax and the logarithm of its denominator.
+// Softmax and the logarithm of its denominator, of rows, or of columns in [outer, size, inner].
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
-    softmax(const T* x, T* y, long long count, long long size, long long inner, int lanes, int log) {
+    softmax(const T* x, T* y, long long count, long long size, long long inner, int lanes, int width, int log) {
     using namespace rows;
-    each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<1> in(Row(r, alive, size, inner, lanes), x);
+    each_row(count, lanes, width, [&](i64 r, bool alive) {
+        Kept<1> in(Row(r, alive, size, inner, lanes, width), x);
         const Exponentials of = exponentials(in, !log);
-        const C shift = op_log(of.sum), scale = C(1) / of.sum;
+        C last[kOwn];  // what is subtracted in the end, or multiplied by
+#pragma unroll
+        for (int i = 0; i < kOwn; i++) last[i] = log ? op_log(of.sum[i]) : C(1) / of.sum[i];
         in.map(y, [&](Index, C(&v)[1][kPack], C(&out)[kPack]) {
 #pragma unroll
             for (int e = 0; e < kPack; e++) {
                 if (log)
-                    out[e] = v[0][e] - of.largest - shift;
+                    out[e] = v[0][e] - of.largest[own(e)] - last[own(e)];
                 else
-                    out[e] = (kKept > 0 ? v[0][e] : op_exp(v[0][e] - of.largest)) * scale;
+                    out[e] = (kKept > 0 ? v[0][e] : op_exp(v[0][e] - of.largest[own(e)])) * last[own(e)];
             }
         });
     });
@@ -21,29 +23,38 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
 
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     softmax_backward(const T* g, const T* y, T* dx, long long count, long long size, long long inner, int lanes,
-                     int log) {
+                     int width, int log) {
     using namespace rows;
-    each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<2> in(Row(r, alive, size, inner, lanes), g, y);
-        C s = 0;
+    each_row(count, lanes, width, [&](i64 r, bool alive) {
+        Kept<2> in(Row(r, alive, size, inner, lanes, width), g, y);
+        C s[kOwn];
+#pragma unroll
+        for (int i = 0; i < kOwn; i++) s[i] = 0;
         in.each([&](Index, C(&v)[2][kPack]) {
 #pragma unroll
-            for (int e = 0; e < kPack; e++) s += log ? v[0][e] : v[0][e] * v[1][e];
+            for (int e = 0; e < kPack; e++) s[own(e)] += log ? v[0][e] : v[0][e] * v[1][e];
         });
-        s = across(lanes, s, Sum());
+        in.row.across(s, Sum());
         in.map(dx, [&](Index, C(&v)[2][kPack], C(&out)[kPack]) {
 #pragma unroll
-            for (int e = 0; e < kPack; e++) out[e] = log ? v[0][e] - op_exp(v[1][e]) * s : (v[0][e] - s) * v[1][e];
+            for (int e = 0; e < kPack; e++)
+                out[e] = log ? v[0][e] - op_exp(v[1][e]) * s[own(e)] : (v[0][e] - s[own(e)]) * v[1][e];
         });
     });
 }
 
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
-    logsumexp(const T* x, T* y, long long count, long long size, long long inner, int lanes) {
+    logsumexp(const T* x, T* y, long long count, long long size, long long inner, int lanes, int width) {
     using namespace rows;
-    each_row(count, lanes, [&](i64 r, bool alive) {
-        Kept<1> in(Row(r, alive, size, inner, lanes), x);
+    each_row(count, lanes, width, [&](i64 r, bool alive) {
+        Kept<1> in(Row(r, alive, size, inner, lanes, width), x);
         const Exponentials of = exponentials(in, false);
-        if (in.row.lane == 0 && alive) wr(y[r], op_isinf(of.largest) ? of.largest : of.largest + op_log(of.sum));
+        if (in.row.lane == 0 && alive) {
+#pragma unroll
+            for (int i = 0; i < kOwn; i++) {
+                const C m = of.largest[i];
+                wr(y[r * kOwn + i], op_isinf(m) ? m : m + op_log(of.sum[i]));
+            }
+        }
     });
 }

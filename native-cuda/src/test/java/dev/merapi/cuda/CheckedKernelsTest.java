@@ -70,6 +70,8 @@ class CheckedKernelsTest {
             same("matmul", 70, t -> t.get(0).matmul(t.get(1)), random(1, 65, 70), random(2, 70, 67));
             same("softmax", 300, t -> t.get(0).softmax(1), random(1, 3, 300));
             same("softmax of columns", 40, t -> t.get(0).softmax(0), random(1, 40, 3));
+            same("softmax of packs of columns", 70, t -> t.get(0).softmax(1), random(1, 2, 70, 24));
+            same("softmax of long columns", 2100, t -> t.get(0).softmax(0), random(1, 2100, 4));
             same(
                     "layer norm",
                     300,

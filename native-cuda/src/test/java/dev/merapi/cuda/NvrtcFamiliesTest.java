@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -11,6 +12,7 @@ import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -55,15 +57,10 @@ class NvrtcFamiliesTest {
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
         }
-        // Packs that are kept, elements that are, and packs of rows that are read again.
-        RowForm.Types packs = new RowForm.Types(DType.FLOAT32, 4, 8);
-        RowForm.Types elements = new RowForm.Types(DType.BFLOAT16, 1, 8);
-        RowForm.Types again = new RowForm.Types(DType.BFLOAT16, 8, 0);
-        all.add(RowKernels.SOFTMAX.source(packs.text()));
-        all.add(RowKernels.NORMS.source(packs.text()));
-        all.add(RowKernels.SOFTMAX.source(elements.text()));
-        all.add(RowKernels.NORMS.source(elements.text()));
-        all.add(RowKernels.LOSSES.source(again.text()));
+        // Elements that are kept: rowsStayInRegisters has packs.
+        all.add(RowKernels.SOFTMAX.source(new RowForm.Types(DType.BFLOAT16, 1, 8).text()));
+        all.add(RowKernels.SOFTMAX.source(new RowForm.Types(DType.BFLOAT16, 1, 8, true).text()));
+        all.add(RowKernels.NORMS.source(new RowForm.Types(DType.BFLOAT16, 1, 8).text()));
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(TransposeKernel.FAMILY.source(TransposeKernel.types(2)));
         all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
@@ -94,5 +91,30 @@ class NvrtcFamiliesTest {
         for (KernelSource source : all) {
             assertTrue(NvrtcTest.compile(source, architecture).length > 1000, source.name());
         }
+    }
+
+    /** No kernel of rows or columns has memory of its own, be it for arrays that are indexed or for what registers lack. */
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90})
+    void rowsStayInRegisters(int architecture) {
+        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT64)) {
+            int pack = 16 / dtype.byteSize();
+            // What is kept, at most, and what is read again.
+            for (int kept : new int[] {dtype == DType.FLOAT64 ? 8 : 32 / pack, 0}) {
+                RowForm.Types rows = new RowForm.Types(dtype, pack, kept);
+                for (Family family : List.of(RowKernels.SOFTMAX, RowKernels.NORMS, RowKernels.LOSSES)) {
+                    inRegisters(family.source(rows.text()), architecture, rows);
+                }
+                RowForm.Types columns = new RowForm.Types(dtype, pack, kept, true);
+                inRegisters(RowKernels.SOFTMAX.source(columns.text()), architecture, columns);
+            }
+        }
+    }
+
+    private static void inRegisters(KernelSource source, int architecture, RowForm.Types types) {
+        byte[] image = java.util.Objects.requireNonNull(Nvrtc.get()).compile(source, architecture);
+        Map<String, Cubin.Use> uses = Cubin.uses(image);
+        assertTrue(uses.keySet().containsAll(source.entries()), uses.toString());
+        uses.forEach((kernel, use) -> assertEquals(0, use.stack(), kernel + " of " + types + " has local memory"));
     }
 }

@@ -2,6 +2,8 @@
 package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Losses;
@@ -15,7 +17,9 @@ import java.util.List;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
@@ -129,16 +133,103 @@ class RowsTest {
         }
     }
 
-    /** Along a dimension that is not the last. */
+    /**
+     * Along a dimension that is not the last: sizes that no tile or pack divides, tiles within a warp, of several warps,
+     * several to a block, and columns that are read again; each also where no address is aligned.
+     */
     @ParameterizedTest
-    @ValueSource(ints = {3, 8, 20, 70})
-    void strided(int size) {
-        for (long inner : new long[] {5, 33}) {
-            Tensor x = PointwiseTest.random(DType.FLOAT32, size, 3, size, inner);
-            compare(x, t -> t.softmax(1));
-            compare(x, t -> t.logSoftmax(1));
-            compare(x, t -> t.logSumExp(1));
+    @CsvSource({
+        "FLOAT32, 2, 1, 6",
+        "FLOAT32, 3, 5, 7",
+        "FLOAT32, 2, 70, 33",
+        "FLOAT32, 1, 20, 8193",
+        "FLOAT32, 1, 21, 8192",
+        "FLOAT32, 3, 300, 8",
+        "FLOAT32, 1, 1100, 3",
+        "FLOAT32, 1, 2100, 12",
+        "FLOAT64, 3, 9, 6",
+        "FLOAT64, 2, 300, 4",
+        "BFLOAT16, 5, 3, 16",
+        "BFLOAT16, 1, 70, 1032",
+        "BFLOAT16, 2, 2100, 8",
+        "FLOAT16, 3, 17, 5",
+        "FLOAT16, 2, 40, 24",
+    })
+    void columns(DType dtype, long outer, long size, long inner) {
+        List<UnaryOperator<Tensor>> all = List.of(t -> t.softmax(1), t -> t.logSoftmax(-2), t -> t.logSumExp(1));
+        long numel = outer * size * inner;
+        for (int start : new int[] {0, 1}) {
+            UnaryOperator<Tensor> view = t -> t.slice(0, start, start + numel).view(outer, size, inner);
+            Tensor flat = PointwiseTest.random(dtype, size, numel + 1);
+            for (UnaryOperator<Tensor> f : all) {
+                try (Scope scope = Scope.open()) {
+                    Tensor[] expected = withGradient(flat.to(DType.FLOAT64), t -> f.apply(view.apply(t)), dtype);
+                    Tensor[] actual = withGradient(flat.to(Simulator.DEVICE), t -> f.apply(view.apply(t)), dtype);
+                    for (int i = 0; i < 2; i++) {
+                        double largest =
+                                Math.max(1, (double) expected[i].abs().amax().item());
+                        Tensor error =
+                                actual[i].to(Device.CPU).to(DType.FLOAT64).sub(expected[i]);
+                        double worst = (double) error.abs().amax().item();
+                        double bound = Math.max(4 * dtype.epsilon(), 1e-12) * largest;
+                        assertTrue(worst <= bound, (i == 0 ? "value " : "gradient ") + worst + " > " + bound);
+                    }
+                }
+            }
         }
+    }
+
+    /** f(x), and the gradient of Σ f·w with numbers w that the dtype holds. */
+    private static Tensor[] withGradient(Tensor x, UnaryOperator<Tensor> f, DType dtype) {
+        Tensor in = x.detach().requiresGrad(true);
+        Tensor out = f.apply(in);
+        Tensor w = PointwiseTest.random(dtype, 7, out.shape().toArray())
+                .to(in.device())
+                .to(in.dtype());
+        Tensor g = Autograd.grad(List.of(out), List.of(in), List.of(w), Autograd.Graph.FREE, false)
+                .get(0);
+        return new Tensor[] {out.detach(), g};
+    }
+
+    /** Infinities and NaN stay in their columns, in tiles that keep them and in those that read them again. */
+    @ParameterizedTest
+    @ValueSource(ints = {40, 2100})
+    void columnsApart(int size) {
+        float[] v = new float[size * 4];
+        for (int i = 0; i < v.length; i++) {
+            v[i] = (float) Math.sin(i);
+        }
+        v[4 * (size - 1)] = Float.NEGATIVE_INFINITY;
+        v[4 * (size / 2) + 1] = Float.NaN;
+        v[4 * (size / 3) + 2] = 90;
+        v[3] = Float.POSITIVE_INFINITY;
+        Tensor x = Tensor.of(v, size, 4);
+        for (UnaryOperator<Tensor> f : List.<UnaryOperator<Tensor>>of(t -> t.softmax(0), t -> t.logSumExp(0))) {
+            Tensor actual = f.apply(x.to(Simulator.DEVICE)).to(Device.CPU);
+            assertArrayEquals(f.apply(x).toFloatArray(), actual.toFloatArray(), 1e-5f);
+        }
+    }
+
+    /** The rule: lines of 128 bytes, sectors where columns are few or long; what threads can keep they keep. */
+    @Test
+    void formsOfColumns() {
+        DType f32 = DType.FLOAT32;
+        DType bf16 = DType.BFLOAT16;
+        // Images with 21 classes, and with 1000.
+        assertEquals(form(f32, 4, 4, 8, 8), RowForm.columns(f32, 8, 21, 512 * 512));
+        assertEquals(form(f32, 4, 8, 128, 4), RowForm.columns(f32, 8, 1000, 64 * 64));
+        assertEquals(form(bf16, 8, 4, 8, 8), RowForm.columns(bf16, 8, 21, 512 * 512));
+        // Short columns are a thread's; those of 7 · 7 have no packs.
+        assertEquals(form(f32, 4, 4, 1, 8), RowForm.columns(f32, 8, 3, 512 * 512));
+        assertEquals(form(f32, 1, 8, 8, 8), RowForm.columns(f32, 32, 64, 49));
+        // Too long to be kept.
+        assertEquals(form(f32, 4, 0, 32, 8), RowForm.columns(f32, 8, 5000, 64 * 64));
+        assertEquals(form(f32, 1, 0, 128, 2), RowForm.columns(f32, 1, 50_000, 2));
+    }
+
+    private static RowForm form(DType dtype, int pack, int kept, int lanes, int width) {
+        RowForm.Types types = new RowForm.Types(dtype, pack, kept, true);
+        return new RowForm(types, lanes, width, Math.max(128, lanes * width));
     }
 
     /** Gradients of weight and bias: sums of columns, by packs and one by one, of one chunk and of several. */
