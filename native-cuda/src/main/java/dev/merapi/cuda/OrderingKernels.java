@@ -6,14 +6,24 @@ import dev.merapi.op.Kernel;
 import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
 
-/** Sorting: a block for each row, which is right for many rows, and slow for a single long one. */
+/**
+ * Sorting. A row that a block holds, of up to {@link RadixSort#TILE} elements, is sorted by one block, in its shared memory;
+ * longer rows by {@link RadixSort}, for which they become keys.
+ */
 final class OrderingKernels {
-    static final Family FAMILY = Family.above("radix.cuh", "ordering.cuh", "topk");
+    static final Family FAMILY = Family.above("radix.cuh", "ordering.cuh", "topk", "keys_of", "first_of");
+
+    /** What the kernels are compiled for: the elements of a row that a thread has. */
+    record Types(DType storage, int each) {
+        String text() {
+            return Family.type("T", storage) + "#define EACH " + each + "\n";
+        }
+    }
 
     private static final int THREADS = 256;
+    private static final int MOST = RadixSort.TILE / THREADS;
 
     private OrderingKernels() {}
 
@@ -32,22 +42,53 @@ final class OrderingKernels {
         if (n > Integer.MAX_VALUE) {
             throw new ShapeException("topk: rows of " + n + " elements; on a GPU at most 2^31 - 1");
         }
-        Shape two = Shape.of(2, x.numel());
-        DType key = x.dtype().byteSize() == Long.BYTES ? DType.INT64 : DType.INT32;
-        try (Tensor keys = Tensor.allocate(two, key, x.device());
-                Tensor places = Tensor.allocate(two, DType.INT32, x.device())) {
-            long rows = x.numel() / n;
-            FAMILY.call(kernels, op, x, "topk", x.dtype())
+        if (n <= RadixSort.TILE) {
+            inBlocks(op, kernels, a, out, n);
+        } else {
+            overBlocks(op, kernels, a, out, n);
+        }
+    }
+
+    private static Family.Call call(String op, Kernels kernels, Tensor x, String entry, int each) {
+        return FAMILY.call(kernels, op, x, entry, new Types(x.dtype(), each), Types::text);
+    }
+
+    private static void inBlocks(String op, Kernels kernels, Ordering.TopK a, Ordering.Ordered out, long n) {
+        Tensor x = a.x();
+        long rows = x.numel() / n;
+        call(op, kernels, x, "topk", n <= THREADS ? 1 : n <= 4 * THREADS ? 4 : MOST)
+                .pointer(x)
+                .pointer(out.values())
+                .pointer(out.indices())
+                .word(rows)
+                .word(n)
+                .word(a.k())
+                .flag(a.largest())
+                .run(CudaRuntime.Grid.of(Math.min(rows, Integer.MAX_VALUE), THREADS));
+    }
+
+    private static void overBlocks(String op, Kernels kernels, Ordering.TopK a, Ordering.Ordered out, long n) {
+        Tensor x = a.x();
+        int bytes = x.dtype().byteSize();
+        long rows = x.numel() / n;
+        DType key = bytes == Long.BYTES ? DType.INT64 : DType.INT32;
+        try (RadixSort sort = new RadixSort(kernels, op, x.device(), rows, n, key)) {
+            call(op, kernels, x, "keys_of", MOST)
                     .pointer(x)
+                    .pointer(sort.keys())
+                    .word(x.numel())
+                    .flag(a.largest())
+                    .each(x.numel());
+            sort.run(bytes * Byte.SIZE);
+            call(op, kernels, x, "first_of", MOST)
+                    .pointer(x)
+                    .pointer(sort.places())
                     .pointer(out.values())
                     .pointer(out.indices())
-                    .pointer(keys)
-                    .pointer(places)
                     .word(rows)
                     .word(n)
                     .word(a.k())
-                    .flag(a.largest())
-                    .run(CudaRuntime.Grid.of(Math.min(rows, Integer.MAX_VALUE), THREADS));
+                    .each(rows * a.k());
         }
     }
 }

@@ -10,24 +10,13 @@ import dev.merapi.types.Shape;
  * are sorted first, so that all rows are summed up at the same time and each still in one order; see {@code segments.cuh}.
  */
 final class SegmentKernels {
-    static final Family FAMILY = Family.above(
-            "radix.cuh",
-            "segments.cuh",
-            "segment_keys",
-            "segment_counts",
-            "segment_offsets",
-            "segment_move",
-            "segment_sums",
-            "segment_joins",
-            "segment_last");
+    static final Family FAMILY =
+            new Family("segments.cuh", "segment_keys", "segment_sums", "segment_joins", "segment_last");
 
     /** Fewer indices are done sooner one after the other than by sorting them first. */
     private static final long FEW = 32;
 
     private static final int THREADS = 256;
-    private static final int BITS = 4;
-    private static final int DIGITS = 1 << BITS;
-    private static final int TILE = THREADS * 16;
 
     /** What the kernels are compiled for. */
     record Types(DType storage, DType index, int pack) {
@@ -83,10 +72,6 @@ final class SegmentKernels {
         return FAMILY.call(kernels, op, x, entry, types, Types::text);
     }
 
-    private Tensor words(long count) {
-        return Tensor.allocate(Shape.of(count), DType.INT32, x.device());
-    }
-
     /** x[o, index[j], i] += source[o, j, i]; those of the index {@code padding} are left out, unless it is −1. */
     void add(long padding) {
         run(padding, true);
@@ -98,53 +83,27 @@ final class SegmentKernels {
     }
 
     private void run(long padding, boolean adds) {
-        long tiles = (n + TILE - 1) / TILE;
-        Tensor[] keys = {words(n), words(n)};
-        Tensor[] places = {words(n), words(n)};
-        try (Tensor table = words(DIGITS * tiles)) {
+        try (RadixSort sort = new RadixSort(kernels, op, x.device(), 1, n, DType.INT32)) {
             call("segment_keys")
                     .pointer(index)
-                    .pointer(keys[0])
-                    .pointer(places[0])
+                    .pointer(sort.keys())
                     .word(n)
                     .word(size)
                     .word(padding)
                     .fault(name)
                     .each(n);
-            int from = 0;
-            for (int shift = 0; size >> shift != 0; shift += BITS, from = 1 - from) {
-                call("segment_counts")
-                        .pointer(keys[from])
-                        .pointer(table)
-                        .word(n)
-                        .half(shift)
-                        .run(CudaRuntime.Grid.of(tiles, THREADS));
-                call("segment_offsets").pointer(table).word(DIGITS * tiles).run(CudaRuntime.Grid.of(1, THREADS));
-                call("segment_move")
-                        .pointer(keys[from])
-                        .pointer(places[from])
-                        .pointer(table)
-                        .pointer(keys[1 - from])
-                        .pointer(places[1 - from])
-                        .word(n)
-                        .half(shift)
-                        .run(CudaRuntime.Grid.of(tiles, THREADS));
-            }
+            // Those that add nothing have the key `size`.
+            sort.run(Long.SIZE - Long.numberOfLeadingZeros(size));
             if (adds) {
-                sum(keys[from], places[from]);
+                sum(sort.keys(), sort.places());
             } else {
                 call("segment_last")
-                        .pointer(keys[from])
-                        .pointer(places[from])
+                        .pointer(sort.keys())
+                        .pointer(sort.places())
                         .pointer(source)
                         .pointer(x)
                         .struct(shape)
                         .each(n * lanes);
-            }
-        } finally {
-            for (int i = 0; i < 2; i++) {
-                keys[i].close();
-                places[i].close();
             }
         }
     }

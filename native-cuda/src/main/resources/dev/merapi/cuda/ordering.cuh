@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order of rows: a stable radix sort, four bits a pass, one block a row. `T` is the storage of the elements.
+// The order of rows. `T` is the storage of the elements.
 
 namespace ordering {
 using namespace radix;
@@ -33,52 +33,55 @@ struct Unsigned<8> {
     typedef u64 type;
 };
 typedef Unsigned<sizeof(T)>::type Key;
+
+MERAPI_F Key key_of(T x, int largest) { return largest ? ~order(x) : order(x); }
 }  // namespace ordering
 
-// values, indices [rows, k] of x [rows, n]. Room for two orders of each row: keys, places [2, rows, n].
+// values, indices [rows, k] of x [rows, n]: a block for each row, of at most as many elements as it holds, EACH a
+// thread.
 extern "C" __global__ void __launch_bounds__(256)
-    topk(const T* x, T* values, long long* indices, void* keys, unsigned int* places, long long rows, long long n,
-         long long k, int largest) {
+    topk(const T* x, T* values, long long* indices, long long rows, long long n, long long k, int largest) {
     using namespace ordering;
-    __shared__ u32 counts[kDigits][kThreads];
-    __shared__ u32 sums[kThreads];
-    const int t = threadIdx.x;
-    // Each thread has a piece of the row: in the order of the pieces, equals keep their own.
-    const i64 piece = (n + kThreads - 1) / kThreads, first = t * piece < n ? t * piece : n;
-    const i64 last = first + piece < n ? first + piece : n;
+    __shared__ Tile<EACH, Key> tile;
     for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
-        Key* key = (Key*)keys + row * n;
-        Key* other_key = key + rows * n;
-        u32* place = places + row * n;
-        u32* other_place = place + rows * n;
-        for (i64 i = t; i < n; i += kThreads) {
-            Key o = order(x[row * n + i]);
-            key[i] = largest ? ~o : o;
-            place[i] = u32(i);
+        Key key[EACH];
+        u32 place[EACH], to[EACH];
+#pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            // Behind the end the largest: they stay behind all others.
+            place[e] = number<EACH>(e);
+            key[e] = place[e] < n ? key_of(x[row * n + place[e]], largest) : ~Key(0);
         }
-        for (int shift = 0; shift < int(sizeof(T)) * 8; shift += 4) {
-            for (int d = 0; d < kDigits; d++) counts[d][t] = 0;
-            __syncthreads();
-            for (i64 i = first; i < last; i++) counts[key[i] >> shift & 15][t]++;
-            __syncthreads();
-            places_of(counts, sums);
-            for (i64 i = first; i < last; i++) {
-                u32 to = counts[key[i] >> shift & 15][t]++;
-                other_key[to] = key[i];
-                other_place[to] = place[i];
-            }
-            __syncthreads();
-            Key* swapped_key = key;
-            key = other_key;
-            other_key = swapped_key;
-            u32* swapped_place = place;
-            place = other_place;
-            other_place = swapped_place;
+#pragma unroll 1
+        for (int shift = 0; shift < int(sizeof(T)) * 8; shift += kBits) {
+            tile.rank(key, shift, to);
+            tile.exchange(key, to);
+            tile.exchange(place, to);
         }
-        for (i64 i = t; i < k; i += kThreads) {
-            indices[row * k + i] = place[i];
-            values[row * k + i] = x[row * n + place[i]];
+#pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const i64 i = number<EACH>(e);
+            if (i >= k) continue;
+            indices[row * k + i] = place[e];
+            values[row * k + i] = x[row * n + place[e]];
         }
-        __syncthreads();
+    }
+}
+
+// Of longer rows, before they are sorted and after.
+extern "C" __global__ void keys_of(const T* x, void* keys, long long count, int largest) {
+    using namespace ordering;
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (i64)gridDim.x * blockDim.x)
+        ((Key*)keys)[i] = key_of(x[i], largest);
+}
+
+extern "C" __global__ void first_of(const T* x, const unsigned int* places, T* values, long long* indices,
+                                    long long rows, long long n, long long k) {
+    using namespace ordering;
+    for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < rows * k; e += (i64)gridDim.x * blockDim.x) {
+        const i64 row = e / k;
+        const u32 place = places[row * n + e - row * k];
+        indices[e] = place;
+        values[e] = x[row * n + place];
     }
 }

@@ -4,9 +4,8 @@
 // side, as segments. Chunks of the sorted positions sum up theirs; a segment over several chunks is joined in their
 // order. T: storage, I: type of the indices, ACC: what sums are made in, PACK: neighbours that a thread takes at once.
 namespace segments {
-using namespace radix;
+using namespace merapi;
 
-constexpr int kEach = 16, kTile = kThreads * kEach;
 constexpr int kAhead = 4;  // loads on their way at once
 
 typedef decltype(rd(T())) C;
@@ -54,8 +53,8 @@ struct __align__((sizeof(ACC) * PACK < 16 ? sizeof(ACC) * PACK : 16)) Sum {
 }  // namespace segments
 
 // The row of each position; `size` for those that add nothing: of the padding index, and out of range.
-extern "C" __global__ void segment_keys(const I* index, unsigned int* keys, unsigned int* places, long long n,
-                                        long long size, long long padding, merapi::Fault fault) {
+extern "C" __global__ void segment_keys(const I* index, unsigned int* keys, long long n, long long size,
+                                        long long padding, merapi::Fault fault) {
     using namespace segments;
     for (i64 j = (i64)blockIdx.x * blockDim.x + threadIdx.x; j < n; j += (i64)gridDim.x * blockDim.x) {
         i64 k = index[j];
@@ -64,63 +63,6 @@ extern "C" __global__ void segment_keys(const I* index, unsigned int* keys, unsi
         const bool good = k >= 0 && k < size;
         if (!good) outside(fault, index[j], j, size, 0);
         keys[j] = good && !pads ? (u32)k : (u32)size;
-        places[j] = (u32)j;
-    }
-}
-
-// How often each digit stands in each block's tile: table[digit][block].
-extern "C" __global__ void __launch_bounds__(256)
-    segment_counts(const unsigned int* keys, unsigned int* table, long long n, int shift) {
-    using namespace segments;
-    __shared__ u32 counts[kDigits];
-    const int t = threadIdx.x;
-    if (t < kDigits) counts[t] = 0;
-    __syncthreads();
-    for (int e = 0; e < kEach; e++) {
-        const i64 i = (i64)blockIdx.x * kTile + e * kThreads + t;
-        if (i < n) atomicAdd(&counts[keys[i] >> shift & (kDigits - 1)], 1u);
-    }
-    __syncthreads();
-    if (t < kDigits) table[(i64)t * gridDim.x + blockIdx.x] = counts[t];
-}
-
-// By one block: each count becomes the sum of those before it.
-extern "C" __global__ void __launch_bounds__(256) segment_offsets(unsigned int* table, long long n) {
-    using namespace segments;
-    __shared__ u32 sums[kThreads];
-    const int t = threadIdx.x;
-    const i64 piece = (n + kThreads - 1) / kThreads, first = min(t * piece, (i64)n), last = min(first + piece, (i64)n);
-    u32 sum = 0;
-    for (i64 i = first; i < last; i++) sum += table[i];
-    u32 place = sums_before(sum, sums);
-    for (i64 i = first; i < last; i++) {
-        const u32 count = table[i];
-        table[i] = place;
-        place += count;
-    }
-}
-
-// Each key with its place goes where the table says its digit begins, after those of its tile before it.
-extern "C" __global__ void __launch_bounds__(256)
-    segment_move(const unsigned int* keys, const unsigned int* places, const unsigned int* table,
-                 unsigned int* keys_out, unsigned int* places_out, long long n, int shift) {
-    using namespace segments;
-    __shared__ u32 counts[kDigits][kThreads];
-    __shared__ u32 sums[kThreads];
-    __shared__ u32 begins[kDigits];
-    const int t = threadIdx.x;
-    const i64 first = min((i64)blockIdx.x * kTile + t * kEach, (i64)n), last = min(first + kEach, (i64)n);
-    for (int d = 0; d < kDigits; d++) counts[d][t] = 0;
-    __syncthreads();
-    for (i64 i = first; i < last; i++) counts[keys[i] >> shift & (kDigits - 1)][t]++;
-    __syncthreads();
-    places_of(counts, sums);
-    if (t < kDigits) begins[t] = table[(i64)t * gridDim.x + blockIdx.x] - counts[t][0];
-    __syncthreads();
-    for (i64 i = first; i < last; i++) {
-        const u32 key = keys[i], digit = key >> shift & (kDigits - 1), to = begins[digit] + counts[digit][t]++;
-        keys_out[to] = key;
-        places_out[to] = places[i];
     }
 }
 

@@ -75,8 +75,10 @@ class NvrtcFamiliesTest {
         all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BOOL, DType.INT32, 1).text()));
         all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(2, DType.INT64, 8, false).text()));
         all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
-        all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
-        all.add(OrderingKernels.FAMILY.source(Family.type("T", DType.INT64)));
+        all.add(OrderingKernels.FAMILY.source(new OrderingKernels.Types(DType.FLOAT32, 4).text()));
+        all.add(OrderingKernels.FAMILY.source(new OrderingKernels.Types(DType.INT64, 16).text()));
+        all.add(RadixSort.FAMILY.source(RadixSort.types(DType.INT32)));
+        all.add(RadixSort.FAMILY.source(RadixSort.types(DType.INT64)));
         all.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
         all.add(CreationKernels.FAMILY.source(Family.type("T", DType.BOOL)));
         all.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BFLOAT16, DType.BFLOAT16, true, false).text()));
@@ -111,7 +113,18 @@ class NvrtcFamiliesTest {
         }
     }
 
-    private static void inRegisters(KernelSource source, int architecture, RowForm.Types types) {
+    /** Nor has sorting, of which each thread holds up to 16 keys and what becomes of them. */
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void keysStayInRegisters(int architecture) {
+        for (DType key : List.of(DType.INT32, DType.INT64)) {
+            inRegisters(RadixSort.FAMILY.source(RadixSort.types(key)), architecture, key);
+            OrderingKernels.Types types = new OrderingKernels.Types(key, 16);
+            inRegisters(OrderingKernels.FAMILY.source(types.text()), architecture, types);
+        }
+    }
+
+    private static void inRegisters(KernelSource source, int architecture, Object types) {
         byte[] image = java.util.Objects.requireNonNull(Nvrtc.get()).compile(source, architecture);
         Map<String, Cubin.Use> uses = Cubin.uses(image);
         assertTrue(uses.keySet().containsAll(source.entries()), uses.toString());
