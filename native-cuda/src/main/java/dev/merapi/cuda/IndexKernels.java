@@ -9,8 +9,9 @@ import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Elements chosen by indices. Sums into the same element have one order. Where indices stand for whole rows and are many,
- * {@link SegmentKernels} sums; else a thread for each of [outer, inner] goes over its indices, of which it has its own.
+ * Elements chosen by indices. Sums into the same element have one order. Where indices stand for whole rows and are many, or
+ * for elements of few but long lanes, {@link SegmentKernels} sums; else a thread for each of [outer, inner] goes over its
+ * indices, of which it has its own.
  */
 final class IndexKernels {
     static final Family FAMILY = new Family("indexing.cuh", "check", "scatter", "embedding_backward", "one_hot");
@@ -153,8 +154,9 @@ final class IndexKernels {
         if (source.numel() == 0) {
             return;
         }
-        if (x.isContiguous() && asRows(x, dim, index, source, row)) {
-            segments(x, dim, index, source).add(-1);
+        SegmentKernels segments = x.isContiguous() ? segments(x, dim, index, source, row) : null;
+        if (segments != null) {
+            segments.add(-1);
             return;
         }
         if (x.dtype() == x.dtype().computeType() && x.isContiguous()) {
@@ -170,15 +172,22 @@ final class IndexKernels {
         }
     }
 
-    /** Whether there is one list of indices, and a long one. */
-    private static boolean asRows(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
-        return x.rank() > 0
-                && (row || source.numel() == index.size(dim))
-                && SegmentKernels.isFor(index.numel(), x.size(dim));
-    }
-
-    private SegmentKernels segments(Tensor x, int dim, Tensor index, Tensor source) {
-        return new SegmentKernels(kernels, op, name(), x, index, source, inner(x.shape(), dim), x.size(dim));
+    /** Null where sorting does not pay. */
+    private @Nullable SegmentKernels segments(Tensor x, int dim, Tensor index, Tensor source, boolean row) {
+        if (x.rank() == 0) {
+            return null;
+        }
+        long size = x.size(dim);
+        long inner = inner(x.shape(), dim);
+        long n = source.size(dim);
+        if (row || source.numel() == n) {
+            return SegmentKernels.isFor(n, size)
+                    ? SegmentKernels.rows(kernels, op, name(), x, index, source, inner, size)
+                    : null;
+        }
+        return SegmentKernels.isForElements(n, source.numel() / n, x.numel())
+                ? SegmentKernels.elements(kernels, op, name(), x, index, source, n, inner, size)
+                : null;
     }
 
     private void scatter(Tensor x, int dim, Tensor index, Tensor source, boolean row, boolean adds) {
@@ -186,8 +195,9 @@ final class IndexKernels {
         if (source.numel() == 0) {
             return;
         }
-        if (!adds && asRows(x, dim, index, source, row)) {
-            segments(x, dim, index, source).put();
+        SegmentKernels segments = adds ? null : segments(x, dim, index, source, row);
+        if (segments != null) {
+            segments.put();
             return;
         }
         long lanes = source.numel() / n;
@@ -209,7 +219,7 @@ final class IndexKernels {
         check(a.indices(), a.rows());
         if (a.g().numel() > 0 && SegmentKernels.isFor(a.indices().numel(), a.rows())) {
             out.zero_();
-            new SegmentKernels(kernels, op, name(), out, a.indices(), a.g(), out.size(1), a.rows())
+            SegmentKernels.rows(kernels, op, name(), out, a.indices(), a.g(), out.size(1), a.rows())
                     .add(a.paddingIndex());
             return;
         }

@@ -66,47 +66,55 @@ extern "C" __global__ void segment_keys(const I* index, unsigned int* keys, long
     }
 }
 
-// Blocks of lanes by chunks. A segment within a chunk goes to x; of those that go on in others, what the chunk has of
-// the one that came in goes to ends[chunk][0], of the one that goes out to ends[chunk][1].
+// The same where each element of source has an index: which element of x it is for; `all` of them has x. Both are seen
+// as [outer, n or size, inner].
+extern "C" __global__ void segment_targets(const I* index, unsigned int* keys, long long count, long long n,
+                                           long long inner, long long size, long long all, merapi::Fault fault) {
+    using namespace segments;
+    for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += (i64)gridDim.x * blockDim.x) {
+        i64 k = index[e];
+        if (k < 0) k += size;
+        const bool good = k >= 0 && k < size;
+        if (!good) outside(fault, index[e], e, size, 0);
+        keys[e] = u32(good ? (e / inner / n * size + k) * inner + e % inner : all);
+    }
+}
+
+// Lanes by positions: where a segment or a chunk begins, that much of it is summed up. A segment within a chunk goes to
+// x; of those that go on in others, what the chunk has of the one that came in goes to ends[chunk][0], of the one that
+// goes out to ends[chunk][1].
 extern "C" __global__ void segment_sums(const unsigned int* keys, const unsigned int* places, const T* source, T* x,
                                         ACC* ends, const segments::Shape s) {
     using namespace segments;
-    const i64 chunk = (i64)blockIdx.x * blockDim.y + threadIdx.y, lanes = s.outer * s.inner;
-    if (chunk >= s.chunks) return;
-    const i64 begin = chunk * s.chunk, end = min(begin + s.chunk, s.n);
-    const bool comes = begin > 0 && keys[begin - 1] == keys[begin], goes = end < s.n && keys[end - 1] == keys[end];
+    const i64 begin = (i64)blockIdx.x * blockDim.y + threadIdx.y, lanes = s.outer * s.inner;
+    if (begin >= s.n) return;
+    const i64 chunk = begin / s.chunk, end = min((chunk + 1) * s.chunk, s.n);
+    const u32 row = keys[begin];
+    const bool same = begin > 0 && keys[begin - 1] == row, comes = same && begin == chunk * s.chunk;
+    if (row >= s.size || (same && !comes)) return;
+    const bool goes = end < s.n && keys[end] == row;
     for (i64 l = (i64)blockIdx.y * blockDim.x + threadIdx.x; l < lanes; l += (i64)gridDim.y * blockDim.x) {
         const Lane lane(s, l);
-        u32 row = keys[begin];
-        bool first = comes;
         Sum sum;
         sum.clear();
-        for (i64 i = begin; i < end; i += kAhead) {
+        bool more = true;
+        for (i64 i = begin; more; i += kAhead) {
             Pack<T, PACK> in[kAhead];
+            bool has[kAhead];
 #pragma unroll
             for (int a = 0; a < kAhead; a++) {
-                if (i + a < end) in[a] = ((const Pack<T, PACK>*)source)[lane.from(places[i + a])];
+                has[a] = i + a < end && keys[i + a] == row;
+                if (has[a]) in[a] = ((const Pack<T, PACK>*)source)[lane.from(places[i + a])];
             }
 #pragma unroll
             for (int a = 0; a < kAhead; a++) {
-                if (i + a >= end) break;
-                const u32 next = keys[i + a];
-                if (next != row) {
-                    if (first) {
-                        ((Sum*)ends)[2 * chunk * lanes + l] = sum;
-                    } else if (row < s.size) {
-                        sum.into(x, lane.to(row));
-                    }
-                    sum.clear();
-                    first = false;
-                    row = next;
-                }
-                sum.add(in[a]);
+                if (has[a]) sum.add(in[a]);
             }
+            more = has[kAhead - 1];
         }
-        if (first || goes) {
-            ((Sum*)ends)[(2 * chunk + !first) * lanes + l] = sum;
-        } else if (row < s.size) {
+        if (comes || goes) {
+            ((Sum*)ends)[(2 * chunk + !comes) * lanes + l] = sum;
+        } else {
             sum.into(x, lane.to(row));
         }
     }

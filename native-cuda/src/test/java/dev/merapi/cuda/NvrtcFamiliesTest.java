@@ -113,7 +113,7 @@ class NvrtcFamiliesTest {
         }
     }
 
-    /** Nor has sorting, of which each thread holds up to 16 keys and what becomes of them. */
+    /** Nor has sorting, of which each thread holds up to 16 keys and what becomes of them, and summing by sorted keys. */
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
     void keysStayInRegisters(int architecture) {
@@ -121,6 +121,10 @@ class NvrtcFamiliesTest {
             inRegisters(RadixSort.FAMILY.source(RadixSort.types(key)), architecture, key);
             OrderingKernels.Types types = new OrderingKernels.Types(key, 16);
             inRegisters(OrderingKernels.FAMILY.source(types.text()), architecture, types);
+        }
+        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT32)) {
+            SegmentKernels.Types types = new SegmentKernels.Types(dtype, DType.INT64, 4);
+            inRegisters(SegmentKernels.FAMILY.source(types.text()), architecture, types);
         }
     }
 

@@ -140,6 +140,71 @@ class SegmentsTest {
                 .containsExactly(x.scatter(0, index, distinct).toDoubleArray());
     }
 
+    /** An index for each element: x[o, index[o, j, i], i] += source[o, j, i]. */
+    @ParameterizedTest
+    @CsvSource({
+        "33, 5, 1, 2",
+        "40, 1, 2, 3", // one target a lane
+        "100, 700, 5, 1",
+        "2500, 9, 2, 3", // two tiles of the sort, and segments over several chunks
+        "33, 7, 100, 170", // so many lanes that each goes over its own
+    })
+    void anIndexForEachElement(int n, int size, int outer, int inner) {
+        int all = outer * n * inner;
+        Device there = Simulator.DEVICE;
+        Tensor index = indices(all, size, size).view(outer, n, inner);
+        Tensor x = values(DType.FLOAT32, outer, size, inner);
+        Tensor source = values(DType.FLOAT32, outer, n, inner);
+        assertArrayEquals(
+                x.scatterAdd(1, index, source).toDoubleArray(),
+                x.to(there)
+                        .scatterAdd(1, index.to(there), source.to(there))
+                        .to(Device.CPU)
+                        .toDoubleArray());
+        Tensor distinct = Tensor.arange(0, all, 1).to(DType.FLOAT32).view(outer, n, inner);
+        assertArrayEquals(
+                x.scatter(1, index, distinct).toDoubleArray(),
+                x.to(there)
+                        .scatter(1, index.to(there), distinct.to(there))
+                        .to(Device.CPU)
+                        .toDoubleArray(),
+                "the last wins");
+    }
+
+    @ParameterizedTest
+    @EnumSource(DType.class)
+    void anIndexForEachElementOfEveryType(DType dtype) {
+        Device there = Simulator.DEVICE;
+        Tensor index = indices(240, 5, 5).view(2, 40, 3).to(DType.INT32);
+        Tensor x = values(dtype, 2, 5, 3);
+        Tensor source = values(dtype, 2, 40, 3);
+        assertArrayEquals(
+                x.scatterAdd(1, index, source).toDoubleArray(),
+                x.to(there)
+                        .scatterAdd(1, index.to(there), source.to(there))
+                        .to(Device.CPU)
+                        .toDoubleArray());
+    }
+
+    @Test
+    void withChecks() {
+        if (Simulator.ON_A_GPU) {
+            return;
+        }
+        CudaSim.setChecks(true);
+        try {
+            for (long order : new long[] {5, 17}) {
+                CudaSim.setOrder(order);
+                addRows(1000, 300, 7, 2, 5);
+                addRows(100, 20, 1, 1, 8);
+                anIndexForEachElement(700, 9, 2, 3);
+            }
+        } finally {
+            CudaSim.setChecks(false);
+            CudaSim.setOrder(0);
+        }
+    }
+
     @Test
     void theOrderOfSumsIsAlwaysTheSame() {
         Tensor index = indices(700, 5, 5).to(Simulator.DEVICE);
