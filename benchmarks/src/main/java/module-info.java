@@ -2,6 +2,7 @@
 
 /** JMH benchmarks. */
 module dev.merapi.benchmarks {
+    requires java.management;
     requires static org.jspecify;
     requires dev.merapi.core;
     requires dev.merapi.cpu;

@@ -2,6 +2,7 @@
 package dev.merapi.benchmarks;
 
 import dev.merapi.types.Device;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -10,7 +11,7 @@ import java.util.Comparator;
 import java.util.Objects;
 import java.util.stream.Stream;
 
-/** A device {@code cuda:0} whose driver does nothing, at once; compiled by the host's C compiler. */
+/** A device {@code cuda:0} whose driver does nothing, at once, as does its compiler of kernels; made by the host's C compiler. */
 final class NullCuda {
     private NullCuda() {}
 
@@ -20,6 +21,15 @@ final class NullCuda {
      * @throws IOException if there is no C compiler
      */
     static Device install() throws IOException, InterruptedException {
+        return install(true);
+    }
+
+    /** As above, but kernels are compiled, by NVIDIA's compiler. */
+    static Device installWithoutCompiler() throws IOException, InterruptedException {
+        return install(false);
+    }
+
+    private static Device install(boolean compiler) throws IOException, InterruptedException {
         Path folder = Files.createTempDirectory("null-cuda");
         Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(folder)));
         Path source = folder.resolve("null_cuda.c");
@@ -33,6 +43,7 @@ final class NullCuda {
                         "-shared",
                         "-fPIC",
                         "-Wl,-soname,libcuda.so.1",
+                        compiler ? "-DWITH_COMPILER" : "-DWITHOUT_COMPILER",
                         "-o",
                         driver.toString(),
                         source.toString())
@@ -41,8 +52,11 @@ final class NullCuda {
         if (p.waitFor() != 0) {
             throw new IOException("null CUDA: " + source + " does not compile");
         }
-        Files.copy(driver, folder.resolve("libnvrtc.so.13"));
-        System.setProperty("merapi.cuda.libraries", folder.toString());
+        if (compiler) {
+            Files.copy(driver, folder.resolve("libnvrtc.so.13"));
+        }
+        String others = System.getProperty("merapi.cuda.libraries");
+        System.setProperty("merapi.cuda.libraries", folder + (others == null ? "" : File.pathSeparator + others));
         System.setProperty("merapi.cuda.cache", folder.resolve("kernels").toString());
         System.load(driver.toString()); // found by its name from now on, before any other
         return Device.of("cuda:0");

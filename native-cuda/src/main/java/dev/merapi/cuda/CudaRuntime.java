@@ -107,6 +107,11 @@ interface CudaRuntime {
      */
     Path compile(int device, KernelSource source);
 
+    /** Whether each entry of a source is compiled when it is asked for; else all of them are, with the first. */
+    default boolean compilesApart() {
+        return false;
+    }
+
     /**
      * Keeps an image that was compiled elsewhere where {@link #load} finds it.
      *

@@ -13,7 +13,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
-/** Hand-written kernels of one resource, compiled together for the types that they are asked for. */
+/** Hand-written kernels of one resource, each compiled for the types that it is asked for. */
 final class Family {
     private static final int THREADS = 256;
 

@@ -23,7 +23,32 @@ record KernelSource(String name, String text, List<String> entries) {
     /** The file name of what is printed around a body. */
     static final String GENERATED = "<generated>";
 
+    /** An entry as it is formatted: it ends with its line, or with the next brace that begins one. */
+    private static final Pattern ENTRY = Pattern.compile(
+            "^extern \"C\" __global__ void\\s+(?:__launch_bounds__\\([^)]*\\)\\s+)?(\\w+)\\((?:[^\\n]*\\}\\n|.*?\\n\\}\\n)",
+            Pattern.MULTILINE | Pattern.DOTALL);
+
     private static final Pattern LINE = Pattern.compile("\\s*#\\s*line\\s+(\\d+)(?:\\s+\"([^\"]*)\")?\\s*");
+
+    /**
+     * The same without its other entries, whose lines stay empty. Most of a compiler's time goes into entries, and few of a
+     * family are used by one program.
+     */
+    KernelSource only(String entry) {
+        if (entries.size() == 1) {
+            return this;
+        }
+        StringBuilder rest = new StringBuilder();
+        int at = 0;
+        for (Matcher m = ENTRY.matcher(text); m.find(); ) {
+            if (!m.group(1).equals(entry) && entries.contains(m.group(1))) {
+                rest.append(text, at, m.start());
+                m.group().chars().filter(c -> c == '\n').forEach(c -> rest.append('\n'));
+                at = m.end();
+            }
+        }
+        return new KernelSource(name, rest.append(text.substring(at)).toString(), List.of(entry));
+    }
 
     /** The whole translation unit; lines are counted from the beginning of {@link #text}. */
     String unit() {

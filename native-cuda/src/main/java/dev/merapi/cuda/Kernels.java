@@ -39,9 +39,10 @@ final class Kernels {
         return known != null
                 ? known
                 : functions.computeIfAbsent(key, k -> {
+                    KernelSource compiled = runtime.compilesApart() ? source.only(entry) : source;
                     long module = modules.computeIfAbsent(
-                            new Key(device, source.text(), ""),
-                            m -> runtime.load(device, runtime.compile(device, source)));
+                            new Key(device, compiled.text(), ""),
+                            m -> runtime.load(device, runtime.compile(device, compiled)));
                     return runtime.function(module, entry);
                 });
     }

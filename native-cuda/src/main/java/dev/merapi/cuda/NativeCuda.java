@@ -38,6 +38,11 @@ final class NativeCuda implements CudaRuntime {
         String fingerprint(int architecture);
 
         byte[] compile(KernelSource source, int architecture);
+
+        /** Whether a source's entries are better compiled one by one, when they are asked for. */
+        default boolean compilesApart() {
+            return true;
+        }
     }
 
     private record Function(int device, String name) {}
@@ -305,6 +310,11 @@ final class NativeCuda implements CudaRuntime {
     }
 
     // ---------------------------------------------------------------- kernels
+
+    @Override
+    public boolean compilesApart() {
+        return compiler.compilesApart();
+    }
 
     @Override
     public Path compile(int device, KernelSource source) {

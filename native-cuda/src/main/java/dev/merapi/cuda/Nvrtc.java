@@ -25,6 +25,9 @@ final class Nvrtc implements NativeCuda.Compiler {
     private static final List<String> OPTIONS = List.of(
             "--std=c++17", "--fmad=false", "--diag-suppress=177"); // 177: a body need not use every name it is given
 
+    /** Without the declarations of textures and the like, which takes a good part of a small kernel's time. */
+    private static final List<String> QUICKLY = List.of("--minimal");
+
     private static final int MOST_ARCHITECTURES = 64;
 
     private static @Nullable Nvrtc instance;
@@ -33,6 +36,8 @@ final class Nvrtc implements NativeCuda.Compiler {
     private final FunctionTable functions;
     private final int version;
     private final List<Integer> architectures = new ArrayList<>();
+    /** Until it turns out that this version does not know {@link #QUICKLY}. */
+    private volatile boolean quick = true;
 
     private Nvrtc(FunctionTable functions) {
         this.functions = functions;
@@ -114,6 +119,20 @@ final class Nvrtc implements NativeCuda.Compiler {
 
     /** As above, with more options than all kernels are compiled with. */
     byte[] compile(KernelSource source, int architecture, List<String> more) {
+        if (quick) {
+            List<String> all = new ArrayList<>(QUICKLY);
+            all.addAll(more);
+            try {
+                return compileOnce(source, architecture, all);
+            } catch (KernelCompileException e) {
+                // It does not know the option, or the source needs what is missing.
+                quick = !String.valueOf(e.getMessage()).contains(QUICKLY.get(0));
+            }
+        }
+        return compileOnce(source, architecture, more);
+    }
+
+    private byte[] compileOnce(KernelSource source, int architecture, List<String> more) {
         String target = target(architecture);
         List<String> options = new ArrayList<>(OPTIONS);
         options.addAll(more);

@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 final class ReduceKernel implements Kernel<Object, Object> {
     private record Key(ReduceCode.Specialized code, ReduceVariant variant, int device) {}
 
+    /** {@code again} is 0 until a result has stages. */
     private record Functions(long reduce, long again) {}
 
     private final String op;
@@ -48,17 +49,13 @@ final class ReduceKernel implements Kernel<Object, Object> {
         ReduceVariant variant = ReduceVariant.of(kept, reduced, inputs, results, elements);
         Device device = out.device();
         Key key = new Key(s, variant, device.index());
-        Functions f = functions.get(key);
-        if (f == null) {
-            f = compile(key);
-            functions.put(key, f);
-        }
 
         long accumulator =
                 results * Combiner.bytes(s.combine(), s.program().outputDTypes().get(0));
         ReducePlan plan = variant.rows()
                 ? ReducePlan.of(results, elements / variant.pack(), true)
                 : ReducePlan.of(results / variant.pack(), elements, false);
+        Functions f = functions(key, plan.chunks() > 1);
         Tensor partial = partial(plan, accumulator, device);
         try {
             Arguments a = Arguments.begin().next().word(out.address()).word(address(partial));
@@ -97,10 +94,16 @@ final class ReduceKernel implements Kernel<Object, Object> {
         }
     }
 
-    private Functions compile(Key key) {
+    private Functions functions(Key key, boolean stages) {
+        Functions known = functions.get(key);
+        if (known != null && (known.again != 0 || !stages)) {
+            return known;
+        }
         KernelSource source = ReducePrinter.source(op, key.code, key.variant);
-        return new Functions(
-                kernels.function(key.device, source, "reduce"), kernels.function(key.device, source, "again"));
+        long again = stages ? kernels.function(key.device, source, "again") : 0;
+        Functions f = new Functions(kernels.function(key.device, source, "reduce"), again);
+        functions.put(key, f);
+        return f;
     }
 
     private void regions(Arguments a, Tensor out, @Nullable Tensor partial, Tensor... inputs) {

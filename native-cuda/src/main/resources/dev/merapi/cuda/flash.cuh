@@ -21,18 +21,17 @@ struct Problem {
     double scale;
     Strides q, k, v, out, grad, dq, dk, dv;
 
-    MERAPI_F bool sees(int i, int j) const {
-        return i < queries && j < keys && (!causal || j <= i + (int)(keys - queries));
-    }
     // Whether all so many queries see all so many keys.
     MERAPI_F bool all(int i, int queriesHere, int j, int keysHere) const {
-        return i + queriesHere <= queries && sees(i, j + keysHere - 1);
+        return i + queriesHere <= queries && j + keysHere <= keysSeen(i);
     }
     // Keys that the queries before this one see: the first so many.
     MERAPI_F int keysBefore(int query) const {
         const i64 n = causal ? query + keys - queries : keys;
         return (int)max((i64)0, min(keys, n));
     }
+    // Keys that a query sees: the first so many.
+    MERAPI_F int keysSeen(int query) const { return query < queries ? keysBefore(query + 1) : 0; }
     // The first query that sees a key.
     MERAPI_F int firstQuery(int key) const { return causal ? (int)max((i64)0, key - (keys - queries)) : 0; }
 };
@@ -167,6 +166,7 @@ extern "C" __global__ void __launch_bounds__(128)
     FragmentC sums[kWidth / 8];
     clear(sums);
     float largest[2] = {-infinity(0.0f), -infinity(0.0f)}, total[2] = {0, 0};
+#pragma unroll 1
     for (int j = 0; j < end; j += kOwn) {
         // Values come while scores are made, the next keys while values are added up.
         copies.wait<0>();
@@ -184,10 +184,20 @@ extern "C" __global__ void __launch_bounds__(128)
 #pragma unroll
             for (int n = 0; n < kOwn / 8; n++)
 #pragma unroll
-                for (int e = 2 * h; e < 2 * h + 2; e++) {
-                    s[n][e] = whole || p.sees(i, j + n * 8 + t * 2 + e % 2) ? s[n][e] * scale : -infinity(0.0f);
-                    top = fmaxf(top, s[n][e]);
-                }
+                for (int e = 2 * h; e < 2 * h + 2; e++) s[n][e] *= scale;
+            if (!whole) {
+                const int seen = p.keysSeen(i) - j - t * 2;
+#pragma unroll
+                for (int n = 0; n < kOwn / 8; n++)
+#pragma unroll
+                    for (int e = 2 * h; e < 2 * h + 2; e++) {
+                        if (n * 8 + e % 2 >= seen) s[n][e] = -infinity(0.0f);
+                    }
+            }
+#pragma unroll
+            for (int n = 0; n < kOwn / 8; n++)
+#pragma unroll
+                for (int e = 2 * h; e < 2 * h + 2; e++) top = fmaxf(top, s[n][e]);
             top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
             top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
             const float base = top == -infinity(0.0f) ? 0.0f : top, fade = exp2f(largest[h] - base);
@@ -256,30 +266,42 @@ MERAPI_F void slopes(FragmentC (&s)[kOther / 8], FragmentC (&ds)[kOther / 8], co
     const int g = lane() / 4, t = lane() % 4;
     const float scale = (float)p.scale * kLog2e;
     const bool whole = KEYS ? p.all(column, kOther, row, 16) : p.all(row, 16, column, kOther);
-    // Of the two rows, or of two columns at a time.
-    float ends[2], inners[2];
-    const auto look = [&](int e, int i) {
-        ends[e] = i < p.queries ? -lse[i] * kLog2e : 0.0f;
-        inners[e] = i < p.queries ? inner[i] : 0.0f;
+    // A number of each query, of which the lane holds two rows, or two columns at a time.
+    float of[2];
+    const auto look = [&](const float* numbers, int first, int second) {
+        of[0] = first < p.queries ? numbers[first] : 0.0f;
+        of[1] = second < p.queries ? numbers[second] : 0.0f;
     };
-    if (!KEYS) {
-        look(0, row + g);
-        look(1, row + g + 8);
-    }
+    if (!KEYS) look(lse, row + g, row + g + 8);
 #pragma unroll
     for (int n = 0; n < kOther / 8; n++) {
-        const int c = column + n * 8 + t * 2;
-        if (KEYS) {
-            look(0, c);
-            look(1, c + 1);
+        if (KEYS) look(lse, column + n * 8 + t * 2, column + n * 8 + t * 2 + 1);
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[n][e] = exp2f(op_fma(s[n][e], scale, of[KEYS ? e % 2 : e / 2] * -kLog2e));
+    }
+    if (!whole) {
+        const int end = (int)p.queries - column - t * 2;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            // Of a row: the first query that sees it, or the end of the keys that it sees.
+            const int r = row + g + h * 8;
+            const int edge = (!KEYS ? p.keysSeen(r) : r < p.keys ? p.firstQuery(r) : (int)p.queries) - column - t * 2;
+#pragma unroll
+            for (int n = 0; n < kOther / 8; n++)
+#pragma unroll
+                for (int e = 2 * h; e < 2 * h + 2; e++) {
+                    const int c = n * 8 + e % 2;
+                    if (KEYS ? c < edge || c >= end : c >= edge) s[n][e] = 0;
+                }
         }
+    }
+    if (!KEYS) look(inner, row + g, row + g + 8);
+#pragma unroll
+    for (int n = 0; n < kOther / 8; n++) {
+        if (KEYS) look(inner, column + n * 8 + t * 2, column + n * 8 + t * 2 + 1);
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const int r = row + g + e / 2 * 8, query = KEYS ? e % 2 : e / 2;
-            float w = exp2f(op_fma(s[n][e], scale, ends[query]));
-            if (!whole && !p.sees(KEYS ? c + e % 2 : r, KEYS ? r : c + e % 2)) w = 0;
-            s[n][e] = w;
-            ds[n][e] = w > 0 ? w * (ds[n][e] - inners[query]) : 0.0f;
+            ds[n][e] = s[n][e] > 0 ? s[n][e] * (ds[n][e] - of[KEYS ? e % 2 : e / 2]) : 0.0f;
         }
     }
 }
@@ -300,6 +322,7 @@ extern "C" __global__ void __launch_bounds__(128)
     fetch<kOwn>(copies, grads, head.row(grad, p.grad, head.first), p.grad.t, there);
     FragmentC sums[kWidth / 8];
     clear(sums);
+#pragma unroll 1
     for (int j = 0; j < end; j += kOther) {
         fetch<kOther>(copies, keys, head.row(k, p.k, j), p.k.t, end - j);
         fetch<kOther>(copies, values, head.row(v, p.v, j), p.v.t, end - j);
@@ -338,6 +361,7 @@ extern "C" __global__ void __launch_bounds__(128)
     clear(sumsK);
     clear(sumsV);
     const int end = (int)p.queries;
+#pragma unroll 1
     for (int i = p.firstQuery(head.first) / kOther * kOther; i < end; i += kOther) {
         fetch<kOther>(copies, queries, head.row(q, p.q, i), p.q.t, end - i);
         fetch<kOther>(copies, grads, head.row(grad, p.grad, i), p.grad.t, end - i);

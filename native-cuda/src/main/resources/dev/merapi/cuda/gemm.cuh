@@ -80,6 +80,7 @@ extern "C" __global__ void __launch_bounds__(tiles::kThreads)
         const T* pa = a;
         const T* pb = b;
         i64 rest = z;
+#pragma unroll 1
         for (int d = (int)batch.rank - 1; d >= 0; d--) {
             const i64 q = rest / batch.dims[d].size, at = rest - q * batch.dims[d].size;
             pa += at * batch.dims[d].a;

@@ -198,12 +198,13 @@ struct Core {
 // share what they read.
 struct Origin {
     i64 row, column;
-    MERAPI_F Origin(i64 block, i64 m, i64 n) {
-        const i64 down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
-        const i64 band = block / (kBand * across) * kBand, rows = min((i64)kBand, down - band);
-        const i64 within = block % (kBand * across);
-        row = (band + within % rows) * ROWS;
-        column = within / rows * COLUMNS;
+    MERAPI_F Origin(u32 block, i64 m, i64 n) {
+        // 32 bits hold the number of blocks.
+        const u32 down = u32((m + ROWS - 1) / ROWS), across = u32((n + COLUMNS - 1) / COLUMNS);
+        const u32 all = min((u32)kBand, down) * across, band = block / all, within = block - band * all;
+        const u32 rows = min((u32)kBand, down - band * kBand), aside = within / rows;
+        row = (i64)(band * kBand + within - aside * rows) * ROWS;
+        column = (i64)aside * COLUMNS;
     }
 };
 
@@ -225,19 +226,18 @@ MERAPI_F void multiply(Core& core, Ring& ring, int slices, A& left, B& right) {
             right.settle(ring.right[s % kStages]);
         }
     };
+    // The first turns only fetch: one loop, so that fetching is compiled once.
 #pragma unroll 1
-    for (int s = 0; s < kStages - 1; s++) {
-        fetch(s);
-        settle(s);
-    }
-#pragma unroll 1
-    for (int s = 0; s < slices; s++) {
-        copies.wait<kStages - 2>();
-        __syncthreads();
+    for (int next = 0; next < slices + kStages - 1; next++) {
+        const int s = next - (kStages - 1);
+        if (s >= 0) {
+            copies.wait<kStages - 2>();
+            __syncthreads();
+        }
         // Into the slice that was multiplied last; all threads are through with it.
-        fetch(s + kStages - 1);
-        core.multiply(ring.left[s % kStages], ring.right[s % kStages]);
-        settle(s + kStages - 1);
+        fetch(next);
+        if (s >= 0) core.multiply(ring.left[s % kStages], ring.right[s % kStages]);
+        settle(next);
     }
     copies.wait<0>();
 }
@@ -263,12 +263,14 @@ MERAPI_F void put8(U* to, const float* from, int count) {
 // first `rows` and `columns` of the tile.
 template <class F>
 MERAPI_F void results(const Core& core, Ring& ring, int rows, int columns, F put) {
-#pragma unroll
+    // Once a tile: what is unrolled here costs more to compile than it saves.
+#pragma unroll 1
     for (int first = 0; first < ROWS; first += kBatch) {
         const Stage stage = {(float*)&ring, first};
         __syncthreads();
         if (core.row / kBatch * kBatch == first) core.store(stage);
         __syncthreads();
+#pragma unroll 1
         for (int e = threadIdx.x; e < kBatch * COLUMNS / 8; e += kThreads) {
             const int r = first + e / (COLUMNS / 8), q = e % (COLUMNS / 8) * 8;
             if (r >= rows || q >= columns) continue;

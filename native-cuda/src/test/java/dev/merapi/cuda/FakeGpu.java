@@ -42,7 +42,7 @@ final class FakeGpu {
     private FakeGpu() {}
 
     /** Images of the simulator's, that also tell how large their arguments are. */
-    private record HostImages(SimulatedCuda simulator) implements NativeCuda.Compiler {
+    private record HostImages(SimulatedCuda simulator, boolean compilesApart) implements NativeCuda.Compiler {
         @Override
         public String description() {
             return "the host's compiler";
@@ -130,7 +130,10 @@ final class FakeGpu {
             assertNotNull(simulator);
             Matcher count = Pattern.compile("devices=(\\d+)").matcher(configuration);
             int devices = count.find() ? Integer.parseInt(count.group(1)) : 1;
-            return new NativeCuda(Driver.open(copy.toString()), devices, new HostImages(simulator));
+            return new NativeCuda(
+                    Driver.open(copy.toString()),
+                    devices,
+                    new HostImages(simulator, configuration.contains("apart=1")));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         } catch (InterruptedException e) {
@@ -142,7 +145,7 @@ final class FakeGpu {
     static byte[] image(KernelSource source) {
         SimulatedCuda simulator = SimulatedCuda.create();
         assertNotNull(simulator);
-        return new HostImages(simulator).compile(source, 80);
+        return new HostImages(simulator, false).compile(source, 80);
     }
 
     /** A driver that has only these functions. */

@@ -72,6 +72,21 @@ class NativeCudaTest {
     }
 
     /** Libraries that a program uses beside the engine may change what the calling thread's context is. */
+    /** As a GPU's compiler is asked: by the entry, of which each has an image of its own. */
+    @Test
+    void entriesAreCompiledWhenTheyAreAskedFor() {
+        Tensor x = Tensor.arange(0, 12, 1).view(3, 4).sin();
+        Device fake = FakeGpu.device("fake-apart", "apart=1");
+        Tensor[] gradients = new Tensor[2];
+        for (Device device : List.of(Device.CPU, fake)) {
+            Tensor in = x.to(device).requiresGrad(true);
+            Tensor loss = in.softmax(1).square().sum();
+            gradients[device.equals(fake) ? 1 : 0] =
+                    Autograd.grad(loss, List.of(in)).get(0).to(Device.CPU);
+        }
+        assertArrayEquals(gradients[0].toFloatArray(), gradients[1].toFloatArray(), 1e-6f);
+    }
+
     @Test
     void anotherLibraryMayChangeTheThreadsContext() {
         Device device = FakeGpu.device("cuda-meddled", "meddling=1");

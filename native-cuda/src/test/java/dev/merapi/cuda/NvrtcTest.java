@@ -205,6 +205,14 @@ class NvrtcTest {
         return new ReduceArgs.X(x, new int[] {1}, false, null, List.of());
     }
 
+    /** Kernels are compiled without what few need, but those few as well. */
+    @Test
+    void texturesAreKnown() {
+        String text = "extern \"C\" __global__ void k(cudaTextureObject_t t, float* y) {\n"
+                + "    y[0] = tex2D<float>(t, 0, 0);\n}\n";
+        assertTrue(compile(new KernelSource("demo::texture", text, List.of("k")), 90).length > 1000);
+    }
+
     @Test
     void errorsNameTheLine() {
         KernelSource bad = new KernelSource(

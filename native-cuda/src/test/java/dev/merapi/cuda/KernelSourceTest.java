@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.merapi.ops.Reductions;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Sources that are compiled entry by entry. */
+class KernelSourceTest {
+    /** But for random numbers, whose two families share a text. */
+    private static final List<Family> FAMILIES = List.of(
+            RowKernels.SOFTMAX,
+            RowKernels.NORMS,
+            RowKernels.LOSSES,
+            AttentionKernels.FAMILY,
+            AttentionKernels.FLASH,
+            ConvolutionTiles.FAMILY,
+            CreationKernels.FAMILY,
+            Gemm.FAMILY,
+            ImageKernels.FAMILY,
+            IndexKernels.FAMILY,
+            LookupKernels.FAMILY,
+            MatmulKernels.FAMILY,
+            OptimizerKernels.FAMILY,
+            OrderingKernels.FAMILY,
+            ScanKernels.FAMILY,
+            SegmentKernels.FAMILY,
+            TransposeKernel.FAMILY);
+
+    @Test
+    void eachEntryStandsAlone() {
+        List<KernelSource> all = new ArrayList<>();
+        FAMILIES.forEach(f -> all.add(f.source("typedef float T;\n")));
+        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
+        all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), rows));
+        for (KernelSource source : all) {
+            for (String entry : source.entries()) {
+                KernelSource only = source.only(entry);
+                assertEquals(List.of(entry), only.entries());
+                assertEquals(1, count(only.text(), "\n(extern \"C\" )?__global__ "), source.name() + ": " + entry);
+                assertEquals(1, count(only.text(), "\\b" + entry + "\\("), source.name() + ": " + entry);
+                // So that messages name the right ones.
+                assertEquals(count(source.text(), "\n"), count(only.text(), "\n"), source.name());
+                assertTrue(
+                        only.text().length() < source.text().length()
+                                || source.entries().size() == 1,
+                        entry);
+            }
+        }
+    }
+
+    @Test
+    void helpersStay() {
+        String a = "extern \"C\" __global__ void __launch_bounds__(256, 2)\n    a(int n) {\n    if (n) {\n    }\n}\n";
+        String b = "extern \"C\" __global__ void b(int* n) { *n = f(); }\n";
+        KernelSource both =
+                new KernelSource("both", a + "int f() {\n    return 1;\n}\n" + b + "// end\n", List.of("a", "b"));
+        assertEquals(
+                "\n\n\n\n\nint f() {\n    return 1;\n}\n" + b + "// end\n",
+                both.only("b").text());
+        assertEquals(
+                a + "int f() {\n    return 1;\n}\n\n// end\n", both.only("a").text());
+        KernelSource one = new KernelSource("one", a + b, List.of("a"));
+        assertSame(one, one.only("a"));
+    }
+
+    private static long count(String text, String pattern) {
+        return java.util.regex.Pattern.compile(pattern).matcher(text).results().count();
+    }
+}
