@@ -39,7 +39,11 @@ public final class ColdKernels {
     public static final class Calls {
         private static final ThreadMXBean CLOCK = ManagementFactory.getThreadMXBean();
 
-        private final Map<String, Supplier<Runnable>> all = new LinkedHashMap<>();
+        private interface Call {
+            Object run();
+        }
+
+        private final Map<String, Supplier<Call>> all = new LinkedHashMap<>();
         private final Device device;
         private final DType dtype;
 
@@ -110,6 +114,7 @@ public final class ColdKernels {
 
         private void products() {
             forward("matmul", t -> t.matmul(t), 512, 512);
+            forward("matmul, large", t -> t.matmul(t), 4096, 4096);
             forward("matmul, transposed", t -> t.matmul(t.transpose(0, 1)), 512, 512);
             forward("matmul, small", t -> t.matmul(t), 40, 40);
             both("attention, 64 wide", t -> Attention.attention(t, t, t, true), 1, 2, 256, 64);
@@ -132,7 +137,10 @@ public final class ColdKernels {
                 Tensor p = x(1000).requiresGrad(true);
                 p.setGrad(x(1000));
                 AdamW optimizer = new AdamW(List.of(p), 1e-4, 0.1);
-                return optimizer::step;
+                return () -> {
+                    optimizer.step();
+                    return p;
+                };
             });
         }
 
@@ -151,7 +159,7 @@ public final class ColdKernels {
                     .values()
                     .forEach(prepare -> prepare.get().run());
             new Calls(device, DType.BFLOAT16).all.forEach((name, prepare) -> {
-                Runnable call = prepare.get();
+                Call call = prepare.get();
                 long before = images();
                 long start = CLOCK.getCurrentThreadCpuTime();
                 call.run();
