@@ -3,6 +3,7 @@
 /** The CUDA backend, and the simulator that runs its kernels where there is no GPU. */
 module dev.merapi.cuda {
     requires transitive dev.merapi.core;
+    requires dev.merapi.cpu;
     requires org.bytedeco.javacpp;
     requires org.slf4j;
     requires static org.jspecify;

@@ -7,7 +7,10 @@ import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
@@ -15,11 +18,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * Where CUDA's own libraries come from, in this order: redist jars on the class path; the folders that
  * {@code -Dmerapi.cuda.libraries} or MERAPI_CUDA_LIBRARIES name; CUDA_HOME and CUDA_PATH; the usual folders of the
- * toolkit; LD_LIBRARY_PATH; the {@code nvidia} packages of the Python environment that VIRTUAL_ENV or CONDA_PREFIX names;
- * where the loader looks by itself.
+ * toolkit, of several the newest first; LD_LIBRARY_PATH; the libraries and the {@code nvidia} packages of the Python
+ * environment that VIRTUAL_ENV or CONDA_PREFIX names; where the loader looks by itself.
  */
 final class CudaLibraries {
     private static final String JAR_FOLDER = "org/bytedeco/cuda/" + Loader.getPlatform() + "/";
+
+    private static final Pattern VERSION = Pattern.compile("(\\d+)\\.(\\d+)");
 
     private CudaLibraries() {}
 
@@ -113,6 +118,9 @@ final class CudaLibraries {
                 folders.add(Path.of(home, "lib64"));
             }
         }
+        for (Path toolkit : toolkits(Path.of("/usr/local"))) {
+            folders.add(toolkit.resolve("lib64"));
+        }
         String loader = System.getenv("LD_LIBRARY_PATH");
         if (loader != null) {
             Stream.of(loader.split(File.pathSeparator))
@@ -124,6 +132,7 @@ final class CudaLibraries {
             if (python == null) {
                 continue;
             }
+            folders.add(Path.of(python, "lib"));
             for (Path version : files(Path.of(python, "lib"), "python3")) {
                 for (Path part : files(version.resolve("site-packages/nvidia"), "")) {
                     folders.add(part.resolve("lib"));
@@ -131,6 +140,18 @@ final class CudaLibraries {
             }
         }
         return folders;
+    }
+
+    /** Folders of the name cuda-12.9, newest first. */
+    static List<Path> toolkits(Path parent) {
+        return files(parent, "cuda-").stream()
+                .sorted(Comparator.comparing(CudaLibraries::version).reversed())
+                .toList();
+    }
+
+    private static long version(Path toolkit) {
+        Matcher m = VERSION.matcher(toolkit.getFileName().toString());
+        return m.find() ? 1000 * Long.parseLong(m.group(1)) + Long.parseLong(m.group(2)) : 0;
     }
 
     private static List<Path> files(Path folder, String prefix) {

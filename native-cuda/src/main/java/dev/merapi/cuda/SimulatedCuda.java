@@ -41,6 +41,7 @@ final class SimulatedCuda implements CudaRuntime {
     private final ConcurrentMap<Long, Long> segments = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, List<Runnable>> captures = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, List<Runnable>> graphs = new ConcurrentHashMap<>();
+    private final @Nullable Blas blas = SimulatedBlas.of(this::give);
     private final AtomicLong handles = new AtomicLong();
     private final int threads =
             Integer.getInteger("merapi.cuda.sim.threads", Runtime.getRuntime().availableProcessors());
@@ -153,6 +154,11 @@ final class SimulatedCuda implements CudaRuntime {
     public void synchronize(int device) {}
 
     // ---------------------------------------------------------------- graphs: lists of what was given
+
+    @Override
+    public @Nullable Blas blas(int device) {
+        return blas;
+    }
 
     private void give(long stream, Runnable work) {
         List<Runnable> capture = captures.get(stream);

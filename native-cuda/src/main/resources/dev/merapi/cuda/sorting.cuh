@@ -53,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // Each count becomes the sum of those of the tiles before; behind the last stands the sum of all. Blocks of 32 digits
 // by pieces of the tiles.
-extern "C" __global__ void sort_offsets(unsigned int* table, long long rows, long long tiles) {
+extern "C" __global__ void __launch_bounds__(1024) sort_offsets(unsigned int* table, long long rows, long long tiles) {
     using namespace sorting;
     __shared__ u32 sums[kAcross][kAcross];
     const int x = threadIdx.x, y = threadIdx.y, pieces = blockDim.y;

@@ -31,6 +31,18 @@ class CudaLibrariesTest {
         assertEquals(0, new ProcessBuilder(command).inheritIO().start().waitFor());
     }
 
+    @Test
+    void theNewestToolkitComesFirst(@TempDir Path parent) throws IOException {
+        for (String name : List.of("cuda-9.2", "cuda-13.0", "cuda-12.10", "cuda-12.9", "cudnn-9.1")) {
+            Files.createDirectory(parent.resolve(name));
+        }
+        assertEquals(
+                List.of("cuda-13.0", "cuda-12.10", "cuda-12.9", "cuda-9.2"),
+                CudaLibraries.toolkits(parent).stream()
+                        .map(p -> p.getFileName().toString())
+                        .toList());
+    }
+
     private static long open(String folders, String name, List<String> tried) {
         String before = System.getProperty("merapi.cuda.libraries");
         System.setProperty("merapi.cuda.libraries", folders);
