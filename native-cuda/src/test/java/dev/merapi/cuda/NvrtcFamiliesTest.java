@@ -27,6 +27,7 @@ class NvrtcFamiliesTest {
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
     void tilesOfProducts(int architecture) {
+        List<KernelSource> variants = new ArrayList<>();
         for (Gemm.Variant v : List.of(
                 new Gemm.Variant(DType.BFLOAT16, true, true, true, true, Gemm.Tile.LARGE),
                 new Gemm.Variant(DType.FLOAT16, false, false, false, true, Gemm.Tile.SMALL),
@@ -37,52 +38,58 @@ class NvrtcFamiliesTest {
                 new Gemm.Variant(DType.FLOAT32, true, true, false, true, Gemm.Tile.LARGE),
                 new Gemm.Variant(DType.FLOAT32, false, false, false, false, Gemm.Tile.LARGE),
                 new Gemm.Variant(DType.FLOAT32, true, true, false, false, Gemm.Tile.SMALL))) {
-            KernelSource source = Gemm.FAMILY.source(v.types());
-            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
+            variants.add(Gemm.FAMILY.source(v.types()));
         }
         for (ConvolutionTiles.Variant v : List.of(
                 new ConvolutionTiles.Variant(DType.BFLOAT16, 0, false, false, true, false, true, Gemm.Tile.LARGE),
                 new ConvolutionTiles.Variant(DType.FLOAT32, 1, true, true, false, false, true, Gemm.Tile.SMALL),
                 new ConvolutionTiles.Variant(DType.FLOAT16, 2, false, false, false, false, true, Gemm.Tile.FLAT),
                 new ConvolutionTiles.Variant(DType.FLOAT32, 2, false, false, true, true, false, Gemm.Tile.LARGE))) {
-            KernelSource source = ConvolutionTiles.FAMILY.source(v.types());
-            assertTrue(NvrtcTest.compile(source, architecture).length > 1000, v.toString());
+            variants.add(ConvolutionTiles.FAMILY.source(v.types()));
         }
+        NvrtcTest.compileInTurn(variants, architecture);
     }
 
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
     void structuredKernels(int architecture) {
-        List<KernelSource> all = new ArrayList<>();
+        // Two of each.
+        List<KernelSource> pairs = new ArrayList<>();
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
-            all.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
+            pairs.add(MatmulKernels.FAMILY.source(Family.type("T", dtype)));
         }
-        // Elements that are kept: rowsStayInRegisters has packs.
-        all.add(RowKernels.SOFTMAX.source(new RowForm.Types(DType.BFLOAT16, 1, 8).text()));
-        all.add(RowKernels.SOFTMAX.source(new RowForm.Types(DType.BFLOAT16, 1, 8, true).text()));
-        all.add(RowKernels.NORMS.source(new RowForm.Types(DType.BFLOAT16, 1, 8).text()));
+        pairs.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT16, TensorLists.FEW).text()));
+        pairs.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT32, TensorLists.MANY).text()));
+        pairs.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
+        pairs.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
+        pairs.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT16, DType.INT32).text()));
+        pairs.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
+        pairs.add(LookupKernels.FAMILY.source(new LookupKernels.Types(2, DType.INT64, 8, false).text()));
+        pairs.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
+        pairs.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
+        pairs.add(CreationKernels.FAMILY.source(Family.type("T", DType.BOOL)));
+        pairs.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BFLOAT16, DType.BFLOAT16, true, false).text()));
+        pairs.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BOOL, DType.INT64, false, true).text()));
+        // Elements: rowsStayInRegisters has packs.
+        for (int kept : new int[] {8, 0}) {
+            RowForm.Types elements = new RowForm.Types(DType.BFLOAT16, 1, kept);
+            pairs.add(RowKernels.NORMS.source(elements.text()));
+        }
+        for (int kept : new int[] {8, 0}) {
+            pairs.add(RowKernels.LOSSES.source(new RowForm.Types(DType.FLOAT32, 1, kept).text()));
+        }
+        for (boolean columns : new boolean[] {false, true}) {
+            pairs.add(RowKernels.SOFTMAX.source(new RowForm.Types(DType.BFLOAT16, 1, 8, columns).text()));
+        }
+        NvrtcTest.compileInTurn(pairs, architecture);
+        List<KernelSource> all = new ArrayList<>();
         all.add(ImageKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
         all.add(TransposeKernel.FAMILY.source(TransposeKernel.types(2)));
         all.add(AttentionKernels.FAMILY.source(Family.type("T", DType.BFLOAT16)));
-        all.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT16, TensorLists.FEW).text()));
-        all.add(OptimizerKernels.FAMILY.source(new OptimizerKernels.Types(DType.FLOAT32, TensorLists.MANY).text()));
-        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.BFLOAT16)));
-        all.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
         all.add(RandomKernels.INTEGRAL.source(RandomKernels.types(DType.BOOL)));
-        all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT16, DType.INT32).text()));
-        all.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
-        all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BFLOAT16, DType.INT64, 4).text()));
+        // Others of these are in keysStayInRegisters.
         all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BOOL, DType.INT32, 1).text()));
-        all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(2, DType.INT64, 8, false).text()));
-        all.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
         all.add(OrderingKernels.FAMILY.source(new OrderingKernels.Types(DType.FLOAT32, 4).text()));
-        all.add(OrderingKernels.FAMILY.source(new OrderingKernels.Types(DType.INT64, 16).text()));
-        all.add(RadixSort.FAMILY.source(RadixSort.types(DType.INT32)));
-        all.add(RadixSort.FAMILY.source(RadixSort.types(DType.INT64)));
-        all.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
-        all.add(CreationKernels.FAMILY.source(Family.type("T", DType.BOOL)));
-        all.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BFLOAT16, DType.BFLOAT16, true, false).text()));
-        all.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BOOL, DType.INT64, false, true).text()));
         // One by one, under their own names: those of the device's own functions are taken.
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source(
@@ -95,21 +102,23 @@ class NvrtcFamiliesTest {
         }
     }
 
-    /** No kernel of rows or columns has memory of its own, be it for arrays that are indexed or for what registers lack. */
+    /**
+     * No kernel of rows or columns has memory of its own, be it for arrays that are indexed or for what registers lack. Packs:
+     * these keep the most registers busy.
+     */
     @ParameterizedTest
     @ValueSource(ints = {80, 90})
     void rowsStayInRegisters(int architecture) {
-        for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT64)) {
-            int pack = 16 / dtype.byteSize();
-            // What is kept, at most, and what is read again.
-            for (int kept : new int[] {dtype == DType.FLOAT64 ? 8 : 32 / pack, 0}) {
-                RowForm.Types rows = new RowForm.Types(dtype, pack, kept);
-                for (Family family : List.of(RowKernels.SOFTMAX, RowKernels.NORMS, RowKernels.LOSSES)) {
-                    inRegisters(family.source(rows.text()), architecture, rows);
-                }
-                RowForm.Types columns = new RowForm.Types(dtype, pack, kept, true);
-                inRegisters(RowKernels.SOFTMAX.source(columns.text()), architecture, columns);
+        for (RowForm.Types rows : List.of(
+                new RowForm.Types(DType.FLOAT32, 4, 8),
+                new RowForm.Types(DType.BFLOAT16, 8, 4),
+                new RowForm.Types(DType.BFLOAT16, 8, 0),
+                new RowForm.Types(DType.FLOAT64, 2, architecture == 80 ? 8 : 0))) {
+            for (Family family : List.of(RowKernels.SOFTMAX, RowKernels.NORMS, RowKernels.LOSSES)) {
+                inRegisters(family.source(rows.text()), architecture, rows);
             }
+            RowForm.Types columns = new RowForm.Types(rows.dtype(), rows.pack(), rows.kept(), true);
+            inRegisters(RowKernels.SOFTMAX.source(columns.text()), architecture, columns);
         }
     }
 

@@ -48,9 +48,26 @@ class NvrtcTest {
      * for.
      */
     static byte[] compile(KernelSource source, int architecture) {
+        int turn = Math.floorMod(source.text().hashCode(), ARCHITECTURES.size());
+        return compile(source, architecture, ARCHITECTURES.indexOf(architecture) == turn);
+    }
+
+    /**
+     * Variants of a family, of which each has its turn with every second architecture: two neighbours in the list are all
+     * entries for all of them.
+     */
+    static void compileInTurn(List<KernelSource> variants, int architecture) {
+        int at = ARCHITECTURES.indexOf(architecture);
+        for (int i = 0; i < variants.size(); i++) {
+            KernelSource source = variants.get(i);
+            if (at % 2 == i % 2) {
+                assertTrue(compile(source, architecture, at / 2 == i / 2 % 2).length > 1000, source.name() + " " + i);
+            }
+        }
+    }
+
+    private static byte[] compile(KernelSource source, int architecture, boolean whole) {
         Nvrtc nvrtc = java.util.Objects.requireNonNull(Nvrtc.get());
-        boolean whole = ARCHITECTURES.indexOf(architecture)
-                == Math.floorMod(source.text().hashCode(), ARCHITECTURES.size());
         boolean quick = !whole && nvrtc.version() >= COMPILES_QUICKLY;
         return nvrtc.compile(source, architecture, quick ? List.of("--Ofast-compile=mid") : List.of());
     }
@@ -119,12 +136,13 @@ class NvrtcTest {
     @ParameterizedTest
     @ValueSource(ints = {80, 90, 100, 120})
     void attentionOnTensorCores(int architecture) {
-        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
-            for (long width : new long[] {32, 64, 128}) {
-                String types = new AttentionKernels.FlashTypes(dtype, width).text();
-                assertTrue(compile(AttentionKernels.FLASH.source(types), architecture).length > 1000, types);
+        List<KernelSource> variants = new ArrayList<>();
+        for (long width : new long[] {32, 64, 128}) {
+            for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
+                variants.add(AttentionKernels.FLASH.source(new AttentionKernels.FlashTypes(dtype, width).text()));
             }
         }
+        compileInTurn(variants, architecture);
     }
 
     @ParameterizedTest
