@@ -17,37 +17,11 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** As {@link NvrtcTest}, for products in tiles and the other kernels that are written by hand. */
+/** As {@link NvrtcTest}, for the other kernels that are written by hand. */
 class NvrtcFamiliesTest {
     @BeforeAll
     static void nvrtc() {
         assumeTrue(Nvrtc.get() != null, Nvrtc::unavailableBecause);
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
-    void tilesOfProducts(int architecture) {
-        List<KernelSource> variants = new ArrayList<>();
-        for (Gemm.Variant v : List.of(
-                new Gemm.Variant(DType.BFLOAT16, true, true, true, true, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT16, false, false, false, true, Gemm.Tile.SMALL),
-                new Gemm.Variant(DType.FLOAT32, false, true, true, true, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT32, true, false, true, false, Gemm.Tile.LARGE),
-                // Operands whose lines are not aligned.
-                new Gemm.Variant(DType.BFLOAT16, false, true, false, true, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT32, true, true, false, true, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT32, false, false, false, false, Gemm.Tile.LARGE),
-                new Gemm.Variant(DType.FLOAT32, true, true, false, false, Gemm.Tile.SMALL))) {
-            variants.add(Gemm.FAMILY.source(v.types()));
-        }
-        for (ConvolutionTiles.Variant v : List.of(
-                new ConvolutionTiles.Variant(DType.BFLOAT16, 0, false, false, true, false, true, Gemm.Tile.LARGE),
-                new ConvolutionTiles.Variant(DType.FLOAT32, 1, true, true, false, false, true, Gemm.Tile.SMALL),
-                new ConvolutionTiles.Variant(DType.FLOAT16, 2, false, false, false, false, true, Gemm.Tile.FLAT),
-                new ConvolutionTiles.Variant(DType.FLOAT32, 2, false, false, true, true, false, Gemm.Tile.LARGE))) {
-            variants.add(ConvolutionTiles.FAMILY.source(v.types()));
-        }
-        NvrtcTest.compileInTurn(variants, architecture);
     }
 
     @ParameterizedTest

@@ -29,7 +29,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Every kernel compiles for every architecture that is supported. Needs NVIDIA's compiler, but no GPU and no driver. Here
- * those that are printed, and attention; {@link NvrtcFamiliesTest} has the others. The two take about as long as each other,
+ * those that are printed, and products in tiles; {@link NvrtcFamiliesTest} has the others. The two take about as long as each other,
  * so that two processes halve the time.
  */
 class NvrtcTest {
@@ -141,6 +141,32 @@ class NvrtcTest {
             for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
                 variants.add(AttentionKernels.FLASH.source(new AttentionKernels.FlashTypes(dtype, width).text()));
             }
+        }
+        compileInTurn(variants, architecture);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {80, 90, 100, 120})
+    void tilesOfProducts(int architecture) {
+        List<KernelSource> variants = new ArrayList<>();
+        for (Gemm.Variant v : List.of(
+                new Gemm.Variant(DType.BFLOAT16, true, true, true, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT16, false, false, false, true, Gemm.Tile.SMALL),
+                new Gemm.Variant(DType.FLOAT32, false, true, true, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, false, true, false, Gemm.Tile.LARGE),
+                // Operands whose lines are not aligned.
+                new Gemm.Variant(DType.BFLOAT16, false, true, false, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, true, false, true, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, false, false, false, false, Gemm.Tile.LARGE),
+                new Gemm.Variant(DType.FLOAT32, true, true, false, false, Gemm.Tile.SMALL))) {
+            variants.add(Gemm.FAMILY.source(v.types()));
+        }
+        for (ConvolutionTiles.Variant v : List.of(
+                new ConvolutionTiles.Variant(DType.BFLOAT16, 0, false, false, true, false, true, Gemm.Tile.LARGE),
+                new ConvolutionTiles.Variant(DType.FLOAT32, 1, true, true, false, false, true, Gemm.Tile.SMALL),
+                new ConvolutionTiles.Variant(DType.FLOAT16, 2, false, false, false, false, true, Gemm.Tile.FLAT),
+                new ConvolutionTiles.Variant(DType.FLOAT32, 2, false, false, true, true, false, Gemm.Tile.LARGE))) {
+            variants.add(ConvolutionTiles.FAMILY.source(v.types()));
         }
         compileInTurn(variants, architecture);
     }
