@@ -14,7 +14,14 @@ import org.jspecify.annotations.Nullable;
 
 /** Softmax, normalisation and losses of classes. */
 final class RowKernels {
-    static final Family SOFTMAX = Family.above("rows.cuh", "softmax.cuh", "softmax", "softmax_backward", "logsumexp");
+    static final Family SOFTMAX = Family.above(
+            "rows.cuh",
+            "softmax.cuh",
+            "softmax",
+            "log_softmax",
+            "softmax_backward",
+            "log_softmax_backward",
+            "logsumexp");
     static final Family NORMS = Family.above(
             "rows.cuh", "norms.cuh", "normalize", "normalize_backward", "normalize_backward_parameters", "sum_chunks");
     static final Family LOSSES = Family.above(
@@ -41,12 +48,12 @@ final class RowKernels {
     static @Nullable Object kernel(String op, Kernels kernels) {
         RowKernels k = new RowKernels(op, kernels);
         return switch (op) {
-            case "merapi::softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, false);
-            case "merapi::log_softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, true);
+            case "merapi::softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, "softmax");
+            case "merapi::log_softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, "log_softmax");
             case "merapi::softmax_backward" ->
-                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, false);
+                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, "softmax_backward");
             case "merapi::log_softmax_backward" ->
-                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, true);
+                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, "log_softmax_backward");
             case "merapi::logsumexp" -> (Kernel<Softmax.Along, Tensor>) k::logSumExp;
             case "merapi::layer_norm" ->
                 (Kernel<Normalization.LayerNorm, Normalization.LayerNormResult>) (a, out) ->
@@ -120,10 +127,10 @@ final class RowKernels {
         }
     }
 
-    private void softmax(Softmax.Along a, Tensor out, boolean log) {
+    private void softmax(Softmax.Along a, Tensor out, String entry) {
         Around r = Around.of(a.x(), a.dim());
         RowForm form = r.form(out.dtype(), a.x(), out);
-        call(SOFTMAX, "softmax", out, form.types())
+        call(SOFTMAX, entry, out, form.types())
                 .pointer(a.x())
                 .pointer(out)
                 .word(form.count(r.rows()))
@@ -131,14 +138,13 @@ final class RowKernels {
                 .word(r.inner)
                 .half(form.lanes())
                 .half(form.width())
-                .flag(log)
                 .run(form.grid(r.rows()));
     }
 
-    private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, boolean log) {
+    private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, String entry) {
         Around r = Around.of(a.y(), a.dim());
         RowForm form = r.form(out.dtype(), a.grad(), a.y(), out);
-        call(SOFTMAX, "softmax_backward", out, form.types())
+        call(SOFTMAX, entry, out, form.types())
                 .pointer(a.grad())
                 .pointer(a.y())
                 .pointer(out)
@@ -147,7 +153,6 @@ final class RowKernels {
                 .word(r.inner)
                 .half(form.lanes())
                 .half(form.width())
-                .flag(log)
                 .run(form.grid(r.rows()));
     }
 
