@@ -83,11 +83,15 @@ class NvrtcFamiliesTest {
     @ParameterizedTest
     @ValueSource(ints = {80, 90})
     void rowsStayInRegisters(int architecture) {
-        for (RowForm.Types rows : List.of(
-                new RowForm.Types(DType.FLOAT32, 4, 8),
-                new RowForm.Types(DType.BFLOAT16, 8, 4),
-                new RowForm.Types(DType.BFLOAT16, 8, 0),
-                new RowForm.Types(DType.FLOAT64, 2, architecture == 80 ? 8 : 0))) {
+        List<RowForm.Types> forms = new ArrayList<>();
+        forms.add(new RowForm.Types(DType.FLOAT32, 4, 8));
+        forms.add(new RowForm.Types(DType.BFLOAT16, 8, 4));
+        forms.add(new RowForm.Types(DType.BFLOAT16, 8, 0));
+        if (architecture == 90) {
+            // There exp() of float64 takes more.
+            forms.add(new RowForm.Types(DType.FLOAT64, 2, 0));
+        }
+        for (RowForm.Types rows : forms) {
             for (Family family : List.of(RowKernels.SOFTMAX, RowKernels.NORMS, RowKernels.LOSSES)) {
                 inRegisters(family.source(rows.text()), architecture, rows);
             }
