@@ -4,8 +4,11 @@
 # Merapi, carried along: tests, measurements and training without Java, Maven or a network.
 #
 #   sh run.sh info                               what this machine offers, and where CUDA's libraries were found
-#   sh run.sh test [cpu|cuda-sim|gpu|kernels] [TEST…]    kernels: the simulator's tests of kernels, on the GPU;
-#                                                default: gpu if nvidia-smi finds one, else cpu; TEST is a part of a class name
+#   sh run.sh test [cpu|cuda-sim|gpu|kernels|checked|products] [TEST…]    TEST is a part of a class name
+#                                                default: gpu if nvidia-smi finds one, else cpu;
+#                                                kernels: the simulator's tests of kernels, on the GPU;
+#                                                checked: the same, but each launch is waited for;
+#                                                products: Merapi's own products of matrices, without cuBLASLt
 #   sh run.sh bench [--device cuda|cpu|cuda-sim] [--tiny] […]   beside PyTorch, if python3 has it
 #   sh run.sh bench jmh [regex] [JMH arguments]
 #   sh run.sh train [gpt|fashion] [arguments]    sh run.sh train gpt --device cuda
@@ -137,7 +140,7 @@ print("  PyTorch:", torch.__version__, "CUDA", torch.version.cuda, torch.cuda.ge
 run_tests() {
     kind=
     case ${1:-} in
-        cpu | cuda-sim | gpu | kernels) kind=$1 && shift ;;
+        cpu | cuda-sim | gpu | kernels | checked | products) kind=$1 && shift ;;
     esac
     [ -n "$kind" ] || if has_gpu; then kind=gpu; else kind=cpu; fi
     all=$class_path
@@ -153,16 +156,21 @@ run_tests() {
             command -v "${CXX:-g++}" >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 ||
                 echo "The simulator needs a C++ compiler, and there is no g++ or clang++: its tests will be skipped." >&2
             jars=$here/tests/merapi-native-cuda-tests.jar
-            set -- -Dmerapi.cpu.java=true --exclude-tag=gpu -- "$@"
+            set -- -Dmerapi.cpu.java=true -Dmerapi.cuda.sim.blas=own --exclude-tag=gpu -- "$@"
             ;;
         gpu)
-            jars=$here/tests/merapi-native-cuda-tests.jar
+            jars=$here/tests/merapi-native-cuda-tests.jar:$here/tests/merapi-examples-tests.jar
             set -- -Drequire.gpu=true -Dmerapi.cpu.java=true --include-tag=gpu -- "$@"
             ;;
-        kernels)
+        *)
             jars=$here/tests/merapi-native-cuda-tests.jar
-            set -- -Drequire.gpu=true -Dmerapi.cuda.tests=gpu -Dmerapi.cuda.checked=true -Dmerapi.cpu.java=true \
-                --include-tag=kernels -- "$@"
+            [ "$kind" != products ] || [ $# -gt 0 ] || set -- CudaContractTest GemmTest MixedPrecisionTest
+            set -- -- "$@"
+            [ "$kind" != checked ] || set -- -Dmerapi.cuda.checked=true "$@"
+            [ "$kind" != products ] || set -- -Dmerapi.cuda.blas=own "$@"
+            tag=kernels
+            [ "$kind" != products ] || tag='kernels|gpu'
+            set -- -Drequire.gpu=true -Dmerapi.cuda.tests=gpu -Dmerapi.cpu.java=true "--include-tag=$tag" "$@"
             ;;
     esac
     properties=

@@ -117,8 +117,8 @@ final class DriverDevice {
     }
 
     /** For a kernel that was waited for: it is the culprit. */
-    void faulted(int status, String op, String kernel, String facts) {
-        String said = op + ": cuda:" + ordinal + ": kernel " + kernel + ": " + driver.explained(status);
+    void faulted(int status, String op, String what, String facts) {
+        String said = op + ": cuda:" + ordinal + ": " + what + ": " + driver.explained(status);
         if (Driver.isFatal(status)) {
             throw lose(said + facts);
         }

@@ -165,6 +165,11 @@ record MatrixProduct(
         return out.dtype();
     }
 
+    /** The tensors, for a message, a line each. */
+    String facts() {
+        return "\n  a: " + a.tensor.describe() + "\n  b: " + b.tensor.describe() + "\n  out: " + out.describe();
+    }
+
     long count() {
         long n = 1;
         for (Leading d : batch) {

@@ -297,9 +297,22 @@ final class NativeCuda implements CudaRuntime {
     public void launchGraph(int device, long graph, long stream) {
         DriverDevice d = alive(device);
         d.faults().raise();
-        d.check(
-                CudaNative.driver_graph_launch(driver.functions(), d.context(), graph, d.stream(stream)),
-                "launch of a graph");
+        long on = d.stream(stream);
+        d.check(CudaNative.driver_graph_launch(driver.functions(), d.context(), graph, on), "launch of a graph");
+        LaunchLog.Replay replay = new LaunchLog.Replay(nodes(device, graph));
+        d.launches().add("CudaGraph", 0, replay);
+        if (waits) {
+            finish(d, on, "CudaGraph", "one of the kernels of " + replay, "");
+            d.faults().raise();
+        }
+    }
+
+    /** Waits for what a call has begun, so that a fault is told as its own. */
+    private void finish(DriverDevice d, long stream, String op, String what, String facts) {
+        int status = CudaNative.driver_stream_synchronize(driver.functions(), d.context(), stream);
+        if (status != 0) {
+            d.faulted(status, op, what, facts);
+        }
     }
 
     @Override
@@ -405,10 +418,7 @@ final class NativeCuda implements CudaRuntime {
         }
         d.launches().add(op, function, grid);
         if (waits && !d.streams().isCaptured(on)) {
-            status = CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on);
-            if (status != 0) {
-                d.faulted(status, op, name(function), grid.facts() + arguments.facts());
-            }
+            finish(d, on, op, "kernel " + name(function), grid.facts() + arguments.facts());
         }
     }
 
@@ -471,9 +481,34 @@ final class NativeCuda implements CudaRuntime {
     private Blas on(CublasLt library, int device) {
         DriverDevice d = device(device);
         d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-        return library.on(stream -> {
+        Blas blas = library.on(stream -> {
             d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
             return d.stream(stream);
         });
+        return (p, tf32, stream) -> multiply(d, blas, p, tf32, stream);
+    }
+
+    private boolean multiply(DriverDevice d, Blas blas, MatrixProduct p, boolean tf32, long stream) {
+        d.requireAlive();
+        long on = d.stream(stream);
+        boolean begun;
+        try {
+            begun = blas.multiply(p, tf32, stream);
+        } catch (CudaException e) {
+            // What the library calls a failure of its own may be a fault of what ran before.
+            if (!d.streams().isCaptured(on)) {
+                d.check(
+                        CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on),
+                        "a product of cuBLASLt for " + p.op());
+            }
+            throw e;
+        }
+        if (begun) {
+            d.launches().add(p.op(), 0, new LaunchLog.Product(p.m(), p.n(), p.k()));
+            if (waits && !d.streams().isCaptured(on)) {
+                finish(d, on, p.op(), "a product of cuBLASLt", p.facts());
+            }
+        }
+        return begun;
     }
 }

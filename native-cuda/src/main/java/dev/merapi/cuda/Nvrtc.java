@@ -160,9 +160,9 @@ final class Nvrtc implements NativeCuda.Compiler {
             if (status != 0) {
                 throw new KernelCompileException("cuda: " + source.name() + " does not compile for " + target
                         + " (status " + status + " of " + description() + ")\n"
-                        + new String(log, java.nio.charset.StandardCharsets.UTF_8)
+                        + source.explained(new String(log, java.nio.charset.StandardCharsets.UTF_8)
                                 .replace("\0", "")
-                                .strip());
+                                .strip()));
             }
             return image;
         } finally {

@@ -50,7 +50,7 @@ final class FakeGpu {
 
         @Override
         public String fingerprint(int architecture) {
-            return "fake " + simulator.description();
+            return "fake " + simulator.description() + (CudaSim.checks() ? " with checks" : "");
         }
 
         @Override
@@ -104,6 +104,13 @@ final class FakeGpu {
     /** A kind of device that stands on a driver of its own, until {@link #forget}: other tests ask all devices there are. */
     static Device device(String name, String configuration) {
         return device(name, () -> open(configuration));
+    }
+
+    /** As above, until the process ends. */
+    static Device lasting(String name) {
+        DeviceType type = DeviceType.of(name);
+        Backends.register(new CudaBackend(type, () -> open("")));
+        return Device.of(type, 0);
     }
 
     /** As above, on a runtime that the test itself uses too. */

@@ -27,7 +27,7 @@ class OrderingTest {
 
     @AfterEach
     void unchecked() {
-        if (!Simulator.ON_A_GPU) {
+        if (!Simulator.BY_A_DRIVER) {
             CudaSim.setChecks(false);
             CudaSim.setOrder(0);
         }
@@ -140,7 +140,7 @@ class OrderingTest {
             value = DType.class,
             names = {"FLOAT32", "FLOAT64", "UINT8"})
     void withChecks(DType dtype) {
-        if (Simulator.ON_A_GPU) {
+        if (Simulator.BY_A_DRIVER) {
             return;
         }
         CudaSim.setChecks(true);

@@ -12,7 +12,6 @@ import dev.merapi.ops.PointwiseOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
-import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -82,7 +81,7 @@ class PointwiseTest {
             }
         }
         List<KernelSource> all = List.copyOf(sources.values());
-        Kernels kernels = ((KernelBackend) Backends.of(DeviceType.CUDA_SIM)).kernels();
+        Kernels kernels = ((KernelBackend) Backends.of(Simulator.DEVICE.type())).kernels();
         for (int i = 0; i < all.size(); i += 200) {
             kernels.prepare(0, "pointwise ops", all.subList(i, Math.min(all.size(), i + 200)));
         }

@@ -188,7 +188,7 @@ class SegmentsTest {
 
     @Test
     void withChecks() {
-        if (Simulator.ON_A_GPU) {
+        if (Simulator.BY_A_DRIVER) {
             return;
         }
         CudaSim.setChecks(true);

@@ -11,12 +11,30 @@ import org.junit.jupiter.api.extension.BeforeAllCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
- * The simulated device of these tests; they are skipped, with the reason, where there is no C++ compiler. Those that are
- * tagged {@code kernels} run on a GPU instead with {@code -Dmerapi.cuda.tests=gpu}, where they fail if there is none.
+ * The simulated device of these tests; they are skipped, with the reason, where there is no C++ compiler. With
+ * {@code -Dmerapi.cuda.tests=gpu} those that are tagged {@code kernels} run on a GPU instead, and fail if there is none; with
+ * {@code =driver} on a driver made of threads, which is as late as a GPU: what would fail on every GPU fails here.
  */
 final class Simulator implements BeforeAllCallback {
-    static final boolean ON_A_GPU = "gpu".equals(System.getProperty("merapi.cuda.tests"));
-    static final Device DEVICE = ON_A_GPU ? Gpu.DEVICE : Device.of(DeviceType.CUDA_SIM, 0);
+    private static final String ON = System.getProperty("merapi.cuda.tests", "simulator");
+    private static final boolean ON_A_GPU = ON.equals("gpu");
+    private static final Device SIMULATED = Device.of(DeviceType.CUDA_SIM, 0);
+
+    /** Whether kernels are launched through a driver: nothing of the simulator's own can be expected. */
+    static final boolean BY_A_DRIVER = !ON.equals("simulator");
+
+    /** Whether a kernel is done when its launch returns. */
+    static final boolean WAITS = !BY_A_DRIVER || Boolean.getBoolean("merapi.cuda.checked");
+
+    static final Device DEVICE = device();
+
+    private static Device device() {
+        return switch (ON) {
+            case "gpu" -> Gpu.DEVICE;
+            case "driver" -> unavailable().isEmpty() ? FakeGpu.lasting("cuda-late") : SIMULATED;
+            default -> SIMULATED;
+        };
+    }
 
     /** Before the class's own preparations, which need the device already. */
     @Override
@@ -29,12 +47,16 @@ final class Simulator implements BeforeAllCallback {
             Gpu.require();
             return;
         }
-        String reason = "";
+        String reason = unavailable();
+        assumeTrue(reason.isEmpty(), reason);
+    }
+
+    private static String unavailable() {
         try {
             Backends.of(DeviceType.CUDA_SIM);
+            return "";
         } catch (DeviceException e) {
-            reason = e.getMessage();
+            return String.valueOf(e.getMessage());
         }
-        assumeTrue(reason.isEmpty(), reason);
     }
 }
