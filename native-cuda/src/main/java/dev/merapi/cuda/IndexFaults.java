@@ -9,6 +9,7 @@ import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where kernels of a device say that an index of theirs is out of range: memory that both the host and the device see. The
@@ -69,12 +70,21 @@ final class IndexFaults {
 
     /** @throws ShapeException if a kernel has found a fault since */
     void raise() {
-        if ((long) WORD.getAcquire(record, COMPLETE) != 0) {
-            throw taken();
+        ShapeException fault = isComplete() ? taken() : null;
+        if (fault != null) {
+            throw fault;
         }
     }
 
-    private synchronized ShapeException taken() {
+    private boolean isComplete() {
+        return (long) WORD.getAcquire(record, COMPLETE) != 0;
+    }
+
+    /** Null if another thread has taken it meanwhile. */
+    private synchronized @Nullable ShapeException taken() {
+        if (!isComplete()) {
+            return null;
+        }
         int number = (int) record.getLong(OP);
         long index = record.getLong(INDEX);
         long position = record.getLong(POSITION);

@@ -485,6 +485,12 @@ final class NativeCuda implements CudaRuntime {
             d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
             return d.stream(stream);
         });
+        return watched(device, blas);
+    }
+
+    /** A library's products, as launches are: logged, waited for in checked mode, and not taken for what failed before. */
+    Blas watched(int device, Blas blas) {
+        DriverDevice d = device(device);
         return (p, tf32, stream) -> multiply(d, blas, p, tf32, stream);
     }
 

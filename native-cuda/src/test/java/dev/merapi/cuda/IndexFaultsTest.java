@@ -17,6 +17,11 @@ import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -60,6 +65,32 @@ class IndexFaultsTest {
             Cuda.refuseSilentSyncs(false);
         }
         synchronize(); // told once
+    }
+
+    /** Of threads that see a fault at the same time one throws; the others would read what is no longer there. */
+    @Test
+    void aFaultIsThrownOnce() throws Exception {
+        ExecutorService other = Executors.newSingleThreadExecutor();
+        try (HostMemory memory = HostMemory.allocate(IndexFaults.BYTES)) {
+            IndexFaults faults = new IndexFaults(memory.address());
+            CyclicBarrier together = new CyclicBarrier(2);
+            for (int round = 0; round < 2000; round++) {
+                memory.buffer().putLong(Long.BYTES, 1);
+                Callable<Integer> look = () -> {
+                    together.await();
+                    try {
+                        faults.raise();
+                        return 0;
+                    } catch (ShapeException e) {
+                        return 1;
+                    }
+                };
+                Future<Integer> theirs = other.submit(look);
+                assertEquals(1, look.call() + theirs.get(), "in round " + round);
+            }
+        } finally {
+            other.shutdown();
+        }
     }
 
     @Test

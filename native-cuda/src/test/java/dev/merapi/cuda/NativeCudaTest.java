@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.optim.AdamW;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
@@ -291,6 +292,67 @@ class NativeCudaTest {
         } finally {
             System.clearProperty("merapi.cuda.checked");
         }
+    }
+
+    private static final KernelSource NOTHING =
+            new KernelSource("demo::nothing", "extern \"C\" __global__ void nothing() {}\n", List.of("nothing"));
+
+    /** A library that launches one kernel, whose driver lets the first launch fault. */
+    private static NativeCuda faulty(List<Runnable> launch) {
+        NativeCuda cuda = FakeGpu.open("fault=1");
+        long function = cuda.function(cuda.load(0, cuda.compile(0, NOTHING)), "nothing");
+        launch.add(() -> cuda.launchCost(0, function, 1));
+        return cuda;
+    }
+
+    private static MatrixProduct product() {
+        Tensor x = Tensor.zeros(4, 4);
+        return MatrixProduct.of(new LinearAlgebra.Matmul(x, x), Tensor.zeros(4, 4));
+    }
+
+    @Test
+    void checkedModeNamesTheProductThatFaults() {
+        System.setProperty("merapi.cuda.checked", "true");
+        try {
+            List<Runnable> launch = new ArrayList<>();
+            Blas blas = faulty(launch).watched(0, (p, tf32, stream) -> {
+                launch.get(0).run();
+                return true;
+            });
+            String said = assertThrows(CudaException.class, () -> blas.multiply(product(), false, 0))
+                    .getMessage();
+            assertTrue(said.startsWith("merapi::matmul: cuda:0: a product of cuBLASLt: CUDA_ERROR_ILLEGAL"), said);
+            assertTrue(said.contains("\n  a: float32[4, 4]"), said);
+            assertTrue(said.contains("the device is lost"), said);
+        } finally {
+            System.clearProperty("merapi.cuda.checked");
+        }
+    }
+
+    /** The library only knows that it could not run; the driver knows why, and nothing can run from then on. */
+    @Test
+    void aLibrarysFailureAfterAFaultMeansThatTheDeviceIsLost() {
+        List<Runnable> launch = new ArrayList<>();
+        NativeCuda cuda = faulty(launch);
+        Blas good = cuda.watched(0, (p, tf32, stream) -> true);
+        assertTrue(good.multiply(product(), false, 0));
+        launch.get(0).run();
+        Blas failing = cuda.watched(0, (p, tf32, stream) -> {
+            throw new CudaException("cublasLtMatmul answers with status 13");
+        });
+        String said = assertThrows(CudaException.class, () -> failing.multiply(product(), false, 0))
+                .getMessage();
+        assertTrue(said.contains("CUDA_ERROR_ILLEGAL_ADDRESS (700)"), said);
+        assertTrue(said.contains("\n    merapi::matmul: Product[m=4, n=4, k=4]"), said);
+        assertThrows(CudaException.class, () -> cuda.allocate(0, 16));
+        CudaException own = assertThrows(
+                CudaException.class,
+                () -> FakeGpu.open("")
+                        .watched(0, (p, tf32, stream) -> {
+                            throw new CudaException("status 15");
+                        })
+                        .multiply(product(), false, 0));
+        assertEquals("status 15", own.getMessage(), "where nothing has failed before");
     }
 
     @Test
