@@ -16,6 +16,7 @@ final class Kernels {
     private final Device[] devices;
     private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Key, Long> modules = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Key, Object> compiling = new ConcurrentHashMap<>();
 
     Kernels(CudaRuntime runtime, DeviceType type) {
         this.runtime = runtime;
@@ -36,15 +37,25 @@ final class Kernels {
     long function(int device, KernelSource source, String entry) {
         Key key = new Key(device, source.text(), entry);
         Long known = functions.get(key);
-        return known != null
-                ? known
-                : functions.computeIfAbsent(key, k -> {
-                    KernelSource compiled = runtime.compilesApart() ? source.only(entry) : source;
-                    long module = modules.computeIfAbsent(
-                            new Key(device, compiled.text(), ""),
-                            m -> runtime.load(device, runtime.compile(device, compiled)));
-                    return runtime.function(module, entry);
-                });
+        return known != null ? known : compiled(key, runtime.compilesApart() ? source.only(entry) : source);
+    }
+
+    /** One thread compiles a source; those that want others do not wait for it. */
+    private long compiled(Key key, KernelSource source) {
+        Key whole = new Key(key.device, source.text(), "");
+        synchronized (compiling.computeIfAbsent(whole, w -> new Object())) {
+            Long function = functions.get(key);
+            if (function == null) {
+                Long module = modules.get(whole);
+                if (module == null) {
+                    module = runtime.load(key.device, runtime.compile(key.device, source));
+                    modules.put(whole, module);
+                }
+                function = runtime.function(module, key.entry);
+                functions.put(key, function);
+            }
+            return function;
+        }
     }
 
     /** Compiles several sources in one go; that they are asked for one by one afterwards costs nothing then. */

@@ -472,7 +472,13 @@ final class NativeCuda implements CudaRuntime {
         Optional<Blas> known = blas.get(device);
         if (known == null) {
             CublasLt library = CublasLt.get();
-            known = library == null ? Optional.empty() : Optional.of(on(library, device));
+            try {
+                known = library == null ? Optional.empty() : Optional.of(on(library, device));
+            } catch (CudaException e) {
+                alive(device);
+                LOG.warn("cuda:{}: our own matrix products instead of cuBLASLt: {}", device, e.getMessage());
+                known = Optional.empty();
+            }
             blas.set(device, known);
         }
         return known;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.error.SchemaException;
 import dev.merapi.op.CudaKernel;
@@ -311,6 +312,19 @@ class CustomKernelFormsTest {
         String text = printed.toString(StandardCharsets.UTF_8);
         assertTrue(text.contains("// test::verbose, CustomKernelFormsTest.java:"), text);
         assertTrue(text.contains("Input<double, true> x;") && text.contains("out[i] = x[i] + 41;"), text);
+    }
+
+    @Test
+    void imagesThatWereCompiledElsewhere() {
+        assumeTrue(Simulator.BY_A_DRIVER, "skipped: the simulator runs sources");
+        KernelSource source = new KernelSource(
+                "test::image",
+                "extern \"C\" __global__ void k(double* out, const double* x, long long n) {\n"
+                        + "  long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;\n"
+                        + "  if (i < n) out[i] = 3 * x[i];\n}\n",
+                List.of("k"));
+        Op<One, Tensor> op = unary("test::compiled_image", CudaKernel.image("k", Simulator.image(source)));
+        assertArrayEquals(new double[] {3, -6}, run(op, Tensor.of(1.0, -2.0)));
     }
 
     @Test

@@ -36,6 +36,15 @@ final class Simulator implements BeforeAllCallback {
         };
     }
 
+    /** What the driver of these tests loads. */
+    static byte[] image(KernelSource source) {
+        Kernels kernels = ((KernelBackend) Backends.of(DEVICE.type())).kernels();
+        return ON_A_GPU
+                ? java.util.Objects.requireNonNull(Nvrtc.get())
+                        .compile(source, kernels.runtime().properties(0).architecture())
+                : FakeGpu.image(source);
+    }
+
     /** Before the class's own preparations, which need the device already. */
     @Override
     public void beforeAll(ExtensionContext context) {
