@@ -124,6 +124,13 @@ final class AttentionKernels {
 
     /** What the kernels on tensor cores are compiled for. */
     record FlashTypes(DType dtype, long width) {
+        /** Shared memory of the backward kernels: 49 KiB for heads of 64 elements, 64.5 for 128. */
+        static int backwardBytes(long width) {
+            long other = width == 128 ? 32 : OWN;
+            long stage = 2 * other * width * 2 + 2 * other * Float.BYTES;
+            return (int) (2 * OWN * width * 2 + 2 * stage);
+        }
+
         String text() {
             return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
         }
@@ -159,6 +166,11 @@ final class AttentionKernels {
         return fast
                 ? CudaRuntime.Grid.of(heads * ((positions + OWN - 1) / OWN), THREADS)
                 : new CudaRuntime.Grid(Math.min(heads * positions, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
+    }
+
+    private static CudaRuntime.Grid backwardGrid(boolean fast, Problem p, long positions) {
+        CudaRuntime.Grid g = grid(fast, p, positions);
+        return fast ? new CudaRuntime.Grid(g.x(), 1, 1, THREADS, 1, 1, FlashTypes.backwardBytes(p.width)) : g;
     }
 
     // ---------------------------------------------------------------- the two ops
@@ -255,10 +267,10 @@ final class AttentionKernels {
             pointer(call, all[3]).pointer(inner).struct(words).each(fast ? p.rows() * p.width / 8 : p.rows());
             pointer(gradient(fast, p, all, "backward_queries", lse, inner), all[5])
                     .struct(words)
-                    .run(grid(fast, p, p.queries));
+                    .run(backwardGrid(fast, p, p.queries));
             call = gradient(fast, p, all, "backward_keys", lse, inner);
             pointer(call, all[6]);
-            pointer(call, all[7]).struct(words).run(grid(fast, p, p.keys));
+            pointer(call, all[7]).struct(words).run(backwardGrid(fast, p, p.keys));
         }
     }
 

@@ -67,12 +67,6 @@ MERAPI_F u32 packed(float low, float high) {
     return x.bits | (u32)y.bits << 16;
 }
 
-// Shared memory: two tiles of the block's own side, and one more or two of the other side's.
-MERAPI_F unsigned char* tiles() {
-    __shared__ __align__(128) unsigned char memory[2 * kOwnBytes + (kOther == kOwn ? 2 : 1) * kOwnBytes];
-    return memory;
-}
-
 template <int LINES>
 MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stride, int there) {
 #pragma unroll
@@ -154,7 +148,8 @@ MERAPI_F void store(T* to, i64 stride, int there, unsigned char* tile, int line,
 extern "C" __global__ void __launch_bounds__(128)
     flash_forward(const T* q, const T* k, const T* v, T* y, float* lse, const flash::Problem p) {
     using namespace flash;
-    unsigned char *const queries = tiles(), *const keys = queries + kOwnBytes, *const values = keys + kOwnBytes;
+    __shared__ __align__(128) unsigned char queries[3 * kOwnBytes];
+    unsigned char *const keys = queries + kOwnBytes, *const values = keys + kOwnBytes;
     const Head head(p, p.queries, true);
     const int line = threadIdx.x / 32 * 16, g = lane() / 4, t = lane() % 4, there = (int)p.queries - head.first;
     const int end = p.keysBefore((int)min(p.queries, (i64)head.first + kOwn));
@@ -258,27 +253,36 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 namespace flash {
+// What the backward kernels hold of the other side, twice: one tile comes while the other is worked on.
+constexpr int kStageBytes = 2 * kOtherBytes + 2 * kOther * 4;
+
+// Shared memory of theirs, as much as the launch says: two tiles of the block's own side, and two stages.
+MERAPI_F unsigned char* stages() {
+    extern __shared__ __align__(128) unsigned char memory[];
+    return memory;
+}
+// Of each query of a tile: log-sum-exp, and what flash_backward_inner makes.
+MERAPI_F float* numbers(unsigned char* stage) { return (float*)(stage + 2 * kOtherBytes); }
+
+MERAPI_F void fetch_numbers(Copies& copies, unsigned char* stage, const float* lse, const float* inner, int there) {
+    const int which = threadIdx.x / kOther, i = threadIdx.x % kOther;
+    if (which > 1) return;
+    const float* from = which == 0 ? lse : inner;
+    copies.add4(numbers(stage) + threadIdx.x, i < there ? from + i : from, i < there ? 4 : 0);
+}
+
 // p = exp(scores − lse) and ds = p·(dp − inner) for the warp's 16 lines and the tile's kOther columns. Rows are queries
-// and columns keys, or the other way round.
-template <bool KEYS>
-MERAPI_F void slopes(FragmentC (&s)[kOther / 8], FragmentC (&ds)[kOther / 8], const Problem& p, const float* lse,
-                     const float* inner, int row, int column) {
+// and columns keys, or the other way round. lse(n, e) and inner(n, e) are those of the query of an element.
+template <bool KEYS, class L, class I>
+MERAPI_F void slopes(FragmentC (&s)[kOther / 8], FragmentC (&ds)[kOther / 8], const Problem& p, L lse, I inner, int row,
+                     int column) {
     const int g = lane() / 4, t = lane() % 4;
     const float scale = (float)p.scale * kLog2e;
     const bool whole = KEYS ? p.all(column, kOther, row, 16) : p.all(row, 16, column, kOther);
-    // A number of each query, of which the lane holds two rows, or two columns at a time.
-    float of[2];
-    const auto look = [&](const float* numbers, int first, int second) {
-        of[0] = first < p.queries ? numbers[first] : 0.0f;
-        of[1] = second < p.queries ? numbers[second] : 0.0f;
-    };
-    if (!KEYS) look(lse, row + g, row + g + 8);
 #pragma unroll
-    for (int n = 0; n < kOther / 8; n++) {
-        if (KEYS) look(lse, column + n * 8 + t * 2, column + n * 8 + t * 2 + 1);
+    for (int n = 0; n < kOther / 8; n++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) s[n][e] = exp2f(op_fma(s[n][e], scale, of[KEYS ? e % 2 : e / 2] * -kLog2e));
-    }
+        for (int e = 0; e < 4; e++) s[n][e] = exp2f(op_fma(s[n][e], scale, lse(n, e) * -kLog2e));
     if (!whole) {
         const int end = (int)p.queries - column - t * 2;
 #pragma unroll
@@ -295,15 +299,10 @@ MERAPI_F void slopes(FragmentC (&s)[kOther / 8], FragmentC (&ds)[kOther / 8], co
                 }
         }
     }
-    if (!KEYS) look(inner, row + g, row + g + 8);
 #pragma unroll
-    for (int n = 0; n < kOther / 8; n++) {
-        if (KEYS) look(inner, column + n * 8 + t * 2, column + n * 8 + t * 2 + 1);
+    for (int n = 0; n < kOther / 8; n++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            ds[n][e] = s[n][e] > 0 ? s[n][e] * (ds[n][e] - of[KEYS ? e % 2 : e / 2]) : 0.0f;
-        }
-    }
+        for (int e = 0; e < 4; e++) ds[n][e] = s[n][e] > 0 ? s[n][e] * (ds[n][e] - inner(n, e)) : 0.0f;
 }
 }  // namespace flash
 
@@ -311,34 +310,48 @@ extern "C" __global__ void __launch_bounds__(128)
     flash_backward_queries(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner,
                            T* dq, const flash::Problem p) {
     using namespace flash;
-    unsigned char *const queries = tiles(), *const grads = queries + kOwnBytes;
-    unsigned char *const keys = grads + kOwnBytes, *const values = keys + kOtherBytes;
+    unsigned char *const queries = stages(), *const grads = queries + kOwnBytes, *stage = grads + kOwnBytes;
+    unsigned char* next = stage + kStageBytes;
     const Head head(p, p.queries, true);
     const int line = threadIdx.x / 32 * 16, there = (int)p.queries - head.first;
     const int end = p.keysBefore((int)min(p.queries, (i64)head.first + kOwn));
-    const i64 at = head.index * p.queries;
+    float lses[2], inners[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int r = line + lane() / 4 + h * 8;
+        const i64 at = head.index * p.queries + head.first + r;
+        lses[h] = r < there ? lse[at] : 0.0f;
+        inners[h] = r < there ? inner[at] : 0.0f;
+    }
     Copies copies;
+    const auto fetch_stage = [&](unsigned char* to, int j) {
+        fetch<kOther>(copies, to, head.row(k, p.k, j), p.k.t, end - j);
+        fetch<kOther>(copies, to + kOtherBytes, head.row(v, p.v, j), p.v.t, end - j);
+        copies.commit();
+    };
     fetch<kOwn>(copies, queries, head.row(q, p.q, head.first), p.q.t, there);
     fetch<kOwn>(copies, grads, head.row(grad, p.grad, head.first), p.grad.t, there);
+    fetch_stage(stage, 0);
     FragmentC sums[kWidth / 8];
     clear(sums);
 #pragma unroll 1
     for (int j = 0; j < end; j += kOther) {
-        fetch<kOther>(copies, keys, head.row(k, p.k, j), p.k.t, end - j);
-        fetch<kOther>(copies, values, head.row(v, p.v, j), p.v.t, end - j);
-        copies.commit();
         copies.wait<0>();
-        __syncthreads();
+        __syncthreads();  // it is there, and nobody works on the other one any more
+        if (j + kOther < end) fetch_stage(next, j + kOther);
         FragmentC s[kOther / 8], ds[kOther / 8];
         clear(s);
         clear(ds);
-        scores<kOther>(s, queries, line, keys);
-        scores<kOther>(ds, grads, line, values);
-        slopes<false>(s, ds, p, lse + at, inner + at, head.first + line, j);
-        add<kOther>(sums, ds, keys);
-        __syncthreads();
+        scores<kOther>(s, queries, line, stage);
+        scores<kOther>(ds, grads, line, stage + kOtherBytes);
+        slopes<false>(
+            s, ds, p, [&](int, int e) { return lses[e / 2]; }, [&](int, int e) { return inners[e / 2]; },
+            head.first + line, j);
+        add<kOther>(sums, ds, stage);
+        unsigned char* const done = stage;
+        stage = next;
+        next = done;
     }
-    copies.commit();
     copies.wait<0>();
     __syncthreads();
     const float scale = (float)p.scale;
@@ -349,34 +362,44 @@ extern "C" __global__ void __launch_bounds__(128)
     flash_backward_keys(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner, T* dk,
                         T* dv, const flash::Problem p) {
     using namespace flash;
-    unsigned char *const keys = tiles(), *const values = keys + kOwnBytes;
-    unsigned char *const queries = values + kOwnBytes, *const grads = queries + kOtherBytes;
+    unsigned char *const keys = stages(), *const values = keys + kOwnBytes, *stage = values + kOwnBytes;
+    unsigned char* next = stage + kStageBytes;
     const Head head(p, p.keys, false);
-    const int line = threadIdx.x / 32 * 16, there = (int)p.keys - head.first;
+    const int line = threadIdx.x / 32 * 16, there = (int)p.keys - head.first, t = lane() % 4;
+    const int end = (int)p.queries, first = p.firstQuery(head.first) / kOther * kOther;
     const i64 at = head.index * p.queries;
     Copies copies;
+    const auto fetch_stage = [&](unsigned char* to, int i) {
+        fetch<kOther>(copies, to, head.row(q, p.q, i), p.q.t, end - i);
+        fetch<kOther>(copies, to + kOtherBytes, head.row(grad, p.grad, i), p.grad.t, end - i);
+        fetch_numbers(copies, to, lse + at + i, inner + at + i, end - i);
+        copies.commit();
+    };
     fetch<kOwn>(copies, keys, head.row(k, p.k, head.first), p.k.t, there);
     fetch<kOwn>(copies, values, head.row(v, p.v, head.first), p.v.t, there);
+    if (first < end) fetch_stage(stage, first);
     FragmentC sumsK[kWidth / 8], sumsV[kWidth / 8];
     clear(sumsK);
     clear(sumsV);
-    const int end = (int)p.queries;
 #pragma unroll 1
-    for (int i = p.firstQuery(head.first) / kOther * kOther; i < end; i += kOther) {
-        fetch<kOther>(copies, queries, head.row(q, p.q, i), p.q.t, end - i);
-        fetch<kOther>(copies, grads, head.row(grad, p.grad, i), p.grad.t, end - i);
-        copies.commit();
+    for (int i = first; i < end; i += kOther) {
         copies.wait<0>();
-        __syncthreads();
+        __syncthreads();  // it is there, and nobody works on the other one any more
+        if (i + kOther < end) fetch_stage(next, i + kOther);
         FragmentC s[kOther / 8], ds[kOther / 8];
         clear(s);
         clear(ds);
-        scores<kOther>(s, keys, line, queries);
-        scores<kOther>(ds, values, line, grads);
-        slopes<true>(s, ds, p, lse + at, inner + at, head.first + line, i);
-        add<kOther>(sumsV, s, grads);
-        add<kOther>(sumsK, ds, queries);
-        __syncthreads();
+        scores<kOther>(s, keys, line, stage);
+        scores<kOther>(ds, values, line, stage + kOtherBytes);
+        const float* const lses = numbers(stage) + t * 2;
+        slopes<true>(
+            s, ds, p, [&](int n, int e) { return lses[n * 8 + e % 2]; },
+            [&](int n, int e) { return lses[kOther + n * 8 + e % 2]; }, head.first + line, i);
+        add<kOther>(sumsV, s, stage + kOtherBytes);
+        add<kOther>(sumsK, ds, stage);
+        unsigned char* const done = stage;
+        stage = next;
+        next = done;
     }
     copies.commit();
     copies.wait<0>();

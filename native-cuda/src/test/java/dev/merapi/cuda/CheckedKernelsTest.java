@@ -90,6 +90,17 @@ class CheckedKernelsTest {
                     random(1, 1, 1, 131, 5),
                     random(2, 1, 1, 131, 5),
                     random(3, 1, 1, 131, 5));
+            for (long width : new long[] {32, 128}) {
+                same(
+                        "attention on tensor cores, heads of " + width,
+                        150,
+                        t -> Attention.ATTENTION
+                                .call(new Attention.Args(t.get(0), t.get(1), t.get(2), true, 0.1))
+                                .out(),
+                        random(1, 1, 1, 131, width).to(DType.BFLOAT16),
+                        random(2, 1, 1, 131, width).to(DType.BFLOAT16),
+                        random(3, 1, 1, 131, width).to(DType.BFLOAT16));
+            }
             same("transposed", 1, t -> t.get(0).t().contiguous(), random(1, 67, 35));
             StructuredTest.optimizerSteps(DType.FLOAT32);
         }

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -113,6 +114,13 @@ class NvrtcFamiliesTest {
             SegmentKernels.Types types = new SegmentKernels.Types(dtype, DType.INT64, 4);
             inRegisters(SegmentKernels.FAMILY.source(types.text()), architecture, types);
         }
+    }
+
+    /** Two fragments of sums and two of scores: with heads of 128 elements that is what a thread can hold. */
+    @Test
+    void attentionStaysInRegisters() {
+        AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, 128);
+        inRegisters(AttentionKernels.FLASH.source(types.text()), 90, types);
     }
 
     private static void inRegisters(KernelSource source, int architecture, Object types) {
