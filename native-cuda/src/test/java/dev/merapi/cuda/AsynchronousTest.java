@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,10 +9,8 @@ import dev.merapi.data.DataLoader;
 import dev.merapi.data.DataLoaderException;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
-import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.dispatch.Stream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.random.Generator;
@@ -22,16 +19,13 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
-import dev.merapi.types.Shape;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** Captured graphs and streams on a driver that does nothing at once, so that what is not ordered shows. */
-class AsynchronousTest {
+class AsynchronousTest extends StreamContract {
     private static Device fake = Device.CPU;
 
     @AfterAll
@@ -45,6 +39,16 @@ class AsynchronousTest {
         fake = FakeGpu.device("cuda-async", "");
     }
 
+    @Override
+    Device device() {
+        return fake;
+    }
+
+    @Override
+    void takenAgain(long address, Tensor next) {
+        assertEquals(address, next.address(), "the memory that was freed is what is wanted");
+    }
+
     @Test
     void aCapturedTrainingRunHasTheSimulatorsBits() {
         Generator before = Context.current().setGenerator(new Generator(7));
@@ -54,73 +58,6 @@ class AsynchronousTest {
                     CudaGraphTest.train(fake, 5, 2, true, false));
         } finally {
             Context.current().setGenerator(before);
-        }
-    }
-
-    private static Tensor full(double value) {
-        return Tensor.full(Shape.of(20_000), value, DType.FLOAT32, fake);
-    }
-
-    private static void assertAll(double value, Tensor t) {
-        float[] expected = new float[(int) t.numel()];
-        Arrays.fill(expected, (float) value);
-        assertArrayEquals(expected, t.toFloatArray());
-    }
-
-    /** What a stream still reads is freed by another, which wants the memory at once. */
-    @Test
-    void memoryIsNotReusedWhileAnotherStreamReadsIt() {
-        try (Stream side = Stream.on(fake)) {
-            List<Tensor> results = new ArrayList<>();
-            Tensor slow = full(0);
-            for (int i = 0; i < 20; i++) {
-                Tensor a = full(i);
-                try (Event made = Stream.current(fake).record()) {
-                    side.await(made);
-                }
-                try (Stream.Use use = side.use()) {
-                    for (int k = 0; k < 5; k++) {
-                        slow.add(1).close(); // the side stream is late
-                    }
-                    results.add(a.mul(2));
-                }
-                long address = a.address();
-                a.close();
-                Tensor next = full(-1);
-                assertEquals(address, next.address(), "the memory that was freed is what is wanted");
-                next.close();
-            }
-            side.synchronize();
-            for (int i = 0; i < results.size(); i++) {
-                assertAll(2 * i, results.get(i));
-                results.get(i).close();
-            }
-            slow.close();
-        }
-    }
-
-    /** The same the other way round: a batch made on the side stream is used, and freed, on the device's own. */
-    @Test
-    void batchesMadeOnASideStreamAreSafe() {
-        try (Stream side = Stream.on(fake)) {
-            Tensor sum = full(0);
-            double expected = 0;
-            for (int i = 0; i < 20; i++) {
-                Tensor host = Tensor.full(Shape.of(20_000), i, DType.FLOAT32, Device.CPU);
-                Tensor batch;
-                Event copied;
-                try (Stream.Use use = side.use()) {
-                    batch = host.to(fake);
-                    copied = side.record();
-                }
-                Stream.current(fake).await(copied);
-                copied.close();
-                sum.add_(batch);
-                batch.close();
-                expected += i;
-            }
-            assertAll(expected, sum);
-            sum.close();
         }
     }
 
@@ -160,37 +97,6 @@ class AsynchronousTest {
         }
     }
 
-    /** Memory of a stream that a graph replays on the device's own: the stream has it back when the replay is over. */
-    @Test
-    void memoryOfAGraphIsNotReusedWhileAReplayReadsIt() {
-        try (Stream side = Stream.on(fake)) {
-            for (int i = 0; i < 5; i++) {
-                Tensor x;
-                try (Stream.Use use = side.use()) {
-                    x = full(1);
-                }
-                side.synchronize();
-                Tensor sum = full(0);
-                GraphCapture capture = GraphCapture.begin(fake);
-                for (int k = 0; k < 40; k++) {
-                    sum.add_(x);
-                }
-                CapturedGraph graph = capture.end();
-                graph.replay();
-                long address = x.address();
-                x.close();
-                graph.close();
-                try (Stream.Use use = side.use()) {
-                    Tensor next = full(-1);
-                    assertEquals(address, next.address(), "the memory that was freed is what is wanted");
-                    next.close();
-                }
-                assertAll(40, sum);
-                sum.close();
-            }
-        }
-    }
-
     @Test
     void eventsHaveNoPlaceInACapturedStep() {
         Tensor x = full(1);
@@ -211,23 +117,6 @@ class AsynchronousTest {
                 }
             }
             assertAll(2, x.add(1));
-        }
-        x.close();
-    }
-
-    @Test
-    void replaysOnSeveralStreamsAreInOrder() {
-        Tensor x = full(0);
-        try (Stream side = Stream.on(fake);
-                CudaGraph<Tensor> graph =
-                        CudaGraph.of(fake, () -> x.add_(1).mul(2)).warmup(0)) {
-            for (int i = 0; i < 10; i++) {
-                graph.run();
-                try (Stream.Use use = side.use()) {
-                    graph.run();
-                }
-            }
-            assertAll(42, graph.run());
         }
         x.close();
     }

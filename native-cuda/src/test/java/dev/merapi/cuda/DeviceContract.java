@@ -44,7 +44,7 @@ import org.junit.jupiter.api.Test;
  * What ops one by one do not show of a device: training, work that is still under way when its tensors are closed, threads,
  * the end of memory. Run on a GPU, and on the simulator so that the tests themselves are tested everywhere.
  */
-abstract class DeviceContract {
+abstract class DeviceContract extends StreamContract {
     private static final Op<Body, Tensor> AXPB = Op.define(
                     MethodHandles.lookup(), "test::device_axpb", Body.class, Tensor.class)
             .shape(a -> Tensor.meta(a.x()))
@@ -53,6 +53,7 @@ abstract class DeviceContract {
 
     record Body(Tensor x, double a, double b) {}
 
+    @Override
     abstract Device device();
 
     /** How many times as large as on the simulator things may be. */
