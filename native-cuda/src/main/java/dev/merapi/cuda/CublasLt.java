@@ -307,9 +307,13 @@ final class CublasLt {
             if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED) {
                 LOG.warn("cuda: {}: cuBLASLt answers with status {}, so our own kernel multiplies: {}", op, status, k);
             }
-            return new Plan(
+            Plan plan = new Plan(
                     words.buffer().getLong(PROBLEM_WORDS * Long.BYTES),
                     words.buffer().getLong((PROBLEM_WORDS + 1) * Long.BYTES));
+            if (plan.address == 0 && k.epilogue != 0) {
+                LOG.info("cuda: {}: cuBLASLt has nothing with this epilogue; it is done apart: {}", op, k);
+            }
+            return plan;
         }
 
         private void run(MatrixProduct p, long plan, long a, long b, long c, @Nullable Tensor workspace, long stream) {

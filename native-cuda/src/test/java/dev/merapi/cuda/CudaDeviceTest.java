@@ -4,9 +4,12 @@ package dev.merapi.cuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.storage.MemoryStats;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Tensor;
@@ -17,6 +20,8 @@ import dev.merapi.types.Shape;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Tag("gpu")
 @ExtendWith(Gpu.class)
@@ -51,5 +56,31 @@ class CudaDeviceTest extends DeviceContract {
         } finally {
             Memory.setCap(device(), before.cap());
         }
+    }
+
+    /** cuBLASLt's fused products of a transformer's layers, if the library is there: else nobody would see that none runs. */
+    @ParameterizedTest
+    @EnumSource(
+            value = DType.class,
+            names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
+    void theLibraryHasTheEpilogues(DType dtype) {
+        Blas blas = ((KernelBackend) Backends.of(DeviceType.CUDA))
+                .kernels()
+                .runtime()
+                .blas(0);
+        assumeTrue(blas != null, "skipped: there is no cuBLASLt, or it is not wanted");
+        Tensor x = Tensor.randn(64, 64).to(dtype).to(device());
+        Tensor bias = Tensor.randn(64).to(dtype).to(device());
+        Tensor inner = Tensor.zeros(64, 64).to(dtype).to(device());
+        Tensor out = Tensor.zeros(64, 64).to(dtype).to(device());
+        Tensor sums = Tensor.zeros(64).to(dtype).to(device());
+        LinearAlgebra.Linear linear = new LinearAlgebra.Linear(x, x, bias);
+        assertTrue(blas.multiply(MatrixProduct.of(linear, out), false, 0), "bias");
+        assertTrue(blas.multiply(MatrixProduct.activated(linear, inner, out), false, 0), "GELU");
+        assertTrue(blas.multiply(MatrixProduct.beforeActivation(x, x, inner, sums, out), false, 0), "its gradient");
+        MatrixProduct gradients =
+                MatrixProduct.of(new LinearGradients.Args(x, x), new LinearGradients.Parameters(out, sums));
+        assertTrue(blas.multiply(gradients, false, 0), "the bias's gradient");
+        synchronize();
     }
 }

@@ -59,7 +59,7 @@ abstract class DeviceContract extends StreamContract {
     /** How many times as large as on the simulator things may be. */
     abstract int scale();
 
-    private void synchronize() {
+    final void synchronize() {
         Backends.of(device().type()).synchronize(device().index());
     }
 

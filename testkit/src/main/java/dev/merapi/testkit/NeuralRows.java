@@ -86,13 +86,17 @@ final class NeuralRows {
     }
 
     private static FeedForward.Args fed(Maker m, long hidden, long... shape) {
+        return fedTo(m, 2, hidden, shape);
+    }
+
+    private static FeedForward.Args fedTo(Maker m, long results, long hidden, long... shape) {
         long width = shape[shape.length - 1];
         return new FeedForward.Args(
                 m.uniform(-1, 1, shape),
                 m.uniform(-1, 1, hidden, width),
                 m.uniform(-1, 1, hidden),
-                m.uniform(-1, 1, 2, hidden),
-                m.uniform(-1, 1, 2));
+                m.uniform(-1, 1, results, hidden),
+                m.uniform(-1, 1, results));
     }
 
     private static List<OpSamples<?, ?>> products() {
@@ -142,6 +146,8 @@ final class NeuralRows {
                 samples(FeedForward.FEED_FORWARD)
                         .sample("[2, 3] 3 to 8 to 2", m -> fed(m, 8, 2, 3))
                         .sample("[2, 1, 3] 3 to 5 to 2", m -> fed(m, 5, 2, 1, 3))
+                        // As libraries want it: multiples of 16 bytes in 16-bit types, too.
+                        .sample("[16, 16] 16 to 16 to 16", m -> fedTo(m, 16, 16, 16, 16))
                         .valuesOnly("[9, 33] 33 to 64 to 2", m -> fed(m, 64, 9, 33))
                         .references(a -> {
                             Grid inner = linear(Grid.of(a.x()), Grid.of(a.up()), Grid.of(a.upBias()));
