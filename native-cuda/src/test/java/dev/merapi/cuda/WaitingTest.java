@@ -123,8 +123,10 @@ class WaitingTest {
     void anEventIsWaitedForAndNotItsStream() throws Exception {
         NativeCuda shared = cuda;
         Device device = FakeGpu.device("cuda-gate", () -> shared);
-        try (Stream side = Stream.on(device)) {
+        try (Stream side = Stream.on(device);
+                AutoCloseable opened = this::open) { // else, after a failure, the end of the stream would wait for ever
             Tensor x = Tensor.full(Shape.of(1000), 1, DType.FLOAT32, device);
+            cuda.synchronize(0); // another stream is going to use it
             Event early;
             Event late;
             try (Stream.Use use = side.use()) {
