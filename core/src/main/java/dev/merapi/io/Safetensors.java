@@ -4,9 +4,7 @@ package dev.merapi.io;
 import dev.merapi.tensor.Tensor;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -28,9 +26,11 @@ public final class Safetensors {
 
     /**
      * Writes tensors of any device, layout and dtype; the same contents give the same bytes. The file is replaced in one
-     * step when all is written.
+     * step when all is written, and only by what {@link #load} accepts.
      *
-     * @throws IllegalArgumentException if a tensor is named {@code __metadata__}
+     * @throws IllegalArgumentException if a tensor is named {@code __metadata__}, if a name or text is not Unicode, or if
+     *     names and metadata take more than 100 MB
+     * @throws dev.merapi.error.ShapeException if a tensor has more than 64 dimensions
      */
     public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
         List<String> names = new ArrayList<>(tensors.keySet());
@@ -41,17 +41,13 @@ public final class Safetensors {
             return order != 0 ? order : a.compareTo(b);
         });
         SafetensorsHeader header = new SafetensorsHeader();
-        header.metadata.putAll(metadata);
+        metadata.forEach(header::addMetadata);
         for (String name : names) {
-            if (name.equals("__metadata__")) {
-                throw new IllegalArgumentException("safetensors: no tensor can be named '__metadata__'");
-            }
             header.add(name, get(tensors, name).dtype(), get(tensors, name).shape());
         }
-        byte[] json = header.toJson().getBytes(StandardCharsets.UTF_8);
+        byte[] start = header.toBytes();
         AtomicFile.write(file, channel -> {
-            ByteBuffer start = ByteBuffer.allocate(8 + json.length).order(ByteOrder.LITTLE_ENDIAN);
-            write(start.putLong(json.length).put(json).flip(), channel);
+            write(ByteBuffer.wrap(start), channel);
             for (String name : names) {
                 TensorBytes.write(get(tensors, name), channel);
             }
@@ -77,6 +73,8 @@ public final class Safetensors {
      * Reads all tensors into fresh CPU memory; they belong to the open scope, if there is one.
      *
      * @throws FormatException if the file is damaged, cut off or of another format
+     * @throws dev.merapi.error.DTypeException if a tensor is of a type that there is no dtype for; {@link #open} reads the
+     *     others
      */
     public static Map<String, Tensor> load(Path file) throws IOException {
         Map<String, Tensor> tensors = new LinkedHashMap<>();

@@ -10,28 +10,26 @@ import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.Map;
 import java.util.Set;
 
-/** An open safetensors file: its header is read and checked, its tensors are read one at a time when asked for. */
+/**
+ * An open safetensors file: its header is read and checked, its tensors are read one at a time when asked for. A tensor of a
+ * type that is not known here does not spoil the others.
+ */
 public final class SafetensorsFile implements AutoCloseable {
-    /** What the format's own implementation accepts. */
-    private static final long LARGEST_HEADER = 100_000_000;
-
     private final Path path;
-    private final FileChannel channel;
+    private final SharedFile file;
     private final SafetensorsHeader header;
     private final long dataStart;
 
-    private SafetensorsFile(Path path, FileChannel channel, SafetensorsHeader header, long dataStart) {
+    private SafetensorsFile(Path path, SharedFile file, SafetensorsHeader header, long dataStart) {
         this.path = path;
-        this.channel = channel;
+        this.file = file;
         this.header = header;
         this.dataStart = dataStart;
     }
@@ -42,37 +40,27 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws FormatException if the file is damaged, cut off or of another format
      */
     public static SafetensorsFile open(Path path) throws IOException {
-        FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
+        SharedFile file = new SharedFile(path);
         try {
-            long size = channel.size();
+            long size = file.size();
             if (size < 8) {
                 throw new FormatException("the file has " + size + " bytes, too few for a header");
             }
-            long headerSize = read(channel, 0, 8).getLong();
-            if (headerSize < 2 || headerSize > size - 8 || headerSize > LARGEST_HEADER) {
+            long headerSize = file.read(0, 8).getLong();
+            if (headerSize < 2 || headerSize > size - 8 || headerSize > SafetensorsHeader.LARGEST) {
                 throw new FormatException("the header would have " + Long.toUnsignedString(headerSize)
                         + " bytes in a file of " + size + ": this is not a safetensors file, or it is cut off");
             }
-            String json = decode(read(channel, 8, (int) headerSize));
+            String json = decode(file.read(8, (int) headerSize));
             return new SafetensorsFile(
-                    path, channel, SafetensorsHeader.parse(json, size - 8 - headerSize), 8 + headerSize);
+                    path, file, SafetensorsHeader.parse(json, size - 8 - headerSize), 8 + headerSize);
         } catch (FormatException e) {
-            channel.close();
+            file.close();
             throw new FormatException("safetensors: " + path + ": " + e.getMessage(), e);
         } catch (IOException | RuntimeException e) {
-            channel.close();
+            file.close();
             throw e;
         }
-    }
-
-    private static ByteBuffer read(FileChannel channel, long position, int count) throws IOException {
-        ByteBuffer bytes = ByteBuffer.allocate(count).order(ByteOrder.LITTLE_ENDIAN);
-        while (bytes.hasRemaining()) {
-            if (channel.read(bytes, position + bytes.position()) < 0) {
-                throw new FormatException("the file ended while its header was being read");
-            }
-        }
-        return bytes.flip();
     }
 
     private static String decode(ByteBuffer bytes) throws FormatException {
@@ -97,15 +85,29 @@ public final class SafetensorsFile implements AutoCloseable {
         return entry(name).shape();
     }
 
-    /** @throws DTypeException if there is no tensor type for what the file holds, such as I16 */
+    /** How the file has a tensor's numbers, in the format's own words: {@code F32}, {@code I16}, … */
+    public String storedType(String name) {
+        return entry(name).type();
+    }
+
+    /**
+     * The dtype that a tensor is read as. What has none of its own is widened, exactly: I8, I16 and U16 to int32, U32 and
+     * U64 to int64.
+     *
+     * @throws DTypeException if there is none for what the file holds, such as C64
+     */
     public DType dtype(String name) {
+        return number(name).dtype;
+    }
+
+    private FileNumber number(String name) {
         SafetensorsHeader.Entry e = entry(name);
-        DType dtype = SafetensorsHeader.dtype(e.type());
-        if (dtype == null) {
+        FileNumber number = FileNumber.named(e.type());
+        if (number == null) {
             throw new DTypeException("safetensors: tensor '" + name + "' is " + e.type() + e.shape()
                     + ", for which there is no dtype here\n  fix: convert it where the file is written.");
         }
-        return dtype;
+        return number;
     }
 
     private SafetensorsHeader.Entry entry(String name) {
@@ -117,12 +119,19 @@ public final class SafetensorsFile implements AutoCloseable {
         return e;
     }
 
-    /** Reads one tensor into fresh CPU memory; it belongs to the open scope, if there is one. */
+    /**
+     * Reads one tensor into fresh CPU memory; it belongs to the open scope, if there is one. Threads may read side by side,
+     * and be interrupted.
+     *
+     * @throws DTypeException as {@link #dtype}
+     * @throws FormatException if the file was cut off or replaced meanwhile, or holds an unsigned number of 2^63 or more
+     */
     public Tensor tensor(String name) throws IOException {
-        DType dtype = dtype(name);
+        FileNumber number = number(name);
         SafetensorsHeader.Entry e = entry(name);
         try {
-            return TensorBytes.read(channel, dataStart + e.begin(), e.shape(), dtype);
+            ByteSource source = ByteSource.of(file, dataStart + e.begin());
+            return TensorBytes.read(source, e.shape(), number, ByteOrder.LITTLE_ENDIAN);
         } catch (FormatException damage) {
             throw new FormatException(
                     "safetensors: " + path + ": tensor '" + name + "': " + damage.getMessage(), damage);
@@ -148,6 +157,6 @@ public final class SafetensorsFile implements AutoCloseable {
 
     @Override
     public void close() throws IOException {
-        channel.close();
+        file.close();
     }
 }

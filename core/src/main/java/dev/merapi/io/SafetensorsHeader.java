@@ -4,6 +4,9 @@ package dev.merapi.io;
 import dev.merapi.error.ShapeException;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -19,51 +22,15 @@ final class SafetensorsHeader {
     /** NumPy's limit. */
     private static final int MOST_DIMENSIONS = 64;
 
-    /** Bytes an element; also of the types that there is no tensor for, so that files which hold some can be opened. */
-    private static final Map<String, Integer> WIDTHS = Map.ofEntries(
-            Map.entry("F64", 8),
-            Map.entry("F32", 4),
-            Map.entry("F16", 2),
-            Map.entry("BF16", 2),
-            Map.entry("I64", 8),
-            Map.entry("I32", 4),
-            Map.entry("I16", 2),
-            Map.entry("I8", 1),
-            Map.entry("U64", 8),
-            Map.entry("U32", 4),
-            Map.entry("U16", 2),
-            Map.entry("U8", 1),
-            Map.entry("BOOL", 1),
-            Map.entry("F8_E4M3", 1),
-            Map.entry("F8_E5M2", 1));
+    /** Bytes; what the format's own implementation accepts. */
+    static final long LARGEST = 100_000_000;
 
     final Map<String, Entry> entries = new LinkedHashMap<>();
     final Map<String, String> metadata = new LinkedHashMap<>();
+    private long size;
 
     /** A tensor of the file; the offsets count from the first byte after the header. */
     record Entry(String type, Shape shape, long begin, long end) {}
-
-    static String typeName(DType dtype) {
-        return switch (dtype) {
-            case FLOAT32 -> "F32";
-            case FLOAT64 -> "F64";
-            case FLOAT16 -> "F16";
-            case BFLOAT16 -> "BF16";
-            case INT32 -> "I32";
-            case INT64 -> "I64";
-            case UINT8 -> "U8";
-            case BOOL -> "BOOL";
-        };
-    }
-
-    static @Nullable DType dtype(String typeName) {
-        for (DType dtype : DType.values()) {
-            if (typeName(dtype).equals(typeName)) {
-                return dtype;
-            }
-        }
-        return null;
-    }
 
     // ---------------------------------------------------------------- read
 
@@ -107,19 +74,18 @@ final class SafetensorsHeader {
                 || !(fields[2] instanceof long[] offsets)) {
             throw new FormatException("header: tensor '" + name + "' needs dtype, shape and data_offsets");
         }
-        Integer width = WIDTHS.get(type);
-        if (width == null) {
-            throw new FormatException("header: tensor '" + name + "' has the unknown dtype '" + type + "'");
-        }
         Shape shape = shape(name, sizes);
         if (offsets.length != 2 || offsets[0] > offsets[1]) {
             throw new FormatException("header: tensor '" + name + "' needs two offsets in order, but has "
                     + java.util.Arrays.toString(offsets));
         }
         long bytes = offsets[1] - offsets[0];
-        if (Math.multiplyHigh(shape.numel(), width) != 0 || shape.numel() * width != bytes) {
+        FileNumber number = FileNumber.named(type); // of what is not known, the bytes are its own business
+        if (number != null
+                && (Math.multiplyHigh(shape.numel(), number.byteSize) != 0
+                        || shape.numel() * number.byteSize != bytes)) {
             throw new FormatException("header: tensor '" + name + "', " + type + shape + ", takes " + shape.numel()
-                    + " times " + width + " bytes, but its offsets have room for " + bytes);
+                    + " times " + number.byteSize + " bytes, but its offsets have room for " + bytes);
         }
         return new Entry(type, shape, offsets[0], offsets[1]);
     }
@@ -160,16 +126,53 @@ final class SafetensorsHeader {
 
     /** Places a tensor behind those that are there. */
     void add(String name, DType dtype, Shape shape) {
-        long begin = 0;
-        for (Entry e : entries.values()) {
-            begin = Math.max(begin, e.end);
+        requireText("safetensors: the name of a tensor", name);
+        if (name.equals(METADATA)) {
+            throw new IllegalArgumentException("safetensors: no tensor can be named '" + METADATA + "'");
+        }
+        if (shape.rank() > MOST_DIMENSIONS) {
+            throw new ShapeException("safetensors: tensor '" + name + "', " + dtype + shape + ", has more than "
+                    + MOST_DIMENSIONS + " dimensions\n  fix: t.reshape(…) to fewer.");
         }
         long bytes = Math.multiplyExact(shape.numel(), (long) dtype.byteSize());
-        entries.put(name, new Entry(typeName(dtype), shape, begin, Math.addExact(begin, bytes)));
+        entries.put(name, new Entry(FileNumber.of(dtype).name(), shape, size, Math.addExact(size, bytes)));
+        size += bytes;
+    }
+
+    void addMetadata(String key, String value) {
+        requireText("safetensors: a key of the metadata", key);
+        requireText("safetensors: the metadata of '" + key + "'", value);
+        metadata.put(key, value);
+    }
+
+    /** Half of a character cannot be written in UTF-8: it would come back as another. */
+    static void requireText(String what, String text) {
+        if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+            throw new IllegalArgumentException(
+                    what + " holds half of a surrogate pair, which UTF-8 cannot write: " + text.replace('\n', ' '));
+        }
+    }
+
+    /**
+     * The bytes that a file begins with: never what a reader would refuse.
+     *
+     * @throws IllegalArgumentException if names and metadata are larger than any reader accepts
+     */
+    byte[] toBytes() {
+        byte[] json = toJson().getBytes(StandardCharsets.UTF_8);
+        if (json.length > LARGEST) {
+            throw new IllegalArgumentException("safetensors: names and metadata take " + json.length
+                    + " bytes, but readers accept " + LARGEST + "\n  fix: put large texts into files of their own.");
+        }
+        return ByteBuffer.allocate(8 + json.length)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(json.length)
+                .put(json)
+                .array();
     }
 
     /** The text, padded with spaces so that the data after it is aligned to 8 bytes; the same for the same contents. */
-    String toJson() {
+    private String toJson() {
         StringBuilder s = new StringBuilder("{");
         if (!metadata.isEmpty()) {
             JsonReader.quote(METADATA, s);
@@ -197,7 +200,7 @@ final class SafetensorsHeader {
             s.setLength(s.length() - 1);
         }
         s.append('}');
-        int bytes = s.toString().getBytes(java.nio.charset.StandardCharsets.UTF_8).length;
+        int bytes = s.toString().getBytes(StandardCharsets.UTF_8).length;
         s.append(String.join("", Collections.nCopies((8 - bytes % 8) % 8, " ")));
         return s.toString();
     }

@@ -6,28 +6,26 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
-import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
+import java.nio.channels.WritableByteChannel;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The bytes of a tensor, row-major and little-endian, between its memory and a file: without a copy on the way where Java
- * sees the memory, else in pieces through memory that it sees.
+ * The bytes of a tensor, row-major, between its memory and a file: without a copy on the way where Java sees the memory and
+ * the file has the same form, else in pieces.
  */
 final class TensorBytes {
     /** Elements of a piece. */
-    private static final long PIECE = 1 << 22;
+    private static final long PIECE = 1 << 20;
 
     private TensorBytes() {}
 
-    /** Appends all elements, whatever the layout and the device. */
-    static void write(Tensor t, FileChannel file) throws IOException {
+    /** Appends all elements, little-endian, whatever the layout and the device. */
+    static void write(Tensor t, WritableByteChannel file) throws IOException {
         requireLittleEndian();
         try (Autograd.Mode mode = Autograd.noGrad();
                 Scope scope = Scope.open()) {
@@ -44,22 +42,36 @@ final class TensorBytes {
                             ? Tensor.allocate(part.shape(), part.dtype(), Device.CPU)
                                     .copy_(part)
                             : part.contiguous().to(Device.CPU);
-                    writeFully(seen, bytes(seen), file);
+                    writeFully(seen, required(seen), file);
                 }
             }
         }
     }
 
-    /** A fresh CPU tensor filled from {@code position} on; the caller has checked that the bytes are there. */
-    static Tensor read(FileChannel file, long position, Shape shape, DType dtype) throws IOException {
+    /**
+     * A fresh CPU tensor filled from a source. The caller has held the claimed shape against the size of the file; what
+     * the file lacks nevertheless is told by a {@link FormatException}.
+     */
+    static Tensor read(ByteSource source, Shape shape, FileNumber type, ByteOrder order) throws IOException {
         requireLittleEndian();
-        Tensor result = Tensor.allocate(shape, dtype, Device.CPU);
-        try {
+        Tensor result = Tensor.allocate(shape, type.dtype, Device.CPU);
+        try (Autograd.Mode mode = Autograd.noGrad();
+                Scope scope = Scope.open()) {
             ByteBuffer whole = bytes(result);
-            if (whole != null) {
-                readFully(result, whole, file, position);
-            } else {
-                readPieces(result, file, position);
+            Tensor flat = result.view(result.numel());
+            Tensor staging = whole == null ? Tensor.allocate(Shape.of(PIECE), type.dtype, Device.CPU) : flat;
+            for (long i = 0; i < flat.numel(); i += PIECE) {
+                int n = (int) Math.min(PIECE, flat.numel() - i);
+                int width = type.dtype.byteSize();
+                ByteBuffer to = whole == null
+                        ? required(staging).limit(n * width)
+                        : whole.position((int) i * width).limit(((int) i + n) * width);
+                fill(source, staging, to, type, order);
+                if (whole == null) {
+                    try (Scope piece = Scope.open()) {
+                        flat.slice(0, i, i + n).copy_(staging.slice(0, 0, n));
+                    }
+                }
             }
             return result;
         } catch (IOException | RuntimeException e) {
@@ -68,23 +80,24 @@ final class TensorBytes {
         }
     }
 
-    private static void readPieces(Tensor result, FileChannel file, long position) throws IOException {
-        try (Scope scope = Scope.open()) {
-            Tensor flat = result.view(result.numel());
-            Tensor seen = Tensor.allocate(Shape.of(PIECE), result.dtype(), Device.CPU);
-            for (long i = 0; i < flat.numel(); i += PIECE) {
-                try (Scope piece = Scope.open()) {
-                    long n = Math.min(PIECE, flat.numel() - i);
-                    Tensor part = seen.slice(0, 0, n);
-                    readFully(
-                            part,
-                            bytes(part),
-                            file,
-                            position + i * result.dtype().byteSize());
-                    flat.slice(0, i, i + n).copy_(part);
+    private static void fill(ByteSource source, Tensor owner, ByteBuffer to, FileNumber type, ByteOrder order)
+            throws IOException {
+        protect(owner, to, b -> {
+            int start = b.position();
+            if (!type.isDirect(order)) {
+                ByteBuffer raw = ByteBuffer.allocate(b.remaining() / type.dtype.byteSize() * type.byteSize);
+                source.readFully(raw);
+                type.convert(raw.flip().order(order), b);
+                return;
+            }
+            source.readFully(b);
+            if (type == FileNumber.BOOL) {
+                // Kernels take the bytes of a bool as they are: anything but 0 and 1 is undefined behaviour in C++.
+                for (int i = start; i < b.limit(); i++) {
+                    b.put(i, (byte) (b.get(i) != 0 ? 1 : 0));
                 }
             }
-        }
+        });
     }
 
     /** The memory of a contiguous CPU tensor as Java sees it, or null. */
@@ -97,10 +110,19 @@ final class TensorBytes {
         }
         Elements e = Elements.of(t);
         return e.buffer()
-                .slice(e.byteOffset(), Math.toIntExact(t.numel() * t.dtype().byteSize()));
+                .slice(e.byteOffset(), Math.toIntExact(t.numel() * t.dtype().byteSize()))
+                .order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    private static void writeFully(Tensor owner, @Nullable ByteBuffer bytes, FileChannel file) throws IOException {
+    private static ByteBuffer required(Tensor t) {
+        ByteBuffer bytes = bytes(t);
+        if (bytes == null) {
+            throw new IllegalStateException("a piece of " + t.describe() + " has no Java view; please report this");
+        }
+        return bytes;
+    }
+
+    private static void writeFully(Tensor owner, ByteBuffer bytes, WritableByteChannel file) throws IOException {
         protect(owner, bytes, b -> {
             while (b.hasRemaining()) {
                 file.write(b);
@@ -108,39 +130,12 @@ final class TensorBytes {
         });
     }
 
-    private static void readFully(Tensor owner, @Nullable ByteBuffer bytes, FileChannel file, long position)
-            throws IOException {
-        protect(owner, bytes, b -> {
-            while (b.hasRemaining()) {
-                if (file.read(b, position + b.position()) < 0) {
-                    throw new EOFException("the file ended while it was being read: another process has cut it");
-                }
-            }
-            if (owner.dtype() == DType.BOOL) {
-                requireBits(b);
-            }
-        });
-    }
-
-    /** Kernels take the bytes of a bool as they are: anything but 0 and 1 would be undefined behaviour in C++. */
-    private static void requireBits(ByteBuffer bytes) throws FormatException {
-        for (int i = 0; i < bytes.limit(); i++) {
-            if ((bytes.get(i) & ~1) != 0) {
-                throw new FormatException(
-                        "a bool tensor holds a byte " + (bytes.get(i) & 0xff) + ", which is not 0 or 1");
-            }
-        }
-    }
-
     private interface Transfer {
         void run(ByteBuffer bytes) throws IOException;
     }
 
     /** Nobody frees the memory while it is being copied, not even the collector. */
-    private static void protect(Tensor owner, @Nullable ByteBuffer bytes, Transfer transfer) throws IOException {
-        if (bytes == null) {
-            throw new IllegalStateException("a piece of " + owner.describe() + " has no Java view; please report this");
-        }
+    private static void protect(Tensor owner, ByteBuffer bytes, Transfer transfer) throws IOException {
         Context context = Context.current();
         context.memory().enter();
         try {

@@ -33,7 +33,11 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
         return self().isContiguous() ? self() : copy();
     }
 
-    /** Itself if it has that dtype, else a converted copy. Floats to integers: towards 0, saturating, NaN gives 0. */
+    /**
+     * Itself if it has that dtype, else a converted copy. Floats to int32 and int64: towards 0, saturating, NaN gives 0; to
+     * uint8 the low 8 bits of that int32, as integers to narrower ones keep their low bits; to bool whether it differs from
+     * 0, so NaN is true. Floats to narrower ones are rounded once, to nearest even.
+     */
     public Tensor to(DType dtype) {
         return dtype == self().dtype() ? self() : CopyOps.CAST.call(new CopyOps.Cast(self(), dtype));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
-import dev.merapi.data.Idx;
+import dev.merapi.io.Idx;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.testkit.data;
+package dev.merapi.testkit.io;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.merapi.data.Idx;
+import dev.merapi.io.Idx;
 import dev.merapi.io.FormatException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -62,6 +62,23 @@ class IdxTest {
         assertThat(read(bytes(14, new int[] {}, f64)).item()).isEqualTo(Math.PI);
     }
 
+    @Test
+    void widensNarrowTypes() throws IOException {
+        assertThat(read(bytes(9, new int[] {2}, (byte) -1, (byte) 127)).toIntArray()).containsExactly(-1, 127);
+        Tensor t = read(bytes(11, new int[] {2}, (byte) -1, (byte) -2, (byte) 1, (byte) 0));
+        assertThat(t.dtype()).isEqualTo(DType.INT32);
+        assertThat(t.toIntArray()).containsExactly(-2, 256);
+    }
+
+    @Test
+    void whatGrowsWithoutMeasureIsRefused() throws IOException {
+        byte[] bomb = zipped(bytes(8, new int[] {70 << 20}, new byte[70 << 20]));
+        assertThat(bomb.length).isLessThan(100_000);
+        assertThatThrownBy(() -> read(bomb))
+                .isInstanceOf(FormatException.class)
+                .hasMessageContaining("merapi.io.expansion");
+    }
+
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void refusesClaimsThatTheFileDoesNotKeep(boolean zip) throws IOException {
@@ -70,7 +87,7 @@ class IdxTest {
             {0, 0, 8},
             {0, 0, 8, 3, 0, 0, 0, 1},
             {1, 0, 8, 0, 5},
-            {0, 0, 11, 1, 0, 0, 0, 0}, // int16
+            {0, 0, 10, 1, 0, 0, 0, 0}, // no such type
             bytes(8, new int[] {3}, (byte) 1, (byte) 2), // too short
             bytes(8, new int[] {1}, (byte) 1, (byte) 2), // too long
             bytes(8, new int[] {2147483000}, (byte) 1), // would be 2 GB
