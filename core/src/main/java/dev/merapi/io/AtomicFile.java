@@ -100,8 +100,8 @@ public final class AtomicFile {
     /** See Note [Drafts]. What cannot be looked at or removed stays: it harms nobody. */
     private static void removeDrafts(Path folder, Path name) {
         String prefix = prefix(name);
-        try (DirectoryStream<Path> found =
-                Files.newDirectoryStream(folder, p -> String.valueOf(p.getFileName()).startsWith(prefix))) {
+        try (DirectoryStream<Path> found = Files.newDirectoryStream(
+                folder, p -> String.valueOf(p.getFileName()).startsWith(prefix))) {
             for (Path draft : found) {
                 String process = draft.getFileName().toString().substring(prefix.length());
                 if (isGone(process) && isUnlocked(draft)) {

@@ -110,8 +110,10 @@ public final class Idx {
             case 0x0c -> FileNumber.I32;
             case 0x0d -> FileNumber.F32;
             case 0x0e -> FileNumber.F64;
-            default -> throw new FormatException("element type 0x" + Integer.toHexString(code)
-                    + " is not one of uint8 (0x8), int8 (0x9), int16 (0xb), int32 (0xc), float32 (0xd), float64 (0xe)");
+            default ->
+                throw new FormatException(
+                        "element type 0x" + Integer.toHexString(code)
+                                + " is not one of uint8 (0x8), int8 (0x9), int16 (0xb), int32 (0xc), float32 (0xd), float64 (0xe)");
         };
     }
 }

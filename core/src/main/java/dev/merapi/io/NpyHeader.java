@@ -91,8 +91,7 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
         if (length > LARGEST || room < 0) {
             throw new FormatException("the header would have " + length + " bytes in a file of " + size);
         }
-        String text =
-                StandardCharsets.UTF_8.decode(next(source, (int) length)).toString();
+        String text = StandardCharsets.UTF_8.decode(next(source, (int) length)).toString();
         NpyHeader header = new Parser(text).parse();
         long numel = header.shape().numel();
         if (Math.multiplyHigh(numel, header.type.byteSize) != 0 || numel * header.type.byteSize != room) {
@@ -265,7 +264,8 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
 
         private FormatException error(String what) {
             String shown = text.length() > 200 ? text.substring(0, 200) + "…" : text;
-            return new FormatException("header not understood at character " + at + ": " + what + ", in " + shown.strip());
+            return new FormatException(
+                    "header not understood at character " + at + ": " + what + ", in " + shown.strip());
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
-import dev.merapi.io.Idx;
 import dev.merapi.data.TensorDataset;
+import dev.merapi.io.Idx;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.io.FileNotFoundException;

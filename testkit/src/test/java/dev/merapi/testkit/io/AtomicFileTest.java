@@ -70,7 +70,8 @@ class AtomicFileTest {
         assumeTrue(Files.getFileStore(file).supportsFileAttributeView("posix"), "the file system has no permissions");
         Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-------"));
         write(file, "b");
-        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(file))).isEqualTo("rw-------");
+        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(file)))
+                .isEqualTo("rw-------");
     }
 
     @Test
@@ -82,7 +83,8 @@ class AtomicFileTest {
         Files.writeString(folder.resolve(".g.draft-" + gone + "-0"), "half of another");
         Files.writeString(folder.resolve(".f.draft-mine"), "somebody's");
         try (FileChannel open = FileChannel.open(
-                        Files.writeString(folder.resolve(".f.draft-" + gone + "-1"), "half"), StandardOpenOption.WRITE);
+                        Files.writeString(folder.resolve(".f.draft-" + gone + "-1"), "half"),
+                        StandardOpenOption.WRITE);
                 var lock = open.lock()) { // as a writer on another machine holds it
             write(folder.resolve("f"), "whole");
         }
@@ -148,7 +150,8 @@ class AtomicFileTest {
         int drafts = 0;
         for (int round = 0; round < rounds; round++) {
             Process process = new ProcessBuilder(
-                            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                            Path.of(System.getProperty("java.home"), "bin", "java")
+                                    .toString(),
                             "-XX:TieredStopAtLevel=1",
                             "-Xshare:auto",
                             "-cp",

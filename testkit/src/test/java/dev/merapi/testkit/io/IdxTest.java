@@ -4,8 +4,8 @@ package dev.merapi.testkit.io;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.merapi.io.Idx;
 import dev.merapi.io.FormatException;
+import dev.merapi.io.Idx;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -64,7 +64,8 @@ class IdxTest {
 
     @Test
     void widensNarrowTypes() throws IOException {
-        assertThat(read(bytes(9, new int[] {2}, (byte) -1, (byte) 127)).toIntArray()).containsExactly(-1, 127);
+        assertThat(read(bytes(9, new int[] {2}, (byte) -1, (byte) 127)).toIntArray())
+                .containsExactly(-1, 127);
         Tensor t = read(bytes(11, new int[] {2}, (byte) -1, (byte) -2, (byte) 1, (byte) 0));
         assertThat(t.dtype()).isEqualTo(DType.INT32);
         assertThat(t.toIntArray()).containsExactly(-2, 256);

@@ -64,7 +64,9 @@ class NpzTest {
             assertThat(open.tensor("u4.big").dtype()).isEqualTo(DType.INT64);
             assertThat(open.tensor("i1.little").dtype()).isEqualTo(DType.INT32);
             assertThat(open.tensor("f2.fortran").dtype()).isEqualTo(DType.FLOAT16);
-            assertThatThrownBy(() -> open.tensor("absent")).hasMessageContaining("absent").hasMessageContaining("u4.big");
+            assertThatThrownBy(() -> open.tensor("absent"))
+                    .hasMessageContaining("absent")
+                    .hasMessageContaining("u4.big");
         }
     }
 
@@ -77,8 +79,8 @@ class NpzTest {
     @Test
     void whatIsWrittenComesBackAndIsTheSameBytesEachTime() throws IOException {
         Path file = folder.resolve("t.npz");
-        Map<String, Tensor> tensors = Map.of(
-                "a/b", Tensor.rand(3, 4).transpose(0, 1), "ü", Tensor.of(true, false), "0", Tensor.scalar(7L));
+        Map<String, Tensor> tensors =
+                Map.of("a/b", Tensor.rand(3, 4).transpose(0, 1), "ü", Tensor.of(true, false), "0", Tensor.scalar(7L));
         Npz.save(file, tensors);
         byte[] first = Files.readAllBytes(file);
         Npz.save(file, new java.util.TreeMap<>(tensors));

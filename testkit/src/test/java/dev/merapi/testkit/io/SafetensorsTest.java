@@ -182,8 +182,8 @@ class SafetensorsTest {
         for (Map<String, Tensor> names : java.util.List.of(Map.of("\ud800x", t), Map.of("__metadata__", t))) {
             assertThatThrownBy(() -> Safetensors.save(file(), names)).isInstanceOf(IllegalArgumentException.class);
         }
-        for (Map<String, String> metadata :
-                java.util.List.of(Map.of("a\udc00", "b"), Map.of("a", "b\ud83d"), Map.of("a", "x".repeat(100_000_001)))) {
+        for (Map<String, String> metadata : java.util.List.of(
+                Map.of("a\udc00", "b"), Map.of("a", "b\ud83d"), Map.of("a", "x".repeat(100_000_001)))) {
             assertThatThrownBy(() -> Safetensors.save(file(), Map.of("t", t), metadata))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("safetensors");
@@ -231,7 +231,9 @@ class SafetensorsTest {
         }
         SafetensorsFile closed = Safetensors.open(file());
         closed.close();
-        assertThatThrownBy(() -> closed.tensor("t")).isInstanceOf(IOException.class).hasMessageContaining("closed");
+        assertThatThrownBy(() -> closed.tensor("t"))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("closed");
     }
 
     @ParameterizedTest
