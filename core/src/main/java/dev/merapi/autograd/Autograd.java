@@ -78,7 +78,7 @@ public final class Autograd {
         for (int i = 0; i < result.length; i++) {
             if (result[i] == null && !allowUnused) {
                 throw new GradientException(
-                        "grad: input " + i + ", " + inputs.get(i).describe()
+                        "grad: inputs[" + i + "], " + inputs.get(i).describe()
                                 + ", was not used in the graph of the outputs\n  fix: pass allowUnused to get null for it.");
             }
         }
@@ -99,7 +99,7 @@ public final class Autograd {
             Tensor g = gradients == null ? null : gradients[i];
             if (g == null) {
                 if (roots[i].numel() != 1) {
-                    throw new GradientException(what + ": output " + i + " has " + roots[i].numel()
+                    throw new GradientException(what + ": outputs[" + i + "] has " + roots[i].numel()
                             + " elements, so its gradient must be given\n  output: " + roots[i].describe()
                             + "\n  fix: reduce it to a scalar (sum, mean), or pass a gradient of its shape.");
                 }
@@ -107,8 +107,8 @@ public final class Autograd {
             } else if (!g.shape().equals(roots[i].shape())
                     || g.dtype() != roots[i].dtype()
                     || g.device() != roots[i].device()) {
-                throw new GradientException(
-                        what + ": gradient " + i + " is " + g.describe() + ", its output " + roots[i].describe());
+                throw new GradientException(what + ": gradients[" + i + "] is " + g.describe() + ", but its output is "
+                        + roots[i].describe() + "\n  fix: pass a gradient in the form of the output.");
             }
             seeds[i] = g;
         }

@@ -62,8 +62,9 @@ public class AutogradMeta {
         return node != null ? node : requiresGrad ? accumulator(tensor) : null;
     }
 
+    /** Which output of {@link #edgeNode} it is; a leaf is the only one of its own, whatever it is a view of. */
     int edgeIndex() {
-        return outputIndex;
+        return gradFn == null ? 0 : outputIndex;
     }
 
     AccumulateGrad accumulator(Tensor tensor) {

@@ -6,6 +6,7 @@ import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
+import dev.merapi.error.OpError;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -334,7 +335,7 @@ final class BackwardPass {
             if (node.origin() != null) {
                 e.addSuppressed(node.origin());
             }
-            throw e;
+            throw OpError.in("backward of " + node, e);
         } finally {
             scope.clear();
         }

@@ -107,7 +107,8 @@ public final class Checkpoint {
                 Tensor t = given.get(i);
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
-                SavedTensor saved = SavedTensor.save(t, null, context.savedTensorHooks(), "checkpoint");
+                SavedTensor saved =
+                        SavedTensor.save(t, SavedTensor.COMPUTED, null, context.savedTensorHooks(), "checkpoint");
                 saved.escape();
                 inputs.add(saved);
             }
@@ -153,7 +154,7 @@ public final class Checkpoint {
                     SavedTensorHooks hooks = SavedTensorHooks.install(again)) {
                 List<Tensor> leaves = new ArrayList<>();
                 for (int i = 0; i < inputs.size(); i++) {
-                    Tensor leaf = inputs.get(i).unpack("checkpoint", i).detach();
+                    Tensor leaf = inputs.get(i).unpack("checkpoint", i, null).detach();
                     leaves.add(differentiated[i] ? leaf.requiresGrad(true) : leaf);
                 }
                 generator.restore(random);

@@ -36,6 +36,11 @@ final class CopySlices extends Node {
     }
 
     @Override
+    String inputName(int i) {
+        return i == 0 ? "the tensor that was viewed" : op.inputName(i - 1);
+    }
+
+    @Override
     @Nullable
     Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         @Nullable Tensor[] result = new Tensor[needed.length];

@@ -13,27 +13,28 @@ final class GradientChecks {
     static Tensor fit(Node node, int i, Tensor gradient, Tensor input) {
         Tensor g = gradient;
         if (g.isClosed()) {
-            throw new GradientException(
-                    Message.of("backward of " + node + ": gradient " + i + ", " + g.describe() + ", is closed")
-                            .fix("leave what is returned open; the engine closes it."));
+            throw new GradientException(Message.of("backward of " + node + ": the gradient of " + node.inputName(i)
+                            + ", " + g.describe() + ", is closed")
+                    .fix("leave what is returned open; the engine closes it."));
         }
         if (!g.shape().equals(input.shape())) {
             if (!input.shape().expandableTo(g.shape())) {
-                throw new GradientException(
-                        Message.of("backward of " + node + ": gradient " + i + " does not fit its input")
-                                .fact("gradient", g.describe())
-                                .fact("input", input.describe()));
+                throw new GradientException(Message.of(
+                                "backward of " + node + ": the gradient of " + node.inputName(i) + " does not fit it")
+                        .fact("gradient", g.describe())
+                        .fact("input", input.describe())
+                        .fix("return a gradient in the shape of the input, or one that sums to it."));
             }
             g = g.sumTo(input.shape());
         }
         if (g.device() != input.device()) {
-            throw new GradientException("backward of " + node + ": gradient " + i + " is on " + g.device()
-                    + ", its input on " + input.device());
+            throw new GradientException("backward of " + node + ": the gradient of " + node.inputName(i) + " is on "
+                    + g.device() + ", the input on " + input.device() + "\n  fix: to(device).");
         }
         if (g.dtype() != input.dtype()) {
             if (!g.dtype().isFloating()) {
-                throw new GradientException(
-                        "backward of " + node + ": gradient " + i + " is " + g.describe() + "; gradients are floating");
+                throw new GradientException("backward of " + node + ": the gradient of " + node.inputName(i) + " is "
+                        + g.describe() + "; gradients are floating");
             }
             g = g.to(input.dtype());
         }
@@ -53,8 +54,8 @@ final class GradientChecks {
         try (Tensor nan = gradient.detach().ne(gradient.detach());
                 Tensor any = nan.any()) {
             if (any.item() != 0) {
-                throw new GradientException(
-                        "backward of " + node + ": gradient " + i + " has NaN: " + gradient.describe());
+                throw new GradientException("backward of " + node + ": the gradient of " + node.inputName(i)
+                        + " has NaN: " + gradient.describe());
             }
         }
     }

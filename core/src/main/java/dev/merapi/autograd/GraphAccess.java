@@ -35,7 +35,7 @@ public final class GraphAccess {
         }
         if (wanted && t.isInference()) {
             throw new GradientException(
-                    "requiresGrad: this tensor was made in inference mode\n  fix: clone() it outside.");
+                    "requiresGrad: this tensor was made in inference mode\n  fix: copy() it outside of inference mode.");
         }
         if (m == null) {
             if (!wanted) {

@@ -117,6 +117,16 @@ public abstract class Node {
         return nextIndex[i];
     }
 
+    /** What messages call input {@code i}. */
+    String inputName(int i) {
+        return "input " + i;
+    }
+
+    /** What messages call the saved tensor at {@code position}. */
+    String savedName(int position) {
+        return "saved tensor " + position;
+    }
+
     final int sequence() {
         return sequence;
     }

@@ -76,7 +76,8 @@ final class OpNode<A extends Record, R> extends Node {
         List<SavedTensor> slots = new ArrayList<>(3);
         try {
             saved = new Saved(tree, forComposition).map(op, t -> {
-                SavedTensor slot = SavedTensor.save(t, graphOf(t, inputs, result, results), hooks, name());
+                SavedTensor slot = SavedTensor.save(
+                        t, sourceOf(t, inputs, results), graphOf(t, inputs, result, results), hooks, name());
                 slots.add(slot);
                 return slot.placeholder();
             });
@@ -86,6 +87,31 @@ final class OpNode<A extends Record, R> extends Node {
                 slots.forEach(slot -> slot.release(context.memory()));
             }
         }
+    }
+
+    private static int sourceOf(Tensor t, @Nullable Tensor[] inputs, Tensor[] results) {
+        for (int i = 0; i < inputs.length; i++) {
+            if (inputs[i] == t) {
+                return i;
+            }
+        }
+        for (int i = 0; i < results.length; i++) {
+            if (results[i] == t) {
+                return -1 - i;
+            }
+        }
+        return SavedTensor.COMPUTED;
+    }
+
+    @Override
+    String savedName(int position) {
+        int source = savedTensors.get(position).source();
+        if (source >= 0) {
+            return "argument " + inputName(source);
+        }
+        return source == SavedTensor.COMPUTED
+                ? super.savedName(position)
+                : outputCount() == 1 ? "the result" : "result " + (-1 - source);
     }
 
     /**
@@ -169,8 +195,9 @@ final class OpNode<A extends Record, R> extends Node {
         byte[] @Nullable [] after = CheckedMode.snapshots(gradients);
         for (int i = 0; i < gradients.length; i++) {
             if (!Arrays.equals(before[i], after[i])) {
-                throw new GradientException(Message.of("backward of " + name() + ": wrote into gradient " + i
-                                + " that it was given, " + output(i).describe())
+                throw new GradientException(Message.of("backward of " + name() + ": wrote into the gradient"
+                                + (gradients.length == 1 ? "" : " of output " + i) + " that it was given, "
+                                + output(i).describe())
                         .fix("work on a copy; other paths may use the same gradient."));
             }
         }
@@ -198,7 +225,7 @@ final class OpNode<A extends Record, R> extends Node {
             return throughComposition(kept.args, gradients, needed);
         }
         if (kernel == null) {
-            throw new MissingBackwardException("backward: " + name() + " has no backward for " + device
+            throw new MissingBackwardException("backward of " + name() + ": there is none for " + device
                     + ", and a gradient has to pass through it\n  fix: register one, or cut the path with detach().");
         }
         @Nullable Tensor[] result = runKernel(kernel, context, tree, shaped);
@@ -273,6 +300,11 @@ final class OpNode<A extends Record, R> extends Node {
         return op.schema().rebuild(args, inputs);
     }
 
+    @Override
+    String inputName(int i) {
+        return "'" + op.slotName(slotCounts, i) + "'";
+    }
+
     private boolean inputWas(int slot) {
         return present[slot];
     }
@@ -285,7 +317,7 @@ final class OpNode<A extends Record, R> extends Node {
         if (tree == FREED_BY_BACKWARD) {
             throw new SavedTensorException(
                     "backward of " + name() + ": its saved tensors were freed by an earlier backward"
-                            + "\n  fix: pass retainGraph to the first one, or run the forward again.");
+                            + "\n  fix: give the first one Graph.RETAIN, or run the forward again.");
         }
         if (tree == FREED_BY_SCOPE) {
             throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed when the outermost"
@@ -297,7 +329,7 @@ final class OpNode<A extends Record, R> extends Node {
             if (slot.isPacked()) {
                 packed = true;
             } else {
-                slot.unpack(name(), i);
+                slot.unpack(name(), i, this);
             }
         }
         Saved kept = (Saved) tree;
@@ -307,7 +339,7 @@ final class OpNode<A extends Record, R> extends Node {
         int[] next = {0};
         return kept.map(op, t -> {
             int i = next[0]++;
-            return savedTensors.get(i).unpack(name(), i);
+            return savedTensors.get(i).unpack(name(), i, this);
         });
     }
 

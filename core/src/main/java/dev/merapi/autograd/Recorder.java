@@ -42,7 +42,7 @@ public final class Recorder {
             }
             throw new MissingBackwardException(Message.of(op.name() + ": autograd has not been implemented for this op,"
                             + " and an input requires a gradient")
-                    .fact("inputs", describe(inputs))
+                    .fact("inputs", describe(op, args, inputs))
                     .fix("register .autograd(save, backward), declare it .nonDifferentiable(),"
                             + " or call it under Autograd.noGrad() or on x.detach()."));
         }
@@ -50,7 +50,7 @@ public final class Recorder {
             throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
                     + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
-        requireBackwardHere(op, inputs);
+        requireBackwardHere(op, args, inputs);
         if (op.isMutating() && !op.returnsMutated()) {
             throw new GradientException(op.name() + ": has a backward and writes " + op.mutates()
                     + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
@@ -90,7 +90,7 @@ public final class Recorder {
         Node history = node;
         if (mutated != null) {
             // Saving sees the new values: a formula that needs an old one keeps a copy of it, or is a composition.
-            history = rebase(op, node, inputs, mutated, results);
+            history = rebase(op, args, node, inputs, mutated, results);
         } else {
             for (int i = 0; i < results.length; i++) {
                 if (results[i].dtype().isFloating() && op.isDifferentiable(result, i)) {
@@ -117,7 +117,7 @@ public final class Recorder {
     }
 
     /** A backward for other devices only is none: that shall show at the call, and not when training is under way. */
-    private static void requireBackwardHere(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+    private static <A extends Record> void requireBackwardHere(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         if (op.backward() != null || op.compose() != null) {
             return;
         }
@@ -127,7 +127,7 @@ public final class Recorder {
                 if (op.backwardKernel(type) == null && Backends.of(type).backwardKernel(op) == null) {
                     throw new MissingBackwardException(Message.of(
                                     op.name() + ": has no backward for " + type + ", and an input requires a gradient")
-                            .fact("inputs", describe(inputs))
+                            .fact("inputs", describe(op, args, inputs))
                             .fix("register a backward kernel for " + type + ", or the shared formula."));
                 }
                 return;
@@ -135,10 +135,12 @@ public final class Recorder {
         }
     }
 
-    private static String describe(@Nullable Tensor[] inputs) {
+    private static <A extends Record> String describe(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         List<String> all = new ArrayList<>();
-        for (Tensor t : inputs) {
-            all.add(t == null ? "absent" : t.describe() + (t.requiresGrad() ? " (requires grad)" : ""));
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            all.add(op.slotName(args, i) + " "
+                    + (t == null ? "absent" : t.describe() + (t.requiresGrad() ? " (requires grad)" : "")));
         }
         return String.join(", ", all);
     }
@@ -179,8 +181,13 @@ public final class Recorder {
     }
 
     /** Gives the written tensors their new history; returns the node that stands for it. */
-    private static Node rebase(
-            Definition<?, ?> op, OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
+    private static <A extends Record> Node rebase(
+            Definition<A, ?> op,
+            A args,
+            OpNode<A, ?> node,
+            @Nullable Tensor[] inputs,
+            boolean[] mutated,
+            Tensor[] results) {
         int output = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
@@ -188,8 +195,8 @@ public final class Recorder {
                 continue;
             }
             if (output >= results.length || results[output] != t) {
-                throw new GradientException(op.name() + ": has a backward and writes argument slot " + i
-                        + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
+                throw new GradientException(op.name() + ": has a backward and writes argument '" + op.slotName(args, i)
+                        + "', so it must return the written tensors in order\n  fix: declare returnsMutated().");
             }
             if (t.autograd() instanceof ViewMeta v) {
                 if (results.length > 1) {

@@ -15,7 +15,11 @@ import org.jspecify.annotations.Nullable;
 
 /** One tensor that waits for backward: a share of its memory (or what hooks made of it), and the version it was saved at. */
 final class SavedTensor {
+    /** For {@link #source}: neither an argument of the op nor a result of it. */
+    static final int COMPUTED = Integer.MIN_VALUE;
+
     private final int version;
+    private final int source;
     private final @Nullable Tensor handle;
     /** What stands for the tensor in the saved tree: the handle itself, or its form where hooks hold the contents. */
     private final Tensor placeholder;
@@ -26,29 +30,32 @@ final class SavedTensor {
     /** Where hooks hold the contents: the original, as long as somebody else keeps it; its version must not change. */
     private @Nullable WeakReference<Storage> original;
 
-    private SavedTensor(Tensor source, @Nullable AutogradMeta graph, boolean hooked) {
-        Tensor own = source.engineHandle();
+    private SavedTensor(Tensor tensor, int source, @Nullable AutogradMeta graph, boolean hooked) {
+        Tensor own = tensor.engineHandle();
         own.setAutograd(graph);
-        this.version = source.version();
+        this.version = tensor.version();
+        this.source = source;
         this.graph = graph;
         this.handle = hooked ? null : own;
-        this.placeholder = hooked ? Tensor.meta(source) : own;
+        this.placeholder = hooked ? Tensor.meta(tensor) : own;
         this.packed = own;
     }
 
     /**
      * Saves a tensor.
      *
+     * @param source which argument of the op it is, or −1 − i for result i, or {@link #COMPUTED}
      * @param graph the variable's place in the graph, as backward shall see it
      * @param op who saves it
      */
-    static SavedTensor save(Tensor tensor, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks, String op) {
+    static SavedTensor save(
+            Tensor tensor, int source, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks, String op) {
         Context context = Context.current();
         if (tensor.isInference() && context.isGradEnabled()) {
             throw new SavedTensorException("inference tensors cannot be saved for backward: " + tensor.describe()
-                    + "\n  fix: clone() it outside of inference mode.");
+                    + "\n  fix: copy() it outside of inference mode.");
         }
-        SavedTensor saved = new SavedTensor(tensor, graph, hooks != null);
+        SavedTensor saved = new SavedTensor(tensor, source, graph, hooks != null);
         if (hooks != null) {
             saved.pack(tensor, hooks, op, context);
         }
@@ -86,6 +93,11 @@ final class SavedTensor {
         }
     }
 
+    /** What the op saved here; see {@link #save}. */
+    int source() {
+        return source;
+    }
+
     Tensor placeholder() {
         return placeholder;
     }
@@ -95,11 +107,12 @@ final class SavedTensor {
     }
 
     /** The tensor, after the version check; a packed one is unpacked anew, and belongs to the scope that is open. */
-    Tensor unpack(String node, int position) {
+    Tensor unpack(String node, int position, @Nullable Node owner) {
         WeakReference<Storage> weak = original;
         Storage watched = weak != null ? weak.get() : handle == null || handle.isMeta() ? null : handle.storage();
         if (watched != null && watched.version() != version) {
-            throw new SavedTensorException(Message.of("backward of " + node + ": saved tensor " + position
+            throw new SavedTensorException(Message.of("backward of " + node + ": "
+                            + (owner == null ? "saved tensor " + position : owner.savedName(position))
                             + " was modified in place after " + node + " saved it")
                     .fact(
                             "tensor",
@@ -109,7 +122,7 @@ final class SavedTensor {
                             "last in-place op",
                             watched.lastMutator()
                                     + (watched.lastMutatedAt() == null ? "" : ", called at " + watched.lastMutatedAt()))
-                    .fix("use the out-of-place op there, or clone the tensor first; Autograd.anomaly() shows where "
+                    .fix("use the out-of-place op there, or copy() the tensor first; Autograd.anomaly() shows where "
                             + node + " ran."));
         }
         List<SavedTensorHooks.Pair> hooks = pairs;

@@ -23,6 +23,11 @@ final class ViewNode<A extends Record, R> extends Node {
         this.args = withViewed(args, this.viewed);
     }
 
+    @Override
+    String inputName(int i) {
+        return "'" + op.viewedArgument() + "'";
+    }
+
     private A withViewed(A from, Tensor replacement) {
         @Nullable Tensor[] tensors = op.schema().tensors(op.name(), from);
         tensors[slot] = replacement;

@@ -38,7 +38,7 @@ public final class CheckedMode {
                 }
                 boolean changed = !Arrays.equals(old, Elements.bytes(t));
                 if (changed && !isDestination(t, inputs, mutated)) {
-                    throw undeclaredWrite(op, i, t);
+                    throw undeclaredWrite(op, args, i, t);
                 }
                 anyChange |= changed;
                 anyDeclared |= mutated[i] && t.numel() > 0;
@@ -47,16 +47,18 @@ public final class CheckedMode {
                 throw new OpResultException(op.name() + ": declares that it writes " + op.mutates()
                         + ", but nothing changed\n  fix: drop the declaration, or use samples on which it does.");
             }
-            refuseAliases(op, op.result().tensors(op.name(), result), inputs);
+            refuseAliases(op, args, result, op.result().tensors(op.name(), result), inputs);
             return result;
         } finally {
             context.restoreMask(mask);
         }
     }
 
-    private static AliasException undeclaredWrite(Definition<?, ?> op, int i, Tensor t) {
-        return new AliasException(Message.of(op.name() + ": its kernel wrote to input " + i + ", " + t.describe()
-                        + ", which is not declared as mutated")
+    private static <A extends Record> AliasException undeclaredWrite(Definition<A, ?> op, A args, int i, Tensor t) {
+        String name = op.slotName(args, i);
+        return new AliasException(Message.of(op.name() + ": its kernel wrote to argument '" + name + "', "
+                        + t.describe() + ", which is not declared as mutated")
+                .argument(name)
                 .fix("declare .mutates(…), or work on a copy."));
     }
 
@@ -96,7 +98,7 @@ public final class CheckedMode {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (t != null && !Arrays.equals(given[i], left[i])) {
-                throw undeclaredWrite(op, i, t); // before it shows as a difference between two runs
+                throw undeclaredWrite(op, args, i, t); // before it shows as a difference between two runs
             }
         }
         byte[] @Nullable [] first = snapshots(outputs);
@@ -110,7 +112,7 @@ public final class CheckedMode {
             if (a != null && b != null && at >= 0) {
                 boolean unwritten = a[at] == GARBAGE && b[at] == OTHER_GARBAGE;
                 throw new OpResultException(Message.of(op.name() + ": element "
-                                + at / outputs[i].dtype().byteSize() + " of output " + i + ", "
+                                + at / outputs[i].dtype().byteSize() + " of '" + op.outputName(out, i) + "', "
                                 + outputs[i].describe()
                                 + (unwritten ? ", is not written by its kernel" : ", differs between two runs"))
                         .fix(
@@ -129,7 +131,8 @@ public final class CheckedMode {
         }
     }
 
-    private static void refuseAliases(Definition<?, ?> op, Tensor[] outputs, @Nullable Tensor[] inputs) {
+    private static <A extends Record, R> void refuseAliases(
+            Definition<A, R> op, A args, R out, Tensor[] outputs, @Nullable Tensor[] inputs) {
         if (op.returnsMutated()) {
             return;
         }
@@ -137,14 +140,19 @@ public final class CheckedMode {
             if (outputs[i].isMeta()) {
                 continue;
             }
-            for (Tensor t : inputs) {
+            for (int k = 0; k < inputs.length; k++) {
+                Tensor t = inputs[k];
                 if (t != null && !t.isMeta() && t.storage().overlaps(outputs[i].storage()) && t.numel() > 0) {
-                    throw new AliasException(op.name() + ": output " + i + " shares memory with an input");
+                    throw new AliasException(Message.of(op.name() + ": '" + op.outputName(out, i)
+                                    + "' shares memory with argument '" + op.slotName(args, k) + "'")
+                            .argument(op.slotName(args, k))
+                            .fix("return a copy (t.copy()), or declare the op a view."));
                 }
             }
             for (int k = 0; k < i; k++) {
                 if (!outputs[k].isMeta() && outputs[k].storage() == outputs[i].storage()) {
-                    throw new AliasException(op.name() + ": outputs " + k + " and " + i + " share memory");
+                    throw new AliasException(op.name() + ": its outputs '" + op.outputName(out, k) + "' and '"
+                            + op.outputName(out, i) + "' share memory\n  fix: return a copy of one (t.copy()).");
                 }
             }
         }

@@ -86,6 +86,11 @@ public final class Context {
         return (active & Key.CHECKED) != 0;
     }
 
+    /** Whether writes in place remember where they were called from. */
+    public boolean remembersWrites() {
+        return anomaly || isChecked();
+    }
+
     public boolean setChecked(boolean on) {
         boolean before = isChecked();
         active = on ? active | Key.CHECKED : active & ~Key.CHECKED;

@@ -3,6 +3,7 @@ package dev.merapi.dispatch;
 
 import dev.merapi.autograd.Recorder;
 import dev.merapi.error.AliasException;
+import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingKernelException;
@@ -17,7 +18,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.lang.ref.Reference;
-import java.util.Locale;
+import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -71,6 +72,9 @@ public final class Dispatcher {
         }
         try (Scope scope = Scope.openInternal(context)) {
             R result = expansion(op, args).apply(args);
+            if (op.isMutating()) {
+                ownWrites(op, args);
+            }
             for (Tensor t : op.result().tensors(op.name(), result)) {
                 scope.keep(t);
             }
@@ -78,6 +82,18 @@ public final class Dispatcher {
                 op.closeInternal(result);
             }
             return result;
+        }
+    }
+
+    /** What ops inside of this one wrote to its arguments, it wrote: an error says what the user called. */
+    private static <A extends Record> void ownWrites(Definition<A, ?> op, A args) {
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        boolean[] mutated = op.mutatedSlots(args);
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (mutated[i] && t != null && !t.isMeta()) {
+                t.storage().nameMutator(op.name());
+            }
         }
     }
 
@@ -96,24 +112,6 @@ public final class Dispatcher {
             }
         }
         return java.util.Objects.requireNonNull(op.compose());
-    }
-
-    /** Applies a rule of the op; an error of sizes or dimensions that does not say so is given the op's name. */
-    public static <A, T> T named(Definition<?, ?> op, Function<A, ? extends T> rule, A args) {
-        try {
-            return rule.apply(args);
-        } catch (ShapeException e) {
-            String text = String.valueOf(e.getMessage());
-            String local = op.name().substring(op.name().indexOf("::") + 2);
-            int line = text.indexOf('\n');
-            String head = (line < 0 ? text : text.substring(0, line)).toLowerCase(Locale.ROOT);
-            if (head.replace("_", "").contains(local.replace("_", "").toLowerCase(Locale.ROOT))) {
-                throw e;
-            }
-            ShapeException named = new ShapeException(op.name() + ": " + text);
-            named.initCause(e);
-            throw named;
-        }
     }
 
     /** Checks and the kernel, with everything above them masked. */
@@ -136,7 +134,7 @@ public final class Dispatcher {
     static <A extends Record, R> R kernel(
             Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, boolean checked) {
         Device device = device(op, args, inputs);
-        boolean meta = inputs.length > 0 && allMeta(op, inputs);
+        boolean meta = inputs.length > 0 && allMeta(op, args, inputs);
         boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         @Nullable Tensor[] prepared = null;
         if (mutated != null) {
@@ -149,7 +147,7 @@ public final class Dispatcher {
         }
         A given = op.schema().rebuild(args, prepared);
         R result = compute(op, given, prepared, mutated, device, false, context, checked);
-        result = mutated == null ? result : writeBack(op, inputs, mutated, prepared, result);
+        result = mutated == null ? result : writeBack(op, inputs, mutated, prepared, result, context);
         for (int i = 0; i < inputs.length; i++) {
             Tensor copy = prepared[i];
             if (copy != null && copy != inputs[i]) {
@@ -172,7 +170,7 @@ public final class Dispatcher {
         if (shape == null) {
             return returning(op, given, inputs, mutated, device, meta, context);
         }
-        R out = named(op, shape, given);
+        R out = shape.apply(given);
         Device target = device;
         DType dtype = op.kernelType(given);
         if (op.result().isTensor()) {
@@ -248,7 +246,7 @@ public final class Dispatcher {
         }
         Kernel<A, R> kernel = (Kernel<A, R>) found;
         if (mutated != null) {
-            bumpVersions(op, inputs, mutated);
+            bumpVersions(op, inputs, mutated, context);
         } else if (checked && op.isDeterministic()) {
             CheckedMode.runTwice(op, kernel, args, out);
             return;
@@ -267,7 +265,8 @@ public final class Dispatcher {
             Context context) {
         if (meta) {
             throw new ShapeException(
-                    op.name() + ": its result depends on data, so it cannot run on tensors without data");
+                    op.name() + ": has no shape rule, so it cannot run on meta tensors, which have no data"
+                            + "\n  fix: add .shape(a -> Tensor.meta(…)), unless the sizes of the result depend on data.");
         }
         Device target = requireDevice(op, device);
         DType dtype = op.kernelType(args);
@@ -293,7 +292,7 @@ public final class Dispatcher {
             Stream.noteUse(target, inputs);
         }
         if (mutated != null) {
-            bumpVersions(op, inputs, mutated);
+            bumpVersions(op, inputs, mutated, context);
         }
         if (kernel instanceof Kernel<?, ?> writing) {
             ((Kernel<A, R>) writing).run(args, (R) null);
@@ -302,13 +301,14 @@ public final class Dispatcher {
         R out = ((Kernel.Returning<A, R>) kernel).run(args);
         Tensor[] outputs = op.result().tensors(op.name(), out);
         for (int i = 0; i < outputs.length; i++) {
-            refuseAlias(op, outputs, i, inputs);
+            refuseAlias(op, args, out, outputs, i, inputs);
         }
         return out;
     }
 
     /** A returned tensor has memory of its own; where the shape rule makes outputs that cannot be otherwise. */
-    private static void refuseAlias(Definition<?, ?> op, Tensor[] outputs, int i, @Nullable Tensor[] inputs) {
+    private static <A extends Record, R> void refuseAlias(
+            Definition<A, R> op, A args, R out, Tensor[] outputs, int i, @Nullable Tensor[] inputs) {
         Tensor output = outputs[i];
         if (output.isMeta()) {
             throw new OpResultException(op.name() + ": its kernel returned a tensor without memory, "
@@ -317,15 +317,20 @@ public final class Dispatcher {
         if (op.returnsMutated()) {
             return;
         }
-        for (Tensor t : inputs) {
+        for (int k = 0; k < inputs.length; k++) {
+            Tensor t = inputs[k];
             if (t != null && !t.isMeta() && t.storage() == output.storage()) {
-                throw new AliasException(op.name() + ": its result shares memory with an input, " + t.describe()
-                        + "\n  fix: return a copy (t.copy()), or declare the op a view.");
+                String name = op.slotName(args, k);
+                throw new AliasException(Message.of(
+                                op.name() + ": its result shares memory with an input, '" + name + "', " + t.describe())
+                        .argument(name)
+                        .fix("return a copy (t.copy()), or declare the op a view."));
             }
         }
         for (int k = 0; k < i; k++) {
             if (outputs[k].storage() == output.storage()) {
-                throw new AliasException(op.name() + ": its outputs " + k + " and " + i + ", " + output.describe()
+                throw new AliasException(op.name() + ": its outputs '" + op.outputName(out, k) + "' and '"
+                        + op.outputName(out, i) + "', " + output.describe()
                         + ", share memory\n  fix: return a copy of one (t.copy()).");
             }
         }
@@ -350,24 +355,27 @@ public final class Dispatcher {
                 continue;
             }
             if (t.isClosed()) {
-                throw new dev.merapi.error.ClosedTensorException(
-                        Message.of(op.name() + ": input " + i + ", " + t.describe() + ", is closed")
+                String name = op.slotName(args, i);
+                throw new ClosedTensorException(
+                        Message.of(op.name() + ": argument '" + name + "', " + t.describe() + ", is closed")
+                                .argument(name)
                                 .fix("keep it beyond its scope with scope.keep(t), or close it later."));
             }
             if (device == null) {
                 device = t.device();
             } else if (device != t.device()) {
-                throw mixedDevices(op, inputs);
+                throw mixedDevices(op, args, inputs);
             }
         }
         return device != null ? device : op.device(args);
     }
 
-    private static DeviceException mixedDevices(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+    private static <A extends Record> DeviceException mixedDevices(
+            Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         Message m = Message.of(op.name() + ": operands are on different devices");
-        int i = 0;
-        for (Tensor t : inputs) {
-            m.fact("input " + i++, t == null ? "absent" : t.describe());
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            m.fact(op.slotName(args, i), t == null ? "absent" : t.describe());
         }
         return new DeviceException(m.fix("nothing is moved implicitly; use t.to(device)."));
     }
@@ -381,7 +389,7 @@ public final class Dispatcher {
         return device;
     }
 
-    private static boolean allMeta(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+    private static <A extends Record> boolean allMeta(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         boolean meta = false;
         boolean real = false;
         for (Tensor t : inputs) {
@@ -391,7 +399,12 @@ public final class Dispatcher {
             }
         }
         if (meta && real) {
-            throw new ShapeException(op.name() + ": some inputs have memory and some are meta, without memory");
+            Message m = Message.of(op.name() + ": some inputs have memory and some are meta, without memory");
+            for (int i = 0; i < inputs.length; i++) {
+                Tensor t = inputs[i];
+                m.fact(op.slotName(args, i), t == null ? "absent" : t.describe() + (t.isMeta() ? ", meta" : ""));
+            }
+            throw new ShapeException(m.fix("Tensor.meta(t) makes a meta tensor of one that has memory."));
         }
         return meta;
     }
@@ -458,7 +471,12 @@ public final class Dispatcher {
     /** Brings what a kernel wrote to row-major stand-ins into the tensors themselves, and those into the result. */
     @SuppressWarnings("NullAway") // outputs of a mutating op are present
     private static <A extends Record, R> R writeBack(
-            Definition<A, R> op, @Nullable Tensor[] inputs, boolean[] mutated, @Nullable Tensor[] prepared, R result) {
+            Definition<A, R> op,
+            @Nullable Tensor[] inputs,
+            boolean[] mutated,
+            @Nullable Tensor[] prepared,
+            R result,
+            Context context) {
         Tensor[] outputs = op.result().tensors(op.name(), result);
         boolean replaced = false;
         for (int i = 0; i < inputs.length; i++) {
@@ -468,7 +486,7 @@ public final class Dispatcher {
                 continue;
             }
             target.copy_(written);
-            target.storage().bumpVersion(op.name());
+            target.storage().bumpVersion(op.name(), context.remembersWrites());
             for (int k = 0; k < outputs.length; k++) {
                 if (outputs[k] == written) {
                     outputs[k] = target;
@@ -479,11 +497,12 @@ public final class Dispatcher {
         return replaced ? op.result().rebuild(result, outputs) : result;
     }
 
-    private static void bumpVersions(Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
+    private static void bumpVersions(
+            Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated, Context context) {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (mutated[i] && t != null) {
-                t.storage().bumpVersion(op.name());
+                t.storage().bumpVersion(op.name(), context.remembersWrites());
             }
         }
     }
@@ -520,12 +539,32 @@ public final class Dispatcher {
             kernel = composed;
         }
         if (kernel == null) {
-            Message m = Message.of(op.name() + ": no " + device + " kernel" + (dtype == null ? "" : " for " + dtype));
-            m.fact("registered", op.registeredKernels());
-            throw new MissingKernelException(m.fix((dtype == null ? "" : "convert with x.to(dtype), or ")
-                    + "register one: op.kernel(DeviceType.of(\"" + device + "\"), …)."));
+            throw noKernel(op, device, dtype);
         }
         op.setResolved(device, dtype, kernel);
         return kernel;
+    }
+
+    private static MissingKernelException noKernel(Definition<?, ?> op, DeviceType device, @Nullable DType dtype) {
+        List<String> registered = op.registeredKernels();
+        String facts = registered.isEmpty() ? "none" : String.join(", ", registered);
+        boolean here = registered.stream().anyMatch(k -> k.startsWith(device + " "));
+        if (op.isDisabled(device)) {
+            return new MissingKernelException(
+                    Message.of(op.name() + ": its " + device + " kernels are disabled by an override")
+                            .fact("registered", facts)
+                            .fix("close the override, or register a kernel in it."));
+        }
+        if (here && dtype == null) {
+            return new MissingKernelException(Message.of(op.name() + ": has " + device
+                            + " kernels for single dtypes, and nothing says which to choose")
+                    .fact("registered", facts)
+                    .fix("declare .kernelType(a -> …), or register a kernel without dtypes: for any."));
+        }
+        return new MissingKernelException(
+                Message.of(op.name() + ": no " + device + " kernel" + (dtype == null ? "" : " for " + dtype))
+                        .fact("registered", facts)
+                        .fix((here ? "convert with x.to(dtype), or " : "") + "register one: op.kernel(DeviceType.of(\""
+                                + device + "\"), …)."));
     }
 }

@@ -1,22 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.error;
 
+import java.io.Serializable;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The one shape of an error text: what is wrong with the numbers, then the facts, one a line, then a fix that would
- * work here. Built only when something is about to be thrown.
+ * The one shape of an error text: the op, what is wrong with the numbers, then the facts, one a line, then a fix that
+ * would work here. Built only when something is about to be thrown. See Note [Names in errors] in {@link OpError}.
  */
-public final class Message {
+public final class Message implements Serializable {
+    private static final long serialVersionUID = 1L;
+
     private final StringBuilder text;
+    private @Nullable String op;
+    private @Nullable String argument;
 
     private Message(String headline) {
         text = new StringBuilder(headline);
     }
 
-    /** Starts with {@code op: what is wrong}. */
+    /** Starts with what is wrong; the op's name comes when the error leaves the op. */
     public static Message of(String headline) {
         return new Message(headline);
+    }
+
+    /** Starts with {@code op: what is wrong}, where no call of an op would say so. */
+    public static Message of(String op, String headline) {
+        return new Message(headline).in(op);
     }
 
     /** Adds a line {@code name: value}. */
@@ -28,6 +38,37 @@ public final class Message {
     /** Adds the line that says what to do. */
     public Message fix(String advice) {
         return fact("fix", advice);
+    }
+
+    /** Which argument is at fault; the headline says it in words. */
+    public Message argument(String name) {
+        argument = name;
+        return this;
+    }
+
+    /** Puts the name of an op in front, unless the text begins with it; of one op in another that of the outer one. */
+    public Message in(String name) {
+        if (name.equals(op)) {
+            return this;
+        }
+        String own = name.substring(name.indexOf("::") < 0 ? 0 : name.indexOf("::") + 2) + ": ";
+        if (text.indexOf(own) == 0) {
+            text.replace(0, own.length(), name + ": ");
+        } else if (text.indexOf(name + ": ") != 0) {
+            text.insert(0, name + (op == null ? ": " : ": in "));
+        }
+        op = name;
+        return this;
+    }
+
+    @Nullable
+    String op() {
+        return op;
+    }
+
+    @Nullable
+    String argument() {
+        return argument;
     }
 
     @Override

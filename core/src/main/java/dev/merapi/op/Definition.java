@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
-import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.tensor.Tensor;
@@ -163,7 +162,7 @@ public final class Definition<A extends Record, R> {
     @SuppressWarnings("unchecked")
     public List<Layout> viewLayouts(A args) {
         ViewRule<A> rule = java.util.Objects.requireNonNull(view);
-        Object layouts = Dispatcher.named(this, rule.layouts, args);
+        Object layouts = rule.layouts.apply(args);
         if (layouts == null) {
             throw new OpResultException(name() + ": the view rule returned null");
         }
@@ -203,6 +202,21 @@ public final class Definition<A extends Record, R> {
     /** How many tensor slots each tensor argument takes. */
     public int[] slotCounts(A args) {
         return schema().slotCounts(name(), args);
+    }
+
+    /** What messages call tensor {@code slot} of these arguments: {@code x}, or {@code tensors[2]}. */
+    public String slotName(A args, int slot) {
+        return schema().slotName(slotCounts(args), slot);
+    }
+
+    /** As above, by what {@link #slotCounts} gave. */
+    public String slotName(int[] slotCounts, int slot) {
+        return schema().slotName(slotCounts, slot);
+    }
+
+    /** What messages call tensor {@code slot} of a result. */
+    public String outputName(R value, int slot) {
+        return op.result().slotName(name(), value, slot);
     }
 
     /** True if the result is made of the mutated arguments themselves, as with {@code add_}. */

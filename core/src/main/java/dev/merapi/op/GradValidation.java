@@ -2,6 +2,7 @@
 package dev.merapi.op;
 
 import dev.merapi.error.GradientException;
+import dev.merapi.error.Message;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
 import java.util.function.IntPredicate;
@@ -20,7 +21,7 @@ public final class GradValidation {
     public static @Nullable Tensor[] flatten(
             Definition<?, ?> op, int[] slotCounts, @Nullable Grads grads, IntPredicate present) {
         if (grads == null) {
-            throw fail(op, "returned null\n  fix: return Grads.of(name, gradient); a gradient may be null.");
+            throw fail(op, "returned null", "return Grads.of(name, gradient); a gradient may be null.");
         }
         Schema schema = op.schema();
         int total = 0;
@@ -39,7 +40,9 @@ public final class GradValidation {
             if (argument.kind() == Schema.Kind.TENSOR) {
                 if (value != null && !(value instanceof Tensor)) {
                     throw fail(
-                            op, "gave a list as the gradient of '" + argument.name() + "', which is a single tensor");
+                            op,
+                            "gave a list as the gradient of '" + argument.name() + "', which is a single tensor",
+                            "give one gradient, or null.");
                 }
                 check(op, argument.name(), value, present.test(slot));
                 flat[slot] = (Tensor) value;
@@ -48,13 +51,15 @@ public final class GradValidation {
                     throw fail(
                             op,
                             "must give a list of gradients for '" + argument.name() + "', but gave "
-                                    + (value == null ? "null" : "a single tensor"));
+                                    + (value == null ? "null" : "a single tensor"),
+                            "give one gradient for each tensor, null where none flows.");
                 }
                 if (list.size() != slotCounts[i]) {
                     throw fail(
                             op,
                             "gave " + list.size() + " gradients for '" + argument.name() + "', which holds "
-                                    + slotCounts[i] + " tensors");
+                                    + slotCounts[i] + " tensors",
+                            "give one for each, null where none flows.");
                 }
                 for (int k = 0; k < slotCounts[i]; k++) {
                     Object element = list.get(k);
@@ -72,7 +77,10 @@ public final class GradValidation {
 
     private static void check(Definition<?, ?> op, String what, @Nullable Object value, boolean present) {
         if (value != null && !present) {
-            throw fail(op, "gave a gradient for '" + what + "', which was absent in the forward call; expected null");
+            throw fail(
+                    op,
+                    "gave a gradient for '" + what + "', which was absent in the forward call",
+                    "give null for it.");
         }
     }
 
@@ -80,13 +88,13 @@ public final class GradValidation {
         return fail(
                 op,
                 "gave gradients for " + grads.names() + ", but the tensor arguments are "
-                        + op.schema().tensorNames()
-                        + "\n  fix: name each of them exactly once, with null where no gradient flows.");
+                        + op.schema().tensorNames(),
+                "name each of them exactly once, with null where no gradient flows.");
     }
 
-    private static GradientException fail(Definition<?, ?> op, String what) {
+    private static GradientException fail(Definition<?, ?> op, String what, String fix) {
+        Message m = Message.of("backward of " + op.name(), what);
         Site site = op.site("backward");
-        return new GradientException(
-                "the backward of " + op.name() + (site == null ? "" : ", registered at " + site + ",") + " " + what);
+        return new GradientException((site == null ? m : m.fact("registered at", site)).fix(fix));
     }
 }

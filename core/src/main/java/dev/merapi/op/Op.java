@@ -4,6 +4,7 @@ package dev.merapi.op;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.Message;
+import dev.merapi.error.OpError;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.error.SchemaException;
 import dev.merapi.op.Definition.Piece;
@@ -106,7 +107,11 @@ public final class Op<A extends Record, R> {
 
     /** Runs the op: through tracing, autocast, autograd and checks down to the kernel of its tensors' device. */
     public R call(A args) {
-        return Dispatcher.call(definition, args, Context.current());
+        try {
+            return Dispatcher.call(definition, args, Context.current());
+        } catch (RuntimeException e) {
+            throw OpError.in(name, e); // Note [Names in errors]
+        }
     }
 
     /**
@@ -192,6 +197,7 @@ public final class Op<A extends Record, R> {
     }
 
     private Op<A, R> addKernel(DeviceType device, Object kernel, DType... dtypes) {
+        OpRegistry.refuseHiddenReplacement(name, device);
         return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, false)));
     }
 

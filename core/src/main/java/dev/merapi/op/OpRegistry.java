@@ -4,6 +4,8 @@ package dev.merapi.op;
 import dev.merapi.error.Message;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.error.SchemaException;
+import dev.merapi.error.Spelling;
+import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -13,7 +15,8 @@ import java.util.concurrent.ConcurrentHashMap;
 /** All registered ops by name. Definitions live until they are destroyed, which only tests and notebooks do. */
 public final class OpRegistry {
     private static final Map<String, Op<?, ?>> OPS = new ConcurrentHashMap<>();
-    private static final Set<String> RESERVED = Set.of("prim", "prims", "aten", "at", "torch", "pytorch", "merapi");
+    private static final String OWN = "merapi";
+    private static final Set<String> RESERVED = Set.of("prim", "prims", "aten", "at", "torch", "pytorch", OWN);
 
     private OpRegistry() {}
 
@@ -34,14 +37,22 @@ public final class OpRegistry {
             throw new SchemaException("op name '" + name + "': '" + local
                     + "' must be letters, digits and _, not beginning with a digit; there are no overloads");
         }
-        boolean engine = StackWalker.getInstance()
-                .walk(frames -> frames.map(StackWalker.StackFrame::getClassName)
-                        .filter(c -> !c.startsWith("dev.merapi.op."))
-                        .findFirst()
-                        .map(c -> c.startsWith("dev.merapi."))
-                        .orElse(false));
-        if (RESERVED.contains(namespace) && !(namespace.equals("merapi") && engine)) {
-            throw new SchemaException("op name '" + name + "': '" + namespace + "' is a reserved namespace");
+        if (RESERVED.contains(namespace) && !(namespace.equals(OWN) && Site.isEngine())) {
+            throw new SchemaException("op name '" + name + "': '" + namespace + "' is a reserved namespace"
+                    + "\n  fix: take a namespace of your own, as in mylib::" + local);
+        }
+    }
+
+    /**
+     * A built-in op has a kernel on every device that comes with the engine, whether or not it is a piece.
+     *
+     * @throws RegistrationException if somebody else would put one in its place without saying so
+     */
+    static void refuseHiddenReplacement(String name, DeviceType device) {
+        boolean covered = device == DeviceType.CPU || device == DeviceType.CUDA || device == DeviceType.CUDA_SIM;
+        if (covered && name.startsWith(OWN + "::") && !Site.isEngine()) {
+            throw new RegistrationException(Message.of(name, "is built in, and has a kernel for " + device + " already")
+                    .fix("use replaceKernel(…) to take its place for good, or override() for a while."));
         }
     }
 
@@ -64,13 +75,15 @@ public final class OpRegistry {
         Op<?, ?> op = OPS.get(name);
         if (op == null) {
             String prefix = name.contains("::") ? name.substring(0, name.indexOf("::") + 2) : name;
-            List<String> near = OPS.keySet().stream()
+            List<String> known = OPS.keySet().stream()
                     .filter(n -> n.startsWith(prefix))
                     .sorted()
                     .toList();
-            throw new RegistrationException("could not find the op " + name
-                    + "; it may not be registered yet: its class registers it when it is initialised"
-                    + "\n  known in that namespace: " + near);
+            Message m = Message.of("could not find the op " + name
+                            + "; it may not be registered yet: its class registers it when it is initialised")
+                    .fact("known in that namespace", known);
+            String near = Spelling.nearest(name, OPS.keySet());
+            throw new RegistrationException(near == null ? m : m.fact("nearest", near));
         }
         return op;
     }

@@ -187,7 +187,16 @@ public final class Result<R> {
         };
     }
 
-    /** Names of the outputs for messages: {@code output}, {@code output[1]}, or the record's component. */
+    /** What messages call tensor {@code slot}: {@code output}, {@code output[1]}, or the record's component. */
+    String slotName(String op, R value, int slot) {
+        if (form == Form.RECORD) {
+            Schema s = java.util.Objects.requireNonNull(schema);
+            return s.slotName(s.slotCounts(op, (Record) value), slot);
+        }
+        return form == Form.TENSORS ? "output[" + slot + "]" : "output";
+    }
+
+    /** Names of the outputs for messages, a list counted once: {@code output}, or the record's components. */
     List<String> names() {
         if (form == Form.RECORD) {
             return new ArrayList<>(java.util.Objects.requireNonNull(schema).tensorNames());

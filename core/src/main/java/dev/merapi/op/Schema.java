@@ -7,6 +7,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 import java.lang.reflect.AnnotatedParameterizedType;
 import java.lang.reflect.AnnotatedType;
 import java.lang.reflect.ParameterizedType;
@@ -164,7 +165,11 @@ public final class Schema {
                 + "\n  allowed: Tensor, long, int, double, boolean, String, DType, Device, Number, enums, lists of those,"
                 + " long[], int[], double[], @Nullable or Optional of those, and records of those"
                 + (raw.isArray() && plainName(raw.getComponentType()) != null
-                        ? "\n  fix: use List<" + raw.getComponentType().getSimpleName() + ">."
+                        ? "\n  fix: use List<"
+                                + MethodType.methodType(raw.getComponentType())
+                                        .wrap()
+                                        .returnType()
+                                        .getSimpleName() + ">."
                         : ""));
     }
 
@@ -379,6 +384,19 @@ public final class Schema {
     /** The schema of a record within a record, of its own class; worked out once. */
     private Schema nested(Object value) {
         return NESTED.computeIfAbsent(value.getClass(), type -> of(type.asSubclass(Record.class), lookup));
+    }
+
+    /** What messages call a slot of {@link #tensors}: {@code x}, or of a list or record {@code tensors[2]}. */
+    String slotName(int[] slotCounts, int slot) {
+        int first = 0;
+        for (int i = 0; i < slotCounts.length; i++) {
+            if (slot < first + slotCounts[i]) {
+                Argument a = tensorArgument(i);
+                return a.kind == Kind.TENSOR ? a.name : a.name + "[" + (slot - first) + "]";
+            }
+            first += slotCounts[i];
+        }
+        throw new IndexOutOfBoundsException("slot " + slot + " of " + first);
     }
 
     /** Index among all arguments of tensor argument {@code i}. */

@@ -473,6 +473,6 @@ public final class CachingAllocator {
         }
         m.fix("close tensors earlier (Scope), use smaller batches, or raise the cap with Memory.setCap(" + device
                 + ", bytes).");
-        return new OutOfMemoryException(m.toString(), bytes, s.cap());
+        return new OutOfMemoryException(m, bytes, s.cap());
     }
 }

@@ -166,9 +166,19 @@ public final class Storage {
 
     /** Records a write by {@code op}. */
     public void bumpVersion(String op) {
+        bumpVersion(op, false);
+    }
+
+    /** As above; remembers in any case, or as {@link LeakDetection} says, where it was called from. */
+    public void bumpVersion(String op, boolean remember) {
         lastMutator = op;
-        mutatedAt = LeakDetection.origin();
+        mutatedAt = remember ? new Throwable("origin") : LeakDetection.origin();
         VERSION.getAndAdd(this, 1);
+    }
+
+    /** The write that was recorded last was a part of this op. */
+    public void nameMutator(String op) {
+        lastMutator = op;
     }
 
     /** The op that wrote last, if any did. */
@@ -176,7 +186,10 @@ public final class Storage {
         return lastMutator;
     }
 
-    /** Where that write was called from; null unless {@link LeakDetection} recorded it. */
+    /**
+     * Where that write was called from; null unless that was recorded: in checked mode, in anomaly mode,
+     * or by {@link LeakDetection}.
+     */
     public @Nullable String lastMutatedAt() {
         Throwable at = mutatedAt;
         return at == null ? null : LeakDetection.describe(at);

@@ -3,6 +3,7 @@ package dev.merapi.types;
 
 import dev.merapi.error.DeviceException;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 
 /** Where a tensor lives: a {@link DeviceType} and an index. Equal devices are the same object. */
@@ -20,6 +21,7 @@ public final class Device {
     }
 
     public static Device of(DeviceType type, int index) {
+        Objects.requireNonNull(type, "type");
         if (index < 0) {
             throw new DeviceException("device " + type + ": negative index " + index);
         }
@@ -29,15 +31,13 @@ public final class Device {
     /**
      * Parses {@code "cpu"}, {@code "cuda:1"}, …; without an index it is 0.
      *
-     * @throws DeviceException if the text has another form
+     * @throws DeviceException if the text has another form, or there is no type of that name
      */
     public static Device of(String text) {
-        int colon = text.indexOf(':');
-        if (colon < 0) {
-            return of(DeviceType.of(text), 0);
-        }
+        int colon = Objects.requireNonNull(text, "text").indexOf(':');
+        DeviceType type = DeviceType.of(colon < 0 ? text : text.substring(0, colon));
         try {
-            return of(DeviceType.of(text.substring(0, colon)), Integer.parseInt(text.substring(colon + 1)));
+            return of(type, colon < 0 ? 0 : Integer.parseInt(text.substring(colon + 1)));
         } catch (NumberFormatException e) {
             throw new DeviceException("device '" + text + "': expected a type, or type:index such as cuda:0");
         }

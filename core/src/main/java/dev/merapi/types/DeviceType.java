@@ -2,10 +2,13 @@
 package dev.merapi.types;
 
 import dev.merapi.error.DeviceException;
+import dev.merapi.error.Message;
+import dev.merapi.error.Spelling;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /** A kind of device. Kernels are registered per device type; {@link #id} is its index in an op's kernel table. */
 public final class DeviceType {
@@ -14,9 +17,9 @@ public final class DeviceType {
 
     private static final Map<String, DeviceType> BY_NAME = new LinkedHashMap<>();
 
-    public static final DeviceType CPU = of("cpu");
-    public static final DeviceType CUDA = of("cuda");
-    public static final DeviceType CUDA_SIM = of("cuda-sim");
+    public static final DeviceType CPU = register("cpu");
+    public static final DeviceType CUDA = register("cuda");
+    public static final DeviceType CUDA_SIM = register("cuda-sim");
 
     private final String name;
     private final int id;
@@ -26,8 +29,34 @@ public final class DeviceType {
         this.id = id;
     }
 
-    /** The type of that name, made if it is new: a backend of one's own starts here. */
+    /**
+     * The type of that name.
+     *
+     * @throws DeviceException if there is none; the message lists those that there are
+     */
     public static DeviceType of(String name) {
+        Objects.requireNonNull(name, "name");
+        synchronized (BY_NAME) {
+            DeviceType known = BY_NAME.get(name);
+            if (known == null) {
+                String near = Spelling.nearest(name, BY_NAME.keySet());
+                throw new DeviceException(Message.of("device type '" + name + "': there is none of this name")
+                        .fact("known", String.join(", ", BY_NAME.keySet()))
+                        .fix((near == null ? "" : "\"" + near + "\"; or ")
+                                + "for a backend of your own, DeviceType.register(\"" + name + "\") first."));
+            }
+            return known;
+        }
+    }
+
+    /**
+     * The type of that name, made if it is new: a backend of one's own starts here. There is room for {@link #LIMIT}.
+     *
+     * @throws DeviceException if the name has other characters than lower-case letters, digits, - and _, or there is no
+     *     room
+     */
+    public static DeviceType register(String name) {
+        Objects.requireNonNull(name, "name");
         synchronized (BY_NAME) {
             DeviceType known = BY_NAME.get(name);
             if (known != null) {
@@ -37,8 +66,8 @@ public final class DeviceType {
                 throw new DeviceException("device type '" + name + "': expected lower-case letters, digits, - and _");
             }
             if (BY_NAME.size() == LIMIT) {
-                throw new DeviceException(
-                        "device type '" + name + "': there are already " + LIMIT + ": " + BY_NAME.keySet());
+                throw new DeviceException("device type '" + name + "': there are already " + LIMIT + ": "
+                        + String.join(", ", BY_NAME.keySet()));
             }
             DeviceType type = new DeviceType(name, BY_NAME.size());
             BY_NAME.put(name, type);

@@ -15,7 +15,7 @@ class CpuBackendContractTest extends BackendContract {
     @BeforeAll
     static void nativeAndPlainJava() {
         assertInstanceOf(CpuBackend.class, Backends.of(DeviceType.CPU));
-        Backends.register(new JavaBackend(DeviceType.of("toy")));
+        Backends.register(new JavaBackend(DeviceType.register("toy")));
     }
 
     @Override

@@ -21,12 +21,12 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** Native optimiser steps against those in plain Java, on several tensors of odd sizes. */
 class OptimizerKernelsTest {
-    private static final Device JAVA = Device.of("optimizers-java");
+    private static final Device JAVA = Device.of(DeviceType.register("optimizers-java"), 0);
     private static final long[] SIZES = {3, 40_001, 0, 17};
 
     @BeforeAll
     static void device() {
-        Backends.register(new JavaBackend(DeviceType.of("optimizers-java")));
+        Backends.register(new JavaBackend(DeviceType.register("optimizers-java")));
     }
 
     private static List<Tensor> random(DType dtype, double low, double high) {

@@ -40,13 +40,13 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Which precision each op gets, gradients through the conversions, and the life of the converted parameters. */
 class AutocastTest {
     /** A device that no other test allocates on. */
-    private static final Device DEVICE = Device.of("autocasts");
+    private static final Device DEVICE = Device.of(DeviceType.register("autocasts"), 0);
 
     public record XY(Tensor x, Tensor y) {}
 
     @BeforeAll
     static void device() {
-        Backends.register(new JavaBackend(DeviceType.of("autocasts")));
+        Backends.register(new JavaBackend(DeviceType.register("autocasts")));
     }
 
     private static long live() {

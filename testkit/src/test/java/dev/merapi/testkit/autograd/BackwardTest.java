@@ -120,7 +120,7 @@ class BackwardTest {
                 .hasMessageContaining("does not require a gradient")
                 .hasMessageContaining("why: it is a leaf without requiresGrad(true)");
         assertThatThrownBy(() -> Autograd.backward(x.mul(2), Tensor.of(1.0), Graph.FREE))
-                .hasMessageContaining("gradient 0 is float64[1] cpu, its output float64[2] cpu");
+                .hasMessageContaining("gradients[0] is float64[1] cpu, but its output is float64[2] cpu");
         assertThatThrownBy(() -> Autograd.backward(x.mul(2), Tensor.of(1f, 2f), Graph.FREE))
                 .hasMessageContaining("float32[2]");
         assertThatThrownBy(() -> Autograd.backward(List.of(x.sum()), List.of(), Graph.FREE))
@@ -167,7 +167,7 @@ class BackwardTest {
                         .get(0)
                         .item())
                 .isOne();
-        assertThatThrownBy(() -> Autograd.grad(y, List.of(leaf(1)))).hasMessageContaining("input 0, float64[1] cpu");
+        assertThatThrownBy(() -> Autograd.grad(y, List.of(leaf(1)))).hasMessageContaining("inputs[0], float64[1] cpu");
         assertThatThrownBy(() -> Autograd.grad(y, List.of(Tensor.of(1.0)))).isInstanceOf(GradientException.class);
     }
 
@@ -284,7 +284,7 @@ class BackwardTest {
         try (Autograd.Mode mode = Autograd.anomaly()) {
             assertThatThrownBy(() -> Autograd.backward(bad.call(new X(x))))
                     .isInstanceOf(GradientException.class)
-                    .hasMessageContaining("backward of test::bad: gradient 0 has NaN")
+                    .hasMessageContaining("backward of test::bad: the gradient of 'x' has NaN")
                     .satisfies(
                             e -> assertThat(e.getSuppressed()[0].getMessage()).isEqualTo("forward call of test::bad"));
         }

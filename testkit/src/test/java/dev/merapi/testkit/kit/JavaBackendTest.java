@@ -10,7 +10,7 @@ import dev.merapi.types.DeviceType;
 /** The plain-Java kernels, on a device of their own so that no native backend stands in for them. */
 class JavaBackendTest extends BackendContract {
     static {
-        Backends.register(new JavaBackend(DeviceType.of("toy")));
+        Backends.register(new JavaBackend(DeviceType.register("toy")));
     }
 
     @Override

@@ -31,13 +31,13 @@ import org.junit.jupiter.api.Test;
 
 /** What happens without scopes: the garbage collector as the floor, closing under running calls, caps, reports. */
 class FloorTest {
-    private static final Device DEVICE = Device.of("floor");
+    private static final Device DEVICE = Device.of(DeviceType.register("floor"), 0);
 
     public record X(Tensor x) {}
 
     @BeforeAll
     static void device() {
-        Backends.register(new JavaBackend(DeviceType.of("floor")));
+        Backends.register(new JavaBackend(DeviceType.register("floor")));
     }
 
     private static Tensor make(long n) {
@@ -188,7 +188,7 @@ class FloorTest {
 
     @Test
     void beyondTheCapTheReportNamesRequestCapAndTheLargest() {
-        DeviceType type = DeviceType.of("capped");
+        DeviceType type = DeviceType.register("capped");
         Backends.register(new JavaBackend(type));
         Device device = Device.of(type, 0);
         Memory.setCap(device, 4 << 20);
@@ -210,7 +210,7 @@ class FloorTest {
 
     @Test
     void droppedMemoryIsCollectedBeforeItIsCalledExhausted() {
-        DeviceType type = DeviceType.of("tight");
+        DeviceType type = DeviceType.register("tight");
         Backends.register(new JavaBackend(type));
         Device device = Device.of(type, 0);
         Memory.setCap(device, 8 << 20);

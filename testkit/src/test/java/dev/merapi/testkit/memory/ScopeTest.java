@@ -27,12 +27,12 @@ import org.junit.jupiter.api.Test;
 
 /** Scopes release exactly what was made in them and not kept. On a device that no other test allocates on. */
 class ScopeTest {
-    private static final Device DEVICE = Device.of("scopes");
+    private static final Device DEVICE = Device.of(DeviceType.register("scopes"), 0);
     private static final long SIZE = 10_000;
 
     @BeforeAll
     static void device() {
-        Backends.register(new JavaBackend(DeviceType.of("scopes")));
+        Backends.register(new JavaBackend(DeviceType.register("scopes")));
     }
 
     private static Tensor make() {

@@ -11,6 +11,7 @@ import dev.merapi.storage.StreamOrder;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,7 +19,7 @@ import org.junit.jupiter.api.Test;
 
 /** Memory that several streams use: who waits for whom before it is handed out anew. */
 final class StreamMemoryTest {
-    private final Device device = Device.of("streamed:0");
+    private final Device device = Device.of(DeviceType.register("streamed"), 0);
     private final List<String> waits = new ArrayList<>();
     private final List<Long> segments = new ArrayList<>();
     private final ThreadState state = new ThreadState(this);

@@ -150,7 +150,7 @@ class MisuseTest {
         assertThatThrownBy(() -> Tensor.of(0L).oneHot(-1)).hasMessageContaining("one_hot");
         assertThatThrownBy(() -> x.squeeze(5)).hasMessageContaining("squeeze");
         assertThatThrownBy(() -> x.softmax(5)).hasMessageContaining("softmax");
-        assertThatThrownBy(() -> x.select(0, 7)).hasMessageStartingWith("select: index 7"); // said so already
+        assertThatThrownBy(() -> x.select(0, 7)).hasMessageStartingWith("merapi::select: index 7"); // once
     }
 
     @Test

@@ -39,7 +39,7 @@ import org.junit.jupiter.api.TestFactory;
 
 /** Ten ops of ten kinds, each on the CPU and on a toy device: everything an op can be passes through here. */
 class ProbesTest {
-    private static final DeviceType TOY = DeviceType.of("toy");
+    private static final DeviceType TOY = DeviceType.register("toy");
 
     public record LeakyArgs(Tensor x, double slope) {}
 

@@ -171,7 +171,7 @@ class RegistrationTest {
                 .hasMessageContaining("component extra has the unsupported type")
                 .hasMessageContaining("allowed: Tensor, long,");
         assertThatThrownBy(() -> Op.define("regtest::array", WithArray.class, Tensor.class))
-                .hasMessageContaining("use List<boolean>");
+                .hasMessageContaining("use List<Boolean>");
         assertThatThrownBy(() -> Op.define("regtest::result", X.class, String.class))
                 .isInstanceOf(SchemaException.class)
                 .hasMessageContaining("result type java.lang.String is not supported");
@@ -349,7 +349,7 @@ class RegistrationTest {
         assertThatThrownBy(() -> op.call(new X(Tensor.of(0f))))
                 .isInstanceOf(MissingKernelException.class)
                 .hasMessageContaining("regtest::kerneltype: no cpu kernel for float32")
-                .hasMessageContaining("registered: [cpu {float64}]");
+                .hasMessageContaining("registered: cpu {float64}");
     }
 
     @Test
@@ -432,7 +432,7 @@ class RegistrationTest {
         assertThatThrownBy(() -> run(op))
                 .isInstanceOf(MissingKernelException.class)
                 .hasMessageContaining("regtest::missing: no cpu kernel for float32")
-                .hasMessageContaining("registered: [cuda {float32}]")
+                .hasMessageContaining("registered: cuda {float32}")
                 .hasMessageContaining("fix:");
     }
 

@@ -137,7 +137,7 @@ class ArgumentsTest {
                 "linspace", () -> Tensor.linspace(0, 1, -1));
         mistakes.forEach((op, mistake) -> assertThatThrownBy(mistake::run)
                 .isInstanceOf(ShapeException.class)
-                .hasMessageStartingWith(op + ": negative size -1 in [")
+                .hasMessageContaining(op + ": negative size -1 in [")
                 .hasMessageContaining("fix: "));
     }
 

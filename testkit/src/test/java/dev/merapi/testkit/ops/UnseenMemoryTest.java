@@ -31,7 +31,7 @@ import org.junit.jupiter.api.Test;
 
 /** Reading and writing tensors on a device whose memory Java cannot see: all goes through pieces. */
 class UnseenMemoryTest {
-    private static final DeviceType TYPE = DeviceType.of("unseen");
+    private static final DeviceType TYPE = DeviceType.register("unseen");
     private static final Device DEVICE = Device.of(TYPE, 0);
     private static volatile boolean available;
 

@@ -221,8 +221,8 @@ class GradScalerTest {
 
     @Test
     void nothingStaysBehind() {
-        Device device = Device.of("scalers");
-        Backends.register(new JavaBackend(DeviceType.of("scalers")));
+        Device device = Device.of(DeviceType.register("scalers"), 0);
+        Backends.register(new JavaBackend(DeviceType.register("scalers")));
         Tensor x = Tensor.ones(Shape.of(1000), DType.FLOAT32, device).requiresGrad(true);
         long before = 0;
         try (GradScaler scaler = new GradScaler();
