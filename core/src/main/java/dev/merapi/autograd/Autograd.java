@@ -4,6 +4,7 @@ package dev.merapi.autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
+import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -233,6 +234,15 @@ public final class Autograd {
 
     public static boolean isGradEnabled() {
         return Context.current().isGradEnabled();
+    }
+
+    /**
+     * Whether this thread computes a part of the forward call again, for backward: in a {@link Checkpoint}, or in the
+     * composition of an op. Its random numbers are those of the first time; state that a forward call moves on must not
+     * move again.
+     */
+    public static boolean isRecomputing() {
+        return DrawLog.isReplaying();
     }
 
     // ---------------------------------------------------------------- hooks

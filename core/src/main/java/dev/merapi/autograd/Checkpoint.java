@@ -4,10 +4,12 @@ package dev.merapi.autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.SavedTensorException;
-import dev.merapi.random.Generator;
+import dev.merapi.random.DrawLog;
+import dev.merapi.storage.Storage;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -22,8 +24,10 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Only the inputs are kept. The first saved tensor that backward asks for runs the part once more, with the modes and
  * the random numbers of the first time, and stops as soon as all are there. It nests, and works with {@code grad} and
- * with graphs that are kept or created. The part must do the same both times: the saved tensors are compared by
- * their number, the ops that save them, shapes, dtypes and devices, and in checked mode by their bits.
+ * with graphs that are kept or created. The part must do the same both times, on the thread that calls it: the saved
+ * tensors are compared by their number, the ops that save them, shapes, dtypes and devices, those from outside by their
+ * versions, and in checked mode all by their bits. State that a forward call moves on, such as the running statistics of
+ * batch norm, must stay as it is the second time: {@link Autograd#isRecomputing} tells.
  */
 public final class Checkpoint {
     private Checkpoint() {}
@@ -35,7 +39,7 @@ public final class Checkpoint {
 
     /**
      * {@code part} of its inputs. Tensors that it takes from elsewhere (parameters) are not looked after: they must stay
-     * open and unchanged.
+     * open, and unchanged until backward, which refuses them otherwise.
      *
      * @return what {@code part} returns: a tensor, or a list, map or public record of tensors
      */
@@ -46,7 +50,8 @@ public final class Checkpoint {
         }
         Frame frame = new Frame(part, inputs, context);
         try (Scope scope = Scope.openInternal(context);
-                SavedTensorHooks hooks = SavedTensorHooks.install(frame)) {
+                SavedTensorHooks hooks = SavedTensorHooks.install(frame);
+                DrawLog.Use draws = frame.draws.record()) {
             return scope.keep(part.apply(inputs));
         } catch (RuntimeException | Error e) {
             frame.release();
@@ -71,15 +76,25 @@ public final class Checkpoint {
         final Tensor form;
         final String op;
         final int bits; // a hash of the contents, in checked mode
+        /** Of a tensor from outside of the part the same memory comes again, which must not have been written since. */
+        final @Nullable WeakReference<Storage> memory;
+
+        final int version;
 
         @Nullable
         Tensor value;
 
-        Holder(Frame frame, Tensor form, String op, int bits) {
+        Holder(Frame frame, Tensor saved, String op) {
             this.frame = frame;
-            this.form = form;
+            this.form = Tensor.meta(saved);
             this.op = op;
-            this.bits = bits;
+            this.bits = Frame.bits(saved);
+            this.memory = saved.isMeta() ? null : new WeakReference<>(saved.storage());
+            this.version = saved.version();
+        }
+
+        boolean wasWritten(Tensor now) {
+            return memory != null && !now.isMeta() && memory.get() == now.storage() && version != now.version();
         }
 
         @Override
@@ -94,14 +109,13 @@ public final class Checkpoint {
         private final List<SavedTensor> inputs = new ArrayList<>();
         private final boolean[] differentiated;
         private final Context.Snapshot modes;
-        private final Generator.State random;
+        private final DrawLog draws = new DrawLog();
         private final List<Holder> holders = new ArrayList<>();
         private int open = 1; // holders in use, and the forward call while it runs
 
         Frame(Function<List<Tensor>, ?> part, List<Tensor> given, Context context) {
             this.part = part;
             this.modes = context.capture();
-            this.random = context.generator().state();
             this.differentiated = new boolean[given.size()];
             for (int i = 0; i < differentiated.length; i++) {
                 Tensor t = given.get(i);
@@ -121,7 +135,7 @@ public final class Checkpoint {
 
         @Override
         public synchronized Object pack(Tensor tensor, String op) {
-            Holder holder = new Holder(this, Tensor.meta(tensor), op, bits(tensor));
+            Holder holder = new Holder(this, tensor, op);
             holders.add(holder);
             open++;
             return holder;
@@ -146,23 +160,20 @@ public final class Checkpoint {
         private void recompute() {
             Context context = Context.current();
             Context.Snapshot now = context.install(modes);
-            Generator generator = context.generator();
-            Generator.State ahead = generator.state();
             Recomputation again = new Recomputation(holders);
             context.setSavedTensorHooks(null);
             try (Scope scope = Scope.openInternal(context);
-                    SavedTensorHooks hooks = SavedTensorHooks.install(again)) {
+                    SavedTensorHooks hooks = SavedTensorHooks.install(again);
+                    DrawLog.Use same = draws.replay()) {
                 List<Tensor> leaves = new ArrayList<>();
                 for (int i = 0; i < inputs.size(); i++) {
                     Tensor leaf = inputs.get(i).unpack("checkpoint", i, null).detach();
                     leaves.add(differentiated[i] ? leaf.requiresGrad(true) : leaf);
                 }
-                generator.restore(random);
                 var unused = part.apply(leaves); // only what it saves on the way is wanted
             } catch (Stop enough) {
                 // All values are there.
             } finally {
-                generator.restore(ahead);
                 context.install(now);
             }
             if (again.count != holders.size()) {
@@ -236,8 +247,13 @@ public final class Checkpoint {
                     && holder.form.dtype() == t.dtype()
                     && holder.form.device() == t.device();
             boolean sameOp = holder.op.equals(op);
-            if (!same || !sameOp || holder.bits != 0 && holder.bits != Frame.bits(t)) {
-                String what = !same ? "has another form" : !sameOp ? "is another op's" : "has other values";
+            boolean written = holder.wasWritten(t);
+            if (!same || !sameOp || written || holder.bits != 0 && holder.bits != Frame.bits(t)) {
+                String what = !same
+                        ? "has another form"
+                        : !sameOp
+                                ? "is another op's"
+                                : written ? "was modified in place since, so it has other values" : "has other values";
                 throw new SavedTensorException(
                         Message.of("checkpoint: saved tensor " + count + " " + what + " the second time")
                                 .fact("forward call", holder.form.describe() + " of " + holder.op)

@@ -17,6 +17,7 @@ import dev.merapi.op.GradValidation;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Tree;
 import dev.merapi.ops.Views;
+import dev.merapi.random.DrawLog;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -41,9 +42,19 @@ final class OpNode<A extends Record, R> extends Node {
     private final boolean[] present;
     private volatile @Nullable Object saved; // Saved, or why it is gone
     private List<SavedTensor> savedTensors = List.of();
+    /** The random numbers that the op took; null if its formula does not run it again. */
+    private final @Nullable DrawLog draws;
 
-    OpNode(Definition<A, R> op, A args, @Nullable Tensor[] inputs, R result, Tensor[] outputs, Device device) {
+    OpNode(
+            Definition<A, R> op,
+            A args,
+            @Nullable Tensor[] inputs,
+            R result,
+            Tensor[] outputs,
+            Device device,
+            @Nullable DrawLog draws) {
         super(op.name(), outputs);
+        this.draws = draws;
         this.op = op;
         this.slotCounts = op.slotCounts(args);
         this.form = op.result().isTensor() ? null : op.result().rebuild(result, outputs);
@@ -64,11 +75,16 @@ final class OpNode<A extends Record, R> extends Node {
         }
     }
 
+    /** Whether the gradient is that of the op's composition, run once more. */
+    static boolean isRunAgain(Definition<?, ?> op) {
+        return op.compose() != null && op.backward() == null;
+    }
+
     /** Runs the op's save function and stores its tree. */
     void save(A args, R result, @Nullable Tensor[] inputs, Tensor[] results, Context context) {
         Backward.Save<A, R, Object> save = op.save();
         Object tree = save != null ? save.apply(args, result) : null;
-        Object forComposition = op.compose() != null && op.backward() == null ? args : null;
+        Object forComposition = isRunAgain(op) ? args : null;
         if (tree == null && forComposition == null) {
             return;
         }
@@ -274,7 +290,10 @@ final class OpNode<A extends Record, R> extends Node {
         Context context = Context.current();
         boolean createGraph = context.setGradEnabled(true);
         try {
-            R again = compose.apply(standIns(args, inputs, needed, createGraph));
+            R again;
+            try (DrawLog.Use same = java.util.Objects.requireNonNull(draws).replay()) {
+                again = compose.apply(standIns(args, inputs, needed, createGraph));
+            }
             Tensor[] results = op.result().tensors(name(), again);
             return Autograd.vjp(results, gradients, inputs, needed, createGraph);
         } finally {

@@ -9,6 +9,7 @@ import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
+import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -79,13 +80,22 @@ public final class Recorder {
                 }
             }
         }
-        R result = Dispatcher.belowAutograd(op, args, inputs, context);
+        DrawLog draws = OpNode.isRunAgain(op) ? new DrawLog() : null;
+        R result;
+        if (draws == null) {
+            result = Dispatcher.belowAutograd(op, args, inputs, context);
+        } else {
+            try (DrawLog.Use use = draws.record()) {
+                result = Dispatcher.belowAutograd(op, args, inputs, context);
+            }
+        }
         Tensor[] results = op.result().tensors(op.name(), result);
         Tensor[] outputs = new Tensor[results.length];
         for (int i = 0; i < outputs.length; i++) {
             outputs[i] = Tensor.meta(results[i]);
         }
-        OpNode<A, R> node = new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device));
+        OpNode<A, R> node = new OpNode<>(
+                op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device), draws);
         node.connect(nodes, indices);
         Node history = node;
         if (mutated != null) {
@@ -253,7 +263,7 @@ public final class Recorder {
                 outputs[i] = Tensor.meta(results[i]);
             }
             if (op.backward() != null) {
-                OpNode<A, R> opNode = new OpNode<>(op, args, inputs, result, outputs, viewed.device());
+                OpNode<A, R> opNode = new OpNode<>(op, args, inputs, result, outputs, viewed.device(), null);
                 opNode.connect(inputs);
                 opNode.save(args, result, inputs, new Tensor[0], context);
                 node = opNode;

@@ -3,11 +3,13 @@ package dev.merapi.data;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
+import dev.merapi.random.Generator;
 import dev.merapi.types.Device;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.function.LongFunction;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,6 +23,10 @@ import org.jspecify.annotations.Nullable;
  *     }
  * }
  * }</pre>
+ *
+ * <p>A dataset or sampler that draws random numbers by Merapi's ops gets those of (seed, epoch, number of the batch), where
+ * the seed is that of the generator of the thread that begins the epoch: the same batches with and without a thread, in each
+ * run, and after {@link #restore}; and the model's own numbers do not depend on them.
  *
  * <p>{@link #state} and {@link #restore} continue in the middle of an epoch with the batches that would have come.
  * For one thread at a time.
@@ -110,25 +116,38 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
             epoch++;
             taken = 0;
         }
-        long[] order = sampler.order(dataset.size(), epoch);
+        Context context = Context.current();
+        Generator random = context.generator().foldIn(epoch);
+        long[] order = drawing(context, random, () -> sampler.order(dataset.size(), epoch));
         int batches = order.length / batchSize + (dropLast || order.length % batchSize == 0 ? 0 : 1);
         Prefetch<B> source = new Prefetch<>(
-                maker(dataset, order, batchSize),
+                maker(dataset, order, batchSize, random),
                 taken,
                 batches,
                 prefetch,
                 device,
-                Context.current().capture());
+                context.capture());
         running = source;
         return new Batches(source, batches);
     }
 
     /** Knows nothing of the loader, so that a loader can become unreachable while its thread runs. */
-    private static <B> LongFunction<B> maker(Dataset<B> dataset, long[] order, int batchSize) {
+    private static <B> LongFunction<B> maker(Dataset<B> dataset, long[] order, int batchSize, Generator random) {
         return n -> {
             int from = Math.toIntExact(n * batchSize);
-            return dataset.batch(Arrays.copyOfRange(order, from, Math.min(order.length, from + batchSize)));
+            long[] samples = Arrays.copyOfRange(order, from, Math.min(order.length, from + batchSize));
+            return drawing(Context.current(), random.foldIn(n), () -> dataset.batch(samples));
         };
+    }
+
+    /** The body's random numbers come from this generator. */
+    private static <T> T drawing(Context context, Generator generator, Supplier<T> body) {
+        Generator before = context.setGenerator(generator);
+        try {
+            return body.get();
+        } finally {
+            context.setGenerator(before);
+        }
     }
 
     /** Stops the thread, and closes the batches that nobody took. Idempotent; the loader can be iterated again. */

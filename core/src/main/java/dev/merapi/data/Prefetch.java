@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Event;
 import dev.merapi.dispatch.Stream;
@@ -24,6 +23,7 @@ final class Prefetch<B> implements AutoCloseable {
     private final @Nullable Producer<B> producer;
     private final LongFunction<B> make;
     private final @Nullable Device device;
+    private final Context.Snapshot modes;
     private final Cleaner.@Nullable Cleanable cleanable;
     private long next;
     private @Nullable DataLoaderException failed;
@@ -31,6 +31,7 @@ final class Prefetch<B> implements AutoCloseable {
     Prefetch(LongFunction<B> make, long first, long end, int ahead, @Nullable Device device, Context.Snapshot modes) {
         this.make = make;
         this.device = device;
+        this.modes = modes;
         this.next = first;
         if (ahead == 0 || first >= end) {
             producer = null;
@@ -72,12 +73,20 @@ final class Prefetch<B> implements AutoCloseable {
         }
     }
 
-    /** As on the thread: without gradients, and a failure is wrapped. Errors pass as they are, for nobody waits. */
+    /**
+     * As on the thread: in the same modes but for the stream, without gradients, and a failure is wrapped. Errors pass as
+     * they are, for nobody waits.
+     */
     private Made<B> makeHere(long n) {
-        try (Autograd.Mode mode = Autograd.noGrad()) {
+        Context context = Context.current();
+        Context.Snapshot before = context.install(modes.on(context.stream()));
+        context.setGradEnabled(false);
+        try {
             return new Made<>(Delivery.moved(make.apply(n), device), null, null);
         } catch (RuntimeException e) {
             return new Made<>(null, null, e);
+        } finally {
+            context.install(before);
         }
     }
 

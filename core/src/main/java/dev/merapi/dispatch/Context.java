@@ -294,5 +294,20 @@ public final class Context {
             @Nullable Interceptor autocast,
             @Nullable Generator generator,
             @Nullable SavedTensorHooks savedTensorHooks,
-            @Nullable Stream stream) {}
+            @Nullable Stream stream) {
+        /** The same modes with work on another stream. */
+        public Snapshot on(@Nullable Stream other) {
+            return new Snapshot(
+                    gradEnabled,
+                    inference,
+                    anomaly,
+                    active,
+                    mask,
+                    tracer,
+                    autocast,
+                    generator,
+                    savedTensorHooks,
+                    other);
+        }
+    }
 }

@@ -3,6 +3,7 @@ package dev.merapi.dispatch;
 
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
+import dev.merapi.random.DrawLog;
 import dev.merapi.random.Generator;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.Storage;
@@ -138,14 +139,23 @@ public final class GraphCapture {
                         + " x.copy_(…) before."));
     }
 
-    /** Where numbers that were taken from a generator at {@code at} stand in each replay. */
-    public Draw draw(Generator generator, long at) {
+    /**
+     * Where numbers that were taken from a generator at {@code at} stand in each replay. Those of a forward call before the
+     * capture, which is computed again in it, stay what they are.
+     */
+    public Draw draw(Generator generator, Generator.State at) {
         Draws d = draws.get(generator);
-        if (d == null) {
-            d = new Draws(generator, generator.seed(), at, outside());
-            draws.put(generator, d);
+        boolean same = d != null && d.seed == at.seed() && at.offset() >= d.start;
+        if (!same && DrawLog.isReplaying()) {
+            return new Draw(at.seed(), at.offset(), null);
         }
-        return new Draw(d.seed, at - d.start, d.base);
+        if (d == null) {
+            d = new Draws(generator, at.seed(), at.offset(), outside());
+            draws.put(generator, d);
+        } else if (!same) {
+            throw refused("random numbers", "a generator was seeded in the step, which each replay would repeat,");
+        }
+        return new Draw(d.seed, at.offset() - d.start, d.base);
     }
 
     /** A number that lives as long as the graph. Not in its pool: earlier work of the graph may have used that memory. */

@@ -30,8 +30,8 @@ public final class BatchNorm {
 
     /**
      * (x − mean) / √(variance + eps) · weight + bias for each channel of x [N, C, ..]. In training mean and (biased)
-     * variance are those of x, and the running ones move towards them (the variance unbiased); else the running ones are
-     * used. Gradient: x, weight, bias; in training through mean and variance too.
+     * variance are those of x, and the running ones move towards them (the variance unbiased), once a forward call, also
+     * where that is computed again for backward; else the running ones are used. Gradient: x, weight, bias; in training through mean and variance too.
      *
      * <p>Parameters and running values have the dtype of x, or are float32 beside a 16-bit x, and then so is the result.
      *
@@ -71,7 +71,7 @@ public final class BatchNorm {
             int[] others = others(x.rank());
             mean = x.mean(others, true);
             variance = x.var(others, false, true);
-            if (runningMean != null && runningVariance != null) {
+            if (runningMean != null && runningVariance != null && !Autograd.isRecomputing()) {
                 long c = x.size(CHANNEL);
                 try (Autograd.Mode off = Autograd.noGrad()) {
                     runningMean.lerp_(mean.detach().view(c), momentum);

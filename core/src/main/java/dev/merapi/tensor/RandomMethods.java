@@ -65,9 +65,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** The numbers 0 … n − 1 in random order, int64. */
     public static Tensor randperm(long n) {
-        Generator g = Context.current().generator();
-        long offset = g.take(Philox.blocks(Math.max(0, n), true));
-        return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, g.seed(), offset));
+        Generator.State at = Context.current().generator().draw(Philox.blocks(Math.max(0, n), true));
+        return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, at.seed(), at.offset()));
     }
 
     public Tensor randLike() {
@@ -139,10 +138,10 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     private static GraphCapture.Draw draw(long blocks, Device device) {
         Context context = Context.current();
         Generator g = context.generator();
-        long at = g.take(blocks);
+        Generator.State at = g.draw(blocks);
         GraphCapture capture = context.graphCapture();
         return capture == null || capture.device() != device
-                ? new GraphCapture.Draw(g.seed(), at, null)
+                ? new GraphCapture.Draw(at.seed(), at.offset(), null)
                 : capture.draw(g, at);
     }
 

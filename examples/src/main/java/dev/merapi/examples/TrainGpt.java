@@ -264,7 +264,8 @@ public final class TrainGpt implements Callable<Integer> {
     }
 
     private static int draw(double[] probability, Generator generator) {
-        double rest = Philox.uniform(Philox.bits(generator.seed(), generator.take(1), 0));
+        Generator.State at = generator.draw(1);
+        double rest = Philox.uniform(Philox.bits(at.seed(), at.offset(), 0));
         int token = 0;
         while (token < probability.length - 1 && rest >= probability[token]) {
             rest -= probability[token++];

@@ -4,6 +4,8 @@ package dev.merapi.testkit.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.Merapi;
+import dev.merapi.autograd.Autocast;
 import dev.merapi.data.DataLoader;
 import dev.merapi.data.DataLoaderException;
 import dev.merapi.data.Dataset;
@@ -12,6 +14,7 @@ import dev.merapi.data.Sampler;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
@@ -207,5 +210,101 @@ class DataLoaderTest {
         assertThat(batch.inputs().toIntArray()).containsExactly(9, 10, 11, 0, 1, 2);
         assertThat(batch.targets().toLongArray()).containsExactly(3, 0);
         assertThatThrownBy(() -> new TensorDataset(x, Tensor.of(1L))).hasMessageContaining("[4, 3]");
+    }
+
+    /** Numbers of its own with each sample: what a dataset that adds noise gives. */
+    private static Dataset<Tensor> noisy(int size) {
+        return new Dataset<>() {
+            @Override
+            public long size() {
+                return size;
+            }
+
+            @Override
+            public Tensor batch(long[] samples) {
+                return Tensor.rand(samples.length)
+                        .add(Tensor.of(samples, samples.length).to(DType.FLOAT32))
+                        .dropout(0.25, true);
+            }
+        };
+    }
+
+    private static List<Float> train(Sampler sampler, int prefetch, long skipped, boolean modelDraws) {
+        List<Float> seen = new ArrayList<>();
+        Merapi.seed(17);
+        try (var loader =
+                DataLoader.of(noisy(20), 3).sampler(sampler).prefetch(prefetch)) {
+            loader.restore(new DataLoader.State(skipped / 7, skipped % 7));
+            for (long b = skipped; b < 14; ) {
+                for (Tensor batch : loader) {
+                    for (float v : batch.toFloatArray()) {
+                        seen.add(v);
+                    }
+                    b++;
+                    if (modelDraws) {
+                        Tensor.rand(5);
+                        Thread.yield();
+                    }
+                }
+            }
+        }
+        return seen;
+    }
+
+    /** Batch n has the numbers of (seed, epoch, n), with and without a thread, in each of 40 runs, and after a restart. */
+    @Test
+    void datasetsThatDrawGiveTheSameBatchesInEveryRun() {
+        List<Sampler> samplers = List.of(
+                Sampler.sequential(),
+                Sampler.shuffled(3),
+                Sampler.random(3, 20),
+                (size, epoch) -> Tensor.randperm(size).toLongArray());
+        for (Sampler sampler : samplers) {
+            List<Float> first = train(sampler, 0, 0, true);
+            assertThat(first).hasSize(40);
+            assertThat(first.subList(0, 20)).isNotEqualTo(first.subList(20, 40));
+            for (int run = 0; run < 10; run++) {
+                for (int prefetch : new int[] {0, 1, 4}) {
+                    assertThat(train(sampler, prefetch, 0, run % 2 == 0)).isEqualTo(first);
+                }
+            }
+            assertThat(train(sampler, 2, 9, true)).isEqualTo(first.subList(26, 40));
+        }
+        // The model's numbers are its own, whether batches are made beside it or not.
+        List<Float> model = new ArrayList<>();
+        for (int prefetch : new int[] {0, 2}) {
+            Merapi.seed(17);
+            try (var loader = DataLoader.of(noisy(20), 3).prefetch(prefetch)) {
+                for (Tensor batch : loader) {
+                    model.add((float) Tensor.rand(1).item());
+                }
+            }
+        }
+        assertThat(model.subList(0, 7)).isEqualTo(model.subList(7, 14));
+    }
+
+    /** Batches are made in the modes that the loop began with, on whichever thread. */
+    @Test
+    void modesAreThoseOfTheBeginningOfTheEpoch() {
+        Dataset<Tensor> products = new Dataset<>() {
+            @Override
+            public long size() {
+                return 4;
+            }
+
+            @Override
+            public Tensor batch(long[] samples) {
+                return Tensor.ones(2, 2).matmul(Tensor.ones(2, 2));
+            }
+        };
+        for (int prefetch : new int[] {0, 2}) {
+            try (var loader = DataLoader.of(products, 1).prefetch(prefetch)) {
+                Iterator<Tensor> it = loader.iterator();
+                try (Autocast mode = Autocast.on(DType.BFLOAT16)) {
+                    assertThat(it.next().dtype()).as("ahead " + prefetch).isEqualTo(DType.FLOAT32);
+                }
+                assertThat(it.next().requiresGrad()).isFalse();
+            }
+        }
     }
 }
