@@ -94,8 +94,8 @@ public final class Recorder {
         for (int i = 0; i < outputs.length; i++) {
             outputs[i] = Tensor.meta(results[i]);
         }
-        OpNode<A, R> node = new OpNode<>(
-                op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device), draws);
+        OpNode<A, R> node =
+                new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device), draws);
         node.connect(nodes, indices);
         Node history = node;
         if (mutated != null) {

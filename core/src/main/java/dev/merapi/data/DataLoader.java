@@ -121,12 +121,7 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         long[] order = drawing(context, random, () -> sampler.order(dataset.size(), epoch));
         int batches = order.length / batchSize + (dropLast || order.length % batchSize == 0 ? 0 : 1);
         Prefetch<B> source = new Prefetch<>(
-                maker(dataset, order, batchSize, random),
-                taken,
-                batches,
-                prefetch,
-                device,
-                context.capture());
+                maker(dataset, order, batchSize, random), taken, batches, prefetch, device, context.capture());
         running = source;
         return new Batches(source, batches);
     }

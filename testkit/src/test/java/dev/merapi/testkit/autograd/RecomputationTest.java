@@ -47,25 +47,35 @@ class RecomputationTest {
         parts.put("normal", t -> t.mul(t.detach().copy().normal_(0, 1)));
         parts.put("bernoulli", t -> t.mul(t.detach().copy().bernoulli_(0.5)));
         parts.put("probabilities", t -> t.mul(t.detach().fullLike(0.5).bernoulli()));
-        parts.put("transposed", t -> t.mul(Tensor.empty(3, 50)
-                .t()
-                .uniform_(0, 1)
-                .reshape(150)
-                .to(t.dtype())
-                .slice(0, 0, 64)));
+        parts.put(
+                "transposed",
+                t -> t.mul(Tensor.empty(3, 50)
+                        .t()
+                        .uniform_(0, 1)
+                        .reshape(150)
+                        .to(t.dtype())
+                        .slice(0, 0, 64)));
         parts.put("permutation", t -> t.indexSelect(0, Tensor.randperm(t.size(0))));
-        parts.put("integers", t -> t.mul(
-                Tensor.randint(1, 9, t.shape().toArray()).to(t.dtype())));
+        parts.put(
+                "integers", t -> t.mul(Tensor.randint(1, 9, t.shape().toArray()).to(t.dtype())));
         parts.put("generator of its own", t -> with(OWN, () -> t.dropout(0.5, true)));
         parts.put("a split generator", t -> with(OWN.split(), () -> t.dropout(0.5, true)));
-        parts.put("split of the thread's", t -> with(
-                Context.current().generator().split(),
-                () -> t.dropout(0.5, true).mul(t.detach().randLike())));
+        parts.put(
+                "split of the thread's",
+                t -> with(
+                        Context.current().generator().split(),
+                        () -> t.dropout(0.5, true).mul(t.detach().randLike())));
         parts.put("folded", t -> with(Generator.global().split().foldIn(3), () -> t.dropout(0.5, true)));
-        parts.put("a checkpoint inside", t -> Checkpoint.checkpoint(s -> s.dropout(0.5, true).sin(), t)
-                .mul(t.detach().randLike()));
-        parts.put("two inside each other", t -> Checkpoint.checkpoint(
-                s -> Checkpoint.checkpoint(u -> u.dropout(0.4, true).exp(), s).dropout(0.4, true), t));
+        parts.put(
+                "a checkpoint inside",
+                t -> Checkpoint.checkpoint(s -> s.dropout(0.5, true).sin(), t)
+                        .mul(t.detach().randLike()));
+        parts.put(
+                "two inside each other",
+                t -> Checkpoint.checkpoint(
+                        s -> Checkpoint.checkpoint(u -> u.dropout(0.4, true).exp(), s)
+                                .dropout(0.4, true),
+                        t));
         return parts;
     }
 
@@ -108,7 +118,9 @@ class RecomputationTest {
                     assertThat(gradient == null ? again : gradient).as(name).isEqualTo(again);
                     gradient = again;
                 }
-                assertThat(OWN.state()).as(name + ": no generator moves in backward").isEqualTo(own);
+                assertThat(OWN.state())
+                        .as(name + ": no generator moves in backward")
+                        .isEqualTo(own);
                 assertThat(Context.current().generator().offset()).as(name).isEqualTo(after);
                 if (way != 1) { // the thread's generator is another one there
                     results.add(y.detach().toDoubleArray());
@@ -199,8 +211,8 @@ class RecomputationTest {
             for (Graph graph : Graph.values()) {
                 Tensor mean = Tensor.zeros(DType.FLOAT64, 3);
                 Tensor variance = Tensor.ones(DType.FLOAT64, 3);
-                UnaryOperator<Tensor> part =
-                        t -> BatchNorm.batchNorm(t, null, null, mean, variance, true, 0.1, 1e-5).exp();
+                UnaryOperator<Tensor> part = t -> BatchNorm.batchNorm(t, null, null, mean, variance, true, 0.1, 1e-5)
+                        .exp();
                 for (int d = 0; d < depth; d++) {
                     UnaryOperator<Tensor> inner = part;
                     part = t -> Checkpoint.checkpoint(inner, t);
@@ -288,7 +300,8 @@ class RecomputationTest {
         assertThat(hooks).containsExactly(1, 1);
         // Without recording nothing is computed again.
         try (Autograd.Mode mode = Autograd.inference()) {
-            assertThat(Checkpoint.checkpoint(t -> t.dropout(0.5, true), Tensor.ones(8)).isInference())
+            assertThat(Checkpoint.checkpoint(t -> t.dropout(0.5, true), Tensor.ones(8))
+                            .isInference())
                     .isTrue();
         }
     }
@@ -300,7 +313,9 @@ class RecomputationTest {
                     MethodHandles.lookup(), "test::noisy", Noisy.class, Tensor.class)
             .shape(a -> Tensor.meta(a.x()))
             .compose(a -> a.x().dropout(0.5, true).mul(a.x()))
-            .kernel(DeviceType.CPU, (a, out) -> out.copy_(a.x().dropout(0.5, true).mul(a.x())))
+            .kernel(
+                    DeviceType.CPU,
+                    (a, out) -> out.copy_(a.x().dropout(0.5, true).mul(a.x())))
             .saveForBackward((a, out) -> null)
             .backward(DeviceType.of("elsewhere"), (context, saved, g) -> Grads.of("x", g))
             .register();

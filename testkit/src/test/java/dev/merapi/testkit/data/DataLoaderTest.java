@@ -232,8 +232,7 @@ class DataLoaderTest {
     private static List<Float> train(Sampler sampler, int prefetch, long skipped, boolean modelDraws) {
         List<Float> seen = new ArrayList<>();
         Merapi.seed(17);
-        try (var loader =
-                DataLoader.of(noisy(20), 3).sampler(sampler).prefetch(prefetch)) {
+        try (var loader = DataLoader.of(noisy(20), 3).sampler(sampler).prefetch(prefetch)) {
             loader.restore(new DataLoader.State(skipped / 7, skipped % 7));
             for (long b = skipped; b < 14; ) {
                 for (Tensor batch : loader) {
