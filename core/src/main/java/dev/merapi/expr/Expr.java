@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Expressions have no dtype: {@link Program#compile} infers one for each node from the inputs' dtypes, by PyTorch's
  * promotion. Constants without a dtype and scalar parameters are weak: they only raise the category (an int64 tensor
- * plus 0.5 is float32, a float16 tensor plus 0.5 is float16).
+ * plus 0.5 is float32, a float16 tensor plus 0.5 is float16). Within an expression floating nodes are computed in the
+ * widest floating dtype that they meet; integers keep their dtype, and wrap in it, until they meet a floating number.
  *
  * <p>Nodes are interned: two expressions of equal structure are the same object, so {@code ==} is structural equality.
  */

@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Turns expressions into typed values. A node is computed in the register type of its logical dtype; a weak node has no
  * dtype of its own: what is made of constants and scalars only is computed in double or i64, as the caller would have
- * done (1 − β^t needs it), and then converted; what a condition on inputs selects, in the dtype it is used in.
+ * done (1 − β^t needs it), and then converted; what a condition on inputs selects, in the dtype it is used in. A node that
+ * is used in another dtype than its own is computed in that one where {@link Promotion} says so.
  *
  * <p>uint8 lives in i32 registers and is wrapped after each op that can leave 0 … 255.
  */
@@ -19,14 +20,16 @@ final class Lowering {
 
     private final Values values;
     private final Typing typing;
+    private final Promotion promotion;
     private final Map<Use, Value> known = new HashMap<>();
     private final Map<Expr, Boolean> uniform = new HashMap<>();
     /** The narrowest integers that scalars are converted to. */
     private final Map<Integer, DType> narrow = new HashMap<>();
 
-    Lowering(Values values, Typing typing) {
+    Lowering(Values values, Typing typing, Promotion promotion) {
         this.values = values;
         this.typing = typing;
+        this.promotion = promotion;
     }
 
     /** The node's value, converted to a dtype. */
@@ -37,10 +40,26 @@ final class Lowering {
             Type type = typing.of(e);
             value = type.isWeak()
                     ? weak(e, type.kind(), dtype)
-                    : type.dtype() == dtype ? computed(e, dtype) : convert(at(e, type.dtype()), type.dtype(), dtype);
+                    : type.dtype() == dtype || adopts(e, type.dtype(), dtype)
+                            ? computed(e, dtype)
+                            : converted(e, dtype);
             known.put(use, value);
         }
         return value;
+    }
+
+    /** The node's value, computed as if nobody used it, and then converted to a dtype. */
+    Value converted(Expr e, DType dtype) {
+        Type type = typing.of(e);
+        return type.isWeak() ? at(e, dtype) : convert(at(e, type.dtype()), type.dtype(), dtype);
+    }
+
+    /** Whether a node is computed in the dtype that it is used in instead of its own. */
+    private boolean adopts(Expr e, DType own, DType used) {
+        if (!(e instanceof Call) && !(e instanceof Apply a && a.op().isArithmetic())) {
+            return false;
+        }
+        return promotion == Promotion.TOGETHER || own.isFloating() && DType.promote(own, used) == used;
     }
 
     /** The integer dtype that a scalar must fit into, or null where it becomes a floating number or a bool. */
@@ -97,9 +116,11 @@ final class Lowering {
     /** The node computed in a dtype: its own, or for a weak node the one it is used in. */
     private Value computed(Expr e, DType dtype) {
         if (e instanceof Variable v) {
-            return v.role() == Variable.Role.SCALAR
-                    ? values.scalar(v.index(), RegType.of(dtype))
-                    : values.load(v.index(), RegType.of(dtype));
+            if (v.role() == Variable.Role.SCALAR) {
+                return values.scalar(v.index(), RegType.of(dtype));
+            }
+            DType stored = typing.stored(v.index());
+            return convert(values.load(v.index(), RegType.of(stored)), stored, dtype);
         }
         if (e instanceof Constant c) {
             return c.kind() == DType.Kind.FLOATING
@@ -107,7 +128,7 @@ final class Lowering {
                     : values.constant(c.longValue(), RegType.of(dtype));
         }
         if (e instanceof Cast cast) {
-            return at(cast.operand(), dtype);
+            return converted(cast.operand(), dtype);
         }
         return e instanceof Call call ? at(call.body(), dtype) : apply((Apply) e, dtype);
     }

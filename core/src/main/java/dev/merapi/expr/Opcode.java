@@ -164,6 +164,14 @@ public enum Opcode {
         return group == Group.PREDICATE || group == Group.COMPARISON || this == NOT;
     }
 
+    /** Whether a result is a number that its operands' numbers make, and not their bits or which of them are true. */
+    boolean isArithmetic() {
+        return switch (group) {
+            case SIGNED, ROUNDING, FLOAT_UNARY, ARITHMETIC, NUMERIC, FLOAT_BINARY, SELECTION -> true;
+            default -> false;
+        };
+    }
+
     /** Whether operands may be exchanged without changing any bit of the result (NaN payloads apart). */
     boolean isCommutative() {
         return switch (this) {

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * Expressions specialised for concrete dtypes: a flat list of typed instructions over at most 64 registers, immutable and
  * safe to share. Native code takes {@link #text}, a CUDA printer {@link #instructions}, plain Java {@link #run}.
  *
- * <p>Types follow PyTorch's promotion. Small floats compute in float32, and are rounded when stored; uint8 arithmetic
+ * <p>Types follow PyTorch's promotion, and {@link Promotion} says where operands are converted. Small floats compute in float32, and are rounded when stored; uint8 arithmetic
  * wraps after each op; integer division by zero gives 0.
  */
 public final class Program {
@@ -48,6 +48,7 @@ public final class Program {
      * @param rank0 whether each input is a tensor of rank 0: beside tensors with dimensions only its category counts
      * @param scalarKinds kind of each scalar parameter, weakly typed
      * @param forcedOutputDTypes dtypes to convert the outputs to, or null for the inferred ones
+     * @param promotion where operands of different dtypes are converted
      * @throws dev.merapi.error.DTypeException if an op is not defined for the dtypes it meets
      * @throws IllegalArgumentException if variables are out of range, or more than 64 registers are needed
      */
@@ -56,13 +57,42 @@ public final class Program {
             List<DType> inputDTypes,
             boolean[] rank0,
             List<DType.Kind> scalarKinds,
-            @Nullable List<DType> forcedOutputDTypes) {
+            @Nullable List<DType> forcedOutputDTypes,
+            Promotion promotion) {
+        return compile(roots, inputDTypes, rank0, scalarKinds, forcedOutputDTypes, promotion, false);
+    }
+
+    /**
+     * As the full form, for one value that a sum is made of: it is not converted to the dtype of the sum when it is done,
+     * but computed in it as far as the promotion allows.
+     */
+    public static Program compileTerm(
+            Expr root,
+            List<DType> inputDTypes,
+            boolean[] rank0,
+            List<DType.Kind> scalarKinds,
+            DType sum,
+            Promotion promotion) {
+        return compile(List.of(root), inputDTypes, rank0, scalarKinds, List.of(sum), promotion, true);
+    }
+
+    private static Program compile(
+            List<Expr> roots,
+            List<DType> inputDTypes,
+            boolean[] rank0,
+            List<DType.Kind> scalarKinds,
+            @Nullable List<DType> forcedOutputDTypes,
+            Promotion promotion,
+            boolean term) {
         checkSize("rank-0 flags", rank0.length, inputDTypes.size(), "inputs");
         if (forcedOutputDTypes != null) {
             checkSize("forced output dtypes", forcedOutputDTypes.size(), roots.size(), "roots");
         }
         Typing typing = new Typing(inputDTypes, rank0, scalarKinds);
-        Lowering lowering = new Lowering(new Values(), typing);
+        if (promotion == Promotion.TOGETHER) {
+            typing.promoteTogether(roots);
+        }
+        Lowering lowering = new Lowering(new Values(), typing, promotion);
         List<Value> values = new ArrayList<>();
         List<DType> outputs = new ArrayList<>();
         List<BitSet> used = new ArrayList<>();
@@ -70,7 +100,7 @@ public final class Program {
             DType dtype = forcedOutputDTypes != null
                     ? forcedOutputDTypes.get(k)
                     : typing.of(roots.get(k)).dtype();
-            Value value = lowering.at(roots.get(k), dtype);
+            Value value = term ? lowering.at(roots.get(k), dtype) : lowering.converted(roots.get(k), dtype);
             values.add(value);
             outputs.add(dtype);
             used.add(loads(value));
@@ -81,6 +111,16 @@ public final class Program {
         }
         return new Program(
                 List.copyOf(inputDTypes), List.copyOf(outputs), scalars, Registers.allocate(values), List.copyOf(used));
+    }
+
+    /** As the full form, with the promotion of people's own expressions. */
+    public static Program compile(
+            List<Expr> roots,
+            List<DType> inputDTypes,
+            boolean[] rank0,
+            List<DType.Kind> scalarKinds,
+            @Nullable List<DType> forcedOutputDTypes) {
+        return compile(roots, inputDTypes, rank0, scalarKinds, forcedOutputDTypes, Promotion.STEPWISE);
     }
 
     /** As the full form, when all inputs have dimensions and there are no scalars. */

@@ -23,31 +23,33 @@ final class Registers {
     private final Set<Value> placed = new HashSet<>();
     private final Map<Value, Integer> needs = new HashMap<>();
     private final Map<Value, Boolean> uniform = new HashMap<>();
-    private int prologue;
 
     private Registers() {}
 
     record Allocation(List<Instruction> instructions, int prologue, List<RegType> registers) {}
 
     static Allocation allocate(List<Value> roots) {
-        Registers registers = new Registers();
-        Set<Value> seen = new HashSet<>();
-        for (Value root : roots) {
-            registers.placeUniform(root, seen);
-        }
-        registers.prologue = registers.order.size();
-        for (Value root : roots) {
-            registers.place(root);
-        }
-        Allocation allocation = registers.assign(roots, registers.prologue);
+        Allocation allocation = allocate(roots, true);
         if (allocation.registers.size() > LIMIT) {
-            allocation = registers.assign(roots, 0);
+            allocation = allocate(roots, false);
         }
         if (allocation.registers.size() > LIMIT) {
             throw new IllegalArgumentException("expression: needs " + allocation.registers.size() + " registers, "
                     + LIMIT + " exist\n  fix: split the op in two");
         }
         return allocation;
+    }
+
+    /** @param ahead whether what depends on no input comes first; else it is computed where it is needed, each time */
+    private static Allocation allocate(List<Value> roots, boolean ahead) {
+        Registers registers = new Registers();
+        Set<Value> seen = new HashSet<>();
+        if (ahead) {
+            roots.forEach(root -> registers.placeUniform(root, seen));
+        }
+        int prologue = registers.order.size();
+        roots.forEach(registers::place);
+        return registers.assign(roots, prologue);
     }
 
     private void placeUniform(Value value, Set<Value> seen) {

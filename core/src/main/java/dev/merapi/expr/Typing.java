@@ -5,10 +5,16 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.types.DType;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
-/** Infers the logical type of every node, bottom-up. */
+/**
+ * Infers the logical type of every node, bottom-up. Inputs have the type of their tensor, or, where they are promoted
+ * together, the one that they have in common.
+ */
 final class Typing {
     private final Map<Expr, Type> known = new HashMap<>();
     private final List<DType> inputs;
@@ -19,6 +25,52 @@ final class Typing {
         this.inputs = inputs;
         this.rank0 = rank0;
         this.scalars = scalars;
+    }
+
+    /** Gives all inputs that the roots are calculated from the type that they have in common. */
+    void promoteTogether(List<Expr> roots) {
+        Set<Expr> met = new HashSet<>();
+        roots.forEach(root -> collect(root, met));
+        @Nullable Type dimensioned = null;
+        @Nullable Type rank0 = null;
+        for (Expr e : met) {
+            if (e instanceof Variable v && v.role() == Variable.Role.INPUT) {
+                Type type = variable(v);
+                if (type.strength() == Type.Strength.TENSOR) {
+                    dimensioned = dimensioned == null ? type : Type.promote(dimensioned, type);
+                } else {
+                    rank0 = rank0 == null ? type : Type.promote(rank0, type);
+                }
+            }
+        }
+        @Nullable
+        Type common = dimensioned == null ? rank0 : rank0 == null ? dimensioned : Type.promote(dimensioned, rank0);
+        if (common != null) {
+            for (Expr e : met) {
+                if (e instanceof Variable v && v.role() == Variable.Role.INPUT) {
+                    known.put(e, common);
+                }
+            }
+        }
+    }
+
+    /** Nodes on the way from a root that are numbers made of numbers. */
+    private static void collect(Expr e, Set<Expr> met) {
+        if (e instanceof Cast || e instanceof Apply a && !a.op().isArithmetic() || !met.add(e)) {
+            return;
+        }
+        if (e instanceof Call call) {
+            collect(call.body(), met);
+        } else if (e instanceof Apply a && a.op() == Opcode.SELECT) {
+            a.operands().subList(1, 3).forEach(branch -> collect(branch, met));
+        } else {
+            e.operands().forEach(operand -> collect(operand, met));
+        }
+    }
+
+    /** The dtype of an input's tensor. */
+    DType stored(int input) {
+        return inputs.get(input);
     }
 
     Type of(Expr e) {

@@ -2,6 +2,7 @@
 package dev.merapi.op;
 
 import dev.merapi.tensor.Tensor;
+import java.util.BitSet;
 import org.jspecify.annotations.Nullable;
 
 /** What a backward formula may ask: which gradients this pass wants, and zeros for outputs that got none. */
@@ -69,13 +70,13 @@ public final class BackwardContext {
         return needed[i];
     }
 
-    /** A mask of the wanted slots; for ops with at most 64 tensors. */
-    public long neededMask() {
-        long mask = 0;
+    /** The wanted slots, lists flattened. */
+    public BitSet neededSlots() {
+        BitSet slots = new BitSet(needed.length);
         for (int i = 0; i < needed.length; i++) {
-            mask |= needed[i] ? 1L << i : 0;
+            slots.set(i, needed[i]);
         }
-        return mask;
+        return slots;
     }
 
     /** The gradient, or zeros of the output's shape if there is none. */

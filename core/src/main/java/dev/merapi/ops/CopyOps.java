@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.Promotion;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.PointwiseReference;
@@ -16,7 +17,7 @@ import java.util.List;
 
 /** Copies: to fresh memory, into a tensor, to another dtype or device. */
 public final class CopyOps {
-    private static final PointwiseCode IDENTITY = new PointwiseCode(List.of(Expr.input(0)), 1);
+    private static final PointwiseCode IDENTITY = new PointwiseCode(List.of(Expr.input(0)), 1, Promotion.TOGETHER);
 
     private CopyOps() {}
 

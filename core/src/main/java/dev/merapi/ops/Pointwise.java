@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.Message;
 import dev.merapi.error.SchemaException;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.Promotion;
 import dev.merapi.expr.Variable;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,7 +21,10 @@ import org.jspecify.annotations.Nullable;
  * static final PointwiseOp HUBER = Pointwise.define("demo::huber", (x, y, beta) -> …, Param.scalar("beta"));
  * }</pre>
  *
- * <p>Operands broadcast; dtypes promote as in PyTorch; float16 and bfloat16 compute in float32 and round once.
+ * <p>Operands broadcast; dtypes promote as in PyTorch; float16 and bfloat16 compute in float32 and round once. Within an
+ * expression floating nodes are computed in the widest floating dtype that they meet; integers keep their dtype, and wrap
+ * in it, until they meet a floating number: {@code x.mul(y).add(z)} with int32 x and y and float64 z multiplies in int32.
+ * Cast the operands where that is not meant. Built-in ops convert all their operands first, as PyTorch's do.
  */
 public final class Pointwise {
     private Pointwise() {}
@@ -72,6 +76,11 @@ public final class Pointwise {
 
     private static PointwiseOp define(String name, Expr root, int tensors, int scalars) {
         return new PointwiseOp(name, List.of(ofOwn(name, root, tensors, scalars)), tensors, scalars).register();
+    }
+
+    /** How operands meet in an op of this name; see {@link Promotion}. */
+    static Promotion promotion(String name) {
+        return name.startsWith("merapi::") ? Promotion.TOGETHER : Promotion.STEPWISE;
     }
 
     /** @throws SchemaException if the expression has a variable that the definition did not hand out */

@@ -16,11 +16,14 @@ import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The gradients of a pointwise op. Those of the shape of the result come from one derived op, all in one pass over
- * memory; that of an operand that was broadcast from a reduction with the same expression in front, so that nothing of
+ * The gradients of a pointwise op. Those of the shape of the result come from one derived op for every eight operands, all
+ * in one pass over memory; that of an operand that was broadcast from a reduction with the same expression in front, so that nothing of
  * full size is made for it; and a gradient that is the incoming one is passed on as it is.
  */
 final class PointwiseBackward {
+    /** Operands whose gradients one op makes: what kernels have room for, and what a key has bits for. */
+    static final int GROUP = 8;
+
     private final String name;
     private final PointwiseCode code;
     private final int scalars;
@@ -32,13 +35,11 @@ final class PointwiseBackward {
     /**
      * A derived op, and where its operands come from: gradients, then saved outputs, then saved inputs.
      *
-     * @param mask of the operands whose gradients it makes
-     * @param arrived mask of the outputs whose gradients there are
+     * @param key of the operands whose gradients it makes, and of the outputs whose gradients there are
      * @param passed per operand the output whose gradient is its own too, or −1
      */
     private record Derived(
-            long mask,
-            long arrived,
+            long key,
             List<Expr> roots,
             @Nullable PointwiseOp op,
             int[] gradients,
@@ -115,32 +116,49 @@ final class PointwiseBackward {
     /** One gradient for each operand, null where this pass wants none or there is none. */
     @Nullable
     Tensor[] gradients(BackwardContext context, PointwiseOp.Saved saved, @Nullable Tensor[] gradients) {
-        long arrived = 0;
+        int arrived = 0;
         for (int i = 0; i < gradients.length; i++) {
-            arrived |= gradients[i] != null ? 1L << i : 0;
+            arrived |= gradients[i] != null ? 1 << i : 0;
         }
-        long mask = context.neededMask();
         @Nullable Tensor[] result = new Tensor[code.inputs()];
         @Nullable Shape[] broadcast = saved.broadcast();
-        for (int i = 0; broadcast != null && i < broadcast.length; i++) {
-            Shape shape = broadcast[i];
-            if (shape != null && (mask >> i & 1) != 0) {
-                mask &= ~(1L << i);
-                sum(i, shape, arrived, saved, gradients, result);
-            }
-        }
-        if (mask != 0) {
-            Derived d = derived(mask, arrived);
-            pass(d, gradients, result);
-            if (d.op != null) {
-                Object values = d.op.callAny(operands(d, saved, gradients), saved.scalars());
-                Tensor[] all = PointwiseOp.outputs(java.util.Objects.requireNonNull(values));
-                for (int k = 0; k < all.length; k++) {
-                    result[d.targets[k]] = all[k];
+        for (int first = 0; first < result.length; first += GROUP) {
+            int mask = 0;
+            for (int i = first; i < Math.min(first + GROUP, result.length); i++) {
+                Shape shape = broadcast == null ? null : broadcast[i];
+                if (!context.needsSlot(i)) {
+                    continue;
                 }
+                if (shape != null) {
+                    sum(i, shape, arrived, saved, gradients, result);
+                } else {
+                    mask |= 1 << i - first;
+                }
+            }
+            if (mask != 0) {
+                together(first, mask, arrived, saved, gradients, result);
             }
         }
         return result;
+    }
+
+    /** The gradients of some operands of a group, all of the shape of the result. */
+    private void together(
+            int first,
+            int mask,
+            int arrived,
+            PointwiseOp.Saved saved,
+            @Nullable Tensor[] gradients,
+            @Nullable Tensor[] result) {
+        Derived d = derived(first, mask, arrived);
+        pass(d, gradients, result);
+        if (d.op != null) {
+            Object values = d.op.callAny(operands(d, saved, gradients), saved.scalars());
+            Tensor[] all = PointwiseOp.outputs(java.util.Objects.requireNonNull(values));
+            for (int k = 0; k < all.length; k++) {
+                result[d.targets[k]] = all[k];
+            }
+        }
     }
 
     private static void pass(Derived d, @Nullable Tensor[] gradients, @Nullable Tensor[] result) {
@@ -155,17 +173,17 @@ final class PointwiseBackward {
     private void sum(
             int i,
             Shape shape,
-            long arrived,
+            int arrived,
             PointwiseOp.Saved saved,
             @Nullable Tensor[] gradients,
             @Nullable Tensor[] result) {
-        Derived d = derived(1L << i, arrived);
+        Derived d = derived(i - i % GROUP, 1 << i % GROUP, arrived);
         pass(d, gradients, result);
         if (d.op == null) {
             return;
         }
         ReductionOp op = sums.computeIfAbsent(
-                arrived << 8 | i,
+                d.key,
                 key -> new ReductionOp(
                         name + "_backward_sum",
                         d.roots.get(0),
@@ -202,16 +220,17 @@ final class PointwiseBackward {
 
     // ---------------------------------------------------------------- deriving
 
-    private Derived derived(long mask, long arrived) {
+    private Derived derived(int first, int mask, int arrived) {
+        long key = (long) first << 2 * GROUP | mask << GROUP | arrived;
         Derived d = last;
-        if (d == null || d.mask != mask || d.arrived != arrived) {
-            d = derived.computeIfAbsent(mask << 32 | arrived, key -> derive(mask, arrived));
+        if (d == null || d.key != key) {
+            d = derived.computeIfAbsent(key, k -> derive(k, first, mask, arrived));
             last = d;
         }
         return d;
     }
 
-    private Derived derive(long mask, long arrived) {
+    private Derived derive(long key, int first, int mask, int arrived) {
         BitSet defined = BitSet.valueOf(new long[] {arrived});
         List<@Nullable Expr> all = Derivative.vjp(code.roots(), code.inputs(), defined);
         List<Expr> roots = new ArrayList<>();
@@ -223,7 +242,7 @@ final class PointwiseBackward {
         for (int i = 0; i < all.size(); i++) {
             Expr e = all.get(i);
             passed[i] = -1;
-            if (e == null || (mask >> i & 1) == 0) {
+            if (e == null || i < first || i >= first + GROUP || (mask >> i - first & 1) == 0) {
                 continue;
             }
             if (e instanceof Variable v && v.role() == Variable.Role.GRADIENT) {
@@ -247,15 +266,7 @@ final class PointwiseBackward {
                 ? null
                 : new PointwiseOp(name + "_backward", renamed, g.length + o.length + x.length, scalars);
         return new Derived(
-                mask,
-                arrived,
-                renamed,
-                op,
-                g,
-                o,
-                x,
-                targets.stream().mapToInt(i -> i).toArray(),
-                passed);
+                key, renamed, op, g, o, x, targets.stream().mapToInt(i -> i).toArray(), passed);
     }
 
     private static Expr renamed(Variable v, int[] g, int[] o, int[] x) {

@@ -5,6 +5,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Program;
+import dev.merapi.expr.Promotion;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
@@ -16,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 public final class PointwiseCode {
     /** A program, and what a backend made of it. */
     public static final class Specialized {
-        private final long key;
+        private final OperandTypes types;
         private final Program program;
         private final DType[] outputs;
         /** Of scalars that become integers, the dtype; null if there are none. */
@@ -24,8 +25,8 @@ public final class PointwiseCode {
 
         private volatile @Nullable Object compiled;
 
-        private Specialized(long key, Program program) {
-            this.key = key;
+        private Specialized(OperandTypes types, Program program) {
+            this.types = types;
             this.program = program;
             this.outputs = program.outputDTypes().toArray(new DType[0]);
             @Nullable DType[] found = new DType[program.scalarCount()];
@@ -71,15 +72,17 @@ public final class PointwiseCode {
 
     private final List<Expr> roots;
     private final int inputs;
-    private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
+    private final Promotion promotion;
+    private final ConcurrentMap<OperandTypes, Specialized> programs = new ConcurrentHashMap<>();
     /** The program that was asked for last, with the inferred and with a given output dtype. */
     private volatile @Nullable Specialized last;
 
     private volatile @Nullable Specialized lastForced;
 
-    PointwiseCode(List<Expr> roots, int inputs) {
+    PointwiseCode(List<Expr> roots, int inputs, Promotion promotion) {
         this.roots = List.copyOf(roots);
         this.inputs = inputs;
+        this.promotion = promotion;
     }
 
     public List<Expr> roots() {
@@ -103,14 +106,16 @@ public final class PointwiseCode {
     }
 
     private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
-        long key = OperandTypes.key(operands, scalars, forced);
         Specialized found = forced == null ? last : lastForced;
-        if (found != null && found.key == key) {
+        if (found != null && found.types.match(operands, scalars, forced)) {
             return found;
         }
-        found = programs.get(key);
+        OperandTypes types = new OperandTypes(operands, scalars, forced);
+        found = programs.get(types);
         if (found == null) {
-            found = compile(key, operands, scalars, forced);
+            Specialized made = new Specialized(types, compile(types, forced));
+            Specialized there = programs.putIfAbsent(types, made);
+            found = there == null ? made : there;
         }
         if (forced == null) {
             last = found;
@@ -120,17 +125,13 @@ public final class PointwiseCode {
         return found;
     }
 
-    private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType forced) {
-        OperandTypes types = OperandTypes.of(operands, scalars);
-        Specialized made = new Specialized(
-                key,
-                Program.compile(
-                        roots,
-                        types.dtypes(),
-                        types.rank0(),
-                        types.scalars(),
-                        forced == null ? null : List.of(forced)));
-        Specialized there = programs.putIfAbsent(key, made);
-        return there == null ? made : there;
+    private Program compile(OperandTypes types, @Nullable DType forced) {
+        return Program.compile(
+                roots,
+                types.dtypes(),
+                types.rank0(),
+                types.scalars(),
+                forced == null ? null : List.of(forced),
+                promotion);
     }
 }

@@ -55,7 +55,7 @@ public final class PointwiseOp {
     PointwiseOp(String name, List<Expr> roots, int inputs, int scalars) {
         this.name = name;
         this.scalars = scalars;
-        this.code = new PointwiseCode(roots, inputs);
+        this.code = new PointwiseCode(roots, inputs, Pointwise.promotion(name));
         this.single = roots.size() == 1;
         this.backward = new PointwiseBackward(name, code, scalars);
         this.op = !single
@@ -200,6 +200,7 @@ public final class PointwiseOp {
 
     private Object meta(PointwiseArgs args) {
         Tensor[] inputs = args.tensors();
+        requireArity(inputs.length, args.scalars().size());
         Shape shape = common(inputs);
         PointwiseCode.Specialized s = specialize(inputs, args.scalars());
         s.requireFitting(name, args.scalars());
@@ -246,6 +247,7 @@ public final class PointwiseOp {
                     .stridesOk()
                     .shape(a -> {
                         Tensor[] inputs = a.tensors();
+                        requireArity(inputs.length, a.scalars().size());
                         Shape shape = common(inputs);
                         if (!Shape.broadcast(ownName, a.x().shape(), shape).equals(a.x().shape())) {
                             throw new ShapeException(ownName + ": the result of shape " + shape + " does not fit into "

@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Program;
+import dev.merapi.expr.Promotion;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
@@ -19,7 +20,7 @@ import org.jspecify.annotations.Nullable;
 public final class ReduceCode {
     /** A program whose one output is what is combined, and what a backend made of it. */
     public static final class Specialized {
-        private final long key;
+        private final OperandTypes types;
         private final Program program;
         private final Combine combine;
         private final DType result;
@@ -27,8 +28,9 @@ public final class ReduceCode {
         private final String text;
         private volatile @Nullable Object compiled;
 
-        private Specialized(long key, Program program, Combine combine, DType result, @Nullable Program epilogue) {
-            this.key = key;
+        private Specialized(
+                OperandTypes types, Program program, Combine combine, DType result, @Nullable Program epilogue) {
+            this.types = types;
             this.program = program;
             this.combine = combine;
             this.result = result;
@@ -77,7 +79,8 @@ public final class ReduceCode {
     private final int inputs;
     private final Combine combine;
     private final @Nullable Expr epilogue;
-    private final ConcurrentMap<Long, Specialized> programs = new ConcurrentHashMap<>();
+    private final Promotion promotion;
+    private final ConcurrentMap<OperandTypes, Specialized> programs = new ConcurrentHashMap<>();
     private volatile @Nullable Specialized last;
 
     ReduceCode(String name, Expr prologue, int inputs, Combine combine) {
@@ -91,6 +94,7 @@ public final class ReduceCode {
         this.inputs = inputs;
         this.combine = combine;
         this.epilogue = epilogue;
+        this.promotion = Pointwise.promotion(name);
     }
 
     public Expr prologue() {
@@ -117,27 +121,26 @@ public final class ReduceCode {
     }
 
     private Specialized specialize(Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
-        long key = OperandTypes.key(operands, scalars, dtype);
         Specialized found = last;
-        if (found != null && found.key == key) {
+        if (found != null && found.types.match(operands, scalars, dtype)) {
             return found;
         }
-        found = programs.get(key);
+        OperandTypes types = new OperandTypes(operands, scalars, dtype);
+        found = programs.get(types);
         if (found == null) {
-            Specialized made = compile(key, operands, scalars, dtype);
-            Specialized there = programs.putIfAbsent(key, made);
+            Specialized made = compile(types, dtype);
+            Specialized there = programs.putIfAbsent(types, made);
             found = there == null ? made : there;
         }
         last = found;
         return found;
     }
 
-    private Specialized compile(long key, Tensor[] operands, List<Number> scalars, @Nullable DType dtype) {
-        OperandTypes types = OperandTypes.of(operands, scalars);
+    private Specialized compile(OperandTypes types, @Nullable DType dtype) {
         List<Expr> roots = List.of(prologue);
         DType inferred;
         try {
-            inferred = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), null)
+            inferred = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), null, promotion)
                     .outputDTypes()
                     .get(0);
         } catch (DTypeException e) {
@@ -149,8 +152,13 @@ public final class ReduceCode {
         }
         DType result = result(effective, inferred, dtype);
         DType accumulated = accumulated(effective, inferred, result);
-        Program program = Program.compile(roots, types.dtypes(), types.rank0(), types.scalars(), List.of(accumulated));
-        return new Specialized(key, program, effective, result, behind(types, accumulated, result));
+        boolean picks =
+                effective.isLogical() || effective.isIndex() || effective == Combine.MIN || effective == Combine.MAX;
+        Program program = picks
+                ? Program.compile(
+                        roots, types.dtypes(), types.rank0(), types.scalars(), List.of(accumulated), promotion)
+                : Program.compileTerm(prologue, types.dtypes(), types.rank0(), types.scalars(), accumulated, promotion);
+        return new Specialized(types, program, effective, result, behind(types, accumulated, result));
     }
 
     private @Nullable Program behind(OperandTypes types, DType accumulated, DType result) {

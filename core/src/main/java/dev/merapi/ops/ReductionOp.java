@@ -55,7 +55,7 @@ public final class ReductionOp {
     private final boolean identity; // it reduces the operand itself
     private final @Nullable Epilogue epilogue;
     private final Op<? extends Record, Tensor> op;
-    private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
+    private final ConcurrentMap<BitSet, Derived> derived = new ConcurrentHashMap<>();
     private volatile @Nullable PointwiseOp values;
 
     /** What backward needs. */
@@ -296,7 +296,7 @@ public final class ReductionOp {
         if (identity) {
             result[0] = each.expand(s.shape.toArray());
         } else {
-            through(context.neededMask(), s, each, result);
+            through(context.neededSlots(), s, each, result);
         }
         if (code.inputs() > 2) {
             return Grads.of("inputs", Arrays.asList(result));
@@ -363,8 +363,19 @@ public final class ReductionOp {
     }
 
     /** From the gradient of the expression's value to those of its operands. */
-    private void through(long mask, Saved s, Tensor g, @Nullable Tensor[] result) {
-        Derived d = derived.computeIfAbsent(mask, this::derive);
+    private void through(BitSet wanted, Saved s, Tensor g, @Nullable Tensor[] result) {
+        BitSet group = new BitSet();
+        for (int i = wanted.nextSetBit(0); i >= 0; i = wanted.nextSetBit(i + 1)) {
+            group.set(i);
+            if (group.cardinality() == PointwiseBackward.GROUP || wanted.nextSetBit(i + 1) < 0) {
+                together(group, s, g, result);
+                group = new BitSet();
+            }
+        }
+    }
+
+    private void together(BitSet wanted, Saved s, Tensor g, @Nullable Tensor[] result) {
+        Derived d = derived.computeIfAbsent(wanted, this::derive);
         if (d.op == null) {
             return;
         }
@@ -381,14 +392,14 @@ public final class ReductionOp {
         }
     }
 
-    private Derived derive(long mask) {
+    private Derived derive(BitSet wanted) {
         List<@Nullable Expr> all = Derivative.vjp(List.of(code.prologue()), code.inputs());
         List<Expr> roots = new ArrayList<>();
         List<Integer> targets = new ArrayList<>();
         BitSet used = new BitSet();
         for (int i = 0; i < all.size(); i++) {
             Expr e = all.get(i);
-            if (e != null && (mask >> i & 1) != 0) {
+            if (e != null && wanted.get(i)) {
                 Expr again = e.substitute(
                         v -> v instanceof Variable x && x.role() == Variable.Role.OUTPUT ? code.prologue() : v);
                 roots.add(again);

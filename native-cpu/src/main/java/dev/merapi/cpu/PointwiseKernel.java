@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 /** Any pointwise op, by its program in the native block interpreter. */
 final class PointwiseKernel implements Kernel<Object, Object> {
     private static final int FLAT_INPUTS = 3;
-    /** In place of a handle: the native interpreter has no room for such a program. */
+    /** In place of a handle: the native interpreter has no room for so many values, inputs, outputs or scalars. */
     static final long TOO_LONG = 0;
 
     private final String op;
@@ -96,7 +96,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                 for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
                     message.append((char) buffer.get(i));
                 }
-                if (message.indexOf(" values") >= 0) {
+                if (message.indexOf(" values") >= 0 || message.indexOf(" at most ") >= 0) {
                     return TOO_LONG;
                 }
                 throw new IllegalStateException(

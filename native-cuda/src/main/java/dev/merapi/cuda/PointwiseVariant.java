@@ -33,6 +33,9 @@ record PointwiseVariant(int rank, int vector, boolean wide, long linear, long un
             reach = Math.max(reach, space.reach(k));
         }
         boolean wide = isWide(reach);
+        if (operands.length >= Long.SIZE) {
+            return new PointwiseVariant(space.rank(), 1, wide, 0, 0); // more than a mask has bits: each by its strides
+        }
         int vector = width(operands);
         if ((linear | uniform) == (1L << operands.length) - 1) {
             return new PointwiseVariant(0, aligned(operands, uniform, vector) ? vector : 1, wide, linear, uniform);

@@ -27,9 +27,9 @@ record ReduceVariant(boolean rows, int pack, int kept, int reduced, boolean wide
         long packed = rows ? packed(reduced, kept, inputs, pack) : packed(kept, reduced, inputs, pack);
         // A row of one dimension may leave a rest that fills no pack.
         boolean fits = rows && reduced.rank() == 1 ? elements >= 2L * pack : last(rows ? reduced : kept) % pack == 0;
-        if (packed == 0 || !fits) {
+        if (packed == 0 || !fits || inputs.length > Long.SIZE) {
             pack = 1;
-            packed = (1L << inputs.length) - 1;
+            packed = -1; // all of them, and also those that a mask has no bit for
         }
         return new ReduceVariant(rows, pack, kept.rank(), reduced.rank(), wide, many, packed);
     }
