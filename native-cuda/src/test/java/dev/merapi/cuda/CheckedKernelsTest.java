@@ -13,6 +13,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;
+import dev.merapi.testkit.Rotation;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -49,9 +50,11 @@ class CheckedKernelsTest {
 
     @TestFactory
     Stream<DynamicTest> opsOfTheTestKit() {
-        return OpRows.all().stream()
+        List<OpSamples<?, ?>> rows = OpRows.all().stream()
                 .filter(row -> !(row.op().definition().code() instanceof PointwiseCode)
                         || POINTWISE.contains(row.op().name()))
+                .toList();
+        return Rotation.today("CheckedKernelsTest", rows, row -> row.op().name(), 3).stream()
                 .map(row -> DynamicTest.dynamicTest(row.toString(), () -> inRandomOrders(row)));
     }
 

@@ -11,4 +11,9 @@ class CudaSimContractTest extends KernelContract {
     protected Device device() {
         return Simulator.DEVICE;
     }
+
+    @Override
+    protected int parts() {
+        return 3;
+    }
 }

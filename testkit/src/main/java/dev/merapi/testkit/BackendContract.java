@@ -68,9 +68,24 @@ public abstract class BackendContract {
         return Map.of();
     }
 
+    /** In how many parts the rows are run, one a day: more than one where they are dear. See {@link Rotation}. */
+    protected int parts() {
+        return 1;
+    }
+
+    private List<OpSamples<?, ?>> chosen = List.of();
+
     private Stream<OpSamples<?, ?>> rows() {
-        return OpRows.all().stream()
-                .filter(row -> !notYet().containsKey(row.op().name()));
+        if (chosen.isEmpty()) {
+            List<OpSamples<?, ?>> ready = OpRows.all().stream()
+                    .filter(row -> !notYet().containsKey(row.op().name()))
+                    .toList();
+            chosen = parts() == 1
+                    ? ready
+                    : Rotation.today(
+                            getClass().getSimpleName(), ready, row -> row.op().name(), parts());
+        }
+        return chosen.stream();
     }
 
     // ---------------------------------------------------------------- forward against the reference
