@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "indices.h"
 #include "merapi_kernels.h"
 #include "pool.h"
 #include "scratch.h"
@@ -45,8 +46,6 @@ void with_size(int element_size, F&& fn) {
     }
 }
 int64_t grain_of(int64_t work) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work)); }
-
-int64_t wrapped(int64_t index, int64_t dim) { return index < 0 ? index + dim : index; }
 
 // ---- sorting --------------------------------------------------------------------------------------------------------
 
@@ -169,15 +168,17 @@ int64_t check_indices(int index_dtype, int64_t indices, int64_t count, int64_t s
     return bad;
 }
 
-void index_select(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
-                  int64_t inner, int64_t k, int64_t out) {
+int64_t index_select(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
+                     int64_t inner, int64_t k, int64_t out) {
+    Outside outside;
     with_index(index_dtype, indices, [&](auto* index) {
         if (inner == 1) {
             with_size(element_size, [&](auto zero) {
                 using T = decltype(zero);
                 parallel_for(outer * k, kGrain, [&](int64_t begin, int64_t end) {
                     for (int64_t t = begin; t < end; t++) {
-                        at<T>(out)[t] = at<const T>(x)[t / k * dim + wrapped(index[t % k], dim)];
+                        const int64_t i = index_once(index, t % k, dim, outside);
+                        at<T>(out)[t] = i < 0 ? T{0} : at<const T>(x)[t / k * dim + i];
                     }
                 });
             });
@@ -186,16 +187,22 @@ void index_select(int element_size, int64_t x, int index_dtype, int64_t indices,
         const int64_t bytes = inner * element_size;
         parallel_for(outer * k, grain_of(inner), [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; t++) {
-                std::memcpy(at<char>(out) + t * bytes,
-                            at<const char>(x) + (t / k * dim + wrapped(index[t % k], dim)) * bytes,
-                            static_cast<size_t>(bytes));
+                char* to = at<char>(out) + t * bytes;
+                const int64_t i = index_once(index, t % k, dim, outside);
+                if (i < 0) {
+                    std::memset(to, 0, static_cast<size_t>(bytes));
+                } else {
+                    std::memcpy(to, at<const char>(x) + (t / k * dim + i) * bytes, static_cast<size_t>(bytes));
+                }
             }
         });
     });
+    return outside.position();
 }
 
-void gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
-            int64_t k, int64_t out) {
+int64_t gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+               int64_t k, int64_t out) {
+    Outside outside;
     with_index(index_dtype, indices, [&](auto* index) {
         with_size(element_size, [&](auto zero) {
             using T = decltype(zero);
@@ -203,16 +210,19 @@ void gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64
                 for (int64_t t = begin; t < end; t++) {
                     const T* from = at<const T>(x) + t / k * dim * inner;
                     for (int64_t i = 0; i < inner; i++) {
-                        at<T>(out)[t * inner + i] = from[wrapped(index[t * inner + i], dim) * inner + i];
+                        const int64_t j = index_once(index, t * inner + i, dim, outside);
+                        at<T>(out)[t * inner + i] = j < 0 ? T{0} : from[j * inner + i];
                     }
                 }
             });
         });
     });
+    return outside.position();
 }
 
-void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
-             int64_t k, int64_t out) {
+int64_t scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
+                int64_t inner, int64_t k, int64_t out) {
+    Outside outside;
     with_index(index_dtype, indices, [&](auto* index) {
         with_size(element_size, [&](auto zero) {
             using T = decltype(zero);
@@ -221,12 +231,14 @@ void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, in
                 for (int64_t t = begin * k; t < end * k; t++) {
                     T* to = at<T>(out) + t / k * dim * inner;
                     for (int64_t i = 0; i < inner; i++) {
-                        to[wrapped(index[t * inner + i], dim) * inner + i] = at<const T>(src)[t * inner + i];
+                        const int64_t j = index_once(index, t * inner + i, dim, outside);
+                        if (j >= 0) to[j * inner + i] = at<const T>(src)[t * inner + i];
                     }
                 }
             });
         });
     });
+    return outside.position();
 }
 
 void sort(int dtype, int64_t x, int64_t rows, int64_t n, int descending, int64_t values, int64_t indices) {

@@ -31,13 +31,13 @@ void logsumexp(int dtype, int64_t x, int64_t out, int64_t outer, int64_t n, int6
 // Rows whose target is ignore_index have loss 0 and no weight. reduction: 0 none (result [rows]), 1 mean (sum of losses
 // / sum of the weights of the targets, NaN over no rows), 2 sum (result is one element). lse (compute dtype [rows]) and
 // total_weight (one f64) are for the backward (0 ok). Returns -1, or the first row with a target outside of
-// [0, classes); then nothing was written.
+// [0, classes): then nothing was written, or another thread writes the targets.
 int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                       int64_t ignore_index, double smoothing, int reduction, int64_t result, int64_t lse,
                       int64_t total_weight);
 // grad: the gradient of the result, of the logits' dtype: [rows] for reduction 0, else one element. dlogits may be the
-// logits. The targets are those that the forward accepted.
-void cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
+// logits. Returns as above.
+int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                             int64_t ignore_index, double smoothing, int reduction, int64_t lse, int64_t total_weight,
                             int64_t grad, int64_t dlogits);
 
@@ -69,30 +69,32 @@ void one_hot(int dtype, int index_dtype, int64_t indices, int64_t n, int64_t cla
 // -weight[target] * log_probabilities[row, target], otherwise as cross_entropy; targets i64.
 int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                  int64_t ignore_index, int reduction, int64_t result);
-void nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
+int64_t nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
                        int reduction, int64_t grad, int64_t out);
 
 // ---- indexing -------------------------------------------------------------------------------------------------------
 
-// Indices are i32 or i64 (index_dtype 4 or 5); negative ones count from the end. Check them first: the kernels trust
-// them. Returns the first position whose index is outside of [-size, size), or -1.
+// Indices are i32 or i64 (index_dtype 4 or 5); negative ones count from the end. Check them before anything is written:
+// this returns the first position whose index is outside of [-size, size), or -1. Kernels look again at each, for another
+// thread may have written it since: what is out of range is left out (0 where it would be read), and its position is what
+// they return; -1 if there was none.
 int64_t check_indices(int index_dtype, int64_t indices, int64_t count, int64_t size);
 // out[o, j, :] = x[o, indices[j], :] for x [outer, dim, inner], indices [k], out [outer, k, inner]; elements of 1, 2, 4
 // or 8 bytes. An embedding is outer = 1, dim = vocabulary, inner = width.
-void index_select(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
+int64_t index_select(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
                   int64_t inner, int64_t k, int64_t out);
 // out[o, indices[j], :] += src[o, j, :], in the order of j; out [outer, dim, inner] is added to. Also i32 and i64.
 // Positions whose index is `skip` add nothing (pass -1 for none; negative indices are never skipped).
-void index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+int64_t index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
                int64_t k, int64_t skip, int64_t out);
 // out[o, j, i] = x[o, indices[o, j, i], i] for x [outer, dim, inner], indices and out [outer, k, inner].
-void gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+int64_t gather(int element_size, int64_t x, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
             int64_t k, int64_t out);
 // out[o, indices[o, j, i], i] = src[o, j, i]; the last j wins.
-void scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+int64_t scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
              int64_t k, int64_t out);
 // out[o, indices[o, j, i], i] += src[o, j, i], in the order of j. Also i32 and i64.
-void scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+int64_t scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
                  int64_t k, int64_t out);
 
 // ---- matrix multiplication ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #define MERAPI_ISA base
+#include "indices.h"
 #include "isa/lanes.h"
 #include "merapi_kernels.h"
 #include "pool.h"
@@ -112,19 +113,19 @@ void one_hot(int dtype, int index_dtype, int64_t indices, int64_t n, int64_t cla
 
 int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                  int64_t ignore_index, int reduction, int64_t result) {
-    const int64_t* target = at<const int64_t>(targets);
-    for (int64_t r = 0; r < rows; r++) {
-        if (target[r] != ignore_index && (target[r] < 0 || target[r] >= classes)) return r;
-    }
+    const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
+    if (wrong >= 0) return wrong;
+    Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
         using C = ComputeOf<S>;
         double losses = 0, weights = 0;
         for (int64_t r = 0; r < rows; r++) {
             double w = 0, loss = 0;
-            if (target[r] != ignore_index) {
-                w = weight == 0 ? 1.0 : static_cast<double>(widen_one(at<const S>(weight)[target[r]]));
-                loss = -w * static_cast<double>(widen_one(at<const S>(log_probabilities)[r * classes + target[r]]));
+            const int64_t target = class_once(at<const int64_t>(targets), r, classes, ignore_index, outside);
+            if (target >= 0) {
+                w = weight == 0 ? 1.0 : static_cast<double>(widen_one(at<const S>(weight)[target]));
+                loss = -w * static_cast<double>(widen_one(at<const S>(log_probabilities)[r * classes + target]));
             }
             if (reduction == 0) narrow_one(at<S>(result) + r, static_cast<C>(loss));
             losses += loss;
@@ -132,33 +133,38 @@ int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t 
         }
         if (reduction != 0) narrow_one(at<S>(result), static_cast<C>(reduction == 1 ? losses / weights : losses));
     });
-    return -1;
+    return outside.position();
 }
 
-void nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
+int64_t nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
                        int reduction, int64_t grad, int64_t out) {
-    const int64_t* target = at<const int64_t>(targets);
+    const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
+    if (wrong >= 0) return wrong;
+    Outside outside;
+    auto class_of = [&](int64_t r) {
+        return class_once(at<const int64_t>(targets), r, classes, ignore_index, outside);
+    };
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
         using C = ComputeOf<S>;
-        auto weight_of = [&](int64_t r) {
-            return target[r] == ignore_index ? 0.0
-                   : weight == 0             ? 1.0
-                                             : static_cast<double>(widen_one(at<const S>(weight)[target[r]]));
+        auto weight_of = [&](int64_t target) {
+            return target < 0 ? 0.0 : weight == 0 ? 1.0 : static_cast<double>(widen_one(at<const S>(weight)[target]));
         };
         double weights = 0;
-        for (int64_t r = 0; reduction == 1 && r < rows; r++) weights += weight_of(r);
+        for (int64_t r = 0; reduction == 1 && r < rows; r++) weights += weight_of(class_of(r));
         parallel_for(rows, most(1, kGrain / most(1, classes)), [&](int64_t begin, int64_t end) {
             std::memset(at<char>(out) + begin * classes * static_cast<int64_t>(sizeof(S)), 0,
                         static_cast<size_t>((end - begin) * classes) * sizeof(S));
             for (int64_t r = begin; r < end; r++) {
-                if (target[r] == ignore_index) continue;
+                const int64_t target = class_of(r);
+                if (target < 0) continue;
                 const double g = static_cast<double>(widen_one(at<const S>(grad)[reduction == 0 ? r : 0]));
-                narrow_one(at<S>(out) + r * classes + target[r],
-                           static_cast<C>(-(reduction == 1 ? g / weights : g) * weight_of(r)));
+                narrow_one(at<S>(out) + r * classes + target,
+                           static_cast<C>(-(reduction == 1 ? g / weights : g) * weight_of(target)));
             }
         });
     });
+    return outside.position();
 }
 
 }  // namespace abi

@@ -22,7 +22,7 @@
       (int d, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,    \
        double smoothing, int reduction, int64_t result, int64_t lse, int64_t total_weight),                            \
       (d, logits, targets, weight, rows, classes, ignore_index, smoothing, reduction, result, lse, total_weight))      \
-    X(void, cross_entropy_backward,                                                                                    \
+    X(int64_t, cross_entropy_backward,                                                                                    \
       (int d, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,    \
        double smoothing, int reduction, int64_t lse, int64_t total_weight, int64_t grad, int64_t dlogits),             \
       (d, logits, targets, weight, rows, classes, ignore_index, smoothing, reduction, lse, total_weight, grad,         \
@@ -42,11 +42,11 @@
       (int d, int64_t dy, int64_t x, int64_t rstd, int64_t weight, int64_t rows, int64_t n, int64_t dx,                \
        int64_t dweight),                                                                                               \
       (d, dy, x, rstd, weight, rows, n, dx, dweight))                                                                  \
-    X(void, index_add,                                                                                                 \
+    X(int64_t, index_add,                                                                                                 \
       (int d, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner, int64_t k,     \
        int64_t skip, int64_t out),                                                                                     \
       (d, src, index_dtype, indices, outer, dim, inner, k, skip, out))                                                 \
-    X(void, scatter_add,                                                                                               \
+    X(int64_t, scatter_add,                                                                                               \
       (int d, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner, int64_t k,     \
        int64_t out),                                                                                                   \
       (d, src, index_dtype, indices, outer, dim, inner, k, out))                                                       \

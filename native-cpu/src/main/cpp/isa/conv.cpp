@@ -17,9 +17,37 @@ struct Conv {
     int64_t taps() const { return kh * kw; }
     int64_t out_plane() const { return oh * ow; }
     bool pointwise() const { return taps() == 1 && sh == 1 && sw == 1 && ph == 0 && pw == 0; }
-    int64_t strip_rows(int64_t patch) const {  // output rows a strip, for patches of that many elements
-        return least(oh, most(1, (int64_t{1} << 16) / most(1, patch * ow)));
+};
+
+// How an output plane is cut, for patches of that many elements: strips of whole rows, or where one row's patches are too
+// many for the cache, of a part of a row. No kernel and no image makes the patches of a strip larger than that.
+struct Strips {
+    int64_t rows, columns, across, count;  // of a strip at most; strips in a row of them; strips
+
+    Strips(const Conv& q, int64_t patch) {
+        const int64_t cached = most(1, (int64_t{1} << 16) / most(1, patch));
+        rows = least(q.oh, most(1, cached / q.ow));
+        // A row is cut only where its patches are many times what the cache holds: short products are slow ones.
+        columns = least(q.ow, most(256, 16 * cached));
+        columns = least(columns, most(1, (int64_t{1} << 24) / most(1, patch)));
+        if (columns < q.ow) rows = 1;
+        across = ceil_div(q.ow, columns);
+        count = ceil_div(q.oh, rows) * across;
     }
+    int64_t area() const { return rows * columns; }
+};
+
+// One of them: output rows [y0, y1) and columns [x0, x1), which lie side by side in memory.
+struct Strip {
+    int64_t y0, y1, x0, x1;
+
+    Strip(const Conv& q, const Strips& s, int64_t k) {
+        y0 = k / s.across * s.rows;
+        y1 = least(q.oh, y0 + s.rows);
+        x0 = k % s.across * s.columns;
+        x1 = least(q.ow, x0 + s.columns);
+    }
+    int64_t columns() const { return (y1 - y0) * (x1 - x0); }
 };
 
 // Output columns [*from, *to) whose tap at offset `tap` (in input columns, padding subtracted) lies inside [0, size).
@@ -28,32 +56,33 @@ void valid_range(int64_t tap, int64_t stride, int64_t size, int64_t count, int64
     *to = tap >= size ? *from : most(*from, least(count, (size - 1 - tap) / stride + 1));
 }
 
-// patches[c * taps + tap][(y - y0) * ow + x] for `channels` planes from x on.
+// patches[c * taps + tap][column of the strip] for `channels` planes.
 template <class S>
-void unfold(const Conv& q, const S* planes, int64_t channels, int64_t y0, int64_t y1, ComputeOf<S>* patches) {
+void unfold(const Conv& q, const S* planes, int64_t channels, const Strip& strip, ComputeOf<S>* patches) {
     using C = ComputeOf<S>;
+    const int64_t width = strip.x1 - strip.x0;
     for (int64_t c = 0; c < channels; c++) {
         for (int64_t i = 0; i < q.kh; i++) {
             for (int64_t j = 0; j < q.kw; j++) {
-                const int64_t tap = j * q.dw - q.pw;
+                const int64_t tap = strip.x0 * q.sw + j * q.dw - q.pw;
                 int64_t from, to;
-                valid_range(tap, q.sw, q.w, q.ow, &from, &to);
-                for (int64_t y = y0; y < y1; y++, patches += q.ow) {
+                valid_range(tap, q.sw, q.w, width, &from, &to);
+                for (int64_t y = strip.y0; y < strip.y1; y++, patches += width) {
                     const int64_t row = y * q.sh + i * q.dh - q.ph;
-                    if (row < 0 || row >= q.h) {
-                        for (int64_t x = 0; x < q.ow; x++) patches[x] = C(0);
+                    if (row < 0 || row >= q.h || from == to) {
+                        for (int64_t x = 0; x < width; x++) patches[x] = C(0);
                         continue;
                     }
-                    const S* s = planes + (c * q.h + row) * q.w + tap;
+                    const S* s = planes + (c * q.h + row) * q.w + (tap + from * q.sw);
                     for (int64_t x = 0; x < from; x++) patches[x] = C(0);
                     if (q.sw == 1) {
                         map_row<S>(to - from, [&](int64_t x, int lanes) {
-                            put(patches + from + x, pick(s + from + x, lanes), lanes);
+                            put(patches + from + x, pick(s + x, lanes), lanes);
                         });
                     } else {
-                        for (int64_t x = from; x < to; x++) patches[x] = widen_one(s[x * q.sw]);
+                        for (int64_t x = from; x < to; x++) patches[x] = widen_one(s[(x - from) * q.sw]);
                     }
-                    for (int64_t x = to; x < q.ow; x++) patches[x] = C(0);
+                    for (int64_t x = to; x < width; x++) patches[x] = C(0);
                 }
             }
         }
@@ -62,23 +91,24 @@ void unfold(const Conv& q, const S* planes, int64_t channels, int64_t y0, int64_
 
 // The transpose of unfold: adds patches back to planes of the compute type.
 template <class C>
-void fold(const Conv& q, const C* patches, int64_t channels, int64_t y0, int64_t y1, C* planes) {
+void fold(const Conv& q, const C* patches, int64_t channels, const Strip& strip, C* planes) {
+    const int64_t width = strip.x1 - strip.x0;
     for (int64_t c = 0; c < channels; c++) {
         for (int64_t i = 0; i < q.kh; i++) {
             for (int64_t j = 0; j < q.kw; j++) {
-                const int64_t tap = j * q.dw - q.pw;
+                const int64_t tap = strip.x0 * q.sw + j * q.dw - q.pw;
                 int64_t from, to;
-                valid_range(tap, q.sw, q.w, q.ow, &from, &to);
-                for (int64_t y = y0; y < y1; y++, patches += q.ow) {
+                valid_range(tap, q.sw, q.w, width, &from, &to);
+                for (int64_t y = strip.y0; y < strip.y1; y++, patches += width) {
                     const int64_t row = y * q.sh + i * q.dh - q.ph;
-                    if (row < 0 || row >= q.h) continue;
-                    C* s = planes + (c * q.h + row) * q.w + tap;
+                    if (row < 0 || row >= q.h || from == to) continue;
+                    C* s = planes + (c * q.h + row) * q.w + (tap + from * q.sw);
                     if (q.sw == 1) {
                         map_row<C>(to - from, [&](int64_t x, int lanes) {
-                            put(s + from + x, pick(s + from + x, lanes) + pick(patches + from + x, lanes), lanes);
+                            put(s + x, pick(s + x, lanes) + pick(patches + from + x, lanes), lanes);
                         });
                     } else {
-                        for (int64_t x = from; x < to; x++) s[x * q.sw] += patches[x];
+                        for (int64_t x = from; x < to; x++) s[(x - from) * q.sw] += patches[x];
                     }
                 }
             }
@@ -116,28 +146,30 @@ template <class S>
 void forward(const Conv& q, const S* x, const S* weight, const S* bias, S* y) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
-    const int64_t patch = q.cg() * q.taps(), step = q.strip_rows(patch), strips = ceil_div(q.oh, step);
+    const int64_t patch = q.cg() * q.taps();
+    const Strips strips(q, patch);
     const C* w = widened(weight, q.o * patch);
-    const int64_t work = q.og() * patch * step * q.ow;
-    parallel_for(q.n * q.groups * strips, most(1, (1 << 18) / most(1, work)), [&](int64_t begin, int64_t end) {
+    const int64_t work = cost(q.og() * patch, strips.area());
+    parallel_for(q.n * q.groups * strips.count, most(1, (1 << 18) / most(1, work)), [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; t++) {
             ScratchFrame inner;
-            const int64_t image = t / (q.groups * strips), g = t / strips % q.groups, y0 = t % strips * step;
-            const int64_t y1 = least(q.oh, y0 + step), columns = (y1 - y0) * q.ow;
+            const int64_t image = t / (q.groups * strips.count), g = t / strips.count % q.groups;
+            const Strip strip(q, strips, t % strips.count);
+            const int64_t columns = strip.columns(), first = strip.y0 * q.ow + strip.x0;
             const S* planes = x + (image * q.c + g * q.cg()) * q.h * q.w;
-            S* out = y + (image * q.o + g * q.og()) * q.out_plane() + y0 * q.ow;
+            S* out = y + (image * q.o + g * q.og()) * q.out_plane() + first;
             const C* patches;
             int64_t ld = columns;
             if constexpr (is_small<S>) {
                 C* p = take<C>(patch * columns);
-                unfold(q, planes, q.cg(), y0, y1, p);
+                unfold(q, planes, q.cg(), strip, p);
                 patches = p;
             } else if (q.pointwise()) {
-                patches = planes + y0 * q.ow;
+                patches = planes + first;
                 ld = q.out_plane();
             } else {
                 C* p = take<C>(patch * columns);
-                unfold(q, planes, q.cg(), y0, y1, p);
+                unfold(q, planes, q.cg(), strip, p);
                 patches = p;
             }
             C* to;
@@ -167,11 +199,16 @@ template <class S>
 void input_gradient(const Conv& q, const S* weight, const S* dy, S* dx) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
+    if (q.n * q.c * q.h * q.w == 0) return;
+    if (q.o == 0) {  // a sum over nothing, and patches of any size
+        std::memset(static_cast<void*>(dx), 0, static_cast<size_t>(q.n * q.c * q.h * q.w) * sizeof(S));
+        return;
+    }
     const int64_t patch = q.cg() * q.taps();
     const C* w = widened(weight, q.o * patch);
     const int64_t block = least(q.cg(), most(1, 128 / q.taps())), blocks = ceil_div(q.cg(), block);
-    const int64_t step = q.strip_rows(block * q.taps());
-    const int64_t work = q.og() * block * q.taps() * q.out_plane();
+    const Strips strips(q, block * q.taps());
+    const int64_t work = cost(q.og() * block * q.taps(), q.out_plane());
     parallel_for(q.n * q.groups * blocks, most(1, (1 << 18) / most(1, work)), [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; t++) {
             ScratchFrame inner;
@@ -185,11 +222,12 @@ void input_gradient(const Conv& q, const S* weight, const S* dy, S* dx) {
                 sum = out;
             }
             std::memset(static_cast<void*>(sum), 0, static_cast<size_t>(channels * plane) * sizeof(C));
-            C* patches = take<C>(taps * step * q.ow);
-            C* rows = is_small<S> ? take<C>(q.og() * step * q.ow) : nullptr;
-            for (int64_t y0 = 0; y0 < q.oh; y0 += step) {
-                const int64_t y1 = least(q.oh, y0 + step), columns = (y1 - y0) * q.ow;
-                const S* from = dy + (image * q.o + g * q.og()) * q.out_plane() + y0 * q.ow;
+            C* patches = take<C>(taps * strips.area());
+            C* rows = is_small<S> ? take<C>(q.og() * strips.area()) : nullptr;
+            for (int64_t k = 0; k < strips.count; k++) {
+                const Strip strip(q, strips, k);
+                const int64_t columns = strip.columns(), start = strip.y0 * q.ow + strip.x0;
+                const S* from = dy + (image * q.o + g * q.og()) * q.out_plane() + start;
                 const C* grads;
                 int64_t ld;
                 if constexpr (is_small<S>) {
@@ -201,7 +239,7 @@ void input_gradient(const Conv& q, const S* weight, const S* dy, S* dx) {
                 }
                 product<C>(true, false, taps, columns, q.og(), C(1), w + g * q.og() * patch + c0 * q.taps(), patch,
                            grads, ld, C(0), patches, columns, nullptr);
-                fold(q, patches, channels, y0, y1, sum);
+                fold(q, patches, channels, strip, sum);
             }
             if constexpr (is_small<S>) {
                 map_row<S>(channels * plane, [&](int64_t i, int lanes) { put(out + i, pick(sum + i, lanes), lanes); });
@@ -215,23 +253,30 @@ template <class S>
 void weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
-    const int64_t patch = q.cg() * q.taps(), size = q.o * patch, step = q.strip_rows(patch);
-    const int64_t affordable = most(1, (int64_t{1} << 24) / most(1, size));
-    const int64_t block = ceil_div(q.n, least(least(16, affordable), most(1, q.n))), blocks = ceil_div(q.n, block);
+    const int64_t patch = q.cg() * q.taps(), size = q.o * patch;
+    if (size == 0) return;
+    if (q.n == 0) {  // a sum over no images
+        std::memset(static_cast<void*>(dweight), 0, static_cast<size_t>(size) * sizeof(S));
+        return;
+    }
+    const Strips strips(q, patch);
+    const int64_t affordable = most(1, (int64_t{1} << 24) / size);
+    const int64_t block = ceil_div(q.n, least(least(16, affordable), q.n)), blocks = ceil_div(q.n, block);
     C* partial = take<C>(blocks * size);
     parallel_for(blocks * q.groups, 1, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; t++) {
             ScratchFrame inner;
             const int64_t first = t / q.groups * block, g = t % q.groups;
             C* sum = partial + t / q.groups * size + g * q.og() * patch;
-            C* patches = take<C>(patch * step * q.ow);
-            C* rows = is_small<S> ? take<C>(q.og() * step * q.ow) : nullptr;
+            C* patches = take<C>(patch * strips.area());
+            C* rows = is_small<S> ? take<C>(q.og() * strips.area()) : nullptr;
             std::memset(static_cast<void*>(sum), 0, static_cast<size_t>(q.og() * patch) * sizeof(C));
             for (int64_t image = first; image < least(q.n, first + block); image++) {
-                for (int64_t y0 = 0; y0 < q.oh; y0 += step) {
-                    const int64_t y1 = least(q.oh, y0 + step), columns = (y1 - y0) * q.ow;
-                    unfold(q, x + (image * q.c + g * q.cg()) * q.h * q.w, q.cg(), y0, y1, patches);
-                    const S* from = dy + (image * q.o + g * q.og()) * q.out_plane() + y0 * q.ow;
+                for (int64_t k = 0; k < strips.count; k++) {
+                    const Strip strip(q, strips, k);
+                    const int64_t columns = strip.columns(), start = strip.y0 * q.ow + strip.x0;
+                    unfold(q, x + (image * q.c + g * q.cg()) * q.h * q.w, q.cg(), strip, patches);
+                    const S* from = dy + (image * q.o + g * q.og()) * q.out_plane() + start;
                     const C* grads;
                     int64_t ld;
                     if constexpr (is_small<S>) {
@@ -259,7 +304,7 @@ void weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
 template <class S>
 void bias_gradient(const Conv& q, const S* dy, S* dbias) {
     using C = ComputeOf<S>;
-    parallel_for(q.o, most(1, kGrain / most(1, q.n * q.out_plane())), [&](int64_t begin, int64_t end) {
+    parallel_for(q.o, most(1, kGrain / most(1, cost(q.n, q.out_plane()))), [&](int64_t begin, int64_t end) {
         for (int64_t o = begin; o < end; o++) {
             double sum = 0;
             for (int64_t image = 0; image < q.n; image++) {

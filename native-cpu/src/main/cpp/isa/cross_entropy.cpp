@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Cross entropy of logits and class indices: one pass for the loss, one for the gradient, no probabilities in memory.
+#include "../indices.h"
 #include "../pool.h"
 #include "../scratch.h"
 #include "../structured.h"
@@ -22,6 +23,10 @@ struct Rows {
     double smoothing;
     double weight_sum;  // of all classes
 
+    // The class of a row, read once; -1 if it is left out.
+    int64_t target_of(int64_t row, Outside& outside) const {
+        return class_once(targets, row, classes, ignore_index, outside);
+    }
     double weight_of(int64_t target) const {
         return weight == nullptr ? 1.0 : static_cast<double>(widen_one(weight[target]));
     }
@@ -40,15 +45,14 @@ Rows<S> describe(int64_t logits, int64_t targets, int64_t weight, int64_t rows, 
 }
 
 template <class S>
-double row_loss(const Rows<S>& q, int64_t row, double* lse) {
+double row_loss(const Rows<S>& q, int64_t row, int64_t target, double* lse) {
     using C = ComputeOf<S>;
     const S* x = q.logits + row * q.classes;
-    const int64_t target = q.targets[row];
     const C m = row_max(x, q.classes);
     // An infinite maximum is its own logsumexp.
     *lse = m - m == C(0) ? static_cast<double>(m) + std::log(row_sum_exp(x, q.classes, m))
                          : static_cast<double>(m + row_sum_exp(x, q.classes, m));
-    if (target == q.ignore_index) return 0;
+    if (target < 0) return 0;
     double loss = (1 - q.smoothing) * q.weight_of(target) * (*lse - static_cast<double>(widen_one(x[target])));
     if (q.smoothing != 0) {
         double weighted = blocked_sum<C>(q.classes, [&](int64_t i, int n) {
@@ -61,7 +65,7 @@ double row_loss(const Rows<S>& q, int64_t row, double* lse) {
 }
 
 template <class S>
-void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, double* total_weight) {
+void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, double* total_weight, Outside& outside) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
     const int64_t grain = q.grain(), chunks = ceil_div(q.rows, grain);
@@ -70,11 +74,12 @@ void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, doubl
         double loss = 0, weight = 0;
         for (int64_t r = begin; r < end; r++) {
             double row_lse;
-            double value = row_loss(q, r, &row_lse);
+            const int64_t target = q.target_of(r, outside);
+            double value = row_loss(q, r, target, &row_lse);
             if (lse != nullptr) lse[r] = static_cast<C>(row_lse);
             if (reduction == 0) narrow_one(result + r, static_cast<C>(value));
             loss += value;
-            if (q.targets[r] != q.ignore_index) weight += q.weight_of(q.targets[r]);
+            if (target >= 0) weight += q.weight_of(target);
         }
         sums[2 * (begin / grain)] = loss;
         sums[2 * (begin / grain) + 1] = weight;
@@ -90,14 +95,15 @@ void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, doubl
 }
 
 template <class S>
-void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double total_weight, const S* grad, S* out) {
+void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double total_weight, const S* grad, S* out,
+               Outside& outside) {
     using C = ComputeOf<S>;
     parallel_for(q.rows, q.grain(), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; r++) {
             const S* x = q.logits + r * q.classes;
             S* d = out + r * q.classes;
-            const int64_t target = q.targets[r];
-            if (target == q.ignore_index) {
+            const int64_t target = q.target_of(r, outside);
+            if (target < 0) {
                 map_row<S>(q.classes, [&](int64_t i, int n) { put(d + i, splat(C(0)), n); });
                 continue;
             }
@@ -127,27 +133,30 @@ void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double 
 int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                       int64_t ignore_index, double smoothing, int reduction, int64_t result, int64_t lse,
                       int64_t total_weight) {
-    const int64_t* t = at<const int64_t>(targets);
-    for (int64_t r = 0; r < rows; r++) {
-        if (t[r] != ignore_index && (t[r] < 0 || t[r] >= classes)) return r;
-    }
+    const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
+    if (wrong >= 0) return wrong;
+    Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
         losses(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction, at<S>(result),
-               at<ComputeOf<S>>(lse), at<double>(total_weight));
+               at<ComputeOf<S>>(lse), at<double>(total_weight), outside);
     });
-    return -1;
+    return outside.position();
 }
 
-void cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
+int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                             int64_t ignore_index, double smoothing, int reduction, int64_t lse, int64_t total_weight,
                             int64_t grad, int64_t dlogits) {
+    const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
+    if (wrong >= 0) return wrong;
+    Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
         gradients(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction,
                   at<const ComputeOf<S>>(lse), reduction == 1 ? *at<const double>(total_weight) : 1.0,
-                  at<const S>(grad), at<S>(dlogits));
+                  at<const S>(grad), at<S>(dlogits), outside);
     });
+    return outside.position();
 }
 
 }  // namespace MERAPI_ISA

@@ -2,6 +2,7 @@
 //
 // Additions by index. Every element of the output is summed by one thread in the order of the source, so results are
 // the same for any number of threads; 16-bit floats are summed in float and rounded once.
+#include "../indices.h"
 #include "../pool.h"
 #include "../scratch.h"
 #include "../structured.h"
@@ -11,9 +12,9 @@ namespace merapi {
 namespace MERAPI_ISA {
 namespace {
 
-int64_t index_at(int index_dtype, int64_t indices, int64_t position, int64_t dim) {
-    int64_t i = index_dtype == 4 ? at<const int32_t>(indices)[position] : at<const int64_t>(indices)[position];
-    return i < 0 ? i + dim : i;
+int64_t index_at(int index_dtype, int64_t indices, int64_t position, int64_t dim, Outside& outside) {
+    return index_dtype == 4 ? index_once(at<const int32_t>(indices), position, dim, outside)
+                            : index_once(at<const int64_t>(indices), position, dim, outside);
 }
 
 // Sums are kept in T, which is the compute type for floats and the type itself for integers.
@@ -62,7 +63,7 @@ void with_number(int dtype, F&& fn) {
 
 template <class S>
 void add_rows(const S* src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner, int64_t k,
-              int64_t skip, S* out) {
+              int64_t skip, S* out, Outside& outside) {
     if (dim == 0 || inner == 0) return;
     ScratchFrame frame;
     // For every row of the output, the list of its source rows in ascending order.
@@ -70,8 +71,8 @@ void add_rows(const S* src, int index_dtype, int64_t indices, int64_t outer, int
     int64_t* next = static_cast<int64_t*>(scratch_take(static_cast<size_t>(most(1, k)) * sizeof(int64_t)));
     for (int64_t i = 0; i < dim; i++) head[i] = -1;
     for (int64_t j = k - 1; j >= 0; j--) {
-        int64_t i = index_at(index_dtype, indices, j, dim);
-        if (i == skip) continue;
+        int64_t i = index_at(index_dtype, indices, j, dim, outside);
+        if (i < 0 || i == skip) continue;
         next[j] = head[i];
         head[i] = j;
     }
@@ -108,7 +109,7 @@ void add_rows(const S* src, int index_dtype, int64_t indices, int64_t outer, int
 
 template <class S>
 void add_elements(const S* src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner, int64_t k,
-                  S* out) {
+                  S* out, Outside& outside) {
     using T = typename Sum<S>::T;
     constexpr int64_t W = 64;  // columns a task
     const int64_t groups = ceil_div(most(1, inner), W);
@@ -126,7 +127,8 @@ void add_elements(const S* src, int index_dtype, int64_t indices, int64_t outer,
             for (int64_t j = 0; j < k; j++) {
                 const int64_t row = (o * k + j) * inner + first;
                 for (int64_t c = 0; c < width; c++) {
-                    sum[index_at(index_dtype, indices, row + c, dim) * width + c] += Sum<S>::get(src + row + c);
+                    const int64_t i = index_at(index_dtype, indices, row + c, dim, outside);
+                    if (i >= 0) sum[i * width + c] += Sum<S>::get(src + row + c);
                 }
             }
             for (int64_t i = 0; i < dim; i++) {
@@ -162,20 +164,24 @@ void sums_along(const S* x, int64_t outer, int64_t n, int64_t inner, S* y) {
 
 }  // namespace
 
-void index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
-               int64_t k, int64_t skip, int64_t out) {
+int64_t index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+                  int64_t k, int64_t skip, int64_t out) {
+    Outside outside;
     with_number(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        add_rows(at<const S>(src), index_dtype, indices, outer, dim, inner, k, skip, at<S>(out));
+        add_rows(at<const S>(src), index_dtype, indices, outer, dim, inner, k, skip, at<S>(out), outside);
     });
+    return outside.position();
 }
 
-void scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
-                 int64_t k, int64_t out) {
+int64_t scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
+                    int64_t k, int64_t out) {
+    Outside outside;
     with_number(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        add_elements(at<const S>(src), index_dtype, indices, outer, dim, inner, k, at<S>(out));
+        add_elements(at<const S>(src), index_dtype, indices, outer, dim, inner, k, at<S>(out), outside);
     });
+    return outside.position();
 }
 
 void cumsum(int dtype, int64_t x, int64_t outer, int64_t n, int64_t inner, int64_t y) {

@@ -194,7 +194,13 @@ MERAPI_INLINE f64v vexp(f64v x) {
 
 MERAPI_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 MERAPI_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-MERAPI_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// a/b rounded up, for a of 0 or more: also for a stride near 2^63.
+MERAPI_INLINE int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+// What a task costs, for grains: a product that may be larger than any number, where much is much.
+MERAPI_INLINE int64_t cost(int64_t a, int64_t b) {
+    constexpr int64_t kMuch = int64_t{1} << 31;
+    return least(a, kMuch) * least(b, kMuch);
+}
 
 // ---- dtype codes
 // ------------------------------------------------------------------------------------------------------

@@ -13,16 +13,16 @@ namespace {
 struct Pooling {
     int64_t planes, h, w, kh, kw, sh, sw, ph, pw, dh, dw, oh, ow;
 
-    int64_t grain() const { return most(1, kGrain / most(1, oh * ow * kh * kw)); }
+    int64_t grain() const {  // a window may be far larger than the image: then it costs what lies inside
+        return most(1, kGrain / most(1, cost(cost(oh, ow), cost(least(kh, h), least(kw, w)))));
+    }
 };
 
 // The taps of a window of `taps` from `start` on, `dilation` apart, that lie inside [0, size): [*from, *to).
 MERAPI_INLINE void taps_inside(int64_t start, int64_t dilation, int64_t taps, int64_t size, int64_t* from,
                                int64_t* to) {
-    *from = 0;
-    *to = taps;
-    while (*from < taps && start + *from * dilation < 0) ++*from;
-    while (*to > *from && start + (*to - 1) * dilation >= size) --*to;
+    *from = start >= 0 ? 0 : least(taps, ceil_div(-start, dilation));
+    *to = start >= size ? *from : most(*from, least(taps, (size - 1 - start) / dilation + 1));
 }
 
 template <class S>
@@ -91,17 +91,19 @@ void max_backward(const Pooling& q, const S* dy, const int64_t* indices, S* dx) 
 }
 
 struct Window {
-    int64_t y0, y1, x0, x1, count;
+    int64_t y0, y1, x0, x1;
+    double count;
 };
 Window window_of(const Pooling& q, bool count_include_pad, int64_t oy, int64_t ox) {
     int64_t y0 = oy * q.sh - q.ph, x0 = ox * q.sw - q.pw;
     int64_t y1 = least(y0 + q.kh, q.h + q.ph), x1 = least(x0 + q.kw, q.w + q.pw);
-    const int64_t padded = (y1 - y0) * (x1 - x0);
+    const double padded = static_cast<double>(y1 - y0) * static_cast<double>(x1 - x0);
     y0 = most(y0, 0);
     x0 = most(x0, 0);
     y1 = least(y1, q.h);
     x1 = least(x1, q.w);
-    return {y0, y1, x0, x1, count_include_pad ? padded : most(0, y1 - y0) * most(0, x1 - x0)};
+    const int64_t inside = most(0, y1 - y0) * most(0, x1 - x0);
+    return {y0, y1, x0, x1, count_include_pad ? padded : static_cast<double>(inside)};
 }
 
 template <class S>
@@ -117,7 +119,7 @@ void average_forward(const Pooling& q, bool count_include_pad, const S* x, S* y)
                         const S* row = x + (plane * q.h + i) * q.w;
                         for (int64_t j = n.x0; j < n.x1; j++) sum += static_cast<double>(widen_one(row[j]));
                     }
-                    narrow_one(y + (plane * q.oh + oy) * q.ow + ox, static_cast<C>(sum / static_cast<double>(n.count)));
+                    narrow_one(y + (plane * q.oh + oy) * q.ow + ox, static_cast<C>(sum / n.count));
                 }
             }
         }

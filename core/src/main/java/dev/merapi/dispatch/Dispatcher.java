@@ -67,6 +67,10 @@ public final class Dispatcher {
 
     /** Runs the op as a composition of others; what they make on the way is freed at its end. */
     public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+        Function<A, R> shape = op.shape();
+        if (shape != null) {
+            shape.apply(args); // refuses what the parts would complain about in their own words, or worse
+        }
         if (op.schema().tensorNames().isEmpty()) { // a factory: what it makes is what it returns
             return java.util.Objects.requireNonNull(op.compose()).apply(args);
         }

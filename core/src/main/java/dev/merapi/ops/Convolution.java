@@ -9,6 +9,7 @@ import dev.merapi.op.Op;
 import dev.merapi.reference.ConvolutionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
+import dev.merapi.types.Sizes;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -75,7 +76,7 @@ public final class Convolution {
                 Form.requireRank(op, "weight", a.weight(), 4);
                 Form.requirePairs(op, a.inputSize());
                 Tensor w = a.weight();
-                long channels = w.size(1) * Math.max(1, a.groups());
+                long channels = Sizes.multiply(w.size(1), Math.max(1, a.groups()));
                 Tensor x =
                         Tensor.meta(a.grad(), Shape.of(a.grad().size(0), channels, a.inputSize()[0], a.inputSize()[1]));
                 Form.require(
@@ -162,7 +163,7 @@ public final class Convolution {
                                     ? "x.unsqueeze(0) makes a batch of one image."
                                     : "reshape what has another rank."));
         }
-        if (a.groups() < 1 || x.size(1) != w.size(1) * a.groups() || w.size(0) % a.groups() != 0) {
+        if (a.groups() < 1 || x.size(1) != Sizes.multiply(w.size(1), a.groups()) || w.size(0) % a.groups() != 0) {
             throw new ShapeException(Message.of(op + ": channels do not fit: x.size(1) = " + x.size(1)
                             + ", weight.size(1) = " + w.size(1) + ", groups = " + a.groups())
                     .fact("x", x.describe())

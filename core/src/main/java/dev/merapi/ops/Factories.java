@@ -44,7 +44,7 @@ public final class Factories {
 
     public static final Op<Arange, Tensor> ARANGE = Op.define("merapi::arange", Arange.class, Tensor.class)
             .device(Arange::device)
-            .shape(a -> Tensor.meta(Shape.of(count(a)), a.dtype(), a.device()))
+            .shape(a -> Tensor.meta(Shape.of("arange", count(a)), a.dtype(), a.device()))
             .reference((a, out) -> {
                 Elements e = Elements.of(out);
                 boolean exact = isIntegral(a.start()) && isIntegral(a.step());
@@ -79,20 +79,33 @@ public final class Factories {
     private static long count(Arange a) {
         double step = a.step().doubleValue();
         double span = a.end().doubleValue() - a.start().doubleValue();
-        if (step == 0 || !Double.isFinite(step) || !Double.isFinite(span) || span != 0 && span > 0 != step > 0) {
+        boolean integral = isIntegral(a.start()) && isIntegral(a.end()) && isIntegral(a.step());
+        int way = integral ? Long.compare(a.end().longValue(), a.start().longValue()) : (int) Math.signum(span);
+        if (step == 0 || !Double.isFinite(step) || !Double.isFinite(span) || way != 0 && way > 0 != step > 0) {
             throw new ShapeException("arange: from " + a.start() + " to " + a.end() + " by steps of " + a.step()
                     + " never arrives\n  fix: a step other than 0, with the sign of end - start.");
         }
-        if (isIntegral(a.start()) && isIntegral(a.end()) && isIntegral(a.step())) {
+        if (integral) {
             long from = a.start().longValue();
-            long distance = a.end().longValue() - from;
-            if (((a.end().longValue() ^ from) & (a.end().longValue() ^ distance)) < 0) {
-                throw new ShapeException("arange: from " + a.start() + " to " + a.end() + " by steps of " + a.step()
-                        + " has more numbers than a tensor can have elements");
-            }
             long s = a.step().longValue();
-            return distance / s + (distance % s != 0 ? 1 : 0);
+            // Both as what remains of 2^64: the difference of two longs has one bit more than a long.
+            long distance = s > 0 ? a.end().longValue() - from : from - a.end().longValue();
+            long by = s > 0 ? s : -s;
+            long count = Long.divideUnsigned(distance, by) + (Long.remainderUnsigned(distance, by) != 0 ? 1 : 0);
+            if (count < 0) {
+                throw tooMany(a);
+            }
+            return count;
         }
-        return (long) Math.ceil(span / step);
+        double count = Math.ceil(span / step);
+        if (count >= 0x1p63) {
+            throw tooMany(a);
+        }
+        return (long) count;
+    }
+
+    private static ShapeException tooMany(Arange a) {
+        return new ShapeException("arange: from " + a.start() + " to " + a.end() + " by steps of " + a.step()
+                + " has more numbers than a tensor can have elements");
     }
 }

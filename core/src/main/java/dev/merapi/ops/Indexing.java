@@ -101,12 +101,7 @@ public final class Indexing {
                     "merapi::index_select", IndexSelect.class, Tensor.class)
             .kernelType(a -> a.x().dtype())
             .shape(a -> {
-                requireIndices("index_select", a.index(), 1);
-                return Tensor.meta(
-                        a.x(),
-                        a.x().rank() == 0
-                                ? a.x().shape()
-                                : a.x().shape().with(a.dim(), a.index().size(0)));
+                return Tensor.meta(a.x(), chosen("index_select", a.x(), a.dim(), a.index()));
             })
             .reference(IndexingReference::indexSelect)
             .autograd(
@@ -158,21 +153,25 @@ public final class Indexing {
             .kernelType(a -> a.g().dtype())
             .shape(a -> {
                 requireIndices("embedding_backward", a.indices(), -1);
+                requirePadding("embedding_backward", a.paddingIndex(), a.rows());
                 if (a.g().rank() == 0
                         || !a.g().shape().without(-1).equals(a.indices().shape())) {
                     throw new ShapeException(Message.of("embedding_backward: g must be [*, D] for indices [*]")
                             .fact("g", a.g().describe())
                             .fact("indices", a.indices().describe()));
                 }
-                return Tensor.meta(a.g(), Shape.of(a.rows(), a.g().size(-1)));
+                return Tensor.meta(a.g(), Shape.of("embedding_backward", a.rows(), a.g().size(-1)));
             })
             .reference(IndexingReference::embeddingBackward)
             .autograd((a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()), (context, s, g) -> {
                 Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));
-                Tensor gradient = s.paddingIndex() < 0
-                        ? rows
-                        : rows.maskedFill(s.indices().eq(s.paddingIndex()).unsqueeze(-1), 0);
-                return Grads.of("g", gradient).and("indices", (Tensor) null);
+                if (s.paddingIndex() < 0) {
+                    return Grads.of("g", rows).and("indices", (Tensor) null);
+                }
+                // An index may count from the end.
+                Tensor pads =
+                        s.indices().eq(s.paddingIndex()).logicalOr(s.indices().eq(s.paddingIndex() - s.rows()));
+                return Grads.of("g", rows.maskedFill(pads.unsqueeze(-1), 0)).and("indices", (Tensor) null);
             })
             .register();
 
@@ -186,6 +185,7 @@ public final class Indexing {
             .nonDifferentiable()
             .shape(a -> {
                 requireIndices("one_hot", a.indices(), -1);
+                requireChoice("one_hot", a.indices(), a.classes());
                 return Tensor.meta(
                         a.indices().shape().inserted(-1, a.classes()),
                         a.dtype(),
@@ -227,6 +227,16 @@ public final class Indexing {
         }
     }
 
+    /** No kernel looks at the indices where the result is empty. */
+    private static void requireChoice(String op, Tensor index, long size) {
+        if (size == 0 && index.numel() > 0) {
+            throw new ShapeException(Message.of(op + ": there is nothing that indices could choose")
+                    .fact("size", 0)
+                    .fact("indices", index.describe())
+                    .fix("leave the call out where a size is 0."));
+        }
+    }
+
     private static void requireLike(String op, Tensor x, int dim, Tensor index) {
         requireIndices(op, index, -1);
         int d = x.shape().normalize(dim);
@@ -243,17 +253,32 @@ public final class Indexing {
 
     private static Tensor requireScatter(String op, Scatter a) {
         requireLike(op, a.x(), a.dim(), a.index());
+        requireChoice(op, a.index(), a.x().rank() == 0 ? 1 : a.x().size(a.dim()));
         requireSource(op, a.x(), a.index().shape(), a.src());
         return a.x();
     }
 
     private static Tensor requireAdd(String op, IndexAdd a) {
-        requireIndices(op, a.index(), 1);
-        Shape expected = a.x().rank() == 0
-                ? a.x().shape()
-                : a.x().shape().with(a.dim(), a.index().size(0));
-        requireSource(op, a.x(), expected, a.src());
+        requireSource(op, a.x(), chosen(op, a.x(), a.dim(), a.index()), a.src());
         return a.x();
+    }
+
+    /** The shape of x with as many slices as there are indices; a 0-d x is one slice, and takes one index. */
+    private static Shape chosen(String op, Tensor x, int dim, Tensor index) {
+        requireIndices(op, index, 1);
+        Shape shape = x.shape();
+        int d = shape.normalize(dim);
+        if (shape.rank() > 0) {
+            return shape.with(d, index.size(0));
+        }
+        if (index.size(0) != 1) {
+            throw new ShapeException(
+                    Message.of(op + ": a 0-d tensor has one slice, and takes one index, not " + index.size(0))
+                            .fact("x", x.describe())
+                            .fact("index", index.describe())
+                            .fix("x.unsqueeze(0), which has a dimension."));
+        }
+        return shape;
     }
 
     private static void requireSource(String op, Tensor x, Shape expected, Tensor src) {
@@ -266,16 +291,20 @@ public final class Indexing {
         }
     }
 
+    private static void requirePadding(String op, long paddingIndex, long rows) {
+        if (paddingIndex < -1 || paddingIndex >= rows) {
+            throw new ShapeException(op + ": padding index " + paddingIndex + " is none of " + rows
+                    + " rows\n  fix: the number of a row, counted from 0, or -1 for none.");
+        }
+    }
+
     private static Tensor embeddingShape(Embedding a) {
         requireIndices("embedding", a.indices(), -1);
         if (a.weight().rank() != 2) {
             throw new ShapeException("embedding: weight must be a matrix of rows, but is "
                     + a.weight().describe());
         }
-        if (a.paddingIndex() < -1 || a.paddingIndex() >= a.weight().size(0)) {
-            throw new ShapeException("embedding: padding index " + a.paddingIndex() + " is not a row of "
-                    + a.weight().describe());
-        }
+        requirePadding("embedding", a.paddingIndex(), a.weight().size(0));
         return Tensor.meta(
                 a.weight(), a.indices().shape().inserted(-1, a.weight().size(1)));
     }

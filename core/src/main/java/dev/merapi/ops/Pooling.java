@@ -9,6 +9,7 @@ import dev.merapi.reference.PoolingReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import dev.merapi.types.Sizes;
 import java.util.Arrays;
 
 /** Pooling of images [N, C, H, W]. The gradients are linear, and differentiate again. */
@@ -171,7 +172,7 @@ public final class Pooling {
                     + (x.rank() == 3 ? "\n  fix: x.unsqueeze(0) makes a batch of one image." : ""));
         }
         for (int d = 0; d < 2; d++) {
-            if (2 * padding[d] > kernel[d]) {
+            if (padding[d] > kernel[d] / 2) {
                 throw new ShapeException(
                         op + ": padding " + Arrays.toString(padding) + " is more than half of the kernel "
                                 + Arrays.toString(kernel) + ", so that windows would hold nothing else");
@@ -194,15 +195,17 @@ public final class Pooling {
                             .fact("padding", Arrays.toString(padding))
                             .fact("dilation", Arrays.toString(dilation)));
         }
-        long room = x.size(2 + d) + 2 * padding[d] - dilation[d] * (kernel - 1) - 1;
+        // Exact, and so is every position within: kernels compute with what passed here.
+        long padded = Sizes.add(x.size(2 + d), Sizes.multiply(2, padding[d]));
+        long covered = Sizes.add(Sizes.multiply(dilation[d], kernel - 1), 1);
+        long room = padded - covered;
         if (room < 0) {
-            throw new ShapeException(Message.of(op + ": the kernel covers " + (dilation[d] * (kernel - 1) + 1)
-                            + " elements, but the padded image has " + (x.size(2 + d) + 2 * padding[d])
-                            + " along dimension " + (2 + d))
+            throw new ShapeException(Message.of(op + ": the kernel covers " + covered
+                            + " elements, but the padded image has " + padded + " along dimension " + (2 + d))
                     .fact("x", x.describe())
                     .fix("a smaller kernel or dilation, or more padding."));
         }
-        return room / stride[d] + 1;
+        return Sizes.add(room / stride[d], 1);
     }
 
     // ---------------------------------------------------------------- for people

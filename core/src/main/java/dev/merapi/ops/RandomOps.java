@@ -165,7 +165,7 @@ public final class RandomOps {
 
     public static final Op<Rand, Tensor> RAND = Op.define("merapi::rand", Rand.class, Tensor.class)
             .compose(a -> UNIFORM.call(new Uniform(
-                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    Tensor.allocate(Shape.of("rand", a.sizes()), a.dtype(), a.device()),
                     a.low(),
                     a.high(),
                     a.seed(),
@@ -175,7 +175,7 @@ public final class RandomOps {
 
     public static final Op<Randn, Tensor> RANDN = Op.define("merapi::randn", Randn.class, Tensor.class)
             .compose(a -> NORMAL.call(new Normal(
-                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    Tensor.allocate(Shape.of("randn", a.sizes()), a.dtype(), a.device()),
                     a.mean(),
                     a.deviation(),
                     a.seed(),
@@ -185,7 +185,7 @@ public final class RandomOps {
 
     public static final Op<Randint, Tensor> RANDINT = Op.define("merapi::randint", Randint.class, Tensor.class)
             .compose(a -> INTEGERS.call(new Integers(
-                    Tensor.allocate(Shape.of(a.sizes()), a.dtype(), a.device()),
+                    Tensor.allocate(Shape.of("randint", a.sizes()), a.dtype(), a.device()),
                     a.low(),
                     a.range(),
                     a.seed(),
@@ -199,7 +199,7 @@ public final class RandomOps {
      */
     public static final Op<Randperm, Tensor> RANDPERM = Op.define("merapi::randperm", Randperm.class, Tensor.class)
             .device(a -> Device.CPU)
-            .shape(a -> Tensor.meta(Shape.of(a.n()), DType.INT64, Device.CPU))
+            .shape(a -> Tensor.meta(Shape.of("randperm", a.n()), DType.INT64, Device.CPU))
             .reference(RandomReference::permutation)
             .register();
 

@@ -52,7 +52,7 @@ public final class Rearranging {
     public static final Op<Roll, Tensor> ROLL = Op.define("merapi::roll", Roll.class, Tensor.class)
             .compose(a -> {
                 long size = a.x().size(a.dim());
-                long at = size == 0 ? 0 : Math.floorMod(-a.shift(), size);
+                long at = size == 0 ? 0 : Math.floorMod(-Math.floorMod(a.shift(), size), size);
                 return at == 0
                         ? a.x().copy()
                         : Tensor.cat(
@@ -74,8 +74,8 @@ public final class Rearranging {
         long columns = out.size(-1);
         long rows = out.size(-2);
         for (long i = 0; i < y.numel(); i++) {
-            long distance = i % columns - i / columns % rows - a.diagonal();
-            boolean kept = lower ? distance <= 0 : distance >= 0;
+            long above = i % columns - i / columns % rows;
+            boolean kept = lower ? above <= a.diagonal() : above >= a.diagonal();
             move(x, i, y, i, kept);
         }
     }

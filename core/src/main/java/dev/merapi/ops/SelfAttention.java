@@ -90,7 +90,7 @@ public final class SelfAttention {
     private static void forward(Args a, Attended out) {
         Context context = Context.current();
         try (Scope scope = Scope.openInternal(context)) {
-            List<Tensor> parts = a.qkv().split(a.qkv().size(2) / 3, -1);
+            List<Tensor> parts = thirds(a.qkv());
             Tensor q = byHead(parts.get(0), a.heads());
             Tensor k = byHead(parts.get(1), a.heads());
             Tensor v = byHead(parts.get(2), a.heads());
@@ -106,7 +106,7 @@ public final class SelfAttention {
     private static void backward(BackwardArgs a, Tensor out) {
         try (Scope scope = Scope.openInternal(Context.current())) {
             Attention.Gradients d = gradients(a);
-            List<Tensor> parts = out.split(out.size(2) / 3, -1);
+            List<Tensor> parts = thirds(out);
             byHead(parts.get(0), a.heads()).copy_(d.q());
             byHead(parts.get(1), a.heads()).copy_(d.k());
             byHead(parts.get(2), a.heads()).copy_(d.v());
@@ -114,7 +114,7 @@ public final class SelfAttention {
     }
 
     private static Attention.Gradients gradients(BackwardArgs a) {
-        List<Tensor> parts = a.qkv().split(a.qkv().size(2) / 3, -1);
+        List<Tensor> parts = thirds(a.qkv());
         return Attention.ATTENTION_BACKWARD.call(new Attention.BackwardArgs(
                 byHead(a.grad(), a.heads()),
                 byHead(parts.get(0), a.heads()),
@@ -124,6 +124,12 @@ public final class SelfAttention {
                 a.lse(),
                 a.causal(),
                 a.scale()));
+    }
+
+    /** Queries, keys and values [B, T, W]. */
+    private static List<Tensor> thirds(Tensor qkv) {
+        long width = qkv.size(2) / 3;
+        return qkv.split(new long[] {width, width, width}, -1);
     }
 
     /** [B, T, W] → [B, H, T, W / H], a view. */

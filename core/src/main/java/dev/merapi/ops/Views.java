@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import dev.merapi.types.Sizes;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -15,6 +19,9 @@ import java.util.List;
  * their gradient to the engine.
  */
 public final class Views {
+    /** Parts that split and unbind make at most: a view costs some hundred bytes. */
+    private static final long MOST_PARTS = 1 << 20;
+
     private Views() {}
 
     public record Transpose(Tensor x, int dim0, int dim1) {}
@@ -119,8 +126,10 @@ public final class Views {
     /** The slices along a dimension, without it. */
     public static final Op<Unbind, List<Tensor>> UNBIND = Op.define("merapi::unbind", Unbind.class, Result.tensors())
             .views("x", a -> {
+                int dim = a.x().layout().requireDim("unbind", a.dim());
+                requireFew("unbind", a.x(), a.x().size(dim));
                 List<Layout> layouts = new ArrayList<>();
-                for (long i = 0; i < a.x().size(a.dim()); i++) {
+                for (long i = 0; i < a.x().size(dim); i++) {
                     layouts.add(a.x().layout().select(a.dim(), i));
                 }
                 return layouts;
@@ -149,27 +158,34 @@ public final class Views {
     private static Layout reshaped(Tensor x, long[] sizes) {
         Layout layout = x.layout().reshape(Layout.inferred("view", x.shape(), sizes));
         if (layout == null) {
-            throw new dev.merapi.error.ShapeException(
-                    "view: " + x.dtype() + x.layout() + " cannot be seen as " + java.util.Arrays.toString(sizes)
-                            + " without copying\n  fix: use reshape, which copies if it must.");
+            throw new ShapeException("view: " + x.dtype() + x.layout() + " cannot be seen as " + Arrays.toString(sizes)
+                    + " without copying\n  fix: use reshape, which copies if it must.");
         }
         return layout;
     }
 
+    /** @throws ShapeException if a tensor would fall into more parts than a list of them should have */
+    public static void requireFew(String op, Tensor x, long parts) {
+        if (parts > MOST_PARTS) {
+            throw new ShapeException(Message.of(
+                            op + ": " + parts + " parts, each a tensor of its own; at most " + MOST_PARTS + " are made")
+                    .fact("x", x.describe())
+                    .fix("take the parts that are needed, by select or slice."));
+        }
+    }
+
     private static List<Layout> parts(Split a) {
         long total = 0;
-        boolean negative = false;
         for (long s : a.sizes()) {
-            total += s;
-            negative |= s < 0;
+            if (s < 0) {
+                throw new ShapeException("split: sizes " + Arrays.toString(a.sizes()) + " may not be negative");
+            }
+            total = Sizes.add(total, s);
         }
-        if (negative) {
-            throw new dev.merapi.error.ShapeException(
-                    "split: sizes " + java.util.Arrays.toString(a.sizes()) + " may not be negative");
-        }
+        requireFew("split", a.x(), a.sizes().length);
         if (a.x().rank() == 0 || total != a.x().size(a.dim())) {
-            throw new dev.merapi.error.ShapeException("split: sizes " + java.util.Arrays.toString(a.sizes())
-                    + " do not add up to dimension " + a.dim() + " of " + a.x().shape());
+            throw new ShapeException("split: sizes " + Arrays.toString(a.sizes()) + " do not add up to dimension "
+                    + a.dim() + " of " + a.x().shape());
         }
         List<Layout> layouts = new ArrayList<>();
         long at = 0;

@@ -31,7 +31,7 @@ public final class IndexingReference {
         }
     }
 
-    /** The indices as they count from the start; all of them are checked. */
+    /** The indices as they count from the start, each read once: what is checked here is what is used. */
     private static long[] checked(String op, Tensor index, long size) {
         Elements e = Elements.of(index);
         long[] result = new long[Math.toIntExact(e.numel())];
@@ -147,13 +147,12 @@ public final class IndexingReference {
     /** Sums in float64, and rounds once. */
     public static void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
         long[] index = checked("embedding_backward", a.indices(), a.rows());
-        Elements raw = Elements.of(a.indices());
         Elements from = Elements.of(a.g());
         Elements to = Elements.of(out);
         long width = out.size(1);
         double[] sums = new double[Math.toIntExact(out.numel())];
         for (int k = 0; k < index.length; k++) {
-            if (a.paddingIndex() < 0 || raw.getLong(k) != a.paddingIndex()) {
+            if (a.paddingIndex() < 0 || index[k] != a.paddingIndex()) {
                 for (long d = 0; d < width; d++) {
                     sums[(int) (index[k] * width + d)] += from.getDouble(k * width + d);
                 }

@@ -16,7 +16,7 @@ public final class LossReference {
     public static void crossEntropy(Losses.CrossEntropy a, Losses.CrossEntropyResult out) {
         int classes = (int) a.logits().size(1);
         long rows = a.logits().size(0);
-        checkTargets("crossEntropy", a.targets(), a.ignoreIndex(), classes);
+        long[] targets = targets("crossEntropy", a.targets(), a.ignoreIndex(), classes);
         double total = 0;
         double weights = 0;
         for (long r = 0; r < rows; r++) {
@@ -31,7 +31,7 @@ public final class LossReference {
             }
             double lse = max + Math.log(sum);
             Elements.of(out.lse()).setDouble(r, lse);
-            long target = Elements.of(a.targets()).getLong(r);
+            long target = targets[(int) r];
             double loss = 0;
             if (target != a.ignoreIndex()) {
                 double weight = weight(a.weight(), target);
@@ -54,7 +54,7 @@ public final class LossReference {
 
     public static void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         int classes = (int) a.logits().size(1);
-        checkTargets("cross_entropy_backward", a.targets(), a.ignoreIndex(), classes);
+        long[] targets = targets("cross_entropy_backward", a.targets(), a.ignoreIndex(), classes);
         long rows = a.logits().size(0);
         Elements x = Elements.of(a.logits());
         Elements d = Elements.of(out);
@@ -64,7 +64,7 @@ public final class LossReference {
             allWeights += weight(a.weight(), c);
         }
         for (long r = 0; r < rows; r++) {
-            long target = Elements.of(a.targets()).getLong(r);
+            long target = targets[(int) r];
             double scale = scale(a.grad(), a.reduction(), r, total);
             double lse = Elements.of(a.lse()).getDouble(r);
             for (int c = 0; c < classes; c++) {
@@ -82,11 +82,11 @@ public final class LossReference {
 
     public static void nll(Losses.Nll a, Tensor out) {
         int classes = (int) a.logProbabilities().size(1);
-        checkTargets("nllLoss", a.targets(), a.ignoreIndex(), classes);
+        long[] targets = targets("nllLoss", a.targets(), a.ignoreIndex(), classes);
         double total = 0;
         double weights = 0;
         for (long r = 0; r < a.targets().numel(); r++) {
-            long target = Elements.of(a.targets()).getLong(r);
+            long target = targets[(int) r];
             double weight = target == a.ignoreIndex() ? 0 : weight(a.weight(), target);
             double loss = target == a.ignoreIndex()
                     ? 0
@@ -104,15 +104,15 @@ public final class LossReference {
 
     public static void nllBackward(Losses.NllBackward a, Tensor out) {
         int classes = (int) a.logProbabilities().size(1);
-        checkTargets("nll_loss_backward", a.targets(), a.ignoreIndex(), classes);
+        long[] targets = targets("nll_loss_backward", a.targets(), a.ignoreIndex(), classes);
         Elements d = Elements.of(out);
         double total = 0;
         for (long r = 0; r < a.targets().numel(); r++) {
-            long target = Elements.of(a.targets()).getLong(r);
+            long target = targets[(int) r];
             total += target == a.ignoreIndex() ? 0 : weight(a.weight(), target);
         }
         for (long r = 0; r < a.targets().numel(); r++) {
-            long target = Elements.of(a.targets()).getLong(r);
+            long target = targets[(int) r];
             double scale = scale(a.grad(), a.reduction(), r, total);
             for (int c = 0; c < classes; c++) {
                 boolean own = c == target && target != a.ignoreIndex();
@@ -130,15 +130,20 @@ public final class LossReference {
         return weight == null ? 1 : Elements.of(weight).getDouble(c);
     }
 
-    /** @throws ShapeException naming the first target that is no class */
-    /** Finds targets that are no classes; kernels index with them. */
-    public static void checkTargets(String op, Tensor targets, long ignoreIndex, long classes) {
-        for (long r = 0; r < targets.numel(); r++) {
-            long target = Elements.of(targets).getLong(r);
-            if ((target < 0 || target >= classes) && target != ignoreIndex) {
-                throw targetOutOfRange(op, target, r, ignoreIndex, classes);
+    /** The targets, each read once: what is checked here is what is used. */
+    private static long[] targets(String op, Tensor targets, long ignoreIndex, long classes) {
+        if (targets.numel() == 0) {
+            return new long[0];
+        }
+        Elements e = Elements.of(targets);
+        long[] result = new long[Math.toIntExact(targets.numel())];
+        for (int r = 0; r < result.length; r++) {
+            result[r] = e.getLong(r);
+            if ((result[r] < 0 || result[r] >= classes) && result[r] != ignoreIndex) {
+                throw targetOutOfRange(op, result[r], r, ignoreIndex, classes);
             }
         }
+        return result;
     }
 
     /** The error that every backend gives. */

@@ -4,6 +4,8 @@ package dev.merapi.reference;
 import dev.merapi.ops.Pooling;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Sizes;
+import java.util.stream.LongStream;
 
 /** Pooling by window, in float64. */
 public final class PoolingReference {
@@ -103,7 +105,7 @@ public final class PoolingReference {
             Tensor x, Tensor y, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
         double[] counts = new double[(int) (y.size(2) * y.size(3))];
         if (countIncludePad) {
-            java.util.Arrays.fill(counts, kernel[0] * kernel[1]);
+            java.util.Arrays.fill(counts, (double) kernel[0] * kernel[1]);
         } else {
             walk(x, y, kernel, stride, padding, new long[] {1, 1}, (position, w) -> counts[w]++);
         }
@@ -116,17 +118,22 @@ public final class PoolingReference {
     private static void walk(
             Tensor x, Tensor y, long[] kernel, long[] stride, long[] padding, long[] dilation, Visit visit) {
         for (int i = 0; i < y.size(2); i++) {
+            long[] rows = inside(i * stride[0] - padding[0], dilation[0], kernel[0], x.size(2));
             for (int j = 0; j < y.size(3); j++) {
-                for (int p = 0; p < kernel[0]; p++) {
-                    for (int q = 0; q < kernel[1]; q++) {
-                        long row = i * stride[0] + p * dilation[0] - padding[0];
-                        long column = j * stride[1] + q * dilation[1] - padding[1];
-                        if (row >= 0 && row < x.size(2) && column >= 0 && column < x.size(3)) {
-                            visit.at((int) (row * x.size(3) + column), (int) (i * y.size(3) + j));
-                        }
+                long[] columns = inside(j * stride[1] - padding[1], dilation[1], kernel[1], x.size(3));
+                for (long row : rows) {
+                    for (long column : columns) {
+                        visit.at((int) (row * x.size(3) + column), (int) (i * y.size(3) + j));
                     }
                 }
             }
         }
+    }
+
+    /** Where the taps of a window lie in [0, size): a window may be far larger than the image. */
+    private static long[] inside(long start, long dilation, long taps, long size) {
+        long first = start >= 0 ? 0 : Sizes.divideUp(-start, dilation);
+        long end = start >= size ? 0 : Math.min(taps, (size - 1 - start) / dilation + 1);
+        return LongStream.range(first, end).map(tap -> start + tap * dilation).toArray();
     }
 }

@@ -187,8 +187,8 @@ public final class CachingAllocator {
 
     private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
         long size = bytes + PAGE - 1 & -PAGE;
-        if (size <= 0) {
-            return null;
+        if (size <= 0 || size > cap) {
+            return null; // whatever is collected
         }
         lock.lock();
         try {

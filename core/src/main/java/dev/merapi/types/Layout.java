@@ -126,6 +126,9 @@ public final class Layout {
         if (contiguous) {
             return true;
         }
+        if (end() == Long.MAX_VALUE) {
+            return false; // what follows would wrap around
+        }
         // Sorted by stride, each must step over everything that the smaller ones reach: sufficient, not necessary.
         Integer[] order = new Integer[rank()];
         Arrays.setAll(order, i -> i);
@@ -154,8 +157,9 @@ public final class Layout {
         long last = offset;
         for (int i = 0; i < strides.length; i++) {
             long steps = shape.raw()[i] - 1;
-            last += steps * strides[i];
-            if (last < 0 || Math.multiplyHigh(steps, strides[i]) != 0) {
+            long reach = steps * strides[i];
+            last += reach;
+            if (reach < 0 || last < 0 || Math.multiplyHigh(steps, strides[i]) != 0) {
                 return Long.MAX_VALUE;
             }
         }
@@ -269,7 +273,11 @@ public final class Layout {
         return new Layout(shape.without(d), without(strides, d), offset + i * strides[d]);
     }
 
-    private int requireDim(String op, int dim) {
+    /** A dimension in [−rank, rank) as one in [0, rank).
+     *
+     * @throws ShapeException naming {@code op} if there is none; a 0-d tensor has none
+     */
+    public int requireDim(String op, int dim) {
         if (rank() == 0) {
             throw new ShapeException(op + ": a 0-d tensor has no dimension " + dim);
         }
@@ -314,7 +322,8 @@ public final class Layout {
         int d = Shape.normalize(dim, rank() + 1);
         long[] s = new long[rank() + 1];
         System.arraycopy(strides, 0, s, 0, d);
-        s[d] = d < rank() ? strides[d] * Math.max(shape.raw()[d], 1) : 1;
+        long next = d < rank() ? strides[d] * Math.max(shape.raw()[d], 1) : 1;
+        s[d] = next < 0 ? 0 : next; // of a size of 1 any does
         System.arraycopy(strides, d, s, d + 1, rank() - d);
         return new Layout(shape.inserted(d, 1), s, offset);
     }
@@ -341,7 +350,7 @@ public final class Layout {
             }
         }
         sizes[k] = length;
-        s[k] = strides[a] + strides[b];
+        s[k] = length > 1 ? Sizes.add(strides[a], strides[b]) : 0; // of a size of 1 any does
         return new Layout(Shape.owning(sizes), s, offset + start);
     }
 
@@ -360,7 +369,7 @@ public final class Layout {
                 throw new ShapeException(op + ": size " + sizes[i] + " in " + Arrays.toString(sizes)
                         + "; one size may be -1, none may be smaller");
             } else {
-                known *= sizes[i];
+                known = Sizes.multiply(known, sizes[i]);
             }
         }
         long[] result = sizes.clone();

@@ -37,20 +37,31 @@ final class IndexKernels {
         return dtype;
     }
 
+    /** Ends a kernel: an index that was good before and is not now was written by another thread meanwhile. */
+    private static void settle(String op, Tensor index, long size, long outside) {
+        if (outside >= 0) {
+            throw Indexing.outOfRange(op, outside, Elements.of(index).getLong(outside), size);
+        }
+    }
+
     static void gather(Indexing.Gather a, Tensor out) {
         Around x = Around.of(a.x().shape(), a.dim());
         Around k = Around.of(a.index().shape(), a.dim());
         int indexType = checked("gather", a.index(), x.length);
-        Native.gather(
-                out.dtype().byteSize(),
-                a.x().address(),
-                indexType,
-                a.index().address(),
-                x.outer,
+        settle(
+                "gather",
+                a.index(),
                 x.length,
-                x.inner,
-                k.length,
-                out.address());
+                Native.gather(
+                        out.dtype().byteSize(),
+                        a.x().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        k.length,
+                        out.address()));
     }
 
     static void topk(Ordering.TopK a, Ordering.Ordered out) {
@@ -71,16 +82,20 @@ final class IndexKernels {
     static void indexSelect(Indexing.IndexSelect a, Tensor out) {
         Around x = Around.of(a.x().shape(), a.dim());
         int indexType = checked("index_select", a.index(), x.length);
-        Native.index_select(
-                out.dtype().byteSize(),
-                a.x().address(),
-                indexType,
-                a.index().address(),
-                x.outer,
+        settle(
+                "index_select",
+                a.index(),
                 x.length,
-                x.inner,
-                a.index().numel(),
-                out.address());
+                Native.index_select(
+                        out.dtype().byteSize(),
+                        a.x().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        a.index().numel(),
+                        out.address()));
     }
 
     /** True if the native adds know the dtype. */
@@ -92,63 +107,79 @@ final class IndexKernels {
         Around x = Around.of(out.shape(), a.dim());
         Around k = Around.of(a.index().shape(), a.dim());
         int indexType = checked("scatter_add_", a.index(), x.length);
-        Native.scatter_add(
-                DTypes.code(out.dtype()),
-                a.src().address(),
-                indexType,
-                a.index().address(),
-                x.outer,
+        settle(
+                "scatter_add_",
+                a.index(),
                 x.length,
-                x.inner,
-                k.length,
-                out.address());
+                Native.scatter_add(
+                        DTypes.code(out.dtype()),
+                        a.src().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        k.length,
+                        out.address()));
     }
 
     static void indexAddInto(Indexing.IndexAdd a, Tensor out) {
         Around x = Around.of(out.shape(), a.dim());
         int indexType = checked("index_add_", a.index(), x.length);
-        Native.index_add(
-                DTypes.code(out.dtype()),
-                a.src().address(),
-                indexType,
-                a.index().address(),
-                x.outer,
+        settle(
+                "index_add_",
+                a.index(),
                 x.length,
-                x.inner,
-                a.index().numel(),
-                -1,
-                out.address());
+                Native.index_add(
+                        DTypes.code(out.dtype()),
+                        a.src().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        a.index().numel(),
+                        -1,
+                        out.address()));
     }
 
     static void embedding(Indexing.Embedding a, Tensor out) {
         long rows = a.weight().size(0);
         int indexType = checked("embedding", a.indices(), rows);
-        Native.index_select(
-                out.dtype().byteSize(),
-                a.weight().address(),
-                indexType,
-                a.indices().address(),
-                1,
+        settle(
+                "embedding",
+                a.indices(),
                 rows,
-                a.weight().size(1),
-                a.indices().numel(),
-                out.address());
+                Native.index_select(
+                        out.dtype().byteSize(),
+                        a.weight().address(),
+                        indexType,
+                        a.indices().address(),
+                        1,
+                        rows,
+                        a.weight().size(1),
+                        a.indices().numel(),
+                        out.address()));
     }
 
     static void embeddingBackward(Indexing.EmbeddingBackward a, Tensor out) {
         int indexType = checked("embedding_backward", a.indices(), a.rows());
         out.zero_();
-        Native.index_add(
-                DTypes.code(out.dtype()),
-                a.g().address(),
-                indexType,
-                a.indices().address(),
-                1,
+        settle(
+                "embedding_backward",
+                a.indices(),
                 a.rows(),
-                out.size(1),
-                a.indices().numel(),
-                a.paddingIndex(),
-                out.address());
+                Native.index_add(
+                        DTypes.code(out.dtype()),
+                        a.g().address(),
+                        indexType,
+                        a.indices().address(),
+                        1,
+                        a.rows(),
+                        out.size(1),
+                        a.indices().numel(),
+                        a.paddingIndex(),
+                        out.address()));
     }
 
     static void scatter(Indexing.Scatter a, Tensor out) {
@@ -156,16 +187,20 @@ final class IndexKernels {
         Around k = Around.of(a.index().shape(), a.dim());
         int indexType = checked("scatter", a.index(), x.length);
         out.copy_(a.x());
-        Native.scatter(
-                out.dtype().byteSize(),
-                a.src().address(),
-                indexType,
-                a.index().address(),
-                x.outer,
+        settle(
+                "scatter",
+                a.index(),
                 x.length,
-                x.inner,
-                k.length,
-                out.address());
+                Native.scatter(
+                        out.dtype().byteSize(),
+                        a.src().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        k.length,
+                        out.address()));
     }
 
     static Tensor nonzero(Indexing.NonZero a) {

@@ -83,7 +83,7 @@ final class Native {
             long lse,
             long totalWeight);
 
-    static native void cross_entropy_backward(
+    static native long cross_entropy_backward(
             int dtype,
             long logits,
             long targets,
@@ -121,10 +121,10 @@ final class Native {
 
     static native long check_indices(int indexDtype, long indices, long count, long size);
 
-    static native void index_select(
+    static native long index_select(
             int elementSize, long x, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
 
-    static native void index_add(
+    static native long index_add(
             int dtype,
             long src,
             int indexDtype,
@@ -136,10 +136,10 @@ final class Native {
             long skip,
             long out);
 
-    static native void gather(
+    static native long gather(
             int elementSize, long x, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
 
-    static native void scatter(
+    static native long scatter(
             int elementSize,
             long src,
             int indexDtype,
@@ -172,7 +172,7 @@ final class Native {
             int reduction,
             long result);
 
-    static native void nll_loss_backward(
+    static native long nll_loss_backward(
             int dtype,
             long targets,
             long weight,
@@ -183,7 +183,7 @@ final class Native {
             long grad,
             long out);
 
-    static native void scatter_add(
+    static native long scatter_add(
             int dtype, long src, int indexDtype, long indices, long outer, long dim, long inner, long k, long out);
 
     static native void blas_init(long sgemm, long dgemm, long setNumThreads);

@@ -90,6 +90,12 @@ final class NormKernels {
         };
     }
 
+    private static void requireClass(String op, long row, Tensor targets, long ignoreIndex, long classes) {
+        if (row >= 0) {
+            throw LossReference.targetOutOfRange(op, Elements.of(targets).getLong(row), row, ignoreIndex, classes);
+        }
+    }
+
     static void crossEntropy(Losses.CrossEntropy a, Losses.CrossEntropyResult out) {
         long rows = a.logits().size(0);
         long classes = a.logits().size(1);
@@ -106,19 +112,11 @@ final class NormKernels {
                 out.loss().address(),
                 out.lse().address(),
                 out.totalWeight().address());
-        if (bad >= 0) {
-            throw LossReference.targetOutOfRange(
-                    "crossEntropy", Elements.of(a.targets()).getLong(bad), bad, a.ignoreIndex(), classes);
-        }
+        requireClass("crossEntropy", bad, a.targets(), a.ignoreIndex(), classes);
     }
 
     static void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
-        LossReference.checkTargets(
-                "cross_entropy_backward",
-                a.targets(),
-                a.ignoreIndex(),
-                a.logits().size(1));
-        Native.cross_entropy_backward(
+        long bad = Native.cross_entropy_backward(
                 DTypes.code(a.logits().dtype()),
                 a.logits().address(),
                 a.targets().address(),
@@ -132,6 +130,12 @@ final class NormKernels {
                 a.totalWeight().address(),
                 a.grad().address(),
                 out.address());
+        requireClass(
+                "cross_entropy_backward",
+                bad,
+                a.targets(),
+                a.ignoreIndex(),
+                a.logits().size(1));
     }
 
     static void nllLoss(Losses.Nll a, Tensor out) {
@@ -146,15 +150,11 @@ final class NormKernels {
                 a.ignoreIndex(),
                 code(a.reduction()),
                 out.address());
-        if (bad >= 0) {
-            throw LossReference.targetOutOfRange(
-                    "nllLoss", Elements.of(a.targets()).getLong(bad), bad, a.ignoreIndex(), classes);
-        }
+        requireClass("nllLoss", bad, a.targets(), a.ignoreIndex(), classes);
     }
 
     static void nllLossBackward(Losses.NllBackward a, Tensor out) {
-        LossReference.checkTargets("nll_loss_backward", a.targets(), a.ignoreIndex(), out.size(1));
-        Native.nll_loss_backward(
+        long bad = Native.nll_loss_backward(
                 DTypes.code(out.dtype()),
                 a.targets().address(),
                 address(a.weight()),
@@ -164,5 +164,6 @@ final class NormKernels {
                 code(a.reduction()),
                 a.grad().address(),
                 out.address());
+        requireClass("nll_loss_backward", bad, a.targets(), a.ignoreIndex(), out.size(1));
     }
 }

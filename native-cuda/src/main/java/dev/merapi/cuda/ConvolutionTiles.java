@@ -124,7 +124,9 @@ record ConvolutionTiles(
             default -> plane % each == 0;
         };
         // Twice, since what padding and the borders of tiles add in between lies outside of the tensors.
-        boolean wide = PointwiseVariant.isWide(2 * Math.max(out.numel(), Math.max(other.numel(), image.numel())));
+        long padded = (sizes[2] + 2 * sizes[11]) * Math.max(sizes[3], sizes[6]);
+        boolean wide =
+                PointwiseVariant.isWide(2 * (padded + Math.max(out.numel(), Math.max(other.numel(), image.numel()))));
         return new Variant(
                 out.dtype(),
                 kind,

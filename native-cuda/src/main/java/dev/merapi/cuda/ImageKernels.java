@@ -120,7 +120,7 @@ final class ImageKernels {
                 .pointer(a.x())
                 .pointer(out)
                 .struct(sizes)
-                .run(CudaRuntime.Grid.of(out.numel(), 256));
+                .run(CudaRuntime.Grid.of(Math.min(out.numel(), Integer.MAX_VALUE), 256));
     }
 
     private void maxPool(Pooling.MaxPool2d a, Pooling.MaxPoolResult out) {

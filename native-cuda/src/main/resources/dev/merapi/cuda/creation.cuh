@@ -37,9 +37,9 @@ extern "C" __global__ void linspace(T* y, long long n, double start, double end,
 extern "C" __global__ void triangle(const T* x, T* y, long long n, long long rows, long long columns,
                                     long long diagonal, int lower) {
     MADE_EACH(i, n) {
-        const i64 distance = i % columns - i / columns % rows - diagonal;
+        const i64 above = i % columns - i / columns % rows;
         const C v = rd(x[i]);
-        wr(y[i], (lower ? distance <= 0 : distance >= 0) ? v : C(0));
+        wr(y[i], (lower ? above <= diagonal : above >= diagonal) ? v : C(0));
     }
 }
 

@@ -60,42 +60,56 @@ extern "C" __global__ void convolve_input_gradient(const T* g, const T* weight, 
     }
 }
 
-// One block of 256 threads for each element of the weight.
+// A block of 256 threads for each element of the weight, or for several one after the other.
 extern "C" __global__ void convolve_weight_gradient(const T* g, const T* x, T* dw, const images::Window s) {
     using namespace images;
     __shared__ C shared[256];
-    const i64 e = blockIdx.x, channels = s.c / s.groups;
-    const i64 q = e % s.kw, p = e / s.kw % s.kh, c = e / (s.kw * s.kh) % channels, o = e / (s.kw * s.kh * channels);
-    const i64 channel = o / (s.o / s.groups) * channels + c;
-    C sum = 0;
-    for (i64 t = threadIdx.x; t < s.n * s.oh * s.ow; t += 256) {
-        const i64 j = t % s.ow, i = t / s.ow % s.oh, n = t / (s.ow * s.oh);
-        const i64 row = i * s.strideH + p * s.dilationH - s.padH, column = j * s.strideW + q * s.dilationW - s.padW;
-        if (row >= 0 && row < s.h && column >= 0 && column < s.w) {
-            sum = op_fma(rd(g[((n * s.o + o) * s.oh + i) * s.ow + j]),
-                         rd(x[((n * s.c + channel) * s.h + row) * s.w + column]), sum);
+    const i64 channels = s.c / s.groups, count = s.o * channels * s.kh * s.kw;
+    for (i64 e = blockIdx.x; e < count; e += gridDim.x) {
+        const i64 q = e % s.kw, p = e / s.kw % s.kh, c = e / (s.kw * s.kh) % channels, o = e / (s.kw * s.kh * channels);
+        const i64 channel = o / (s.o / s.groups) * channels + c;
+        C sum = 0;
+        for (i64 t = threadIdx.x; t < s.n * s.oh * s.ow; t += 256) {
+            const i64 j = t % s.ow, i = t / s.ow % s.oh, n = t / (s.ow * s.oh);
+            const i64 row = i * s.strideH + p * s.dilationH - s.padH, column = j * s.strideW + q * s.dilationW - s.padW;
+            if (row >= 0 && row < s.h && column >= 0 && column < s.w) {
+                sum = op_fma(rd(g[((n * s.o + o) * s.oh + i) * s.ow + j]),
+                             rd(x[((n * s.c + channel) * s.h + row) * s.w + column]), sum);
+            }
         }
+        __syncthreads();  // thread 0 has read what the element before came to
+        shared[threadIdx.x] = sum;
+        for (int half = 128; half > 0; half >>= 1) {
+            __syncthreads();
+            if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        }
+        if (threadIdx.x == 0) wr(dw[e], shared[0]);
     }
-    shared[threadIdx.x] = sum;
-    for (int half = 128; half > 0; half >>= 1) {
-        __syncthreads();
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-    }
-    if (threadIdx.x == 0) wr(dw[e], shared[0]);
 }
+
+namespace images {
+// The taps of a window of `taps` from `start` on that lie in [0, size): a window may be far larger than the image.
+struct Taps {
+    i64 from, to;
+    MERAPI_F Taps(i64 start, i64 dilation, i64 taps, i64 size) {
+        from = start >= 0 ? 0 : min(taps, (-start - 1) / dilation + 1);
+        to = start >= size ? from : max(from, min(taps, (size - 1 - start) / dilation + 1));
+    }
+};
+}  // namespace images
 
 // Of equals the first, and NaN wins.
 extern "C" __global__ void max_pool(const T* x, T* y, long long* indices, const images::Window s) {
     IMAGES_EACH(e, s.n * s.c * s.oh * s.ow) {
         const i64 j = e % s.ow, i = e / s.ow % s.oh, base = e / (s.ow * s.oh) * s.h * s.w;
+        const i64 top = i * s.strideH - s.padH, left = j * s.strideW - s.padW;
+        const Taps down(top, s.dilationH, s.kh, s.h), right(left, s.dilationW, s.kw, s.w);
         C best = 0;
         i64 at = -1;
-        for (i64 p = 0; p < s.kh; p++) {
-            const i64 row = i * s.strideH + p * s.dilationH - s.padH;
-            if (row < 0 || row >= s.h) continue;
-            for (i64 q = 0; q < s.kw; q++) {
-                const i64 column = j * s.strideW + q * s.dilationW - s.padW;
-                if (column < 0 || column >= s.w) continue;
+        for (i64 p = down.from; p < down.to; p++) {
+            const i64 row = top + p * s.dilationH;
+            for (i64 q = right.from; q < right.to; q++) {
+                const i64 column = left + q * s.dilationW;
                 const C v = rd(x[base + row * s.w + column]);
                 if (at < 0 || v > best || (v != v && best == best)) {
                     best = v;
@@ -111,7 +125,7 @@ extern "C" __global__ void max_pool(const T* x, T* y, long long* indices, const 
 namespace images {
 // The first window whose taps, that reach so far from its own first, may come to `at`.
 MERAPI_F i64 first_window(i64 at, i64 reach, i64 stride) {
-    return at <= reach ? 0 : (at - reach + stride - 1) / stride;
+    return at <= reach ? 0 : (at - reach - 1) / stride + 1;
 }
 }  // namespace images
 
@@ -138,7 +152,7 @@ extern "C" __global__ void max_pool_backward(const T* g, const long long* indice
 namespace images {
 // Elements of x that the window at (i, j) covers.
 MERAPI_F C covered(const Window& s, i64 i, i64 j, int all) {
-    if (all) return (C)(s.kh * s.kw);
+    if (all) return (C)s.kh * (C)s.kw;
     const i64 top = i * s.strideH - s.padH, left = j * s.strideW - s.padW;
     return (C)((min(top + s.kh, s.h) - max(top, (i64)0)) * (min(left + s.kw, s.w) - max(left, (i64)0)));
 }
@@ -147,14 +161,11 @@ MERAPI_F C covered(const Window& s, i64 i, i64 j, int all) {
 extern "C" __global__ void average_pool(const T* x, T* y, const images::Window s, int all) {
     IMAGES_EACH(e, s.n * s.c * s.oh * s.ow) {
         const i64 j = e % s.ow, i = e / s.ow % s.oh, base = e / (s.ow * s.oh) * s.h * s.w;
+        const i64 top = i * s.strideH - s.padH, left = j * s.strideW - s.padW;
+        const i64 bottom = min(top + s.kh, s.h), end = min(left + s.kw, s.w);
         C sum = 0;
-        for (i64 p = 0; p < s.kh; p++) {
-            const i64 row = i * s.strideH + p - s.padH;
-            if (row < 0 || row >= s.h) continue;
-            for (i64 q = 0; q < s.kw; q++) {
-                const i64 column = j * s.strideW + q - s.padW;
-                if (column >= 0 && column < s.w) sum += rd(x[base + row * s.w + column]);
-            }
+        for (i64 row = max(top, (i64)0); row < bottom; row++) {
+            for (i64 column = max(left, (i64)0); column < end; column++) sum += rd(x[base + row * s.w + column]);
         }
         wr(y[e], sum / covered(s, i, j, all));
     }
@@ -163,15 +174,12 @@ extern "C" __global__ void average_pool(const T* x, T* y, const images::Window s
 extern "C" __global__ void average_pool_backward(const T* g, T* dx, const images::Window s, int all) {
     IMAGES_EACH(e, s.n * s.c * s.h * s.w) {
         const i64 column = e % s.w, row = e / s.w % s.h, base = e / (s.w * s.h) * s.oh * s.ow;
+        const i64 down = row + s.padH, right = column + s.padW;
+        const i64 bottom = min(s.oh - 1, down / s.strideH), end = min(s.ow - 1, right / s.strideW);
+        const i64 left = first_window(right, s.kw - 1, s.strideW);
         C sum = 0;
-        for (i64 p = 0; p < s.kh; p++) {
-            const i64 up = row + s.padH - p, i = up / s.strideH;
-            if (up < 0 || i * s.strideH != up || i >= s.oh) continue;
-            for (i64 q = 0; q < s.kw; q++) {
-                const i64 left = column + s.padW - q, j = left / s.strideW;
-                if (left >= 0 && j * s.strideW == left && j < s.ow)
-                    sum += rd(g[base + i * s.ow + j]) / covered(s, i, j, all);
-            }
+        for (i64 i = first_window(down, s.kh - 1, s.strideH); i <= bottom; i++) {
+            for (i64 j = left; j <= end; j++) sum += rd(g[base + i * s.ow + j]) / covered(s, i, j, all);
         }
         wr(dx[e], sum);
     }

@@ -57,7 +57,7 @@ extern "C" __global__ void embedding_backward(const T* g, const I* index, ACC* s
     CHOSEN_EACH(d, width) {
         for (i64 j = 0; j < count; j++) {
             const i64 k = wrapped(index[j], rows);
-            if (good(k, rows, fault, j, d == 0) && !(padding >= 0 && (i64)index[j] == padding))
+            if (good(k, rows, fault, j, d == 0) && k != padding)
                 sums[k * width + d] += rd(g[j * width + d]);
         }
     }

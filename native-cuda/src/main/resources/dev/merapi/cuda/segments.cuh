@@ -57,12 +57,10 @@ extern "C" __global__ void segment_keys(const I* index, unsigned int* keys, long
                                         long long padding, merapi::Fault fault) {
     using namespace segments;
     for (i64 j = (i64)blockIdx.x * blockDim.x + threadIdx.x; j < n; j += (i64)gridDim.x * blockDim.x) {
-        i64 k = index[j];
-        const bool pads = padding >= 0 && k == padding;
-        if (k < 0) k += size;
+        const i64 chosen = index[j], k = chosen < 0 ? chosen + size : chosen;
         const bool good = k >= 0 && k < size;
-        if (!good) outside(fault, index[j], j, size, 0);
-        keys[j] = good && !pads ? (u32)k : (u32)size;
+        if (!good) outside(fault, chosen, j, size, 0);
+        keys[j] = good && k != padding ? (u32)k : (u32)size;
     }
 }
 
@@ -72,10 +70,9 @@ extern "C" __global__ void segment_targets(const I* index, unsigned int* keys, l
                                            long long inner, long long size, long long all, merapi::Fault fault) {
     using namespace segments;
     for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += (i64)gridDim.x * blockDim.x) {
-        i64 k = index[e];
-        if (k < 0) k += size;
+        const i64 chosen = index[e], k = chosen < 0 ? chosen + size : chosen;
         const bool good = k >= 0 && k < size;
-        if (!good) outside(fault, index[e], e, size, 0);
+        if (!good) outside(fault, chosen, e, size, 0);
         keys[e] = u32(good ? (e / inner / n * size + k) * inner + e % inner : all);
     }
 }

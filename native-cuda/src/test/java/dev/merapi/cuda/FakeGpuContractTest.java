@@ -55,6 +55,11 @@ class FakeGpuContractTest extends BackendContract {
     }
 
     @Override
+    protected double edgeShare() {
+        return 0.2;
+    }
+
+    @Override
     protected Device device() {
         return fake;
     }

@@ -26,6 +26,12 @@ abstract class KernelContract extends BackendContract {
             "merapi::copy_",
             "merapi::lerp");
 
+    /** Whoever wants all of them has a GPU, or minutes: each shape rule, variant and gradient is compiled. */
+    @Override
+    protected double edgeShare() {
+        return notYet().isEmpty() ? 1 : 0.04;
+    }
+
     @Override
     protected Map<String, String> notYet() {
         // A GPU's compiler is quick, and its owner wants to know.

@@ -17,10 +17,12 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
@@ -28,6 +30,7 @@ import org.junit.jupiter.api.Assertions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.TestInstance;
 
@@ -429,5 +432,41 @@ public abstract class BackendContract {
                 }
             }
         }
+    }
+
+    // ---------------------------------------------------------------- sizes at the edge
+
+    /** The share of the rows that {@link #edgeSizesWorkOrAreRefused} takes, drawn by the day. */
+    protected double edgeShare() {
+        return 1;
+    }
+
+    /**
+     * Every op with each dimension of each tensor as 0 and 1, without dimensions, with its integers at the edge of 64 bits,
+     * and on shapes that no memory holds; forward and backward, twice. See {@link EdgeCalls}.
+     */
+    @Test
+    void edgeSizesWorkOrAreRefused() {
+        String only = System.getProperty("merapi.edges.only", "");
+        long seed = Long.getLong("merapi.edges.seed", LocalDate.now().toEpochDay());
+        SplittableRandom random = new SplittableRandom(seed);
+        List<String> failures = new ArrayList<>();
+        int calls = 0;
+        for (OpSamples<?, ?> row : only.isEmpty() ? rows().toList() : OpRows.all()) {
+            if (only.isEmpty()
+                    ? random.nextDouble() < edgeShare()
+                    : row.toString().matches(only)) {
+                EdgeCalls<?, ?> edges = new EdgeCalls<>(row, device());
+                edges.run(seed + row.toString().hashCode());
+                calls += edges.calls();
+                failures.addAll(edges.failures());
+            }
+        }
+        int all = calls;
+        Assertions.assertTrue(
+                failures.isEmpty(),
+                () -> failures.size() + " of " + all + " calls on " + device() + " (-Dmerapi.edges.seed=" + seed
+                        + ", with -Dmerapi.edges.only=<a pattern of op names> for some):\n  "
+                        + String.join("\n  ", failures));
     }
 }
