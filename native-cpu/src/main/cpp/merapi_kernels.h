@@ -163,23 +163,24 @@ void dropout_backward(int dtype, int64_t grad, int64_t mask, int64_t n, double s
 
 // ---- optimisers -----------------------------------------------------------------------------------------------------
 
-// `list`: int64 [count][6]: addresses of parameter, gradient, state m, state v, master, then the number of elements.
+// `list`: int64 [count][7]: addresses of parameter, gradient, state m, state v, master and the parameter's count of steps
+// (int64), then the number of elements.
 // dtype is that of parameters and gradients; states and masters have the compute dtype. Where there is a master (0 ok),
-// that is what is stepped, and the parameter becomes its rounding. lr, step, grad_scale, skip: addresses of 0-d scalars
-// of scalar_dtype (0 f32, 1 f64). step counts from 1. The gradient is multiplied by grad_scale (0 ok: 1); where skip is
-// not 0 nothing changes (0 ok).
+// that is what is stepped, and the parameter becomes its rounding. Counts are one more afterwards. lr, grad_scale (0 ok:
+// 1): addresses of doubles; the gradient is multiplied by grad_scale. skip (0 ok): address of a float; where it is not 0
+// nothing changes.
 // weight_decay: decoupled (AdamW) or added to the gradient.
 void adam(int dtype, int64_t list, int64_t count, double beta1, double beta2, double eps, double weight_decay,
-          int decoupled, int scalar_dtype, int64_t lr, int64_t step, int64_t grad_scale, int64_t skip);
-// m is the momentum buffer (0 ok when momentum is 0); at step 1 it becomes the gradient.
+          int decoupled, int64_t lr, int64_t grad_scale, int64_t skip);
+// m is the momentum buffer (0 ok when momentum is 0); at a parameter's first step it becomes the gradient.
 void sgd(int dtype, int64_t list, int64_t count, double momentum, double dampening, int nesterov, double weight_decay,
-         int scalar_dtype, int64_t lr, int64_t step, int64_t grad_scale, int64_t skip);
-// The L2 norm of all gradients in the list. norm, scale and skip are scalars of scalar_dtype (each 0 ok):
-// scale = min(1, max_norm / (norm + 1e-6)), skip = 1 where the norm is infinite or NaN, else 0.
-void grad_norm(int dtype, int64_t list, int64_t count, double max_norm, int scalar_dtype, int64_t norm, int64_t scale,
-               int64_t skip);
-// Multiplies all gradients in the list by a scalar of scalar_dtype.
-void scale_grads(int dtype, int64_t list, int64_t count, int scalar_dtype, int64_t scale);
+         int64_t lr, int64_t grad_scale, int64_t skip);
+// The L2 norm of all gradients in the list and of a vector with norm `before` (double). norm, scale (doubles) and flag
+// (float), each 0 ok: scale = min(1, max_norm / (norm + 1e-6)), flag = 1 where a gradient is infinite or NaN, else 0.
+void grad_norm(int dtype, int64_t list, int64_t count, double max_norm, int64_t before, int64_t norm, int64_t scale,
+               int64_t flag);
+// Multiplies all gradients in the list by a double.
+void scale_grads(int dtype, int64_t list, int64_t count, int64_t scale);
 
 // ---- scans and orders: every dtype ----------------------------------------------------------------------------------
 

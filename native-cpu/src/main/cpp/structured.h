@@ -89,18 +89,16 @@
       (d, grad, mask, n, scale, dx))                                                                                   \
     X(void, adam,                                                                                                      \
       (int d, int64_t list, int64_t count, double beta1, double beta2, double eps, double weight_decay, int decoupled, \
-       int scalar_dtype, int64_t lr, int64_t step, int64_t grad_scale, int64_t skip),                                  \
-      (d, list, count, beta1, beta2, eps, weight_decay, decoupled, scalar_dtype, lr, step, grad_scale, skip))          \
+       int64_t lr, int64_t grad_scale, int64_t skip),                                                                  \
+      (d, list, count, beta1, beta2, eps, weight_decay, decoupled, lr, grad_scale, skip))                              \
     X(void, sgd,                                                                                                       \
       (int d, int64_t list, int64_t count, double momentum, double dampening, int nesterov, double weight_decay,       \
-       int scalar_dtype, int64_t lr, int64_t step, int64_t grad_scale, int64_t skip),                                  \
-      (d, list, count, momentum, dampening, nesterov, weight_decay, scalar_dtype, lr, step, grad_scale, skip))         \
+       int64_t lr, int64_t grad_scale, int64_t skip),                                                                  \
+      (d, list, count, momentum, dampening, nesterov, weight_decay, lr, grad_scale, skip))                             \
     X(void, grad_norm,                                                                                                 \
-      (int d, int64_t list, int64_t count, double max_norm, int scalar_dtype, int64_t norm, int64_t scale,             \
-       int64_t skip),                                                                                                  \
-      (d, list, count, max_norm, scalar_dtype, norm, scale, skip))                                                     \
-    X(void, scale_grads, (int d, int64_t list, int64_t count, int scalar_dtype, int64_t scale),                        \
-      (d, list, count, scalar_dtype, scale))                                                                           \
+      (int d, int64_t list, int64_t count, double max_norm, int64_t before, int64_t norm, int64_t scale, int64_t flag),\
+      (d, list, count, max_norm, before, norm, scale, flag))                                                           \
+    X(void, scale_grads, (int d, int64_t list, int64_t count, int64_t scale), (d, list, count, scale))                 \
     X(void, cumsum, (int d, int64_t x, int64_t outer, int64_t n, int64_t inner, int64_t y), (d, x, outer, n, inner, y))
 
 // The products of gemm.cpp, which blas.cpp chooses from.

@@ -666,13 +666,14 @@ static void random_test() {
 
 static void optimizer_test(int d) {
     const int64_t n = 70001;
-    const int scalar = d == 1 ? 1 : 0;
+    const int scalar = 1;
+    int64_t steps[] = {2, 2};
     Array p = random(d, n), g = random(d, n), m = random(compute(d), n, 0.1), v(compute(d), n), tiny = random(d, 3),
           tg = random(d, 3), tm = filled(compute(d), 3, 0), tv = filled(compute(d), 3, 0);
     for (int64_t i = 0; i < n; i++) v.set(i, rng.uniform() * 0.1);
-    int64_t list[] = {tiny.at(), tg.at(), tm.at(), tv.at(), 0, 3, p.at(), g.at(), m.at(), v.at(), 0, n};
-    Array lr = filled(scalar, 1, 0.01), step = filled(scalar, 1, 3), gs = filled(scalar, 1, 0.5),
-          skip = filled(scalar, 1, 1);
+    int64_t list[] = {tiny.at(), tg.at(), tm.at(), tv.at(), 0, address(steps),     3,
+                      p.at(),    g.at(),  m.at(),  v.at(),  0, address(steps + 1), n};
+    Array lr = filled(scalar, 1, 0.01), gs = filled(scalar, 1, 0.5), skip = filled(0, 1, 1);
     for (int decoupled = 0; decoupled < 2; decoupled++) {
         V wp(n), wm(n), wv(n);
         double rate = lr.get(0);
@@ -684,22 +685,24 @@ static void optimizer_test(int d) {
                     rate * (wm[i] / (1 - std::pow(0.9, 3))) / (std::sqrt(wv[i] / (1 - std::pow(0.99, 3))) + 1e-8);
         }
         Array old = p;
-        abi::adam(d, address(list), 2, 0.9, 0.99, 1e-8, 0.1, decoupled, scalar, lr.at(), step.at(), gs.at(), skip.at());
-        CHECK(old.bytes == p.bytes, "adam: skip was not heeded");
-        abi::adam(d, address(list), 2, 0.9, 0.99, 1e-8, 0.1, decoupled, scalar, lr.at(), step.at(), gs.at(), 0);
+        abi::adam(d, address(list), 2, 0.9, 0.99, 1e-8, 0.1, decoupled, lr.at(), gs.at(), skip.at());
+        CHECK(old.bytes == p.bytes && steps[1] == 2, "adam: skip was not heeded");
+        abi::adam(d, address(list), 2, 0.9, 0.99, 1e-8, 0.1, decoupled, lr.at(), gs.at(), 0);
+        CHECK(steps[0] == 3 && steps[1] == 3, "adam: steps were not counted");
+        steps[0] = steps[1] = 2;
         near("adam", p, wp, 64, 0.1);
         near("adam m", m, wm, 8, 0.1);
         near("adam v", v, wv, 8, 0.1);
     }
     for (int first = 0; first < 2; first++) {
         V wp(n), wm(n);
-        if (first) step.set(0, 1);
+        steps[0] = steps[1] = first ? 0 : 2;
         for (int64_t i = 0; i < n; i++) {
             double q = g.get(i) * 0.5 + 0.1 * p.get(i);
             wm[i] = first ? q : 0.9 * m.get(i) + q;
             wp[i] = p.get(i) - lr.get(0) * (q + 0.9 * wm[i]);
         }
-        abi::sgd(d, address(list), 2, 0.9, 0, 1, 0.1, scalar, lr.at(), step.at(), gs.at(), 0);
+        abi::sgd(d, address(list), 2, 0.9, 0, 1, 0.1, lr.at(), gs.at(), 0);
         near("sgd", p, wp, 16);
         near("sgd m", m, wm, 8);
     }
@@ -708,16 +711,16 @@ static void optimizer_test(int d) {
     for (int64_t i = 0; i < 3; i++) sum += static_cast<long double>(tg.get(i)) * tg.get(i);
     const double total = static_cast<double>(sum);
     Array norm(scalar, 1), factor(scalar, 1);
-    abi::grad_norm(d, address(list), 2, 1, scalar, norm.at(), factor.at(), skip.at());
+    abi::grad_norm(d, address(list), 2, 1, 0, norm.at(), factor.at(), skip.at());
     near("grad_norm", norm, {std::sqrt(total)}, 8, 0);
     near("grad_norm scale", factor, {1 / (std::sqrt(total) + 1e-6)}, 8, 0);
     CHECK(skip.get(0) == 0, "grad_norm: skip");
     V wg = g.values();
     for (double& x : wg) x *= factor.get(0);
-    abi::scale_grads(d, address(list), 2, scalar, factor.at());
+    abi::scale_grads(d, address(list), 2, factor.at());
     near("scale_grads", g, wg, 1, 0);
     tg.set(1, INFINITY);
-    abi::grad_norm(d, address(list), 2, 1, scalar, norm.at(), factor.at(), skip.at());
+    abi::grad_norm(d, address(list), 2, 1, 0, norm.at(), factor.at(), skip.at());
     CHECK(skip.get(0) == 1, "grad_norm: an infinite gradient must skip");
 }
 

@@ -108,7 +108,11 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         taken = state.batch();
     }
 
-    /** The rest of the epoch that was begun, or else the next epoch. Ends the iterator before it. */
+    /**
+     * The rest of the epoch that was begun, or else the next epoch. Ends the iterator before it.
+     *
+     * @throws IllegalArgumentException if the sampler chooses samples that there are not
+     */
     @Override
     public Iterator<B> iterator() {
         if (running != null) { // it was left before its end: a new epoch begins
@@ -118,7 +122,14 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         }
         Context context = Context.current();
         Generator random = context.generator().foldIn(epoch);
-        long[] order = drawing(context, random, () -> sampler.order(dataset.size(), epoch));
+        long size = dataset.size();
+        long[] order = drawing(context, random, () -> sampler.order(size, epoch));
+        for (long sample : order) {
+            if (sample < 0 || sample >= size) {
+                throw new IllegalArgumentException(
+                        "data loader: the sampler chose sample " + sample + " of a dataset of " + size);
+            }
+        }
         int batches = order.length / batchSize + (dropLast || order.length % batchSize == 0 ? 0 : 1);
         Prefetch<B> source = new Prefetch<>(
                 maker(dataset, order, batchSize, random), taken, batches, prefetch, device, context.capture());

@@ -36,6 +36,9 @@ public interface Sampler {
 
     /** So many an epoch, each chosen from all at random. */
     static Sampler random(long seed, int count) {
+        if (count < 0) {
+            throw new IllegalArgumentException("sampler: cannot choose " + count + " samples an epoch");
+        }
         return (size, epoch) -> {
             long[] order = new long[size == 0 ? 0 : count];
             for (int i = 0; i < order.length; i++) {

@@ -9,12 +9,15 @@ import dev.merapi.op.Result;
 import dev.merapi.reference.OptimizerReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Optimiser steps, each one call for any number of parameters. What changes from step to step (learning rate, step, gradient
- * scale, skip flag) is read from 0-d float32 tensors when the kernel runs, so that a captured graph does not freeze it.
+ * Optimiser steps, each one call for any number of parameters. What changes from step to step is read from tensors when the
+ * kernel runs, so that a captured graph does not freeze it: the learning rate and what gradients are multiplied by (0-d
+ * float64), whether the step is left out (0-d float32), and how many steps each parameter has had (0-d int64, counted by
+ * the kernel). Arithmetic is that of the parameters' compute dtype.
  */
 public final class Optimizers {
     private Optimizers() {}
@@ -24,9 +27,10 @@ public final class Optimizers {
      *
      * @param master the parameters in their compute dtype, which are what is stepped; each parameter becomes its master,
      *     rounded. Empty for none: then the parameters themselves are stepped, and what is below their rounding is lost
-     * @param step counts from 1
-     * @param gradScale what gradients are multiplied by; null for 1
-     * @param skip if not 0, nothing changes; null for 0
+     * @param steps how many steps each parameter has had, 0-d int64 each; one more afterwards
+     * @param lr 0-d float64
+     * @param gradScale what gradients are multiplied by, 0-d float64; null for 1
+     * @param skip if not 0, nothing changes, 0-d float32; null for 0
      */
     public record Adam(
             List<Tensor> params,
@@ -34,8 +38,8 @@ public final class Optimizers {
             List<Tensor> m,
             List<Tensor> v,
             List<Tensor> master,
+            List<Tensor> steps,
             Tensor lr,
-            Tensor step,
             @Nullable Tensor gradScale,
             @Nullable Tensor skip,
             double beta1,
@@ -44,14 +48,14 @@ public final class Optimizers {
             double weightDecay,
             boolean decoupled) {}
 
-    /** Stochastic gradient descent. {@code buffers} is empty without momentum; {@code master} as for {@link Adam}. */
+    /** Stochastic gradient descent. {@code buffers} is empty without momentum; the others as for {@link Adam}. */
     public record Sgd(
             List<Tensor> params,
             List<Tensor> grads,
             List<Tensor> buffers,
             List<Tensor> master,
+            List<Tensor> steps,
             Tensor lr,
-            Tensor step,
             @Nullable Tensor gradScale,
             @Nullable Tensor skip,
             double momentum,
@@ -59,63 +63,95 @@ public final class Optimizers {
             boolean nesterov,
             double weightDecay) {}
 
-    public record GradNorm(List<Tensor> grads, double maxNorm) {}
+    /** {@code before}, 0-d float64, is the norm of gradients that belong to these, such as those of other dtypes; null for 0. */
+    public record GradNorm(
+            List<Tensor> grads, double maxNorm, @Nullable Tensor before) {}
 
-    /** The norm of all gradients together, and min(1, maxNorm / (norm + 1e-6)); 0-d float32. */
+    /** The norm of all gradients together, and min(1, maxNorm / (norm + 1e-6)); 0-d float64. */
     public record NormAndScale(Tensor norm, Tensor scale) {}
 
+    /** {@code scale} is 0-d float64. */
     public record ScaleGrads(List<Tensor> grads, Tensor scale) {}
 
     public record NonFinite(List<Tensor> grads) {}
 
     /**
-     * @param scale 0-d float32, as are the others
-     * @param streak how many steps in a row had finite gradients
-     * @param nonFinite not 0 if this step's had not
+     * @param scale 0-d float32
+     * @param streak how many steps in a row had finite gradients, 0-d int64
+     * @param nonFinite not 0 if this step's had not, 0-d float32
      */
     public record UpdateScale(
-            Tensor scale, Tensor streak, Tensor nonFinite, double growth, double backoff, double interval) {}
+            Tensor scale, Tensor streak, Tensor nonFinite, double growth, double backoff, long interval) {}
 
     /** m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − lr·m̂ / (√v̂ + eps), with weight decay before. */
     public static final Op<Adam, Void> ADAM = Op.define("merapi::adam_", Adam.class, Result.none())
-            .mutates("params", "m", "v", "master")
-            .kernelType(a -> checked(a.params(), a.grads(), List.of(a.m(), a.v()), a.master(), a.lr()))
+            .mutates("params", "m", "v", "master", "steps")
+            .kernelType(a -> {
+                DType dtype = requireStep("adam_", a.params(), a.grads(), a.master(), a.steps(), a.lr());
+                requireFit("adam_", "m", a.params(), a.m(), dtype.computeType());
+                requireFit("adam_", "v", a.params(), a.v(), dtype.computeType());
+                requireScalar("adam_", "gradScale", a.gradScale(), DType.FLOAT64);
+                requireScalar("adam_", "skip", a.skip(), DType.FLOAT32);
+                requireShare("adam_", "beta1", a.beta1());
+                requireShare("adam_", "beta2", a.beta2());
+                requireNotNegative("adam_", "eps", a.eps());
+                requireNotNegative("adam_", "weightDecay", a.weightDecay());
+                return dtype;
+            })
             .reference((a, none) -> OptimizerReference.adam(a))
             .nonDifferentiable()
             .register();
 
-    /** b ← μb + (1 − d)g (the gradient itself at step 1), p ← p − lr·(b, or g + μb for Nesterov). */
+    /** b ← μb + (1 − d)g (the gradient itself at a parameter's first step), p ← p − lr·(b, or g + μb for Nesterov). */
     public static final Op<Sgd, Void> SGD = Op.define("merapi::sgd_", Sgd.class, Result.none())
-            .mutates("params", "buffers", "master")
-            .kernelType(a -> checked(
-                    a.params(),
-                    a.grads(),
-                    a.buffers().isEmpty() ? List.of() : List.of(a.buffers()),
-                    a.master(),
-                    a.lr()))
+            .mutates("params", "buffers", "master", "steps")
+            .kernelType(a -> {
+                DType dtype = requireStep("sgd_", a.params(), a.grads(), a.master(), a.steps(), a.lr());
+                requireNotNegative("sgd_", "momentum", a.momentum());
+                if (a.momentum() != 0 || !a.buffers().isEmpty()) {
+                    requireFit("sgd_", "buffers", a.params(), a.buffers(), dtype.computeType());
+                }
+                requireScalar("sgd_", "gradScale", a.gradScale(), DType.FLOAT64);
+                requireScalar("sgd_", "skip", a.skip(), DType.FLOAT32);
+                if (!Double.isFinite(a.dampening())) {
+                    throw new ShapeException("sgd_: dampening " + a.dampening() + " is not finite");
+                }
+                requireNotNegative("sgd_", "weightDecay", a.weightDecay());
+                return dtype;
+            })
             .reference((a, none) -> OptimizerReference.sgd(a))
             .nonDifferentiable()
             .register();
 
-    /** The L2 norm of all gradients as if they were one vector; deterministic. */
+    /**
+     * The L2 norm of all gradients as if they were one vector; deterministic. Squares neither overflow nor vanish. An
+     * infinite element makes the norm infinite and the scale 0, a NaN makes both NaN, as in PyTorch.
+     */
     public static final Op<GradNorm, NormAndScale> GRAD_NORM = Op.define(
                     "merapi::grad_norm", GradNorm.class, NormAndScale.class)
-            .kernelType(a -> sameType("grad_norm", a.grads()))
+            .kernelType(a -> sameType("grad_norm", "grads", a.grads()))
             .shape(a -> {
-                Tensor like = requireAny("grad_norm", a.grads());
-                Tensor scalar = Tensor.meta(dev.merapi.types.Shape.SCALAR, DType.FLOAT32, like.device());
+                Tensor like = requireAny("grad_norm", "grads", a.grads());
+                requireScalar("grad_norm", "before", a.before(), DType.FLOAT64);
+                if (!(a.maxNorm() > 0)) {
+                    throw new ShapeException("grad_norm: maxNorm " + a.maxNorm() + " must be greater than 0");
+                }
                 return new NormAndScale(
-                        scalar, Tensor.meta(dev.merapi.types.Shape.SCALAR, DType.FLOAT32, like.device()));
+                        Tensor.meta(Shape.SCALAR, DType.FLOAT64, like.device()),
+                        Tensor.meta(Shape.SCALAR, DType.FLOAT64, like.device()));
             })
             .reference(OptimizerReference::gradNorm)
             .nonDifferentiable()
             .register();
 
-    /** Multiplies all gradients by a 0-d float32 tensor, in place. */
+    /** Multiplies all gradients by a 0-d float64 tensor, in place; rounds once. */
     public static final Op<ScaleGrads, Void> SCALE_GRADS = Op.define(
                     "merapi::scale_grads_", ScaleGrads.class, Result.none())
             .mutates("grads")
-            .kernelType(a -> sameType("scale_grads_", a.grads()))
+            .kernelType(a -> {
+                requireScalar("scale_grads_", "scale", a.scale(), DType.FLOAT64);
+                return sameType("scale_grads_", "grads", a.grads());
+            })
             .reference((a, none) -> OptimizerReference.scale(a))
             .nonDifferentiable()
             .register();
@@ -123,28 +159,30 @@ public final class Optimizers {
     /** 1 if any element of any gradient is infinite or NaN, else 0; 0-d float32. */
     public static final Op<NonFinite, Tensor> NON_FINITE = Op.define(
                     "merapi::non_finite", NonFinite.class, Tensor.class)
-            .kernelType(a -> sameType("non_finite", a.grads()))
+            .kernelType(a -> sameType("non_finite", "grads", a.grads()))
             .shape(a -> Tensor.meta(
-                    dev.merapi.types.Shape.SCALAR,
+                    Shape.SCALAR,
                     DType.FLOAT32,
-                    requireAny("non_finite", a.grads()).device()))
+                    requireAny("non_finite", "grads", a.grads()).device()))
             .reference(OptimizerReference::nonFinite)
             .nonDifferentiable()
             .register();
 
     /**
-     * The scale of a loss from step to step: times {@code backoff} after a step with infinite gradients, times
-     * {@code growth} after {@code interval} good ones in a row, if that is finite.
+     * The scale of a loss from step to step: times {@code backoff} after a step with infinite gradients, but never below the
+     * smallest normal float32, whose reciprocal is finite; times {@code growth} after {@code interval} good ones in a row, if
+     * that is finite.
      */
     public static final Op<UpdateScale, Void> UPDATE_SCALE = Op.define(
                     "merapi::update_scale_", UpdateScale.class, Result.none())
             .mutates("scale", "streak")
             .kernelType(a -> {
-                for (Tensor t : List.of(a.scale(), a.streak(), a.nonFinite())) {
-                    if (t.rank() != 0 || t.dtype() != DType.FLOAT32) {
-                        throw new ShapeException(
-                                "update_scale_: takes 0-d float32 tensors, but one is " + t.describe());
-                    }
+                requireScalar("update_scale_", "scale", a.scale(), DType.FLOAT32);
+                requireScalar("update_scale_", "streak", a.streak(), DType.INT64);
+                requireScalar("update_scale_", "nonFinite", a.nonFinite(), DType.FLOAT32);
+                if (!(a.growth() >= 1) || !(a.backoff() > 0 && a.backoff() < 1) || a.interval() < 1) {
+                    throw new ShapeException("update_scale_: growth " + a.growth() + " must be at least 1, backoff "
+                            + a.backoff() + " between 0 and 1, interval " + a.interval() + " at least 1");
                 }
                 return DType.FLOAT32;
             })
@@ -152,54 +190,89 @@ public final class Optimizers {
             .nonDifferentiable()
             .register();
 
-    private static Tensor requireAny(String op, List<Tensor> tensors) {
+    // ---------------------------------------------------------------- checks
+
+    private static Tensor requireAny(String op, String list, List<Tensor> tensors) {
         if (tensors.isEmpty()) {
-            throw new ShapeException(op + ": there are no tensors");
+            throw new ShapeException(op + ": there are no tensors in " + list);
         }
         return tensors.get(0);
     }
 
-    private static DType sameType(String op, List<Tensor> tensors) {
-        DType dtype = requireAny(op, tensors).dtype();
-        for (Tensor t : tensors) {
-            if (t.dtype() != dtype || !dtype.isFloating()) {
-                throw new DTypeException(op + ": all tensors need one floating dtype, but there are " + dtype + " and "
-                        + t.dtype() + "\n  fix: call it once for each dtype.");
+    private static DType sameType(String op, String list, List<Tensor> tensors) {
+        DType dtype = requireAny(op, list, tensors).dtype();
+        for (int i = 0; i < tensors.size(); i++) {
+            DType t = tensors.get(i).dtype();
+            if (t != dtype || !dtype.isFloating()) {
+                throw new DTypeException(op + ": all tensors of " + list + " need one floating dtype, but 0 is " + dtype
+                        + " and " + i + " is " + t + "\n  fix: call it once for each dtype.");
             }
         }
         return dtype;
     }
 
-    private static DType checked(
-            List<Tensor> params, List<Tensor> grads, List<List<Tensor>> states, List<Tensor> master, Tensor scalar) {
-        DType dtype = sameType("optimizer", params);
-        sameType("optimizer", grads);
-        if (scalar.rank() != 0 || scalar.dtype() != DType.FLOAT32) {
-            throw new ShapeException(
-                    "optimizer: the learning rate must be a 0-d float32 tensor, but is " + scalar.describe());
-        }
-        requireFit("gradient", params, grads, dtype);
-        for (List<Tensor> state : states) {
-            requireFit("state", params, state, dtype.computeType());
-        }
+    /** What all steps have in common; returns the parameters' dtype. */
+    private static DType requireStep(
+            String op, List<Tensor> params, List<Tensor> grads, List<Tensor> master, List<Tensor> steps, Tensor lr) {
+        DType dtype = sameType(op, "params", params);
+        requireFit(op, "grads", params, grads, dtype);
         if (!master.isEmpty()) {
-            requireFit("master", params, master, dtype.computeType());
+            requireFit(op, "master", params, master, dtype.computeType());
         }
+        requireSize(op, "steps", params, steps);
+        for (Tensor step : steps) {
+            requireScalar(op, "steps", step, DType.INT64);
+        }
+        requireScalar(op, "lr", lr, DType.FLOAT64);
         return dtype;
     }
 
-    private static void requireFit(String what, List<Tensor> params, List<Tensor> others, DType dtype) {
-        if (params.size() != others.size()) {
-            throw new ShapeException(
-                    "optimizer: " + params.size() + " parameters, but " + others.size() + " of " + what);
+    private static void requireScalar(String op, String name, @Nullable Tensor t, DType dtype) {
+        if (t == null || t.rank() == 0 && t.dtype() == dtype) {
+            return;
         }
+        String text = op + ": " + name + " must be a 0-d " + dtype + " tensor, but is " + t.describe();
+        if (t.rank() != 0) {
+            throw new ShapeException(text);
+        }
+        throw new DTypeException(text + "\n  fix: convert it with to(DType." + dtype.name() + ").");
+    }
+
+    private static void requireShare(String op, String name, double value) {
+        if (!(value >= 0 && value < 1)) {
+            throw new ShapeException(op + ": " + name + " " + value + " must lie in [0, 1)");
+        }
+    }
+
+    private static void requireNotNegative(String op, String name, double value) {
+        if (!(value >= 0 && Double.isFinite(value))) {
+            throw new ShapeException(op + ": " + name + " " + value + " must be finite and not negative");
+        }
+    }
+
+    private static void requireSize(String op, String list, List<Tensor> params, List<Tensor> others) {
+        if (params.size() != others.size()) {
+            throw new ShapeException(op + ": " + params.size() + " params, but " + others.size() + " " + list);
+        }
+    }
+
+    private static void requireFit(String op, String list, List<Tensor> params, List<Tensor> others, DType dtype) {
+        requireSize(op, list, params, others);
         for (int i = 0; i < params.size(); i++) {
-            if (!others.get(i).shape().equals(params.get(i).shape())
-                    || others.get(i).dtype() != dtype) {
-                throw new ShapeException(Message.of("optimizer: " + what + " " + i + " does not fit its parameter")
-                        .fact("parameter", params.get(i).describe())
-                        .fact(what, others.get(i).describe()));
+            Tensor p = params.get(i);
+            Tensor t = others.get(i);
+            if (!t.shape().equals(p.shape())) {
+                throw new ShapeException(misfit(op, list, i, p, t));
+            }
+            if (t.dtype() != dtype) {
+                throw new DTypeException(misfit(op, list, i, p, t).fact("expected dtype", dtype));
             }
         }
+    }
+
+    private static Message misfit(String op, String list, int i, Tensor p, Tensor t) {
+        return Message.of(op + ": " + list + " " + i + " does not fit its parameter")
+                .fact("parameter", p.describe())
+                .fact(list, t.describe());
     }
 }

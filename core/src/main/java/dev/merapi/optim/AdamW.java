@@ -35,7 +35,7 @@ public final class AdamW extends Optimizer {
             double weightDecay,
             boolean decoupled) {
         super(params, lr, weightDecay, 2);
-        if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0)) {
+        if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0 && Double.isFinite(eps))) {
             throw new IllegalArgumentException("adam: betas " + beta1 + ", " + beta2 + " must lie in [0, 1), eps " + eps
                     + " must not be negative");
         }
@@ -52,21 +52,15 @@ public final class AdamW extends Optimizer {
     }
 
     @Override
-    void update(
-            Group group,
-            List<Tensor> grads,
-            Tensor lr,
-            Tensor step,
-            @Nullable Tensor gradScale,
-            @Nullable Tensor skip) {
+    void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip) {
         Optimizers.ADAM.call(new Optimizers.Adam(
                 group.params,
                 grads,
                 group.states.get(0),
                 group.states.get(1),
                 group.master,
+                group.steps,
                 lr,
-                step,
                 gradScale,
                 skip,
                 beta1,

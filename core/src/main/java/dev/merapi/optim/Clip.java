@@ -5,59 +5,83 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
-/** Limits the norm of all gradients together. Nothing here reads a value back: it works without waiting for a device. */
+/**
+ * Limits the norm of all gradients together, of whatever dtypes and devices. Nothing here reads a value back: it works
+ * without waiting for a device.
+ *
+ * <p>Squares neither overflow nor vanish: all finite gradients have a finite norm, and keep their direction. As in PyTorch,
+ * one that is infinite gives an infinite norm and the factor 0 (so that it becomes NaN itself, and the others 0), and a NaN
+ * makes norm and factor NaN. A parameter that is given twice counts once; without any gradient the norm is 0.
+ */
 public final class Clip {
     private Clip() {}
 
     /**
-     * The norm of all gradients, and the factor that limits it to {@code maxNorm}; 0-d float32 tensors. Pass the factor to
-     * {@link Optimizer#step(Tensor)}, which saves a pass over the gradients.
+     * The norm of all gradients, and the factor min(1, maxNorm / (norm + 1e-6)) that limits it to {@code maxNorm}; 0-d
+     * float64 tensors. Pass the factor to {@link Optimizer#step(Tensor)}, which saves a pass over the gradients.
+     *
+     * @throws IllegalArgumentException if {@code maxNorm} is not greater than 0
+     * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or replaced when its model moved
      */
     public static Optimizers.NormAndScale norm(List<Tensor> params, double maxNorm) {
+        return norm(params, gradients(params), maxNorm);
+    }
+
+    private static Optimizers.NormAndScale norm(List<Tensor> params, List<List<Tensor>> all, double maxNorm) {
         if (!(maxNorm > 0)) {
             throw new IllegalArgumentException("clip: the norm " + maxNorm + " must be greater than 0");
         }
-        List<List<Tensor>> grads = gradients(params);
-        if (grads.size() <= 1) {
-            return ofOneType(grads.isEmpty() ? List.of() : grads.get(0), maxNorm);
+        if (all.isEmpty()) {
+            Device device = params.isEmpty() ? Device.CPU : params.get(0).device();
+            return new Optimizers.NormAndScale(
+                    Tensor.zeros(Shape.SCALAR, DType.FLOAT64, device),
+                    Tensor.ones(Shape.SCALAR, DType.FLOAT64, device));
         }
-        Tensor norm = ofOneType(grads.get(0), maxNorm).norm();
-        for (List<Tensor> same : grads.subList(1, grads.size())) {
-            norm = norm.square().add(ofOneType(same, maxNorm).norm().square()).sqrt();
+        Optimizers.NormAndScale found = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(all.get(0), maxNorm, null));
+        for (List<Tensor> same : all.subList(1, all.size())) {
+            Tensor before = found.norm().to(same.get(0).device());
+            found = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(same, maxNorm, before));
         }
-        Tensor factor = norm.add(1e-6).reciprocal().mul(maxNorm).minimum(1);
-        return new Optimizers.NormAndScale(norm, factor);
+        return found;
     }
 
-    private static Optimizers.NormAndScale ofOneType(List<Tensor> grads, double maxNorm) {
-        return Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(grads, maxNorm));
-    }
-
-    /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d. */
+    /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d float64. */
     public static Tensor norm_(List<Tensor> params, double maxNorm) {
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            Optimizers.NormAndScale found = norm(params, maxNorm);
-            for (List<Tensor> same : gradients(params)) {
-                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(same, found.scale()));
+            List<List<Tensor>> all = gradients(params);
+            Optimizers.NormAndScale found = norm(params, all, maxNorm);
+            for (List<Tensor> same : all) {
+                Tensor factor = found.scale().to(same.get(0).device());
+                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(same, factor));
             }
             return found.norm();
         }
     }
 
-    /** In lists of one dtype. */
+    private record Kind(DType dtype, Device device) {}
+
+    /** In lists of one dtype on one device. */
     private static List<List<Tensor>> gradients(List<Tensor> params) {
-        Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
+        Optimizer.requireOpen("clip", params);
+        Map<Kind, List<Tensor>> ofKind = new LinkedHashMap<>();
+        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
         for (Tensor p : params) {
             Tensor g = p.grad();
-            if (g != null) {
-                ofType.computeIfAbsent(g.dtype(), t -> new ArrayList<>()).add(g);
+            if (g != null && seen.add(g)) {
+                ofKind.computeIfAbsent(new Kind(g.dtype(), g.device()), k -> new ArrayList<>())
+                        .add(g);
             }
         }
-        return new ArrayList<>(ofType.values());
+        return new ArrayList<>(ofKind.values());
     }
 }

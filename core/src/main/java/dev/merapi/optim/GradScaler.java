@@ -2,6 +2,7 @@
 package dev.merapi.optim;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Optimizers;
@@ -28,6 +29,10 @@ import org.jspecify.annotations.Nullable;
  * scaler.update();
  * optimizer.zeroGrad();
  * }</pre>
+ *
+ * <p>The scale stays a normal float32: it never becomes 0 or infinite, however many steps are left out or good. Gradients
+ * that are float16 themselves, as those of a model that was converted as a whole, cannot be divided in place, for what is
+ * below 6e-8 would be lost; {@link #step} divides them on their way, in float32.
  *
  * <p>All of it stays on the device; nothing waits for a value. A scaler that is not enabled, as bfloat16 and float32 want
  * it, passes everything on as it is.
@@ -72,17 +77,24 @@ public final class GradScaler implements AutoCloseable {
      * @param backoff what it is multiplied by after a step that was left out
      */
     public GradScaler(double initial, double growth, double backoff, int interval, boolean enabled) {
-        if (!(initial > 0 && initial <= Float.MAX_VALUE && growth >= 1 && backoff > 0 && backoff < 1 && interval > 0)) {
-            throw new IllegalArgumentException("grad scaler: initial " + initial + " and interval " + interval
-                    + " must be greater than 0, growth " + growth + " at least 1, backoff " + backoff
-                    + " between 0 and 1");
+        if (!isScale(initial)
+                || !(growth >= 1 && Double.isFinite(growth) && backoff > 0 && backoff < 1 && interval > 0)) {
+            throw new IllegalArgumentException(
+                    "grad scaler: initial " + initial + " must be a normal float32 greater than"
+                            + " 0, interval " + interval + " greater than 0, growth " + growth
+                            + " finite and at least 1, backoff "
+                            + backoff + " between 0 and 1");
         }
         this.enabled = enabled;
         this.growth = growth;
         this.backoff = backoff;
         this.interval = interval;
         this.scale = Tensor.scalar(initial, DType.FLOAT32).leaveScope();
-        this.streak = Tensor.scalar(0, DType.FLOAT32).leaveScope();
+        this.streak = Tensor.scalar(0, DType.INT64).leaveScope();
+    }
+
+    private static boolean isScale(double value) {
+        return value >= Float.MIN_NORMAL && value <= Float.MAX_VALUE;
     }
 
     public boolean isEnabled() {
@@ -116,24 +128,38 @@ public final class GradScaler implements AutoCloseable {
      * once before each {@link #update}.
      *
      * @throws IllegalStateException if they were divided already, or the optimiser has stepped
+     * @throws DTypeException if a gradient is float16, and the small ones would be lost
      */
     public void unscale_(Optimizer optimizer) {
         if (!enabled) {
             return;
+        }
+        for (List<Tensor> grads : optimizer.gradients()) {
+            if (grads.get(0).dtype() == DType.FLOAT16) {
+                throw new DTypeException(Message.of("grad scaler: unscale_ would write float16 gradients, where what is"
+                                + " below 6e-8 becomes 0")
+                        .fact("gradient", grads.get(0).describe())
+                        .fix("leave it out: step(optimizer) divides in float32; to clip, step(optimizer,"
+                                + " Clip.norm(parameters, maxNorm * scaler.scale()).scale())."));
+            }
         }
         Found f = check(optimizer);
         if (f.unscaled || f.stepped) {
             throw new IllegalStateException("grad scaler: unscale_ after " + (f.stepped ? "step" : "unscale_")
                     + " of the same optimiser\n  fix: call update() once after each step.");
         }
-        f.unscaled = true;
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
-            Tensor inverse = scale.reciprocal();
+            Tensor inverse = inverse();
             for (List<Tensor> grads : optimizer.gradients()) {
                 Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(grads, inverse));
             }
         }
+        f.unscaled = true;
+    }
+
+    private Tensor inverse() {
+        return scale.to(DType.FLOAT64).reciprocal();
     }
 
     /** One pass over all gradients, as they are now, the first time since the last update. */
@@ -162,7 +188,7 @@ public final class GradScaler implements AutoCloseable {
     }
 
     /**
-     * As above with gradients multiplied by a 0-d float32 tensor besides, such as the factor of {@link Clip#norm} after
+     * As above with gradients multiplied by a 0-d floating tensor besides, such as the factor of {@link Clip#norm} after
      * {@link #unscale_}.
      *
      * @throws IllegalStateException if the optimiser has stepped since the last update
@@ -177,15 +203,15 @@ public final class GradScaler implements AutoCloseable {
             throw new IllegalStateException(
                     "grad scaler: two steps of one optimiser\n  fix: call update() once after each step.");
         }
-        f.stepped = true;
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor factor = gradScale;
             if (!f.unscaled) {
-                factor = factor == null ? scale.reciprocal() : factor.div(scale);
+                factor = factor == null ? inverse() : inverse().mul(factor);
             }
             optimizer.step(factor, f.nonFinite);
         }
+        f.stepped = true;
     }
 
     /** Adapts the scale to what the steps since the last update have met. Once an iteration, after all steps. */
@@ -198,7 +224,8 @@ public final class GradScaler implements AutoCloseable {
             Tensor any = null;
             for (Found f : found.values()) {
                 if (f.nonFinite != null) {
-                    any = any == null ? f.nonFinite : any.maximum(f.nonFinite);
+                    Tensor here = f.nonFinite.to(scale.device());
+                    any = any == null ? here : any.maximum(here);
                 }
             }
             if (any != null) {
@@ -239,6 +266,11 @@ public final class GradScaler implements AutoCloseable {
             throw new ShapeException(Message.of("grad scaler: the state does not fit")
                     .fact("expected", "a number each for " + mine.keySet())
                     .fact("got", state));
+        }
+        double stored = java.util.Objects.requireNonNull(state.get("scale")).item();
+        if (!isScale(stored)) {
+            throw new IllegalArgumentException(
+                    "grad scaler: the scale of the state, " + stored + ", is not a normal float32 greater than 0");
         }
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {

@@ -4,12 +4,15 @@ package dev.merapi.optim;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.error.ClosedTensorException;
+import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
@@ -20,8 +23,12 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Changes parameters by their gradients. Parameters without a gradient are left alone. States, learning rate and step are
+ * Changes parameters by their gradients. Parameters without a gradient are left alone, and do not count the step: one that
+ * gets its first gradient late begins as all others did. States, learning rate (float64) and counts of steps (int64) are
  * tensors on the parameters' device; they belong to the optimiser and live until {@link #close}.
+ *
+ * <p>The parameters are those that it was made with. A model that moves to another device or dtype gets others, so the
+ * optimiser is made after that; a step with a parameter that was replaced or closed is refused.
  *
  * <p>Beside 16-bit parameters the optimiser keeps float32 <em>masters</em>, steps those, and rounds them to the parameters:
  * most steps are smaller than what 16 bits can show of a weight, and would be lost. They are part of the state. A parameter
@@ -33,6 +40,12 @@ public abstract class Optimizer implements AutoCloseable {
         final List<Tensor> params;
         final double weightDecay;
         final List<List<Tensor>> states = new ArrayList<>();
+        /** How many steps each parameter has had: views of {@link #counts}. */
+        List<Tensor> steps = List.of();
+
+        @Nullable
+        Tensor counts; // int64 [number of parameters]; null in a part of a group
+
         /** The parameters in float32; empty if they are what is stepped. */
         List<Tensor> master = List.of();
         /** The parameters' versions when the masters last agreed with them. */
@@ -47,29 +60,34 @@ public abstract class Optimizer implements AutoCloseable {
     private final List<Group> groups = new ArrayList<>();
     private final int statesPerParameter;
     private final Tensor lr;
-    private final Tensor step;
     private boolean masters = true;
 
     Optimizer(List<Tensor> params, double lr, double weightDecay, int statesPerParameter) {
         if (params.isEmpty()) {
             throw new IllegalArgumentException("optimizer: there are no parameters");
         }
-        if (!(lr >= 0) || !(weightDecay >= 0)) {
-            throw new IllegalArgumentException(
-                    "optimizer: learning rate " + lr + " and weight decay " + weightDecay + " may not be negative");
-        }
+        requireNotNegative("learning rate", lr);
+        requireNotNegative("weight decay", weightDecay);
         this.statesPerParameter = statesPerParameter;
-        this.lr = scalar(lr, params.get(0));
-        this.step = scalar(0, params.get(0));
+        this.lr = Tensor.scalar(lr).to(params.get(0).device()).leaveScope();
         add(params, weightDecay);
     }
 
-    private static Tensor scalar(double value, Tensor like) {
-        return Tensor.scalar(value, DType.FLOAT32).to(like.device()).leaveScope();
+    private static void requireNotNegative(String what, double value) {
+        if (!(value >= 0 && Double.isFinite(value))) {
+            throw new IllegalArgumentException(
+                    "optimizer: " + what + " " + value + " must be finite and may not be negative");
+        }
     }
 
-    /** Adds parameters with another weight decay; those of different dtypes become groups of their own. */
+    /**
+     * Adds parameters with another weight decay; those of different dtypes become groups of their own.
+     *
+     * @throws DeviceException if one is on another device than the first
+     */
     public final void add(List<Tensor> params, double weightDecay) {
+        requireNotNegative("weight decay", weightDecay);
+        requireOpen("optimizer", params);
         Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
         Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
         groups.forEach(group -> seen.addAll(group.params));
@@ -81,6 +99,11 @@ public abstract class Optimizer implements AutoCloseable {
             if (!p.requiresGrad() || Autograd.gradFn(p) != null) {
                 throw new IllegalArgumentException(
                         "optimizer: " + p.describe() + " is not a leaf that requires a gradient");
+            }
+            if (p.device() != lr.device()) {
+                throw new DeviceException(Message.of("optimizer: " + p.describe() + " is not on the device of the first"
+                                + " parameter, " + lr.device())
+                        .fix("use an optimizer for each device, or move the parameter with to(device)."));
             }
             ofType.computeIfAbsent(p.dtype(), t -> new ArrayList<>()).add(p);
         }
@@ -98,6 +121,13 @@ public abstract class Optimizer implements AutoCloseable {
             group.states.add(states);
         }
         DType dtype = params.get(0).dtype();
+        Tensor counts = Tensor.zeros(
+                        Shape.of(params.size()), DType.INT64, params.get(0).device())
+                .leaveScope();
+        group.counts = counts;
+        group.steps = java.util.stream.IntStream.range(0, params.size())
+                .mapToObj(i -> counts.at(i).leaveScope())
+                .toList();
         if (masters && dtype != dtype.computeType()) {
             try (Autograd.Mode mode = Autograd.noGrad()) {
                 group.master = params.stream()
@@ -142,25 +172,26 @@ public abstract class Optimizer implements AutoCloseable {
         step(null);
     }
 
-    /** One step with gradients multiplied by a 0-d float32 tensor, such as {@link Clip#norm} gives. */
+    /** One step with gradients multiplied by a 0-d floating tensor, such as {@link Clip#norm} gives. */
     public final void step(@Nullable Tensor gradScale) {
         step(gradScale, null);
     }
 
-    /** As above; if {@code skip}, 0-d float32, is not 0, nothing changes and the step does not count. */
+    /**
+     * As above; if {@code skip}, 0-d float32, is not 0, nothing changes and the step does not count.
+     *
+     * @throws ClosedTensorException if a parameter was closed, or replaced because its model moved; nothing is changed then
+     */
     public final void step(@Nullable Tensor gradScale, @Nullable Tensor skip) {
+        groups.forEach(group -> requireOpen("optimizer.step", group.params));
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
-            if (skip == null) {
-                step.add_(1);
-            } else {
-                step.add_(skip.eq(0).to(DType.FLOAT32));
-            }
+            Tensor factor = gradScale == null ? null : gradScale.to(DType.FLOAT64);
             for (Group group : groups) {
                 refreshMasters(group);
                 Group ready = withGradients(group);
                 if (!ready.params.isEmpty()) {
-                    update(ready, gradients(ready), lr, step, gradScale, skip);
+                    update(ready, gradients(ready), lr, factor, skip);
                 }
                 if (!group.master.isEmpty()) {
                     group.versions = versions(group.params);
@@ -181,8 +212,22 @@ public abstract class Optimizer implements AutoCloseable {
         return all;
     }
 
-    abstract void update(
-            Group group, List<Tensor> grads, Tensor lr, Tensor step, @Nullable Tensor gradScale, @Nullable Tensor skip);
+    abstract void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip);
+
+    /** A closed parameter has no gradient any more: passing it over would train nothing, and say nothing. */
+    static void requireOpen(String what, List<Tensor> params) {
+        for (int i = 0; i < params.size(); i++) {
+            Tensor p = params.get(i);
+            Tensor g = p.isClosed() ? null : p.grad();
+            if (p.isClosed() || g != null && g.isClosed()) {
+                throw new ClosedTensorException(Message.of(what + ": " + (g == null ? "" : "the gradient of ")
+                                + "parameter " + i + " of " + params.size() + ", " + p.describe()
+                                + ", was closed" + (g == null ? ", or replaced when its model moved" : ""))
+                        .fix("move or convert the model first, with to(…), and make the optimizer of"
+                                + " model.parameters() then; loadStateDict carries a state over."));
+            }
+        }
+    }
 
     private static Group withGradients(Group group) {
         if (group.params.stream().allMatch(p -> p.grad() != null)) {
@@ -192,9 +237,11 @@ public abstract class Optimizer implements AutoCloseable {
         List<List<Tensor>> states = new ArrayList<>();
         group.states.forEach(s -> states.add(new ArrayList<>()));
         List<Tensor> master = new ArrayList<>();
+        List<Tensor> steps = new ArrayList<>();
         for (int i = 0; i < group.params.size(); i++) {
             if (group.params.get(i).grad() != null) {
                 params.add(group.params.get(i));
+                steps.add(group.steps.get(i));
                 for (int k = 0; k < states.size(); k++) {
                     states.get(k).add(group.states.get(k).get(i));
                 }
@@ -206,6 +253,7 @@ public abstract class Optimizer implements AutoCloseable {
         Group part = new Group(params, group.weightDecay);
         part.states.addAll(states);
         part.master = master;
+        part.steps = steps;
         return part;
     }
 
@@ -227,6 +275,7 @@ public abstract class Optimizer implements AutoCloseable {
      * before {@code graph.run()}, not inside.
      */
     public final void setLearningRate(double value) {
+        requireNotNegative("learning rate", value);
         GraphCapture capture = Context.current().graphCapture();
         if (capture != null) {
             throw new GraphCaptureException(
@@ -243,17 +292,23 @@ public abstract class Optimizer implements AutoCloseable {
         return lr.item();
     }
 
-    /** Number of steps made. */
+    /** How many steps were made: the most that any parameter has had. Waits for the device. */
     public final long steps() {
-        return Math.round(step.item());
+        long most = 0;
+        for (Group group : groups) {
+            for (long count : java.util.Objects.requireNonNull(group.counts).toLongArray()) {
+                most = Math.max(most, count);
+            }
+        }
+        return most;
     }
 
     /** Everything that the next step depends on, by name: the tensors themselves. */
     public final Map<String, Tensor> stateDict() {
         Map<String, Tensor> all = new LinkedHashMap<>();
-        all.put("step", step);
         all.put("lr", lr);
         for (int g = 0; g < groups.size(); g++) {
+            all.put("group" + g + ".steps", java.util.Objects.requireNonNull(groups.get(g).counts));
             List<List<Tensor>> states = groups.get(g).states;
             for (int k = 0; k < states.size(); k++) {
                 for (int i = 0; i < states.get(k).size(); i++) {
@@ -283,6 +338,9 @@ public abstract class Optimizer implements AutoCloseable {
                         + java.util.Objects.requireNonNull(state.get(name)).describe() + ", expected " + t.describe());
             }
         });
+        requireNotNegative(
+                "learning rate of the state",
+                java.util.Objects.requireNonNull(state.get("lr")).item());
         try (Autograd.Mode mode = Autograd.noGrad()) {
             mine.forEach((name, t) ->
                     t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
@@ -294,6 +352,7 @@ public abstract class Optimizer implements AutoCloseable {
     /** Frees the states. */
     @Override
     public final void close() {
+        groups.forEach(group -> group.steps.forEach(Tensor::close));
         stateDict().values().forEach(Tensor::close);
     }
 }

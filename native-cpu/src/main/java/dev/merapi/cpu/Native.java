@@ -287,9 +287,7 @@ final class Native {
             double eps,
             double weightDecay,
             int decoupled,
-            int scalarDtype,
             long lr,
-            long step,
             long gradScale,
             long skip);
 
@@ -301,16 +299,14 @@ final class Native {
             double dampening,
             int nesterov,
             double weightDecay,
-            int scalarDtype,
             long lr,
-            long step,
             long gradScale,
             long skip);
 
     static native void grad_norm(
-            int dtype, long list, long count, double maxNorm, int scalarDtype, long norm, long scale, long skip);
+            int dtype, long list, long count, double maxNorm, long before, long norm, long scale, long flag);
 
-    static native void scale_grads(int dtype, long list, long count, int scalarDtype, long scale);
+    static native void scale_grads(int dtype, long list, long count, long scale);
 
     static native void cumsum(int dtype, long x, long outer, long n, long inner, long y);
 

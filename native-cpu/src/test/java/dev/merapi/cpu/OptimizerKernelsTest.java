@@ -91,17 +91,24 @@ class OptimizerKernelsTest {
         }
     }
 
+    /** How many steps parameters have had: every third one more than the others. */
+    private static List<Tensor> had(long steps, int parameters, Device device) {
+        return java.util.stream.IntStream.range(0, parameters)
+                .mapToObj(i -> Tensor.scalar(steps + (i % 3 == 1 ? 1 : 0)).to(device))
+                .toList();
+    }
+
     private static void adam(
             List<Tensor> p, List<Tensor> g, List<Tensor> m, List<Tensor> v, List<Tensor> w, int step, Device device) {
-        Tensor scale = Tensor.scalar(0.5f).to(device);
+        Tensor scale = Tensor.scalar(0.5).to(device);
         Optimizers.ADAM.call(new Optimizers.Adam(
                 p,
                 g,
                 m,
                 v,
                 w,
-                Tensor.scalar(0.1f).to(device),
-                Tensor.scalar((float) step).to(device),
+                had(step - 1, p.size(), device),
+                Tensor.scalar(0.1).to(device),
                 scale,
                 null,
                 0.9,
@@ -112,9 +119,9 @@ class OptimizerKernelsTest {
     }
 
     private static void sgd(List<Tensor> p, List<Tensor> g, List<Tensor> m, List<Tensor> w, int step, Device device) {
-        Tensor lr = Tensor.scalar(0.1f).to(device);
-        Tensor at = Tensor.scalar((float) step).to(device);
-        Optimizers.SGD.call(new Optimizers.Sgd(p, g, m, w, lr, at, null, null, 0.9, 0, step == 2, 0.01));
+        Tensor lr = Tensor.scalar(0.1).to(device);
+        List<Tensor> had = had(step - 1, p.size(), device);
+        Optimizers.SGD.call(new Optimizers.Sgd(p, g, m, w, had, lr, null, null, 0.9, 0, step == 2, 0.01));
     }
 
     @ParameterizedTest

@@ -15,6 +15,7 @@ final class OptimizerKernels {
             "optimizers.cuh",
             "adam",
             "sgd",
+            "counted",
             "squares",
             "norm_of_parts",
             "scaled",
@@ -72,16 +73,18 @@ final class OptimizerKernels {
 
     /** A launch for each group of tensors, with as many blocks as chunks, or as the device can hold. */
     private void each(Family.Call call, TensorLists lists) {
+        if (lists.chunks() == 0) {
+            return; // empty tensors only
+        }
         call.run(kernels.spread(lists.first().device().index(), lists.chunks() * THREADS, THREADS));
     }
 
     private void adam(Optimizers.Adam a) {
-        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), a.m(), a.v(), a.master())) {
+        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), a.m(), a.v(), a.master(), a.steps())) {
             each(
                     call(lists, "adam")
-                            .lists(lists, 1)
+                            .lists(lists, 1, TensorLists.STEPS)
                             .pointer(a.lr())
-                            .pointer(a.step())
                             .pointer(a.gradScale())
                             .pointer(a.skip())
                             .real(a.beta1())
@@ -90,17 +93,17 @@ final class OptimizerKernels {
                             .real(a.weightDecay())
                             .flag(a.decoupled()),
                     lists);
+            count(lists, a.skip());
         }
     }
 
     private void sgd(Optimizers.Sgd a) {
         List<Tensor> buffers = a.momentum() == 0 ? List.of() : a.buffers();
-        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), buffers, a.master())) {
+        for (TensorLists lists : groups(CHUNK, a.params(), a.grads(), buffers, List.of(), a.master(), a.steps())) {
             each(
                     call(lists, "sgd")
-                            .lists(lists, 1)
+                            .lists(lists, 1, TensorLists.STEPS)
                             .pointer(a.lr())
-                            .pointer(a.step())
                             .pointer(a.gradScale())
                             .pointer(a.skip())
                             .real(a.momentum())
@@ -108,23 +111,32 @@ final class OptimizerKernels {
                             .flag(a.nesterov())
                             .real(a.weightDecay()),
                     lists);
+            count(lists, a.skip());
         }
+    }
+
+    private void count(TensorLists lists, @Nullable Tensor skip) {
+        call(lists, "counted").lists(lists, 0, 1, 2, 3, 4).pointer(skip).run(CudaRuntime.Grid.of(1, THREADS));
     }
 
     private void gradNorm(Optimizers.GradNorm a, Optimizers.NormAndScale out) {
         List<TensorLists> groups = groups(PART, a.grads());
         long parts = groups.stream().mapToLong(TensorLists::chunks).sum();
         Tensor first = a.grads().get(0);
-        try (Tensor sums = Tensor.allocate(Shape.of(Math.max(1, parts)), DType.FLOAT64, first.device())) {
+        int each = first.dtype() == DType.FLOAT64 ? 3 : 1; // sums of a chunk
+        try (Tensor sums = Tensor.allocate(Shape.of(Math.max(1, parts * each)), DType.FLOAT64, first.device())) {
             long at = 0;
             for (TensorLists lists : groups) {
-                each(call(lists, "squares").lists(lists, 0).pointer(sums, at), lists);
+                if (lists.chunks() > 0) {
+                    each(call(lists, "squares").lists(lists, 0).pointer(sums, at * each), lists);
+                }
                 at += lists.chunks();
             }
             call(first, "norm_of_parts")
                     .pointer(sums)
                     .word(parts)
                     .real(a.maxNorm())
+                    .pointer(a.before())
                     .pointer(out.norm())
                     .pointer(out.scale())
                     .run(CudaRuntime.Grid.of(1, THREADS));
@@ -145,7 +157,7 @@ final class OptimizerKernels {
                 .pointer(a.nonFinite())
                 .real(a.growth())
                 .real(a.backoff())
-                .real(a.interval())
+                .word(a.interval())
                 .run(CudaRuntime.Grid.of(1, 1));
     }
 

@@ -13,12 +13,15 @@ import org.jspecify.annotations.Nullable;
  */
 final class TensorLists {
     /** As in the kernels. */
-    static final int ROLES = 5;
+    static final int ROLES = 6;
 
-    /** How many tensors arguments of 4 and of 32 KiB can name: 56 bytes each, and something is left for others. */
-    static final int FEW = 64;
+    /** The role of the counts of steps. */
+    static final int STEPS = 5;
 
-    static final int MANY = 512;
+    /** How many tensors arguments of 4 and of 32 KiB can name: 64 bytes each, and something is left for others. */
+    static final int FEW = 61;
+
+    static final int MANY = 508;
 
     private final int capacity;
     private final long chunk;
@@ -31,7 +34,7 @@ final class TensorLists {
     }
 
     /**
-     * Groups of tensors that are not empty, in order.
+     * Groups of tensors, in order.
      *
      * @param argumentBytes how long arguments may be
      * @param chunk elements that a block takes at a time
@@ -44,9 +47,6 @@ final class TensorLists {
         TensorLists open = null;
         for (int i = 0; i < roles[0].size(); i++) {
             Tensor first = roles[0].get(i);
-            if (first.numel() == 0) {
-                continue;
-            }
             if (open == null || open.tensors.size() == capacity) {
                 open = new TensorLists(capacity, chunk);
                 groups.add(open);

@@ -5,20 +5,37 @@ namespace steps {
 using namespace merapi;
 typedef decltype(rd(T())) C;
 
-constexpr int kRoles = 5, kThreads = 256, kEach = 4;
+constexpr int kRoles = 6, kSteps = 5, kThreads = 256, kEach = 4;
 
 // Tensors that one launch goes over; the numbers are those of TensorLists.
 struct Lists {
     i64 count, chunks, chunk;
     i64 n[kTensors];
     i64 first[kTensors + 1];  // how many chunks come before the tensor's
-    i64 at[kRoles][kTensors];
+    i64 at[kRoles][kTensors];  // kSteps: how many steps the parameter has had
+
+    MERAPI_F i64 steps(int tensor) const { return *(const i64*)at[kSteps][tensor]; }
+};
+
+// A factor that C holds with all its digits; others are multiplied in double.
+MERAPI_F bool holds(double factor) {
+    const double size = fabs(factor);
+    return sizeof(C) == sizeof(double) || size == 0 || !(size < 0x1p-100 || size > 0x1p100) || size - size != 0;
+}
+struct Factor {
+    double exact;
+    C rounded;
+    bool in_double;
+
+    MERAPI_F explicit Factor(const double* at)
+        : exact(at ? *at : 1.0), rounded((C)exact), in_double(!holds(exact)) {}
+    MERAPI_F C times(C x) const { return in_double ? (C)((double)x * exact) : x * rounded; }
 };
 
 struct Chunk {
     int tensor;
     i64 begin, end;
-    bool aligned;  // in all roles
+    bool aligned;  // in all roles that are loaded by packs
 
     template <class S>
     MERAPI_F Pack<S, kEach> load(const S* from, i64 i) const {
@@ -53,7 +70,7 @@ MERAPI_F Chunk chunk_of(const Lists& lists, i64 chunk) {
     }
     const i64 begin = (chunk - lists.first[low]) * lists.chunk;
     u64 addresses = 0;
-    for (int r = 0; r < kRoles; r++) addresses |= (u64)lists.at[r][low];
+    for (int r = 0; r < kSteps; r++) addresses |= (u64)lists.at[r][low];
     return {low, begin, min(begin + lists.chunk, lists.n[low]), addresses % 16 == 0};
 }
 }  // namespace steps
@@ -65,20 +82,30 @@ MERAPI_F Chunk chunk_of(const Lists& lists, i64 chunk) {
 #define STEPS_EACH(i, c) for (i64 i = c.begin + threadIdx.x * kEach; i < c.end; i += kThreads * kEach)
 
 extern "C" __global__ void __launch_bounds__(256)
-    adam(const steps::Lists lists, const float* rate, const float* step, const float* gradScale, const float* skip,
-         double beta1, double beta2, double eps, double decay, int decoupled) {
+    adam(const steps::Lists lists, const double* rate, const double* gradScale, const float* skip, double beta1,
+         double beta2, double eps, double decay, int decoupled) {
     using namespace steps;
     if (skip && *skip != 0) return;
-    // Powers and their complements in double: 1 − βᵗ loses its digits otherwise. Once a block: they take long.
-    __shared__ C complements[2];
     const double lr = *rate;
-    if (threadIdx.x < 2) complements[threadIdx.x] = (C)(1 - pow(threadIdx.x == 0 ? beta1 : beta2, (double)*step));
-    __syncthreads();
-    const C c1 = complements[0], c2 = complements[1], scale = gradScale ? (C)*gradScale : C(1);
+    const Factor scale(gradScale);
+    // Powers and their complements in double: 1 − βᵗ loses its digits otherwise. By two threads, and only where t is
+    // another one than before: they take long.
+    __shared__ C complements[2];
+    i64 powers = -1;
+    C c1 = 1, c2 = 1;
     STEPS_CHUNKS(c) {
         T* p = (T*)lists.at[0][c.tensor];
         const T* g = (const T*)lists.at[1][c.tensor];
         C *m = (C*)lists.at[2][c.tensor], *v = (C*)lists.at[3][c.tensor], *master = (C*)lists.at[4][c.tensor];
+        const i64 t = lists.steps(c.tensor) + 1;
+        if (t != powers) {
+            __syncthreads();
+            if (threadIdx.x < 2) complements[threadIdx.x] = (C)(1 - pow(threadIdx.x == 0 ? beta1 : beta2, (double)t));
+            __syncthreads();
+            c1 = complements[0];
+            c2 = complements[1];
+            powers = t;
+        }
         STEPS_EACH(i, c) {
             Pack<C, kEach> xs = {}, ms = c.load(m, i), vs = c.load(v, i);
             Pack<T, kEach> ps = {}, gs = c.load(g, i);
@@ -89,7 +116,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
             for (int e = 0; e < kEach; e++) {
                 C x = master ? xs.v[e] : rd(ps.v[e]);
-                const C d = rd(gs.v[e]) * scale + (decoupled ? C(0) : (C)decay * x);
+                const C d = scale.times(rd(gs.v[e])) + (decoupled ? C(0) : (C)decay * x);
                 if (decoupled) x -= (C)(lr * decay) * x;
                 const C first = (C)beta1 * ms.v[e] + (C)(1 - beta1) * d;
                 const C second = (C)beta2 * vs.v[e] + (C)(1 - beta2) * d * d;
@@ -108,16 +135,17 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-    sgd(const steps::Lists lists, const float* rate, const float* step, const float* gradScale, const float* skip,
-        double momentum, double dampening, int nesterov, double decay) {
+    sgd(const steps::Lists lists, const double* rate, const double* gradScale, const float* skip, double momentum,
+        double dampening, int nesterov, double decay) {
     using namespace steps;
     if (skip && *skip != 0) return;
-    const C lr = (C)*rate, scale = gradScale ? (C)*gradScale : C(1);
-    const bool begins = *step == 1;
+    const C lr = (C)*rate;
+    const Factor scale(gradScale);
     STEPS_CHUNKS(c) {
         T* p = (T*)lists.at[0][c.tensor];
         const T* g = (const T*)lists.at[1][c.tensor];
-        C *buffer = (C*)lists.at[2][c.tensor], *master = (C*)lists.at[3][c.tensor];
+        C *buffer = (C*)lists.at[2][c.tensor], *master = (C*)lists.at[4][c.tensor];
+        const bool begins = lists.steps(c.tensor) == 0;
         STEPS_EACH(i, c) {
             Pack<C, kEach> xs = {}, kept = {};
             Pack<T, kEach> ps = {}, gs = c.load(g, i);
@@ -129,7 +157,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
             for (int e = 0; e < kEach; e++) {
                 C x = master ? xs.v[e] : rd(ps.v[e]);
-                C d = rd(gs.v[e]) * scale + (C)decay * x;
+                C d = scale.times(rd(gs.v[e])) + (C)decay * x;
                 if (buffer) {
                     kept.v[e] = begins ? d : (C)momentum * kept.v[e] + (C)(1 - dampening) * d;
                     d = nesterov ? d + (C)momentum * kept.v[e] : kept.v[e];
@@ -145,7 +173,33 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
+// One more step for each tensor of the lists; after all blocks have read how many there were.
+extern "C" __global__ void __launch_bounds__(256) counted(const steps::Lists lists, const float* skip) {
+    using namespace steps;
+    if (skip && *skip != 0) return;
+    for (int i = threadIdx.x; i < lists.count; i += kThreads) ++*(i64*)lists.at[kSteps][i];
+}
+
 namespace steps {
+// A sum of squares whose terms neither overflow nor vanish: large and small ones are scaled before, by powers of two
+// (J. L. Blue, A portable Fortran program to find the Euclidean norm of a vector, 1978). Those of smaller floats need it not.
+constexpr double kLarge = 0x1p490, kSmall = 0x1p-490, kDown = 0x1p-600, kUp = 0x1p600;
+constexpr int kSums = sizeof(C) == sizeof(double) ? 3 : 1;
+
+struct Squares {
+    double sums[kSums] = {};  // middle, large, small
+
+    MERAPI_F void add(double x) {
+        const double size = fabs(x);
+        if (kSums == 3 && size > kLarge)
+            sums[kSums / 3] += x * kDown * (x * kDown);
+        else if (kSums == 3 && size < kSmall)
+            sums[kSums - 1] += x * kUp * (x * kUp);
+        else
+            sums[0] += x * x;  // NaN too
+    }
+};
+
 // The sum of what the threads of a block have, in thread 0.
 MERAPI_F double sum_of_block(double s) {
     __shared__ double shared[kThreads];
@@ -159,45 +213,57 @@ MERAPI_F double sum_of_block(double s) {
 }
 }  // namespace steps
 
-// The sum of squares of each chunk; then one block for all of them.
+// The sums of squares of each chunk; then one block for all of them.
 extern "C" __global__ void __launch_bounds__(256) squares(const steps::Lists lists, double* parts) {
     using namespace steps;
     STEPS_CHUNKS(c) {
         const T* g = (const T*)lists.at[0][c.tensor];
-        double s = 0;
+        Squares s;
         STEPS_EACH(i, c) {
             const Pack<T, kEach> gs = c.load(g, i);
 #pragma unroll
-            for (int e = 0; e < kEach; e++) {
-                const double v = rd(gs.v[e]);
-                s += v * v;
-            }
+            for (int e = 0; e < kEach; e++) s.add(rd(gs.v[e]));
         }
-        s = sum_of_block(s);
-        if (threadIdx.x == 0) parts[chunk] = s;
+        for (int k = 0; k < kSums; k++) {
+            const double sum = sum_of_block(s.sums[k]);
+            if (threadIdx.x == 0) parts[chunk * kSums + k] = sum;
+        }
     }
 }
-extern "C" __global__ void __launch_bounds__(256)
-    norm_of_parts(const double* parts, long long n, double largest, float* norm, float* scale) {
+// The norm of these and of a vector with norm *before.
+extern "C" __global__ void __launch_bounds__(256) norm_of_parts(const double* parts, long long n, double most,
+                                                                const double* before, double* norm, double* scale) {
     using namespace steps;
-    double s = 0;
-    for (i64 i = threadIdx.x; i < n; i += kThreads) s += parts[i];
-    s = sum_of_block(s);
-    if (threadIdx.x == 0) {
-        const double root = sqrt(s), ratio = largest / (root + 1e-6);
-        *norm = (float)root;
-        *scale = (float)(ratio < 1 ? ratio : 1.0);
+    double sums[3] = {};
+    for (int k = 0; k < kSums; k++) {
+        double s = 0;
+        for (i64 i = threadIdx.x; i < n; i += kThreads) s += parts[i * kSums + k];
+        sums[k] = sum_of_block(s);
     }
+    if (threadIdx.x != 0) return;
+    const double middle = sums[0], large = sums[1], small = sums[2], other = before ? *before : 0;
+    double length, ratio;
+    if (large > 0 || other > kLarge) {
+        const double b = other * kDown, root = sqrt(large + middle * kDown * kDown + b * b);
+        length = root * kUp;
+        ratio = most * kDown / root;  // also where the norm itself is not a double
+    } else {
+        const double b = other < kSmall ? other * kUp : 0, tiny = sqrt(small + b * b) * kDown;
+        length = middle == 0 && other < kSmall ? tiny : sqrt(middle + other * other + tiny * tiny);
+        ratio = most / (length + 1e-6);
+    }
+    *norm = length;
+    *scale = ratio > 1 ? 1.0 : ratio;  // NaN stays
 }
-extern "C" __global__ void __launch_bounds__(256) scaled(const steps::Lists lists, const float* scale) {
+extern "C" __global__ void __launch_bounds__(256) scaled(const steps::Lists lists, const double* scale) {
     using namespace steps;
-    const C s = (C)*scale;
+    const Factor s(scale);
     STEPS_CHUNKS(c) {
         T* g = (T*)lists.at[0][c.tensor];
         STEPS_EACH(i, c) {
             Pack<T, kEach> gs = c.load(g, i);
 #pragma unroll
-            for (int e = 0; e < kEach; e++) wr(gs.v[e], rd(gs.v[e]) * s);
+            for (int e = 0; e < kEach; e++) wr(gs.v[e], s.times(rd(gs.v[e])));
             c.store(g, i, gs);
         }
     }
@@ -221,14 +287,14 @@ extern "C" __global__ void __launch_bounds__(256) non_finite(const steps::Lists 
     }
     if (found) atomicExch(flag, 1.0f);
 }
-extern "C" __global__ void update_scale(float* scale, float* streak, const float* nonFinite, double growth,
-                                        double backoff, double interval) {
+extern "C" __global__ void update_scale(float* scale, long long* streak, const float* nonFinite, double growth,
+                                        double backoff, long long interval) {
     if (*nonFinite != 0) {
-        *scale = (float)(*scale * backoff);
+        *scale = fmaxf((float)(*scale * backoff), 0x1p-126f);
         *streak = 0;
         return;
     }
-    const float good = *streak + 1;
+    const long long good = *streak + 1;
     *streak = good >= interval ? 0 : good;
     const float grown = (float)(*scale * growth);
     if (good >= interval && grown - grown == 0) *scale = grown;

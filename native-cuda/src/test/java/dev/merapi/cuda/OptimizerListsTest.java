@@ -58,15 +58,20 @@ class OptimizerListsTest {
         List<List<Tensor>> results = new ArrayList<>();
         for (Device device : List.of(Device.CPU, Simulator.DEVICE)) {
             List<Tensor> p = on(device, params);
+            List<Tensor> steps = new ArrayList<>(); // views of one tensor, as optimisers have them
+            Tensor counts = Tensor.arange(TENSORS).remainder(3).to(device);
+            for (int i = 0; i < TENSORS; i++) {
+                steps.add(counts.at(i));
+            }
             Optimizers.ADAM.call(new Optimizers.Adam(
                     p,
                     on(device, grads),
                     on(device, m),
                     on(device, v),
                     List.of(),
-                    Tensor.scalar(1e-2f).to(device),
-                    Tensor.scalar(3f).to(device),
-                    Tensor.scalar(0.5f).to(device),
+                    steps,
+                    Tensor.scalar(1e-2).to(device),
+                    Tensor.scalar(0.5).to(device),
                     null,
                     0.9,
                     0.99,
@@ -74,6 +79,10 @@ class OptimizerListsTest {
                     0.1,
                     true));
             results.add(p);
+            long[] counted = counts.toLongArray();
+            for (int i = 0; i < TENSORS; i++) {
+                assertEquals(i % 3 + 1, counted[i], "steps of " + i);
+            }
         }
         assertClose(results.get(0), results.get(1));
     }
@@ -104,7 +113,7 @@ class OptimizerListsTest {
                     step(adam, dtype == DType.FLOAT32 ? List.of() : roles.get(4), roles);
                     roles.get(0)
                             .add(Optimizers.GRAD_NORM
-                                    .call(new Optimizers.GradNorm(roles.get(1), 1.0))
+                                    .call(new Optimizers.GradNorm(roles.get(1), 1.0, null))
                                     .norm());
                     results.add(roles.get(0));
                 }
@@ -118,8 +127,11 @@ class OptimizerListsTest {
     }
 
     private static void step(boolean adam, List<Tensor> master, List<List<Tensor>> roles) {
-        Tensor lr = Tensor.scalar(1e-2f).to(Simulator.DEVICE);
-        Tensor step = Tensor.scalar(3f).to(Simulator.DEVICE);
+        Tensor lr = Tensor.scalar(1e-2).to(Simulator.DEVICE);
+        List<Tensor> steps = new ArrayList<>();
+        for (int i = 0; i < roles.get(0).size(); i++) {
+            steps.add(Tensor.scalar(2L + i).to(Simulator.DEVICE));
+        }
         if (adam) {
             Optimizers.ADAM.call(new Optimizers.Adam(
                     roles.get(0),
@@ -127,8 +139,8 @@ class OptimizerListsTest {
                     roles.get(2),
                     roles.get(3),
                     master,
+                    steps,
                     lr,
-                    step,
                     null,
                     null,
                     0.9,
@@ -138,7 +150,7 @@ class OptimizerListsTest {
                     true));
         } else {
             Optimizers.SGD.call(new Optimizers.Sgd(
-                    roles.get(0), roles.get(1), roles.get(2), master, lr, step, null, null, 0.9, 0.1, true, 0.01));
+                    roles.get(0), roles.get(1), roles.get(2), master, steps, lr, null, null, 0.9, 0.1, true, 0.01));
         }
     }
 
@@ -150,13 +162,13 @@ class OptimizerListsTest {
             sum += g.to(DType.FLOAT64).square().sum().item();
         }
         List<Tensor> there = on(Simulator.DEVICE, grads);
-        Optimizers.NormAndScale result = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there, 1.0));
+        Optimizers.NormAndScale result = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there, 1.0, null));
         assertEquals(Math.sqrt(sum), result.norm().item(), 1e-6 * Math.sqrt(sum));
         assertEquals(1 / Math.sqrt(sum), result.scale().item(), 1e-6);
         List<Tensor> here = on(Device.CPU, grads);
-        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here, Tensor.scalar(0.25f)));
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here, Tensor.scalar(0.25)));
         Optimizers.SCALE_GRADS.call(
-                new Optimizers.ScaleGrads(there, Tensor.scalar(0.25f).to(Simulator.DEVICE)));
+                new Optimizers.ScaleGrads(there, Tensor.scalar(0.25).to(Simulator.DEVICE)));
         assertClose(here, there);
         assertEquals(
                 0, Optimizers.NON_FINITE.call(new Optimizers.NonFinite(there)).item());

@@ -399,16 +399,16 @@ class StructuredTest {
         for (int step = 1; step < 4; step++) {
             for (List<Tensor> p : List.of(here, there)) {
                 Device device = p.get(0).device();
-                Tensor lr = Tensor.scalar(0.1f).to(device);
-                Tensor at = Tensor.scalar((float) step).to(device);
+                Tensor lr = Tensor.scalar(0.1).to(device);
+                List<Tensor> had = had(step - 1, device);
                 Optimizers.ADAM.call(new Optimizers.Adam(
                         p.subList(0, 2),
                         p.subList(2, 4),
                         p.subList(4, 6),
                         p.subList(6, 8),
                         List.of(),
+                        had,
                         lr,
-                        at,
                         null,
                         null,
                         0.9,
@@ -421,8 +421,8 @@ class StructuredTest {
                         p.subList(0, 2),
                         p.subList(8, 10),
                         List.of(),
+                        had(step - 1, device),
                         lr,
-                        at,
                         lr,
                         null,
                         0.9,
@@ -434,9 +434,13 @@ class StructuredTest {
         for (int i = 0; i < here.size(); i++) {
             close("state " + i + " " + dtype, here.get(i), there.get(i), dtype == DType.BFLOAT16 ? 1e9 : 300);
         }
-        Optimizers.NormAndScale a = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1));
-        Optimizers.NormAndScale b = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1));
-        close("norm", a.norm(), b.norm(), dtype == DType.BFLOAT16 ? 1e9 : 300);
+        Optimizers.NormAndScale a = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(here.subList(2, 4), 1, null));
+        Optimizers.NormAndScale b = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(there.subList(2, 4), 1, null));
+        close(
+                "norm",
+                a.norm().to(dtype.computeType()),
+                b.norm().to(dtype.computeType()),
+                dtype == DType.BFLOAT16 ? 1e9 : 300);
         Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(here.subList(2, 4), a.scale()));
         Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(there.subList(2, 4), b.scale()));
         close("scaled", here.get(2), there.get(2), dtype == DType.BFLOAT16 ? 1e9 : 300);
@@ -449,16 +453,15 @@ class StructuredTest {
             List<Tensor> there = parameters(dtype, Simulator.DEVICE);
             for (List<Tensor> p : List.of(here, there)) {
                 Device device = p.get(0).device();
-                Tensor one = Tensor.scalar(1f).to(device);
-                Tensor lr = Tensor.scalar(0.1f).to(device);
+                Tensor lr = Tensor.scalar(0.1).to(device);
                 Optimizers.ADAM.call(new Optimizers.Adam(
                         p.subList(0, 2),
                         p.subList(2, 4),
                         p.subList(4, 6),
                         p.subList(6, 8),
                         p.subList(8, 10),
+                        had(0, device),
                         lr,
-                        one,
                         null,
                         null,
                         0.9,
@@ -474,8 +477,8 @@ class StructuredTest {
                         p.subList(2, 4),
                         List.of(),
                         p.subList(8, 10),
+                        had(0, device),
                         lr,
-                        one,
                         lr,
                         null,
                         0,
@@ -496,7 +499,7 @@ class StructuredTest {
             assertEquals(0, good.item());
             assertEquals(1, bad.item());
             Tensor scale = Tensor.scalar(8f).to(Simulator.DEVICE);
-            Tensor streak = Tensor.scalar(0f).to(Simulator.DEVICE);
+            Tensor streak = Tensor.scalar(0L).to(Simulator.DEVICE);
             double[] expected = {8, 16, 16, 4, 4, 8};
             for (int i = 0; i < expected.length; i++) {
                 Optimizers.UPDATE_SCALE.call(
@@ -504,6 +507,11 @@ class StructuredTest {
                 assertEquals(expected[i], scale.item(), "step " + i);
             }
         }
+    }
+
+    /** How many steps two parameters have had: the second one more. */
+    private static List<Tensor> had(long steps, Device device) {
+        return List.of(Tensor.scalar(steps).to(device), Tensor.scalar(steps + 1).to(device));
     }
 
     /** Two parameters, their gradients, and three pairs of states. */

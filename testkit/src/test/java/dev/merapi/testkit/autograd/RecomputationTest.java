@@ -317,7 +317,7 @@ class RecomputationTest {
                     DeviceType.CPU,
                     (a, out) -> out.copy_(a.x().dropout(0.5, true).mul(a.x())))
             .saveForBackward((a, out) -> null)
-            .backward(DeviceType.of("elsewhere"), (context, saved, g) -> Grads.of("x", g))
+            .backward(DeviceType.of("cuda-sim"), (context, saved, g) -> Grads.of("x", g))
             .register();
 
     @Test

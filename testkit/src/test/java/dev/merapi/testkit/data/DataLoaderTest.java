@@ -306,4 +306,16 @@ class DataLoaderTest {
             }
         }
     }
+
+    @Test
+    void samplesThatThereAreNotAreRefused() {
+        for (long bad : new long[] {-1, 4, Long.MAX_VALUE}) {
+            try (var loader = DataLoader.of(new Numbers(4), 2).sampler((size, epoch) -> new long[] {0, bad})) {
+                assertThatThrownBy(loader::iterator)
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessageContaining("sample " + bad + " of a dataset of 4");
+            }
+        }
+        assertThatThrownBy(() -> Sampler.random(1, -1)).isInstanceOf(IllegalArgumentException.class);
+    }
 }

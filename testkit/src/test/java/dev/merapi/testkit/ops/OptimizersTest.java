@@ -36,8 +36,8 @@ class OptimizersTest {
                 m,
                 v,
                 List.of(),
-                Tensor.scalar((float) LR),
-                Tensor.scalar((float) step),
+                had(step - 1, p.size()),
+                Tensor.scalar(LR),
                 scale,
                 skip,
                 BETA1,
@@ -45,6 +45,13 @@ class OptimizersTest {
                 EPS,
                 decay,
                 decoupled);
+    }
+
+    /** How many steps parameters have had. */
+    private static List<Tensor> had(long steps, int parameters) {
+        return java.util.stream.IntStream.range(0, parameters)
+                .mapToObj(i -> Tensor.scalar(steps))
+                .toList();
     }
 
     /** Three steps of one number. */
@@ -75,7 +82,7 @@ class OptimizersTest {
                 List<Tensor> g = List.of(normal(10 + t, 2, 3), normal(20 + t, 4));
                 grads[t - 1] = g.get(1).at(3).item() * 0.5;
                 Optimizers.ADAM.call(
-                        adam(parameters, g, m, v, t, Tensor.scalar(0.5f), Tensor.scalar(0f), 0.1, decoupled));
+                        adam(parameters, g, m, v, t, Tensor.scalar(0.5), Tensor.scalar(0f), 0.1, decoupled));
             }
             close(q.at(3), new double[] {adamByHand(start, grads, 0.1, decoupled)}, 1e-14);
         }
@@ -106,8 +113,8 @@ class OptimizersTest {
                             List.of(f32.get(at)),
                             List.of(f32.get(at + 1)),
                             kept ? List.of(master) : List.of(),
-                            Tensor.scalar((float) rate),
-                            Tensor.scalar((float) t),
+                            had(t - 1, 1),
+                            Tensor.scalar(rate),
                             null,
                             null,
                             BETA1,
@@ -121,8 +128,8 @@ class OptimizersTest {
                         List.of(g),
                         List.of(),
                         List.of(sgdMaster),
-                        Tensor.scalar((float) rate),
-                        Tensor.scalar((float) t),
+                        had(t - 1, 1),
+                        Tensor.scalar(rate),
                         null,
                         null,
                         0,
@@ -167,7 +174,7 @@ class OptimizersTest {
     @Test
     void theScaleOfALossGrowsAndBacksOff() {
         Tensor scale = Tensor.scalar(8f);
-        Tensor streak = Tensor.scalar(0f);
+        Tensor streak = Tensor.scalar(0L);
         double[] bad = {0, 0, 0, 0, 1, 0, 0, 1, 1};
         double[] expected = {8, 8, 16, 16, 4, 4, 4, 1, 0.25};
         for (int i = 0; i < bad.length; i++) {
@@ -179,7 +186,7 @@ class OptimizersTest {
         Optimizers.UPDATE_SCALE.call(new Optimizers.UpdateScale(scale, streak, Tensor.scalar(0f), 2, 0.25, 1));
         assertThat(scale.item()).isEqualTo((double) 3e38f);
         assertThatThrownBy(() -> Optimizers.UPDATE_SCALE.call(
-                        new Optimizers.UpdateScale(Tensor.ones(2), streak, streak, 2, 0.5, 1)))
+                        new Optimizers.UpdateScale(Tensor.ones(2), streak, Tensor.scalar(0f), 2, 0.5, 1)))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("float32[2]");
     }
@@ -219,8 +226,8 @@ class OptimizersTest {
                         List.of(Tensor.of(0.0, 0.3 * t)),
                         List.of(b),
                         List.of(),
-                        Tensor.scalar((float) LR),
-                        Tensor.scalar((float) t),
+                        had(t - 1, 1),
+                        Tensor.scalar(LR),
                         null,
                         null,
                         0.9,
@@ -236,8 +243,8 @@ class OptimizersTest {
                 List.of(Tensor.of(1f, 1)),
                 List.of(),
                 List.of(),
-                Tensor.scalar(0.5f),
-                Tensor.scalar(1f),
+                had(0, 1),
+                Tensor.scalar(0.5),
                 null,
                 null,
                 0,
@@ -251,14 +258,14 @@ class OptimizersTest {
     void theNormOfAllGradientsAndTheScaleThatClipsThem() {
         Tensor a = Tensor.of(3.0, 0);
         Tensor b = Tensor.of(new double[] {0, 4}, 2, 1);
-        Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(List.of(a, b), 1));
+        Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(List.of(a, b), 1, null));
         close(r.norm(), new double[] {5}, 1e-7);
         close(r.scale(), new double[] {1 / (5 + 1e-6)}, 1e-7);
-        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(List.of(a, b), Tensor.scalar(0.25f)));
+        Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(List.of(a, b), Tensor.scalar(0.25)));
         close(a, new double[] {0.75, 0}, 0);
         close(b, new double[] {0, 1}, 0);
         assertThat(Optimizers.GRAD_NORM
-                        .call(new Optimizers.GradNorm(List.of(a), 1))
+                        .call(new Optimizers.GradNorm(List.of(a), 1, null))
                         .scale()
                         .item())
                 .isEqualTo(1);
@@ -274,8 +281,8 @@ class OptimizersTest {
                 List.of(Tensor.ones(DType.FLOAT64, 3, 2)),
                 List.of(),
                 List.of(),
-                Tensor.scalar(1f),
-                Tensor.scalar(1f),
+                had(0, 1),
+                Tensor.scalar(1.0),
                 null,
                 null,
                 0,
@@ -293,11 +300,11 @@ class OptimizersTest {
         assertThatThrownBy(() -> Optimizers.ADAM.call(
                         adam(List.of(p), List.of(Tensor.ones(2)), List.of(s), List.of(other), 1, null, null, 0, true)))
                 .isInstanceOf(ShapeException.class)
-                .hasMessageContaining("gradient 0 does not fit its parameter");
+                .hasMessageContaining("grads 0 does not fit its parameter");
         assertThatThrownBy(() -> Optimizers.ADAM.call(
                         adam(List.of(p), List.of(p), List.of(s), List.of(), 1, null, null, 0, true)))
                 .isInstanceOf(ShapeException.class)
-                .hasMessageContaining("1 parameters, but 0 of state");
+                .hasMessageContaining("1 params, but 0 v");
         assertThat(p.toFloatArray()).containsOnly(1);
     }
 }

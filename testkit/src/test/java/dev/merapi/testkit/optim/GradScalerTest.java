@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.within;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.optim.Clip;
 import dev.merapi.optim.GradScaler;
@@ -137,9 +138,12 @@ class GradScalerTest {
                 Optimizer sgd = new Sgd(List.of(a, b), 1)) {
             Autograd.backward(scaler.scale(
                     a.mul(a).to(DType.FLOAT32).sum().add(b.mul(b).sum()).mul(0.5)));
-            scaler.unscale_(sgd);
-            assertThat(Clip.norm_(List.of(a, b), 2.5).item()).isEqualTo(5);
-            scaler.step(sgd);
+            assertThatThrownBy(() -> scaler.unscale_(sgd))
+                    .isInstanceOf(DTypeException.class)
+                    .hasMessageContaining("float16[1]");
+            var norm = Clip.norm(List.of(a, b), 2.5 * scaler.scale());
+            assertThat(norm.norm().item()).isEqualTo(5 * 16);
+            scaler.step(sgd, norm.scale());
             scaler.update();
             assertThat(a.item()).isCloseTo(1.5, within(2e-3));
             assertThat(b.item()).isCloseTo(2, within(1e-5));

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what PyTorch's optimisers make of 20 steps: optimizer_steps.txt, which OptimizerStepsTest compares with.
+
+    python3 optimizer_steps.py > ../resources/dev/merapi/testkit/optim/optimizer_steps.txt
+
+Values and gradients are small multiples of powers of two, so that they are exact in every dtype. A line: name, dtype, which
+parameter, step, values. For 16 bits PyTorch steps float32 masters with the rounded gradients, and the line is the master's.
+"""
+
+import torch
+
+LATE = 7  # the first step at which the second parameter has a gradient, in the runs that say so
+SIZES = [7, 4]
+
+
+def start(which, dtype):
+    return torch.tensor([((i * 5 + which) % 9 - 4) / 4 for i in range(SIZES[which])], dtype=dtype)
+
+
+def gradient(which, t, dtype):
+    values = [((i * 7 + t * 13 + which) % 11 - 5) / 8 * 2.0 ** (4 * (i % 3) - 4) for i in range(SIZES[which])]
+    return torch.tensor(values, dtype=dtype)
+
+
+def sgd(**options):
+    return lambda params: torch.optim.SGD(params, lr=0.1, foreach=False, **options)
+
+
+def adam(kind, **options):
+    return lambda params: kind(params, lr=0.1, foreach=False, **options)
+
+
+RUNS = {
+    "sgd": sgd(),
+    "sgd decay": sgd(weight_decay=0.03),
+    "sgd momentum": sgd(momentum=0.9),
+    "sgd dampening": sgd(momentum=0.9, dampening=0.3, weight_decay=0.03),
+    "sgd nesterov": sgd(momentum=0.8, nesterov=True, weight_decay=0.03),
+    "adam": adam(torch.optim.Adam),
+    "adam decay": adam(torch.optim.Adam, weight_decay=0.3),
+    "adamw": adam(torch.optim.AdamW, weight_decay=0.1),
+    "adamw betas": adam(torch.optim.AdamW, betas=(0.8, 0.95), eps=1e-3, weight_decay=0),
+}
+
+
+def run(name, dtype, late, clip):
+    wide = dtype if dtype in (torch.float32, torch.float64) else torch.float32
+    params = [torch.nn.Parameter(start(w, wide)) for w in range(2)]
+    optimizer = RUNS[name](params)
+    for t in range(1, 21):
+        for w, p in enumerate(params):
+            p.grad = None if late and w == 1 and t < LATE else gradient(w, t, dtype).to(wide)
+        if clip:
+            torch.nn.utils.clip_grad_norm_(params, 1.5)
+        optimizer.step()
+        if t in (1, LATE, 20):
+            for w, p in enumerate(params):
+                label = name + (" late" if late else "") + (" clip" if clip else "")
+                print(label.replace(" ", "_"), str(dtype)[6:], w, t, *(repr(v) for v in p.detach().double().tolist()))
+
+
+torch.set_num_threads(1)
+print("# By optimizer_steps.py with PyTorch " + torch.__version__)
+for name in RUNS:
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        run(name, dtype, False, False)
+for name in ("sgd dampening", "adam", "adamw"):
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        run(name, dtype, True, False)
+        if dtype != torch.bfloat16:
+            run(name, dtype, False, True)
