@@ -192,7 +192,9 @@ struct Parser {
             if (k >= p.outputs) refuse(line, "output %d is not declared", k);
             if (p.store[k].value >= 0) refuse(line, "output %d is stored twice", k);
             int v = operand(words[2]);
-            if (values[static_cast<size_t>(v)].type != reg_of(p.output[k])) {
+            const Reg type = values[static_cast<size_t>(v)].type;
+            const bool rounds = type == Reg::f64 && (p.output[k] == Storage::f16 || p.output[k] == Storage::bf16);
+            if (type != reg_of(p.output[k]) && !rounds) {
                 refuse(line, "output %d and register %.40s have different types", k, words[2].c_str());
             }
             p.store[k].value = static_cast<int16_t>(v);

@@ -7,6 +7,9 @@
 // into output memory where that is possible, and through slots of scratch elsewhere.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "loops.h"
 
 namespace merapi {
@@ -28,7 +31,39 @@ inline void convert_load(Storage s, const char* from, char* to, int64_t n) {
     }
 }
 
-inline void convert_store(Storage s, const char* from, char* to, int64_t n) {
+// The nearest float with an odd last bit, unless x is a float itself: rounding that once more, to a shorter type, gives what
+// rounding x would have given.
+inline float to_odd(double x) {
+    const float f = static_cast<float>(x);
+    if (static_cast<double>(f) == x || !(std::fabs(f) <= std::numeric_limits<float>::max())) return f;
+    uint32_t bits;
+    std::memcpy(&bits, &f, sizeof bits);
+    if ((bits & 1) == 0) bits += std::fabs(static_cast<double>(f)) > std::fabs(x) ? -1 : 1;
+    float odd;
+    std::memcpy(&odd, &bits, sizeof odd);
+    return odd;
+}
+
+inline void convert_f64_to_16_bits(Storage s, const double* from, uint16_t* to, int64_t n) {
+    float odd[128];
+    for (int64_t at = 0; at < n; at += 128) {
+        const int64_t m = n - at < 128 ? n - at : 128;
+        for (int64_t i = 0; i < m; i++) odd[i] = to_odd(from[at + i]);
+        if (s == Storage::f16) {
+            convert_f32_to_f16(odd, to + at, m);
+        } else {
+            convert_f32_to_bf16(odd, to + at, m);
+        }
+    }
+}
+
+// Output k of a program, from the register that holds it. A double goes to 16 bits at once.
+inline void convert_store(const Program& p, int k, const char* from, char* to, int64_t n) {
+    const Storage s = p.output[k];
+    if (p.value[p.store[k].value].type == Reg::f64 && s != Storage::f64) {
+        convert_f64_to_16_bits(s, reinterpret_cast<const double*>(from), reinterpret_cast<uint16_t*>(to), n);
+        return;
+    }
     switch (s) {
         case Storage::f16:
             convert_f32_to_f16(reinterpret_cast<const float*>(from), reinterpret_cast<uint16_t*>(to), n);

@@ -49,7 +49,7 @@ struct Flat {
             run.evaluate(m);
             for (int k = 0; k < p.outputs; k++) {
                 if (direct[k]) continue;
-                convert_store(p.output[k], run.value(p.store[k].value), address[k] + at * storage_size(p.output[k]), m);
+                convert_store(p, k, run.value(p.store[k].value), address[k] + at * storage_size(p.output[k]), m);
             }
         }
     }
@@ -114,11 +114,11 @@ void strided_chunk(const Space& space, const bool* direct, const Scalar* scalars
             bool contiguous = space.way == Way::rows ? space.operand[k].stride[space.ndim - 1] == space.bytes(k)
                                                      : space.layout[k] == Layout::contiguous;
             if (contiguous) {
-                convert_store(p.output[k], from, at.output(k), m);
+                convert_store(p, k, from, at.output(k), m);
                 continue;
             }
             if (converts(p.output[k])) {
-                convert_store(p.output[k], from, run.output_stage(k), m);
+                convert_store(p, k, from, run.output_stage(k), m);
                 from = run.output_stage(k);
             }
             at.put(k, from, m);

@@ -128,7 +128,7 @@ struct Tiling {
             for (int k = 0; k < p.outputs; k++) {
                 const char* from = run.value(p.store[k].value);
                 if (converts(p.output[k])) {
-                    convert_store(p.output[k], from, run.output_stage(k), m);
+                    convert_store(p, k, from, run.output_stage(k), m);
                     from = run.output_stage(k);
                 }
                 const int size = s.bytes(k);

@@ -100,7 +100,8 @@ public final class Program {
             DType dtype = forcedOutputDTypes != null
                     ? forcedOutputDTypes.get(k)
                     : typing.of(roots.get(k)).dtype();
-            Value value = term ? lowering.at(roots.get(k), dtype) : lowering.converted(roots.get(k), dtype);
+            Value value =
+                    term ? lowering.at(roots.get(k), dtype) : unrounded(lowering.converted(roots.get(k), dtype), dtype);
             values.add(value);
             outputs.add(dtype);
             used.add(loads(value));
@@ -111,6 +112,12 @@ public final class Program {
         }
         return new Program(
                 List.copyOf(inputDTypes), List.copyOf(outputs), scalars, Registers.allocate(values), List.copyOf(used));
+    }
+
+    /** What is stored in 16 bits is rounded by the store alone: a double that went through float32 would be rounded twice. */
+    private static Value unrounded(Value value, DType stored) {
+        boolean narrowed = value.is(Opcode.CAST) && value.type == RegType.F64 && value.resultType() == RegType.F32;
+        return narrowed && stored.byteSize() == 2 ? value.operand(0) : value;
     }
 
     /** As the full form, with the promotion of people's own expressions. */

@@ -125,6 +125,15 @@ MERAPI_F unsigned short f32_to_bf16(float f) {
 }
 #endif
 
+// The nearest float with an odd last bit, unless x is a float itself: rounded once more, to 16 bits, that is what rounding x
+// gives.
+MERAPI_F float to_odd(double x) {
+    float f = (float)x;
+    u32 u = __float_as_uint(f);
+    if ((double)f == x || (u & 0x7fffffff) >= 0x7f800000 || (u & 1) != 0) return f;
+    return __uint_as_float(fabs((double)f) > fabs(x) ? u - 1 : u + 1);
+}
+
 // ---------------------------------------------------------------- elements: storage to what arithmetic is done in, and
 // back
 MERAPI_F float rd(float x) { return x; }
@@ -139,6 +148,8 @@ MERAPI_F void wr(float& at, float x) { at = x; }
 MERAPI_F void wr(double& at, double x) { at = x; }
 MERAPI_F void wr(f16& at, float x) { at.bits = f32_to_f16(x); }
 MERAPI_F void wr(bf16& at, float x) { at.bits = f32_to_bf16(x); }
+MERAPI_F void wr(f16& at, double x) { at.bits = f32_to_f16(to_odd(x)); }
+MERAPI_F void wr(bf16& at, double x) { at.bits = f32_to_bf16(to_odd(x)); }
 MERAPI_F void wr(int& at, int x) { at = x; }
 MERAPI_F void wr(i64& at, i64 x) { at = x; }
 MERAPI_F void wr(u8& at, int x) { at = u8(x); }

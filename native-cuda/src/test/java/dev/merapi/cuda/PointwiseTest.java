@@ -279,4 +279,23 @@ class PointwiseTest {
             }
         }
     }
+
+    /** A hair beside the middle of two neighbours, which float32 does not see. */
+    @Test
+    void doublesAreRoundedOnceToSixteenBits() {
+        for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16)) {
+            double[] values = new double[3000];
+            SplittableRandom random = new SplittableRandom(1);
+            for (int i = 0; i < values.length; i += 3) {
+                double low = (i % 2 == 0 ? 1 : -1) * Math.scalb(1 + random.nextInt(128) / 128.0, -random.nextInt(24));
+                double middle =
+                        low + Math.copySign(Math.ulp((float) low) * (1 << (dtype == DType.FLOAT16 ? 12 : 15)), low);
+                values[i] = Math.nextDown(middle);
+                values[i + 1] = middle;
+                values[i + 2] = Math.nextUp(middle);
+            }
+            Tensor x = Tensor.of(values);
+            exact(dtype + "", x.to(dtype), x.to(Simulator.DEVICE).to(dtype));
+        }
+    }
 }
