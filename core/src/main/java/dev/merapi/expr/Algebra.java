@@ -114,6 +114,9 @@ final class Algebra {
             if (a instanceof Constant x) {
                 return number(x.doubleValue() / c.doubleValue());
             }
+            if (masked(a)) {
+                return mask(a, over(operand(a, 1), b), over(operand(a, 2), b));
+            }
             return isConstant(b, 1) || isPowerOfTwo(c.doubleValue()) ? scale(inverse, a) : a.div(b);
         }
         if (masked(a)) {

@@ -17,8 +17,8 @@ final class Clamp {
                 Expr high = a.get(2);
                 return List.of(
                         x.ge(low).and(x.le(high)).select(g, ZERO),
-                        x.lt(low).and(low.lt(high)).select(g, ZERO),
-                        x.gt(high).or(low.ge(high)).select(g, ZERO));
+                        x.lt(low).and(low.le(high)).select(g, ZERO),
+                        x.gt(high).or(low.gt(high)).select(g, ZERO));
             });
 
     private static final NamedFunction LOW = NamedFunction.define(

@@ -10,7 +10,6 @@ import static dev.merapi.expr.Algebra.mul;
 import static dev.merapi.expr.Algebra.neg;
 import static dev.merapi.expr.Algebra.number;
 import static dev.merapi.expr.Algebra.select;
-import static dev.merapi.expr.Algebra.sub;
 
 import java.util.Arrays;
 import java.util.Collections;
@@ -18,12 +17,11 @@ import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** What each node passes on to its operands; one row an op. Formulas use the result {@code y} where that is cheaper. */
+/** What each node passes on to its operands; one row an op. Formulas use the result {@code y} where that is cheaper and as accurate; see {@link Slopes}. */
 final class DerivativeRules {
     private static final double LN2 = Math.log(2);
     private static final double LN10 = Math.log(10);
     private static final double TWO_OVER_SQRT_PI = 2 / Math.sqrt(Math.PI);
-    private static final double ONE_OVER_SQRT_TWO_PI = 1 / Math.sqrt(2 * Math.PI);
 
     private final Set<Expr> roots;
     private final Set<Expr> differentiable;
@@ -78,67 +76,41 @@ final class DerivativeRules {
             // By the result where that is at hand, so that x need not be kept.
             case RELU -> select((roots.contains(y) ? y : x).le(ZERO), ZERO, g);
             case SQRT -> div(g, mul(number(2), y));
-            case RSQRT -> mul(number(-0.5), mul(g, mul(y.square(), y)));
+            // Not y³, which has three times the error of y, and overflows.
+            case RSQRT -> div(mul(g, y.mul(-0.5)), x);
             case RECIPROCAL -> neg(mul(g, y.square()));
             case EXP -> mul(g, y);
-            case EXPM1 -> mul(g, add(y, ONE));
+            case EXPM1 -> mul(g, x.exp());
             case EXP2 -> mul(number(LN2), mul(g, y));
             case LOG -> div(g, x);
             case LOG1P -> div(g, add(x, ONE));
-            case LOG2 -> div(g, mul(number(LN2), x));
-            case LOG10 -> div(g, mul(number(LN10), x));
+            case LOG2 -> div(mul(number(1 / LN2), g), x);
+            case LOG10 -> div(mul(number(1 / LN10), g), x);
             case SIN -> mul(g, Exprs.cos(x));
             case COS -> neg(mul(g, Exprs.sin(x)));
             case TAN -> mul(g, add(ONE, y.square()));
-            case ASIN -> mul(g, mul(sub(ONE, x), add(x, ONE)).rsqrt());
-            case ACOS -> neg(mul(g, mul(sub(ONE, x), add(x, ONE)).rsqrt()));
-            case ATAN -> div(g, add(x.square(), ONE));
+            case ASIN -> mul(g, Slopes.oneMinusSquare(x).rsqrt());
+            case ACOS -> neg(mul(g, Slopes.oneMinusSquare(x).rsqrt()));
+            case ATAN -> mul(g, Slopes.asinh(x).square());
             case SINH -> mul(g, Exprs.cosh(x));
             case COSH -> mul(g, Exprs.sinh(x));
-            case TANH -> mul(g, sub(ONE, y.square()));
-            case ASINH -> mul(g, add(x.square(), ONE).rsqrt());
-            case ACOSH -> mul(g, mul(sub(x, ONE), add(x, ONE)).rsqrt());
-            case ATANH -> div(g, mul(sub(ONE, x), add(x, ONE)));
+            case TANH -> mul(g, Slopes.tanh(x));
+            case ASINH -> mul(g, Slopes.asinh(x));
+            case ACOSH -> mul(g, Slopes.acosh(x));
+            case ATANH -> div(g, Slopes.oneMinusSquare(x));
             case ERF -> mul(number(TWO_OVER_SQRT_PI), mul(g, neg(x.square()).exp()));
             case ERFC -> mul(number(-TWO_OVER_SQRT_PI), mul(g, neg(x.square()).exp()));
-            case SIGMOID -> mul(g, mul(y, sub(ONE, y)));
+            case SIGMOID -> mul(g, Slopes.sigmoid(x));
             case SOFTPLUS -> mul(g, x.sigmoid());
             case LOGSIGMOID -> mul(g, neg(x).sigmoid());
             case GELU -> mul(g, Exprs.geluGrad(x));
             case GELU_TANH -> mul(g, Exprs.geluTanhGrad(x));
             case SILU -> mul(g, Exprs.siluGrad(x));
-            case GELU_GRAD -> mul(g, geluSecond(x));
-            case GELU_TANH_GRAD -> mul(g, geluTanhSecond(x));
-            case SILU_GRAD -> mul(g, siluSecond(x));
+            case GELU_GRAD -> mul(g, Slopes.geluGrad(x));
+            case GELU_TANH_GRAD -> mul(g, Slopes.geluTanhGrad(x));
+            case SILU_GRAD -> mul(g, Slopes.siluGrad(x));
             default -> null;
         };
-    }
-
-    /** φ(x)(2 − x²), with x² bounded where φ has vanished: else ∞ · 0. */
-    private static Expr geluSecond(Expr x) {
-        Expr squared = x.square().clamp(null, number(2000));
-        return mul(number(ONE_OVER_SQRT_TWO_PI), mul(mul(number(-0.5), squared).exp(), sub(number(2), squared)));
-    }
-
-    /** With t = tanh u: (1 − t²)(u′ + x u″/2 − x t u′²); x is bounded where 1 − t² has vanished. */
-    private static Expr geluTanhSecond(Expr x) {
-        double k = Math.sqrt(2 / Math.PI);
-        double cubic = 0.044715;
-        Expr z = x.clamp(number(-20), number(20));
-        Expr squared = z.square();
-        Expr t = mul(mul(number(k), z), add(mul(number(cubic), squared), ONE)).tanh();
-        Expr slope = add(mul(number(3 * cubic * k), squared), number(k));
-        Expr bend = mul(number(3 * cubic * k), squared);
-        Expr inner = sub(add(slope, bend), mul(mul(z, t), slope.square()));
-        return mul(sub(ONE, t.square()), inner);
-    }
-
-    /** σ(1 − σ)(2 + x(1 − 2σ)); x is bounded where σ(1 − σ) has vanished. */
-    private static Expr siluSecond(Expr x) {
-        Expr z = x.clamp(number(-800), number(800));
-        Expr s = z.sigmoid();
-        Expr inner = add(mul(z, sub(ONE, mul(number(2), s))), number(2));
-        return mul(mul(s, sub(ONE, s)), inner);
     }
 
     private List<@Nullable Expr> binary(Apply y, Expr a, Expr b, Expr g) {
@@ -155,10 +127,7 @@ final class DerivativeRules {
             case POW -> pair(wanted(a) ? powBase(a, b, g) : null, wanted(b) ? powExponent(a, b, y, g) : null);
             case FMOD -> pair(g, wanted(b) ? neg(mul(g, a.truncDiv(b))) : null);
             case REM -> pair(g, wanted(b) ? neg(mul(g, a.floorDiv(b))) : null);
-            case ATAN2 -> {
-                Expr scaled = div(g, add(a.square(), b.square()));
-                yield pair(mul(scaled, b), neg(mul(scaled, a)));
-            }
+            case ATAN2 -> Slopes.atan2(a, b, g);
             case COPYSIGN -> {
                 Expr same = a.lt(ZERO).eq(y.lt(ZERO));
                 yield pair(select(a.eq(ZERO), ZERO, select(same, g, neg(g))), null);
@@ -174,9 +143,10 @@ final class DerivativeRules {
     }
 
     /** g · b · a^(b − 1), and 0 where b is 0: there a^(b − 1) may be infinite. */
-    private static Expr powBase(Expr a, Expr b, Expr g) {
+    private Expr powBase(Expr a, Expr b, Expr g) {
         if (!(b instanceof Constant c)) {
-            return select(b.eq(ZERO), ZERO, mul(g, mul(b, a.pow(b.sub(1)))));
+            Expr slope = wanted(b) ? Slopes.pow(a, b) : mul(b, a.pow(b.sub(1)));
+            return select(b.eq(ZERO), ZERO, mul(g, slope));
         }
         double exponent = c.doubleValue();
         if (exponent == 0) {

@@ -499,6 +499,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
         return apply(Opcode.TRUNCDIV, this, other);
     }
 
+    /** The angle of the point (other, this); its gradients at the origin and at infinity are 0. */
     public final Expr atan2(Expr other) {
         return apply(Opcode.ATAN2, this, other);
     }

@@ -249,6 +249,11 @@ public final class Exprs {
         return apply(Opcode.SILU_GRAD, x);
     }
 
+    /** x·tanh(softplus x). */
+    public static Expr mish(Expr x) {
+        return Slopes.mish(x);
+    }
+
     public static Expr isNan(Expr x) {
         return apply(Opcode.ISNAN, x);
     }

@@ -41,6 +41,9 @@ final class ScalarMath {
         if (x > 0x1p28) {
             return Math.log(x) + LN2;
         }
+        if (x < 1) {
+            return Double.NaN;
+        }
         double t = x - 1;
         return Math.log1p(t + Math.sqrt(t * (x + 1)));
     }

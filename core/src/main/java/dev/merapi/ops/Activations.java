@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import static dev.merapi.expr.Exprs.clamp;
-import static dev.merapi.expr.Exprs.tanh;
-
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.Exprs;
 import dev.merapi.op.CastPolicy;
 
 /** Activation functions. Where one has a kink, the gradient there is that of the left side. */
@@ -28,13 +26,21 @@ public final class Activations {
             "merapi::elu", (x, alpha) -> x.gt(0).select(x, alpha.mul(x.expm1())), Param.scalar("alpha"));
 
     /** x·tanh(softplus x). */
-    public static final PointwiseOp MISH = Pointwise.define("merapi::mish", x -> x.mul(tanh(x.softplus())));
+    public static final PointwiseOp MISH = Pointwise.define("merapi::mish", Exprs::mish);
 
-    /** clamp(x + 3, 0, 6) / 6. */
+    /** clamp(x + 3, 0, 6) / 6; beyond ±3 and there the gradient is 0. */
     public static final PointwiseOp HARD_SIGMOID = Pointwise.define(
-            "merapi::hard_sigmoid", x -> clamp(x.add(3.0), 0.0, 6.0).div(6.0));
+            "merapi::hard_sigmoid",
+            x -> x.le(-3)
+                    .select(
+                            Expr.constant(0.0),
+                            x.ge(3).select(Expr.constant(1.0), x.add(3.0).div(6.0))));
 
-    /** x·clamp(x + 3, 0, 6) / 6. */
+    /** x·clamp(x + 3, 0, 6) / 6; the gradient at −3 is 0, at 3 it is 1. */
     public static final PointwiseOp HARD_SWISH = Pointwise.define(
-            "merapi::hard_swish", x -> x.mul(clamp(x.add(3.0), 0.0, 6.0)).div(6.0));
+            "merapi::hard_swish",
+            x -> x.le(-3)
+                    .select(
+                            Expr.constant(0.0),
+                            x.ge(3).select(x, x.mul(x.add(3.0)).div(6.0))));
 }

@@ -24,12 +24,18 @@ public final class Comparisons {
     public static final PointwiseOp GT_SCALAR = Pointwise.define("merapi::gt_scalar", Expr::gt, S);
     public static final PointwiseOp GE_SCALAR = Pointwise.define("merapi::ge_scalar", Expr::ge, S);
 
-    /** Equal, or |x − y| ≤ absolute + relative·|y| with finite numbers. */
+    /**
+     * Equal, or |x − y| ≤ absolute + relative·|y| with finite numbers. A distance that does not fit the
+     * dtype, and so comes out negative or infinite, is taken in float64.
+     */
     public static final PointwiseOp IS_CLOSE = Pointwise.define("merapi::is_close", 2, 2, a -> {
         Expr x = a.get(0);
         Expr y = a.get(1);
-        Expr bound = a.get(3).add(a.get(2).mul(y.abs()));
-        return x.eq(y).or(x.sub(y).abs().le(bound).and(y.isFinite()));
+        Expr near = x.max(y).sub(x.min(y));
+        Expr far = x.cast(DType.FLOAT64).sub(y.cast(DType.FLOAT64)).abs();
+        Expr distance = near.ge(0).and(near.isFinite()).select(near.cast(DType.FLOAT64), far);
+        Expr bound = a.get(3).add(a.get(2).mul(y.cast(DType.FLOAT64).abs()));
+        return x.eq(y).or(distance.le(bound).and(x.isFinite()).and(y.isFinite()));
     });
 
     // ---------------------------------------------------------------- logic: not 0 is true

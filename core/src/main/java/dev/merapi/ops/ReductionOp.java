@@ -47,7 +47,14 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ReductionOp {
     private static final PointwiseOp EXTREMUM_BACKWARD = Pointwise.define(
-            "merapi::extremum_backward", (v, out, g) -> v.eq(out).select(g, Expr.constant(0.0)));
+            "merapi::extremum_backward", (v, out, g) -> isExtremum(v, out).select(g, Expr.constant(0.0)));
+    private static final ReductionOp EXTREMA = new ReductionOp(
+            "merapi::extrema", isExtremum(Expr.input(0), Expr.input(1)).cast(DType.INT64), 2, 0, Combine.SUM);
+
+    /** Whether an element is the result, or one of those that are; if one is NaN, so is the result. */
+    private static Expr isExtremum(Expr v, Expr out) {
+        return v.eq(out).or(v.isNan());
+    }
 
     private final String name;
     private final ReduceCode code;
@@ -339,9 +346,9 @@ public final class ReductionOp {
         return op.call(Arrays.asList(s.inputs), s.scalars);
     }
 
-    /** All elements that equal the result share its gradient evenly. */
+    /** All elements that are the result share its gradient evenly. */
     private static Tensor ofExtremum(Tensor v, Tensor out, Tensor g, int[] dims) {
-        Tensor count = Reductions.SUM.call(v.eq(out), dims, true, g.dtype());
+        Tensor count = EXTREMA.call(v, out, dims, true, null);
         return EXTREMUM_BACKWARD.call(v, out, g.div(count));
     }
 

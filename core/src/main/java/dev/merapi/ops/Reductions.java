@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -11,6 +12,7 @@ import dev.merapi.reference.ScanReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -26,9 +28,9 @@ public final class Reductions {
             ReductionOp.define("merapi::mean", x -> x, Combine.MEAN).autocast(CastPolicy.FLOAT32);
     public static final ReductionOp PROD =
             ReductionOp.define("merapi::prod", x -> x, Combine.PROD).autocast(CastPolicy.FLOAT32);
-    /** Ties share the gradient evenly. */
+    /** Ties share the gradient evenly; if there are NaNs, they do. */
     public static final ReductionOp AMIN = ReductionOp.define("merapi::amin", x -> x, Combine.MIN);
-    /** Ties share the gradient evenly. */
+    /** Ties share the gradient evenly; if there are NaNs, they do. */
     public static final ReductionOp AMAX = ReductionOp.define("merapi::amax", x -> x, Combine.MAX);
 
     public static final ReductionOp ARGMIN = ReductionOp.define("merapi::argmin", x -> x, Combine.ARGMIN);
@@ -44,8 +46,21 @@ public final class Reductions {
     public static final ReductionOp SUM_SQUARES =
             ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM).autocast(CastPolicy.FLOAT32);
     public static final ReductionOp MAX_ABS = ReductionOp.define("merapi::max_abs", Expr::abs, Combine.MAX);
+    /** xᵉ for x ≥ 0, whose slope at 0 is 0 instead of infinite: for norms, whose gradient at 0 is 0. */
+    private static final NamedFunction POWER_OR_ZERO =
+            NamedFunction.define("power_or_zero", 2, a -> a.get(0).pow(a.get(1)), (a, y, g) -> {
+                Expr x = a.get(0);
+                Expr e = a.get(1);
+                Expr slope = e.mul(power(x, e.sub(1)));
+                return Arrays.asList(x.eq(0).select(Expr.constant(0.0), g.mul(slope)), null);
+            });
+
+    private static Expr power(Expr x, Expr exponent) {
+        return POWER_OR_ZERO.call(x, exponent);
+    }
+
     public static final ReductionOp SUM_POWERS = ReductionOp.define(
-                    "merapi::sum_powers", 1, 1, a -> a.get(0).abs().pow(a.get(1)), Combine.SUM)
+                    "merapi::sum_powers", 1, 1, a -> power(a.get(0).abs(), a.get(1)), Combine.SUM)
             .autocast(CastPolicy.FLOAT32);
 
     /** Sum over x where the first operand equals the second, and 0 elsewhere: one chosen element a group. */
@@ -109,14 +124,14 @@ public final class Reductions {
                     "merapi::norm", Expr::square, Combine.SUM, Reductions::rootOrZero)
             .autocast(CastPolicy.FLOAT32);
 
-    /** (Σ|x|^p)^(1/p). */
+    /** (Σ|x|^p)^(1/p); the gradient of elements that are 0 is 0, and so where the norm is. */
     public static final ReductionOp POWER_NORM = ReductionOp.define(
                     "merapi::power_norm",
                     1,
                     1,
-                    a -> a.get(0).abs().pow(a.get(1)),
+                    a -> power(a.get(0).abs(), a.get(1)),
                     Combine.SUM,
-                    a -> a.get(0).pow(Expr.constant(1.0).div(a.get(1))))
+                    a -> power(a.get(0), Expr.constant(1.0).div(a.get(1))))
             .autocast(CastPolicy.FLOAT32);
 
     // ---------------------------------------------------------------- values with indices
@@ -169,15 +184,23 @@ public final class Reductions {
 
     // ---------------------------------------------------------------- compositions
 
-    /** The p-norm over some dimensions: (Σ|x|^p)^(1/p); p = ∞ gives the largest |x|. */
+    /**
+     * The p-norm over some dimensions: (Σ|x|^p)^(1/p); p = ∞ gives the largest |x|, p = 0 how many are not 0.
+     *
+     * <p>The gradient is 0 for an element that is 0, and so for all where the norm is 0; largest elements share it evenly.
+     * Gradients of these gradients are 0 there too, also where the slope has none.
+     */
     public static Tensor norm(Tensor x, double p, int[] dims, boolean keepDim) {
         if (!x.dtype().isFloating()) {
             throw new dev.merapi.error.DTypeException("norm: needs a floating dtype, but this is " + x.describe()
                     + "\n  fix: convert with to(DType.FLOAT32).");
         }
-        if (!(p > 0)) {
+        if (!(p >= 0)) {
             throw new ShapeException(
-                    "norm: the order " + p + " is not positive\n  fix: 1, 2 or infinity are the usual ones.");
+                    "norm: the order " + p + " is negative\n  fix: 1, 2 or infinity are the usual ones.");
+        }
+        if (p == 0) {
+            return COUNT_NONZERO.call(x, dims, keepDim, null).to(x.dtype());
         }
         if (p == 2) {
             return NORM.call(x, dims, keepDim, null);

@@ -78,23 +78,22 @@ public final class Softmax {
             .autocast(CastPolicy.FLOAT32)
             .register();
 
-    /** What the gradient of {@link #LOG_SUM_EXP} is made of. */
-    public record Summed(Tensor x, Tensor out, int dim) {}
-
-    /** log Σ exp(x) along one dimension, which goes; −∞ over nothing and over nothing but −∞. */
+    /**
+     * log Σ exp(x) along one dimension, which goes; −∞ over nothing and over nothing but −∞. The gradient is the softmax: NaN
+     * where all are −∞.
+     */
     public static final Op<Along, Tensor> LOG_SUM_EXP = Op.define("merapi::logsumexp", Along.class, Tensor.class)
             .shape(a -> {
                 Tensor t = like("logsumexp", a);
                 return Tensor.meta(t, t.shape().without(a.dim()));
             })
             .reference((a, out) -> SoftmaxReference.logSumExp(a.x(), dim(a.x(), a.dim()), out))
-            .autograd((a, out) -> new Summed(a.x(), out, a.dim()), (context, s, g) -> {
-                if (s.x.rank() == 0) {
+            .autograd((a, out) -> a, (context, a, g) -> {
+                if (a.x().rank() == 0) {
                     return Grads.of("x", g);
                 }
-                int d = dim(s.x, s.dim);
-                return Grads.of(
-                        "x", g.unsqueeze(d).mul(s.x.sub(s.out.unsqueeze(d)).exp()));
+                // By the softmax, not by exp(x − result): the result may be rounded to 8 bits.
+                return Grads.of("x", g.unsqueeze(dim(a.x(), a.dim())).mul(SOFTMAX.call(a)));
             })
             .autocast(CastPolicy.FLOAT32)
             .register();

@@ -597,7 +597,7 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
         return Elementary.ERFC.call(self());
     }
 
-    /** The angle of the point (x, this). */
+    /** The angle of the point (x, this); its gradients at the origin and at infinity are 0. */
     public Tensor atan2(Tensor x) {
         return Arithmetic.ATAN2.call(self(), x);
     }

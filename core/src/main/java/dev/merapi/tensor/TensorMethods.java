@@ -71,7 +71,7 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return Reductions.PROD.call(self(), dims, keepDim, null);
     }
 
-    /** The largest values; NaN wins, ties share the gradient evenly. An error over nothing. */
+    /** The largest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing. */
     public Tensor amax(int... dims) {
         return Reductions.AMAX.call(self(), dims, false, null);
     }
@@ -80,7 +80,7 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return Reductions.AMAX.call(self(), dims, keepDim, null);
     }
 
-    /** The smallest values; NaN wins, ties share the gradient evenly. An error over nothing. */
+    /** The smallest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing. */
     public Tensor amin(int... dims) {
         return Reductions.AMIN.call(self(), dims, false, null);
     }
@@ -89,12 +89,12 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return Reductions.AMIN.call(self(), dims, keepDim, null);
     }
 
-    /** The largest value of all; 0-d. */
+    /** The largest value of all; 0-d. As {@link #amax(int...)}. */
     public Tensor max() {
         return Reductions.AMAX.call(self(), ALL, false, null);
     }
 
-    /** The smallest value of all; 0-d. */
+    /** The smallest value of all; 0-d. As {@link #amin(int...)}. */
     public Tensor min() {
         return Reductions.AMIN.call(self(), ALL, false, null);
     }
@@ -167,7 +167,10 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return Reductions.norm(self(), 2, dims, false);
     }
 
-    /** (Σ|x|^p)^(1/p); p = ∞ gives the largest |x|. */
+    /**
+     * (Σ|x|^p)^(1/p) for p > 0; p = ∞ gives the largest |x|, p = 0 how many are not 0. The gradient of an element that is 0 is
+     * 0, and so are all where the norm is 0. Floating dtypes only.
+     */
     public Tensor norm(double p, int[] dims, boolean keepDim) {
         return Reductions.norm(self(), p, dims, keepDim);
     }

@@ -197,7 +197,6 @@ class DerivativeTest {
 
     @Test
     void resultsAreReusedWhereItPays() {
-        assertEquals("[g0 * (1.0 - square(y0))]", Derivative.vjp(X.tanh(), 1).toString());
         assertEquals("[g0 * y0]", Derivative.vjp(X.exp(), 1).toString());
         assertEquals("[where(y0 <= 0.0, 0.0, g0)]", Derivative.vjp(X.relu(), 1).toString());
         assertEquals("[g0 / x1, -(g0 / x1 * y0)]", Derivative.vjp(X.div(Y), 2).toString());

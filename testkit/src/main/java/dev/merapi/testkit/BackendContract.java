@@ -9,6 +9,7 @@ import dev.merapi.check.OpCheck;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
+import dev.merapi.expr.Variable;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.storage.Backstop;
 import dev.merapi.tensor.Memory;
@@ -327,36 +328,70 @@ public abstract class BackendContract {
         });
     }
 
-    /** The in-place form writes what the op returns; the tensor and its version tell. */
+    /** The pointwise ops whose in-place forms are tried, those that have no method too. */
+    protected List<PointwiseOp> inPlace() {
+        return Ops.pointwise();
+    }
+
+    /** The in-place form writes what the op returns, or refuses what it cannot store; the tensor and its version tell. */
     @TestFactory
     Stream<DynamicTest> pointwiseOpsWriteInPlace() {
-        return PointwiseRows.inPlace().stream().map(row -> {
-            PointwiseOp op = row.op();
-            String name = op.op().name() + "_ " + device();
-            return dynamicTest(name, () -> {
-                try (Scope scope = Scope.open()) {
-                    Maker m = new Maker(DType.FLOAT32, device(), seed(name), false);
-                    Tensor x = m.uniform(0.2, 0.9, 3, 5);
-                    Tensor y = m.uniform(0.2, 0.9, 5);
-                    Tensor z = m.uniform(1, 2, 3, 1);
-                    List<Tensor> operands =
-                            List.of(x, y, z).subList(0, op.code().inputs());
-                    List<Number> scalars = List.<Number>of(0.5, 0.75).subList(0, row.scalars());
-                    Tensor expected = op.call(operands, scalars);
-                    Tensor strided = Tensor.zeros(Shape.of(5, 3), DType.FLOAT32, device())
-                            .transpose(0, 1)
-                            .copy_(x);
-                    List<Tensor> others = new ArrayList<>(operands);
-                    others.set(0, strided);
-                    Assertions.assertSame(strided, op.into(strided, others, scalars));
-                    Assertions.assertArrayEquals(expected.toFloatArray(), strided.toFloatArray());
-                    int version = x.version();
-                    Assertions.assertSame(x, op.into(x, operands, scalars));
-                    Assertions.assertArrayEquals(expected.toFloatArray(), x.toFloatArray());
-                    Assertions.assertEquals(version + 1, x.version());
-                }
-            });
-        });
+        return Stream.of(DType.FLOAT32, DType.BFLOAT16, DType.INT64, DType.BOOL)
+                .map(dtype -> dynamicTest("in place, " + dtype + " " + device(), () -> {
+                    List<String> wrong = new ArrayList<>();
+                    int written = 0;
+                    for (PointwiseOp op : inPlace()) {
+                        try (Scope scope = Scope.open()) {
+                            written += writesInPlace(op, dtype) ? 1 : 0;
+                        } catch (AssertionError | RuntimeException e) {
+                            wrong.add(op.op().name() + "_: " + e);
+                        }
+                    }
+                    Assertions.assertTrue(wrong.isEmpty(), () -> dtype + ":\n" + String.join("\n", wrong));
+                    Assertions.assertTrue(written > inPlace().size() / 4, "only " + written + " wrote anything");
+                }));
+    }
+
+    /** False if the op is not for this dtype, or makes what does not fit into it: that is refused alike. */
+    private boolean writesInPlace(PointwiseOp op, DType dtype) {
+        Maker m = new Maker(dtype, device(), seed(op.op().name()), false);
+        double low = dtype.isFloating() ? 0.2 : 1;
+        double high = dtype.isFloating() ? 0.9 : 6;
+        List<Tensor> operands = new ArrayList<>();
+        operands.add(m.uniform(low, high, 3, 5));
+        operands.add(m.uniform(low, high, 5));
+        operands.add(m.uniform(low, high, 3, 1));
+        operands = operands.subList(0, op.code().inputs());
+        List<Number> numbers = dtype.isFloating() ? List.of(0.5, 0.75) : List.of(2, 3);
+        List<Number> scalars = numbers.subList(
+                0, op.code().roots().get(0).uses(Variable.Role.SCALAR).length());
+        Tensor x = operands.get(0);
+        int version = x.version();
+        Tensor result;
+        try {
+            result = op.call(operands, scalars);
+        } catch (DTypeException e) {
+            List<Tensor> same = operands;
+            Assertions.assertThrows(DTypeException.class, () -> op.into(x, same, scalars));
+            return false;
+        }
+        if (result.dtype().kind().compareTo(dtype.kind()) > 0) {
+            List<Tensor> same = operands;
+            Assertions.assertThrows(DTypeException.class, () -> op.into(x, same, scalars));
+            Assertions.assertEquals(version, x.version());
+            return false;
+        }
+        double[] expected = result.to(dtype).toDoubleArray();
+        Tensor strided =
+                Tensor.zeros(Shape.of(5, 3), dtype, device()).transpose(0, 1).copy_(x);
+        List<Tensor> others = new ArrayList<>(operands);
+        others.set(0, strided);
+        Assertions.assertSame(strided, op.into(strided, others, scalars));
+        Assertions.assertArrayEquals(expected, strided.toDoubleArray(), "strided");
+        Assertions.assertSame(x, op.into(x, operands, scalars));
+        Assertions.assertArrayEquals(expected, x.toDoubleArray());
+        Assertions.assertEquals(version + 1, x.version());
+        return true;
     }
 
     @TestFactory

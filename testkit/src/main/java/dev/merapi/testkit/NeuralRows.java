@@ -26,6 +26,19 @@ final class NeuralRows {
 
     private NeuralRows() {}
 
+    private static final double NAN = Double.NaN;
+    private static final double INF = Double.POSITIVE_INFINITY;
+
+    /** As uniform, with a NaN, infinities and large numbers strewn in: one in nine. */
+    private static Tensor strewn(Maker m, long... shape) {
+        double[] odd = {NAN, INF, 1e4, -INF, -1e4};
+        double[] values = m.uniform(-1, 1, shape).toDoubleArray();
+        for (int i = 4, k = 0; i < values.length; i += 9, k++) {
+            values[i] = odd[k % odd.length];
+        }
+        return m.of(values, shape);
+    }
+
     static List<OpSamples<?, ?>> all() {
         List<OpSamples<?, ?>> rows = new ArrayList<>();
         rows.addAll(products());
@@ -114,6 +127,13 @@ final class NeuralRows {
                         .valuesOnly(
                                 "[5, 0] [0, 3]",
                                 m -> new LinearAlgebra.Matmul(m.of(new double[0], 5, 0), m.of(new double[0], 0, 3)))
+                        .valuesOnly(
+                                "special values [19, 21] [21, 17]",
+                                m -> new LinearAlgebra.Matmul(strewn(m, 19, 21), m.uniform(-1, 1, 21, 17)))
+                        .valuesOnly(
+                                "zeros by NaN",
+                                m -> new LinearAlgebra.Matmul(
+                                        m.of(new double[6], 2, 3), m.of(new double[] {NAN, 1, INF, 1, 1, 1}, 3, 2)))
                         .references(a -> matmul(Grid.of(a.a()), Grid.of(a.b())))
                         .scale(a -> List.of(matmul(abs(Grid.of(a.a())), abs(Grid.of(a.b())))))
                         .terms(a -> a.a().size(-1))
@@ -133,6 +153,10 @@ final class NeuralRows {
                                 "[17, 131] 131 to 65",
                                 m -> new LinearAlgebra.Linear(
                                         m.uniform(-1, 1, 17, 131), m.uniform(-1, 1, 65, 131), m.uniform(-1, 1, 65)))
+                        .valuesOnly(
+                                "special values [17, 19] 19 to 21",
+                                m -> new LinearAlgebra.Linear(
+                                        strewn(m, 17, 19), m.uniform(-1, 1, 21, 19), m.uniform(-1, 1, 21)))
                         .references(a -> linear(Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
                         .scale(a -> List.of(linear(
                                 abs(Grid.of(a.x())),
@@ -207,6 +231,16 @@ final class NeuralRows {
         return Grid.of(y.values(), x.shape());
     }
 
+    /** Rows of no numbers, infinite, equal, zero, huge and tiny ones. */
+    private static Tensor special(Maker m) {
+        return m.of(
+                new double[] {
+                    1, NAN, 2, 3, 1, INF, 2, 3, 3, 3, 3, 3, 0, 0, 0, 0, 1e8, -1e8, 1e8, 2e8, 1e-8, -1e-8, 0, 2e-8
+                },
+                6,
+                4);
+    }
+
     private static List<OpSamples<?, ?>> norms() {
         return List.of(
                 samples(Normalization.LAYER_NORM)
@@ -225,9 +259,21 @@ final class NeuralRows {
                                         m.uniform(-1, 1, 131),
                                         1,
                                         1e-5))
+                        .valuesOnly(
+                                "large mean",
+                                m -> new Normalization.LayerNorm(
+                                        m.uniform(1e4 - 1, 1e4 + 1, 7, 131), null, m.uniform(-1, 1, 131), 1, 1e-5))
+                        .valuesOnly(
+                                "special values",
+                                m -> new Normalization.LayerNorm(special(m), m.uniform(0.5, 1.5, 4), null, 1, 1e-5))
                         .references(
                                 a -> norm(Grid.of(a.x()), a.dims(), a.eps(), true, grid(a.weight()), grid(a.bias())))
-                        .scale(a -> List.of(Grid.filled(i -> 4, a.x().shape().toArray())))
+                        // What the mean is rounded by is large beside the distances from it, if the mean is.
+                        .scale(a -> {
+                            double largest = largest(a.x());
+                            double size = largest > 9e3 && largest < 2e4 ? largest : 4;
+                            return List.of(Grid.filled(i -> size, a.x().shape().toArray()));
+                        })
                         .terms(a -> a.x().size(-1))
                         .error(
                                 m -> new Normalization.LayerNorm(
@@ -245,6 +291,9 @@ final class NeuralRows {
                                 "[7, 131]",
                                 m -> new Normalization.RmsNorm(
                                         m.uniform(-2, 2, 7, 131), m.uniform(0.5, 1.5, 131), 1, 1e-5))
+                        .valuesOnly(
+                                "special values",
+                                m -> new Normalization.RmsNorm(special(m), m.uniform(0.5, 1.5, 4), 1, 1e-5))
                         .references(a -> norm(Grid.of(a.x()), a.dims(), a.eps(), false, grid(a.weight()), null))
                         .terms(a -> a.x().size(-1)));
     }
@@ -290,9 +339,24 @@ final class NeuralRows {
                                         -100,
                                         0,
                                         Losses.Reduction.SUM))
+                        .valuesOnly(
+                                "special values",
+                                m -> new Losses.CrossEntropy(
+                                        m.of(
+                                                new double[] {
+                                                    1, NAN, 2, 1e4, 0, -1e4, -INF, 1, 2, 1e4 + 1, 1e4, 1e4 - 2, 5, 5, 5,
+                                                    1, -INF, 2
+                                                },
+                                                6,
+                                                3),
+                                        m.indices(new long[] {0, 2, 1, 0, 1, 1}, 6),
+                                        null,
+                                        -100,
+                                        0,
+                                        Losses.Reduction.NONE))
                         .references(NeuralRows::crossEntropy)
                         .scale(a -> List.of(Grid.filled(
-                                i -> 12
+                                i -> Math.max(12, Math.min(2e4, 2 * largest(a.logits())))
                                         * (a.reduction() == Losses.Reduction.SUM
                                                 ? a.logits().size(0)
                                                 : 1),
@@ -353,12 +417,20 @@ final class NeuralRows {
             double lse = max + Math.log(sum);
             int t = (int) targets[r];
             loss[r] = (1 - a.labelSmoothing()) * weight[t] * (lse - x.at(r, t));
-            for (int c = 0; c < classes; c++) {
+            for (int c = 0; c < classes && a.labelSmoothing() != 0; c++) {
                 loss[r] += a.labelSmoothing() / classes * weight[c] * (lse - x.at(r, c));
             }
             total += weight[t];
         }
         return reduced(loss, total, a.reduction());
+    }
+
+    private static double largest(Tensor t) {
+        return Arrays.stream(t.toDoubleArray())
+                .map(Math::abs)
+                .filter(Double::isFinite)
+                .max()
+                .orElse(0);
     }
 
     private static Grid nll(Losses.Nll a) {
@@ -482,6 +554,16 @@ final class NeuralRows {
                                         ONE,
                                         ONE,
                                         1))
+                        .valuesOnly(
+                                "special values",
+                                m -> new Convolution.Conv2d(
+                                        strewn(m, 1, 2, 13, 11),
+                                        m.uniform(-1, 1, 3, 2, 3, 3),
+                                        m.uniform(-1, 1, 3),
+                                        ONE,
+                                        ONE,
+                                        ONE,
+                                        1))
                         .references(a -> conv(a, Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
                         .scale(a -> List.of(conv(
                                 a,
@@ -520,7 +602,14 @@ final class NeuralRows {
                             Grid where = Grid.filled(
                                     i -> {
                                         for (long k = 0; k < x.size(2) * x.size(3); k++) {
-                                            if (x.at(i[0], i[1], k / x.size(3), k % x.size(3)) == y.at(i)) {
+                                            long row = k / x.size(3) + a.padding()[0] - i[2] * a.stride()[0];
+                                            long column = k % x.size(3) + a.padding()[1] - i[3] * a.stride()[1];
+                                            boolean inside = row >= 0
+                                                    && row < a.kernel()[0]
+                                                    && column >= 0
+                                                    && column < a.kernel()[1];
+                                            double v = x.at(i[0], i[1], k / x.size(3), k % x.size(3));
+                                            if (inside && Double.compare(v, y.at(i)) == 0) {
                                                 return k;
                                             }
                                         }
@@ -529,6 +618,22 @@ final class NeuralRows {
                                     y.shape());
                             return List.of(y, where);
                         })
+                        .valuesOnly(
+                                "special values",
+                                m -> new Pooling.MaxPool2d(
+                                        m.of(
+                                                new double[] {
+                                                    1, NAN, -INF, -INF, 2, 3, -INF, -INF, INF, 1, NAN, 5, 1, 0, NAN, 6
+                                                },
+                                                1,
+                                                1,
+                                                4,
+                                                4),
+                                        new long[] {2, 2},
+                                        new long[] {2, 2},
+                                        NONE,
+                                        ONE))
+                        .exact()
                         .skip("expanded inputs", "the values have ties then"),
                 samples(Pooling.AVG_POOL2D)
                         .sample(
@@ -539,14 +644,27 @@ final class NeuralRows {
                                 "padding left out",
                                 m -> new Pooling.AvgPool2d(
                                         m.uniform(-1, 1, 1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, false))
+                        .valuesOnly(
+                                "special values",
+                                m -> new Pooling.AvgPool2d(
+                                        strewn(m, 1, 1, 8, 8), new long[] {2, 2}, new long[] {2, 2}, NONE, true))
                         .references(a -> pooled(
                                 Grid.of(a.x()),
                                 a.kernel(),
                                 a.stride(),
                                 a.padding(),
                                 (v, n, all) -> Arrays.stream(v, 0, n).sum() / (a.countIncludePad() ? all : n)))
-                        .scale(a ->
-                                List.of(pooled(Grid.of(a.x()), a.kernel(), a.stride(), a.padding(), (v, n, all) -> 1)))
+                        .scale(a -> List.of(pooled(
+                                Grid.of(a.x()),
+                                a.kernel(),
+                                a.stride(),
+                                a.padding(),
+                                (v, n, all) -> Math.max(
+                                        1,
+                                        Arrays.stream(v, 0, n)
+                                                .map(Math::abs)
+                                                .max()
+                                                .orElse(1)))))
                         .terms(a -> 9));
     }
 
@@ -578,6 +696,22 @@ final class NeuralRows {
                                 m.uniform(-1, 1, 2, 3, 33, 16),
                                 true,
                                 0.25))
+                .valuesOnly(
+                        "large scores",
+                        m -> new Attention.Args(
+                                m.uniform(-30, 30, 1, 1, 9, 8),
+                                m.uniform(-30, 30, 1, 1, 11, 8),
+                                m.uniform(-1, 1, 1, 1, 11, 8),
+                                false,
+                                1))
+                .valuesOnly(
+                        "NaN in a query, infinite values",
+                        m -> new Attention.Args(
+                                m.of(new double[] {1, NAN, 0.5, 0.25, 1, 2}, 1, 1, 3, 2),
+                                m.uniform(-1, 1, 1, 1, 3, 2),
+                                m.of(new double[] {1, INF, 2, 1, 3, 1}, 1, 1, 3, 2),
+                                false,
+                                1))
                 .references(a -> {
                     Grid q = Grid.of(a.q());
                     Grid k = Grid.of(a.k());
@@ -587,14 +721,17 @@ final class NeuralRows {
                     return Grid.filled(
                             i -> {
                                 long last = a.causal() ? i[2] + shift : keys - 1;
+                                double[] scores = new double[(int) last + 1];
+                                for (int j = 0; j <= last; j++) {
+                                    for (long d = 0; d < q.size(3); d++) {
+                                        scores[j] += a.scale() * q.at(i[0], i[1], i[2], d) * k.at(i[0], i[1], j, d);
+                                    }
+                                }
+                                double max = Arrays.stream(scores).max().orElseThrow();
                                 double sum = 0;
                                 double weighted = 0;
-                                for (long j = 0; j <= last; j++) {
-                                    double score = 0;
-                                    for (long d = 0; d < q.size(3); d++) {
-                                        score += q.at(i[0], i[1], i[2], d) * k.at(i[0], i[1], j, d);
-                                    }
-                                    double p = Math.exp(a.scale() * score);
+                                for (int j = 0; j <= last; j++) {
+                                    double p = Math.exp(scores[j] - max);
                                     sum += p;
                                     weighted += p * v.at(i[0], i[1], j, i[3]);
                                 }
@@ -602,7 +739,10 @@ final class NeuralRows {
                             },
                             q.shape());
                 })
-                .scale(a -> List.of(Grid.filled(i -> 1, a.q().shape().toArray())))
+                // An exponential is as far off as its score, which is as far off as it is large.
+                .scale(a -> List.of(Grid.filled(
+                        i -> 1 + Math.abs(a.scale()) * largest(a.q()) * largest(a.k()),
+                        a.q().shape().toArray())))
                 .terms(a -> a.k().size(2) * a.k().size(3))
                 .error(
                         m -> new Attention.Args(

@@ -100,6 +100,11 @@ public final class OpSamples<A extends Record, R> {
         return this;
     }
 
+    /** For ops that choose or count: the number itself, in every dtype. */
+    public OpSamples<A, R> exact() {
+        return ulps(0);
+    }
+
     /** Sums accumulate in a tensor of the dtype, and are rounded to it each time. */
     public OpSamples<A, R> roundsEachTerm() {
         roundsEachTerm = true;

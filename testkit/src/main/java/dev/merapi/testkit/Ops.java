@@ -3,13 +3,20 @@ package dev.merapi.testkit;
 
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
+import dev.merapi.ops.Activations;
+import dev.merapi.ops.Arithmetic;
+import dev.merapi.ops.Comparisons;
+import dev.merapi.ops.Elementary;
+import dev.merapi.ops.PointwiseOp;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.reflect.Field;
 import java.net.URI;
 import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -24,6 +31,23 @@ public final class Ops {
         return OpRegistry.all().stream()
                 .filter(op -> op.name().startsWith("merapi::"))
                 .toList();
+    }
+
+    /** Every pointwise op that has a public name in Java. */
+    public static List<PointwiseOp> pointwise() {
+        List<PointwiseOp> found = new ArrayList<>();
+        for (Class<?> c : List.of(Activations.class, Arithmetic.class, Comparisons.class, Elementary.class)) {
+            for (Field field : c.getFields()) {
+                try {
+                    if (field.getType() == PointwiseOp.class && field.get(null) instanceof PointwiseOp op) {
+                        found.add(op);
+                    }
+                } catch (IllegalAccessException e) {
+                    throw new IllegalStateException(e);
+                }
+            }
+        }
+        return found;
     }
 
     static Op<?, ?> named(String name) {

@@ -49,45 +49,6 @@ final class PointwiseRows {
 
     private PointwiseRows() {}
 
-    /** An op whose result has the dtype of the first operand, and how many scalars it takes. */
-    record InPlace(PointwiseOp op, int scalars) {}
-
-    static List<InPlace> inPlace() {
-        List<InPlace> all = new ArrayList<>();
-        for (PointwiseOp op : List.of(
-                Arithmetic.ADD,
-                Arithmetic.SUB,
-                Arithmetic.MUL,
-                Arithmetic.DIV,
-                Arithmetic.POW,
-                Arithmetic.MAXIMUM,
-                Arithmetic.NEG,
-                Arithmetic.SQUARE,
-                Arithmetic.FMA,
-                Elementary.EXP,
-                Elementary.LOG,
-                Elementary.SQRT,
-                Elementary.TANH,
-                Activations.RELU,
-                Activations.SIGMOID,
-                Activations.GELU)) {
-            all.add(new InPlace(op, 0));
-        }
-        for (PointwiseOp op : List.of(
-                Arithmetic.ADD_SCALAR,
-                Arithmetic.MUL_SCALAR,
-                Arithmetic.POW_SCALAR,
-                Arithmetic.FILL,
-                Arithmetic.ADDCMUL,
-                Arithmetic.ADDCDIV,
-                Arithmetic.LERP_SCALAR,
-                Activations.LEAKY_RELU)) {
-            all.add(new InPlace(op, 1));
-        }
-        all.add(new InPlace(Arithmetic.CLAMP, 2));
-        return all;
-    }
-
     private interface Function3 {
         double apply(double x, double y, double z);
     }

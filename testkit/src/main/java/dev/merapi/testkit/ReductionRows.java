@@ -23,6 +23,13 @@ import java.util.function.ToDoubleFunction;
 /** Reductions, scans and softmax, held against loops over doubles. */
 final class ReductionRows {
     private static final int[] ALL = {};
+    private static final double NAN = Double.NaN;
+    private static final double INF = Double.POSITIVE_INFINITY;
+    /** Rows that reductions stumble over: no numbers, infinities of both signs, huge, tiny, cancelling, zeros. */
+    private static final double[] SPECIAL = {
+        NAN, 1, 2, 1, INF, 2, -INF, INF, 1, -INF, -INF, -INF, 1e12, 1, -1e12, 1e12, 1e12, -3e11, 1e-12, 1e-12, -1e-13,
+        0, 0, -0.0, 0, NAN, INF, 2, NAN, NAN
+    };
 
     private ReductionRows() {}
 
@@ -90,12 +97,25 @@ final class ReductionRows {
                 .valuesOnly(
                         "[1031, 3] 0", m -> new ReduceArgs.X(m.draw(domain, 1031, 3), new int[] {0}, false, null, s))
                 .valuesOnly("[4111] all", m -> new ReduceArgs.X(m.draw(domain, 4111), ALL, false, null, s))
+                .valuesOnly(
+                        "special values, 1", m -> new ReduceArgs.X(m.of(SPECIAL, 10, 3), new int[] {1}, false, null, s))
+                .valuesOnly(
+                        "special values, 0", m -> new ReduceArgs.X(m.of(SPECIAL, 10, 3), new int[] {0}, false, null, s))
                 .references(a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), f))
-                .terms(a -> a.x().numel() + 4)
+                .terms(a -> members(a.x(), a.dims()) + 4)
                 .error(
                         m -> new ReduceArgs.X(m.draw(domain, 2, 3), new int[] {2}, false, null, s),
                         ShapeException.class,
                         "out of range for rank 2");
+    }
+
+    /** How many elements make one of the result. */
+    private static double members(Tensor x, int[] dims) {
+        double n = dims.length == 0 ? x.numel() : 1;
+        for (int d : dims) {
+            n *= x.size(d);
+        }
+        return n;
     }
 
     private static double sum(double[] v, DoubleUnaryOperator f) {
@@ -129,11 +149,15 @@ final class ReductionRows {
                 row(Reductions.POWER_NORM, away, v -> Math.cbrt(sum(v, x -> Math.pow(Math.abs(x), 3))), 3.0),
                 row(Reductions.PROD, near, v -> Arrays.stream(v).reduce(1, (p, q) -> p * q))
                         .ulps(16),
-                row(Reductions.ANY, bits, v -> sum(v, x -> x) > 0 ? 1 : 0),
-                row(Reductions.ALL, bits, v -> sum(v, x -> x) == v.length ? 1 : 0),
-                row(Reductions.COUNT_NONZERO, bits, v -> sum(v, x -> x)),
+                row(Reductions.ANY, bits, v -> nonZero(v) > 0 ? 1 : 0).exact(),
+                row(Reductions.ALL, bits, v -> nonZero(v) == v.length ? 1 : 0).exact(),
+                row(Reductions.COUNT_NONZERO, bits, ReductionRows::nonZero).exact(),
                 spread(Reductions.VAR, ReductionRows::variance),
                 spread(Reductions.STD, (v, correction) -> Math.sqrt(variance(v, correction))));
+    }
+
+    private static double nonZero(double[] v) {
+        return sum(v, x -> x != 0 ? 1 : 0);
     }
 
     private static OpSamples<ReduceArgs.Var, Tensor> spread(
@@ -142,9 +166,27 @@ final class ReductionRows {
                 .sample("[2, 5] 1", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 5), new int[] {1}, false, 1))
                 .sample("[2, 3] all biased", m -> new ReduceArgs.Var(m.uniform(-2, 2, 2, 3), ALL, true, 0))
                 .valuesOnly("[3, 1031] 1", m -> new ReduceArgs.Var(m.uniform(9, 11, 3, 1031), new int[] {1}, false, 1))
+                .valuesOnly(
+                        "large mean",
+                        m -> new ReduceArgs.Var(m.uniform(1e4 - 1, 1e4 + 1, 3, 1031), new int[] {1}, false, 1))
+                .valuesOnly("special values", m -> new ReduceArgs.Var(m.of(SPECIAL, 10, 3), new int[] {1}, false, 1))
+                .valuesOnly("of one", m -> new ReduceArgs.Var(m.uniform(-2, 2, 3, 1), new int[] {1}, false, 1))
                 .references(
                         a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), v -> f.applyAsDouble(v, a.correction())))
-                .terms(a -> a.x().numel());
+                // The mean is rounded, by as much as it is larger than the distances from it; the error of a square
+                // root is
+                // at most that of its variance.
+                .scale(a -> List.of(grouped(
+                        Grid.of(a.x()),
+                        a.dims(),
+                        a.keepDim(),
+                        v -> conditioned(v, f.applyAsDouble(v, a.correction())))))
+                .terms(a -> members(a.x(), a.dims()));
+    }
+
+    private static double conditioned(double[] v, double spread) {
+        double mean = sum(v, x -> x) / v.length;
+        return Math.abs(mean) > 100 * spread ? spread + Math.abs(mean) * 4e-3 : spread;
     }
 
     private static double variance(double[] v, double correction) {
@@ -167,11 +209,21 @@ final class ReductionRows {
 
     private static double first(double[] v, double value) {
         for (int i = 0; i < v.length; i++) {
-            if (v[i] == value) {
+            if (v[i] == value || Double.isNaN(v[i]) && Double.isNaN(value)) {
                 return i;
             }
         }
         throw new AssertionError(value);
+    }
+
+    /** Of integers those that have a distance from 0. */
+    private static Tensor special(Maker m) {
+        double[] values = m.dtype().isFloating()
+                ? SPECIAL
+                : Arrays.stream(SPECIAL)
+                        .map(x -> Double.isNaN(x) ? 7 : Math.max(-1e9, Math.min(1e9, x)))
+                        .toArray();
+        return m.of(values, 10, 3);
     }
 
     @SuppressWarnings("unchecked")
@@ -182,7 +234,12 @@ final class ReductionRows {
                 .sample("[3, 4, 2] 1", m -> new ReduceArgs.X(m.distinct(3, 4, 2), new int[] {1}, true, null, List.of()))
                 .valuesOnly(
                         "[5, 211] 1", m -> new ReduceArgs.X(m.distinct(5, 211), new int[] {1}, false, null, List.of()))
+                .valuesOnly(
+                        "special values, 1", m -> new ReduceArgs.X(special(m), new int[] {1}, false, null, List.of()))
+                .valuesOnly(
+                        "special values, 0", m -> new ReduceArgs.X(special(m), new int[] {0}, false, null, List.of()))
                 .references(a -> grouped(Grid.of(a.x()), a.dims(), a.keepDim(), f))
+                .exact()
                 .error(
                         m -> new ReduceArgs.X(m.of(new double[0], 0, 3), new int[] {0}, false, null, List.of()),
                         ShapeException.class,
@@ -233,6 +290,9 @@ final class ReductionRows {
                                         2,
                                         3),
                                 1))
+                .valuesOnly("special values", m -> new Softmax.Along(m.of(SPECIAL, 10, 3), 1))
+                .valuesOnly("special values, 0", m -> new Softmax.Along(m.of(SPECIAL, 10, 3), 0))
+                .valuesOnly("large mean", m -> new Softmax.Along(m.uniform(1e4 - 8, 1e4 + 8, 5, 211), 1))
                 .terms(a -> a.x().size(a.dim()))
                 .error(m -> new Softmax.Along(m.uniform(0, 1, 2, 3), 2), ShapeException.class, "out of range")
                 .error(m -> new Softmax.Along(m.indices(3, 2, 3), 1), dev.merapi.error.DTypeException.class, "int64");
@@ -242,13 +302,15 @@ final class ReductionRows {
         return List.of(
                 along(Softmax.SOFTMAX)
                         .references(a -> lines(Grid.of(a.x()), a.dim(), v -> {
-                            double lse = logSumExp(v);
-                            return each(v, x -> Math.exp(x - lse));
+                            double max = Arrays.stream(v).max().orElseThrow();
+                            double sum = sum(v, x -> Math.exp(x - max));
+                            return each(v, x -> Math.exp(x - max) / sum);
                         })),
                 along(Softmax.LOG_SOFTMAX)
                         .references(a -> lines(Grid.of(a.x()), a.dim(), v -> {
-                            double lse = logSumExp(v);
-                            return each(v, x -> x - lse);
+                            double max = Arrays.stream(v).max().orElseThrow();
+                            double sum = sum(v, x -> Math.exp(x - max));
+                            return each(v, x -> x - max - Math.log(sum));
                         }))
                         .scale(a -> List.of(lines(Grid.of(a.x()), a.dim(), v -> {
                             double lse = logSumExp(v);
@@ -263,6 +325,8 @@ final class ReductionRows {
                         .sample("[2, 4] 1", m -> new Reductions.CumSum(m.uniform(-2, 2, 2, 4), 1))
                         .sample("[3, 2] 0", m -> new Reductions.CumSum(m.uniform(-2, 2, 3, 2), 0))
                         .valuesOnly("[2, 503] 1", m -> new Reductions.CumSum(m.uniform(-2, 2, 2, 503), 1))
+                        .valuesOnly("special values, 1", m -> new Reductions.CumSum(m.of(SPECIAL, 10, 3), 1))
+                        .valuesOnly("special values, 0", m -> new Reductions.CumSum(m.of(SPECIAL, 10, 3), 0))
                         .references(a -> lines(Grid.of(a.x()), a.dim(), v -> running(v, x -> x)))
                         .scale(a -> List.of(lines(Grid.of(a.x()), a.dim(), v -> running(v, Math::abs))))
                         .terms(a -> a.x().size(a.dim())));
@@ -322,7 +386,7 @@ final class ReductionRows {
                 1.0));
         rows.addAll(pair(
                 "bce_with_logits",
-                (x, y) -> Math.max(x, 0) - x * y + Math.log1p(Math.exp(-Math.abs(x))),
+                (x, y) -> Math.max(x, 0) - (y == 0 ? 0 : x * y) + Math.log1p(Math.exp(-Math.abs(x))),
                 any.awayFrom(0),
                 uniform(0, 1)));
         return rows;
@@ -349,6 +413,24 @@ final class ReductionRows {
                                 v -> v);
                         return Grid.of(new double[] {form.isEmpty() ? sum / a.x().numel() : sum});
                     })
+                    .valuesOnly(
+                            "NaN",
+                            m -> new ReduceArgs.XY(
+                                    m.of(new double[] {1, NAN, 2}, 3),
+                                    m.of(new double[] {1, 1, 1}, 3),
+                                    ALL,
+                                    false,
+                                    null,
+                                    s))
+                    .valuesOnly(
+                            "infinite",
+                            m -> new ReduceArgs.XY(
+                                    m.of(new double[] {1, INF, 2}, 3),
+                                    m.of(new double[] {1, 0, 1}, 3),
+                                    ALL,
+                                    false,
+                                    null,
+                                    s))
                     .terms(a -> a.x().numel() + 4));
         }
         rows.add(OpSamples.samples((Op<PointwiseArgs.XY, Tensor>) Ops.named("merapi::" + name + "_each"))

@@ -9,13 +9,16 @@ import org.jspecify.annotations.Nullable;
  * How far a result may be from the float64 reference: {@code ulps · eps · √terms} of the scale, in the dtype that the
  * arithmetic is carried out in, and one rounding to the dtype of the result.
  *
- * @param ulps what a single operation may cost
+ * @param ulps what a single operation may cost; 0 demands the expected number itself
  * @param terms how many numbers are accumulated into one
  * @param roundsEachTerm whether sums are rounded to the dtype of the result each time: they accumulate in a tensor
  */
 public record Tolerance(double ulps, double terms, boolean roundsEachTerm) {
     /** The largest error allowed for one element. */
     public double allowed(DType dtype, double expected, double scale) {
+        if (ulps == 0) {
+            return 0;
+        }
         double compute = (roundsEachTerm ? dtype : dtype.computeType()).epsilon();
         double rounding = dtype == dtype.computeType() ? 0 : 0.51 * dtype.epsilon() * Math.abs(expected);
         double size = Math.max(Math.abs(expected), scale);
