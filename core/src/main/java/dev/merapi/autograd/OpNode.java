@@ -32,6 +32,7 @@ import org.jspecify.annotations.Nullable;
 final class OpNode<A extends Record, R> extends Node {
     private static final Object FREED_BY_BACKWARD = new Object();
     private static final Object FREED_BY_SCOPE = new Object();
+    private static final Object SAVING_FAILED = new Object();
 
     private final Definition<A, R> op;
     private final int[] slotCounts;
@@ -69,7 +70,19 @@ final class OpNode<A extends Record, R> extends Node {
     private record Saved(@Nullable Object tree, @Nullable Object args) {
         static final Saved NOTHING = new Saved(null, null);
 
+        /** As the node keeps it, with its own tensors and nothing that anybody else could change. */
         @SuppressWarnings("NullAway") // a tree may be null, and so is then its image
+        static Saved keep(
+                Definition<?, ?> op,
+                @Nullable Object tree,
+                @Nullable Object args,
+                UnaryOperator<@Nullable Tensor> replacement) {
+            String who = op.name() + ": saveForBackward";
+            return new Saved(
+                    Tree.keep(who, tree, op.lookup(), replacement), Tree.keep(who, args, op.lookup(), replacement));
+        }
+
+        @SuppressWarnings("NullAway") // as above
         Saved map(Definition<?, ?> op, UnaryOperator<@Nullable Tensor> replacement) {
             return new Saved(Tree.map(tree, op.lookup(), replacement), Tree.map(args, op.lookup(), replacement));
         }
@@ -83,25 +96,25 @@ final class OpNode<A extends Record, R> extends Node {
     /** Runs the op's save function and stores its tree. */
     void save(A args, R result, @Nullable Tensor[] inputs, Tensor[] results, Context context) {
         Backward.Save<A, R, Object> save = op.save();
-        Object tree = save != null ? save.apply(args, result) : null;
-        Object forComposition = isRunAgain(op) ? args : null;
-        if (tree == null && forComposition == null) {
-            return;
-        }
-        SavedTensorHooks hooks = context.savedTensorHooks();
         List<SavedTensor> slots = new ArrayList<>(3);
         try {
-            saved = new Saved(tree, forComposition).map(op, t -> {
+            Object tree = save != null ? save.apply(args, result) : null;
+            Object forComposition = isRunAgain(op) ? args : null;
+            if (tree == null && forComposition == null) {
+                return;
+            }
+            SavedTensorHooks hooks = context.savedTensorHooks();
+            saved = Saved.keep(op, tree, forComposition, t -> {
                 SavedTensor slot = SavedTensor.save(
                         t, sourceOf(t, inputs, results), graphOf(t, inputs, result, results), hooks, name());
                 slots.add(slot);
                 return slot.placeholder();
             });
             savedTensors = slots;
-        } finally {
-            if (savedTensors != slots) { // saving failed half way
-                slots.forEach(slot -> slot.release(context.memory()));
-            }
+        } catch (RuntimeException | Error e) {
+            saved = SAVING_FAILED;
+            slots.forEach(slot -> slot.release(context.memory()));
+            throw e;
         }
     }
 
@@ -224,17 +237,16 @@ final class OpNode<A extends Record, R> extends Node {
     private @Nullable Tensor[] differentiate(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
         Saved kept = unpacked();
         Object tree = kept.tree;
-        R shaped = op.result().rebuild(form, gradients);
         boolean createGraph = pass.createsGraph();
         BackwardContext context =
                 new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
         Backward<Object, R> kernel = kernel();
         Backward<Object, R> formula = op.backward();
         if (kernel != null && !createGraph) {
-            return runKernel(kernel, context, tree, shaped);
+            return runKernel(kernel, context, tree, gradients);
         }
         if (formula != null) {
-            Grads grads = formula.apply(context, tree, shaped);
+            Grads grads = formula.apply(context, tree, op.result().rebuild(form, gradients));
             return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
         }
         if (kept.args != null) {
@@ -244,7 +256,7 @@ final class OpNode<A extends Record, R> extends Node {
             throw new MissingBackwardException("backward of " + name() + ": there is none for " + device
                     + ", and a gradient has to pass through it\n  fix: register one, or cut the path with detach().");
         }
-        @Nullable Tensor[] result = runKernel(kernel, context, tree, shaped);
+        @Nullable Tensor[] result = runKernel(kernel, context, tree, gradients);
         for (Tensor g : result) {
             if (g != null) {
                 guardKernelResult(g, gradients);
@@ -265,14 +277,22 @@ final class OpNode<A extends Record, R> extends Node {
         return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
     }
 
+    /** As forward kernels, those of backward get row-major tensors unless the op declares that it takes strides. */
     @SuppressWarnings("NullAway") // as above
     private @Nullable Tensor[] runKernel(
-            Backward<Object, R> kernel, BackwardContext context, @Nullable Object tree, @Nullable R gradients) {
+            Backward<Object, R> kernel,
+            BackwardContext context,
+            @Nullable Object tree,
+            @Nullable Tensor[] gradients) {
         Context thread = Context.current();
         int mask = thread.addMask(Key.ABOVE_KERNEL);
         thread.memory().enter();
         try {
-            Grads grads = kernel.apply(context, tree, gradients);
+            UnaryOperator<@Nullable Tensor> dense = t -> t == null ? null : t.contiguous();
+            boolean any = op.takesStrides();
+            Object saved = any ? tree : Tree.map(tree, op.lookup(), dense);
+            @Nullable Tensor[] incoming = any ? gradients : Tree.map(gradients, dense);
+            Grads grads = kernel.apply(context, saved, op.result().rebuild(form, incoming));
             return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
         } finally {
             thread.memory().exit();
@@ -341,6 +361,11 @@ final class OpNode<A extends Record, R> extends Node {
         if (tree == FREED_BY_SCOPE) {
             throw new SavedTensorException("backward of " + name() + ": its saved tensors were freed when the outermost"
                     + " scope closed\n  fix: run backward inside the scope, or keep the loss with scope.keep(loss).");
+        }
+        if (tree == SAVING_FAILED) {
+            throw new SavedTensorException("backward of " + name() + ": it wrote in place, but then its saveForBackward"
+                    + " failed, so that there is nothing to compute gradients from"
+                    + "\n  fix: see the exception of that call; run the forward again.");
         }
         boolean packed = false;
         for (int i = 0; i < savedTensors.size(); i++) {

@@ -16,6 +16,7 @@ import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import dev.merapi.types.Layout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -33,23 +34,16 @@ public final class Recorder {
             refuseStaleHistory(op, args, inputs);
             return Dispatcher.belowAutograd(op, args, inputs, context);
         }
+        requireBothHalves(op);
         if (!op.hasBackward()) {
             if (op.compose() != null) {
                 return Dispatcher.expand(op, args, context);
-            }
-            if (op.hasSave()) {
-                throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.site("save")
-                        + ", but there is no backward\n  fix: register both.");
             }
             throw new MissingBackwardException(Message.of(op.name() + ": autograd has not been implemented for this op,"
                             + " and an input requires a gradient")
                     .fact("inputs", describe(op, args, inputs))
                     .fix("register .autograd(save, backward), declare it .nonDifferentiable(),"
                             + " or call it under Autograd.noGrad() or on x.detach()."));
-        }
-        if (!op.hasSave()) {
-            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
-                    + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
         requireBackwardHere(op, args, inputs);
         if (op.isMutating() && !op.returnsMutated()) {
@@ -58,11 +52,20 @@ public final class Recorder {
         }
         boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         if (mutated != null) {
+            int written = 0;
+            boolean view = false;
             for (int i = 0; i < inputs.length; i++) {
                 Tensor t = inputs[i];
                 if (mutated[i] && t != null) {
                     requireMutable(op, t);
+                    written++;
+                    view |= t.autograd() instanceof ViewMeta;
                 }
+            }
+            if (written > 1 && view) {
+                throw new GradientException(op.name()
+                        + ": writes several tensors in place, one of which is a view; that cannot be recorded"
+                        + "\n  fix: copy() the view first, or call it under Autograd.noGrad().");
             }
         }
         // The edges are those from before the call: an in-place op points to the history that it replaces.
@@ -97,10 +100,35 @@ public final class Recorder {
         OpNode<A, R> node =
                 new OpNode<>(op, args, inputs, result, outputs, java.util.Objects.requireNonNull(device), draws);
         node.connect(nodes, indices);
+        try {
+            tie(op, args, node, inputs, mutated, result, results, context);
+        } catch (RuntimeException | Error e) {
+            for (int i = 0; i < results.length && mutated == null; i++) {
+                results[i].close(); // nobody gets them
+            }
+            throw e;
+        }
+        if (op.hasInternal()) {
+            op.closeInternal(result);
+        }
+        return result;
+    }
+
+    /** Makes the results part of the graph, and saves what backward needs. */
+    private static <A extends Record, R> void tie(
+            Definition<A, R> op,
+            A args,
+            OpNode<A, R> node,
+            @Nullable Tensor[] inputs,
+            boolean @Nullable [] mutated,
+            R result,
+            Tensor[] results,
+            Context context) {
         Node history = node;
         if (mutated != null) {
             // Saving sees the new values: a formula that needs an old one keeps a copy of it, or is a composition.
-            history = rebase(op, args, node, inputs, mutated, results);
+            // If it fails, the write is done all the same: the node stays, and backward through it says why it cannot be.
+            history = rebase(node, inputs, mutated, results);
         } else {
             for (int i = 0; i < results.length; i++) {
                 if (results[i].dtype().isFloating() && op.isDifferentiable(result, i)) {
@@ -110,10 +138,47 @@ public final class Recorder {
         }
         node.save(args, result, inputs, results, context);
         adopt(history, context);
-        if (op.hasInternal()) {
-            op.closeInternal(result);
+    }
+
+    /** What a node keeps and what reads it come together. */
+    private static void requireBothHalves(Definition<?, ?> op) {
+        if (op.hasSave() && !op.hasBackward()) {
+            throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.site("save")
+                    + ", but there is no backward\n  fix: register both.");
         }
-        return result;
+        if (op.hasBackward() && !op.hasSave()) {
+            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
+                    + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
+        }
+    }
+
+    /** A composition whose outputs, or some of them, are declared to need no gradient. */
+    public static <A extends Record, R> R restricted(Definition<A, R> op, A args, Context context) {
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        boolean recording = context.isGradEnabled();
+        if (recording && op.isNonDifferentiable()) {
+            refuseStaleHistory(op, args, inputs);
+        }
+        context.setGradEnabled(recording && !op.isNonDifferentiable());
+        R result;
+        try {
+            result = Dispatcher.composition(op, args, context);
+        } finally {
+            context.setGradEnabled(recording);
+        }
+        Tensor[] outputs = op.result().tensors(op.name(), result);
+        boolean changed = false;
+        for (int i = 0; i < outputs.length; i++) {
+            Tensor made = outputs[i];
+            if (made.requiresGrad() && !op.isDifferentiable(result, i)) {
+                outputs[i] = made.detach();
+                changed = true;
+                if (Arrays.asList(inputs).indexOf(made) < 0) {
+                    made.close();
+                }
+            }
+        }
+        return changed ? java.util.Objects.requireNonNull(op.result().rebuild(result, outputs)) : result;
     }
 
     /** Whose duty it is to let go of what a node saved: its outermost scope's, or without one the backstop's. */
@@ -134,7 +199,7 @@ public final class Recorder {
         for (Tensor t : inputs) {
             if (t != null) {
                 DeviceType type = t.device().type();
-                if (op.backwardKernel(type) == null && Backends.of(type).backwardKernel(op) == null) {
+                if (!hasBackwardHere(op, type)) {
                     throw new MissingBackwardException(Message.of(
                                     op.name() + ": has no backward for " + type + ", and an input requires a gradient")
                             .fact("inputs", describe(op, args, inputs))
@@ -143,6 +208,12 @@ public final class Recorder {
                 return;
             }
         }
+    }
+
+    private static boolean hasBackwardHere(Definition<?, ?> op, DeviceType type) {
+        return op.backward() != null
+                || op.hasBackward()
+                        && (op.backwardKernel(type) != null || Backends.of(type).backwardKernel(op) != null);
     }
 
     private static <A extends Record> String describe(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
@@ -191,28 +262,15 @@ public final class Recorder {
     }
 
     /** Gives the written tensors their new history; returns the node that stands for it. */
-    private static <A extends Record> Node rebase(
-            Definition<A, ?> op,
-            A args,
-            OpNode<A, ?> node,
-            @Nullable Tensor[] inputs,
-            boolean[] mutated,
-            Tensor[] results) {
+    private static Node rebase(
+            OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
         int output = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (!mutated[i] || t == null) {
                 continue;
             }
-            if (output >= results.length || results[output] != t) {
-                throw new GradientException(op.name() + ": has a backward and writes argument '" + op.slotName(args, i)
-                        + "', so it must return the written tensors in order\n  fix: declare returnsMutated().");
-            }
             if (t.autograd() instanceof ViewMeta v) {
-                if (results.length > 1) {
-                    throw new GradientException(op.name()
-                            + ": writes several tensors in place, one of which is a view; that cannot be recorded");
-                }
                 Tensor base = v.base();
                 AutogradMeta meta = java.util.Objects.requireNonNull(base.autograd());
                 CopySlices slices = new CopySlices(base, v, node, i);
@@ -234,7 +292,9 @@ public final class Recorder {
     /** Makes the views of a view op and ties them to their base. */
     @SuppressWarnings("unchecked")
     public static <A extends Record, R> R view(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, boolean recording, Context context) {
+            Definition<A, R> op, A given, @Nullable Tensor[] inputs, boolean recording, Context context) {
+        op.requireWhole();
+        A args = op.schema().own(given); // the view makes itself again from them
         int slot = ViewMeta.viewedSlot(op, args);
         Tensor viewed = java.util.Objects.requireNonNull(inputs[slot]);
         viewed.requireOpen();
@@ -251,8 +311,8 @@ public final class Recorder {
             results[i] = viewed.viewAs(layout, context);
         }
         R result = op.hasManyViews() ? (R) List.of(results) : (R) results[0];
-        if (context.isInference()) {
-            return result;
+        if (context.isInference() || op.restrictsGradients() && !op.isDifferentiable(result, 0)) {
+            return result; // not part of a graph, as after detach()
         }
         Node node = null;
         boolean differentiable =
@@ -262,7 +322,8 @@ public final class Recorder {
             for (int i = 0; i < outputs.length; i++) {
                 outputs[i] = Tensor.meta(results[i]);
             }
-            if (op.backward() != null) {
+            requireBothHalves(op);
+            if (hasBackwardHere(op, viewed.device().type())) {
                 OpNode<A, R> opNode = new OpNode<>(op, args, inputs, result, outputs, viewed.device(), null);
                 opNode.connect(inputs);
                 opNode.save(args, result, inputs, new Tensor[0], context);

@@ -24,6 +24,8 @@ public final class Backends {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     private static final AtomicReferenceArray<Backend> CHOSEN = new AtomicReferenceArray<>(DeviceType.LIMIT);
     private static final List<Backend> REGISTERED = new ArrayList<>();
+    /** Counts how often a backend came or went: kernels that were chosen before are chosen again. */
+    private static volatile int generation;
 
     private Backends() {}
 
@@ -63,16 +65,28 @@ public final class Backends {
         void close();
     }
 
+    /** Grows whenever a backend comes or goes. */
+    public static int generation() {
+        return generation;
+    }
+
     /** Adds a backend by hand; it takes part like those that the service loader finds. */
     public static synchronized Registration register(Backend backend) {
         REGISTERED.add(backend);
-        CHOSEN.set(backend.deviceType().id(), null);
+        changed(backend);
         return () -> forget(backend);
     }
 
     private static synchronized void forget(Backend backend) {
-        REGISTERED.remove(backend);
+        if (REGISTERED.remove(backend)) {
+            changed(backend);
+        }
+    }
+
+    @SuppressWarnings("NonAtomicOperationOnVolatileField") // under the lock of this class
+    private static void changed(Backend backend) {
         CHOSEN.set(backend.deviceType().id(), null);
+        generation++;
     }
 
     private static synchronized Backend choose(DeviceType type) {

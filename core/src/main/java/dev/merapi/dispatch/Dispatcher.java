@@ -18,6 +18,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.lang.ref.Reference;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -43,7 +44,7 @@ public final class Dispatcher {
             }
         }
         if (op.isComposite()) {
-            op.schema().requirePlain(op.name(), args);
+            requireOpen(op, args, op.schema().tensors(op.name(), args));
             return expand(op, args, context);
         }
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
@@ -65,12 +66,27 @@ public final class Dispatcher {
         return result;
     }
 
-    /** Runs the op as a composition of others; what they make on the way is freed at its end. */
+    /** Runs the op as a composition of others, above autograd; outputs that are declared to need no gradient have none. */
     public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+        op.requireWhole();
+        if (!op.isDeterministic()) {
+            Determinism.refuse(op);
+        }
         Function<A, R> shape = op.shape();
         if (shape != null) {
             shape.apply(args); // refuses what the parts would complain about in their own words, or worse
         }
+        R result = op.restrictsGradients()
+                ? Recorder.restricted(op, args, context)
+                : composition(op, args, context);
+        if (op.hasInternal()) {
+            op.closeInternal(result);
+        }
+        return result;
+    }
+
+    /** The composition itself; what it makes on the way is freed at its end. */
+    public static <A extends Record, R> R composition(Definition<A, R> op, A args, Context context) {
         if (op.schema().tensorNames().isEmpty()) { // a factory: what it makes is what it returns
             return java.util.Objects.requireNonNull(op.compose()).apply(args);
         }
@@ -81,9 +97,6 @@ public final class Dispatcher {
             }
             for (Tensor t : op.result().tensors(op.name(), result)) {
                 scope.keep(t);
-            }
-            if (op.hasInternal()) {
-                op.closeInternal(result);
             }
             return result;
         }
@@ -104,7 +117,7 @@ public final class Dispatcher {
     /** The op's own, or for an op that is nothing else that of the device's backend. */
     @SuppressWarnings("unchecked")
     private static <A extends Record, R> Function<A, R> expansion(Definition<A, R> op, A args) {
-        if (op.isComposite()) {
+        if (op.shape() == null && op.registeredKernels().isEmpty()) {
             for (Tensor t : op.schema().tensors(op.name(), args)) {
                 if (t != null) {
                     Function<?, ?> own = Backends.of(t.device().type()).expansion(op);
@@ -149,16 +162,18 @@ public final class Dispatcher {
         if (prepared == null) {
             return compute(op, args, inputs, mutated, device, meta, context, checked);
         }
-        A given = op.schema().rebuild(args, prepared);
-        R result = compute(op, given, prepared, mutated, device, false, context, checked);
-        result = mutated == null ? result : writeBack(op, inputs, mutated, prepared, result, context);
-        for (int i = 0; i < inputs.length; i++) {
-            Tensor copy = prepared[i];
-            if (copy != null && copy != inputs[i]) {
-                copy.close();
+        try {
+            A given = op.schema().rebuild(args, prepared);
+            R result = compute(op, given, prepared, mutated, device, false, context, checked);
+            return mutated == null ? result : writeBack(op, inputs, mutated, prepared, result, context);
+        } finally {
+            for (int i = 0; i < inputs.length; i++) {
+                Tensor copy = prepared[i];
+                if (copy != null && copy != inputs[i]) {
+                    copy.close();
+                }
             }
         }
-        return result;
     }
 
     private static <A extends Record, R> R compute(
@@ -184,35 +199,87 @@ public final class Dispatcher {
             }
             target = target == null ? t.device() : target;
             dtype = dtype == null ? t.dtype() : dtype;
+            if (op.returnsMutated()) {
+                requireWritten(op, new Tensor[] {t}, inputs, mutated);
+            }
             if (meta) {
                 return out;
             }
-            if (t.isMeta()) {
+            boolean fresh = t.isMeta();
+            if (fresh) {
                 t.allocate(context);
             } else if (!op.returnsMutated()) {
                 throw notFresh(op, t);
             }
             // Nothing to compute for an empty result, unless arguments are written too.
             if (t.numel() != 0 || mutated != null) {
-                run(op, given, inputs, mutated, out, target, dtype, context, checked);
+                try {
+                    run(op, given, inputs, mutated, out, target, dtype, context, checked);
+                } catch (RuntimeException | Error e) {
+                    if (fresh) {
+                        t.close();
+                    }
+                    throw e;
+                }
             }
             return out;
         }
         Tensor[] outputs = op.result().tensors(op.name(), out);
+        if (op.returnsMutated()) {
+            requireWritten(op, outputs, inputs, mutated);
+        }
         for (Tensor t : outputs) {
             target = target == null ? t.device() : target;
             dtype = dtype == null ? t.dtype() : dtype;
-            if (!meta && t.isMeta()) {
-                t.allocate(context);
-            } else if (!meta && !op.returnsMutated()) {
+            if (!meta && !t.isMeta() && !op.returnsMutated()) {
                 throw notFresh(op, t);
             }
         }
         if (!meta) {
             dtype = dtype == null ? firstType(inputs) : dtype;
-            run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, context, checked);
+            int made = 0;
+            try {
+                for (; made < outputs.length; made++) {
+                    if (outputs[made].isMeta()) {
+                        outputs[made].allocate(context);
+                    }
+                }
+                run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, context, checked);
+            } catch (RuntimeException | Error e) {
+                for (int i = 0; i < made && !op.returnsMutated(); i++) {
+                    outputs[i].close();
+                }
+                throw e;
+            }
         }
         return out;
+    }
+
+    /** What an op that returns what it writes gives back, before it is written: written tensors, in their order. */
+    private static void requireWritten(
+            Definition<?, ?> op, Tensor[] outputs, @Nullable Tensor[] inputs, boolean @Nullable [] mutated) {
+        boolean all = op.hasBackward(); // their history is rewritten by what is returned
+        int next = 0;
+        for (int i = 0; mutated != null && i < inputs.length; i++) {
+            boolean returned = mutated[i] && next < outputs.length && outputs[next] == inputs[i];
+            if (returned) {
+                next++;
+            } else if (all && mutated[i] && inputs[i] != null) {
+                next = -1;
+                break;
+            }
+        }
+        if (next != outputs.length) {
+            op.requireWhole();
+            throw new OpResultException(Message.of(op.name() + ": declares returnsMutated() and writes " + op.mutates()
+                            + ", but its result is not made of the written tensors in order")
+                    .fact("result", describe(outputs))
+                    .fix("return them from the shape rule or kernel, or drop returnsMutated()."));
+        }
+    }
+
+    private static List<String> describe(Tensor[] tensors) {
+        return Arrays.stream(tensors).map(Tensor::describe).toList();
     }
 
     private static OpResultException notFresh(Definition<?, ?> op, Tensor t) {
@@ -268,6 +335,9 @@ public final class Dispatcher {
             boolean meta,
             Context context) {
         if (meta) {
+            if (op.compose() != null) {
+                return composition(op, args, context);
+            }
             throw new ShapeException(
                     op.name() + ": has no shape rule, so it cannot run on meta tensors, which have no data"
                             + "\n  fix: add .shape(a -> Tensor.meta(…)), unless the sizes of the result depend on data.");
@@ -288,7 +358,7 @@ public final class Dispatcher {
         }
         GraphCapture capture = context.graphCapture();
         if (capture != null) {
-            if (!(kernel instanceof Kernel<?, ?>)) {
+            if (!(kernel instanceof Kernel<?, ?> || kernel instanceof Composed<?, ?>)) {
                 throw capture.refused(op.name(), "makes a result that depends on data, or waits for the device,");
             }
             capture.admit(op.name(), target, inputs, mutated);
@@ -304,6 +374,9 @@ public final class Dispatcher {
         }
         R out = ((Kernel.Returning<A, R>) kernel).run(args);
         Tensor[] outputs = op.result().tensors(op.name(), out);
+        if (op.returnsMutated()) {
+            requireWritten(op, outputs, inputs, mutated);
+        }
         for (int i = 0; i < outputs.length; i++) {
             refuseAlias(op, args, out, outputs, i, inputs);
         }
@@ -359,11 +432,7 @@ public final class Dispatcher {
                 continue;
             }
             if (t.isClosed()) {
-                String name = op.slotName(args, i);
-                throw new ClosedTensorException(
-                        Message.of(op.name() + ": argument '" + name + "', " + t.describe() + ", is closed")
-                                .argument(name)
-                                .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+                throw closed(op, args, i, t);
             }
             if (device == null) {
                 device = t.device();
@@ -372,6 +441,24 @@ public final class Dispatcher {
             }
         }
         return device != null ? device : op.device(args);
+    }
+
+    /** For an op that is only its composition: the ops in it would name themselves. */
+    private static <A extends Record> void requireOpen(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && t.isClosed()) {
+                throw closed(op, args, i, t);
+            }
+        }
+    }
+
+    private static <A extends Record> ClosedTensorException closed(Definition<A, ?> op, A args, int i, Tensor t) {
+        String name = op.slotName(args, i);
+        return new ClosedTensorException(
+                Message.of(op.name() + ": argument '" + name + "', " + t.describe() + ", is closed")
+                        .argument(name)
+                        .fix("keep it beyond its scope with scope.keep(t), or close it later."));
     }
 
     private static <A extends Record> DeviceException mixedDevices(
@@ -515,6 +602,8 @@ public final class Dispatcher {
 
     private static synchronized <A extends Record, R> Object resolve(
             Definition<A, R> op, DeviceType device, @Nullable DType dtype) {
+        op.requireWhole();
+        int generation = Backends.generation(); // before the backend is asked for: one that comes now counts anew
         Object kernel = op.kernel(device, dtype);
         Backend backend = Backends.of(device);
         if (kernel instanceof DeviceCode code) {
@@ -527,26 +616,47 @@ public final class Dispatcher {
             kernel = op.reference();
         }
         if (kernel == null && op.compose() != null) {
-            Function<A, R> compose = op.compose();
-            Kernel<A, R> composed = (args, out) -> {
-                try (Scope scope = Scope.openInternal(Context.current())) {
-                    R result = compose.apply(args);
-                    Tensor[] from = op.result().tensors(op.name(), result);
-                    Tensor[] to = op.result().tensors(op.name(), out);
-                    for (int i = 0; i < from.length; i++) {
-                        if (from[i] != to[i]) {
-                            to[i].copy_(from[i]);
-                        }
-                    }
-                }
-            };
-            kernel = composed;
+            kernel = op.shape() == null && !op.result().isNone() ? new Composed<>(op) : filledByComposition(op);
         }
         if (kernel == null) {
             throw noKernel(op, device, dtype);
         }
-        op.setResolved(device, dtype, kernel);
+        op.setResolved(device, dtype, generation, kernel);
         return kernel;
+    }
+
+    /** The composition as the kernel of an op that has a formula of its own, or none for this device. */
+    private record Composed<A extends Record, R>(Definition<A, R> op) implements Kernel.Returning<A, R> {
+        @Override
+        public R run(A args) {
+            return composition(op, args, Context.current());
+        }
+    }
+
+    /** The composition as the kernel of an op with a shape rule, which it has to keep to. */
+    private static <A extends Record, R> Kernel<A, R> filledByComposition(Definition<A, R> op) {
+        Function<A, R> compose = java.util.Objects.requireNonNull(op.compose());
+        return (args, out) -> {
+            try (Scope scope = Scope.openInternal(Context.current())) {
+                Tensor[] from = op.result().tensors(op.name(), compose.apply(args));
+                Tensor[] to = op.result().tensors(op.name(), out);
+                for (int i = 0; i < Math.max(from.length, to.length); i++) {
+                    if (i >= from.length
+                            || i >= to.length
+                            || !from[i].shape().equals(to[i].shape())
+                            || from[i].dtype() != to[i].dtype()) {
+                        throw new OpResultException(
+                                Message.of(op.name() + ": its composition and its shape rule do not agree")
+                                        .fact("composition", describe(from))
+                                        .fact("shape rule", describe(to))
+                                        .fix("both must give the same shapes and dtypes."));
+                    }
+                    if (from[i] != to[i]) {
+                        to[i].copy_(from[i]);
+                    }
+                }
+            }
+        };
     }
 
     private static MissingKernelException noKernel(Definition<?, ?> op, DeviceType device, @Nullable DType dtype) {

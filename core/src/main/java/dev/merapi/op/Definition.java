@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
+import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.tensor.Tensor;
@@ -14,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -39,7 +41,7 @@ public final class Definition<A extends Record, R> {
     private final boolean[] mutatedArguments;
     private final boolean returnsMutated;
     private final @Nullable Object[] kernels = new Object[DeviceType.LIMIT * ROW];
-    private final @Nullable Object[] resolved = new Object[DeviceType.LIMIT * ROW];
+    private Resolved resolved = new Resolved(-1, new Object[0]);
     private final @Nullable Object reference;
     private final boolean[] disabled = new boolean[DeviceType.LIMIT];
     private final Backward.@Nullable Save<A, R, Object> save;
@@ -59,6 +61,7 @@ public final class Definition<A extends Record, R> {
     private final Map<String, Object> defaults;
     private final @Nullable Object code;
     private final Map<String, Piece> effective;
+    private boolean whole; // known to be: two threads may find out
 
     @SuppressWarnings("unchecked")
     Definition(Op<A, R> op, Map<String, List<Piece>> pieces) {
@@ -76,7 +79,6 @@ public final class Definition<A extends Record, R> {
         this.save = value("save");
         this.backward = value("backward");
         this.compose = value("compose");
-        this.nonDifferentiable = value("nonDifferentiable") != null;
         this.differentiable = value("differentiable");
         this.deterministic = value("nondeterministic") == null;
         this.stridesOk = value("stridesOk") != null;
@@ -107,7 +109,14 @@ public final class Definition<A extends Record, R> {
         this.composite = compose != null
                 && shape == null
                 && view == null
+                && save == null
+                && !hasBackward()
                 && registeredKernels().isEmpty();
+        boolean none = differentiable != null;
+        for (int i = 0; none && i < java.util.Objects.requireNonNull(differentiable).length; i++) {
+            none = !differentiable[i];
+        }
+        this.nonDifferentiable = value("nonDifferentiable") != null || none;
         this.defaults = d;
     }
 
@@ -237,13 +246,25 @@ public final class Definition<A extends Record, R> {
         return disabled[device.id()];
     }
 
+    /** What kernels resolved to among the backends of one generation. */
+    private record Resolved(int generation, @Nullable Object[] kernels) {}
+
     /** The cache of what kernels resolved to, filled by the dispatcher; races are harmless. */
     public @Nullable Object resolved(DeviceType device, @Nullable DType dtype) {
-        return resolved[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())];
+        Resolved known = resolved;
+        return known.generation == Backends.generation()
+                ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())]
+                : null;
     }
 
-    public void setResolved(DeviceType device, @Nullable DType dtype, Object kernel) {
-        resolved[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())] = kernel;
+    /** @param generation of the backends that the kernel was chosen from */
+    public void setResolved(DeviceType device, @Nullable DType dtype, int generation, Object kernel) {
+        Resolved known = resolved;
+        if (known.generation != generation) {
+            known = new Resolved(generation, new Object[DeviceType.LIMIT * ROW]);
+            resolved = known;
+        }
+        known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())] = kernel;
     }
 
     /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */
@@ -276,7 +297,7 @@ public final class Definition<A extends Record, R> {
         return compose;
     }
 
-    /** True if the op has nothing but its expansion into other ops. */
+    /** True if the op has nothing but its expansion into other ops, whose gradients are its gradients. */
     public boolean isComposite() {
         return composite;
     }
@@ -285,8 +306,24 @@ public final class Definition<A extends Record, R> {
         return nonDifferentiable;
     }
 
+    boolean @Nullable [] differentiableOutputs() {
+        return differentiable;
+    }
+
+    Set<String> internal() {
+        return internal;
+    }
+
+    /** True if some output of the op never requires a gradient, whatever it is computed by. */
+    public boolean restrictsGradients() {
+        return nonDifferentiable || differentiable != null;
+    }
+
     /** Whether tensor {@code slot} of a result, lists flattened, may be part of a graph if it is floating. */
     public boolean isDifferentiable(R value, int slot) {
+        if (nonDifferentiable) {
+            return false;
+        }
         if (differentiable == null && internal.isEmpty()) {
             return true;
         }
@@ -350,6 +387,22 @@ public final class Definition<A extends Record, R> {
         return defaults;
     }
 
+    void forEachPiece(BiConsumer<String, Object> visitor) {
+        effective.forEach((key, piece) -> visitor.accept(key, piece.value()));
+    }
+
+    /** Where the first piece was registered whose key begins so, and whose value is of that class if one is given. */
+    @Nullable
+    Site siteOf(String prefix, @Nullable Class<?> type) {
+        for (Map.Entry<String, Piece> e : effective.entrySet()) {
+            if (e.getKey().startsWith(prefix)
+                    && (type == null || type.isInstance(e.getValue().value()))) {
+                return e.getValue().site();
+            }
+        }
+        return null;
+    }
+
     /** Where a piece was registered. */
     public @Nullable Site site(String piece) {
         Piece p = effective.get(piece);
@@ -371,51 +424,16 @@ public final class Definition<A extends Record, R> {
         return all;
     }
 
-    /** What an op that others may call must have; pieces that come later need not wait for it. */
-    void validateWhole() {
-        if (returnsMutated && !isMutating()) {
-            throw new RegistrationException(name() + ": returns a mutated argument, but declares none");
-        }
-        if (isMutating() && hasBackward() && !returnsMutated) {
-            throw new RegistrationException(name() + ": has a backward and writes " + mutates
-                    + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
+    /** @throws RegistrationException if pieces are missing without which those that are there have no effect */
+    public void requireWhole() {
+        if (!whole) {
+            Pieces.requireWhole(this);
+            whole = true;
         }
     }
 
     /** Rules that concern several pieces; called before this definition is published. */
     void validate() {
-        if (nonDifferentiable && (backward != null || save != null || anyBackwardKernel)) {
-            throw new RegistrationException(name() + ": is declared non-differentiable, and has a backward too");
-        }
-        if (isView() && (isMutating() || shape != null)) {
-            throw new RegistrationException(name() + ": a view has no shape rule and no mutated arguments");
-        }
-        if (castPolicy != CastPolicy.NONE && (isView() || isMutating())) {
-            throw new RegistrationException(name() + ": " + (isView() ? "is a view" : "writes its arguments")
-                    + ", and a converted argument would be a copy\n  fix: declare no cast policy.");
-        }
-        if (isView() && !registeredKernels().isEmpty()) {
-            throw new RegistrationException(
-                    name() + ": a view computes nothing, so it has no kernels: " + registeredKernels());
-        }
-        if (shape != null) {
-            effective.forEach((key, piece) -> {
-                if (piece.value() instanceof Kernel.Returning<?, ?>) {
-                    throw new RegistrationException(name() + ": has a shape rule (" + site("shape")
-                            + ") and a returning kernel (" + piece.site()
-                            + ")\n  fix: with a shape rule, register kernels that fill the outputs.");
-                }
-            });
-        }
-        if (!result().hasTensors() && (backward != null || save != null || anyBackwardKernel)) {
-            throw new RegistrationException(
-                    name() + ": a result without tensors has nothing to differentiate: " + result());
-        }
-        int outputs = result().names().size();
-        if (differentiable != null && differentiable.length != outputs) {
-            throw new RegistrationException(name() + ": differentiableOutputs takes one value for each of the "
-                    + outputs + " tensor outputs " + result().names() + " (a list counts once), but got "
-                    + differentiable.length);
-        }
+        Pieces.refuseContradictions(this);
     }
 }

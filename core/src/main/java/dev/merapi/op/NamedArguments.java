@@ -36,7 +36,7 @@ final class NamedArguments {
                 throw new SchemaException(op.name() + ": is missing a value for argument '" + a.name() + "'\n  schema: "
                         + op.schemaText());
             }
-            values[i] = convert(op, schema.record().component(i), value);
+            values[i] = Plain.own(convert(op, schema.record().component(i), value));
         }
         if (!unknown.isEmpty()) {
             throw new SchemaException(op.name() + ": unknown arguments " + unknown + "\n  schema: " + op.schemaText());

@@ -3,6 +3,7 @@ package dev.merapi.op;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpError;
 import dev.merapi.error.RegistrationException;
@@ -100,7 +101,7 @@ public final class Op<A extends Record, R> {
      * @throws RegistrationException if the name is taken, with both locations
      */
     public Op<A, R> register() {
-        definition.validateWhole();
+        definition.requireWhole();
         OpRegistry.add(this);
         return this;
     }
@@ -156,13 +157,13 @@ public final class Op<A extends Record, R> {
 
     /** The result is a view: a layout over one argument's storage. No memory, no kernel, no formula. */
     public Op<A, R> view(String argument, Function<A, Layout> layout) {
-        requireTensor(argument);
+        requireViewed(argument, result.isTensor(), "a view is one tensor");
         return add("view", new ViewRule<A>(argument, layout, false));
     }
 
     /** The result is a list of views of one argument. In-place ops on them are refused. */
     public Op<A, R> views(String argument, Function<A, List<Layout>> layouts) {
-        requireTensor(argument);
+        requireViewed(argument, result.isList(), "views are a list of tensors, Result.tensors()");
         return add("view", new ViewRule<A>(argument, layouts, true));
     }
 
@@ -233,12 +234,23 @@ public final class Op<A extends Record, R> {
 
     /** The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives. */
     public <S extends @Nullable Object> Op<A, R> backward(Class<S> saved, Backward<S, R> formula) {
-        return add("backward", formula);
+        return add("backward", checked(saved, formula));
     }
 
     /** A backward kernel for one kind of device; preferred to the shared formula when no graph is created. */
     public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
-        return add("backwardKernel/" + device, kernel);
+        return add("backwardKernel/" + device, checked(saved, kernel));
+    }
+
+    /** A formula that is told a wrong class would fail somewhere inside, and not name the op. */
+    private <S extends @Nullable Object> Backward<S, R> checked(Class<S> saved, Backward<S, R> formula) {
+        return saved == Object.class ? formula : (context, tree, gradients) -> {
+            if (tree != null && !saved.isInstance(tree)) {
+                throw new GradientException(name + ": its backward takes a " + saved.getName()
+                        + ", but saveForBackward gave a " + tree.getClass().getName());
+            }
+            return formula.apply(context, tree, gradients);
+        };
     }
 
     /** A backward kernel that the device's backend builds. */
@@ -276,9 +288,9 @@ public final class Op<A extends Record, R> {
     public Op<A, R> internal(String... outputs) {
         Schema r = result.schema();
         for (String name : outputs) {
-            if (r == null || r.indexOf(name) < 0) {
+            if (r == null || !r.tensorNames().contains(name)) {
                 throw new SchemaException(
-                        this.name + ": internal output '" + name + "' is not in the result " + result);
+                        this.name + ": internal output '" + name + "' is not a tensor of the result " + result);
             }
         }
         return add("internal", Set.of(outputs));
@@ -316,7 +328,7 @@ public final class Op<A extends Record, R> {
                     name + ": default for '" + argument + "', which is not an argument of " + schema.argumentText());
         }
         NamedArguments.checkDefault(this, argument, value);
-        return add("default/" + argument, value == null ? Definition.ABSENT : value);
+        return add("default/" + argument, value == null ? Definition.ABSENT : java.util.Objects.requireNonNull(Plain.own(value)));
     }
 
     /** A value that backends generate their kernel from, such as a pointwise expression. */
@@ -328,6 +340,18 @@ public final class Op<A extends Record, R> {
         if (!schema.tensorNames().contains(argument)) {
             throw new SchemaException(name + ": '" + argument + "' is not a tensor argument of " + schema.argumentText()
                     + "\n  tensor arguments: " + schema.tensorNames());
+        }
+    }
+
+    private void requireViewed(String argument, boolean resultFits, String form) {
+        requireTensor(argument);
+        Schema.Argument viewed = schema.arguments().get(schema.indexOf(argument));
+        if (viewed.kind() != Schema.Kind.TENSOR || viewed.optional()) {
+            throw new SchemaException(name + ": '" + argument + "' cannot be viewed, since it is not one tensor that is"
+                    + " always there: " + schema.argumentText());
+        }
+        if (!resultFits) {
+            throw new SchemaException(name + ": " + form + ", but the result is declared as " + result);
         }
     }
 
@@ -380,6 +404,11 @@ public final class Op<A extends Record, R> {
 
         /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */
         public Override<A, R> disable(DeviceType device) {
+            if (op.definition().siteOf("kernel/" + device + "/", null) == null) {
+                throw new RegistrationException(Message.of(op.name() + ": there is no " + device + " kernel to disable")
+                        .fact("registered", op.definition().registeredKernels())
+                        .fix("leave it out, or register the kernel first."));
+            }
             return change(next -> put(next, "disabled/" + device, true, this, false));
         }
 
@@ -415,7 +444,8 @@ public final class Op<A extends Record, R> {
             stack.set(0, piece);
         } else {
             throw new RegistrationException(
-                    Message.of("there is already a piece '" + key + "', registered at " + base.site())
+                    Message.of("there is already a piece '" + (key.equals("save") ? "saveForBackward" : key)
+                            + "', registered at " + base.site())
                             .fact("second registration", piece.site())
                             .fix("use replace… to take its place for good, or override() for a while."));
         }

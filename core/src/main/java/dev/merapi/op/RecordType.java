@@ -2,8 +2,6 @@
 package dev.merapi.op;
 
 import dev.merapi.error.SchemaException;
-import dev.merapi.types.Device;
-import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
@@ -14,7 +12,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -24,7 +21,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class RecordType {
     private static final Map<Class<?>, RecordType> KNOWN = new ConcurrentHashMap<>();
-    private static final Set<Class<?>> PLAIN = Set.of(String.class, Boolean.class, Shape.class, Device.class);
     private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
     private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
 
@@ -47,6 +43,7 @@ public final class RecordType {
     private @Nullable MethodHandle allReader;
     private @Nullable MethodHandle maker;
     private final boolean[] mayHoldTensors;
+    private final boolean[] mayChange;
 
     private RecordType(Class<?> type, MethodHandles.Lookup lookup)
             throws IllegalAccessException, NoSuchMethodException {
@@ -60,7 +57,9 @@ public final class RecordType {
                     .asType(READER);
         }
         mayHoldTensors = new boolean[components.length];
+        mayChange = new boolean[components.length];
         for (int i = 0; i < components.length; i++) {
+            mayChange[i] = !Plain.isKnown(types[i]);
             mayHoldTensors[i] = mayHoldTensors(components[i].getGenericType());
         }
         constructor = lookup.findConstructor(type, MethodType.methodType(void.class, types));
@@ -138,7 +137,12 @@ public final class RecordType {
         if (c.isArray()) {
             return mayHoldTensors(c.getComponentType());
         }
-        return !(c.isPrimitive() || c.isEnum() || Number.class.isAssignableFrom(c) || PLAIN.contains(c));
+        return !Plain.isKnown(c);
+    }
+
+    /** Whether component {@code i} is an array, or something else that its owner could change. */
+    boolean mayChange(int i) {
+        return mayChange[i];
     }
 
     /** Whether component {@code i} can have a tensor in it. */

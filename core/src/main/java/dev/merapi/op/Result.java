@@ -89,6 +89,10 @@ public final class Result<R> {
         return form == Form.TENSOR;
     }
 
+    boolean isList() {
+        return form == Form.TENSORS;
+    }
+
     public boolean isNone() {
         return form == Form.NONE;
     }

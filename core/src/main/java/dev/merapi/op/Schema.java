@@ -57,6 +57,7 @@ public final class Schema {
     private final boolean simple; // every one of them is a single tensor
     private final List<String> tensorNames;
     private final int[] oneEach;
+    private final boolean ownsAll; // nothing in a value could be changed by its caller
     private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made at the first call
     private final int[] required; // indices of plain arguments that could be null, and may not
     private @Nullable MethodHandle firstMissing; // made at the first call
@@ -81,6 +82,8 @@ public final class Schema {
                 Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
         this.oneEach = new int[n];
         Arrays.fill(oneEach, 1);
+        this.ownsAll = IntStream.range(0, arguments.length).noneMatch(i -> arguments[i].kind != Kind.TENSOR
+                && record.mayChange(i));
         this.required = IntStream.range(0, arguments.length)
                 .filter(i -> arguments[i].kind == Kind.PLAIN
                         && !arguments[i].optional
@@ -334,6 +337,25 @@ public final class Schema {
         return (A) record.make(values);
     }
 
+    /** The same value for one who keeps it beyond the call: what the caller could change later is copied. */
+    public <A extends Record> A own(A args) {
+        return ownsAll ? args : owned(args);
+    }
+
+    @SuppressWarnings("unchecked")
+    private <A extends Record> A owned(A args) {
+        @Nullable Object[] values = record.values(args);
+        for (int i = 0; i < values.length; i++) {
+            Object value = values[i];
+            values[i] = arguments[i].kind == Kind.RECORD && value instanceof Record r
+                    ? nested(r).own(r)
+                    : arguments[i].kind == Kind.RECORD && value instanceof Optional<?> o
+                            ? o.map(r -> nested(r).own((Record) r))
+                            : Plain.own(value);
+        }
+        return (A) record.make(values);
+    }
+
     private @Nullable Object rebuilt(Argument a, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
         if (value instanceof Optional<?> o) {
             return Optional.ofNullable(rebuilt(a, o.orElse(null), tensors, next));
@@ -402,6 +424,16 @@ public final class Schema {
     /** Index among all arguments of tensor argument {@code i}. */
     int tensorIndex(int i) {
         return tensorArguments[i];
+    }
+
+    /** True if no call is without a tensor. */
+    boolean hasRequiredTensor() {
+        for (int i : tensorArguments) {
+            if (arguments[i].kind == Kind.TENSOR && !arguments[i].optional) {
+                return true;
+            }
+        }
+        return false;
     }
 
     Argument tensorArgument(int i) {

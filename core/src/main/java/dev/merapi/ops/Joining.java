@@ -27,17 +27,9 @@ public final class Joining {
     public record Stack(List<Tensor> tensors, int dim) {}
 
     /** {@code amounts}: before and after the last dimension, then the one before it, …; negative ones cut off. */
-    public record Pad(Tensor x, long[] amounts, Number value) {
-        public Pad {
-            amounts = amounts.clone();
-        }
-    }
+    public record Pad(Tensor x, long[] amounts, Number value) {}
 
-    public record Repeat(Tensor x, long[] repeats) {
-        public Repeat {
-            repeats = repeats.clone();
-        }
-    }
+    public record Repeat(Tensor x, long[] repeats) {}
 
     /** What {@code cat} keeps: how the result was divided. */
     public record Parts(int dim, long[] sizes, List<DType> dtypes) {}

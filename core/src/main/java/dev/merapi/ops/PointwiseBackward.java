@@ -102,7 +102,7 @@ final class PointwiseBackward {
                 }
             }
         }
-        return new PointwiseOp.Saved(inputs, outputs, args.scalars(), broadcast);
+        return new PointwiseOp.Saved(inputs, outputs, List.copyOf(args.scalars()), broadcast);
     }
 
     private static void pick(Tensor[] from, BitSet which, @Nullable Tensor[] into) {

@@ -19,14 +19,7 @@ public final class Pooling {
     private Pooling() {}
 
     /** Windows: sizes of height and width, as are stride, padding and dilation. */
-    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
-        public MaxPool2d {
-            kernel = kernel.clone();
-            stride = stride.clone();
-            padding = padding.clone();
-            dilation = dilation.clone();
-        }
-    }
+    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
 
     /**
      * @param y [N, C, OH, OW]
@@ -95,13 +88,7 @@ public final class Pooling {
             Tensor indices, long[] inputSize, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
 
     /** @param countIncludePad whether the mean counts the padding, as zeros */
-    public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
-        public AvgPool2d {
-            kernel = kernel.clone();
-            stride = stride.clone();
-            padding = padding.clone();
-        }
-    }
+    public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
 
     public record AvgPool2dBackward(
             Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}

@@ -16,11 +16,7 @@ public final class Rearranging {
     /** {@code diagonal} counts upwards from the main one, 0. */
     public record Triangle(Tensor x, long diagonal) {}
 
-    public record Flip(Tensor x, int[] dims) {
-        public Flip {
-            dims = dims.clone();
-        }
-    }
+    public record Flip(Tensor x, int[] dims) {}
 
     public record Roll(Tensor x, long shift, int dim) {}
 

@@ -33,10 +33,6 @@ public sealed interface ReduceArgs {
 
     record X(
             Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
-        public X {
-            dims = own(dims);
-        }
-
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x};
@@ -50,10 +46,6 @@ public sealed interface ReduceArgs {
             boolean keepDim,
             @Nullable DType dtype,
             List<Number> scalars) implements ReduceArgs {
-        public XY {
-            dims = own(dims);
-        }
-
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x, y};
@@ -66,10 +58,6 @@ public sealed interface ReduceArgs {
             boolean keepDim,
             @Nullable DType dtype,
             List<Number> scalars) implements ReduceArgs {
-        public Many {
-            dims = own(dims);
-        }
-
         @Override
         public Tensor[] tensors() {
             return inputs.toArray(new Tensor[0]);
@@ -77,10 +65,6 @@ public sealed interface ReduceArgs {
     }
 
     record Var(Tensor x, int[] dims, boolean keepDim, double correction) implements ReduceArgs {
-        public Var {
-            dims = own(dims);
-        }
-
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x};
@@ -95,11 +79,6 @@ public sealed interface ReduceArgs {
         public List<Number> scalars() {
             return List.of();
         }
-    }
-
-    /** The caller may change its array after the call; backward still needs what it held. */
-    private static int[] own(int[] dims) {
-        return dims.length == 0 ? dims : dims.clone();
     }
 
     // ---------------------------------------------------------------- shapes

@@ -284,8 +284,8 @@ public final class ReductionOp {
                 needsInputs ? inputs : new Tensor[0],
                 needsOut ? out : null,
                 args.common(name),
-                args.dims(),
-                args.scalars());
+                args.dims().clone(),
+                List.copyOf(args.scalars()));
     }
 
     private Grads backward(BackwardContext context, Saved s, Tensor g) {

@@ -26,33 +26,17 @@ public final class Views {
 
     public record Transpose(Tensor x, int dim0, int dim1) {}
 
-    public record Permute(Tensor x, int[] dims) {
-        public Permute {
-            dims = dims.clone();
-        }
-    }
+    public record Permute(Tensor x, int[] dims) {}
 
     public record Slice(Tensor x, int dim, long start, long end, long step) {}
 
     public record Select(Tensor x, int dim, long index) {}
 
-    public record Expand(Tensor x, long[] sizes) {
-        public Expand {
-            sizes = sizes.clone();
-        }
-    }
+    public record Expand(Tensor x, long[] sizes) {}
 
-    public record View(Tensor x, long[] sizes) {
-        public View {
-            sizes = sizes.clone();
-        }
-    }
+    public record View(Tensor x, long[] sizes) {}
 
-    public record Split(Tensor x, long[] sizes, int dim) {
-        public Split {
-            sizes = sizes.clone();
-        }
-    }
+    public record Split(Tensor x, long[] sizes, int dim) {}
 
     public record Diagonal(Tensor x, long offset, int dim0, int dim1) {}
 

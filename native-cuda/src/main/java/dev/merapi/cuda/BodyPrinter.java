@@ -7,7 +7,6 @@ import dev.merapi.op.CudaKernel;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
-import java.util.Set;
 
 /**
  * Prints the kernel around a body that somebody wrote: one struct of 8-byte words as its argument, then names for its
@@ -34,6 +33,7 @@ final class BodyPrinter {
     private final String real;
     private final StringBuilder fields = new StringBuilder();
     private final StringBuilder locals = new StringBuilder();
+    private int fieldCount;
 
     /** @param real what floating scalars are given as */
     BodyPrinter(String op, String statements, CudaKernel.Launch launch, DType real) {
@@ -62,7 +62,7 @@ final class BodyPrinter {
 
     /** An output that is not wanted. */
     void unwanted(String name) {
-        line(locals, "const Unwanted " + checked(name) + "{};");
+        line(locals, "const Unwanted " + name + "{};");
     }
 
     /** Tensors of one dtype. */
@@ -80,9 +80,9 @@ final class BodyPrinter {
 
     void scalar(String name, Object value) {
         boolean floating = value instanceof Double || value instanceof Float;
-        line(fields, (floating ? "double " : "long long ") + name + ";");
+        String field = nextField(floating ? "double" : "long long");
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
-        line(locals, "const " + type + " " + checked(name) + " = (" + type + ")merapi_arguments." + name + ";");
+        line(locals, "const " + type + " " + name + " = (" + type + ")merapi_arguments." + field + ";");
     }
 
     /** Whether an optional plain argument is there. */
@@ -95,30 +95,18 @@ final class BodyPrinter {
     }
 
     private void field(String type, String name) {
+        line(locals, "const auto& " + name + " = merapi_arguments." + nextField(type) + ";");
+    }
+
+    /** Fields are numbered: named as their operands, one could hide the type of the next. */
+    private String nextField(String type) {
+        String name = "operand" + fieldCount++;
         line(fields, type + " " + name + ";");
-        line(locals, "const auto& " + checked(name) + " = merapi_arguments." + name + ";");
+        return name;
     }
 
     private static void line(StringBuilder to, String text) {
         to.append("    ").append(text).append('\n');
-    }
-
-    private String checked(String name) {
-        Set<String> taken;
-        if (launch instanceof CudaKernel.Elements) {
-            taken = Set.of("i", "n");
-        } else if (launch instanceof CudaKernel.Tiles) {
-            taken = Set.of("n", "row", "rows", "column", "columns", "row0", "column0", "plane");
-        } else if (launch instanceof CudaKernel.Explicit) {
-            taken = Set.of("n");
-        } else {
-            taken = Set.of("n", "row", "rows", "columns", "t", "threads", "row_sum", "row_max", "row_min");
-        }
-        if (taken.contains(name)) {
-            throw new SchemaException(op + ": an argument is called '" + name + "', which a kernel body of this launch"
-                    + " shape calls something else\n  fix: give the component of the record another name.");
-        }
-        return name;
     }
 
     /** Words behind those of the operands: elements, rows and columns of the first output. */

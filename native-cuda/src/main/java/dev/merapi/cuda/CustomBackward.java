@@ -5,16 +5,16 @@ import dev.merapi.error.SchemaException;
 import dev.merapi.op.Backward;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CudaKernel;
+import dev.merapi.op.CudaNames;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -29,22 +29,32 @@ final class CustomBackward implements Backward<Object, Object> {
     CustomBackward(Definition<?, ?> op, CudaKernel code, Kernels kernels) {
         this.op = op;
         this.code = code;
-        this.launch = new CustomLaunch("backward of " + op.name(), code, kernels);
+        this.launch = new CustomLaunch(launchName(), code, kernels);
     }
 
     @Override
     public Grads apply(BackwardContext context, @Nullable Object saved, @Nullable Object gradients) {
-        Map<String, Tensor> incoming = incoming(context, gradients);
         Operands inputs = new Operands();
-        incoming.forEach(inputs::input);
+        List<Tensor> all = incoming(context, gradients, inputs);
+        Set<String> taken = new HashSet<>(inputs.values().keySet());
+        op.schema().tensorNames().forEach(name -> taken.add("d_" + name));
         if (saved instanceof Record r) {
-            inputs.record("", r, Set.of());
+            Operands values = new Operands();
+            values.record(r, Set.of());
+            for (String name : values.values().keySet()) {
+                CudaNames.requireSaved(launchName(), code, name, taken.contains(name));
+                if (values.isOptional(name)) {
+                    CudaNames.requireSaved(launchName(), code, "has_" + name, values.values().containsKey("has_" + name));
+                }
+            }
+            inputs.add(values);
         } else if (saved != null) {
             inputs.input("saved", saved);
         }
-        inputs.values().replaceAll((name, value) -> rowMajor(value));
-        Tensor first = (Tensor) Objects.requireNonNull(
-                inputs.values().get(incoming.keySet().iterator().next()));
+        if (all.isEmpty()) {
+            throw new SchemaException(launchName() + ": a CudaKernel needs an op with tensors in its result");
+        }
+        Tensor first = all.get(0);
 
         Operands operands = new Operands();
         Grads grads = Grads.none();
@@ -67,7 +77,6 @@ final class CustomBackward implements Backward<Object, Object> {
             }
         }
         operands.add(inputs);
-        List<Tensor> all = List.copyOf(incoming.values());
         launch.run(
                 operands,
                 first,
@@ -94,35 +103,40 @@ final class CustomBackward implements Backward<Object, Object> {
         return Tensor.allocate(like.shape(), like.dtype(), like.device());
     }
 
-    private static @Nullable Object rowMajor(@Nullable Object value) {
-        if (value instanceof Tensor t) {
-            return t.contiguous();
-        }
-        if (value instanceof List<?> list && list.stream().allMatch(e -> e instanceof Tensor)) {
-            return Operands.tensors(list).stream().map(Tensor::contiguous).toList();
-        }
-        return value;
-    }
-
     /** What came, by the names of the outputs; where no gradient came, zeros. */
-    private Map<String, Tensor> incoming(BackwardContext context, @Nullable Object gradients) {
-        Map<String, Tensor> named = new LinkedHashMap<>();
-        if (gradients instanceof List<?> list) {
-            for (int i = 0; i < list.size(); i++) {
-                named.put("d_out" + i, context.orZeros((Tensor) list.get(i), i));
-            }
-        } else if (gradients instanceof Record r) {
+    private static List<Tensor> incoming(BackwardContext context, @Nullable Object gradients, Operands inputs) {
+        List<Tensor> all = new ArrayList<>();
+        if (gradients instanceof Record r) {
             RecordType type = RecordType.of(r.getClass(), null);
-            int slot = 0;
             for (int i = 0; i < type.size(); i++) {
+                Object value = type.get(r, i);
                 if (type.component(i).getType() == Tensor.class) {
-                    named.put("d_" + type.name(i), context.orZeros((Tensor) type.get(r, i), slot++));
+                    all.add(context.orZeros((Tensor) value, all.size()));
+                    inputs.input("d_" + type.name(i), all.get(all.size() - 1));
+                } else if (value instanceof List<?> list && isOfTensors(type, i)) {
+                    int begin = all.size();
+                    for (Object element : list) {
+                        all.add(context.orZeros((Tensor) element, all.size()));
+                    }
+                    inputs.input("d_" + type.name(i), List.copyOf(all.subList(begin, all.size())));
                 }
             }
-        } else {
-            named.put("d_out", context.orZeros((Tensor) gradients, 0));
+            return all;
         }
-        return named;
+        List<?> list = gradients instanceof List<?> many ? many : Collections.singletonList(gradients);
+        for (int i = 0; i < list.size(); i++) {
+            all.add(context.orZeros((Tensor) list.get(i), i));
+            inputs.input(gradients instanceof List<?> ? "d_out" + i : "d_out", all.get(i));
+        }
+        return all;
+    }
+
+    private static boolean isOfTensors(RecordType type, int i) {
+        return type.component(i).getGenericType().getTypeName().contains(Tensor.class.getName());
+    }
+
+    private String launchName() {
+        return "backward of " + op.name();
     }
 
     @Override

@@ -7,9 +7,8 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.RecordType;
 import dev.merapi.tensor.Tensor;
-import java.util.LinkedHashMap;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 
 /** A kernel that somebody wrote for an op, called with the components of the op's record by name. */
 final class CustomKernel implements Kernel<Record, Object> {
@@ -25,14 +24,12 @@ final class CustomKernel implements Kernel<Record, Object> {
 
     @Override
     public void run(Record args, Object out) {
-        Map<String, Tensor> outputs = outputs(out);
-        if (outputs.isEmpty()) {
+        Operands operands = new Operands();
+        List<Tensor> all = outputs(out, operands);
+        if (all.isEmpty()) {
             throw new SchemaException(op.name() + ": a CudaKernel needs an op with tensors in its result");
         }
-        Operands operands = new Operands();
-        outputs.forEach(operands::output);
-        operands.record("", args, op.mutates());
-        List<Tensor> all = List.copyOf(outputs.values());
+        operands.record(args, op.mutates());
         launch.run(
                 operands,
                 all.get(0),
@@ -40,23 +37,29 @@ final class CustomKernel implements Kernel<Record, Object> {
     }
 
     /** By name: {@code out} for a single one, {@code out0, out1, …} for a list, else the names of the record. */
-    private static Map<String, Tensor> outputs(Object out) {
-        Map<String, Tensor> outputs = new LinkedHashMap<>();
+    private static List<Tensor> outputs(Object out, Operands operands) {
+        List<Tensor> all = new ArrayList<>();
         if (out instanceof Tensor t) {
-            outputs.put("out", t);
+            operands.output("out", t);
+            all.add(t);
         } else if (out instanceof List<?> list) {
             for (int i = 0; i < list.size(); i++) {
-                outputs.put("out" + i, (Tensor) list.get(i));
+                operands.output("out" + i, (Tensor) list.get(i));
+                all.add((Tensor) list.get(i));
             }
         } else if (out instanceof Record r) {
             RecordType type = RecordType.of(r.getClass(), null);
             for (int i = 0; i < type.size(); i++) {
-                if (type.get(r, i) instanceof Tensor t) {
-                    outputs.put(type.name(i), t);
+                Object value = type.get(r, i);
+                if (value instanceof Tensor t) {
+                    operands.output(type.name(i), t);
+                } else if (value instanceof List<?>) {
+                    operands.outputs(type.name(i), Operands.tensors(value));
                 }
+                all.addAll(Operands.tensors(value));
             }
         }
-        return outputs;
+        return all;
     }
 
     @Override

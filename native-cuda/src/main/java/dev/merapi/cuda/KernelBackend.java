@@ -142,7 +142,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             return LinearGradients.BACKWARD;
         }
         Object registered = type == DeviceType.CUDA ? null : op.backwardKernel(DeviceType.CUDA);
-        return registered instanceof DeviceCode code ? linkBackward(op, code) : null;
+        return registered instanceof DeviceCode code ? linkBackward(op, code) : (Backward<?, ?>) registered;
     }
 
     @Override

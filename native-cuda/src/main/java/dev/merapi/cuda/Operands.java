@@ -47,39 +47,50 @@ final class Operands {
 
     /** An output: holds nothing yet. */
     void output(String name, @Nullable Tensor t) {
-        values.put(name, t == null ? Missing.OUTPUT : t);
+        put(name, t == null ? Missing.OUTPUT : t);
         written.add(name);
         fresh.add(name);
     }
 
     /** Outputs that make a list. */
     void outputs(String name, List<Tensor> all) {
-        values.put(name, all);
+        put(name, all);
         written.add(name);
         fresh.add(name);
     }
 
-    /** What others have that this does not. */
+    /** All of another's. */
     void add(Operands others) {
-        others.values.forEach(values::putIfAbsent);
+        others.values.forEach(this::put);
         optionalPlain.addAll(others.optionalPlain);
+    }
+
+    /** An op that returns what it writes has one tensor under one name for both; else names differ, as CudaNames sees to. */
+    private void put(String name, Object value) {
+        Object before = values.putIfAbsent(name, value);
+        if (before != null && before != value) {
+            throw new IllegalStateException("two operands are called " + name + "; please report this");
+        }
     }
 
     /** A tensor, a list of tensors or a plain value; null for an absent tensor. */
     void input(String name, @Nullable Object value) {
-        // An op that returns what it writes has one tensor under two names, or one name for both.
-        values.put(name, value == null ? Missing.TENSOR : value);
+        put(name, value == null ? Missing.TENSOR : value);
     }
 
     /** The components of a record; those of nested ones with both names. */
-    void record(String prefix, Record record, Set<String> mutated) {
+    void record(Record record, Set<String> mutated) {
+        record("", record, mutated, false);
+    }
+
+    private void record(String prefix, Record record, Set<String> mutated, boolean within) {
         RecordType type = RecordType.of(record.getClass(), null);
         for (int i = 0; i < type.size(); i++) {
             String name = prefix + type.name(i);
             Object value = type.get(record, i);
             Object plain = value instanceof Optional<?> o ? o.orElse(null) : value;
             if (plain instanceof Record nested) {
-                record(name + "_", nested, mutated);
+                record(name + "_", nested, Set.of(), within || mutated.contains(name));
                 continue;
             }
             boolean tensors = holdsTensors(type.component(i));
@@ -88,11 +99,11 @@ final class Operands {
             if (!tensors && (wrapped || plain == null || isNullable(type.component(i))) && !primitive) {
                 optionalPlain.add(name);
             }
-            if (mutated.contains(name)) {
+            if (tensors && (within || mutated.contains(name))) {
                 written.add(name);
                 fresh.remove(name);
             }
-            values.put(name, plain != null ? plain : tensors ? Missing.TENSOR : Missing.PLAIN);
+            put(name, plain != null ? plain : tensors ? Missing.TENSOR : Missing.PLAIN);
         }
     }
 
