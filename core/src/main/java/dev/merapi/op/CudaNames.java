@@ -111,6 +111,16 @@ public final class CudaNames {
                 refuseNumbered(op.result().isList(), "d_out", "d_" + a.name(), what);
             }
         }
+        arguments("", op.schema().record(), op.schema(), (name, what, tensor) -> {
+            for (Schema.Argument a : op.schema().arguments()) {
+                if (tensor && a.kind() == Schema.Kind.RECORD && name.startsWith(a.name() + "_")) {
+                    throw new SchemaException(Message.of(kernel + ": argument '" + a.name()
+                                    + "' is a record of tensors, which a CudaKernel writes no gradients of")
+                            .fact("written at", code.origin())
+                            .fix("give the formula in Java."));
+                }
+            }
+        });
     }
 
     private static List<String> outputs(Result<?> result, String prefix) {

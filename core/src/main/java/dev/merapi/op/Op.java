@@ -39,9 +39,10 @@ import org.jspecify.annotations.Nullable;
  *         .register();
  * }</pre>
  *
- * <p>A piece that is there already is refused with both source locations; {@link #replaceKernel},
- * {@link #replaceAutograd} and {@link #override} are the explicit ways. A registration that fails changes nothing.
- * Thread-safe.
+ * <p>Each piece takes effect on every kind of op, or is refused: at once where no other piece could give it sense, else
+ * when the op is registered or first called. A piece that is there already is refused with both source locations;
+ * {@link #replaceKernel}, {@link #replaceAutograd} and {@link #override} are the explicit ways. A registration that fails
+ * changes nothing. Thread-safe.
  *
  * @param <A> the arguments
  * @param <R> the result: {@code Tensor}, {@code List<Tensor>}, a record of those and plain values, or Void
@@ -177,7 +178,10 @@ public final class Op<A extends Record, R> {
         return add("mutates", set);
     }
 
-    /** The result is made of mutated arguments, as with {@code add_}: the shape rule returns them. */
+    /**
+     * The result is made of mutated arguments, as with {@code add_}: the shape rule returns them, in order, and all of them
+     * if the op has a backward.
+     */
     public Op<A, R> returnsMutated() {
         return add("returnsMutated", true);
     }
@@ -224,7 +228,9 @@ public final class Op<A extends Record, R> {
     }
 
     /**
-     * What the backward formula will need: (args, result) to any tree of tensors, records, lists, maps, plain values.
+     * What the backward formula will need: (args, result) to any tree of tensors, records, lists, sets, maps, optionals,
+     * arrays and plain values. Arrays and lists are copied; a class that could hide a tensor is refused. If it fails after
+     * the op has written in place, the write stays, and a backward through it is an error.
      * Continue with the formula: {@code .saveForBackward(…).backward(…)}.
      */
     public <S extends @Nullable Object> Saving<A, R, S> saveForBackward(Backward.Save<A, R, S> save) {
@@ -237,7 +243,10 @@ public final class Op<A extends Record, R> {
         return add("backward", checked(saved, formula));
     }
 
-    /** A backward kernel for one kind of device; preferred to the shared formula when no graph is created. */
+    /**
+     * A backward kernel for one kind of device; preferred to the shared formula when no graph is created. Gradients and
+     * saved tensors are row-major unless the op declares {@link #stridesOk}.
+     */
     public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
         return add("backwardKernel/" + device, checked(saved, kernel));
     }
@@ -267,14 +276,14 @@ public final class Op<A extends Record, R> {
     }
 
     /**
-     * The op written with other ops. Without kernels the op expands into it above autograd; beside kernels it is the
-     * reference, and the rule for higher derivatives.
+     * The op written with other ops. Without kernels the op expands into it above autograd; with a gradient formula it is
+     * the kernel, and the formula holds; beside kernels it is the reference, and the rule for higher derivatives.
      */
     public Op<A, R> compose(Function<A, R> expansion) {
         return add("compose", expansion);
     }
 
-    /** No gradient ever flows through this op; its outputs never require one. */
+    /** No gradient ever flows through this op; its outputs never require one. A view is then as after {@code detach()}. */
     public Op<A, R> nonDifferentiable() {
         return add("nonDifferentiable", true);
     }
@@ -311,7 +320,7 @@ public final class Op<A extends Record, R> {
         return add("nondeterministic", true);
     }
 
-    /** Kernels take any strides; without this the dispatcher makes inputs contiguous first. */
+    /** Kernels, of backward too, take any strides; without this the engine makes what they get contiguous first. */
     public Op<A, R> stridesOk() {
         return add("stridesOk", true);
     }

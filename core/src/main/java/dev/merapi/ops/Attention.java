@@ -43,7 +43,7 @@ public final class Attention {
             .stridesOk()
             .shape(a -> {
                 String op = "attention_backward";
-                check(op, a.q(), a.k(), a.v());
+                check(op, a.q(), a.k(), a.v(), a.scale());
                 Form.requireLike(op, "grad", a.grad(), a.q());
                 Form.requireLike(op, "out", a.out(), a.q());
                 Form.require(
@@ -72,7 +72,7 @@ public final class Attention {
             .stridesOk()
             .internal("lse")
             .shape(a -> {
-                check("attention", a.q(), a.k(), a.v());
+                check("attention", a.q(), a.k(), a.v(), a.scale());
                 Shape rows = a.q().shape().without(-1);
                 DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new AttentionResult(Tensor.meta(a.q()), Tensor.meta(rows, compute, a.q().device()));
@@ -117,7 +117,8 @@ public final class Attention {
         return columns.gt(rows.add(k.size(2) - q.size(2)));
     }
 
-    private static void check(String op, Tensor q, Tensor k, Tensor v) {
+    private static void check(String op, Tensor q, Tensor k, Tensor v, double scale) {
+        Form.requireFinite(op, "scale", scale);
         Softmax.requireFloating(op, q);
         LinearAlgebra.requireSame(op, q, "q", k, "k");
         LinearAlgebra.requireSame(op, q, "q", v, "v");

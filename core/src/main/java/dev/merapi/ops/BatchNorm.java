@@ -50,6 +50,8 @@ public final class BatchNorm {
             double momentum,
             double eps) {
         Softmax.requireFloating("batchNorm", x);
+        Form.requireNumber("batchNorm", "momentum", momentum, 0, 1);
+        Form.requireNotNegative("batchNorm", "eps", eps);
         if (x.rank() < 2) {
             throw new ShapeException("batchNorm: needs x [N, C, ..], but this is " + x.describe());
         }

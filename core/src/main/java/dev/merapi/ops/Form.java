@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
+import dev.merapi.error.SchemaException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -38,6 +39,27 @@ final class Form {
         if (t.rank() != rank) {
             throw new ShapeException(op + ": " + name + " must have " + rank + " dimensions, but is " + t.describe());
         }
+    }
+
+    /** @throws SchemaException for NaN, an infinity, and what lies outside of [least, most] */
+    static void requireNumber(String op, String name, double value, double least, double most) {
+        if (!(value >= least && value <= most) || Double.isInfinite(value)) {
+            String range = most == Double.MAX_VALUE
+                    ? least == -Double.MAX_VALUE ? "finite" : "finite and at least " + least
+                    : "from " + least + " to " + most;
+            throw new SchemaException(Message.of(op + ": " + name + " is " + value + ", but must be " + range)
+                    .fix("pass a " + name + " in this range."));
+        }
+    }
+
+    /** @throws SchemaException for NaN, an infinity, and negative numbers */
+    static void requireNotNegative(String op, String name, double value) {
+        requireNumber(op, name, value, 0, Double.MAX_VALUE);
+    }
+
+    /** @throws SchemaException for NaN and infinities */
+    static void requireFinite(String op, String name, double value) {
+        requireNumber(op, name, value, -Double.MAX_VALUE, Double.MAX_VALUE);
     }
 
     /** Two numbers each, for height and width. */

@@ -70,6 +70,7 @@ public final class Losses {
                     "merapi::cross_entropy_backward", CrossEntropyBackward.class, Tensor.class)
             .shape(a -> {
                 String op = "cross_entropy_backward";
+                Form.requireNumber(op, "labelSmoothing", a.labelSmoothing(), 0, 1);
                 Tensor x = a.logits();
                 checkClasses(op, x, a.targets(), a.weight());
                 Shape rows = a.targets().shape();
@@ -115,10 +116,7 @@ public final class Losses {
             .shape(a -> {
                 Tensor x = a.logits();
                 checkClasses("crossEntropy", x, a.targets(), a.weight());
-                if (!(a.labelSmoothing() >= 0 && a.labelSmoothing() <= 1)) {
-                    throw new ShapeException(
-                            "crossEntropy: labelSmoothing is " + a.labelSmoothing() + ", but must be from 0 to 1");
-                }
+                Form.requireNumber("crossEntropy", "labelSmoothing", a.labelSmoothing(), 0, 1);
                 Shape rows = a.targets().shape();
                 DType compute = x.dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new CrossEntropyResult(
@@ -365,6 +363,7 @@ public final class Losses {
     }
 
     public static Tensor huberLoss(Tensor x, Tensor y, double delta) {
+        Form.requireNotNegative("huberLoss", "delta", delta);
         return HUBER.call(x, y, Reduction.MEAN, delta);
     }
 }

@@ -60,6 +60,7 @@ public final class Normalization {
                     "merapi::layer_norm_backward", LayerNormBackward.class, Result.tensors())
             .shape(a -> {
                 String op = "layer_norm_backward";
+                Form.requireNotNegative(op, "eps", a.eps());
                 check(op, a.x(), a.dims(), a.weight(), "weight");
                 Form.requireLike(op, "grad", a.grad(), a.x());
                 Form.requireLike(op, "mean", a.mean(), perRow(a.x(), a.dims()));
@@ -94,6 +95,7 @@ public final class Normalization {
                     "merapi::layer_norm", LayerNorm.class, LayerNormResult.class)
             .internal("mean", "rstd")
             .shape(a -> {
+                Form.requireNotNegative("layerNorm", "eps", a.eps());
                 check("layerNorm", a.x(), a.dims(), a.weight(), "weight");
                 check("layerNorm", a.x(), a.dims(), a.bias(), "bias");
                 return new LayerNormResult(Tensor.meta(a.x()), perRow(a.x(), a.dims()), perRow(a.x(), a.dims()));
@@ -143,6 +145,7 @@ public final class Normalization {
                     "merapi::rms_norm_backward", RmsNormBackward.class, Result.tensors())
             .shape(a -> {
                 String op = "rms_norm_backward";
+                Form.requireNotNegative(op, "eps", a.eps());
                 check(op, a.x(), a.dims(), a.weight(), "weight");
                 Form.requireLike(op, "grad", a.grad(), a.x());
                 Form.requireLike(op, "rstd", a.rstd(), perRow(a.x(), a.dims()));
@@ -171,6 +174,7 @@ public final class Normalization {
                     "merapi::rms_norm", RmsNorm.class, RmsNormResult.class)
             .internal("rstd")
             .shape(a -> {
+                Form.requireNotNegative("rmsNorm", "eps", a.eps());
                 check("rmsNorm", a.x(), a.dims(), a.weight(), "weight");
                 return new RmsNormResult(Tensor.meta(a.x()), perRow(a.x(), a.dims()));
             })
@@ -254,7 +258,7 @@ public final class Normalization {
      * Layer normalisation over the last dimensions: (x − mean) / √(variance + eps) · weight + bias, biased variance.
      *
      * @param shape sizes of the dimensions to normalise over, the last of x
-     * @param eps added to the variance, greater than 0
+     * @param eps added to the variance, not negative
      * @throws ShapeException if the trailing dimensions of x are not {@code shape}
      * @see <a href="https://arxiv.org/abs/1607.06450">Ba, Kiros, Hinton 2016, section 3</a>
      */

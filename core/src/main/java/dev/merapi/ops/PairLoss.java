@@ -2,6 +2,7 @@
 package dev.merapi.ops;
 
 import dev.merapi.error.Message;
+import dev.merapi.error.SchemaException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.op.CastPolicy;
@@ -39,7 +40,12 @@ public final class PairLoss {
      *
      * @throws ShapeException if the shapes differ
      */
+    @SuppressWarnings("NullAway") // a caller may be from code that is not checked for null
     public Tensor call(Tensor x, Tensor y, Losses.Reduction reduction, Number... scalars) {
+        if (x == null || y == null || reduction == null) {
+            throw new SchemaException(
+                    name + ": " + (x == null ? "x" : y == null ? "y" : "reduction") + " is null, but it is required");
+        }
         if (!x.shape().equals(y.shape())) {
             throw new ShapeException(Message.of(name + ": shapes differ: " + x.shape() + " and " + y.shape())
                     .fact("x", x.describe())

@@ -62,9 +62,7 @@ public final class RandomOps {
     public static final Op<Uniform, Tensor> UNIFORM = intoTarget(
                     Op.define("merapi::uniform_", Uniform.class, Tensor.class))
             .shape(a -> {
-                if (!(a.low() <= a.high()) || Double.isInfinite(a.high() - a.low())) {
-                    throw new ShapeException("uniform_: [" + a.low() + ", " + a.high() + ") is not a finite interval");
-                }
+                requireInterval("uniform_", a.low(), a.high());
                 return requireTarget("uniform_", a.target(), true);
             })
             .reference(RandomReference::uniform)
@@ -73,9 +71,7 @@ public final class RandomOps {
     /** Fills with mean + deviation·z, z standard normal. Floating; contiguous. */
     public static final Op<Normal, Tensor> NORMAL = intoTarget(Op.define("merapi::normal_", Normal.class, Tensor.class))
             .shape(a -> {
-                if (!(a.deviation() >= 0)) {
-                    throw new ShapeException("normal_: deviation " + a.deviation() + " must not be negative");
-                }
+                requireNormal("normal_", a.mean(), a.deviation());
                 return requireTarget("normal_", a.target(), true);
             })
             .reference(RandomReference::normal)
@@ -106,6 +102,12 @@ public final class RandomOps {
                         (context, saved, g) -> Grads.of("target", g.zerosLike()).and("base", (Tensor) null));
     }
 
+    /** Memory to be filled; of a wrong dtype none is made. */
+    private static Tensor fresh(String op, long[] sizes, DType dtype, Device device, boolean floating) {
+        return Tensor.allocate(
+                requireTarget(op, Tensor.meta(Shape.of(op, sizes), dtype, device), floating).shape(), dtype, device);
+    }
+
     private static Tensor requireTarget(String op, Tensor t, @Nullable Boolean floating) {
         if (floating != null && t.dtype().isFloating() != floating) {
             throw new DTypeException(op + ": takes " + (floating ? "floating" : "integer and bool")
@@ -116,6 +118,18 @@ public final class RandomOps {
                     + "\n  fix: fill a fresh tensor, then copy_ it.");
         }
         return t;
+    }
+
+    private static void requireInterval(String op, double low, double high) {
+        if (!(low <= high) || Double.isInfinite(high - low)) {
+            throw new ShapeException(op + ": [low, high) = [" + low + ", " + high + ") is not a finite interval"
+                    + "\n  fix: low ≤ high, both finite.");
+        }
+    }
+
+    private static void requireNormal(String op, double mean, double deviation) {
+        Form.requireFinite(op, "mean", mean);
+        Form.requireNotNegative(op, "deviation", deviation);
     }
 
     private static void requireProbability(String op, double p) {
@@ -164,28 +178,34 @@ public final class RandomOps {
     public record Randperm(long n, long seed, long offset) {}
 
     public static final Op<Rand, Tensor> RAND = Op.define("merapi::rand", Rand.class, Tensor.class)
-            .compose(a -> UNIFORM.call(new Uniform(
-                    Tensor.allocate(Shape.of("rand", a.sizes()), a.dtype(), a.device()),
-                    a.low(),
-                    a.high(),
-                    a.seed(),
-                    a.offset(),
-                    a.base())))
+            .compose(a -> {
+                requireInterval("rand", a.low(), a.high());
+                return UNIFORM.call(new Uniform(
+                        fresh("rand", a.sizes(), a.dtype(), a.device(), true),
+                        a.low(),
+                        a.high(),
+                        a.seed(),
+                        a.offset(),
+                        a.base()));
+            })
             .register();
 
     public static final Op<Randn, Tensor> RANDN = Op.define("merapi::randn", Randn.class, Tensor.class)
-            .compose(a -> NORMAL.call(new Normal(
-                    Tensor.allocate(Shape.of("randn", a.sizes()), a.dtype(), a.device()),
-                    a.mean(),
-                    a.deviation(),
-                    a.seed(),
-                    a.offset(),
-                    a.base())))
+            .compose(a -> {
+                requireNormal("randn", a.mean(), a.deviation());
+                return NORMAL.call(new Normal(
+                        fresh("randn", a.sizes(), a.dtype(), a.device(), true),
+                        a.mean(),
+                        a.deviation(),
+                        a.seed(),
+                        a.offset(),
+                        a.base()));
+            })
             .register();
 
     public static final Op<Randint, Tensor> RANDINT = Op.define("merapi::randint", Randint.class, Tensor.class)
             .compose(a -> INTEGERS.call(new Integers(
-                    Tensor.allocate(Shape.of("randint", a.sizes()), a.dtype(), a.device()),
+                    fresh("randint", a.sizes(), a.dtype(), a.device(), false),
                     a.low(),
                     a.range(),
                     a.seed(),

@@ -79,7 +79,10 @@ public final class Reductions {
 
     /** The mean of the squared distances from the mean; see {@link Combine#VAR}. */
     public static final Op<ReduceArgs.Var, Tensor> VAR = Op.define("merapi::var", ReduceArgs.Var.class, Tensor.class)
-            .shape(a -> ReductionOp.meta("merapi::var", VAR_CODE, a))
+            .shape(a -> {
+                Form.requireNotNegative("var", "correction", a.correction());
+                return ReductionOp.meta("merapi::var", VAR_CODE, a);
+            })
             .reference((a, out) -> ReductionReference.run("merapi::var", VAR_CODE, a, out))
             .stridesOk()
             .code(VAR_CODE)
@@ -107,7 +110,10 @@ public final class Reductions {
 
     /** The root of {@link #VAR}; where that is 0 its gradient is 0. */
     public static final Op<ReduceArgs.Var, Tensor> STD = Op.define("merapi::std", ReduceArgs.Var.class, Tensor.class)
-            .shape(a -> ReductionOp.meta("merapi::std", STD_CODE, a))
+            .shape(a -> {
+                Form.requireNotNegative("std", "correction", a.correction());
+                return ReductionOp.meta("merapi::std", STD_CODE, a);
+            })
             .compose(a -> {
                 Tensor x = a.x().to(a.x().dtype().computeType());
                 Tensor variance = VAR.call(new ReduceArgs.Var(x, a.dims(), a.keepDim(), a.correction()));

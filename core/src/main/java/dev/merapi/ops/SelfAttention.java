@@ -43,7 +43,7 @@ public final class SelfAttention {
             .reference(SelfAttention::backward)
             .shape(a -> {
                 String op = "self_attention_backward";
-                check(op, a.qkv(), a.heads());
+                check(op, a.qkv(), a.heads(), a.scale());
                 Shape s = a.qkv().shape();
                 Shape out = s.with(-1, s.size(2) / 3);
                 Form.require(op, "grad", a.grad(), out, a.qkv().dtype());
@@ -64,7 +64,7 @@ public final class SelfAttention {
             .reference(SelfAttention::forward)
             .internal("lse")
             .shape(a -> {
-                check("self_attention", a.qkv(), a.heads());
+                check("self_attention", a.qkv(), a.heads(), a.scale());
                 Shape s = a.qkv().shape();
                 return new Attended(
                         Tensor.meta(a.qkv(), s.with(-1, s.size(2) / 3)),
@@ -142,7 +142,8 @@ public final class SelfAttention {
         return x.transpose(1, 2).reshape(x.size(0), x.size(2), x.size(1) * x.size(3));
     }
 
-    private static void check(String op, Tensor qkv, int heads) {
+    private static void check(String op, Tensor qkv, int heads, double scale) {
+        Form.requireFinite(op, "scale", scale);
         Softmax.requireFloating(op, qkv);
         if (qkv.rank() != 3 || heads < 1 || qkv.size(2) % (3L * heads) != 0) {
             throw new ShapeException(Message.of(op + ": needs qkv [B, T, 3·W], and heads that divide W")

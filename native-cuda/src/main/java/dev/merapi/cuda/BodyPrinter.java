@@ -33,7 +33,6 @@ final class BodyPrinter {
     private final String real;
     private final StringBuilder fields = new StringBuilder();
     private final StringBuilder locals = new StringBuilder();
-    private int fieldCount;
 
     /** @param real what floating scalars are given as */
     BodyPrinter(String op, String statements, CudaKernel.Launch launch, DType real) {
@@ -80,7 +79,7 @@ final class BodyPrinter {
 
     void scalar(String name, Object value) {
         boolean floating = value instanceof Double || value instanceof Float;
-        String field = nextField(floating ? "double" : "long long");
+        String field = operand(floating ? "double" : "long long", name);
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
         line(locals, "const " + type + " " + name + " = (" + type + ")merapi_arguments." + field + ";");
     }
@@ -95,14 +94,13 @@ final class BodyPrinter {
     }
 
     private void field(String type, String name) {
-        line(locals, "const auto& " + name + " = merapi_arguments." + nextField(type) + ";");
+        line(locals, "const auto& " + name + " = merapi_arguments." + operand(type, name) + ";");
     }
 
-    /** Fields are numbered: named as their operands, one could hide the type of the next. */
-    private String nextField(String type) {
-        String name = "operand" + fieldCount++;
-        line(fields, type + " " + name + ";");
-        return name;
+    /** The name of a field: called as its operand, it could hide the type of the next. */
+    private String operand(String type, String name) {
+        line(fields, type + " operand_" + name + ";");
+        return "operand_" + name;
     }
 
     private static void line(StringBuilder to, String text) {

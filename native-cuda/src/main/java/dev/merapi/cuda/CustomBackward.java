@@ -71,9 +71,7 @@ final class CustomBackward implements Backward<Object, Object> {
                 operands.outputs("d_" + name, made);
                 grads = grads.and(name, made);
             } else if (argument.kind() == Schema.Kind.RECORD) {
-                throw new SchemaException(
-                        "backward of " + op.name() + ": argument '" + name + "' is a record of tensors,"
-                                + " which a CudaKernel writes no gradients of\n  fix: give the formula in Java.");
+                grads = grads.and(name, (Tensor) null); // of plain values: CudaNames has refused others
             }
         }
         operands.add(inputs);

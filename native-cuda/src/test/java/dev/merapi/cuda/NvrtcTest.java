@@ -201,6 +201,9 @@ class NvrtcTest {
         body.unwanted("other");
         body.tensor("x", x.transpose(0, 1), false);
         body.tensors("xs", List.of(x, x), false);
+        body.tensor("Input", x, false); // called as what the next one is made of
+        body.tensor("List", x, false);
+        body.tensor("max", x, false);
         body.scalar("s", 0.5);
         body.array("dims", false, 3);
         body.absent("bias");

@@ -3,6 +3,7 @@ package dev.merapi.testkit;
 
 import dev.merapi.op.Op;
 import dev.merapi.types.DType;
+import dev.merapi.types.Device;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -141,6 +142,11 @@ public final class OpSamples<A extends Record, R> {
 
     public List<DType> dtypes() {
         return dtypes;
+    }
+
+    /** The first sample on the CPU, without gradients: for tests that spoil it. */
+    public A example(DType dtype) {
+        return samples.get(0).make().apply(new Maker(dtype, Device.CPU, 1, false));
     }
 
     @Nullable

@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 
 /** A backend that comes or goes takes its kernels with it, forward, backward and expansions. */
 class ReplacedBackendTest {
-    private static final DeviceType TOY = DeviceType.of("toy");
+    private static final DeviceType TOY = DeviceType.register("toy");
 
     public record X(Tensor x) {}
 
