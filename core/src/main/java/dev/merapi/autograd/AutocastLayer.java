@@ -47,7 +47,13 @@ final class AutocastLayer implements Interceptor {
         if (given == inputs) {
             return Dispatcher.call(op, args, context);
         }
-        R result = Dispatcher.call(op, op.schema().rebuild(args, given), context);
+        R result;
+        try {
+            result = Dispatcher.call(op, op.schema().rebuild(args, given), context);
+        } catch (RuntimeException | Error e) {
+            freeTemporaries(inputs, given, new Tensor[0]);
+            throw e;
+        }
         freeTemporaries(inputs, given, op.result().tensors(op.name(), result));
         return result;
     }

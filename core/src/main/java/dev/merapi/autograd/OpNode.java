@@ -272,7 +272,14 @@ final class OpNode<A extends Record, R> extends Node {
             return (Backward<Object, R>) b;
         }
         if (own instanceof DeviceCode code) {
-            return (Backward<Object, R>) Backends.of(device.type()).linkBackward(op, code);
+            Backward<?, ?> linked = Backends.of(device.type()).linkBackward(op, code);
+            if (linked == null) {
+                throw new MissingBackwardException(Message.of("backward of " + name() + ": its kernel for "
+                                + device.type() + " is code that this backend cannot run")
+                        .fact("kernel", code)
+                        .fix("register it for the devices that it is written for."));
+            }
+            return (Backward<Object, R>) linked;
         }
         return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
     }

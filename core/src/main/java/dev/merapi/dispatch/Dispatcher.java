@@ -608,6 +608,13 @@ public final class Dispatcher {
         Backend backend = Backends.of(device);
         if (kernel instanceof DeviceCode code) {
             kernel = backend.link(op, code, dtype);
+            if (kernel == null) {
+                throw new MissingKernelException(Message.of(op.name() + ": its " + device
+                                + " kernel is code that this backend cannot run")
+                        .fact("kernel", code)
+                        .fact("backend", backend.description())
+                        .fix("register it for the devices that it is written for."));
+            }
         }
         if (kernel == null) {
             kernel = backend.kernel(op, dtype);

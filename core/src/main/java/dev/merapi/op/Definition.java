@@ -175,7 +175,13 @@ public final class Definition<A extends Record, R> {
         if (layouts == null) {
             throw new OpResultException(name() + ": the view rule returned null");
         }
-        return rule.many ? (List<Layout>) layouts : List.of((Layout) layouts);
+        List<Layout> all = rule.many ? (List<Layout>) layouts : List.of((Layout) layouts);
+        for (Layout layout : all) {
+            if (layout == null) {
+                throw new OpResultException(name() + ": the view rule returned a list with null in it");
+            }
+        }
+        return all;
     }
 
     public boolean isMutating() {

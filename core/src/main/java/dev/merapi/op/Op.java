@@ -170,6 +170,9 @@ public final class Op<A extends Record, R> {
 
     /** These arguments may be written; everything else is read-only. */
     public Op<A, R> mutates(String... arguments) {
+        if (arguments.length == 0) {
+            throw new SchemaException(name + ": mutates() names no argument\n  fix: name those that may be written.");
+        }
         Set<String> set = new LinkedHashSet<>();
         for (String a : arguments) {
             requireTensor(a);
@@ -295,6 +298,9 @@ public final class Op<A extends Record, R> {
 
     /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
     public Op<A, R> internal(String... outputs) {
+        if (outputs.length == 0) {
+            throw new SchemaException(name + ": internal() names no output\n  fix: name those that callers do not see.");
+        }
         Schema r = result.schema();
         for (String name : outputs) {
             if (r == null || !r.tensorNames().contains(name)) {
@@ -440,8 +446,10 @@ public final class Op<A extends Record, R> {
     }
 
     private static void put(
-            Map<String, List<Piece>> next, String key, Object value, @Nullable Object layer, boolean replace) {
-        java.util.Objects.requireNonNull(value, key);
+            Map<String, List<Piece>> next, String key, @Nullable Object value, @Nullable Object layer, boolean replace) {
+        if (value == null) {
+            throw new RegistrationException("piece '" + key + "' is null\n  fix: leave it out.");
+        }
         List<Piece> stack = next.computeIfAbsent(key, k -> new ArrayList<>());
         Piece base = stack.isEmpty() || stack.get(0).layer() != null ? null : stack.get(0);
         Piece piece = new Piece(value, Site.caller(), layer);

@@ -20,8 +20,9 @@ final class Plain {
     private static final Set<Class<?>> KNOWN =
             Set.of(String.class, Boolean.class, Character.class, Shape.class, Layout.class, Device.class, Class.class);
 
-    /** What lists of {@code List.of} and its like are of: they never change, and hold no null. */
-    private static final Set<Class<?>> IMMUTABLE_LISTS = Set.of(List.of(1).getClass(), List.of(1, 2, 3).getClass());
+    // What lists of List.of and its like are of: they never change.
+    private static final Class<?> SHORT_LIST = List.of(1).getClass();
+    private static final Class<?> LIST = List.of(1, 2, 3).getClass();
 
     private static final ClassValue<Optional<String>> HIDING = new ClassValue<>() {
         @Override
@@ -69,7 +70,21 @@ final class Plain {
 
     /** Whether a list is one that nobody can change, as those of {@code List.of} are. */
     static boolean isImmutable(List<?> list) {
-        return IMMUTABLE_LISTS.contains(list.getClass());
+        Class<?> c = list.getClass();
+        return c == SHORT_LIST || c == LIST;
+    }
+
+    /** Whether a plain argument is not there, or a list of such is not there in part. */
+    static boolean isAbsent(@Nullable Object value) {
+        if (!(value instanceof List<?> list)) {
+            return value == null;
+        }
+        for (int i = 0, n = list.size(); i < n; i++) {
+            if (list.get(i) == null) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** The same value, but an array or a list of plain values as a copy that nobody else has. */

@@ -11,7 +11,6 @@ import java.lang.reflect.Type;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
@@ -29,7 +28,7 @@ public final class RecordType {
     static {
         try {
             IS_NULL = MethodHandles.lookup()
-                    .findStatic(Objects.class, "isNull", MethodType.methodType(boolean.class, Object.class));
+                    .findStatic(Plain.class, "isAbsent", MethodType.methodType(boolean.class, Object.class));
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
@@ -177,7 +176,7 @@ public final class RecordType {
                 .asType(READER);
     }
 
-    /** Which of these components is the first that is null; −1 for none. */
+    /** Which of these components is the first that is null, or a list with null in it; −1 for none. */
     MethodHandle firstNull(int[] indices) {
         MethodHandle next = MethodHandles.dropArguments(MethodHandles.constant(int.class, -1), 0, Record.class);
         for (int i = indices.length - 1; i >= 0; i--) {

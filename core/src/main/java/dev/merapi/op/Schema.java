@@ -288,6 +288,9 @@ public final class Schema {
             }
             int missing = RecordType.readIndex(handle, args);
             if (missing >= 0) {
+                if (record.get(args, missing) instanceof List<?> list) {
+                    throw missing(op, missing, list.indexOf(null));
+                }
                 throw missing(op, missing);
             }
         }
@@ -304,8 +307,7 @@ public final class Schema {
                 for (int k = 0; k < list.size(); k++) {
                     Object element = list.get(k);
                     if (element == null && !a.optionalElements) {
-                        throw new SchemaException(op + ": element " + k + " of argument '" + a.name
-                                + "' is null\n  schema: " + argumentText());
+                        throw missing(op, argument, k);
                     }
                     into.add((Tensor) element);
                 }
@@ -317,6 +319,11 @@ public final class Schema {
         } else {
             into.add((Tensor) value);
         }
+    }
+
+    private SchemaException missing(String op, int argument, int element) {
+        return new SchemaException(op + ": element " + element + " of argument '" + arguments[argument].name
+                + "' is null\n  schema: " + argumentText() + "\n  fix: pass a value.");
     }
 
     private SchemaException missing(String op, int argument) {
@@ -476,6 +483,10 @@ public final class Schema {
     private static String defaultText(Object value) {
         if (value == Definition.ABSENT) {
             return "None";
+        }
+        if (value.getClass().isArray()) {
+            String inArray = Arrays.deepToString(new Object[] {value});
+            return inArray.substring(1, inArray.length() - 1);
         }
         return value instanceof String || value instanceof Device ? "\"" + value + "\"" : String.valueOf(value);
     }

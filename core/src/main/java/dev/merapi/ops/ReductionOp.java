@@ -210,6 +210,10 @@ public final class ReductionOp {
 
     /** The result without memory. */
     static Tensor meta(String name, ReduceCode code, ReduceArgs args) {
+        if (args.tensors().length != code.inputs()) {
+            throw new ShapeException(name + ": takes " + code.inputs() + " tensors as inputs, but got "
+                    + args.tensors().length + "\n  fix: pass as many as its expression has.");
+        }
         Shape shape = args.common(name);
         boolean[] mask = ReduceArgs.mask(name, shape, args.dims());
         ReduceCode.Specialized s = code.specialize(args);

@@ -8,10 +8,13 @@ import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.GradientException;
+import dev.merapi.error.MissingBackwardException;
+import dev.merapi.error.MissingKernelException;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.error.SchemaException;
 import dev.merapi.op.CastPolicy;
+import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
@@ -479,6 +482,43 @@ class PiecesTest {
         assertThatThrownBy(() -> run(op, data()))
                 .isInstanceOf(OpResultException.class)
                 .hasMessageContaining("composition and its shape rule do not agree");
+    }
+
+    @Test
+    void piecesThatAreNothingAreRefused() {
+        Op<X, Tensor> op = Op.define("pieces::op", X.class, Tensor.class);
+        assertThatThrownBy(() -> op.mutates()).isInstanceOf(SchemaException.class).hasMessageContaining("fix: ");
+        assertThatThrownBy(() -> op.internal()).isInstanceOf(SchemaException.class).hasMessageContaining("fix: ");
+        assertThatThrownBy(() -> op.shape(null))
+                .isInstanceOf(RegistrationException.class)
+                .hasMessageContaining("pieces::op: piece 'shape' is null");
+        assertThatThrownBy(() -> op.kernel(DeviceType.CPU, (Kernel<X, Tensor>) null))
+                .isInstanceOf(RegistrationException.class);
+        assertThatThrownBy(() -> op.override().disable(DeviceType.CPU))
+                .isInstanceOf(RegistrationException.class)
+                .hasMessageContaining("there is no cpu kernel to disable");
+    }
+
+    /** Code for another device is not passed over in silence. */
+    @Test
+    void codeThatABackendCannotRunIsRefused() {
+        Op<X, Tensor> op = Op.define("pieces::op", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .kernel(DeviceType.CPU, CudaKernel.body("out[i] = 1;"))
+                .reference(filling(2))
+                .nonDifferentiable();
+        assertThatThrownBy(() -> value(op))
+                .isInstanceOf(MissingKernelException.class)
+                .hasMessageContaining("pieces::op: its cpu kernel is code that this backend cannot run");
+        Op<X, Tensor> backward = Op.define("pieces::op", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .kernel(DeviceType.CPU, filling(2))
+                .saveForBackward((a, out) -> null)
+                .backward(DeviceType.CPU, CudaKernel.body("d_x[i] = 1;"))
+                .and();
+        assertThatThrownBy(() -> gradient(backward))
+                .isInstanceOf(MissingBackwardException.class)
+                .hasMessageContaining("backward of pieces::op");
     }
 
     @Test
