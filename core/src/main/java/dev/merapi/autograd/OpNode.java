@@ -287,10 +287,7 @@ final class OpNode<A extends Record, R> extends Node {
     /** As forward kernels, those of backward get row-major tensors unless the op declares that it takes strides. */
     @SuppressWarnings("NullAway") // as above
     private @Nullable Tensor[] runKernel(
-            Backward<Object, R> kernel,
-            BackwardContext context,
-            @Nullable Object tree,
-            @Nullable Tensor[] gradients) {
+            Backward<Object, R> kernel, BackwardContext context, @Nullable Object tree, @Nullable Tensor[] gradients) {
         Context thread = Context.current();
         int mask = thread.addMask(Key.ABOVE_KERNEL);
         thread.memory().enter();

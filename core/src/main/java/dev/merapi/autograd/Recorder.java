@@ -127,7 +127,8 @@ public final class Recorder {
         Node history = node;
         if (mutated != null) {
             // Saving sees the new values: a formula that needs an old one keeps a copy of it, or is a composition.
-            // If it fails, the write is done all the same: the node stays, and backward through it says why it cannot be.
+            // If it fails, the write is done all the same: the node stays, and backward through it says why it cannot
+            // be.
             history = rebase(node, inputs, mutated, results);
         } else {
             for (int i = 0; i < results.length; i++) {
@@ -262,8 +263,7 @@ public final class Recorder {
     }
 
     /** Gives the written tensors their new history; returns the node that stands for it. */
-    private static Node rebase(
-            OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
+    private static Node rebase(OpNode<?, ?> node, @Nullable Tensor[] inputs, boolean[] mutated, Tensor[] results) {
         int output = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];

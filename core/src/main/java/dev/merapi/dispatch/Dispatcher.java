@@ -76,9 +76,7 @@ public final class Dispatcher {
         if (shape != null) {
             shape.apply(args); // refuses what the parts would complain about in their own words, or worse
         }
-        R result = op.restrictsGradients()
-                ? Recorder.restricted(op, args, context)
-                : composition(op, args, context);
+        R result = op.restrictsGradients() ? Recorder.restricted(op, args, context) : composition(op, args, context);
         if (op.hasInternal()) {
             op.closeInternal(result);
         }
@@ -609,11 +607,11 @@ public final class Dispatcher {
         if (kernel instanceof DeviceCode code) {
             kernel = backend.link(op, code, dtype);
             if (kernel == null) {
-                throw new MissingKernelException(Message.of(op.name() + ": its " + device
-                                + " kernel is code that this backend cannot run")
-                        .fact("kernel", code)
-                        .fact("backend", backend.description())
-                        .fix("register it for the devices that it is written for."));
+                throw new MissingKernelException(
+                        Message.of(op.name() + ": its " + device + " kernel is code that this backend cannot run")
+                                .fact("kernel", code)
+                                .fact("backend", backend.description())
+                                .fix("register it for the devices that it is written for."));
             }
         }
         if (kernel == null) {

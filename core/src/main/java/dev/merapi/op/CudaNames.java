@@ -19,26 +19,55 @@ import java.util.Set;
  */
 public final class CudaNames {
     /** Words and macros of the language, on a device and on the simulator. */
-    private static final Set<String> LANGUAGE = Set.of(("alignas alignof and and_eq asm auto bitand bitor bool break case"
-                    + " catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept const const_cast"
-                    + " consteval constexpr constinit continue decltype default delete do double dynamic_cast else enum"
-                    + " explicit export extern false float for friend goto if inline int long mutable namespace new noexcept"
-                    + " not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires"
-                    + " return short signed sizeof static static_assert static_cast struct switch template this"
-                    + " thread_local throw true try typedef typeid typename union unsigned using virtual void volatile"
-                    + " wchar_t while xor xor_eq typeof assert linux unix NULL INFINITY NAN FLT_MAX FLT_MIN FLT_EPSILON"
-                    + " DBL_MAX DBL_MIN DBL_EPSILON INT_MAX INT_MIN UINT_MAX LLONG_MAX LLONG_MIN M_PI isnan isinf isfinite"
-                    + " signbit CUDASIM threadIdx blockIdx blockDim gridDim warpSize")
-            .split(" "));
+    private static final Set<String> LANGUAGE =
+            Set.of(("alignas alignof and and_eq asm auto bitand bitor bool break case"
+                            + " catch char char16_t char32_t char8_t class co_await co_return co_yield compl concept const const_cast"
+                            + " consteval constexpr constinit continue decltype default delete do double dynamic_cast else enum"
+                            + " explicit export extern false float for friend goto if inline int long mutable namespace new noexcept"
+                            + " not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires"
+                            + " return short signed sizeof static static_assert static_cast struct switch template this"
+                            + " thread_local throw true try typedef typeid typename union unsigned using virtual void volatile"
+                            + " wchar_t while xor xor_eq typeof assert linux unix NULL INFINITY NAN FLT_MAX FLT_MIN FLT_EPSILON"
+                            + " DBL_MAX DBL_MIN DBL_EPSILON INT_MAX INT_MIN UINT_MAX LLONG_MAX LLONG_MIN M_PI isnan isinf isfinite"
+                            + " signbit CUDASIM threadIdx blockIdx blockDim gridDim warpSize")
+                    .split(" "));
 
     /** What the text around a body is made of. */
     private static final Set<String> AROUND = Set.of(
-            "merapi", "merapi_arguments", "element", "acc_t", "body", "Unwanted", "OverRow", "Add", "Largest", "Smallest");
+            "merapi",
+            "merapi_arguments",
+            "element",
+            "acc_t",
+            "body",
+            "Unwanted",
+            "OverRow",
+            "Add",
+            "Largest",
+            "Smallest");
 
     /** Tensors after which the type of the elements, {@code x_t}, would be another. */
     private static final Set<String> TYPES = Set.of(
-            "scalar", "acc", "size", "ssize", "ptrdiff", "wchar", "char8", "char16", "char32", "int8", "int16", "int32",
-            "int64", "uint8", "uint16", "uint32", "uint64", "intptr", "uintptr", "nullptr", "max_align");
+            "scalar",
+            "acc",
+            "size",
+            "ssize",
+            "ptrdiff",
+            "wchar",
+            "char8",
+            "char16",
+            "char32",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "uint8",
+            "uint16",
+            "uint32",
+            "uint64",
+            "intptr",
+            "uintptr",
+            "nullptr",
+            "max_align");
 
     private final String kernel;
     private final CudaKernel code;
@@ -92,7 +121,10 @@ public final class CudaNames {
         arguments("", op.schema().record(), op.schema(), (name, what, tensor) -> {
             int same = outputs.indexOf(name);
             boolean returned = same >= 0
-                    && (!whole || op.returnsMutated() && same < written.size() && written.get(same).equals(name));
+                    && (!whole
+                            || op.returnsMutated()
+                                    && same < written.size()
+                                    && written.get(same).equals(name));
             if (!returned) {
                 add(name, what, tensor);
             }
@@ -153,7 +185,8 @@ public final class CudaNames {
                 continue;
             }
             to.add(name, what, tensor);
-            boolean nullable = Arrays.stream(type.component(i).getAnnotatedType().getAnnotations())
+            boolean nullable = Arrays.stream(
+                            type.component(i).getAnnotatedType().getAnnotations())
                     .anyMatch(a -> a.annotationType().getSimpleName().equals("Nullable"));
             if (!tensor && (wrapped || nullable)) {
                 to.add("has_" + name, "what tells whether " + what + " is there", false);
@@ -185,22 +218,23 @@ public final class CudaNames {
             other = "the type " + name + "_t, which is another than that of its elements";
         }
         if (other != null) {
-            throw new SchemaException(Message.of(kernel + ": " + what + " is called '" + name
-                            + "', which in a CUDA kernel is " + other)
-                    .fact("written at", code.origin())
-                    .fix("give the component of the record another name, such as '" + free(name) + "'."));
+            throw new SchemaException(
+                    Message.of(kernel + ": " + what + " is called '" + name + "', which in a CUDA kernel is " + other)
+                            .fact("written at", code.origin())
+                            .fix("give the component of the record another name, such as '" + free(name) + "'."));
         }
     }
 
     private SchemaException clash(String name, String one, String other) {
-        return new SchemaException(Message.of(
-                        kernel + ": " + one + " and " + other + " are both called '" + name + "' in its CUDA kernel")
-                .fact("written at", code.origin())
-                .fix("give a component of the record another name, such as '" + free(name) + "'."));
+        return new SchemaException(
+                Message.of(kernel + ": " + one + " and " + other + " are both called '" + name + "' in its CUDA kernel")
+                        .fact("written at", code.origin())
+                        .fix("give a component of the record another name, such as '" + free(name) + "'."));
     }
 
     private String free(String name) {
-        String candidate = name.replaceFirst("^d_", "").replaceAll("[^A-Za-z0-9]+", "_").replaceAll("^_+|_+$", "");
+        String candidate =
+                name.replaceFirst("^d_", "").replaceAll("[^A-Za-z0-9]+", "_").replaceAll("^_+|_+$", "");
         do {
             candidate += "_value";
         } while (owners.containsKey(candidate));

@@ -256,13 +256,16 @@ public final class Op<A extends Record, R> {
 
     /** A formula that is told a wrong class would fail somewhere inside, and not name the op. */
     private <S extends @Nullable Object> Backward<S, R> checked(Class<S> saved, Backward<S, R> formula) {
-        return saved == Object.class ? formula : (context, tree, gradients) -> {
-            if (tree != null && !saved.isInstance(tree)) {
-                throw new GradientException(name + ": its backward takes a " + saved.getName()
-                        + ", but saveForBackward gave a " + tree.getClass().getName());
-            }
-            return formula.apply(context, tree, gradients);
-        };
+        return saved == Object.class
+                ? formula
+                : (context, tree, gradients) -> {
+                    if (tree != null && !saved.isInstance(tree)) {
+                        throw new GradientException(
+                                name + ": its backward takes a " + saved.getName() + ", but saveForBackward gave a "
+                                        + tree.getClass().getName());
+                    }
+                    return formula.apply(context, tree, gradients);
+                };
     }
 
     /** A backward kernel that the device's backend builds. */
@@ -299,7 +302,8 @@ public final class Op<A extends Record, R> {
     /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
     public Op<A, R> internal(String... outputs) {
         if (outputs.length == 0) {
-            throw new SchemaException(name + ": internal() names no output\n  fix: name those that callers do not see.");
+            throw new SchemaException(
+                    name + ": internal() names no output\n  fix: name those that callers do not see.");
         }
         Schema r = result.schema();
         for (String name : outputs) {
@@ -343,7 +347,9 @@ public final class Op<A extends Record, R> {
                     name + ": default for '" + argument + "', which is not an argument of " + schema.argumentText());
         }
         NamedArguments.checkDefault(this, argument, value);
-        return add("default/" + argument, value == null ? Definition.ABSENT : java.util.Objects.requireNonNull(Plain.own(value)));
+        return add(
+                "default/" + argument,
+                value == null ? Definition.ABSENT : java.util.Objects.requireNonNull(Plain.own(value)));
     }
 
     /** A value that backends generate their kernel from, such as a pointwise expression. */
@@ -446,7 +452,11 @@ public final class Op<A extends Record, R> {
     }
 
     private static void put(
-            Map<String, List<Piece>> next, String key, @Nullable Object value, @Nullable Object layer, boolean replace) {
+            Map<String, List<Piece>> next,
+            String key,
+            @Nullable Object value,
+            @Nullable Object layer,
+            boolean replace) {
         if (value == null) {
             throw new RegistrationException("piece '" + key + "' is null\n  fix: leave it out.");
         }
@@ -460,11 +470,10 @@ public final class Op<A extends Record, R> {
         } else if (replace) {
             stack.set(0, piece);
         } else {
-            throw new RegistrationException(
-                    Message.of("there is already a piece '" + (key.equals("save") ? "saveForBackward" : key)
-                            + "', registered at " + base.site())
-                            .fact("second registration", piece.site())
-                            .fix("use replace… to take its place for good, or override() for a while."));
+            throw new RegistrationException(Message.of("there is already a piece '"
+                            + (key.equals("save") ? "saveForBackward" : key) + "', registered at " + base.site())
+                    .fact("second registration", piece.site())
+                    .fix("use replace… to take its place for good, or override() for a while."));
         }
     }
 

@@ -127,12 +127,15 @@ final class Pieces {
             return missing(
                     "mutates",
                     "returnsMutated",
-                    "it has a backward and writes " + op.mutates() + ", so it must return the written tensors in order");
+                    "it has a backward and writes " + op.mutates()
+                            + ", so it must return the written tensors in order");
         }
         if (has("filling kernel") && !has("shape") && !op.result().isNone()) {
-            return missing("filling kernel", "shape", "its kernel or reference fills outputs, but there is no shape rule");
+            return missing(
+                    "filling kernel", "shape", "its kernel or reference fills outputs, but there is no shape rule");
         }
-        boolean expands = has("compose") && !has("shape") && op.registeredKernels().isEmpty();
+        boolean expands =
+                has("compose") && !has("shape") && op.registeredKernels().isEmpty();
         for (String piece : List.of("kernelType", "device", "code", "disabled")) {
             if (expands && has(piece)) {
                 return together(piece, "compose", "the op expands into others, and has no kernels to choose");
@@ -188,11 +191,11 @@ final class Pieces {
     }
 
     private RegistrationException together(String one, String other, String why) {
-        return new RegistrationException(Message.of(
-                        op.name() + ": " + one + " and " + other + " do not go together: " + why)
-                .fact(one, site(one))
-                .fact(other, site(other))
-                .fix("leave out one of the two."));
+        return new RegistrationException(
+                Message.of(op.name() + ": " + one + " and " + other + " do not go together: " + why)
+                        .fact(one, site(one))
+                        .fact(other, site(other))
+                        .fix("leave out one of the two."));
     }
 
     private RegistrationException missing(String there, String wanted, String why) {

@@ -92,7 +92,8 @@ final class Plain {
         if (value instanceof List<?> list) {
             return isImmutable(list)
                     ? list
-                    : Collections.unmodifiableList(Arrays.asList(list.stream().map(Plain::own).toArray()));
+                    : Collections.unmodifiableList(
+                            Arrays.asList(list.stream().map(Plain::own).toArray()));
         }
         if (value instanceof Optional<?> optional) {
             return optional.isEmpty() ? optional : Optional.ofNullable(own(optional.get()));

@@ -82,8 +82,8 @@ public final class Schema {
                 Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
         this.oneEach = new int[n];
         Arrays.fill(oneEach, 1);
-        this.ownsAll = IntStream.range(0, arguments.length).noneMatch(i -> arguments[i].kind != Kind.TENSOR
-                && record.mayChange(i));
+        this.ownsAll = IntStream.range(0, arguments.length)
+                .noneMatch(i -> arguments[i].kind != Kind.TENSOR && record.mayChange(i));
         this.required = IntStream.range(0, arguments.length)
                 .filter(i -> arguments[i].kind == Kind.PLAIN
                         && !arguments[i].optional

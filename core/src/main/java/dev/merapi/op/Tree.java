@@ -94,10 +94,7 @@ public final class Tree {
      */
     @SuppressWarnings({"unchecked", "NullAway"}) // as above
     public static <T extends @Nullable Object> T keep(
-            String keeper,
-            T tree,
-            MethodHandles.@Nullable Lookup lookup,
-            UnaryOperator<@Nullable Tensor> replacement) {
+            String keeper, T tree, MethodHandles.@Nullable Lookup lookup, UnaryOperator<@Nullable Tensor> replacement) {
         return (T) new Tree(lookup, replacement, keeper).mapped(tree);
     }
 
@@ -204,8 +201,8 @@ public final class Tree {
         }
         String hiding = leaf instanceof Record ? null : Plain.couldHold(leaf.getClass());
         if (hiding != null) {
-            throw new SavedTensorException(Message.of(keeper + ": cannot save a " + leaf.getClass().getName()
-                            + ", since a tensor in it would go unnoticed: " + hiding)
+            throw new SavedTensorException(Message.of(keeper + ": cannot save a "
+                            + leaf.getClass().getName() + ", since a tensor in it would go unnoticed: " + hiding)
                     .fix("save a tensor, record, list, set, map, optional or array, or what holds no tensors."));
         }
         return Plain.own(leaf);

@@ -105,7 +105,10 @@ public final class RandomOps {
     /** Memory to be filled; of a wrong dtype none is made. */
     private static Tensor fresh(String op, long[] sizes, DType dtype, Device device, boolean floating) {
         return Tensor.allocate(
-                requireTarget(op, Tensor.meta(Shape.of(op, sizes), dtype, device), floating).shape(), dtype, device);
+                requireTarget(op, Tensor.meta(Shape.of(op, sizes), dtype, device), floating)
+                        .shape(),
+                dtype,
+                device);
     }
 
     private static Tensor requireTarget(String op, Tensor t, @Nullable Boolean floating) {

@@ -44,7 +44,8 @@ final class CustomBackward implements Backward<Object, Object> {
             for (String name : values.values().keySet()) {
                 CudaNames.requireSaved(launchName(), code, name, taken.contains(name));
                 if (values.isOptional(name)) {
-                    CudaNames.requireSaved(launchName(), code, "has_" + name, values.values().containsKey("has_" + name));
+                    CudaNames.requireSaved(
+                            launchName(), code, "has_" + name, values.values().containsKey("has_" + name));
                 }
             }
             inputs.add(values);

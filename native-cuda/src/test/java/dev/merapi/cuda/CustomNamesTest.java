@@ -81,7 +81,8 @@ class CustomNamesTest {
         Result y = call(op, 7.0);
         assertArrayEquals(new double[] {4321}, y.Element().toDoubleArray());
         assertArrayEquals(
-                new double[] {5 + 60 + 700 + 8000 + 9e4 + 2e5 + 3e6 + 7e7 + 4e8}, y.numel().toDoubleArray());
+                new double[] {5 + 60 + 700 + 8000 + 9e4 + 2e5 + 3e6 + 7e7 + 4e8},
+                y.numel().toDoubleArray());
         assertArrayEquals(
                 new double[] {5 + 60 + 700 + 8000 + 9e4 + 2e5 + 3e6 + 9e7 + 4e8},
                 call(op, null).numel().toDoubleArray());
@@ -126,7 +127,8 @@ class CustomNamesTest {
                 .backward(DeviceType.CUDA, CudaKernel.body("d_x[i] = 2 * d_out[i];"))
                 .and();
         String said = assertThrows(
-                        SchemaException.class, () -> Autograd.backward(clash.call(new X(there(1))).sum()))
+                        SchemaException.class,
+                        () -> Autograd.backward(clash.call(new X(there(1))).sum()))
                 .getMessage();
         assertTrue(said.contains("backward of test::saved_clash"), said);
         assertTrue(said.contains("are both called 'd_x'") && said.contains("such as 'x_value'"), said);
@@ -134,7 +136,9 @@ class CustomNamesTest {
                 .saveForBackward((a, out) -> new Word(a.x()))
                 .backward(DeviceType.CUDA, CudaKernel.body("d_x[i] = 2 * d_out[i];"))
                 .and();
-        said = assertThrows(SchemaException.class, () -> Autograd.backward(word.call(new X(there(1))).sum()))
+        said = assertThrows(
+                        SchemaException.class,
+                        () -> Autograd.backward(word.call(new X(there(1))).sum()))
                 .getMessage();
         assertTrue(said.contains("'template'") && said.contains("a word of CUDA C++"), said);
     }
@@ -144,9 +148,13 @@ class CustomNamesTest {
     void listsOfAResultHaveTheirNameToo() {
         Op<X, Pair> op = Op.define(LOOKUP, "test::parts", X.class, Pair.class)
                 .shape(a -> new Pair(List.of(Tensor.meta(a.x()), Tensor.meta(a.x())), Tensor.meta(a.x())))
-                .kernel(DeviceType.CUDA, CudaKernel.body("parts[0][i] = 2 * x[i], parts[1][i] = 3 * x[i], rest[i] = 4 * x[i];"))
+                .kernel(
+                        DeviceType.CUDA,
+                        CudaKernel.body("parts[0][i] = 2 * x[i], parts[1][i] = 3 * x[i], rest[i] = 4 * x[i];"))
                 .saveForBackward((a, out) -> null)
-                .backward(DeviceType.CUDA, CudaKernel.body("d_x[i] = 2 * d_parts[0][i] + 3 * d_parts[1][i] + 4 * d_rest[i];"))
+                .backward(
+                        DeviceType.CUDA,
+                        CudaKernel.body("d_x[i] = 2 * d_parts[0][i] + 3 * d_parts[1][i] + 4 * d_rest[i];"))
                 .and();
         Tensor x = there(1, 5);
         Pair y = op.call(new X(x));

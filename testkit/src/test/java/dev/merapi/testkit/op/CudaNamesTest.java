@@ -36,8 +36,7 @@ class CudaNamesTest {
 
     public record Nested(Tensor x, Options options, double options_eps) {}
 
-    public record Presence(
-            Tensor x, @Nullable Double eps, boolean has_eps) {}
+    public record Presence(Tensor x, @Nullable Double eps, boolean has_eps) {}
 
     public record Word(Tensor template) {}
 
@@ -128,9 +127,34 @@ class CudaNamesTest {
     void noWordOfTheLanguageIsAName() {
         List<String> taken = new ArrayList<>();
         for (String word : List.of(
-                "bool", "template", "typename", "union", "struct", "unsigned", "signed", "register", "operator", "and",
-                "not", "nullptr", "sizeof", "constexpr", "blockIdx", "threadIdx", "warpSize", "INFINITY", "INT_MAX",
-                "NULL", "acc_t", "merapi", "element", "__syncthreads", "_Bool", "a__b", "assert", "isnan")) {
+                "bool",
+                "template",
+                "typename",
+                "union",
+                "struct",
+                "unsigned",
+                "signed",
+                "register",
+                "operator",
+                "and",
+                "not",
+                "nullptr",
+                "sizeof",
+                "constexpr",
+                "blockIdx",
+                "threadIdx",
+                "warpSize",
+                "INFINITY",
+                "INT_MAX",
+                "NULL",
+                "acc_t",
+                "merapi",
+                "element",
+                "__syncthreads",
+                "_Bool",
+                "a__b",
+                "assert",
+                "isnan")) {
             try {
                 CudaNames.requireSaved("backward of names::op", BODY, word, false);
             } catch (SchemaException e) {

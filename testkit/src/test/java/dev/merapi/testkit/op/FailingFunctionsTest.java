@@ -52,7 +52,9 @@ class FailingFunctionsTest {
 
     private static Map<String, Consumer<Tensor>> calls() {
         Map<String, Consumer<Tensor>> all = new LinkedHashMap<>();
-        Op<X, Tensor> shape = op().shape(a -> fail()).kernel(DeviceType.CPU, (a, out) -> write(out)).nonDifferentiable();
+        Op<X, Tensor> shape = op().shape(a -> fail())
+                .kernel(DeviceType.CPU, (a, out) -> write(out))
+                .nonDifferentiable();
         all.put("shape", x -> shape.call(new X(x)));
         Op<X, Tensor> kernel = op().shape(a -> Tensor.meta(a.x()))
                 .kernel(DeviceType.CPU, (a, out) -> fail())
@@ -68,7 +70,8 @@ class FailingFunctionsTest {
                 .kernel(DeviceType.CPU, (a, out) -> fail())
                 .nonDifferentiable();
         all.put("kernel of several outputs", x -> several.call(new X(x)));
-        Op<X, Tensor> returning = op().returningKernel(DeviceType.CPU, a -> fail()).nonDifferentiable();
+        Op<X, Tensor> returning =
+                op().returningKernel(DeviceType.CPU, a -> fail()).nonDifferentiable();
         all.put("returning kernel", x -> returning.call(new X(x)));
         Op<X, Tensor> compose = op().compose(a -> {
             a.x().mul(3).add(1);

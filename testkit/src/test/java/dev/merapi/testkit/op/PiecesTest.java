@@ -136,15 +136,34 @@ class PiecesTest {
                 new Kind("non-differentiable composition", map("compose", COMPOSE, "nonDifferentiable", (Consumer<
                                 Op<X, Tensor>>)
                         op -> op.nonDifferentiable())),
-                new Kind("view", map("view", (Consumer<Op<X, Tensor>>)
-                        op -> op.view("x", a -> a.x().layout()))),
-                new Kind("view with formula", map("view", (Consumer<Op<X, Tensor>>) op -> op.view("x", a -> a.x().layout()),
-                        "backward", FORMULA)),
-                new Kind("in place", map("returnsMutated", NOTHING, "mutates", WRITES, "kernel", KERNEL, "shape", (Consumer<Op<X, Tensor>>)
-                        op -> op.shape(X::x))),
-                new Kind("in place with formula", map("returnsMutated", NOTHING, "mutates", WRITES, "kernel", KERNEL, "backward", FORMULA, "shape",
-                        (Consumer<Op<X, Tensor>>) op -> op.shape(X::x))),
-                new Kind("composition in place", map("returnsMutated", NOTHING, "mutates", WRITES, "compose", (Consumer<Op<X, Tensor>>)
+                new Kind("view", map("view", (Consumer<Op<X, Tensor>>) op -> op.view("x", a -> a.x().layout()))),
+                new Kind(
+                        "view with formula",
+                        map(
+                                "view",
+                                (Consumer<Op<X, Tensor>>) op -> op.view("x", a -> a.x().layout()),
+                                "backward",
+                                FORMULA)),
+                new Kind(
+                        "in place",
+                        map("returnsMutated", NOTHING, "mutates", WRITES, "kernel", KERNEL, "shape", (Consumer<
+                                        Op<X, Tensor>>)
+                                op -> op.shape(X::x))),
+                new Kind(
+                        "in place with formula",
+                        map(
+                                "returnsMutated",
+                                NOTHING,
+                                "mutates",
+                                WRITES,
+                                "kernel",
+                                KERNEL,
+                                "backward",
+                                FORMULA,
+                                "shape",
+                                (Consumer<Op<X, Tensor>>) op -> op.shape(X::x))),
+                new Kind("composition in place", map("returnsMutated", NOTHING, "mutates", WRITES, "compose", (Consumer<
+                                Op<X, Tensor>>)
                         op -> op.compose(a -> {
                             look(a.x());
                             return a.x().mul_(2);
@@ -230,8 +249,10 @@ class PiecesTest {
                     return run(op, x) == x;
                 }),
                 new Piece("kernel", op -> op.kernel(DeviceType.CPU, filling(7)), op -> value(op) == 7),
-                new Piece("returningKernel", op -> op.returningKernel(DeviceType.CPU, PiecesTest::seven), op -> value(op)
-                        == 7),
+                new Piece(
+                        "returningKernel",
+                        op -> op.returningKernel(DeviceType.CPU, PiecesTest::seven),
+                        op -> value(op) == 7),
                 new Piece("reference", op -> op.reference(filling(7)), op -> valueWithoutKernel(op) == 7),
                 new Piece(
                         "returningReference",
@@ -252,14 +273,17 @@ class PiecesTest {
                         op -> gradient(op) == 50),
                 new Piece("nonDifferentiable", op -> op.nonDifferentiable(), PiecesTest::refusesGradient),
                 new Piece("differentiableOutputs", op -> op.differentiableOutputs(false), PiecesTest::refusesGradient),
-                new Piece("kernelType", op -> op.kernelType(a -> {
-                    seen.types++;
-                    return DType.INT32;
-                }), op -> {
-                    seen = new Seen();
-                    run(op, data());
-                    return seen.types > 0;
-                }),
+                new Piece(
+                        "kernelType",
+                        op -> op.kernelType(a -> {
+                            seen.types++;
+                            return DType.INT32;
+                        }),
+                        op -> {
+                            seen = new Seen();
+                            run(op, data());
+                            return seen.types > 0;
+                        }),
                 new Piece("device", op -> op.device(a -> Device.CPU), op -> false), // its tensor decides
                 new Piece("nondeterministic", op -> op.nondeterministic(), PiecesTest::isRandom),
                 new Piece("stridesOk", op -> op.stridesOk(), op -> {
@@ -278,7 +302,10 @@ class PiecesTest {
                         "default",
                         op -> op.defaultValue("slope", 0.5),
                         op -> op.call(Map.of("x", data())).numel() == 6),
-                new Piece("code", op -> op.code("source"), op -> "source".equals(op.definition().code())));
+                new Piece(
+                        "code",
+                        op -> op.code("source"),
+                        op -> "source".equals(op.definition().code())));
     }
 
     // ---------------------------------------------------------------- the test
@@ -291,7 +318,8 @@ class PiecesTest {
         for (Kind kind : kinds()) {
             for (Piece piece : pieces()) {
                 for (int order = 0; order < 3; order++) {
-                    String what = kind.name + " + " + piece.name + ", " + List.of("last", "first", "registered").get(order);
+                    String what = kind.name + " + " + piece.name + ", "
+                            + List.of("last", "first", "registered").get(order);
                     Op<X, Tensor> op = Op.define("pieces::op", X.class, Tensor.class);
                     try {
                         declare(op, kind, piece, order);
@@ -398,7 +426,8 @@ class PiecesTest {
                 Merapi.deterministic(false);
             }
         });
-        assertThatThrownBy(() -> kinds.get("composition").get().device(a -> Device.CPU).register())
+        assertThatThrownBy(() ->
+                        kinds.get("composition").get().device(a -> Device.CPU).register())
                 .hasMessageContaining("device and compose do not go together");
     }
 
@@ -487,8 +516,12 @@ class PiecesTest {
     @Test
     void piecesThatAreNothingAreRefused() {
         Op<X, Tensor> op = Op.define("pieces::op", X.class, Tensor.class);
-        assertThatThrownBy(() -> op.mutates()).isInstanceOf(SchemaException.class).hasMessageContaining("fix: ");
-        assertThatThrownBy(() -> op.internal()).isInstanceOf(SchemaException.class).hasMessageContaining("fix: ");
+        assertThatThrownBy(() -> op.mutates())
+                .isInstanceOf(SchemaException.class)
+                .hasMessageContaining("fix: ");
+        assertThatThrownBy(() -> op.internal())
+                .isInstanceOf(SchemaException.class)
+                .hasMessageContaining("fix: ");
         assertThatThrownBy(() -> op.shape(null))
                 .isInstanceOf(RegistrationException.class)
                 .hasMessageContaining("pieces::op: piece 'shape' is null");
@@ -559,7 +592,9 @@ class PiecesTest {
     @SuppressWarnings({"unchecked", "rawtypes"})
     private static Op.Override<?, ?> marked(Op<?, ?> op) {
         Op.Override over = op.override();
-        return over.autograd((a, out) -> null, (c, s, g) -> Grads.of("x", Tensor.full(100, 2, 3).to(DType.FLOAT64)));
+        return over.autograd(
+                (a, out) -> null,
+                (c, s, g) -> Grads.of("x", Tensor.full(100, 2, 3).to(DType.FLOAT64)));
     }
 
     private static double first(UnaryOperator<Tensor> call) {

@@ -61,17 +61,14 @@ class SavedTreesTest {
         all.put("Map", new Place(t -> Map.of("a", t), o -> (Tensor) ((Map<?, ?>) o).get("a")));
         all.put("TreeMap", new Place(t -> new TreeMap<>(Map.of("a", t)), o -> (Tensor) ((Map<?, ?>) o).get("a")));
         all.put("Map.Entry", new Place(t -> Map.entry("a", t), o -> (Tensor) ((Map.Entry<?, ?>) o).getValue()));
-        all.put(
-                "SimpleEntry",
-                new Place(t -> new AbstractMap.SimpleEntry<>("a", t), o -> (Tensor) ((Map.Entry<?, ?>) o).getValue()));
+        all.put("SimpleEntry", new Place(t -> new AbstractMap.SimpleEntry<>("a", t), o ->
+                (Tensor) ((Map.Entry<?, ?>) o).getValue()));
         all.put("Optional", new Place(Optional::of, o -> (Tensor) ((Optional<?>) o).orElseThrow()));
         all.put("record", new Place(t -> new Pair(t, List.of()), o -> (Tensor) ((Pair) o).first()));
-        all.put("deep", new Place(
-                t -> new Pair(1, List.of(Map.of("k", new Object[] {Optional.of(List.of(t))}))),
-                o -> {
-                    Object[] array = (Object[]) ((Map<?, ?>) ((Pair) o).second().get(0)).get("k");
-                    return (Tensor) ((List<?>) ((Optional<?>) array[0]).orElseThrow()).get(0);
-                }));
+        all.put("deep", new Place(t -> new Pair(1, List.of(Map.of("k", new Object[] {Optional.of(List.of(t))}))), o -> {
+            Object[] array = (Object[]) ((Map<?, ?>) ((Pair) o).second().get(0)).get("k");
+            return (Tensor) ((List<?>) ((Optional<?>) array[0]).orElseThrow()).get(0);
+        }));
         return all;
     }
 
@@ -83,9 +80,9 @@ class SavedTreesTest {
         return Op.define(MethodHandles.lookup(), "trees::square", X.class, Tensor.class)
                 .shape(a -> Tensor.meta(a.x()))
                 .kernel(DeviceType.CPU, (a, out) -> out.copy_(a.x().mul(a.x())))
-                .autograd((a, out) -> put.apply(a.x()), (c, saved, g) -> Grads.of("x", get.apply(saved)
-                        .mul(2)
-                        .mul(g)));
+                .autograd(
+                        (a, out) -> put.apply(a.x()),
+                        (c, saved, g) -> Grads.of("x", get.apply(saved).mul(2).mul(g)));
     }
 
     @Test
@@ -187,7 +184,8 @@ class SavedTreesTest {
             }
         });
         Tensor x = Tensor.of(3.0).requiresGrad(true);
-        assertThatThrownBy(() -> square(t -> new HashMap<>(Map.of(t, 1)), o -> x).call(new X(x)))
+        assertThatThrownBy(() ->
+                        square(t -> new HashMap<>(Map.of(t, 1)), o -> x).call(new X(x)))
                 .isInstanceOf(SavedTensorException.class)
                 .hasMessageContaining("a tensor is the key of a map");
     }
@@ -195,9 +193,24 @@ class SavedTreesTest {
     @Test
     void plainValuesOfAllKindsAreSaved() {
         for (Object plain : List.of(
-                1, 2L, 3.0, true, 'c', "text", DType.INT64, Shape.of(2), Layout.contiguous(Shape.of(2)),
-                new int[] {1}, new String[] {"a"}, new long[][] {{1}}, LocalDate.EPOCH, new Random(1),
-                Optional.empty(), List.of(1, 2), Map.of("a", 1), X.class)) {
+                1,
+                2L,
+                3.0,
+                true,
+                'c',
+                "text",
+                DType.INT64,
+                Shape.of(2),
+                Layout.contiguous(Shape.of(2)),
+                new int[] {1},
+                new String[] {"a"},
+                new long[][] {{1}},
+                LocalDate.EPOCH,
+                new Random(1),
+                Optional.empty(),
+                List.of(1, 2),
+                Map.of("a", 1),
+                X.class)) {
             Tensor x = Tensor.of(3.0).requiresGrad(true);
             Autograd.backward(square(t -> List.of(t, plain), o -> (Tensor) ((List<?>) o).get(0))
                     .call(new X(x))
