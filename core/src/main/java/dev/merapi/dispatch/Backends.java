@@ -83,8 +83,7 @@ public final class Backends {
         }
     }
 
-    @SuppressWarnings("NonAtomicOperationOnVolatileField") // under the lock of this class
-    private static void changed(Backend backend) {
+    private static synchronized void changed(Backend backend) {
         CHOSEN.set(backend.deviceType().id(), null);
         generation++;
     }
