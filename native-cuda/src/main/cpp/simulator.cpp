@@ -240,6 +240,10 @@ void release(Block& b) {
     b.votes = 0;
     b.generation++;
     if (b.checks) {
+        if (b.done > 0) {  // most GPUs go on without them; nothing promises it
+            fail(b, "divergent __syncthreads: " + std::to_string(b.threads - b.done) + " threads wait at line " +
+                        std::to_string(b.site) + ", " + std::to_string(b.done) + " have returned without reaching it");
+        }
         b.checks->barrier();
     }
 }

@@ -219,9 +219,12 @@ final class OpNode<A extends Record, R> extends Node {
         if (!Context.current().isChecked()) {
             return differentiate(gradients, needed, pass);
         }
+        Tensor[] kept = savedNow();
         byte[] @Nullable [] before = CheckedMode.snapshots(gradients);
+        byte[] @Nullable [] keptBefore = CheckedMode.snapshots(kept);
         @Nullable Tensor[] result = differentiate(gradients, needed, pass);
         byte[] @Nullable [] after = CheckedMode.snapshots(gradients);
+        byte[] @Nullable [] keptAfter = CheckedMode.snapshots(kept);
         for (int i = 0; i < gradients.length; i++) {
             if (!Arrays.equals(before[i], after[i])) {
                 throw new GradientException(Message.of("backward of " + name() + ": wrote into the gradient"
@@ -230,7 +233,24 @@ final class OpNode<A extends Record, R> extends Node {
                         .fix("work on a copy; other paths may use the same gradient."));
             }
         }
+        for (int i = 0; i < kept.length; i++) {
+            if (keptBefore[i] != null && keptAfter[i] != null && !Arrays.equals(keptBefore[i], keptAfter[i])) {
+                throw new GradientException(Message.of("backward of " + name() + ": wrote into a tensor that it saved, "
+                                + kept[i].describe())
+                        .fix("work on a copy; a second backward, and other ops, use the same tensor."));
+            }
+        }
         return result;
+    }
+
+    /** What is saved as it is; not what hooks keep in another form. */
+    private Tensor[] savedNow() {
+        List<Tensor> all = new ArrayList<>();
+        if (saved instanceof Saved kept && savedTensors.stream().noneMatch(SavedTensor::isPacked)) {
+            Tree.forEach(kept.tree, op.lookup(), all::add);
+            Tree.forEach(kept.args, op.lookup(), all::add);
+        }
+        return all.toArray(new Tensor[0]);
     }
 
     @SuppressWarnings("NullAway") // a formula sees null where nothing was saved or no gradient arrived

@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,10 +26,19 @@ final class CheckedFunction {
     private final long[] outputSizes; // of the floating outputs
     private final boolean[] inGraph; // whether those require a gradient
     private final int count;
+    private final List<String> names;
+    private final boolean[] reached; // inputs that some backward gave a gradient
 
     CheckedFunction(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        this(f, inputs, IntStream.range(0, inputs.size()).mapToObj(i -> "input " + i).toList());
+    }
+
+    /** @param names what messages call the inputs */
+    CheckedFunction(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs, List<String> names) {
         this.f = f;
         this.inputs = List.copyOf(inputs);
+        this.names = names;
+        this.reached = new boolean[inputs.size()];
         try (Scope scope = Scope.open()) {
             List<Tensor> outputs = floating(call(leaves()));
             this.outputSizes = outputs.stream().mapToLong(Tensor::numel).toArray();
@@ -127,13 +137,23 @@ final class CheckedFunction {
     /** How an incoming gradient lies in memory. */
     enum Form {
         DENSE,
+        TRANSPOSED,
         STRIDED,
         OFFSET,
         EXPANDED
     }
 
+    /** As {@link #vjp(double[])}, with a graph, for which shared formulas are used in place of backward kernels. */
+    double[][] vjpWithGraph(double[] weights) {
+        return vjp(weights, output -> true, Form.DENSE, Autograd.Graph.CREATE);
+    }
+
     /** As {@link #vjp(double[])}, with gradients of a form and only for some outputs; the rest get none. */
     double[][] vjp(double[] weights, Function<Integer, Boolean> given, Form form) {
+        return vjp(weights, given, form, Autograd.Graph.FREE);
+    }
+
+    private double[][] vjp(double[] weights, Function<Integer, Boolean> given, Form form, Autograd.Graph graph) {
         try (Scope scope = Scope.open()) {
             List<Tensor> leaves = leaves();
             List<Tensor> outputs = floating(call(leaves));
@@ -159,7 +179,7 @@ final class CheckedFunction {
             }
             List<Tensor> wanted = leaves.stream().filter(Tensor::requiresGrad).toList();
             List<byte[]> before = gradients.stream().map(CheckedFunction::bits).toList();
-            List<@Nullable Tensor> found = Autograd.grad(roots, wanted, gradients, Autograd.Graph.FREE, true);
+            List<@Nullable Tensor> found = Autograd.grad(roots, wanted, gradients, graph, true);
             for (int k = 0; k < before.size(); k++) {
                 if (!Arrays.equals(before.get(k), bits(gradients.get(k)))) {
                     throw new CheckFailedException("gradcheck: backward wrote into the gradient of output " + k
@@ -169,6 +189,7 @@ final class CheckedFunction {
             for (int i = 0, k = 0; i < result.length; i++) {
                 if (isDifferentiated(i)) {
                     Tensor g = found.get(k++);
+                    reached[i] |= g != null;
                     result[i] = g == null ? result[i] : g.toDoubleArray();
                 }
             }
@@ -189,6 +210,10 @@ final class CheckedFunction {
         long[] shape = dense.shape().toArray();
         return switch (form) {
             case DENSE -> dense;
+            case TRANSPOSED -> {
+                Tensor other = Layouts.transposed(dense);
+                yield other == null ? dense : other;
+            }
             case STRIDED -> {
                 // Two of each side by side: every second one, in the same shape.
                 long[] twice = Arrays.copyOf(shape, shape.length + 1);
@@ -234,8 +259,17 @@ final class CheckedFunction {
         return (int) outputSizes[output];
     }
 
+    /** Whether a backward was made and none gave this input a gradient. */
+    boolean isForgotten(int input) {
+        return isDifferentiated(input) && !reached[input];
+    }
+
+    String inputName(int input) {
+        return names.get(input);
+    }
+
     String inputName(int input, int element) {
-        return "input " + input + (element < 0 ? " along a random direction" : "[" + element + "]");
+        return names.get(input) + (element < 0 ? " along a random direction" : "[" + element + "]");
     }
 
     String outputName(int element) {

@@ -19,15 +19,16 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>The slow mode compares every entry of every Jacobian; the fast one compares signed random combinations of all
  * entries (no entry weighs less than a quarter, so that a single wrong one shows), and the first, the last and a random
- * row and column one by one. Both find a relative error of 1e-6. Besides: a second backward gives the same bits; a
- * gradient of zeros gives zeros; strided and expanded incoming gradients give what dense ones do; an output without
- * gradient counts as zeros; incoming gradients are not written to.
+ * row and column one by one. Both find a relative error of 1e-6. Besides: backward is linear in the
+ * incoming gradient, for one element and for many; a second backward gives the same bits; a gradient of zeros gives zeros;
+ * strided, transposed and expanded incoming gradients give what dense ones do; an output without gradient counts as zeros;
+ * incoming gradients are not written to.
  *
  * <p>Inputs that require a gradient must be float64 and away from kinks (ties of max, 0 of relu).
  */
 public final class GradCheck {
-    /** The relative error that passes: below what must be found, above what extrapolated differences leave. */
-    private static final double RELATIVE = 2e-7;
+    /** How a failure begins that is the inputs', not the backward's. */
+    static final String NO_DERIVATIVE = "no reliable derivative";
 
     private static final long DEFAULT_SEED = 20260101L;
     /** Up to this many inputs and outputs together all entries are compared, unless told otherwise. */
@@ -36,13 +37,17 @@ public final class GradCheck {
     private final CheckedFunction function;
     private long seed = DEFAULT_SEED;
     private int probes = 5;
-    private double tolerance = RELATIVE;
+    private final Precision precision;
+    private double tolerance;
     private @Nullable Boolean fast;
+    private boolean probesOnly;
     private final List<String> failures = new ArrayList<>();
     private final List<String> done = new ArrayList<>();
 
-    private GradCheck(CheckedFunction function) {
+    private GradCheck(CheckedFunction function, Precision precision) {
         this.function = function;
+        this.precision = precision;
+        this.tolerance = precision.relative;
     }
 
     /**
@@ -69,7 +74,12 @@ public final class GradCheck {
             throw new IllegalArgumentException(
                     "gradcheck: no input requires a gradient\n  fix: call requiresGrad(true) on one.");
         }
-        return new GradCheck(new CheckedFunction(f, inputs));
+        return new GradCheck(new CheckedFunction(f, inputs), Precision.FLOAT64);
+    }
+
+    /** With names for the inputs, and perhaps in float32, for kernels that have nothing wider. */
+    static GradCheck of(CheckedFunction function, Precision precision) {
+        return new GradCheck(function, precision);
     }
 
     /** Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients. */
@@ -116,6 +126,13 @@ public final class GradCheck {
     public GradCheck fast() {
         fast = true;
         return this;
+    }
+
+    /** One random combination of all entries of each input, and nothing else: for many sizes. */
+    GradCheck probesOnly() {
+        probesOnly = true;
+        probes = 1;
+        return fast();
     }
 
     /** How many random combinations the fast mode tries for each input. */
@@ -182,8 +199,8 @@ public final class GradCheck {
             } else {
                 compareAll(x);
             }
-            if (failures.isEmpty() && function.outputCount() > 0) {
-                new IncomingGradients(function, seed).check(done, failures);
+            if (failures.isEmpty() && function.outputCount() > 0 && !probesOnly) {
+                new IncomingGradients(function, precision, seed, done, failures).check();
             }
         });
         return new Report(List.copyOf(done), List.copyOf(failures));
@@ -199,6 +216,10 @@ public final class GradCheck {
             oneHot[j] = 1;
             rows[j] = function.vjp(oneHot);
         }
+        // What is right for one element of the incoming gradient may be wrong for many.
+        SplittableRandom random = new SplittableRandom(seed);
+        double[][] weights = {signed(random, m), signed(random, m)};
+        double[][][] weighted = m == 0 ? new double[0][][] : new double[][][] {function.vjp(weights[0]), function.vjp(weights[1])};
         Worst worst = new Worst();
         for (int i = 0; i < x.length; i++) {
             if (!function.isDifferentiated(i)) {
@@ -206,19 +227,22 @@ public final class GradCheck {
             }
             for (int e = 0; e < x[i].length; e++) {
                 NumericalDerivative.Estimate column = column(x, i, e);
+                for (int p = 0; p < weighted.length; p++) {
+                    worst.see(i, e, -1, dot(weights[p], column.value()), weighted[p][i][e], size(weights[p], column));
+                }
                 for (int j = 0; j < m; j++) {
                     worst.see(i, e, j, column.value()[j], rows[j][i][e], column.error()[j]);
                 }
             }
         }
-        worst.report("every entry of every Jacobian");
+        worst.report("every entry of every Jacobian, alone and combined");
     }
 
     private NumericalDerivative.Estimate column(double[][] x, int input, int element) {
         double[] direction = new double[x[input].length];
         direction[element] = 1;
         return NumericalDerivative.along(
-                function::evaluate, x, input, direction, Math.max(1, Math.abs(x[input][element])));
+                precision, function::evaluate, x, input, direction, Math.max(1, Math.abs(x[input][element])));
     }
 
     // ---------------------------------------------------------------- fast mode
@@ -236,7 +260,7 @@ public final class GradCheck {
             weights[p] = signed(random, m);
             weighted[p] = function.vjp(weights[p]);
         }
-        int[] outputs = firstLastRandom(m, random);
+        int[] outputs = probesOnly ? new int[0] : firstLastRandom(m, random);
         double[][][] rows = new double[outputs.length][][];
         for (int r = 0; r < outputs.length; r++) {
             double[] oneHot = new double[m];
@@ -249,14 +273,14 @@ public final class GradCheck {
             }
             for (int p = 0; p < probes; p++) {
                 double[] direction = signed(random, x[i].length);
-                NumericalDerivative.Estimate d = NumericalDerivative.along(function::evaluate, x, i, direction, 1);
+                NumericalDerivative.Estimate d = NumericalDerivative.along(precision, function::evaluate, x, i, direction, 1);
                 worst.see(i, -1, -1, dot(weights[p], d.value()), dot(weighted[p][i], direction), size(weights[p], d));
                 for (int r = 0; r < outputs.length; r++) {
                     int j = outputs[r];
                     worst.see(i, -1, j, d.value()[j], dot(rows[r][i], direction), d.error()[j]);
                 }
             }
-            for (int e : firstLastRandom(x[i].length, random)) {
+            for (int e : probesOnly ? new int[0] : firstLastRandom(x[i].length, random)) {
                 NumericalDerivative.Estimate column = column(x, i, e);
                 for (int p = 0; p < probes; p++) {
                     worst.see(i, e, -1, dot(weights[p], column.value()), weighted[p][i][e], size(weights[p], column));
@@ -267,7 +291,9 @@ public final class GradCheck {
                 }
             }
         }
-        worst.report(probes + " signed probes, and first, last and random rows and columns");
+        worst.report(probesOnly
+                ? "a signed probe of all entries"
+                : probes + " signed probes, and first, last and random rows and columns");
     }
 
     /** Between a half and one in size, either sign: no entry can hide, and errors do not cancel twice. */
@@ -312,6 +338,7 @@ public final class GradCheck {
         private double unreliable;
         private String text = "";
         private String unreliableText = "";
+        private String hint = "";
         private int wrong;
 
         void see(int input, int element, int output, double numerical, double analytic, double error) {
@@ -319,8 +346,13 @@ public final class GradCheck {
             double allowed = tolerance * size + 2 * error;
             double off = Math.abs(numerical - analytic);
             String where = "d " + function.outputName(output) + " / d " + function.inputName(input, element);
+            if (!Double.isFinite(numerical)) {
+                unreliable = Double.POSITIVE_INFINITY;
+                unreliableText = where + ": the values of the function are not finite there";
+                return;
+            }
             largest = Double.isFinite(size) ? Math.max(largest, size) : largest;
-            if (error > 1e-3 * size && error > unreliable) {
+            if (error > precision.unreliable * size && error > unreliable) {
                 unreliable = error;
                 unreliableText = String.format(
                         Locale.ROOT, "%s: differences vary by %.3g around %.17g", where, error, numerical);
@@ -338,20 +370,25 @@ public final class GradCheck {
                             analytic,
                             off,
                             allowed);
+                    hint = Double.isNaN(analytic)
+                            ? "the backward gives NaN where the function has a derivative"
+                            : function.isForgotten(input)
+                                    ? "the backward gives " + function.inputName(input) + " no gradient at all"
+                                    : "the backward; unless the function has a kink or a tie near these inputs, or noise";
                 }
             }
         }
 
         void report(String what) {
-            if (unreliable > 1e-6 * largest) { // what is small beside other derivatives may be noise
-                failures.add("no reliable derivative: " + unreliableText
+            if (unreliable > precision.noise * largest) { // what is small beside other derivatives may be noise
+                failures.add(NO_DERIVATIVE + ": " + unreliableText
                         + "\n  fix: move the inputs away from every kink, pole and tie.");
             }
             if (wrong > 0) {
                 failures.add(
                         "gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
                                 + text + "\n  seed: " + seed + "L"
-                                + "\n  fix: the backward; unless the function has a kink or a tie near these inputs, or noise.");
+                                + "\n  fix: " + hint + ".");
             } else {
                 done.add(what);
             }

@@ -59,6 +59,32 @@ final class Layouts {
         return t.rank() == 0 ? null : t.slice(0, 0, 0);
     }
 
+    /** No columns. */
+    static @Nullable Tensor emptyLast(Tensor t) {
+        return t.rank() < 2 ? null : t.slice(t.rank() - 1, 0, 0);
+    }
+
+    /** One element in every dimension. */
+    static @Nullable Tensor single(Tensor t) {
+        Tensor one = t;
+        for (int d = 0; d < t.rank(); d++) {
+            if (t.size(d) == 0) {
+                return null;
+            }
+            one = one.slice(d, 0, 1);
+        }
+        return one;
+    }
+
+    /** The first half of each dimension, rounded up. */
+    static Tensor shrunk(Tensor t) {
+        Tensor shorter = t;
+        for (int d = 0; d < t.rank(); d++) {
+            shorter = shorter.slice(d, 0, (t.size(d) + 1) / 2);
+        }
+        return shorter;
+    }
+
     /** The first element alone. */
     static @Nullable Tensor scalar(Tensor t) {
         return t.numel() == 0 ? null : t.view(t.numel()).slice(0, 0, 1).view();
@@ -81,11 +107,40 @@ final class Layouts {
 
     /** The values over and over, 1,031 in one dimension: no vector width or block divides it. */
     static @Nullable Tensor odd(Tensor t) {
+        return row(t, 1031);
+    }
+
+    /** The values over and over, 2^20 + 7 in one dimension. */
+    static @Nullable Tensor largeRow(Tensor t) {
+        return row(t, (1 << 20) + 7);
+    }
+
+    private static @Nullable Tensor row(Tensor t, long length) {
         long n = t.numel();
         if (n == 0) {
             return null;
         }
-        long rows = (1031 + n - 1) / n;
-        return t.view(1, n).expand(rows, n).copy().view(rows * n).slice(0, 0, 1031);
+        long rows = (length + n - 1) / n;
+        return t.view(1, n).expand(rows, n).copy().view(rows * n).slice(0, 0, length);
+    }
+
+    /** The values over and over, in each dimension of n > 1 many times n, and one: more than 2^20 in the whole. */
+    static @Nullable Tensor large(Tensor t) {
+        long dims = t.shape().toArray().length - Arrays.stream(t.shape().toArray()).filter(n -> n == 1).count();
+        if (t.numel() == 0 || dims == 0) {
+            return t.numel() == 0 ? null : t;
+        }
+        long factor = (long) Math.ceil(Math.pow((1 << 20) / (double) t.numel(), 1.0 / dims));
+        Tensor longer = t;
+        for (int d = 0; d < t.rank(); d++) {
+            long n = t.size(d);
+            if (n > 1) {
+                long[] times = new long[t.rank()];
+                Arrays.fill(times, 1);
+                times[d] = factor + 1;
+                longer = longer.repeat(times).slice(d, 0, factor * n + 1);
+            }
+        }
+        return longer;
     }
 }

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,11 +15,15 @@ import org.jspecify.annotations.Nullable;
  * <pre>{@code OpCheck.of(MY_OP).samples(new Args(x, w, 0.1)).run().orThrow();}</pre>
  *
  * <p>Writes (undeclared ones bit for bit, declared ones that never happen), aliases, unwritten outputs; the shape rule
- * against real results; transposed, offset, strided, expanded, empty, 0-d and odd-sized inputs; the same bits on a second
- * run; gradients of first and second order ({@link GradCheck}; of the inputs that require one, in float64), also on
- * strided and expanded incoming gradients, which may not be written to; the kernel against the plain-Java one, against the
- * composition and against the other devices of this machine; memory that is not given back. One report tells what passed,
- * what failed, and what was skipped and why.
+ * against real results; the same bits on a second run and from several threads; transposed, offset, strided, expanded,
+ * empty, 0-d, one-element, odd-sized and absent inputs, and one tensor for two of them; other floating dtypes within what
+ * their rounding explains; autocast; gradients of first and second order ({@link GradCheck}; of the inputs that require
+ * one, in float64, or in float32 if the op takes nothing wider), at other sizes, in other dtypes and layouts, of some
+ * inputs only, and on strided and expanded incoming gradients, which may not be written to; the kernel against the
+ * plain-Java one, the composition, {@link #expecting} and the other devices of this machine; memory that is not given back.
+ *
+ * <p>One report tells what passed, what failed, and what was not checked and why: a report without failures says no more
+ * than its lines do.
  */
 public final class OpCheck<A extends Record, R> {
     private final Op<A, R> op;
@@ -26,6 +31,9 @@ public final class OpCheck<A extends Record, R> {
     private final Map<String, String> skipped = new LinkedHashMap<>();
     private long seed = 20260101L;
     private double tolerance;
+    private boolean large;
+    private List<String> only = List.of();
+    private @Nullable Function<A, R> expecting;
 
     private OpCheck(Op<A, R> op) {
         this.op = op;
@@ -33,6 +41,10 @@ public final class OpCheck<A extends Record, R> {
 
     public static <A extends Record, R> OpCheck<A, R> of(Op<A, R> op) {
         return new OpCheck<>(op);
+    }
+
+    public Op<A, R> op() {
+        return op;
     }
 
     /** Arguments to try. They are copied before anything is done with them. */
@@ -48,8 +60,13 @@ public final class OpCheck<A extends Record, R> {
         return this;
     }
 
-    /** Leaves a check out, by the name that the report calls it; the reason is printed. */
+    /**
+     * Leaves a check out, by the name that the report calls it, or all that begin with these words; the reason is printed.
+     *
+     * @throws IllegalArgumentException if there is no such check
+     */
     public OpCheck<A, R> skip(String check, String reason) {
+        requireName(check);
         skipped.put(check, reason);
         return this;
     }
@@ -66,29 +83,83 @@ public final class OpCheck<A extends Record, R> {
         return this;
     }
 
+    /**
+     * What the result must be, written in any other way: with other ops, or element by element. A kernel that has no plain
+     * Java one beside it, no composition and no other device is otherwise held against its gradient only.
+     */
+    public OpCheck<A, R> expecting(Function<A, R> result) {
+        expecting = result;
+        return this;
+    }
+
+    /** Tries more than a million elements, too. */
+    public OpCheck<A, R> large() {
+        large = true;
+        return this;
+    }
+
+    /**
+     * Makes these checks only, by the names that reports call them.
+     *
+     * @throws IllegalArgumentException if there is no such check
+     */
+    public OpCheck<A, R> only(String... checks) {
+        for (String check : checks) {
+            requireName(check);
+        }
+        only = List.of(checks);
+        return this;
+    }
+
+    private void requireName(String check) {
+        if (check.isBlank() || !SampleCheck.isName(check)) {
+            throw new IllegalArgumentException("opcheck " + op.name() + ": there is no check '" + check
+                    + "'\n  fix: one of " + SampleCheck.names());
+        }
+    }
+
     /** What became of one check. */
     public enum Outcome {
-        PASS,
-        FAIL,
-        SKIP
+        PASS("passed"),
+        FAIL("FAILED"),
+        /** Something is in the way, there is nothing of the kind to check, or it was left out. */
+        NOT_CHECKED("not checked");
+
+        private final String text;
+
+        Outcome(String text) {
+            this.text = text;
+        }
+
+        @Override
+        public String toString() {
+            return text;
+        }
     }
 
     /**
      * One line of a report.
      *
      * @param sample index of the sample
-     * @param detail what is wrong, or why it was skipped; empty if it passed
+     * @param detail what is wrong; why it was not checked; or what was tried, which may be empty
      */
     public record Line(Outcome outcome, int sample, String check, String detail) {
         @Override
         public String toString() {
-            return outcome + "  sample " + sample + ": " + check
-                    + (detail.isEmpty() ? "" : ": " + detail.replace("\n", "\n          "));
+            return String.format("%-11s  sample %d: %s%s", outcome, sample, check, said().replace("\n", "\n             "));
+        }
+
+        private String said() {
+            return detail.isEmpty() ? "" : outcome == Outcome.NOT_CHECKED ? ", because " + detail : ": " + detail;
         }
     }
 
-    /** All lines, in the order in which they were tried. */
-    public record Report(String op, List<Line> lines, long seed) {
+    /**
+     * All lines, in the order in which they were tried.
+     *
+     * @param reproducer if something failed, a Java program that fails alike; else empty
+     */
+    public record Report(String op, List<Line> lines, long seed, String reproducer) {
         public boolean ok() {
             return count(Outcome.FAIL) == 0;
         }
@@ -112,9 +183,9 @@ public final class OpCheck<A extends Record, R> {
         @Override
         public String toString() {
             StringBuilder s = new StringBuilder("opcheck " + op + ": " + count(Outcome.PASS) + " passed, "
-                    + count(Outcome.FAIL) + " failed, " + count(Outcome.SKIP) + " skipped");
+                    + count(Outcome.FAIL) + " failed, " + count(Outcome.NOT_CHECKED) + " not checked");
             lines.forEach(line -> s.append("\n  ").append(line));
-            return ok() ? s.toString() : s + "\n  reproduce: OpCheck.of(…).samples(…).seed(" + seed + "L).run()";
+            return ok() ? s.toString() : s + "\n  reproduce: seed " + seed + "L, or this program:\n\n" + reproducer;
         }
     }
 
@@ -127,22 +198,45 @@ public final class OpCheck<A extends Record, R> {
         List<Line> lines = new ArrayList<>();
         for (int i = 0; i < samples.size(); i++) {
             int sample = i;
-            SampleCheck<A, R> checks = new SampleCheck<>(op, samples.get(i), seed, tolerance);
-            checks.all().forEach((name, check) -> lines.add(line(sample, name, check)));
+            SampleCheck<A, R> checks =
+                    new SampleCheck<>(op, samples.get(i), seed, tolerance, expecting, large);
+            checks.all().forEach((name, check) -> {
+                if (only.isEmpty() || only.contains(name)) {
+                    lines.add(line(sample, name, check, checks.sample()));
+                }
+            });
         }
-        return new Report(op.name(), List.copyOf(lines), seed);
+        return new Report(op.name(), List.copyOf(lines), seed, reproducer(lines));
     }
 
-    private Line line(int sample, String name, SampleCheck.Check check) {
-        String reason = skipped.getOrDefault(name, skipped.get(name.replaceAll(" on .*", "")));
-        if (reason != null) {
-            return new Line(Outcome.SKIP, sample, name, reason);
+    /** Of the first sample that failed; empty if none did. */
+    private String reproducer(List<Line> lines) {
+        List<Line> failed =
+                lines.stream().filter(l -> l.outcome() == Outcome.FAIL).toList();
+        if (failed.isEmpty()) {
+            return "";
+        }
+        int sample = failed.get(0).sample();
+        List<String> checks = failed.stream()
+                .filter(l -> l.sample() == sample)
+                .map(Line::check)
+                .toList();
+        String options = (tolerance > 0 ? ".tolerance(" + tolerance + ")" : "")
+                + (large ? ".large()" : "")
+                + (expecting == null ? "" : " /* .expecting(…) */");
+        return Reproducer.program(op, samples.get(sample), checks, seed, options);
+    }
+
+    private Line line(int sample, String name, SampleCheck.Check<A, R> check, OpSample<A, R> arguments) {
+        for (Map.Entry<String, String> left : skipped.entrySet()) {
+            if (name.startsWith(left.getKey())) {
+                return new Line(Outcome.NOT_CHECKED, sample, name, left.getValue());
+            }
         }
         try {
-            check.run();
-            return new Line(Outcome.PASS, sample, name, "");
-        } catch (SampleCheck.Skip e) {
-            return new Line(Outcome.SKIP, sample, name, text(e.getMessage()));
+            return new Line(Outcome.PASS, sample, name, check.run(arguments));
+        } catch (NotChecked e) {
+            return new Line(Outcome.NOT_CHECKED, sample, name, text(e.getMessage()));
         } catch (RuntimeException e) {
             boolean ours = e instanceof CheckFailedException;
             return new Line(

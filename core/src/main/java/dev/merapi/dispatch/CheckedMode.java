@@ -6,46 +6,45 @@ import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
+import dev.merapi.storage.Storage;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The layer that distrusts kernels: finds arguments written without a declaration, bit for bit; declared writes that
- * never happen; outputs that alias, that are not written or that differ from run to run. Kernels run twice for that. On
- * in tests, absent from the path in production.
+ * never happen; outputs that alias, that are not written or that differ from run to run. Kernels run twice for that.
+ * Memory that Java does not see is copied to the host; tensors above 2 GiB are not looked at. On in tests, absent from the path in production.
  */
 public final class CheckedMode {
     private static final byte GARBAGE = (byte) 0xa5;
     private static final byte OTHER_GARBAGE = 0x5a;
+    /** What a Java array holds: larger memory is not looked at. */
+    private static final long MOST_BYTES = Integer.MAX_VALUE - 8;
 
     private CheckedMode() {}
 
     static <A extends Record, R> R call(Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
         int mask = context.addMask(Key.CHECKED);
         try {
-            byte[] @Nullable [] before = snapshots(inputs);
+            boolean strict = context.strictMutation();
+            byte[] @Nullable [] before = snapshots(inputs, strict);
             R result = Dispatcher.kernel(op, args, inputs, context, true);
+            byte[] @Nullable [] after = snapshots(inputs, strict);
             boolean[] mutated = op.mutatedSlots(args);
-            boolean anyChange = false;
-            boolean anyDeclared = false;
             for (int i = 0; i < inputs.length; i++) {
                 Tensor t = inputs[i];
-                byte[] old = before[i];
-                if (t == null || old == null) {
-                    continue;
-                }
-                boolean changed = !Arrays.equals(old, Elements.bytes(t));
-                if (changed && !isDestination(t, inputs, mutated)) {
+                if (t != null && !Arrays.equals(before[i], after[i]) && !isDestination(t, inputs, mutated)) {
                     throw undeclaredWrite(op, args, i, t);
                 }
-                anyChange |= changed;
-                anyDeclared |= mutated[i] && t.numel() > 0;
             }
-            if (anyDeclared && !anyChange && context.strictMutation()) {
-                throw new OpResultException(op.name() + ": declares that it writes " + op.mutates()
-                        + ", but nothing changed\n  fix: drop the declaration, or use samples on which it does.");
+            if (strict) {
+                requireWrites(op, args, inputs, mutated, before, after);
             }
             refuseAliases(op, args, result, op.result().tensors(op.name(), result), inputs);
             return result;
@@ -54,26 +53,76 @@ public final class CheckedMode {
         }
     }
 
+    /** Of each argument that is declared as written something must change: of a list, some tensor of it. */
+    private static <A extends Record> void requireWrites(
+            Definition<A, ?> op,
+            A args,
+            @Nullable Tensor[] inputs,
+            boolean[] mutated,
+            byte[] @Nullable [] before,
+            byte[] @Nullable [] after) {
+        int[] counts = op.slotCounts(args);
+        int slot = 0;
+        for (int a = 0; a < counts.length; a++) {
+            boolean elements = false;
+            boolean changed = false;
+            for (int end = slot + counts[a]; slot < end; slot++) {
+                Tensor t = inputs[slot];
+                elements |= mutated[slot] && t != null && !t.isMeta() && t.numel() > 0;
+                changed |= !Arrays.equals(before[slot], after[slot]);
+            }
+            if (elements && !changed) {
+                throw new OpResultException(op.name() + ": declares that it writes "
+                        + op.schema().tensorNames().get(a)
+                        + ", but nothing changed there\n  fix: drop the declaration, or use samples on which it does.");
+            }
+        }
+    }
+
     private static <A extends Record> AliasException undeclaredWrite(Definition<A, ?> op, A args, int i, Tensor t) {
         String name = op.slotName(args, i);
         return new AliasException(Message.of(op.name() + ": its kernel wrote to argument '" + name + "', "
-                        + t.describe() + ", which is not declared as mutated")
+                        + t.describe() + ", or beside it, which is not declared as mutated")
                 .argument(name)
                 .fix("declare .mutates(…), or work on a copy."));
     }
 
-    /** The bytes of each tensor; null where Java sees none. */
+    /** The bytes of each tensor, also on a device: then by way of the host. Null where there is no memory. */
     public static byte[] @Nullable [] snapshots(@Nullable Tensor[] tensors) {
+        return snapshots(tensors, false);
+    }
+
+    /** @param whole whether with what lies beside a tensor in its memory, which other threads may be writing */
+    private static byte[] @Nullable [] snapshots(@Nullable Tensor[] tensors, boolean whole) {
         byte[] @Nullable [] all = new byte[tensors.length][];
         for (int i = 0; i < tensors.length; i++) {
             Tensor t = tensors[i];
-            all[i] = t != null && isVisible(t) ? Elements.bytes(t) : null;
+            if (t == null || t.isMeta() || t.isClosed() || t.storage().byteSize() > MOST_BYTES) {
+                continue;
+            }
+            if (whole) {
+                try (Tensor flat = flat(t)) {
+                    all[i] = bytes(flat);
+                }
+            } else {
+                all[i] = bytes(t);
+            }
         }
         return all;
     }
 
-    private static boolean isVisible(Tensor t) {
-        return !t.isMeta() && !t.isClosed() && t.storage().buffer() != null;
+    private static byte[] bytes(Tensor t) {
+        ByteBuffer bytes = ByteBuffer.allocate(
+                Math.toIntExact(Math.multiplyExact(t.numel(), t.dtype().byteSize())));
+        t.copyTo(bytes);
+        return bytes.array();
+    }
+
+    /** The whole memory of a tensor, byte by byte. */
+    private static Tensor flat(Tensor t) {
+        Storage memory = t.storage();
+        memory.retain();
+        return Tensor.over(memory, Layout.contiguous(Shape.of(memory.byteSize())), DType.UINT8);
     }
 
     /** Whether this input is a declared destination, or shares memory with one. */
@@ -91,10 +140,11 @@ public final class CheckedMode {
     static <A extends Record, R> void runTwice(Definition<A, R> op, Kernel<A, R> kernel, A args, R out) {
         Tensor[] outputs = op.result().tensors(op.name(), out);
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
-        byte[] @Nullable [] given = snapshots(inputs);
+        boolean strict = Context.current().strictMutation();
+        byte[] @Nullable [] given = snapshots(inputs, strict);
         fill(outputs, GARBAGE);
         kernel.run(args, out);
-        byte[] @Nullable [] left = snapshots(inputs);
+        byte[] @Nullable [] left = snapshots(inputs, strict);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (t != null && !Arrays.equals(given[i], left[i])) {
@@ -125,8 +175,19 @@ public final class CheckedMode {
 
     private static void fill(Tensor[] outputs, byte pattern) {
         for (Tensor t : outputs) {
-            if (isVisible(t)) {
+            if (t.isMeta() || t.numel() == 0 || t.storage().byteSize() > MOST_BYTES) {
+                continue;
+            }
+            if (t.storage().buffer() != null) {
                 Elements.fillBytes(t, pattern);
+                continue;
+            }
+            try (Tensor flat = flat(t)) {
+                byte[] garbage = new byte[Math.toIntExact(flat.numel())];
+                Arrays.fill(garbage, pattern);
+                try (Tensor host = Tensor.of(garbage)) {
+                    Backends.of(t.device().type()).copy(host, flat);
+                }
             }
         }
     }

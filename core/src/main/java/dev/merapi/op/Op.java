@@ -122,7 +122,16 @@ public final class Op<A extends Record, R> {
      * @throws SchemaException if one is missing, unknown or of another type
      */
     public R call(Map<String, ?> named) {
-        return call(NamedArguments.bind(this, argumentType, named));
+        return call(arguments(named));
+    }
+
+    /**
+     * The argument record of a call by name.
+     *
+     * @throws SchemaException if one is missing, unknown or of another type
+     */
+    public A arguments(Map<String, ?> named) {
+        return NamedArguments.bind(this, argumentType, named);
     }
 
     public String name() {

@@ -214,6 +214,54 @@ class SimulatorChecksTest {
 
     // ---------------------------------------------------------------- races
 
+    /**
+     * What the compiler sees through: a variable that nobody reads any more once each thread's own value is passed on, and
+     * one that nobody writes. Their accesses are announced all the same.
+     */
+    @Test
+    void accessesThatTheCompilerCouldLeaveOut() {
+        // Every thread reads what it wrote itself, as far as the compiler knows.
+        found("__shared__ float s;\ns = x[threadIdx.x];\nout[threadIdx.x] = s;", 64, "race: writes", "shared memory s", "kernel.cu:3");
+        found("__shared__ int s;\ns = threadIdx.x;\nout[threadIdx.x] = s + s;", 2, "race: writes", "kernel.cu:3");
+        // A flag that is cleared by all, and set by one before the others have cleared it.
+        found(
+                "__shared__ int any;\nany = 0;\nif (x[threadIdx.x] > 3) any = 1;\nout[threadIdx.x] = any;",
+                64,
+                "race: ",
+                "shared memory any");
+        // In an array, by an index that is a constant.
+        found("__shared__ float s[4];\ns[1] = x[threadIdx.x];\nout[threadIdx.x] = s[1];", 64, "race: writes", "shared memory s");
+        found("__shared__ struct { float a, b; } s;\ns.b = x[threadIdx.x];\nout[threadIdx.x] = s.b;", 64, "race: writes");
+        // A total that stays in a register until the end of the loop.
+        found(
+                "__shared__ float s;\nif (threadIdx.x == 0) s = 0;\n__syncthreads();\n"
+                        + "for (int i = 0; i < 4; i++) s += x[threadIdx.x];\n__syncthreads();\nout[threadIdx.x] = s;",
+                64,
+                "race: ",
+                "kernel.cu:5");
+        found("__shared__ float s;\nout[threadIdx.x] = s;", 1, "uninitialised", "shared memory s", "kernel.cu:3");
+        found("__shared__ float s[8];\nout[threadIdx.x] = s[threadIdx.x];", 8, "uninitialised", "shared memory s");
+        // The right forms of the same.
+        right("__shared__ float s;\nif (threadIdx.x == 0) s = x[3];\n__syncthreads();\nout[threadIdx.x] = s;", 2, 64);
+        right("__shared__ int seven;\nseven = 7;\n__syncthreads();\nout[threadIdx.x] = seven;", 2, 64);
+    }
+
+    @Test
+    void barriersThatSomeThreadsMiss() {
+        found(
+                "if (threadIdx.x < 7) __syncthreads();\nout[threadIdx.x] = 1;",
+                64,
+                "divergent __syncthreads: 7 threads wait at line 2, 57 have returned without reaching it");
+        found(
+                "if (threadIdx.x >= 50) return;\nout[threadIdx.x] = x[threadIdx.x];\n__syncthreads();",
+                64,
+                "divergent __syncthreads: 50 threads wait at line 4, 14 have returned");
+        found(
+                "if (threadIdx.x > 8)\n__syncthreads();\nelse\n__syncthreads();",
+                64,
+                "divergent __syncthreads: some threads wait at line 5, others at line 3");
+    }
+
     private static final String NO_BARRIER = """
             __shared__ float s[64];
             s[threadIdx.x] = x[threadIdx.x];
