@@ -117,6 +117,39 @@ class GradCheckTest {
         assertThat(check(constant, input(4)).run().ok()).isFalse();
     }
 
+    /** Right for each element of the incoming gradient alone, at any size. */
+    @Test
+    void findsABackwardThatIsNotLinear() {
+        for (int n : new int[] {3, 40, 55, 700}) {
+            Op<X, Tensor> clipped = square((x, g) -> x.mul(2).mul(g.clamp(-1, 1)));
+            assertThatThrownBy(() -> check(clipped, input(n)).run().orThrow())
+                    .as("size %d", n)
+                    .hasMessageContaining("not linear in the incoming gradient");
+            Op<X, Tensor> alone = square((x, g) -> x.mul(g.ne(0.0).sum().item() > 1 ? 3 : 2).mul(g));
+            assertThatThrownBy(() -> check(alone, input(n)).run().orThrow())
+                    .as("size %d", n)
+                    .hasMessageContaining("a random combination of outputs");
+        }
+    }
+
+    @Test
+    void gradientsThatAreAbsentOrNotANumberAreToldAsSuch() {
+        Op<X, Tensor> forgetful = Op.define("test::square", X.class, Tensor.class)
+                .compose(a -> a.x().mul(a.x()))
+                .shape(a -> Tensor.meta(a.x()))
+                .autograd((a, out) -> a.x(), (context, x, g) -> Grads.of("x", (Tensor) null));
+        assertThatThrownBy(() -> check(forgetful, input(4)).run().orThrow())
+                .isInstanceOf(CheckFailedException.class)
+                .hasMessageContaining("the backward gives input 0 no gradient at all");
+        assertThat(GradCheck.second(in -> forgetful.call(new X(in.get(0))), List.of(input(4)))
+                        .run())
+                .isNotNull();
+        Op<X, Tensor> divides = square((x, g) -> x.square().mul(2).div(x).mul(g));
+        Tensor zero = Tensor.of(0.0, 1).requiresGrad(true);
+        assertThatThrownBy(() -> check(divides, zero).run().orThrow())
+                .hasMessageContaining("the backward gives NaN where the function has a derivative");
+    }
+
     @Test
     void findsABackwardThatReadsItsGradientAsIfDense() {
         Op<X, Tensor> op = square((x, g) -> {

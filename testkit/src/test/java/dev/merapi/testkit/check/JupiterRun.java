@@ -95,6 +95,11 @@ final class JupiterRun {
             public ConfigurationParameters getConfigurationParameters() {
                 return NONE;
             }
+
+            @Override
+            public OutputDirectoryCreator getOutputDirectoryCreator() {
+                return NOWHERE;
+            }
         };
     }
 }

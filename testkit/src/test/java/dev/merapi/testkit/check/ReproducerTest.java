@@ -65,7 +65,7 @@ class ReproducerTest {
             .shape(a -> Tensor.meta(a.x()))
             .autograd(
                     (a, out) -> null,
-                    (c, s, g) -> Grads.of("x", g.mul(3)).and("more", List.of(g.mul(0))).and("none", (Tensor) null));
+                    (c, s, g) -> Grads.of("x", g.mul(3)).and("more", List.of(g.mul(0))).and("none", (Tensor) null).and("inner", (Tensor) null));
 
     static {
         // In no field, but registered when its class is initialised.
