@@ -235,8 +235,8 @@ final class OpNode<A extends Record, R> extends Node {
         }
         for (int i = 0; i < kept.length; i++) {
             if (keptBefore[i] != null && keptAfter[i] != null && !Arrays.equals(keptBefore[i], keptAfter[i])) {
-                throw new GradientException(Message.of("backward of " + name() + ": wrote into a tensor that it saved, "
-                                + kept[i].describe())
+                throw new GradientException(Message.of(
+                                "backward of " + name() + ": wrote into a tensor that it saved, " + kept[i].describe())
                         .fix("work on a copy; a second backward, and other ops, use the same tensor."));
             }
         }

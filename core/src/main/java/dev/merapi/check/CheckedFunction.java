@@ -30,7 +30,10 @@ final class CheckedFunction {
     private final boolean[] reached; // inputs that some backward gave a gradient
 
     CheckedFunction(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
-        this(f, inputs, IntStream.range(0, inputs.size()).mapToObj(i -> "input " + i).toList());
+        this(
+                f,
+                inputs,
+                IntStream.range(0, inputs.size()).mapToObj(i -> "input " + i).toList());
     }
 
     /** @param names what messages call the inputs */

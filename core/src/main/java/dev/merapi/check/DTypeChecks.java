@@ -45,9 +45,12 @@ final class DTypeChecks<A extends Record, R> {
                 tried.add(dtype.toString());
             }
         }
-        String rest = refused.isEmpty() ? "" : String.join(", ", refused) + (refused.size() > 1 ? " are" : " is") + " refused";
+        String rest = refused.isEmpty()
+                ? ""
+                : String.join(", ", refused) + (refused.size() > 1 ? " are" : " is") + " refused";
         if (tried.isEmpty()) {
-            throw new NotChecked("there is only one floating dtype that the op takes" + (rest.isEmpty() ? "" : ": " + rest));
+            throw new NotChecked(
+                    "there is only one floating dtype that the op takes" + (rest.isEmpty() ? "" : ": " + rest));
         }
         return String.join(", ", tried) + " beside " + wide + (rest.isEmpty() ? "" : "; " + rest);
     }

@@ -219,7 +219,8 @@ public final class GradCheck {
         // What is right for one element of the incoming gradient may be wrong for many.
         SplittableRandom random = new SplittableRandom(seed);
         double[][] weights = {signed(random, m), signed(random, m)};
-        double[][][] weighted = m == 0 ? new double[0][][] : new double[][][] {function.vjp(weights[0]), function.vjp(weights[1])};
+        double[][][] weighted =
+                m == 0 ? new double[0][][] : new double[][][] {function.vjp(weights[0]), function.vjp(weights[1])};
         Worst worst = new Worst();
         for (int i = 0; i < x.length; i++) {
             if (!function.isDifferentiated(i)) {
@@ -273,7 +274,8 @@ public final class GradCheck {
             }
             for (int p = 0; p < probes; p++) {
                 double[] direction = signed(random, x[i].length);
-                NumericalDerivative.Estimate d = NumericalDerivative.along(precision, function::evaluate, x, i, direction, 1);
+                NumericalDerivative.Estimate d =
+                        NumericalDerivative.along(precision, function::evaluate, x, i, direction, 1);
                 worst.see(i, -1, -1, dot(weights[p], d.value()), dot(weighted[p][i], direction), size(weights[p], d));
                 for (int r = 0; r < outputs.length; r++) {
                     int j = outputs[r];
@@ -291,9 +293,10 @@ public final class GradCheck {
                 }
             }
         }
-        worst.report(probesOnly
-                ? "a signed probe of all entries"
-                : probes + " signed probes, and first, last and random rows and columns");
+        worst.report(
+                probesOnly
+                        ? "a signed probe of all entries"
+                        : probes + " signed probes, and first, last and random rows and columns");
     }
 
     /** Between a half and one in size, either sign: no entry can hide, and errors do not cancel twice. */
@@ -346,7 +349,7 @@ public final class GradCheck {
             double allowed = tolerance * size + 2 * error;
             double off = Math.abs(numerical - analytic);
             String where = "d " + function.outputName(output) + " / d " + function.inputName(input, element);
-            if (!Double.isFinite(numerical)) {
+            if (!Double.isFinite(numerical) || !Double.isFinite(error)) {
                 unreliable = Double.POSITIVE_INFINITY;
                 unreliableText = where + ": the values of the function are not finite there";
                 return;
@@ -385,10 +388,9 @@ public final class GradCheck {
                         + "\n  fix: move the inputs away from every kink, pole and tie.");
             }
             if (wrong > 0) {
-                failures.add(
-                        "gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
-                                + text + "\n  seed: " + seed + "L"
-                                + "\n  fix: " + hint + ".");
+                failures.add("gradients disagree with finite differences in " + wrong + " comparisons; the worst:\n  "
+                        + text + "\n  seed: " + seed + "L"
+                        + "\n  fix: " + hint + ".");
             } else {
                 done.add(what);
             }

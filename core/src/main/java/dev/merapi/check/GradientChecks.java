@@ -47,9 +47,8 @@ final class GradientChecks<A extends Record, R> {
         for (Precision precision : Precision.values()) {
             // Of the inputs that want no gradient some may have to stay as they are.
             for (boolean all : new boolean[] {true, false}) {
-                OpSample<A, R> other = given.of(given.with(t -> all || t.requiresGrad()
-                        ? OpSample.converted(t, precision.dtype)
-                        : OpSample.copy(t)));
+                OpSample<A, R> other = given.of(given.with(
+                        t -> all || t.requiresGrad() ? OpSample.converted(t, precision.dtype) : OpSample.copy(t)));
                 try {
                     other.run(other.copies());
                     return new Ready<>(other, precision);
@@ -180,8 +179,8 @@ final class GradientChecks<A extends Record, R> {
     String otherSizes() {
         List<String> tried = new ArrayList<>();
         List<OpSample<A, R>> others = new ArrayList<>();
-        List<UnaryOperator<@Nullable Tensor>> forms =
-                List.of(Layouts::grown, Layouts::odd, Layouts::shrunk, Layouts::single, Layouts::scalar, Layouts::empty);
+        List<UnaryOperator<@Nullable Tensor>> forms = List.of(
+                Layouts::grown, Layouts::odd, Layouts::shrunk, Layouts::single, Layouts::scalar, Layouts::empty);
         for (UnaryOperator<@Nullable Tensor> form : forms) {
             OpSample<A, R> other = SizeChecks.resized(sample, form);
             if (other != null && elements(other) <= MOST) {
@@ -280,10 +279,13 @@ final class GradientChecks<A extends Record, R> {
         return v;
     }
 
-    private static void same(
-            String what, CheckedFunction f, double[][] expected, double[][] found, double relative) {
+    private static void same(String what, CheckedFunction f, double[][] expected, double[][] found, double relative) {
         for (int i = 0; i < expected.length; i++) {
-            double scale = Arrays.stream(expected[i]).map(Math::abs).filter(Double::isFinite).max().orElse(0);
+            double scale = Arrays.stream(expected[i])
+                    .map(Math::abs)
+                    .filter(Double::isFinite)
+                    .max()
+                    .orElse(0);
             for (int e = 0; e < Math.min(expected[i].length, found[i].length); e++) {
                 double off = Math.abs(expected[i][e] - found[i][e]);
                 if (!(off <= relative * scale) && Double.compare(expected[i][e], found[i][e]) != 0) {
@@ -321,8 +323,14 @@ final class GradientChecks<A extends Record, R> {
                 continue;
             }
             double[][] found = some.vjp(v);
-            String names = String.join(" and ", subset.stream().map(sample::name).toList());
-            same("when only " + names + (subset.size() == 1 ? " wants" : " want") + " a gradient", some, kept(expected, found), found, ready.precision.rounding);
+            String names =
+                    String.join(" and ", subset.stream().map(sample::name).toList());
+            same(
+                    "when only " + names + (subset.size() == 1 ? " wants" : " want") + " a gradient",
+                    some,
+                    kept(expected, found),
+                    found,
+                    ready.precision.rounding);
         }
         return "";
     }
@@ -431,7 +439,8 @@ final class GradientChecks<A extends Record, R> {
             double[] w = Arrays.stream(v)
                     .map(x -> x * (random.nextBoolean() ? 1 + dtype.epsilon() : 1 - dtype.epsilon()))
                     .toArray();
-            moved.add(function(reference, i -> true, t -> Rounding.moved(t, dtype, which, sample.seed)).vjp(w));
+            moved.add(function(reference, i -> true, t -> Rounding.moved(t, dtype, which, sample.seed))
+                    .vjp(w));
         }
         for (int i = 0; i < found.length; i++) {
             int at = i;

@@ -16,8 +16,7 @@ final class IncomingGradients {
     private final List<String> done;
     private final List<String> failures;
 
-    IncomingGradients(
-            CheckedFunction f, Precision precision, long seed, List<String> done, List<String> failures) {
+    IncomingGradients(CheckedFunction f, Precision precision, long seed, List<String> done, List<String> failures) {
         this.f = f;
         this.precision = precision;
         this.seed = seed;

@@ -126,7 +126,8 @@ final class Layouts {
 
     /** The values over and over, in each dimension of n > 1 many times n, and one: more than 2^20 in the whole. */
     static @Nullable Tensor large(Tensor t) {
-        long dims = t.shape().toArray().length - Arrays.stream(t.shape().toArray()).filter(n -> n == 1).count();
+        long dims = t.shape().toArray().length
+                - Arrays.stream(t.shape().toArray()).filter(n -> n == 1).count();
         if (t.numel() == 0 || dims == 0) {
             return t.numel() == 0 ? null : t;
         }

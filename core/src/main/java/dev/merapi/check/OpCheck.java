@@ -146,7 +146,8 @@ public final class OpCheck<A extends Record, R> {
     public record Line(Outcome outcome, int sample, String check, String detail) {
         @Override
         public String toString() {
-            return String.format("%-11s  sample %d: %s%s", outcome, sample, check, said().replace("\n", "\n             "));
+            return String.format(
+                    "%-11s  sample %d: %s%s", outcome, sample, check, said().replace("\n", "\n             "));
         }
 
         private String said() {
@@ -198,8 +199,7 @@ public final class OpCheck<A extends Record, R> {
         List<Line> lines = new ArrayList<>();
         for (int i = 0; i < samples.size(); i++) {
             int sample = i;
-            SampleCheck<A, R> checks =
-                    new SampleCheck<>(op, samples.get(i), seed, tolerance, expecting, large);
+            SampleCheck<A, R> checks = new SampleCheck<>(op, samples.get(i), seed, tolerance, expecting, large);
             checks.all().forEach((name, check) -> {
                 if (only.isEmpty() || only.contains(name)) {
                     lines.add(line(sample, name, check, checks.sample()));

@@ -233,7 +233,8 @@ final class OpSample<A extends Record, R> {
     }
 
     Tensor[] expected(A given) {
-        return Autograd.noGrad(() -> outputs(given, Objects.requireNonNull(expecting).apply(given)));
+        return Autograd.noGrad(
+                () -> outputs(given, Objects.requireNonNull(expecting).apply(given)));
     }
 
     boolean hasExpectation() {

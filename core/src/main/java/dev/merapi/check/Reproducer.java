@@ -73,8 +73,7 @@ final class Reproducer {
     private Reproducer() {}
 
     /** @param options calls of {@code OpCheck} that the failure may hang on */
-    static <A extends Record> String program(
-            Op<A, ?> op, A sample, List<String> failed, long seed, String options) {
+    static <A extends Record> String program(Op<A, ?> op, A sample, List<String> failed, long seed, String options) {
         Reproducer printer = new Reproducer();
         StringBuilder arguments = new StringBuilder();
         for (Schema.Argument a : op.schema().arguments()) {
@@ -110,10 +109,11 @@ final class Reproducer {
             return "        Class.forName(\"" + type + "\"); // which registers the op\n"
                     + "        Op<?, ?> op = OpRegistry.get(\"" + op.name() + "\");\n";
         }
-        return "        // The op is made at " + site + ", in " + site.method() + (registered
-                ? ": call what makes it here.\n        Op<?, ?> op = OpRegistry.get(\"" + op.name() + "\");\n"
-                : ", is not registered and in no static field of its class: put it here.\n"
-                        + "        Op<?, ?> op = null;\n");
+        return "        // The op is made at " + site + ", in " + site.method()
+                + (registered
+                        ? ": call what makes it here.\n        Op<?, ?> op = OpRegistry.get(\"" + op.name() + "\");\n"
+                        : ", is not registered and in no static field of its class: put it here.\n"
+                                + "        Op<?, ?> op = null;\n");
     }
 
     /** The static field of a class that holds the op; null if there is none that can be seen. */
@@ -152,7 +152,8 @@ final class Reproducer {
             records = true;
             return Stream.of(record.getClass().getRecordComponents())
                     .map(c -> value(component(record, c.getAccessor())))
-                    .collect(Collectors.joining(", ", "make(\"" + record.getClass().getName() + "\", ", ")"));
+                    .collect(Collectors.joining(
+                            ", ", "make(\"" + record.getClass().getName() + "\", ", ")"));
         }
         return plain(value);
     }
@@ -181,10 +182,12 @@ final class Reproducer {
             return quoted(s);
         }
         if (value instanceof long[] a) {
-            return "new long[] {" + java.util.Arrays.stream(a).mapToObj(x -> x + "L").collect(Collectors.joining(", ")) + "}";
+            return "new long[] {"
+                    + java.util.Arrays.stream(a).mapToObj(x -> x + "L").collect(Collectors.joining(", ")) + "}";
         }
         if (value instanceof int[] a) {
-            return "new int[] {" + java.util.Arrays.stream(a).mapToObj(String::valueOf).collect(Collectors.joining(", ")) + "}";
+            return "new int[] {"
+                    + java.util.Arrays.stream(a).mapToObj(String::valueOf).collect(Collectors.joining(", ")) + "}";
         }
         if (value instanceof double[] a) {
             return "new double[] {" + numbers(a) + "}";
@@ -202,14 +205,19 @@ final class Reproducer {
     private String tensor(Tensor t) {
         String name = "tensor" + count++;
         long n = t.numel();
-        String shape = java.util.Arrays.stream(t.shape().toArray()).mapToObj(s -> s + "L").collect(Collectors.joining(", ", "new long[] {", "}"));
+        String shape = java.util.Arrays.stream(t.shape().toArray())
+                .mapToObj(s -> s + "L")
+                .collect(Collectors.joining(", ", "new long[] {", "}"));
         String values;
         if (n > PRINTED) {
             values = "new java.util.SplittableRandom(1).doubles(" + n + ", 0.5, 2).toArray()";
         } else if (t.dtype().isFloating()) {
             values = "new double[] {" + numbers(t.toDoubleArray()) + "}";
         } else {
-            values = "new long[] {" + java.util.Arrays.stream(t.toLongArray()).mapToObj(x -> x + "L").collect(Collectors.joining(", ")) + "}";
+            values = "new long[] {"
+                    + java.util.Arrays.stream(t.toLongArray())
+                            .mapToObj(x -> x + "L")
+                            .collect(Collectors.joining(", ")) + "}";
         }
         tensors.append("\n    /** ")
                 .append(t.describe())
@@ -223,7 +231,10 @@ final class Reproducer {
                 .append(")\n                .to(DType.")
                 .append(t.dtype().name())
                 .append(")")
-                .append(t.device() == Device.CPU ? "" : ".to(Device.of(" + quoted(t.device().toString()) + "))")
+                .append(
+                        t.device() == Device.CPU
+                                ? ""
+                                : ".to(Device.of(" + quoted(t.device().toString()) + "))")
                 .append(".detach()")
                 .append(t.requiresGrad() ? ".requiresGrad(true)" : "")
                 .append(";\n    }\n");

@@ -39,7 +39,8 @@ final class SampleCheck<A extends Record, R> {
     }
 
     static List<String> names() {
-        List<String> names = new ArrayList<>(SampleCheck.<Record, Object>ofEverySample().keySet());
+        List<String> names =
+                new ArrayList<>(SampleCheck.<Record, Object>ofEverySample().keySet());
         names.add(AGREES_WITH + "<device>");
         names.add(GRADIENTS_ON + "<device>");
         return names;

@@ -22,9 +22,7 @@ final class ValueChecks<A extends Record, R> {
     }
 
     String shapeRule() {
-        if (sample.definition.shape() == null
-                && sample.definition.compose() == null
-                && !sample.definition.isView()) {
+        if (sample.definition.shape() == null && sample.definition.compose() == null && !sample.definition.isView()) {
             throw new NotChecked("there is no shape rule, so the op cannot run without data");
         }
         if (!sample.hasTensors()) {
@@ -60,7 +58,8 @@ final class ValueChecks<A extends Record, R> {
         }
         sample.agree("a second run", first, sample.run(sample.copies()), true);
         try {
-            sample.run(sample.with(t -> t.dtype().isFloating() ? OpSample.copy(t).mul(0.5) : OpSample.copy(t)));
+            sample.run(
+                    sample.with(t -> t.dtype().isFloating() ? OpSample.copy(t).mul(0.5) : OpSample.copy(t)));
         } catch (RuntimeException e) {
             return ""; // other values than these are refused
         }
@@ -175,11 +174,7 @@ final class ValueChecks<A extends Record, R> {
         if (sample.isOnlyKernel()) {
             throw new NotChecked("the plain-Java kernel is the only one here");
         }
-        sample.agree(
-                "the plain-Java kernel",
-                sample.run(sample.copies()),
-                sample.runInJava(sample.copies()),
-                false);
+        sample.agree("the plain-Java kernel", sample.run(sample.copies()), sample.runInJava(sample.copies()), false);
         return "";
     }
 
@@ -188,8 +183,7 @@ final class ValueChecks<A extends Record, R> {
             throw new NotChecked(
                     sample.definition.isComposite() ? "the op is a composition" : "there is no composition");
         }
-        sample.agree(
-                "the composition", sample.run(sample.copies()), sample.composed(sample.copies()), false);
+        sample.agree("the composition", sample.run(sample.copies()), sample.composed(sample.copies()), false);
         return "";
     }
 
@@ -216,7 +210,8 @@ final class ValueChecks<A extends Record, R> {
                 .toArray(Tensor[]::new);
         for (int i = 0; i < there.length; i++) {
             if (there[i].device() != other) {
-                throw new CheckFailedException("output " + i + " is on " + there[i].device() + ", the inputs on " + other);
+                throw new CheckFailedException(
+                        "output " + i + " is on " + there[i].device() + ", the inputs on " + other);
             }
         }
         sample.agree("on " + other, sample.run(sample.copies()), back, false);

@@ -38,7 +38,8 @@ final class WriteChecks<A extends Record, R> {
         A given = sample.copies();
         @Nullable Tensor[] inputs = sample.op.schema().tensors(sample.op.name(), given);
         byte[] @Nullable [] before = CheckedMode.snapshots(inputs);
-        int[] versions = Arrays.stream(inputs).mapToInt(t -> t == null ? 0 : t.version()).toArray();
+        int[] versions =
+                Arrays.stream(inputs).mapToInt(t -> t == null ? 0 : t.version()).toArray();
         sample.run(given);
         byte[] @Nullable [] after = CheckedMode.snapshots(inputs);
         for (int i = 0; i < inputs.length; i++) {
@@ -77,8 +78,8 @@ final class WriteChecks<A extends Record, R> {
             throw new NotChecked("declared non-differentiable");
         }
         if (Arrays.stream(sample.inputs).noneMatch(t -> t != null && t.requiresGrad())) {
-            throw new NotChecked("no input of the sample requires a gradient; "
-                    + "x.requiresGrad(true) asks for that of x");
+            throw new NotChecked(
+                    "no input of the sample requires a gradient; " + "x.requiresGrad(true) asks for that of x");
         }
     }
 
@@ -95,8 +96,7 @@ final class WriteChecks<A extends Record, R> {
             tensors[i] = t != null && sample.mutated[i] && t.requiresGrad() ? t.copy() : t; // a leaf may not be written
         }
         A used = sample.op.schema().rebuild(args, tensors);
-        List<Tensor> roots =
-                CheckedFunction.differentiable(Arrays.asList(sample.outputs(used, sample.call(used))));
+        List<Tensor> roots = CheckedFunction.differentiable(Arrays.asList(sample.outputs(used, sample.call(used))));
         List<Tensor> leaves = Arrays.stream(sample.op.schema().tensors(sample.op.name(), args))
                 .filter(t -> t != null && t.requiresGrad())
                 .toList();

@@ -74,7 +74,7 @@ public final class Dispatcher {
         }
         Function<A, R> shape = op.shape();
         if (shape != null) {
-            shape.apply(args); // refuses what the parts would complain about in their own words, or worse
+            var unused = shape.apply(args); // refuses what the parts would complain about in their own words, or worse
         }
         R result = op.restrictsGradients() ? Recorder.restricted(op, args, context) : composition(op, args, context);
         if (op.hasInternal()) {

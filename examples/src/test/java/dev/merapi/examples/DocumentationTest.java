@@ -24,8 +24,13 @@ import org.junit.jupiter.api.io.TempDir;
 /** What the documents say is true: each program in them compiles and runs, and each path that they name exists. */
 final class DocumentationTest {
     private static final Path ROOT = Path.of("").toAbsolutePath().getParent();
-    private static final List<String> DOCUMENTS =
-            List.of("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/simulator.md", "docs/custom-kernels.md", "docs/checking.md");
+    private static final List<String> DOCUMENTS = List.of(
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "docs/simulator.md",
+            "docs/custom-kernels.md",
+            "docs/checking.md");
     private static final Pattern PROGRAM = Pattern.compile("```java\\n// file: ([^\\n]+)\\n(.*?)```", Pattern.DOTALL);
     private static final Pattern CLASS_NAME = Pattern.compile("public (?:final )?class (\\w+)");
     private static final Pattern NAMED_PATH = Pattern.compile(

@@ -221,7 +221,12 @@ class SimulatorChecksTest {
     @Test
     void accessesThatTheCompilerCouldLeaveOut() {
         // Every thread reads what it wrote itself, as far as the compiler knows.
-        found("__shared__ float s;\ns = x[threadIdx.x];\nout[threadIdx.x] = s;", 64, "race: writes", "shared memory s", "kernel.cu:3");
+        found(
+                "__shared__ float s;\ns = x[threadIdx.x];\nout[threadIdx.x] = s;",
+                64,
+                "race: writes",
+                "shared memory s",
+                "kernel.cu:3");
         found("__shared__ int s;\ns = threadIdx.x;\nout[threadIdx.x] = s + s;", 2, "race: writes", "kernel.cu:3");
         // A flag that is cleared by all, and set by one before the others have cleared it.
         found(
@@ -230,8 +235,15 @@ class SimulatorChecksTest {
                 "race: ",
                 "shared memory any");
         // In an array, by an index that is a constant.
-        found("__shared__ float s[4];\ns[1] = x[threadIdx.x];\nout[threadIdx.x] = s[1];", 64, "race: writes", "shared memory s");
-        found("__shared__ struct { float a, b; } s;\ns.b = x[threadIdx.x];\nout[threadIdx.x] = s.b;", 64, "race: writes");
+        found(
+                "__shared__ float s[4];\ns[1] = x[threadIdx.x];\nout[threadIdx.x] = s[1];",
+                64,
+                "race: writes",
+                "shared memory s");
+        found(
+                "__shared__ struct { float a, b; } s;\ns.b = x[threadIdx.x];\nout[threadIdx.x] = s.b;",
+                64,
+                "race: writes");
         // A total that stays in a register until the end of the loop.
         found(
                 "__shared__ float s;\nif (threadIdx.x == 0) s = 0;\n__syncthreads();\n"

@@ -58,7 +58,8 @@ public final class CheckOps implements BeforeEachCallback, AfterEachCallback {
         Set<String> known = context.getParent()
                 .orElse(context)
                 .getStore(NAMESPACE)
-                .getOrComputeIfAbsent("known", key -> java.util.Collections.synchronizedSet(new HashSet<String>()), Set.class);
+                .getOrComputeIfAbsent(
+                        "known", key -> java.util.Collections.synchronizedSet(new HashSet<String>()), Set.class);
         context.getStore(NAMESPACE)
                 .put("calls", new RecordedCalls(name -> builtIn || !name.startsWith("merapi::"), known));
     }
@@ -79,8 +80,8 @@ public final class CheckOps implements BeforeEachCallback, AfterEachCallback {
                 context.publishReportEntry("not checked: " + left.getKey(), left.getValue());
             }
             if (!failed.isEmpty()) {
-                throw new AssertionError(
-                        String.join("\n\n", failed.stream().map(Object::toString).toList()));
+                throw new AssertionError(String.join(
+                        "\n\n", failed.stream().map(Object::toString).toList()));
             }
         }
     }

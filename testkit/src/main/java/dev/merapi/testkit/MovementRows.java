@@ -283,7 +283,9 @@ final class MovementRows {
                                 m -> new Indexing.Scatter(
                                         x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 1, 1, 0}, 3, 2), x(m, 3, 2)))
                         .references(a -> scattered(a, false))
-                        .skip("gradients at other sizes", "targets are repeated then, and one of their sources is kept"),
+                        .skip(
+                                "gradients at other sizes",
+                                "targets are repeated then, and one of their sources is kept"),
                 samples(Indexing.SCATTER_ADD)
                         .dtypes(numbers)
                         .sample("[3, 4] 1", m -> new Indexing.Scatter(x(m, 3, 4), 1, m.indices(4, 3, 2), x(m, 3, 2)))

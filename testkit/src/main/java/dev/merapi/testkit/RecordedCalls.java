@@ -118,7 +118,8 @@ final class RecordedCalls implements Interceptor, AutoCloseable {
         for (int i = 0; i < arguments.size(); i++) {
             if (arguments.get(i).kind() == Schema.Kind.PLAIN) {
                 Object value = op.schema().record().get(args, i);
-                form.append(' ').append(value instanceof long[] a ? java.util.Arrays.toString(a) : String.valueOf(value));
+                form.append(' ')
+                        .append(value instanceof long[] a ? java.util.Arrays.toString(a) : String.valueOf(value));
             }
         }
         return form.toString();

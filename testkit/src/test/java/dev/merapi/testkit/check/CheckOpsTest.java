@@ -98,6 +98,7 @@ class CheckOpsTest {
 
     @Test
     void settings() {
-        assertThat(JupiterRun.of(SettingsTest.class)).isEqualTo(new LinkedHashMap<>(Map.of("callsAWrongOp()", Optional.empty())));
+        assertThat(JupiterRun.of(SettingsTest.class))
+                .isEqualTo(new LinkedHashMap<>(Map.of("callsAWrongOp()", Optional.empty())));
     }
 }

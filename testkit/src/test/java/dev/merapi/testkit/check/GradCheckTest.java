@@ -125,7 +125,8 @@ class GradCheckTest {
             assertThatThrownBy(() -> check(clipped, input(n)).run().orThrow())
                     .as("size %d", n)
                     .hasMessageContaining("not linear in the incoming gradient");
-            Op<X, Tensor> alone = square((x, g) -> x.mul(g.ne(0.0).sum().item() > 1 ? 3 : 2).mul(g));
+            Op<X, Tensor> alone =
+                    square((x, g) -> x.mul(g.ne(0.0).sum().item() > 1 ? 3 : 2).mul(g));
             assertThatThrownBy(() -> check(alone, input(n)).run().orThrow())
                     .as("size %d", n)
                     .hasMessageContaining("a random combination of outputs");

@@ -55,7 +55,11 @@ class PlantedValueFaultsTest extends Planted {
     @Test
     void whatLiesBeyondAMillion() {
         Kernel<X, Tensor> far = wrongWhere(n -> true, i -> i >= 1 << 20);
-        found(OpCheck.of(square(far)).large(), new X(leaf(8)), "large sizes", "the plain-Java kernel with inputs [1048583]");
+        found(
+                OpCheck.of(square(far)).large(),
+                new X(leaf(8)),
+                "large sizes",
+                "the plain-Java kernel with inputs [1048583]");
         found(OpCheck.of(squareOf(far)).large(), new X(leaf(8)), "large sizes", "with inputs [1048583]", "differences");
     }
 
@@ -84,7 +88,8 @@ class PlantedValueFaultsTest extends Planted {
                 .shape(a -> Tensor.meta(a.x()))
                 .kernel(DeviceType.CPU, (a, out) -> {
                     for (long i = 0; i < out.numel(); i++) {
-                        double bias = a.bias() == null ? 1 : Elements.of(a.bias()).getDouble(i);
+                        double bias =
+                                a.bias() == null ? 1 : Elements.of(a.bias()).getDouble(i);
                         Elements.of(out).setDouble(i, 2 * Elements.of(a.x()).getDouble(i) + bias);
                     }
                 });
@@ -117,7 +122,8 @@ class PlantedValueFaultsTest extends Planted {
 
     @Test
     void anOutputOfAnotherKindInOneDtype() {
-        Op<X, Tensor> op = squareShaped(a -> Tensor.meta(a.x(), a.x().dtype() == DType.FLOAT16 ? DType.INT64 : a.x().dtype()));
+        Op<X, Tensor> op =
+                squareShaped(a -> Tensor.meta(a.x(), a.x().dtype() == DType.FLOAT16 ? DType.INT64 : a.x().dtype()));
         found(op, x(), "other dtypes", "in float16: output 0 is int64[2, 3]");
     }
 
@@ -185,7 +191,11 @@ class PlantedValueFaultsTest extends Planted {
         OpCheck<X, Tensor> expecting =
                 OpCheck.of(squareOf(wrongIn(DType.FLOAT64))).expecting(a -> a.x().mul(a.x()));
         found(expecting, x(), "expected values", "element 0");
-        found(OpCheck.of(squareOf(wrongWhere(n -> n > 1000, i -> true))).expecting(a -> a.x().mul(a.x())), x(), "odd sizes", "what is expected with inputs [1031]");
+        found(
+                OpCheck.of(squareOf(wrongWhere(n -> n > 1000, i -> true))).expecting(a -> a.x().mul(a.x())),
+                x(),
+                "odd sizes",
+                "what is expected with inputs [1031]");
     }
 
     @Test
@@ -200,7 +210,8 @@ class PlantedValueFaultsTest extends Planted {
     void shapeRulesThatDisagreeWithTheCall() {
         Op<X, Tensor> shape = squareShaped(a -> Tensor.meta(a.x(), a.x().isMeta() ? Shape.of(7) : a.x().shape()));
         found(shape, x(), "shape rule", "but the shape rule says float64[7]");
-        Op<X, Tensor> dtype = squareShaped(a -> a.x().isMeta() ? Tensor.meta(a.x(), DType.FLOAT32) : Tensor.meta(a.x()));
+        Op<X, Tensor> dtype =
+                squareShaped(a -> a.x().isMeta() ? Tensor.meta(a.x(), DType.FLOAT32) : Tensor.meta(a.x()));
         found(dtype, x(), "shape rule", "but the shape rule says float32[2, 3]");
         Op<X, Tensor> reads = squareShaped(a -> {
             double first = Elements.of(a.x()).getDouble(0);

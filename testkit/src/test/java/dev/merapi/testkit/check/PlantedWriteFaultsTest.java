@@ -29,22 +29,30 @@ class PlantedWriteFaultsTest extends Planted {
 
     @Test
     void anUndeclaredWrite() {
-        Kernel<X, Tensor> lastBit = squareAnd(a -> Elements.of(a.x()).setDouble(0, Math.nextUp(Elements.of(a.x()).getDouble(0))));
-        found(squareOf(lastBit), x(), "writes and aliases", "wrote to argument 'x', float64[2, 3]", "not declared as mutated");
-        Op<X, Tensor> composed = Op.define("planted::square", X.class, Tensor.class).compose(a -> {
-            Tensor result = a.x().mul(a.x());
-            if (!a.x().isMeta() && a.x().numel() > 0) {
-                Elements.of(a.x()).setDouble(0, 7);
-            }
-            return result;
-        });
+        Kernel<X, Tensor> lastBit = squareAnd(a ->
+                Elements.of(a.x()).setDouble(0, Math.nextUp(Elements.of(a.x()).getDouble(0))));
+        found(
+                squareOf(lastBit),
+                x(),
+                "writes and aliases",
+                "wrote to argument 'x', float64[2, 3]",
+                "not declared as mutated");
+        Op<X, Tensor> composed = Op.define("planted::square", X.class, Tensor.class)
+                .compose(a -> {
+                    Tensor result = a.x().mul(a.x());
+                    if (!a.x().isMeta() && a.x().numel() > 0) {
+                        Elements.of(a.x()).setDouble(0, 7);
+                    }
+                    return result;
+                });
         found(composed, x(), "writes and aliases", "it wrote to argument 'x', float64[2, 3]");
     }
 
     @Test
     void aWriteBesideAnInput() {
         Kernel<X, Tensor> beside = squareAnd(a -> {
-            int behind = Elements.of(a.x()).byteOffset() + (int) a.x().numel() * a.x().dtype().byteSize();
+            int behind = Elements.of(a.x()).byteOffset()
+                    + (int) a.x().numel() * a.x().dtype().byteSize();
             if (behind < a.x().storage().bufferOffset() + a.x().storage().byteSize()) {
                 Elements.of(a.x()).buffer().put(behind, (byte) 1);
             }
@@ -59,7 +67,11 @@ class PlantedWriteFaultsTest extends Planted {
                 .kernel(DeviceType.CPU, (a, out) -> each(a.x(), a.x(), v -> v + 1))
                 .nonDifferentiable();
         found(one, xy(), "writes and aliases", "declares that it writes y, but nothing changed there");
-        found(voidOp("planted::idle", (a, out) -> {}).nonDifferentiable(), new X(values(3)), "writes and aliases", "declares that it writes x");
+        found(
+                voidOp("planted::idle", (a, out) -> {}).nonDifferentiable(),
+                new X(values(3)),
+                "writes and aliases",
+                "declares that it writes x");
     }
 
     // ---------------------------------------------------------------- results
@@ -74,7 +86,11 @@ class PlantedWriteFaultsTest extends Planted {
         found(squareOf(part), x(), "writes and aliases", "element 5 of 'output'", "is not written by its kernel");
         Kernel<X, Tensor> adds = (a, out) -> {
             for (long i = 0; i < out.numel(); i++) {
-                Elements.of(out).setDouble(i, Elements.of(out).getDouble(i) + Elements.of(a.x()).getDouble(i));
+                Elements.of(out)
+                        .setDouble(
+                                i,
+                                Elements.of(out).getDouble(i)
+                                        + Elements.of(a.x()).getDouble(i));
             }
         };
         found(squareOf(adds), x(), "writes and aliases", "element 0 of 'output'", "differs between two runs");
@@ -99,7 +115,11 @@ class PlantedWriteFaultsTest extends Planted {
 
     @Test
     void writesInBackward() {
-        found(squareBackward((c, x, g) -> Grads.of("x", g.isContiguous() ? g.mul_(x.mul(2)) : g.mul(x.mul(2)))), x(), "backward under suspicion", "wrote into the gradient that it was given");
+        found(
+                squareBackward((c, x, g) -> Grads.of("x", g.isContiguous() ? g.mul_(x.mul(2)) : g.mul(x.mul(2)))),
+                x(),
+                "backward under suspicion",
+                "wrote into the gradient that it was given");
         Op<X, Tensor> saved = squareBackward((c, x, g) -> {
             Tensor gradient = x.mul(2).mul(g);
             if (!x.isMeta() && x.numel() > 0) {
@@ -115,8 +135,17 @@ class PlantedWriteFaultsTest extends Planted {
     @Test
     void whatDiffersFromRunToRun() {
         int[] calls = {0};
-        found(squareOf((a, out) -> each(a.x(), out, v -> v * v + calls[0]++)), x(), "determinism", "a second run: output 0 differs in element 0");
-        found(squareBackward((c, x, g) -> Grads.of("x", x.mul(2 + 1e-13 * calls[0]++).mul(g))), x(), "gradients", "a second backward gives another gradient");
+        found(
+                squareOf((a, out) -> each(a.x(), out, v -> v * v + calls[0]++)),
+                x(),
+                "determinism",
+                "a second run: output 0 differs in element 0");
+        found(
+                squareBackward((c, x, g) ->
+                        Grads.of("x", x.mul(2 + 1e-13 * calls[0]++).mul(g))),
+                x(),
+                "gradients",
+                "a second backward gives another gradient");
     }
 
     @Test
@@ -136,8 +165,14 @@ class PlantedWriteFaultsTest extends Planted {
     @Test
     void randomNumbersFromElsewhere() {
         Random random = new Random(3);
-        Op<X, Tensor> op = squareOf((a, out) -> each(a.x(), out, v -> random.nextBoolean() ? v : 0)).nondeterministic();
-        found(op, x(), "determinism", "may differ by rounding, not by random numbers from elsewhere", "draw from Generator");
+        Op<X, Tensor> op = squareOf((a, out) -> each(a.x(), out, v -> random.nextBoolean() ? v : 0))
+                .nondeterministic();
+        found(
+                op,
+                x(),
+                "determinism",
+                "may differ by rounding, not by random numbers from elsewhere",
+                "draw from Generator");
     }
 
     @Test
@@ -158,7 +193,12 @@ class PlantedWriteFaultsTest extends Planted {
     @Test
     void memoryThatIsKept() {
         List<Tensor> kept = new ArrayList<>();
-        found(squareOf(squareAnd(a -> kept.add(Tensor.zeros(DType.FLOAT64, 5000).leaveScope()))), x(), "no leak", "bytes behind");
+        found(
+                squareOf(squareAnd(
+                        a -> kept.add(Tensor.zeros(DType.FLOAT64, 5000).leaveScope()))),
+                x(),
+                "no leak",
+                "bytes behind");
         found(squareOf(squareAnd(a -> kept.add(a.x().detach().leaveScope()))), x(), "no leak", "bytes behind");
         found(
                 squareBackward((c, x, g) -> {

@@ -65,7 +65,10 @@ class ReproducerTest {
             .shape(a -> Tensor.meta(a.x()))
             .autograd(
                     (a, out) -> null,
-                    (c, s, g) -> Grads.of("x", g.mul(3)).and("more", List.of(g.mul(0))).and("none", (Tensor) null).and("inner", (Tensor) null));
+                    (c, s, g) -> Grads.of("x", g.mul(3))
+                            .and("more", List.of(g.mul(0)))
+                            .and("none", (Tensor) null)
+                            .and("inner", (Tensor) null));
 
     static {
         // In no field, but registered when its class is initialised.
@@ -100,7 +103,9 @@ class ReproducerTest {
                 Optional.of(2.5),
                 7);
         OpCheck.Report report = OpCheck.of(IN_A_FIELD).samples(args).seed(5).run();
-        assertThat(report.reproducer()).contains("getDeclaredField(\"IN_A_FIELD\")").contains("seed(5L)");
+        assertThat(report.reproducer())
+                .contains("getDeclaredField(\"IN_A_FIELD\")")
+                .contains("seed(5L)");
         failsAlike(report, "gradients disagree with finite differences");
     }
 
@@ -108,8 +113,9 @@ class ReproducerTest {
     @SuppressWarnings("unchecked")
     void aRegisteredOp() throws Exception {
         Op<X, Tensor> op = (Op<X, Tensor>) dev.merapi.op.OpRegistry.get("reproduce::registered");
-        OpCheck.Report report =
-                OpCheck.of(op).samples(new X(Tensor.of(1L, 2L)), new X(Tensor.of(true, false))).run();
+        OpCheck.Report report = OpCheck.of(op)
+                .samples(new X(Tensor.of(1L, 2L)), new X(Tensor.of(true, false)))
+                .run();
         failsAlike(report, "which is not declared as mutated");
     }
 
@@ -135,7 +141,8 @@ class ReproducerTest {
                 "-d",
                 folder.toString(),
                 "-cp",
-                System.getProperty("java.class.path") + java.io.File.pathSeparator
+                System.getProperty("java.class.path")
+                        + java.io.File.pathSeparator
                         + System.getProperty("jdk.module.path", ""));
         boolean compiled = compiler.getTask(
                         problems,

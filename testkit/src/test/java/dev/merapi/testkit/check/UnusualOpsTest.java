@@ -17,7 +17,6 @@ import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.List;
 import java.util.concurrent.atomic.DoubleAdder;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 /** Right ops of every unusual kind pass, and the report says what of them was not checked. */
@@ -32,7 +31,8 @@ class UnusualOpsTest extends Planted {
 
     private static <A extends Record, R> OpCheck.Report passes(Op<A, R> op, A sample) {
         OpCheck.Report report = OpCheck.of(op).samples(List.of(sample)).run().orThrow();
-        assertThat(report.toString()).contains(" passed, 0 failed, " + report.count(Outcome.NOT_CHECKED) + " not checked");
+        assertThat(report.toString())
+                .contains(" passed, 0 failed, " + report.count(Outcome.NOT_CHECKED) + " not checked");
         return report;
     }
 
@@ -65,7 +65,11 @@ class UnusualOpsTest extends Planted {
                         DeviceType.CPU,
                         (a, out) -> {
                             for (long i = 0; i < out.numel(); i++) {
-                                Elements.of(out).setLong(i, Elements.of(a.x()).getLong(i) & Elements.of(a.y()).getLong(i));
+                                Elements.of(out)
+                                        .setLong(
+                                                i,
+                                                Elements.of(a.x()).getLong(i)
+                                                        & Elements.of(a.y()).getLong(i));
                             }
                         },
                         DType.INT32,
@@ -93,7 +97,9 @@ class UnusualOpsTest extends Planted {
     void listsOfOutputsAndRecords() {
         Op<X, List<Tensor>> rows = Op.define("unusual::rows", X.class, Result.tensors())
                 .compose(a -> a.x().unbind(0).stream().map(t -> t.mul(1)).toList())
-                .shape(a -> a.x().unbind(0).stream().map(t -> Tensor.meta(t.shape(), t.dtype(), t.device())).toList())
+                .shape(a -> a.x().unbind(0).stream()
+                        .map(t -> Tensor.meta(t.shape(), t.dtype(), t.device()))
+                        .toList())
                 .autograd((a, out) -> null, (c, s, g) -> {
                     List<Tensor> parts = new java.util.ArrayList<>();
                     for (int i = 0; i < g.size(); i++) {
@@ -128,9 +134,13 @@ class UnusualOpsTest extends Planted {
                         x.setDouble(i, (x.getDouble(i) + Elements.of(a.y()).getDouble(i)) / 2);
                     }
                 })
-                .autograd((a, out) -> null, (c, s, g) -> Grads.of("x", g.mul(0.5)).and("y", g.mul(0.5)));
+                .autograd(
+                        (a, out) -> null, (c, s, g) -> Grads.of("x", g.mul(0.5)).and("y", g.mul(0.5)));
         passes(blend, xy());
-        passes(voidOp("unusual::halve", (a, out) -> each(a.x(), a.x(), v -> v / 2)).nonDifferentiable(), new X(values(3)));
+        passes(
+                voidOp("unusual::halve", (a, out) -> each(a.x(), a.x(), v -> v / 2))
+                        .nonDifferentiable(),
+                new X(values(3)));
     }
 
     @Test
@@ -140,7 +150,12 @@ class UnusualOpsTest extends Planted {
                 .kernel(DeviceType.CPU, (a, out) -> {
                     long offset = Context.current().generator().take(1);
                     for (long i = 0; i < out.numel(); i++) {
-                        Elements.of(out).setDouble(i, (offset + i) % 3 == 0 ? 0 : Elements.of(a.x()).getDouble(i));
+                        Elements.of(out)
+                                .setDouble(
+                                        i,
+                                        (offset + i) % 3 == 0
+                                                ? 0
+                                                : Elements.of(a.x()).getDouble(i));
                     }
                 })
                 .nondeterministic()
@@ -159,7 +174,9 @@ class UnusualOpsTest extends Planted {
                     Elements.of(out).setDouble(0, total.sum());
                 })
                 .nondeterministic()
-                .autograd((a, out) -> Tensor.meta(a.x()), (c, x, g) -> Grads.of("x", g.expand(x.shape().toArray())));
+                .autograd(
+                        (a, out) -> Tensor.meta(a.x()),
+                        (c, x, g) -> Grads.of("x", g.expand(x.shape().toArray())));
         passes(sum, x());
     }
 
@@ -200,18 +217,27 @@ class UnusualOpsTest extends Planted {
                     each(a.x(), out.y(), v -> v * norm);
                 })
                 .autograd((a, out) -> out.norm(), (c, norm, g) -> Grads.of("x", g.y().mul(norm)));
-        OpCheck.of(internal).skip("second derivatives", "norm is a constant").samples(x()).run().orThrow();
+        OpCheck.of(internal)
+                .skip("second derivatives", "norm is a constant")
+                .samples(x())
+                .run()
+                .orThrow();
     }
 
     @Test
     void wrongNamesOfChecksAreRefused() {
         for (String name : new String[] {"no such check", "", "Gradients", "gradients on nowhere"}) {
-            org.assertj.core.api.Assertions.assertThatThrownBy(() -> OpCheck.of(square(SQUARE)).skip(name, "why"))
+            org.assertj.core.api.Assertions.assertThatThrownBy(
+                            () -> OpCheck.of(square(SQUARE)).skip(name, "why"))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("opcheck planted::square: there is no check '" + name + "'")
                     .hasMessageContaining("second derivatives");
         }
-        OpCheck.Report report = OpCheck.of(square(SQUARE)).skip("gradients", "why not").only("gradients", "gradients on toy", "determinism").samples(x()).run();
+        OpCheck.Report report = OpCheck.of(square(SQUARE))
+                .skip("gradients", "why not")
+                .only("gradients", "gradients on toy", "determinism")
+                .samples(x())
+                .run();
         assertThat(report.lines()).hasSize(3);
         notChecked(report, "gradients on toy", "why not");
     }

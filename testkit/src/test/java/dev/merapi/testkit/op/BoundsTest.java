@@ -83,7 +83,9 @@ class BoundsTest {
             }
         });
         OpCheck.Report report = OpCheck.of(small).samples(new X(Tensor.ones(6))).run();
-        assertThat(report.toString()).contains("FAILED       sample 0: odd sizes").contains("Index 6 out of bounds");
+        assertThat(report.toString())
+                .contains("FAILED       sample 0: odd sizes")
+                .contains("Index 6 out of bounds");
     }
 
     @Test
