@@ -47,7 +47,13 @@ final class Plain {
 
     private static @Nullable String hiding(Class<?> type, Set<Class<?>> seen) {
         for (Class<?> c = type; c != null && c != Object.class; c = c.getSuperclass()) {
-            for (Field field : c.getDeclaredFields()) {
+            Field[] fields;
+            try {
+                fields = c.getDeclaredFields();
+            } catch (LinkageError e) { // a class that one of them is of is not there
+                return "its fields cannot be read";
+            }
+            for (Field field : fields) {
                 if (Modifier.isStatic(field.getModifiers())) {
                     continue;
                 }

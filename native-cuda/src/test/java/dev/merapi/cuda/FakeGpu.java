@@ -108,14 +108,14 @@ final class FakeGpu {
 
     /** As above, until the process ends. */
     static Device lasting(String name) {
-        DeviceType type = DeviceType.of(name);
+        DeviceType type = DeviceType.register(name);
         Backends.register(new CudaBackend(type, () -> open("")));
         return Device.of(type, 0);
     }
 
     /** As above, on a runtime that the test itself uses too. */
     static Device device(String name, Supplier<CudaRuntime> runtime) {
-        DeviceType type = DeviceType.of(name);
+        DeviceType type = DeviceType.register(name);
         REGISTERED.add(Backends.register(new CudaBackend(type, runtime)));
         return Device.of(type, 0);
     }
