@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Ops with one fault each, and what {@code OpCheck} must say of them. */
 abstract class Planted {
-    static final DeviceType TOY = DeviceType.of("toy");
+    static final DeviceType TOY = DeviceType.register("toy");
 
     public record X(Tensor x) {}
 

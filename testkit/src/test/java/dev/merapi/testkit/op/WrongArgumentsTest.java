@@ -159,8 +159,8 @@ class WrongArgumentsTest {
             }
         } else if (plain instanceof Double) {
             for (double d : new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, -1, 1e308}) {
-                boolean nonsense =
-                        POSITIVE.contains(a.name()) && !(d >= 0) || FINITE.contains(a.name()) && !(Math.abs(d) <= Double.MAX_VALUE);
+                boolean nonsense = POSITIVE.contains(a.name()) && !(d >= 0)
+                        || FINITE.contains(a.name()) && !(Math.abs(d) <= Double.MAX_VALUE);
                 all.add(new Wrong(String.valueOf(d), d, nonsense));
             }
         } else if (plain instanceof long[] l) {
