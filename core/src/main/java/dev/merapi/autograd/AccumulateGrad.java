@@ -7,6 +7,7 @@ import org.jspecify.annotations.Nullable;
 /** The end of the line: adds what arrives to a leaf's gradient, once per backward pass. */
 final class AccumulateGrad extends Node {
     private final AutogradMeta meta;
+    private final Edge edge = new Edge(this, 0);
 
     AccumulateGrad(AutogradMeta meta, Tensor leaf) {
         super("AccumulateGrad", new Tensor[] {Tensor.meta(leaf)});
@@ -15,6 +16,11 @@ final class AccumulateGrad extends Node {
 
     AutogradMeta leaf() {
         return meta;
+    }
+
+    /** The way here: a leaf has one output, whatever it is a view of. */
+    Edge edge() {
+        return edge;
     }
 
     @Override

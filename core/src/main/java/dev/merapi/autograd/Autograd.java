@@ -130,7 +130,7 @@ public final class Autograd {
     /** The gradient of a loss of one element with respect to itself: where Java can, it writes that without an op. */
     private static Tensor one(Tensor loss) {
         Tensor seed = loss.emptyLike();
-        if (seed.isMeta() || seed.device() != Device.CPU || seed.storage().buffer() == null) {
+        if (seed.isMeta() || seed.device() != Device.CPU || !seed.storage().isJavaVisible()) {
             return seed.fill_(1);
         }
         Elements.of(seed).setDouble(0, 1);
@@ -256,8 +256,8 @@ public final class Autograd {
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("hook", tensor);
         }
-        Node node = m.gradFn();
-        return node == null ? m.addHook(hook) : node.addOutputHook(m.edgeIndex(), hook);
+        Edge history = m.history();
+        return history == null ? m.addHook(hook) : history.node().addOutputHook(history.output(), hook);
     }
 
     /** Called with a leaf after its gradient was accumulated, once per backward pass. */
@@ -276,11 +276,7 @@ public final class Autograd {
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("retainGrad", tensor);
         }
-        Node node = m.gradFn();
-        if (node != null && !m.retainsGrad) {
-            m.retainsGrad = true;
-            node.retain(m);
-        }
+        m.retainGrad();
     }
 
     /** Runs when the backward pass in progress on this thread has finished; at once if there is none. */

@@ -2,6 +2,8 @@
 package dev.merapi.autograd;
 
 import dev.merapi.tensor.Tensor;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
@@ -13,58 +15,86 @@ import org.jspecify.annotations.Nullable;
  * handles of one variable. For the engine.
  */
 public class AutogradMeta {
-    boolean requiresGrad; // of a leaf
+    private static final VarHandle HISTORY; // a volatile field would cost a fence for each tensor that is made
+
+    static {
+        try {
+            HISTORY = MethodHandles.lookup().findVarHandle(AutogradMeta.class, "history", Edge.class);
+        } catch (ReflectiveOperationException e) {
+            throw new ExceptionInInitializerError(e);
+        }
+    }
+
+    volatile boolean requiresGrad; // of a leaf
     volatile @Nullable Tensor grad;
+    /** Replaced as a whole, when an in-place op or a view that is derived again makes another; null for a leaf. */
+    @SuppressWarnings("unused") // through HISTORY
+    private @Nullable Edge history;
 
-    @Nullable
-    Node gradFn;
-
-    int outputIndex;
-    boolean retainsGrad;
+    private boolean retainsGrad; // guarded by this
     private volatile @Nullable AccumulateGrad accumulator;
     private volatile @Nullable List<UnaryOperator<Tensor>> hooks; // replaced as a whole, as is the next
     private volatile @Nullable List<Consumer<Tensor>> accumulateHooks;
 
     public AutogradMeta() {}
 
-    AutogradMeta(@Nullable Node gradFn, int outputIndex) {
-        this.gradFn = gradFn;
-        this.outputIndex = outputIndex;
+    AutogradMeta(@Nullable Edge history) {
+        HISTORY.setRelease(this, history);
+    }
+
+    AutogradMeta(Node gradFn, int output) {
+        this(new Edge(gradFn, output));
+    }
+
+    /** What made this variable, as it is now; null for a leaf. */
+    @Nullable
+    Edge history() {
+        return recorded();
+    }
+
+    /** The same without a look at whether a view has to be derived again. */
+    final @Nullable Edge recorded() {
+        return (Edge) HISTORY.getAcquire(this);
     }
 
     /** The node that made this variable; null for a leaf. */
-    @Nullable
-    Node gradFn() {
-        return gradFn;
+    final @Nullable Node gradFn() {
+        Edge h = history();
+        return h == null ? null : h.node();
     }
 
     /** After an in-place op: another node made what this variable is now. A retained gradient moves along. */
-    synchronized void setHistory(Node node, int index) {
-        Node before = gradFn;
+    final synchronized void setHistory(@Nullable Edge edge) {
+        Edge before = recorded();
         if (retainsGrad && before != null) {
-            before.forget(this);
+            before.node().forget(this);
         }
-        gradFn = node;
-        outputIndex = index;
-        if (retainsGrad) {
-            node.retain(this);
+        HISTORY.setRelease(this, edge);
+        if (retainsGrad && edge != null) {
+            edge.node().retain(this);
         }
     }
 
-    boolean requiresGradNow() {
-        return requiresGrad || gradFn() != null;
+    /** Keeps the gradient that comes by, of what is no leaf. */
+    final void retainGrad() {
+        history(); // derived again before, if need be
+        synchronized (this) {
+            Edge h = recorded();
+            if (h != null && !retainsGrad) {
+                retainsGrad = true;
+                h.node().retain(this);
+            }
+        }
     }
 
-    /** The node that a gradient of this variable goes to; null if none is wanted. */
-    @Nullable
-    Node edgeNode(Tensor tensor) {
-        Node node = gradFn();
-        return node != null ? node : requiresGrad ? accumulator(tensor) : null;
+    final boolean requiresGradNow() {
+        return requiresGrad || history() != null;
     }
 
-    /** Which output of {@link #edgeNode} it is; a leaf is the only one of its own, whatever it is a view of. */
-    int edgeIndex() {
-        return gradFn == null ? 0 : outputIndex;
+    /** Where a gradient of this variable goes; null if none is wanted. */
+    final @Nullable Edge edge(Tensor tensor) {
+        Edge h = history();
+        return h != null ? h : requiresGrad ? accumulator(tensor).edge() : null;
     }
 
     AccumulateGrad accumulator(Tensor tensor) {

@@ -124,11 +124,11 @@ final class BackwardPass {
             List<Task> rootTasks = new ArrayList<>();
             for (int i = 0; i < roots.length; i++) {
                 AutogradMeta m = java.util.Objects.requireNonNull(roots[i].autograd());
-                Node node = java.util.Objects.requireNonNull(m.edgeNode(roots[i]));
-                Task task = task(node);
+                Edge edge = java.util.Objects.requireNonNull(m.edge(roots[i]));
+                Task task = task(edge.node());
                 rootTasks.add(task);
                 discover(task);
-                deliver(task, m.edgeIndex(), gradients[i]);
+                deliver(task, edge.output(), gradients[i]);
             }
             if (inputs != null) {
                 captures = new Tensor[inputs.length];
@@ -169,7 +169,12 @@ final class BackwardPass {
         if (actions != null && outer != null) {
             outer.addAtEnd(actions);
         } else if (actions != null) {
-            actions.forEach(Runnable::run);
+            Scope scope = context.scope();
+            try {
+                actions.forEach(Runnable::run);
+            } finally {
+                Scope.unwind(context, scope, null);
+            }
         }
     }
 
@@ -214,16 +219,16 @@ final class BackwardPass {
 
     private void addCapture(Tensor input, int target) {
         AutogradMeta m = input.autograd();
-        Node node = m == null ? null : m.edgeNode(input);
-        Task task = node == null ? null : known(node);
-        if (task == null || m == null) {
+        Edge edge = m == null ? null : m.edge(input);
+        Task task = edge == null ? null : known(edge.node());
+        if (task == null || edge == null) {
             return; // not reached: no gradient
         }
         int n = task.captureTargets.length;
         task.captureTargets = Arrays.copyOf(task.captureTargets, n + 1);
         task.captureOutputs = Arrays.copyOf(task.captureOutputs, n + 1);
         task.captureTargets[n] = target;
-        task.captureOutputs[n] = m.edgeIndex();
+        task.captureOutputs[n] = edge.output();
     }
 
     /** A node is needed if it leads to something that was asked for; in an ordinary pass all are. */
@@ -396,9 +401,9 @@ final class BackwardPass {
             }
         }
         for (AutogradMeta m : node.retained()) {
-            Tensor g = task.gradients[m.outputIndex];
-            if (g != null && m.retainsGrad) {
-                accumulate(m, g, node.output(m.outputIndex));
+            Edge edge = m.recorded();
+            if (edge != null && edge.node() == node && task.gradients[edge.output()] != null) {
+                accumulate(m, task.gradients[edge.output()], node.output(edge.output()));
             }
         }
     }

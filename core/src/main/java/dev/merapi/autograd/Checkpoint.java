@@ -153,7 +153,7 @@ public final class Checkpoint {
         }
 
         private static int bits(Tensor t) {
-            boolean visible = !t.isMeta() && t.storage().buffer() != null;
+            boolean visible = !t.isMeta() && t.storage().isJavaVisible();
             return visible && Context.current().isChecked() ? Arrays.hashCode(Elements.bytes(t)) : 0;
         }
 

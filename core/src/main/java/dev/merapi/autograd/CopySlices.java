@@ -22,9 +22,10 @@ final class CopySlices extends Node {
         @Nullable Node[] nodes = new Node[op.inputs() + 1];
         int[] indices = new int[nodes.length];
         AutogradMeta m = base.autograd();
-        if (m != null) {
-            nodes[0] = m.edgeNode(base);
-            indices[0] = m.edgeIndex();
+        Edge edge = m == null ? null : m.edge(base);
+        if (edge != null) {
+            nodes[0] = edge.node();
+            indices[0] = edge.output();
         }
         for (int i = 0; i < op.inputs(); i++) {
             if (i != slot) {

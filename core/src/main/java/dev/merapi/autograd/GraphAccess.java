@@ -37,14 +37,9 @@ public final class GraphAccess {
             throw new GradientException(
                     "requiresGrad: this tensor was made in inference mode\n  fix: copy() it outside of inference mode.");
         }
-        if (m == null) {
-            if (!wanted) {
-                return;
-            }
-            m = new AutogradMeta();
-            t.setAutograd(m);
+        if (m != null || wanted) {
+            t.variable().requiresGrad = wanted;
         }
-        m.requiresGrad = wanted;
     }
 
     public static @Nullable Tensor grad(Tensor t) {
@@ -53,13 +48,8 @@ public final class GraphAccess {
     }
 
     public static void setGrad(Tensor t, @Nullable Tensor gradient) {
-        AutogradMeta m = t.autograd();
-        if (m == null) {
-            if (gradient == null) {
-                return;
-            }
-            m = new AutogradMeta();
-            t.setAutograd(m);
+        if (t.autograd() == null && gradient == null) {
+            return;
         }
         if (gradient != null
                 && !(gradient.shape().equals(t.shape())
@@ -69,6 +59,7 @@ public final class GraphAccess {
                     "setGrad: the gradient is " + gradient.describe() + ", the tensor " + t.describe());
         }
         GraphCapture capture = Context.current().graphCapture();
+        AutogradMeta m = t.variable();
         synchronized (m) {
             Tensor before = m.grad;
             if (capture != null

@@ -59,9 +59,10 @@ public abstract class Node {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             AutogradMeta m = t == null ? null : t.autograd();
-            if (m != null && t != null) {
-                nodes[i] = m.edgeNode(t);
-                indices[i] = m.edgeIndex();
+            Edge edge = m == null || t == null ? null : m.edge(t);
+            if (edge != null) {
+                nodes[i] = edge.node();
+                indices[i] = edge.output();
             }
         }
         connect(nodes, indices);

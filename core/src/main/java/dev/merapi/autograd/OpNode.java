@@ -195,9 +195,10 @@ final class OpNode<A extends Record, R> extends Node {
             }
             Tensor g = gradients[i - n];
             AutogradMeta m = g == null ? null : g.autograd();
-            if (g != null && m != null) {
-                nodes[i] = m.edgeNode(g);
-                indices[i] = m.edgeIndex();
+            Edge edge = g == null || m == null ? null : m.edge(g);
+            if (edge != null) {
+                nodes[i] = edge.node();
+                indices[i] = edge.output();
             }
         }
         String owner = "the backward kernel of " + name();
@@ -209,8 +210,8 @@ final class OpNode<A extends Record, R> extends Node {
         if (m == null) {
             return null;
         }
-        Node node = m.gradFn();
-        return node == null ? m.requiresGrad ? m : null : new AutogradMeta(node, m.edgeIndex());
+        Edge history = m.history();
+        return history == null ? m.requiresGrad ? m : null : new AutogradMeta(history);
     }
 
     @Override

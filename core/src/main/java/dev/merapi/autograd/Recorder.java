@@ -77,9 +77,10 @@ public final class Recorder {
             if (t != null) {
                 device = device == null ? t.device() : device;
                 AutogradMeta m = t.autograd();
-                if (m != null) {
-                    nodes[i] = m.edgeNode(t);
-                    indices[i] = m.edgeIndex();
+                Edge edge = m == null ? null : m.edge(t);
+                if (edge != null) {
+                    nodes[i] = edge.node();
+                    indices[i] = edge.output();
                 }
             }
         }
@@ -274,15 +275,10 @@ public final class Recorder {
                 Tensor base = v.base();
                 AutogradMeta meta = java.util.Objects.requireNonNull(base.autograd());
                 CopySlices slices = new CopySlices(base, v, node, i);
-                meta.setHistory(slices, 0);
+                meta.setHistory(new Edge(slices, 0));
                 return slices;
             } else {
-                AutogradMeta m = t.autograd();
-                if (m == null) {
-                    m = new AutogradMeta();
-                    t.setAutograd(m);
-                }
-                m.setHistory(node, output);
+                t.variable().setHistory(new Edge(node, output));
             }
             output++;
         }
@@ -351,13 +347,7 @@ public final class Recorder {
 
     /** A handle of the viewed variable that shares its place in the graph, now and later. */
     private static Tensor baseOf(Tensor viewed) {
-        if (viewed.autograd() == null) {
-            synchronized (viewed) {
-                if (viewed.autograd() == null) {
-                    viewed.setAutograd(new AutogradMeta());
-                }
-            }
-        }
+        viewed.variable();
         return viewed.uncountedHandle();
     }
 }

@@ -84,6 +84,7 @@ final class SavedTensor {
             packed = value;
             pairs = applied;
         } finally {
+            Scope.unwind(context, null, value);
             context.setScope(scope);
             context.setSavedTensorHooks(installed);
             context.setGradEnabled(grad);

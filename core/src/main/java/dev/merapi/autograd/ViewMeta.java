@@ -25,7 +25,6 @@ final class ViewMeta extends AutogradMeta {
     private final Record args;
     private final boolean single;
     private final int output;
-    private volatile @Nullable Node own;
     private volatile int versionSeen;
 
     ViewMeta(
@@ -36,14 +35,13 @@ final class ViewMeta extends AutogradMeta {
             int output,
             boolean single,
             @Nullable Node gradFn) {
-        super(gradFn, output);
+        super(gradFn == null ? null : new Edge(gradFn, output));
         this.base = base;
         this.parent = parent;
         this.op = op;
         this.args = args;
         this.output = output;
         this.single = single && (parent == null || parent.single);
-        this.own = gradFn;
         this.versionSeen = base.version();
     }
 
@@ -97,11 +95,11 @@ final class ViewMeta extends AutogradMeta {
     /** Derives the node again if the shared memory was written since it was derived. */
     @Override
     @Nullable
-    Node gradFn() {
+    Edge history() {
         if (base.version() != versionSeen && !Context.current().isInference()) {
             deriveAgain();
         }
-        return own;
+        return recorded();
     }
 
     private synchronized void deriveAgain() {
@@ -109,7 +107,7 @@ final class ViewMeta extends AutogradMeta {
         if (version == versionSeen) {
             return; // another thread was faster
         }
-        Node fresh = null;
+        Edge fresh = null;
         AutogradMeta b = base.autograd();
         if (b != null && b.requiresGradNow()) {
             Context context = Context.current();
@@ -119,15 +117,13 @@ final class ViewMeta extends AutogradMeta {
             context.clearMask();
             context.setGradEnabled(true);
             try (Scope scope = Scope.openInternal(context)) {
-                AutogradMeta m = java.util.Objects.requireNonNull(replay(base).autograd());
-                fresh = m.gradFn;
-                outputIndex = m.outputIndex;
+                fresh = java.util.Objects.requireNonNull(replay(base).autograd())
+                        .recorded();
             } finally {
                 context.install(before);
             }
         }
-        gradFn = fresh;
-        own = fresh;
+        setHistory(fresh);
         versionSeen = version;
     }
 }

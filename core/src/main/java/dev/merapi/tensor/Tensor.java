@@ -32,10 +32,12 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     private static final int UNCOUNTED = 2;
     private static final int INFERENCE = 4;
     private static final VarHandle STATE;
+    private static final VarHandle AUTOGRAD;
 
     static {
         try {
             STATE = MethodHandles.lookup().findVarHandle(Tensor.class, "state", int.class);
+            AUTOGRAD = MethodHandles.lookup().findVarHandle(Tensor.class, "autograd", AutogradMeta.class);
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
@@ -45,7 +47,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     private final DType dtype;
     private final Device device;
     private @Nullable Storage storage;
-    private @Nullable AutogradMeta autograd;
+    private volatile @Nullable AutogradMeta autograd;
     private volatile int state;
 
     @Nullable
@@ -145,7 +147,10 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return s;
     }
 
-    /** Address of the first element for native code; 0 where memory has no address. Valid during a kernel only. */
+    /**
+     * Address of the first element for native code; 0 where memory has no address. <b>Unsafe</b>: valid during a kernel
+     * that has this tensor only, and nothing says so when it is not.
+     */
     public long address() {
         Storage s = java.util.Objects.requireNonNull(storage);
         long base = s.address();
@@ -287,7 +292,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         if (storage != null) {
             storage.retain();
         }
-        t.autograd = autograd;
+        AUTOGRAD.setRelease(t, autograd);
         t.state = state & INFERENCE;
         return t;
     }
@@ -295,7 +300,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     /** A handle that holds no share: valid as long as another one does. */
     public Tensor uncountedHandle() {
         Tensor t = new Tensor(layout, dtype, device, storage);
-        t.autograd = autograd;
+        AUTOGRAD.setRelease(t, autograd);
         t.state = UNCOUNTED | state & INFERENCE;
         return t;
     }
@@ -305,8 +310,18 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return autograd;
     }
 
+    /** This variable's place in the graph; a leaf's that wants no gradient if it had none. One, whoever asks at once. */
+    public AutogradMeta variable() {
+        AutogradMeta known = autograd;
+        if (known != null) {
+            return known;
+        }
+        AUTOGRAD.compareAndSet(this, null, new AutogradMeta());
+        return java.util.Objects.requireNonNull(autograd);
+    }
+
     public void setAutograd(@Nullable AutogradMeta meta) {
-        autograd = meta;
+        AUTOGRAD.setRelease(this, meta);
     }
 
     /** Made in inference mode: can never be part of a graph. */
