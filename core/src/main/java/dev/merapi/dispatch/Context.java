@@ -18,7 +18,7 @@ public final class Context {
     /** Whether new threads begin in checked mode: {@code -Dmerapi.checked=true}. */
     private static final boolean CHECKED_BY_DEFAULT = Boolean.getBoolean("merapi.checked");
 
-    private final ThreadState memory = new ThreadState(this);
+    private final ThreadState memory = new ThreadState();
     private boolean gradEnabled = true;
     private boolean inference;
     private boolean anomaly;

@@ -30,8 +30,21 @@ import org.jspecify.annotations.Nullable;
 public final class Dispatcher {
     private Dispatcher() {}
 
-    /** Enters at the outermost layer that is active. */
+    /** Enters at the outermost layer that is active. What an op's pieces leave open ends here. */
     public static <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+        Scope scope = context.scope();
+        R result = null;
+        try {
+            result = enter(op, args, context);
+            return result;
+        } finally {
+            if (context.scope() != scope) {
+                Scope.unwind(context, scope, result == null ? null : op.result().tensors(op.name(), result));
+            }
+        }
+    }
+
+    private static <A extends Record, R> R enter(Definition<A, R> op, A args, Context context) {
         int layers = context.activeLayers();
         if ((layers & (Key.TRACE | Key.AUTOCAST)) != 0) {
             boolean trace = (layers & Key.TRACE) != 0;
@@ -613,12 +626,14 @@ public final class Dispatcher {
                                 .fact("backend", backend.description())
                                 .fix("register it for the devices that it is written for."));
             }
+        } else if (kernel != null) {
+            kernel = inScope(op, kernel);
         }
         if (kernel == null) {
             kernel = backend.kernel(op, dtype);
         }
-        if (kernel == null && backend.allocator(0).isJavaVisible()) {
-            kernel = op.reference();
+        if (kernel == null && op.reference() != null && backend.allocator(0).isJavaVisible()) {
+            kernel = inScope(op, op.reference());
         }
         if (kernel == null && op.compose() != null) {
             kernel = op.shape() == null && !op.result().isNone() ? new Composed<>(op) : filledByComposition(op);
@@ -685,5 +700,28 @@ public final class Dispatcher {
                         .fact("registered", facts)
                         .fix((here ? "convert with x.to(dtype), or " : "") + "register one: op.kernel(DeviceType.of(\""
                                 + device + "\"), …)."));
+    }
+
+    /** A kernel in Java, whose temporaries are freed at its end. */
+    @SuppressWarnings("unchecked")
+    private static <A extends Record, R> Object inScope(Definition<A, R> op, Object kernel) {
+        if (kernel instanceof Kernel<?, ?>) {
+            Kernel<A, R> body = (Kernel<A, R>) kernel;
+            Kernel<A, R> scoped = (args, out) -> {
+                try (Scope scope = Scope.openInternal(Context.current())) {
+                    body.run(args, out);
+                }
+            };
+            return scoped;
+        }
+        Kernel.Returning<A, R> body = (Kernel.Returning<A, R>) kernel;
+        Kernel.Returning<A, R> scoped = args -> {
+            try (Scope scope = Scope.openInternal(Context.current())) {
+                R result = body.run(args);
+                scope.keep(op.result().tensors(op.name(), result));
+                return result;
+            }
+        };
+        return scoped;
     }
 }

@@ -21,7 +21,9 @@ import org.jspecify.annotations.Nullable;
  * the scope by itself. When the outermost scope ends, the saved tensors of graphs that no surviving tensor reaches are
  * freed too.
  *
- * <p>A scope belongs to the thread that opened it, and ends also by an exception.
+ * <p>A scope belongs to the thread that opened it, and ends also by an exception. A scope that ends takes those inside it
+ * along that nobody closed. The engine opens scopes of its own around kernels, formulas and hooks: what these leave open
+ * ends with them, and they cannot close a scope around them.
  */
 public final class Scope implements AutoCloseable {
     private static final Tensor[] NO_TENSORS = new Tensor[0];
@@ -39,10 +41,12 @@ public final class Scope implements AutoCloseable {
     /** Of an outermost scope: nodes that made tensors which left it, or a scope inside it, and live on. */
     private @Nullable Set<Node> survivors;
 
+    private final boolean ofEngine;
     private boolean closed;
 
     private Scope(Context context, boolean ofEngine) {
         this.context = context;
+        this.ofEngine = ofEngine;
         this.parent = context.scope();
         this.owned = new Tensor[ofEngine ? 4 : 16];
         this.root = parent != null ? parent.root : ofEngine ? null : this;
@@ -74,8 +78,11 @@ public final class Scope implements AutoCloseable {
     /**
      * Lets the tensors of a tree (a tensor, list, map or record of them) outlive this scope: they belong to the one
      * around it, or to nobody if there is none, and then live until they are closed or unreachable.
+     *
+     * @throws IllegalStateException if this scope is closed, or by another thread than the one that opened it
      */
     public <T extends @Nullable Object> T keep(T tree) {
+        requireOpen("keep");
         if (tree instanceof Tensor t) {
             keepOne(t);
         } else {
@@ -156,45 +163,87 @@ public final class Scope implements AutoCloseable {
     /**
      * Closes what was made in this scope and not kept. Idempotent.
      *
-     * @throws IllegalStateException on another thread than the one that opened it
+     * @throws IllegalStateException on another thread than the one that opened it, or by a kernel, formula or hook that
+     *     runs inside it
      */
     @Override
     public void close() {
         if (closed) {
             return;
         }
-        if (Context.current() != context) {
-            throw new IllegalStateException(
-                    "scope: closed by thread " + Thread.currentThread().getName()
-                            + ", but another one opened it\n  fix: open and close a scope on one thread.");
-        }
+        endInner("close");
         closed = true;
-        for (Scope s = context.scope(); s != null; s = s.parent) {
-            if (s == this) {
-                while (context.scope() != this) { // inner scopes that nobody closed end with this one
-                    java.util.Objects.requireNonNull(context.scope()).close();
-                }
-                context.setScope(parent);
-                break;
-            }
-        }
+        context.setScope(parent);
         ThreadState memory = context.memory();
-        if (nodeCount > 0) {
-            releaseNodes(memory);
+        try {
+            if (nodeCount > 0) {
+                releaseNodes(memory);
+            }
+        } finally {
+            releaseTensors(memory);
+            owned = NO_TENSORS;
         }
-        releaseTensors(memory);
-        owned = NO_TENSORS;
     }
 
     /**
      * Closes what was made in this scope and in those inside it that are still open, and stays open itself: for one
      * scope of the engine's that serves many steps in turn.
+     *
+     * @throws IllegalStateException as {@link #close}, and if this scope is closed
      */
     public void clear() {
+        requireOpen("clear");
+        endInner("clear");
+        releaseTensors(context.memory());
+    }
+
+    /** Whether this scope is closed. */
+    public boolean isClosed() {
+        return closed;
+    }
+
+    private void requireOpen(String what) {
+        requireThread(what);
+        if (closed) {
+            throw new IllegalStateException("scope: " + what + " after it was closed\n  fix: " + what
+                    + " before the scope ends, inside of the try block.");
+        }
+    }
+
+    private void requireThread(String what) {
+        if (Context.current() != context) {
+            throw new IllegalStateException("scope: " + what + " by thread "
+                    + Thread.currentThread().getName()
+                    + ", but another one opened it\n  fix: open, use and close a scope on one thread.");
+        }
+    }
+
+    /** Ends the scopes inside this one; refuses, before anything has changed, what would pull the rug from the engine. */
+    private void endInner(String what) {
+        requireThread(what);
+        Scope inner = context.scope();
+        while (inner != null && inner != this && !inner.ofEngine) {
+            inner = inner.parent;
+        }
+        if (inner != this) {
+            throw new IllegalStateException("scope: " + what + " by a kernel, formula or hook that runs inside it"
+                    + "\n  fix: close the scope where it was opened; what is made inside a kernel or formula and not"
+                    + " returned is closed anyway.");
+        }
         while (context.scope() != this) {
             java.util.Objects.requireNonNull(context.scope()).close();
         }
-        releaseTensors(context.memory());
+    }
+
+    /**
+     * After code that is not the engine's: closes what it left open, from the thread's innermost scope up to, not
+     * including, {@code before}; what is in {@code result} moves out.
+     */
+    public static void unwind(Context context, @Nullable Scope before, @Nullable Object result) {
+        for (Scope s = context.scope(); s != null && s != before; s = context.scope()) {
+            s.keep(result);
+            s.close();
+        }
     }
 
     private void releaseTensors(ThreadState memory) {

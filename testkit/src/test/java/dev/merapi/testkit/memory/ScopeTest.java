@@ -7,8 +7,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.SavedTensorException;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.storage.MemoryStats;
 import dev.merapi.tensor.Memory;
@@ -24,6 +27,7 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** Scopes release exactly what was made in them and not kept. On a device that no other test allocates on. */
 class ScopeTest {
@@ -151,6 +155,161 @@ class ScopeTest {
             Tensor t = make();
             assertThat(t.isClosed()).isFalse();
         }
+    }
+
+    // ---------------------------------------------------------------- misuse
+
+    public record X(Tensor x) {}
+
+    private static void refused(Executable misuse, String text) {
+        assertThatThrownBy(misuse::execute)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageStartingWith("scope: ")
+                .hasMessageContaining(text)
+                .hasMessageContaining("fix: ");
+    }
+
+    @Test
+    void whatComesAfterTheEndOfAScopeIsRefused() {
+        Scope scope = Scope.open();
+        Tensor t = make();
+        scope.close();
+        refused(() -> scope.keep(t), "keep after it was closed");
+        refused(scope::clear, "clear after it was closed");
+        scope.close();
+        assertThat(scope.isClosed()).isTrue();
+    }
+
+    @Test
+    void otherThreadsMayNotTouchAScope() throws Exception {
+        try (Scope scope = Scope.open()) {
+            Tensor t = make();
+            LifetimeTest.onThreads(1, i -> {
+                refused(scope::close, "close by thread");
+                refused(scope::clear, "clear by thread");
+                refused(() -> scope.keep(t), "keep by thread");
+            });
+            assertThat(t.isClosed()).isFalse();
+        }
+    }
+
+    @Test
+    void scopesThatAreClosedOutOfOrderLoseNothing() {
+        long before = live();
+        Scope outer = Scope.open();
+        make();
+        Scope inner = Scope.open();
+        Tensor kept = inner.keep(make());
+        make();
+        outer.close();
+        assertThat(kept.isClosed()).isTrue();
+        assertThat(inner.isClosed()).isTrue();
+        inner.close();
+        refused(() -> inner.keep(kept), "keep after");
+        assertThat(live()).isEqualTo(before);
+        try (Scope next = Scope.open()) {
+            make();
+        }
+        assertThat(live()).isEqualTo(before);
+    }
+
+    /** Whoever runs inside a scope of the engine's: what it leaves open ends with it, and what is around stays open. */
+    @Test
+    void codeInsideTheEngineNeitherHandsScopesOutNorClosesThoseAround() {
+        Scope[] around = new Scope[1];
+        List<String> seen = new ArrayList<>();
+        Runnable meddle = () -> {
+            make();
+            Scope.open();
+            make();
+            refused(around[0]::close, "runs inside it");
+            seen.add("");
+        };
+        Op<X, Tensor> kernel = Op.define("test::meddling_kernel", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .reference((a, out) -> {
+                    meddle.run();
+                    out.copy_(a.x());
+                });
+        Op<X, Tensor> returning = Op.define("test::meddling_returning", X.class, Tensor.class)
+                .returningKernel(DeviceType.of("scopes"), a -> {
+                    meddle.run();
+                    return a.x().mul(1.0);
+                });
+        Op<X, Tensor> composed = Op.define("test::meddling_composed", X.class, Tensor.class)
+                .compose(a -> {
+                    meddle.run();
+                    return a.x().mul(1.0);
+                });
+        Op<X, Tensor> shape = Op.define("test::meddling_shape", X.class, Tensor.class)
+                .shape(a -> {
+                    Scope.open();
+                    make();
+                    return Tensor.meta(a.x());
+                })
+                .reference((a, out) -> out.copy_(a.x()));
+        Op<X, Tensor> formula = Op.define("test::meddling_formula", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .reference((a, out) -> out.copy_(a.x()))
+                .autograd(
+                        (a, out) -> {
+                            Scope.open();
+                            make();
+                            return null;
+                        },
+                        (context, saved, g) -> {
+                            meddle.run();
+                            return Grads.of("x", g.mul(1.0));
+                        });
+        Tensor x = make();
+        Tensor w = make().requiresGrad(true);
+        long before = live();
+        for (Op<X, Tensor> op : List.of(kernel, returning, composed, shape)) {
+            for (int i = 0; i < 3; i++) {
+                try (Scope scope = Scope.open()) {
+                    around[0] = scope;
+                    Tensor y = op.call(new X(x));
+                    assertThat(y.isClosed()).as(op.name()).isFalse();
+                    assertThat(y.at(3).item()).as(op.name()).isOne();
+                    assertThat(Context.current().scope()).as(op.name()).isSameAs(scope);
+                    assertThat(live()).as(op.name()).isLessThanOrEqualTo(before + 2 * SIZE * 8);
+                }
+                assertThat(live()).as(op.name()).isEqualTo(before);
+            }
+        }
+        try (Scope scope = Scope.open()) {
+            around[0] = scope;
+            Tensor y = formula.call(new X(w));
+            assertThat(Context.current().scope()).isSameAs(scope);
+            Autograd.hook(y, g -> {
+                meddle.run();
+                return g.mul(1.0);
+            });
+            Autograd.hookAfterAccumulate(w, t -> meddle.run());
+            Autograd.backward(y.sum());
+            assertThat(Context.current().scope()).isSameAs(scope);
+        }
+        assertThat(w.grad().toDoubleArray()[2]).isOne();
+        w.setGrad(null);
+        assertThat(live()).isEqualTo(before);
+        assertThat(seen).hasSize(9 + 3);
+        assertThat(Context.current().scope()).isNull();
+        x.close();
+        w.close();
+    }
+
+    @Test
+    void temporariesOfAKernelEndWithItWithoutAScopeAroundToo() {
+        Op<X, Tensor> op = Op.define("test::with_temporaries", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .reference((a, out) -> out.copy_(a.x().mul(2.0).add(a.x()).exp().log()));
+        Tensor x = make();
+        long before = live();
+        for (int i = 0; i < 10; i++) {
+            op.call(new X(x)).close();
+            assertThat(live()).isEqualTo(before);
+        }
+        x.close();
     }
 
     @Test
