@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <utility>
 
 #include "merapi_memory.h"
 
@@ -103,6 +105,56 @@ void memory_free(int64_t address, int64_t) {
     std::free(reinterpret_cast<void*>(address));
 #endif
 }
+
+#if defined(_WIN32)
+int64_t memory_guarded_size(int64_t bytes) { return bytes; }
+int64_t memory_guarded_allocate(int64_t) { return 0; }
+void memory_guarded_free(int64_t, int64_t) {}
+#else
+int64_t memory_guarded_size(int64_t bytes) {
+    int64_t page = sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
+int64_t memory_guarded_allocate(int64_t bytes) {
+    if (bytes <= 0) {
+        return 0;
+    }
+    int64_t page = sysconf(_SC_PAGESIZE);
+    int64_t size = memory_guarded_size(bytes);
+    void* region = mmap(nullptr, static_cast<size_t>(size + 2 * page), PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED) {
+        return 0;
+    }
+    char* memory = static_cast<char*>(region) + page;
+    if (mprotect(memory, static_cast<size_t>(size), PROT_READ | PROT_WRITE) != 0) {  // too many mappings
+        munmap(region, static_cast<size_t>(size + 2 * page));
+        return 0;
+    }
+    return reinterpret_cast<int64_t>(memory);
+}
+
+// What is freed keeps its addresses, without memory behind them, until so many more are freed.
+void memory_guarded_free(int64_t address, int64_t size) {
+    struct Region {
+        void* begin;
+        size_t bytes;
+    };
+    static constexpr size_t kKept = 2048;
+    static Region kept[kKept];
+    static size_t next = 0;
+    static std::mutex mutex;
+    int64_t page = sysconf(_SC_PAGESIZE);
+    Region region{reinterpret_cast<void*>(address - page), static_cast<size_t>(size + 2 * page)};
+    mmap(region.begin, region.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    std::lock_guard<std::mutex> lock(mutex);
+    std::swap(region, kept[next++ % kKept]);
+    if (region.begin != nullptr) {
+        munmap(region.begin, region.bytes);
+    }
+}
+#endif
 
 int64_t memory_limit() {
 #if defined(_WIN32)

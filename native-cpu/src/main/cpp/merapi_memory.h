@@ -13,6 +13,13 @@ namespace abi {
 int64_t memory_allocate(int64_t bytes);
 void memory_free(int64_t address, int64_t bytes);
 
+// For guard mode: memory that begins and ends at pages which stop the process when they are touched, as all of it does
+// for a while after it is freed; `memory_guarded_size` is what `bytes` are rounded to, whole pages. 0 if the system has
+// no such memory.
+int64_t memory_guarded_size(int64_t bytes);
+int64_t memory_guarded_allocate(int64_t bytes);
+void memory_guarded_free(int64_t address, int64_t size);
+
 // Bytes that this process may use: the machine's memory or the container's limit, whichever is less.
 int64_t memory_limit();
 

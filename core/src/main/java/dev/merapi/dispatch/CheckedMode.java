@@ -178,7 +178,7 @@ public final class CheckedMode {
             if (t.isMeta() || t.numel() == 0 || t.storage().byteSize() > MOST_BYTES) {
                 continue;
             }
-            if (t.storage().buffer() != null) {
+            if (t.storage().isJavaVisible()) {
                 Elements.fillBytes(t, pattern);
                 continue;
             }

@@ -2,36 +2,49 @@
 package dev.merapi.storage;
 
 import java.lang.ref.PhantomReference;
-import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
 import java.lang.ref.WeakReference;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The floor under tensors that nobody closes: phantom references in striped lists, and a collection when more memory was
  * dropped than the garbage collector could know of.
  *
- * <p>Native memory does not press on the Java heap, so the collector alone comes too late. When unscoped allocation since
- * the last collection exceeds a limit, one {@code System.gc()} is asked for, at most once per {@value #GC_PAUSE_MILLIS} ms;
- * never in a loop, never on a timer.
+ * <p>Native memory does not press on the Java heap, so the collector alone comes too late. When the memory that is watched
+ * has grown by a quarter of the device's cap since it was least, one {@code System.gc()} is asked for, and another when
+ * memory runs out; never on a timer, and not so often that collecting takes more than a fifth of the time. What a
+ * collection has found dead is freed by who asked for it, before it goes on: a reference says itself that it is cleared,
+ * and need not come through its queue for that.
  */
 public final class Backstop {
     private static final int STRIPES = 16;
-    private static final long GC_PAUSE_MILLIS = 500;
     private static final long MIN_GROWTH = 256L << 20;
+    /** A collection every so many times as long as the last one took, at most. */
+    private static final int SPARSE = 4;
+
+    private static final long LONGEST_PRESS_NANOS = 3_000_000_000L;
+    private static final int GARBAGE = 64 << 10;
 
     private static final ReferenceQueue<Object> DEAD = new ReferenceQueue<>();
     private static final Ref[] HEADS = new Ref[STRIPES];
-    private static final AtomicLong grown = new AtomicLong();
     private static final AtomicLong freedByCollector = new AtomicLong();
-    private static volatile WeakReference<Object> canary = new WeakReference<>(new Object());
-    private static volatile long lastCollection = System.nanoTime() - GC_PAUSE_MILLIS * 1_000_000;
+    private static final ReentrantLock COLLECTING = new ReentrantLock();
+    private static volatile long lastBegin = System.nanoTime();
+    private static volatile long lastEnd = lastBegin;
+    private static volatile long lastDuration;
+    private static volatile boolean deaf;
+
+    @SuppressWarnings("unused") // so that the garbage is made
+    private static volatile byte @Nullable [] garbage;
 
     static {
         for (int i = 0; i < STRIPES; i++) {
-            Ref head = new Ref(new Object(), null, i);
+            Ref head = new Ref(HEADS, null, null, i); // of an owner that never goes
             head.previous = head;
             head.next = head;
             HEADS[i] = head;
@@ -46,97 +59,182 @@ public final class Backstop {
     /** One watched owner; in a circular list so that it stays reachable. Never holds the owner itself. */
     static final class Ref extends PhantomReference<Object> {
         private final @Nullable Block block;
+        /** A share of this is what the owner held. */
+        private final @Nullable Storage pinned;
+
         private final int stripe;
         private @Nullable Ref previous;
         private @Nullable Ref next;
 
-        Ref(Object owner, @Nullable Block block, int stripe) {
+        Ref(Object owner, @Nullable Block block, @Nullable Storage pinned, int stripe) {
             super(owner, DEAD);
             this.block = block;
+            this.pinned = pinned;
             this.stripe = stripe;
+        }
+
+        private long bytes() {
+            return block != null ? block.size : Objects.requireNonNull(pinned).byteSize();
+        }
+
+        private CachingAllocator allocator() {
+            return block != null ? block.owner : Objects.requireNonNull(pinned).allocator();
+        }
+
+        /** The owner is unreachable. Not even an error of a device may end who calls this. */
+        private void free() {
+            freedByCollector.addAndGet(bytes());
+            try {
+                if (block != null) {
+                    block.owner.free(block, null);
+                } else {
+                    Objects.requireNonNull(pinned).release(null);
+                }
+            } catch (Throwable e) {
+                allocator().complainOnce(e);
+            }
         }
     }
 
     /** Frees {@code block} when {@code owner} becomes unreachable. */
     static Ref watch(Object owner, Block block) {
-        int stripe = (int) (Thread.currentThread().getId() & STRIPES - 1);
-        Ref ref = new Ref(owner, block, stripe);
-        Ref head = HEADS[stripe];
+        return link(new Ref(owner, block, null, stripe()));
+    }
+
+    /** Releases a share of {@code storage}, which the caller has taken, when {@code owner} becomes unreachable. */
+    static void pin(Object owner, Storage storage) {
+        link(new Ref(owner, null, storage, stripe()));
+    }
+
+    private static int stripe() {
+        return (int) (Thread.currentThread().getId() & STRIPES - 1);
+    }
+
+    private static Ref link(Ref ref) {
+        Ref head = HEADS[ref.stripe];
         synchronized (head) {
-            Ref first = java.util.Objects.requireNonNull(head.next);
+            Ref first = Objects.requireNonNull(head.next);
             ref.previous = head;
             ref.next = first;
             first.previous = ref;
             head.next = ref;
         }
+        ref.allocator().watched.addAndGet(ref.bytes());
         return ref;
     }
 
     /** Stops watching; false if the block is gone already. */
     static boolean unwatch(Ref ref) {
         synchronized (HEADS[ref.stripe]) {
-            Ref before = ref.previous;
-            if (before == null) {
+            if (!unlink(ref)) {
                 return false;
             }
-            Ref after = java.util.Objects.requireNonNull(ref.next);
-            before.next = after;
-            after.previous = before;
-            ref.previous = null;
-            ref.next = null;
         }
+        ref.allocator().watched.addAndGet(-ref.bytes());
         return true; // not cleared, which is a slow call: nothing leads to it any more, so it is never enqueued
     }
 
+    private static boolean unlink(Ref ref) {
+        Ref before = ref.previous;
+        if (before == null) {
+            return false;
+        }
+        Ref after = Objects.requireNonNull(ref.next);
+        before.next = after;
+        after.previous = before;
+        ref.previous = null;
+        ref.next = null;
+        return true;
+    }
+
+    /** The reclaimer's thread; it lives as long as the process. */
     private static void reclaim() {
-        ThreadState state = new ThreadState(Thread.currentThread());
         while (true) {
             try {
-                Reference<?> dead = DEAD.remove();
-                if (dead instanceof Ref ref && ref.block != null && unwatch(ref)) {
-                    freedByCollector.addAndGet(ref.block.size);
-                    Protection.retire(state, ref.block);
-                    state.flush();
+                if (DEAD.remove() instanceof Ref ref && unwatch(ref)) {
+                    ref.free();
                 }
-            } catch (InterruptedException e) {
-                // Nobody has a reason to stop this thread while storages exist.
+            } catch (Throwable e) {
+                // An interrupt, or no room in the Java heap even to log: there is always a next reference.
             }
         }
     }
 
-    /** Accounts unscoped memory, and asks for a collection when much was taken since the last one. */
-    static void grow(long bytes, long cap) {
-        long total = grown.addAndGet(bytes);
-        if (total < MIN_GROWTH || total < cap / 4) {
+    /** Frees what the collector has found already, whether or not its references have come through the queue. */
+    private static void sweep() {
+        List<Ref> dead = new ArrayList<>();
+        for (Ref head : HEADS) {
+            synchronized (head) {
+                Ref next = head.next;
+                while (next != null && next != head) {
+                    Ref ref = next;
+                    next = ref.next;
+                    if (ref.refersTo(null)) {
+                        unlink(ref);
+                        dead.add(ref);
+                    }
+                }
+            }
+        }
+        for (Ref ref : dead) {
+            ref.allocator().watched.addAndGet(-ref.bytes());
+            ref.free();
+        }
+    }
+
+    /** Asks for a collection if the memory of a device that only a collection can free has grown too much. */
+    static void relieve(CachingAllocator allocator) {
+        long growth = allocator.growth();
+        long limit = Math.max(MIN_GROWTH, allocator.cap() / 4);
+        if (growth < limit) {
             return;
         }
-        if (canary.refersTo(null)) { // a collection has happened meanwhile
-            canary = new WeakReference<>(new Object());
-            grown.set(0);
+        boolean urgent = growth / 2 >= limit;
+        if (!urgent && System.nanoTime() - lastEnd < SPARSE * lastDuration || COLLECTING.isHeldByCurrentThread()) {
             return;
         }
-        long now = System.nanoTime();
-        if (now - lastCollection > GC_PAUSE_MILLIS * 1_000_000) {
-            lastCollection = now;
-            grown.set(0);
+        if (urgent || !COLLECTING.isLocked()) { // who makes garbage faster than it goes waits for it
             collectNow();
+            allocator.restGrowth();
         }
     }
 
-    /** One collection and a bounded wait until its finds are freed. */
+    /** One collection; what it finds is freed when this returns. Shared by threads that ask for it at once. */
     public static void collectNow() {
-        long before = freedByCollector.get();
-        System.gc();
-        long previous = -1;
-        for (int i = 0; i < 20; i++) {
-            LockSupport.parkNanos(2_000_000);
-            long freed = freedByCollector.get();
-            if (i >= 4 && freed == previous && (freed != before || i >= 9)) {
-                break;
+        long asked = System.nanoTime();
+        COLLECTING.lock();
+        try {
+            if (lastBegin - asked <= 0) { // else one has begun after this was asked for
+                lastBegin = System.nanoTime();
+                WeakReference<Object> witness = new WeakReference<>(new Object());
+                System.gc();
+                deaf = !witness.refersTo(null);
+                if (deaf) {
+                    press(witness);
+                }
+                lastEnd = System.nanoTime();
+                lastDuration = lastEnd - lastBegin;
             }
-            previous = freed;
+            sweep();
+        } finally {
+            COLLECTING.unlock();
         }
-        Protection.drainIfPending();
+        Protection.drainIfPending(null);
+    }
+
+    /** Where the JVM collects only when its heap is full, it is filled. Finds what was made lately, and not what is old. */
+    private static void press(WeakReference<Object> witness) {
+        long end = System.nanoTime() + LONGEST_PRESS_NANOS;
+        long most = Runtime.getRuntime().maxMemory();
+        for (long made = 0; made < most && !witness.refersTo(null) && System.nanoTime() < end; made += GARBAGE) {
+            garbage = new byte[GARBAGE];
+        }
+        garbage = null;
+    }
+
+    /** True if the last {@code System.gc()} did nothing, as with {@code -XX:+DisableExplicitGC}. */
+    static boolean isCollectorDeaf() {
+        return deaf;
     }
 
     /** Bytes that were freed because their owner became unreachable, since the start. */

@@ -7,7 +7,7 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** A piece of a segment, handed out and taken back by one allocator; the object is reused with its memory. */
-public final class Block {
+public sealed class Block permits Guard.Guarded {
     final CachingAllocator owner;
     final Segment segment;
     long offset;

@@ -3,30 +3,50 @@ package dev.merapi.storage;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.error.OverrunException;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * The caching allocator of a device: small requests are served by size class from lists that each thread keeps, large
- * ones by best fit with split and merge; memory goes back to the device only on {@link #trim} or when it runs out.
+ * The caching allocator of a device: small requests are served by size class from lists that each {@link Slot} keeps,
+ * large ones by best fit with split and merge; memory goes back to the device only on {@link #trim} or when it runs out.
+ *
+ * <p>Live memory decides what fits: before a request is refused, caches are emptied, calls that hold closed memory are
+ * waited for, and the garbage collector is asked until it finds nothing any more.
  */
 public final class CachingAllocator {
     private static final long PAGE = 4096;
     private static final long LARGE_UNIT = 2L << 20;
     /** A remainder below this is left with the block instead of being split off. */
     private static final long SPLIT = 64 << 10;
+    /** Collections before a request is refused, though each found something: others take what is freed. */
+    private static final int MOST_COLLECTIONS = 20;
+    /** How long a request waits for calls of other threads to end that hold up memory. */
+    private static final long PATIENCE_NANOS = 2_000_000_000L;
+
+    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
 
     private final Device device;
     private final RawAllocator raw;
     private final ReentrantLock lock = new ReentrantLock();
+    /** Held while the device is asked for a segment, before {@link #lock}: meanwhile others may free. */
+    private final ReentrantLock growing = new ReentrantLock();
+
     private final List<ArrayDeque<Block>> classLists = new ArrayList<>();
     private final TreeSet<Block> freeBlocks = new TreeSet<>(Comparator.comparingLong((Block b) -> b.size)
             .thenComparingLong(b -> System.identityHashCode(b.segment))
@@ -35,6 +55,12 @@ public final class CachingAllocator {
     private final AtomicLong allocated = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
     private final AtomicLong liveBlocks = new AtomicLong();
+    /** Bytes that the backstop watches over: live, or garbage that waits for a collection. */
+    final AtomicLong watched = new AtomicLong();
+    /** The least that this was since the last collection. */
+    private volatile long watchedLeast;
+
+    private final Set<Block> guarded = Collections.newSetFromMap(new IdentityHashMap<>());
     /** Of a pool: whose blocks its segments are. What is freed returns to a pool at once, not to a thread's cache. */
     private final @Nullable CachingAllocator parent;
 
@@ -42,6 +68,12 @@ public final class CachingAllocator {
     private final @Nullable StreamOrder home;
 
     private long reserved;
+    /** How often blocks came back to the shared lists. */
+    private long returned;
+    /** Blocks that could not be ordered after their users: never handed out again. */
+    private long lost;
+
+    private volatile boolean complained;
     private volatile boolean closed;
     private volatile long cap;
 
@@ -128,9 +160,11 @@ public final class CachingAllocator {
      */
     Block allocate(long bytes, ThreadState state, Object occupant, @Nullable DType dtype) {
         Block block;
-        if (bytes <= SizeClasses.LARGEST) {
+        if (isGuarded()) {
+            block = allocateLarge(bytes, state);
+        } else if (bytes <= SizeClasses.LARGEST) {
             int c = SizeClasses.of(bytes);
-            block = state.take(this, c);
+            block = state.held().take(this, c);
             if (block == null) {
                 block = refill(c, state);
             }
@@ -142,6 +176,11 @@ public final class CachingAllocator {
         }
         occupy(block, occupant, dtype);
         return block;
+    }
+
+    /** Memory of pools belongs to recorded graphs, which use its addresses again: it is cut as ever. */
+    private boolean isGuarded() {
+        return Guard.ON && parent == null;
     }
 
     private void occupy(Block block, Object occupant, @Nullable DType dtype) {
@@ -162,67 +201,86 @@ public final class CachingAllocator {
             if (block != null) {
                 return block;
             }
-            long size = SizeClasses.size(sizeClass);
-            // One page at least, so that small classes are carved by the page and not by the block.
-            int count = (int) Math.max(1, Math.min(64, PAGE / size));
-            block = cut(size * count, true);
-            if (block != null) {
-                for (int i = count - 1; i > 0; i--) {
-                    Block piece = splitOff(block, size * i);
-                    piece.sizeClass = sizeClass;
-                    classLists.get(sizeClass).push(piece);
-                }
-                block.sizeClass = sizeClass;
-                return block;
-            }
         } finally {
             lock.unlock();
         }
-        Block block = recover(SizeClasses.size(sizeClass), state);
-        if (block != null) {
-            block.sizeClass = sizeClass;
+        long size = SizeClasses.size(sizeClass);
+        // One page at least, so that small classes are carved by the page and not by the block.
+        int count = (int) Math.max(1, Math.min(64, PAGE / size));
+        Block block = take(size * count);
+        if (block == null) {
+            block = recover(size, state);
+            count = 1;
         }
-        return block;
-    }
-
-    private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
-        long size = bytes + PAGE - 1 & -PAGE;
-        if (size <= 0 || size > cap) {
-            return null; // whatever is collected
+        if (block == null) {
+            return null;
         }
         lock.lock();
         try {
-            Block block = cut(size, true);
+            for (int i = count - 1; i > 0; i--) {
+                Block piece = splitOff(block, size * i);
+                piece.sizeClass = sizeClass;
+                classLists.get(sizeClass).push(piece);
+            }
+            block.sizeClass = sizeClass;
+            return block;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
+        if (bytes > cap || bytes > Long.MAX_VALUE - 2 * PAGE) {
+            return null; // whatever is collected
+        }
+        long size = isGuarded() ? bytes : bytes + PAGE - 1 & -PAGE;
+        Block block = take(size);
+        return block != null ? block : recover(size, state);
+    }
+
+    /** From the free blocks, else from a new segment; null if the cap or the device says no. */
+    private @Nullable Block take(long size) {
+        if (isGuarded()) {
+            return takeGuarded(size);
+        }
+        lock.lock();
+        try {
+            Block block = cut(size);
             if (block != null) {
                 return block;
             }
         } finally {
             lock.unlock();
         }
-        return recover(size, state);
+        growing.lock();
+        try {
+            return grow(size);
+        } finally {
+            growing.unlock();
+        }
     }
 
-    /** Best fit from the free blocks, else from a new segment; null if the cap or the device says no. */
-    private @Nullable Block cut(long size, boolean grow) {
+    /** Best fit from the free blocks, or null. */
+    private @Nullable Block cut(long size) {
         Block key = new Block(this, new Segment(null, 0, 0), -1, size);
         Block best = ceiling(key);
         if (best != null && best.segment.buffer() == null && raw.isJavaVisible() && size <= Integer.MAX_VALUE) {
             best = smallestWithView(best);
         }
-        if (best == null && grow) {
-            best = newSegment(size);
+        if (best != null) {
+            freeBlocks.remove(best);
+            cut(best, size);
         }
-        if (best == null) {
-            return null;
-        }
-        freeBlocks.remove(best);
-        best.free = false;
-        if (best.size - size >= (size <= SizeClasses.LARGEST ? 64 : SPLIT)) {
-            Block rest = splitOff(best, size);
+        return best;
+    }
+
+    private void cut(Block block, long size) {
+        block.free = false;
+        if (block.size - size >= (size <= SizeClasses.LARGEST ? 64 : SPLIT)) {
+            Block rest = splitOff(block, size);
             rest.free = true;
             freeBlocks.add(rest);
         }
-        return best;
     }
 
     private @Nullable Block ceiling(Block key) {
@@ -242,30 +300,90 @@ public final class CachingAllocator {
         return null;
     }
 
-    private @Nullable Block newSegment(long size) {
+    /** From a new segment; null if the cap or the device says no. One thread at a time: the next finds what is left. */
+    private @Nullable Block grow(long size) {
         long usual = raw.segmentSize();
         long wanted = size >= usual / 2 ? (size + LARGE_UNIT - 1) / LARGE_UNIT * LARGE_UNIT : usual;
-        long room = cap - reserved;
-        if (wanted > room) {
-            wanted = size; // near the cap, take what is asked for and no more
+        lock.lock();
+        try {
+            Block block = cut(size);
+            if (block != null) {
+                return block;
+            }
+        } finally {
+            lock.unlock();
         }
-        if (wanted > room) {
-            return null;
-        }
-        Segment segment = raw.allocate(wanted);
-        if (segment == null && wanted > size && size <= room) {
-            wanted = size;
-            segment = raw.allocate(size);
+        Segment segment = reserve(wanted) ? segment(wanted, wanted) : null;
+        if (segment == null && wanted > size && reserve(size)) { // near the cap, take what is asked for and no more
+            segment = segment(size, size);
         }
         if (segment == null) {
             return null;
         }
-        reserved += wanted;
-        Block block = new Block(this, segment, 0, wanted);
-        block.free = true;
-        segmentHeads.add(block);
-        freeBlocks.add(block);
+        lock.lock();
+        try {
+            Block block = new Block(this, segment, 0, segment.byteSize());
+            segmentHeads.add(block);
+            cut(block, size);
+            return block;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private @Nullable Block takeGuarded(long size) {
+        long bytes = Guard.reserve(size);
+        if (!reserve(bytes)) {
+            return null;
+        }
+        Block block = null;
+        try {
+            block = Guard.take(this, raw, size);
+        } finally {
+            lock.lock();
+            try {
+                if (block != null) {
+                    guarded.add(block);
+                } else {
+                    reserved -= bytes;
+                }
+            } finally {
+                lock.unlock();
+            }
+        }
         return block;
+    }
+
+    /** Takes a share of the cap. */
+    private boolean reserve(long bytes) {
+        lock.lock();
+        try {
+            if (bytes > cap - reserved) {
+                return false;
+            }
+            reserved += bytes;
+            return true;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Asks the device; what was reserved goes back if it has none. */
+    private @Nullable Segment segment(long bytes, long reservedBytes) {
+        Segment segment = null;
+        try {
+            segment = raw.allocate(bytes);
+        } finally {
+            if (segment == null) {
+                lock.lock();
+                try {
+                    reserved -= reservedBytes;
+                } finally {
+                    lock.unlock();
+                }
+            }
+        }
+        return segment;
     }
 
     private Block splitOff(Block block, long size) {
@@ -280,49 +398,105 @@ public final class CachingAllocator {
         return rest;
     }
 
-    /** Out of room: drop caches, collect once, try once more; null if all that did not help. */
+    /** Out of room: tries again with all that is not live, and gives up when nothing comes back any more. */
     private @Nullable Block recover(long size, @Nullable ThreadState state) {
-        for (int attempt = 0; attempt < 2; attempt++) {
-            if (state != null) {
-                state.flush();
-            }
-            if (attempt == 1) {
-                Backstop.collectNow();
-            }
+        long deadline = System.nanoTime() + PATIENCE_NANOS;
+        long before = -1;
+        for (int collections = 0; ; ) {
+            Protection.flushCaches(state);
+            Protection.drainIfPending(state);
             lock.lock();
+            long now;
             try {
                 mergeClassLists();
-                Block block = cut(size, false);
-                if (block == null) {
-                    releaseFreeSegments();
-                    block = cut(size, true);
-                }
-                if (block != null) {
-                    return block;
-                }
+                releaseFreeSegments();
+                now = returned;
             } finally {
                 lock.unlock();
             }
+            Block block = take(size);
+            if (block != null) {
+                return block;
+            }
+            if (collections < 2 || now != before && collections < MOST_COLLECTIONS) {
+                before = now;
+                collections++;
+                Backstop.collectNow();
+            } else if (Protection.isHeldUp(state) && System.nanoTime() < deadline) {
+                LockSupport.parkNanos(200_000);
+            } else {
+                return null;
+            }
         }
-        return null;
     }
 
-    /** Takes a block back from its last owner. */
+    /** Takes a block back from its last owner. An error of the device stays here: nobody could make up for it. */
     void free(Block block, @Nullable ThreadState state) {
+        boolean ordered = true;
         StreamOrder[] users = block.users;
         if (users != null) {
             block.users = null;
-            for (StreamOrder user : users) {
-                await(user);
+            try {
+                for (StreamOrder user : users) {
+                    await(user);
+                }
+            } catch (RuntimeException | Error e) {
+                ordered = false;
+                lose(block, e);
             }
         }
         allocated.addAndGet(-block.size);
         liveBlocks.getAndDecrement();
+        if (block instanceof Guard.Guarded) {
+            freeGuarded(block, state);
+            return;
+        }
         block.occupant = null;
         block.dtype = null;
         block.origin = null;
-        if (block.sizeClass < 0 || state == null || parent != null || !state.offer(block)) {
+        if (ordered
+                && (block.sizeClass < 0
+                        || state == null
+                        || parent != null
+                        || !state.held().offer(block))) {
             giveBack(block);
+        }
+    }
+
+    /** Work may still use that memory: it stays out of use. */
+    private void lose(Block block, Throwable reason) {
+        complainOnce(reason);
+        lock.lock();
+        try {
+            lost += block.size;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** A log line for the first error at freeing; the next ones say the same. */
+    void complainOnce(Throwable reason) {
+        if (!complained) {
+            complained = true;
+            LOG.error("{}: freed memory cannot be used again", device, reason);
+        }
+    }
+
+    private void freeGuarded(Block block, @Nullable ThreadState state) {
+        long bytes = Guard.reserve(((Guard.Guarded) block).wanted());
+        String fault = Guard.give(raw, block);
+        lock.lock();
+        try {
+            guarded.remove(block);
+            reserved -= bytes;
+            returned++;
+        } finally {
+            lock.unlock();
+        }
+        if (fault != null && state == null) {
+            Guard.tellLater(fault);
+        } else if (fault != null) {
+            throw new OverrunException(fault);
         }
     }
 
@@ -330,6 +504,7 @@ public final class CachingAllocator {
     void giveBack(Block block) {
         lock.lock();
         try {
+            returned++;
             if (block.sizeClass >= 0) {
                 classLists.get(block.sizeClass).push(block);
             } else {
@@ -386,15 +561,19 @@ public final class CachingAllocator {
             if (whole) {
                 freeBlocks.remove(head);
                 reserved -= head.size;
-                raw.free(head.segment);
+                try {
+                    raw.free(head.segment);
+                } catch (RuntimeException | Error e) { // gone all the same
+                    complainOnce(e);
+                }
             }
             return whole;
         });
     }
 
-    /** Returns to the device all memory that is not in use; blocks cached by other threads stay. */
+    /** Returns to the device all memory that is not in use, but for what calls in progress keep at hand. */
     public void trim(ThreadState state) {
-        state.flush();
+        Protection.flushCaches(state);
         lock.lock();
         try {
             mergeClassLists();
@@ -435,6 +614,25 @@ public final class CachingAllocator {
         return cap;
     }
 
+    /** How much more the backstop watches over than at the least since the last collection. */
+    long growth() {
+        long now = watched.get();
+        if (now < watchedLeast) {
+            watchedLeast = now;
+        }
+        return now - watchedLeast;
+    }
+
+    /** After a collection: what is left lives. */
+    void restGrowth() {
+        watchedLeast = watched.get();
+    }
+
+    /** A buffer of its own over a part of a segment. */
+    ByteBuffer view(Segment segment, int offset, int size) {
+        return raw.view(segment, offset, size);
+    }
+
     /** The largest live blocks, largest first, each a line: size, what it holds, and its origin if that is recorded. */
     public List<String> largest(int count) {
         lock.lock();
@@ -447,6 +645,7 @@ public final class CachingAllocator {
                     }
                 }
             }
+            live.addAll(guarded);
             live.sort(Comparator.comparingLong((Block b) -> b.size).reversed());
             return live.stream().limit(count).map(CachingAllocator::describe).toList();
         } finally {
@@ -454,7 +653,7 @@ public final class CachingAllocator {
         }
     }
 
-    private static String describe(Block block) {
+    static String describe(Block block) {
         return block.size + " bytes: " + (block.dtype == null ? "" : block.dtype) + block.occupant
                 + (block.origin == null ? "" : ", made at " + LeakDetection.describe(block.origin));
     }
@@ -470,6 +669,17 @@ public final class CachingAllocator {
         int rank = 1;
         for (String line : largest(10)) {
             m.fact("live " + rank++, line);
+        }
+        if (lost > 0) {
+            m.fact("lost", lost + " bytes, as the device does not order its work any more");
+        }
+        if (Backstop.isCollectorDeaf()) {
+            m.fact(
+                    "garbage collector",
+                    "does not run when it is asked to (-XX:+DisableExplicitGC, or one that never collects): memory of"
+                            + " dropped tensors may be waiting for it");
+            m.fix("close tensors (Scope), or run without -XX:+DisableExplicitGC; with G1,"
+                    + " -XX:+ExplicitGCInvokesConcurrent makes such collections short.");
         }
         m.fix("close tensors earlier (Scope), use smaller batches, or raise the cap with Memory.setCap(" + device
                 + ", bytes).");

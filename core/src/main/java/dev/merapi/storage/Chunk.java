@@ -2,6 +2,7 @@
 package dev.merapi.storage;
 
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A block shared by many small storages that no scope owns, so that they need one phantom reference together. Each of
@@ -12,7 +13,7 @@ final class Chunk {
     static final long LARGEST_TENANT = 1024;
 
     final Block block;
-    private final AtomicInteger tenants = new AtomicInteger(1); // the thread that fills it counts as one
+    private final AtomicInteger tenants = new AtomicInteger(1); // the slot that fills it counts as one
     private final Backstop.Ref ref;
     private long used;
 
@@ -21,7 +22,7 @@ final class Chunk {
         this.ref = Backstop.watch(this, block);
     }
 
-    /** The offset of a new piece within the block, or −1 if there is no room; by the filling thread only. */
+    /** The offset of a new piece within the block, or −1 if there is no room; by the holder of the slot only. */
     long carve(long bytes) {
         long size = Math.max(bytes + 63 & -64, 64);
         if (used + size > block.size) {
@@ -33,8 +34,8 @@ final class Chunk {
         return at;
     }
 
-    /** A tenant, or the filling thread, is done with it. */
-    void release(ThreadState state) {
+    /** A tenant, or the slot that fills it, is done with it. */
+    void release(@Nullable ThreadState state) {
         if (tenants.decrementAndGet() == 0 && Backstop.unwatch(ref)) {
             Protection.retire(state, block);
         }

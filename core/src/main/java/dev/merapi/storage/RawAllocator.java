@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.storage;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Where a device's memory comes from; slow, called for whole segments only. */
@@ -11,6 +14,25 @@ public interface RawAllocator {
 
     /** Gives a segment back. */
     void free(Segment segment);
+
+    /**
+     * A buffer of its own over a part of a segment that Java sees, in native byte order. Views of it shall keep it
+     * reachable.
+     */
+    default ByteBuffer view(Segment segment, int offset, int size) {
+        return Objects.requireNonNull(segment.buffer()).slice(offset, size).order(ByteOrder.nativeOrder());
+    }
+
+    /**
+     * For guard mode: a segment of its own for one tensor, at whose end and before whose beginning the process is stopped
+     * that goes on; null if there are no such segments.
+     */
+    default @Nullable Segment allocateGuarded(long byteSize) {
+        return null;
+    }
+
+    /** Gives back what {@link #allocateGuarded} gave; whoever reads or writes it afterwards is stopped too. */
+    default void freeGuarded(Segment segment) {}
 
     /** How much is asked for at once to serve small requests. */
     default long segmentSize() {

@@ -2,6 +2,7 @@
 package dev.merapi.storage;
 
 import dev.merapi.error.ClosedTensorException;
+import dev.merapi.error.Message;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -52,30 +53,46 @@ public final class Storage {
 
     /** Memory that a scope will release; {@link #escape} puts it under the backstop if it outlives the scope. */
     public static Storage scoped(CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
-        return new Storage(allocator.allocate(bytes, state, shape, dtype), 0, bytes, null);
+        boolean held = state.hold();
+        try {
+            return new Storage(allocator.allocate(bytes, state, shape, dtype), 0, bytes, null);
+        } finally {
+            if (held) {
+                state.letGo();
+            }
+        }
     }
 
     /** Memory that goes back when it is closed or becomes unreachable. */
     public static Storage unscoped(
             CachingAllocator allocator, long bytes, ThreadState state, Shape shape, DType dtype) {
-        Backstop.grow(bytes, allocator.cap());
-        if (bytes <= Chunk.LARGEST_TENANT) {
-            Chunk chunk = state.chunk;
+        if (bytes > Chunk.LARGEST_TENANT || Guard.ON) {
+            Backstop.relieve(allocator);
+            Storage storage = scoped(allocator, bytes, state, shape, dtype);
+            storage.ref = Backstop.watch(storage, storage.block);
+            return storage;
+        }
+        boolean held = state.hold();
+        try {
+            Slot slot = state.held();
+            Chunk chunk = slot.chunk;
             long at = chunk == null || chunk.block.owner != allocator ? -1 : chunk.carve(bytes);
             if (chunk == null || at < 0) {
+                slot.chunk = null;
                 if (chunk != null) {
-                    state.chunk = null;
                     chunk.release(state);
                 }
+                Backstop.relieve(allocator);
                 chunk = new Chunk(allocator.allocate(Chunk.SIZE, state, "small tensors", null));
-                state.chunk = chunk;
+                slot.chunk = chunk;
                 at = chunk.carve(bytes);
             }
             return new Storage(chunk.block, at, bytes, chunk);
+        } finally {
+            if (held) {
+                state.letGo();
+            }
         }
-        Storage storage = scoped(allocator, bytes, state, shape, dtype);
-        storage.escape();
-        return storage;
     }
 
     /**
@@ -83,9 +100,9 @@ public final class Storage {
      * each other (parameters in one flat buffer). It keeps the whole alive.
      */
     public Storage slice(long byteOffset, long bytes) {
-        if (byteOffset < 0 || bytes < 0 || byteOffset + bytes > byteSize) {
+        if (byteOffset < 0 || bytes < 0 || byteOffset > byteSize || bytes > byteSize - byteOffset) {
             throw new IllegalArgumentException(
-                    "slice of storage: bytes " + byteOffset + " to " + (byteOffset + bytes) + " of " + byteSize);
+                    "slice of storage: " + bytes + " bytes from " + byteOffset + " on, of " + byteSize);
         }
         retain();
         return new Storage(block, offset + byteOffset, bytes, this);
@@ -93,15 +110,21 @@ public final class Storage {
 
     /** From now on the garbage collector frees this memory, should nobody close it. Idempotent. */
     public void escape() {
-        if (landlord == null && ref == null) {
-            synchronized (this) {
-                if (ref == null) {
-                    ref = Backstop.watch(this, block);
-                }
-            }
-        } else if (landlord instanceof Storage s) {
+        if (landlord instanceof Storage s) {
             s.escape();
+            return;
         }
+        if (landlord != null || ref != null || !share()) {
+            return; // a tenant's chunk is watched, and what is closed needs nobody to watch it
+        }
+        // The share keeps the last owner from freeing the memory between the look at it and the watch over it.
+        synchronized (this) {
+            if (ref == null) {
+                ref = Backstop.watch(this, block);
+            }
+        }
+        release(null);
+        Backstop.relieve(block.owner);
     }
 
     /**
@@ -110,15 +133,35 @@ public final class Storage {
      * @throws ClosedTensorException if the last one is gone
      */
     public void retain() {
-        int before = (int) COUNT.getAndAdd(this, 1);
-        if (before <= 0) {
-            COUNT.getAndAdd(this, -1);
-            throw new ClosedTensorException("this tensor's memory was freed: its last handle was closed");
+        if (!share()) {
+            throw gone();
+        }
+    }
+
+    /** One more owner, unless the last one is gone: the count never leaves 0 again. */
+    private boolean share() {
+        for (int n = count; n > 0; n = count) {
+            if (COUNT.compareAndSet(this, n, n + 1)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static ClosedTensorException gone() {
+        return new ClosedTensorException(Message.of("this tensor's memory was freed: its last handle was closed")
+                .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+    }
+
+    /** @throws ClosedTensorException if the last owner is gone */
+    public void requireOpen() {
+        if (count <= 0) {
+            throw gone();
         }
     }
 
     /** One owner less; the last one frees the memory. */
-    public void release(ThreadState state) {
+    public void release(@Nullable ThreadState state) {
         Block freed = releaseLater(state);
         if (freed != null) {
             Protection.retire(state, freed);
@@ -126,7 +169,7 @@ public final class Storage {
     }
 
     /** As {@link #release}, but returns the block to be retired, so that a scope can retire many at once. */
-    public @Nullable Block releaseLater(ThreadState state) {
+    public @Nullable Block releaseLater(@Nullable ThreadState state) {
         if ((int) COUNT.getAndAdd(this, -1) != 1) {
             return null;
         }
@@ -213,20 +256,53 @@ public final class Storage {
         return block.owner == allocator;
     }
 
-    /** The memory as Java sees it, or null; this storage begins at {@link #bufferOffset}. */
+    /** Whether Java can read and write this memory: not that of other devices, nor segments above 2 GiB. */
+    public boolean isJavaVisible() {
+        return block.segment.buffer() != null;
+    }
+
+    /**
+     * A buffer over this memory, and no other, in native byte order. Holds a share of it until the buffer and all views
+     * of it are unreachable: what was read here stays readable, but comes back only after a collection. (On the Java
+     * heap, where {@code slice()} and {@code duplicate()} forget where they come from, these do not count.)
+     *
+     * @return null if Java cannot see the memory
+     * @throws ClosedTensorException if the last owner is gone
+     */
     public @Nullable ByteBuffer buffer() {
+        if (!isJavaVisible()) {
+            return null;
+        }
+        retain();
+        ByteBuffer window = block.owner.view(block.segment, bufferOffset(), (int) byteSize);
+        Backstop.pin(window, this);
+        return window;
+    }
+
+    /**
+     * The whole segment as Java sees it, or null; this storage begins at {@link #bufferOffset}. <b>Unsafe</b>, as
+     * {@link #address} is, and for backends: valid while the storage is open, or during a call that has seen it open.
+     */
+    public @Nullable ByteBuffer rawBuffer() {
         return block.segment.buffer();
     }
 
-    /** Where this storage begins in {@link #buffer}, in bytes. */
+    /** Where this storage begins in {@link #rawBuffer}, in bytes. */
     public int bufferOffset() {
         return (int) (block.offset + offset);
     }
 
-    /** Address of the first byte for native code of this device, or 0 if there is none. */
+    /**
+     * Address of the first byte for native code of this device, or 0 if there is none. <b>Unsafe</b>: nothing keeps the
+     * memory, or says that it is gone. Valid while the storage is open, or during a call that has seen it open.
+     */
     public long address() {
         long base = block.segment.address();
         return base == 0 ? 0 : base + block.offset + offset;
+    }
+
+    CachingAllocator allocator() {
+        return block.owner;
     }
 
     /** True if both are parts of the same block and their bytes meet. */

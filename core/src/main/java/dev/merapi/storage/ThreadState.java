@@ -1,117 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.storage;
 
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the memory layer keeps per thread: the epoch of the call in progress (see {@link Protection}) and small free
- * blocks, so that the usual allocation takes no lock. Owned by one thread; registered as long as its owner lives.
+ * What the memory layer knows of a thread: how deep in calls it is, and the {@link Slot} that it holds meanwhile. Used by
+ * that thread only. A thread that ends leaves nothing behind that would have to be looked after.
  */
 public final class ThreadState {
-    private static final VarHandle EPOCH;
-
-    static {
-        try {
-            EPOCH = MethodHandles.lookup().findVarHandle(ThreadState.class, "epoch", long.class);
-        } catch (ReflectiveOperationException e) {
-            throw new ExceptionInInitializerError(e);
-        }
-    }
-
-    /** Free blocks kept per class: about this many bytes, and at least a few blocks. */
-    private static final long CACHED_BYTES_PER_CLASS = 256 << 10;
-
-    @SuppressWarnings("unused") // through EPOCH
-    private volatile long epoch;
-
+    private final Thread thread = Thread.currentThread();
     private int depth;
-    /** The one allocator that this thread caches blocks of: the CPU's, unless it only works on another. */
-    private @Nullable CachingAllocator cachedOwner;
-
-    private final @Nullable Block[][] cached = new Block[SizeClasses.COUNT][];
-    private final int[] cachedCount = new int[SizeClasses.COUNT];
-
-    @Nullable
-    Chunk chunk;
-
-    /**
-     * @param lifetime when this object is collected, the state is dropped and its cached blocks go back
-     */
-    public ThreadState(Object lifetime) {
-        Protection.register(this, lifetime);
-    }
+    private int calls;
+    private @Nullable Slot slot;
 
     /** A call begins: no storage that is open now is freed before {@link #exit}. Nests. */
     public void enter() {
         if (depth++ == 0) {
-            EPOCH.setVolatile(this, Protection.currentEpoch());
+            long epoch = Protection.currentEpoch();
+            Slot s = slot;
+            if (s == null || !s.claim(epoch)) {
+                slot = Protection.claim(epoch);
+            }
         }
     }
 
     /** The call ends. */
     public void exit() {
-        if (--depth == 0) {
-            EPOCH.setRelease(this, 0L);
-            Protection.drainIfPending();
+        if (depth > 1) {
+            depth--;
+            return;
         }
-    }
-
-    long activeEpoch() {
-        return (long) EPOCH.getVolatile(this);
-    }
-
-    @Nullable
-    Block take(CachingAllocator owner, int sizeClass) {
-        int n = cachedCount[sizeClass];
-        if (n == 0 || owner != cachedOwner) {
-            return null;
-        }
-        Block[] stack = cached[sizeClass];
-        cachedCount[sizeClass] = n - 1;
-        Block block = stack[n - 1];
-        stack[n - 1] = null;
-        return block;
-    }
-
-    /** Keeps a free block for the next request of its size; false if there are enough. */
-    boolean offer(Block block) {
-        if (cachedOwner != block.owner) {
-            if (cachedOwner != null) {
-                return false;
+        calls++;
+        Slot s = held();
+        try {
+            if (Protection.isPending()) {
+                s.endCall();
+                Protection.drainIfPending(this);
             }
-            cachedOwner = block.owner;
+            if (s.flushRequested) {
+                s.flush();
+            }
+        } finally {
+            letGo();
         }
-        int c = block.sizeClass;
-        Block[] stack = cached[c];
-        if (stack == null) {
-            int limit = (int) Math.max(4, Math.min(256, CACHED_BYTES_PER_CLASS / SizeClasses.size(c)));
-            stack = new Block[limit];
-            cached[c] = stack;
-        }
-        int n = cachedCount[c];
-        if (n == stack.length) {
+    }
+
+    /** Holds a slot for handling memory outside of calls; false if there is no need to, as one is held already. */
+    boolean hold() {
+        if (depth > 0) {
             return false;
         }
-        stack[n] = block;
-        cachedCount[c] = n + 1;
+        depth = 1;
+        Slot s = slot;
+        if (s == null || !s.claim(Slot.NO_CALL)) {
+            slot = Protection.claim(Slot.NO_CALL);
+        }
         return true;
     }
 
-    /** Gives all cached blocks back to their allocator. Only by the owning thread, or when that is gone. */
-    void flush() {
-        CachingAllocator owner = cachedOwner;
-        if (owner == null) {
-            return;
-        }
-        for (int c = 0; c < cached.length; c++) {
-            Block[] stack = cached[c];
-            for (int i = 0; i < cachedCount[c]; i++) {
-                owner.giveBack(stack[i]);
-                stack[i] = null;
-            }
-            cachedCount[c] = 0;
-        }
+    /** Ends what {@link #hold} began. */
+    void letGo() {
+        depth = 0;
+        held().release();
+    }
+
+    /** The slot that this thread holds now. */
+    Slot held() {
+        return java.util.Objects.requireNonNull(slot);
+    }
+
+    /** A number for the call that this thread is in, never 0; 0 outside of calls. Nested calls are one. */
+    public int call() {
+        return depth == 0 ? 0 : calls << 1 | 1;
+    }
+
+    /** Whether the calling thread is this one, and still in the call of that number. */
+    public boolean isIn(int call) {
+        return (calls << 1 | 1) == call && Thread.currentThread() == thread;
     }
 }

@@ -2,8 +2,6 @@
 package dev.merapi.tensor;
 
 import dev.merapi.types.DType;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 
 /** Elements between Java arrays and tensors that Java can see: at memory speed where no conversion is needed. */
 final class Bulk {
@@ -14,18 +12,19 @@ final class Bulk {
         Elements e = Elements.of(from);
         int n = (int) e.numel();
         if (from.isContiguous() && matches(from.dtype(), array)) {
-            ByteBuffer bytes = window(e, from);
-            if (array instanceof float[] a) {
-                bytes.asFloatBuffer().get(a, at, n);
-            } else if (array instanceof double[] a) {
-                bytes.asDoubleBuffer().get(a, at, n);
-            } else if (array instanceof int[] a) {
-                bytes.asIntBuffer().get(a, at, n);
-            } else if (array instanceof long[] a) {
-                bytes.asLongBuffer().get(a, at, n);
-            } else {
-                bytes.get((byte[]) array, at, n);
-            }
+            e.withBytes(bytes -> {
+                if (array instanceof float[] a) {
+                    bytes.asFloatBuffer().get(a, at, n);
+                } else if (array instanceof double[] a) {
+                    bytes.asDoubleBuffer().get(a, at, n);
+                } else if (array instanceof int[] a) {
+                    bytes.asIntBuffer().get(a, at, n);
+                } else if (array instanceof long[] a) {
+                    bytes.asLongBuffer().get(a, at, n);
+                } else {
+                    bytes.get((byte[]) array, at, n);
+                }
+            });
             return;
         }
         for (int i = 0; i < n; i++) {
@@ -50,18 +49,19 @@ final class Bulk {
         Elements e = Elements.of(to);
         int n = (int) e.numel();
         if (to.isContiguous() && matches(to.dtype(), array)) {
-            ByteBuffer bytes = window(e, to);
-            if (array instanceof float[] a) {
-                bytes.asFloatBuffer().put(a, at, n);
-            } else if (array instanceof double[] a) {
-                bytes.asDoubleBuffer().put(a, at, n);
-            } else if (array instanceof int[] a) {
-                bytes.asIntBuffer().put(a, at, n);
-            } else if (array instanceof long[] a) {
-                bytes.asLongBuffer().put(a, at, n);
-            } else {
-                bytes.put((byte[]) array, at, n);
-            }
+            e.withBytes(bytes -> {
+                if (array instanceof float[] a) {
+                    bytes.asFloatBuffer().put(a, at, n);
+                } else if (array instanceof double[] a) {
+                    bytes.asDoubleBuffer().put(a, at, n);
+                } else if (array instanceof int[] a) {
+                    bytes.asIntBuffer().put(a, at, n);
+                } else if (array instanceof long[] a) {
+                    bytes.asLongBuffer().put(a, at, n);
+                } else {
+                    bytes.put((byte[]) array, at, n);
+                }
+            });
             return;
         }
         for (int i = 0; i < n; i++) {
@@ -90,10 +90,5 @@ final class Bulk {
             case UINT8, BOOL -> array instanceof byte[];
             default -> false;
         };
-    }
-
-    private static ByteBuffer window(Elements e, Tensor t) {
-        int bytes = (int) (t.numel() * t.dtype().byteSize());
-        return e.buffer().slice(e.byteOffset(), bytes).order(ByteOrder.nativeOrder());
     }
 }

@@ -1,43 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.storage.Storage;
+import dev.merapi.storage.ThreadState;
 import dev.merapi.types.DType;
 import dev.merapi.types.Layout;
 import dev.merapi.types.SmallFloat;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /**
  * The elements of a tensor as Java reads and writes them, by position in the storage ({@code *At}) or by row-major index.
  * For Java kernels; memory that Java sees only. What lies outside of the tensor is refused by an
- * {@link IndexOutOfBoundsException}: behind it begins the memory of another.
+ * {@link IndexOutOfBoundsException}: behind it begins the memory of another. What is gone is refused by a
+ * {@link ClosedTensorException}.
+ *
+ * <p>Within the kernel that made them, elements stay readable until it ends, whoever closes the tensor: looking at them
+ * costs no check of that. Elsewhere, on another thread or after the kernel, each access makes sure that the memory is
+ * there, and takes some ten times as long.
  */
 public final class Elements {
+    private final Storage storage;
     private final ByteBuffer buffer;
     private final int base;
     private final DType dtype;
     private final Layout layout;
     private final boolean contiguous;
     private final long reach; // positions from 0 up to, not including, this one are the tensor's
+    /** The thread that made this, and its call: until that ends, the dispatcher protects the memory. */
+    private final ThreadState maker;
 
-    private Elements(ByteBuffer buffer, int base, DType dtype, Layout layout) {
+    private final int call;
+
+    private Elements(Storage storage, ByteBuffer buffer, int base, DType dtype, Layout layout) {
+        this.storage = storage;
         this.buffer = buffer;
         this.base = base;
         this.dtype = dtype;
         this.layout = layout;
         this.contiguous = layout.isContiguous();
         this.reach = layout.numel() == 0 ? 0 : layout.end() - layout.offset();
+        this.maker = Context.current().memory();
+        this.call = maker.call();
     }
 
-    /** @throws ShapeException if the memory has no Java view: device memory, and segments above 2 GiB */
+    /**
+     * @throws ShapeException if the memory has no Java view: device memory, and segments above 2 GiB
+     * @throws ClosedTensorException if the tensor is closed
+     */
     public static Elements of(Tensor t) {
-        ByteBuffer buffer = t.storage().buffer();
+        Storage storage = t.storage();
+        ByteBuffer buffer = storage.rawBuffer();
         if (buffer == null) {
             throw new ShapeException("elements: Java cannot see the memory of " + t.describe());
         }
-        int base = t.storage().bufferOffset()
-                + (int) (t.layout().offset() * t.dtype().byteSize());
-        return new Elements(buffer, base, t.dtype(), t.layout());
+        int base =
+                storage.bufferOffset() + (int) (t.layout().offset() * t.dtype().byteSize());
+        return new Elements(storage, buffer, base, t.dtype(), t.layout());
     }
 
     public DType dtype() {
@@ -100,7 +123,76 @@ public final class Elements {
     /** The element at a position; integers and bool convert. */
     public double doubleAt(long position) {
         int at = at(position);
-        return switch (dtype) {
+        if (maker.isIn(call)) {
+            return readDouble(at);
+        }
+        ThreadState thread = enter();
+        try {
+            return readDouble(at);
+        } finally {
+            thread.exit();
+        }
+    }
+
+    /** The element at a position; floats are cut towards zero. */
+    public long longAt(long position) {
+        int at = at(position);
+        if (maker.isIn(call)) {
+            return readLong(at);
+        }
+        ThreadState thread = enter();
+        try {
+            return readLong(at);
+        } finally {
+            thread.exit();
+        }
+    }
+
+    /** Stores a value, rounded once to the dtype; to bool, as different from 0. */
+    public void setDoubleAt(long position, double value) {
+        int at = at(position);
+        if (maker.isIn(call)) {
+            writeDouble(at, value);
+            return;
+        }
+        ThreadState thread = enter();
+        try {
+            writeDouble(at, value);
+        } finally {
+            thread.exit();
+        }
+    }
+
+    /** Stores a value; integers keep the low bits. */
+    public void setLongAt(long position, long value) {
+        int at = at(position);
+        if (maker.isIn(call)) {
+            writeLong(at, value);
+            return;
+        }
+        ThreadState thread = enter();
+        try {
+            writeLong(at, value);
+        } finally {
+            thread.exit();
+        }
+    }
+
+    /** From here to {@code exit()} the memory stays: see Note [Epochs] in {@code Protection}. */
+    private ThreadState enter() {
+        ThreadState thread = Context.current().memory();
+        thread.enter();
+        try {
+            storage.requireOpen();
+            return thread;
+        } catch (ClosedTensorException e) {
+            thread.exit();
+            throw e;
+        }
+    }
+
+    private double readDouble(int at) {
+        double value = switch (dtype) {
             case FLOAT32 -> buffer.getFloat(at);
             case FLOAT64 -> buffer.getDouble(at);
             case FLOAT16 -> SmallFloat.halfToFloat(buffer.getShort(at));
@@ -110,42 +202,71 @@ public final class Elements {
             case UINT8 -> buffer.get(at) & 0xff;
             case BOOL -> buffer.get(at) != 0 ? 1 : 0;
         };
+        Reference.reachabilityFence(storage);
+        return value;
     }
 
-    /** The element at a position; floats are cut towards zero. */
-    public long longAt(long position) {
-        int at = at(position);
-        return switch (dtype) {
+    private long readLong(int at) {
+        long value = switch (dtype) {
             case INT32 -> buffer.getInt(at);
             case INT64 -> buffer.getLong(at);
             case UINT8 -> buffer.get(at) & 0xff;
             case BOOL -> buffer.get(at) != 0 ? 1 : 0;
-            default -> (long) doubleAt(position);
+            default -> (long) readDouble(at);
         };
+        Reference.reachabilityFence(storage);
+        return value;
     }
 
-    /** Stores a value, rounded once to the dtype; to bool, as different from 0. */
-    public void setDoubleAt(long position, double value) {
-        int at = at(position);
+    private void writeDouble(int at, double value) {
         switch (dtype) {
             case FLOAT32 -> buffer.putFloat(at, (float) value);
             case FLOAT64 -> buffer.putDouble(at, value);
             case FLOAT16 -> buffer.putShort(at, SmallFloat.floatToHalf((float) SmallFloat.round(value, dtype)));
             case BFLOAT16 -> buffer.putShort(at, SmallFloat.floatToBfloat((float) SmallFloat.round(value, dtype)));
             case BOOL -> buffer.put(at, (byte) (value != 0 ? 1 : 0));
-            default -> setLongAt(position, (long) value);
+            default -> writeLong(at, (long) value);
         }
+        Reference.reachabilityFence(storage);
     }
 
-    /** Stores a value; integers keep the low bits. */
-    public void setLongAt(long position, long value) {
-        int at = at(position);
+    private void writeLong(int at, long value) {
         switch (dtype) {
             case INT32 -> buffer.putInt(at, (int) value);
             case INT64 -> buffer.putLong(at, value);
             case UINT8 -> buffer.put(at, (byte) value);
             case BOOL -> buffer.put(at, (byte) (value != 0 ? 1 : 0));
-            default -> setDoubleAt(position, value);
+            default -> writeDouble(at, value);
+        }
+        Reference.reachabilityFence(storage);
+    }
+
+    // ---------------------------------------------------------------- many at once
+
+    /** Works on the memory of contiguous elements, from which nothing may be kept. */
+    @FunctionalInterface
+    public interface Access<E extends Exception> {
+        void to(ByteBuffer bytes) throws E;
+    }
+
+    /**
+     * Hands out the bytes of all elements as they lie in memory, in native byte order, and keeps them there meanwhile. For
+     * contiguous tensors; the buffer is not valid afterwards. This costs less than {@link #buffer}, and keeps nothing.
+     *
+     * @throws ClosedTensorException if the memory is gone
+     */
+    public <E extends Exception> void withBytes(Access<E> access) throws E {
+        if (!contiguous) {
+            throw new ShapeException("elements: their bytes do not lie in a row in " + dtype + layout
+                    + "\n  fix: take contiguous() first.");
+        }
+        int bytes = (int) (layout.numel() * dtype.byteSize());
+        ThreadState thread = enter();
+        try {
+            access.to(buffer.slice(base, bytes).order(ByteOrder.nativeOrder()));
+        } finally {
+            thread.exit();
+            Reference.reachabilityFence(storage);
         }
     }
 
@@ -158,21 +279,25 @@ public final class Elements {
         }
         Elements e = of(t);
         if (e.contiguous) {
-            e.buffer.get(e.base, result);
+            e.withBytes(bytes -> bytes.get(result));
             return result;
         }
-        for (long i = 0; i < t.numel(); i++) {
-            e.buffer.get(e.base + (int) e.position(i) * width, result, (int) i * width, width);
+        ThreadState thread = e.enter();
+        try {
+            for (long i = 0; i < t.numel(); i++) {
+                e.buffer.get(e.base + (int) e.position(i) * width, result, (int) i * width, width);
+            }
+        } finally {
+            thread.exit();
+            Reference.reachabilityFence(e.storage);
         }
         return result;
     }
 
     /** Copies the bytes of one contiguous tensor to another of the same size. */
     public static void copyBytes(Tensor from, Tensor to) {
-        Elements a = of(from);
-        Elements b = of(to);
-        int n = Math.toIntExact(from.numel() * from.dtype().byteSize());
-        b.buffer.put(b.base, a.buffer, a.base, n);
+        Elements target = of(to);
+        of(from).withBytes(bytes -> target.withBytes(room -> room.put(bytes)));
     }
 
     /** Sets every byte of a contiguous tensor: garbage that a test can tell from a result. */
@@ -187,16 +312,22 @@ public final class Elements {
 
     /** Fills a contiguous tensor from bytes in row-major order. */
     static void setBytes(Tensor t, byte[] bytes) {
-        Elements e = of(t);
-        e.buffer.put(e.base, bytes);
+        of(t).withBytes(room -> room.put(bytes));
     }
 
-    /** The buffer and the byte offset of the first element, for bulk access to contiguous tensors. */
+    /**
+     * A buffer over the storage in native byte order, in which the first element lies at {@link #byteOffset}; for bulk
+     * access. It holds the memory until it is unreachable, and so outlives {@code close()} and the scope: prefer {@link
+     * #withBytes}. See {@link Storage#buffer}.
+     *
+     * @throws ClosedTensorException if the memory is gone
+     */
     public ByteBuffer buffer() {
-        return buffer;
+        return java.util.Objects.requireNonNull(storage.buffer());
     }
 
+    /** Where the first element begins in {@link #buffer}, in bytes. */
     public int byteOffset() {
-        return base;
+        return base - storage.bufferOffset();
     }
 }

@@ -10,6 +10,7 @@ import dev.merapi.storage.Storage;
 import dev.merapi.types.Device;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import java.lang.ref.Reference;
 import java.lang.reflect.Array;
 
 /**
@@ -63,15 +64,15 @@ final class HostCopy {
         if (capture != null && capture.device() == t.device()) {
             throw capture.refused(caller(), (writing ? "writes" : "reads") + " elements of " + t.describe());
         }
-        context.memory().enter(); // nobody frees the memory while it is being copied
-        try {
-            if (storage.buffer() != null) {
+        if (storage.isJavaVisible()) {
+            context.memory().enter(); // nobody frees the memory while it is being copied
+            try {
                 part.at(t, start);
-            } else {
-                pieces(t, part, start, writing, context);
+            } finally {
+                context.memory().exit();
             }
-        } finally {
-            context.memory().exit();
+        } else {
+            pieces(t, part, start, writing, context);
         }
     }
 
@@ -111,13 +112,27 @@ final class HostCopy {
         try (Tensor seen = Tensor.allocate(shape, t.dtype(), Device.CPU)) {
             if (writing) {
                 part.at(seen, start);
-                transfer(seen, t);
+                transfer(seen, t, context);
             } else {
-                transfer(t, seen);
+                transfer(t, seen, context);
                 part.at(seen, start);
             }
         } finally {
             context.restoreMask(mask);
+        }
+    }
+
+    /** Both stay where they are meanwhile; what is only needed on the way goes before the next piece. */
+    private static void transfer(Tensor from, Tensor to, Context context) {
+        context.memory().enter();
+        try {
+            from.requireOpen();
+            to.requireOpen();
+            transfer(from, to);
+        } finally {
+            context.memory().exit();
+            Reference.reachabilityFence(from);
+            Reference.reachabilityFence(to);
         }
     }
 

@@ -21,7 +21,7 @@ public final class Memory {
         Backends.allocator(device).setCap(bytes);
     }
 
-    /** Gives cached memory that nobody uses back to the device; what other threads cache for themselves stays. */
+    /** Gives cached memory that nobody uses back to the device; what calls in progress keep at hand stays. */
     public static void trim(Device device) {
         Backends.allocator(device).trim(Context.current().memory());
     }

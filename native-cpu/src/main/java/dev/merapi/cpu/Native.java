@@ -53,6 +53,12 @@ final class Native {
 
     static native void memory_free(long address, long bytes);
 
+    static native long memory_guarded_size(long bytes);
+
+    static native long memory_guarded_allocate(long bytes);
+
+    static native void memory_guarded_free(long address, long size);
+
     static native long memory_limit();
 
     static native long symbol_address(long path, long symbol);

@@ -23,6 +23,27 @@ final class NativeMemory implements RawAllocator {
         Native.memory_free(segment.address(), segment.byteSize());
     }
 
+    /** Its own root, unlike a slice: views of a direct buffer hold the buffer that they all come from. */
+    @Override
+    public ByteBuffer view(Segment segment, int offset, int size) {
+        return wrap(segment.address() + offset, size);
+    }
+
+    @Override
+    public @Nullable Segment allocateGuarded(long byteSize) {
+        long address = Native.memory_guarded_allocate(byteSize);
+        if (address == 0) {
+            return null;
+        }
+        long bytes = Native.memory_guarded_size(byteSize);
+        return new Segment(view(address, bytes), address, bytes);
+    }
+
+    @Override
+    public void freeGuarded(Segment segment) {
+        Native.memory_guarded_free(segment.address(), segment.byteSize());
+    }
+
     @Override
     public long defaultCap() {
         return Native.memory_limit() / 4 * 3;

@@ -90,7 +90,7 @@ final class MoveKernel {
     }
 
     private static ByteBuffer heap(Tensor t) {
-        ByteBuffer buffer = t.storage().buffer();
+        ByteBuffer buffer = t.storage().rawBuffer();
         if (buffer == null) {
             throw new DeviceException("move: " + t.describe() + " has neither an address nor a Java view");
         }

@@ -22,7 +22,7 @@ final class StreamMemoryTest {
     private final Device device = Device.of(DeviceType.register("streamed"), 0);
     private final List<String> waits = new ArrayList<>();
     private final List<Long> segments = new ArrayList<>();
-    private final ThreadState state = new ThreadState(this);
+    private final ThreadState state = new ThreadState();
     private final CachingAllocator memory = new CachingAllocator(device, new RawAllocator() {
         private long next = 1L << 40;
 

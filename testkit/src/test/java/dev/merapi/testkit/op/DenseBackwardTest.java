@@ -47,7 +47,7 @@ class DenseBackwardTest {
 
     /** What memory holds from the first element on: what a kernel that knows no strides reads. */
     private static double[] raw(Tensor t) {
-        ByteBuffer memory = Objects.requireNonNull(t.storage().buffer());
+        ByteBuffer memory = Objects.requireNonNull(t.storage().rawBuffer());
         int first = t.storage().bufferOffset() + (int) t.layout().offset() * 8;
         double[] values = new double[6];
         for (int i = 0; i < 6 && first + 8 * i + 8 <= memory.capacity(); i++) {

@@ -11,7 +11,6 @@ import dev.merapi.ops.CopyOps;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.RawAllocator;
 import dev.merapi.storage.Segment;
-import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -112,8 +111,10 @@ class UnseenMemoryTest {
 
         private ByteBuffer bytes(Tensor t) {
             if (t.device() == Device.CPU) {
-                Elements e = Elements.of(t);
-                return e.buffer().slice(e.byteOffset(), e.buffer().capacity() - e.byteOffset());
+                ByteBuffer raw = t.storage().rawBuffer();
+                int at = t.storage().bufferOffset()
+                        + (int) t.layout().offset() * t.dtype().byteSize();
+                return raw.slice(at, raw.capacity() - at);
             }
             Map.Entry<Long, ByteBuffer> segment = memory.floorEntry(t.address());
             int at = (int) (t.address() - segment.getKey());

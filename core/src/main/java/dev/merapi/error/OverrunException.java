@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.error;
+
+/** Guard mode found that something was written beside a tensor's memory. */
+public final class OverrunException extends IllegalStateException {
+    private static final long serialVersionUID = 1;
+
+    public OverrunException(String message) {
+        super(message);
+    }
+}
