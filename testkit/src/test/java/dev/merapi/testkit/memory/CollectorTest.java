@@ -23,8 +23,6 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -318,14 +316,16 @@ class CollectorTest {
         Device device = capped(200 << 20);
         nanos(virtual, tasks, device); // warm
         nanos(Executors.newFixedThreadPool(2), tasks, device);
-        List<Double> ratios = new ArrayList<>();
-        for (int round = 0; round < 3; round++) {
-            long pool = nanos(Executors.newFixedThreadPool(2), tasks, device);
-            ratios.add((double) nanos(java.util.Objects.requireNonNull(virtualThreads()), tasks, device) / pool);
+        long best = Long.MAX_VALUE;
+        long pool = Long.MAX_VALUE;
+        for (int round = 0; round < 8; round++) { // the best of each: a machine has other things to do
+            pool = Math.min(pool, nanos(Executors.newFixedThreadPool(2), tasks, device));
+            best = Math.min(best, nanos(java.util.Objects.requireNonNull(virtualThreads()), tasks, device));
         }
         double scope = scopeMicros(device);
-        System.out.println("virtual threads against a pool: " + ratios + ", then a scope takes " + scope + " us");
-        assertThat(ratios).anyMatch(r -> r <= 2);
+        System.out.println("virtual threads against a pool: " + (double) best / pool + " times as long, " + best / tasks
+                + " ns each; a scope then takes " + scope + " us");
+        assertThat(best).isLessThanOrEqualTo(2 * pool);
         assertThat(scope).isLessThan(10);
     }
 
