@@ -7,6 +7,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -14,6 +15,7 @@ import dev.merapi.reference.LossReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -340,9 +342,28 @@ public final class Losses {
     public static final PairLoss L1 =
             PairLoss.define("merapi::l1_loss", (x, y) -> x.sub(y).abs());
 
-    /** −y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y, without overflow. */
-    public static final PairLoss BCE_WITH_LOGITS = PairLoss.define(
-            "merapi::bce_with_logits", (x, y) -> Expr.constant(1).sub(y).mul(x).add(softplus(x.neg())));
+    /** Of its two terms neither cancels the other; nor do those of its slope, σ(x) − y. */
+    private static final NamedFunction BCE = NamedFunction.define(
+            "bce_with_logits",
+            2,
+            a -> {
+                Expr x = a.get(0);
+                Expr y = a.get(1);
+                Expr missed = x.gt(0).select(Expr.constant(1).sub(y), y);
+                return x.abs().mul(missed).add(softplus(x.abs().neg()));
+            },
+            (a, loss, g) -> {
+                Expr x = a.get(0);
+                Expr y = a.get(1);
+                Expr slope = x.gt(0)
+                        .select(
+                                Expr.constant(1).sub(y).sub(x.neg().sigmoid()),
+                                x.sigmoid().sub(y));
+                return List.of(g.mul(slope), g.mul(x).neg());
+            });
+
+    /** −y·log σ(x) − (1 − y)·log(1 − σ(x)), for logits x and probabilities y, without overflow or cancellation. */
+    public static final PairLoss BCE_WITH_LOGITS = PairLoss.define("merapi::bce_with_logits", (x, y) -> BCE.call(x, y));
 
     /** (x − y)²/2 near 0, δ·(|x − y| − δ/2) from |x − y| = δ on. */
     public static final PairLoss HUBER = PairLoss.define("merapi::huber_loss", (x, y, delta) -> {

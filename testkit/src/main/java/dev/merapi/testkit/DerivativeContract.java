@@ -6,9 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.op.Op;
 import dev.merapi.ops.Arithmetic;
+import dev.merapi.ops.Losses;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.PointwiseOp;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.TreeSet;
+import java.util.function.BinaryOperator;
 import java.util.function.DoubleBinaryOperator;
 import java.util.function.DoubleUnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -132,7 +133,7 @@ public abstract class DerivativeContract {
 
     private record Pair(
             String name,
-            PointwiseOp op,
+            BinaryOperator<Tensor> op,
             DoubleBinaryOperator byX,
             @Nullable DoubleBinaryOperator byY) {}
 
@@ -140,13 +141,18 @@ public abstract class DerivativeContract {
     void slopesOfTwoTensorsAreAccurateOnAGrid() {
         List<String> wrong = new ArrayList<>();
         List<Pair> pairs = List.of(
-                new Pair("div", Arithmetic.DIV, (x, y) -> 1 / y, (x, y) -> -x / y / y),
-                new Pair("atan2", Arithmetic.ATAN2, (y, x) -> angle(y, x, x), (y, x) -> angle(y, x, -y)),
-                new Pair("pow", Arithmetic.POW, DerivativeContract::byBase, DerivativeContract::byExponent),
-                new Pair("mul", Arithmetic.MUL, (x, y) -> y, (x, y) -> x),
+                new Pair("div", Arithmetic.DIV::call, (x, y) -> 1 / y, (x, y) -> -x / y / y),
+                new Pair("atan2", Arithmetic.ATAN2::call, (y, x) -> angle(y, x, x), (y, x) -> angle(y, x, -y)),
+                new Pair("pow", Arithmetic.POW::call, DerivativeContract::byBase, DerivativeContract::byExponent),
+                new Pair(
+                        "bce",
+                        (x, y) -> Losses.BCE_WITH_LOGITS.call(x, y, Losses.Reduction.NONE),
+                        DerivativeContract::bce,
+                        (x, y) -> -x),
+                new Pair("mul", Arithmetic.MUL::call, (x, y) -> y, (x, y) -> x),
                 new Pair(
                         "copysign",
-                        Arithmetic.COPYSIGN,
+                        Arithmetic.COPYSIGN::call,
                         (x, y) -> x == 0 ? 0 : Math.signum(x) * Math.copySign(1, y),
                         null));
         double[] values = {
@@ -184,7 +190,7 @@ public abstract class DerivativeContract {
             try (Scope scope = Scope.open()) {
                 Tensor a = Tensor.of(x).to(DType.FLOAT32).to(device()).detach().requiresGrad(true);
                 Tensor b = Tensor.of(y).to(DType.FLOAT32).to(device()).detach().requiresGrad(true);
-                Tensor r = pair.op.call(a, b);
+                Tensor r = pair.op.apply(a, b);
                 double[] byX = gradient(r, a).toDoubleArray();
                 Worst worst = new Worst(pair.name + " by its first operand");
                 for (int i = 0; i < x.length; i++) {
@@ -197,7 +203,7 @@ public abstract class DerivativeContract {
                 worst.report(wrong);
                 DoubleBinaryOperator slope = pair.byY;
                 if (slope != null) {
-                    double[] byY = gradient(pair.op.call(a, b), b).toDoubleArray();
+                    double[] byY = gradient(pair.op.apply(a, b), b).toDoubleArray();
                     worst = new Worst(pair.name + " by its second operand");
                     for (int i = 0; i < x.length; i++) {
                         double first = x[i];
@@ -219,6 +225,12 @@ public abstract class DerivativeContract {
         double below = Math.abs(f.applyAsDouble(Math.nextDown((float) x)) - at);
         double above = Math.abs(f.applyAsDouble(Math.nextUp((float) x)) - at);
         return Math.max(Double.isNaN(below) ? 0 : below, Double.isNaN(above) ? 0 : above);
+    }
+
+    /** σ(x) − y */
+    private static double bce(double x, double y) {
+        double e = Math.exp(-Math.abs(x)) / (1 + Math.exp(-Math.abs(x)));
+        return x > 0 ? 1 - y - e : e - y;
     }
 
     /** above/(y² + x²); 0 at the origin and at infinity. */
