@@ -72,14 +72,18 @@ public final class Clip {
 
     /** In lists of one dtype on one device. */
     private static List<List<Tensor>> gradients(List<Tensor> params) {
-        Optimizer.requireOpen("clip", params);
         Map<Kind, List<Tensor>> ofKind = new LinkedHashMap<>();
-        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
-        for (Tensor p : params) {
-            Tensor g = p.grad();
+        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>(params.size()));
+        List<Tensor> same = List.of();
+        for (Tensor g : Optimizer.gradients("clip", params)) {
             if (g != null && seen.add(g)) {
-                ofKind.computeIfAbsent(new Kind(g.dtype(), g.device()), k -> new ArrayList<>())
-                        .add(g);
+                boolean another = same.isEmpty()
+                        || same.get(0).dtype() != g.dtype()
+                        || same.get(0).device() != g.device();
+                if (another) {
+                    same = ofKind.computeIfAbsent(new Kind(g.dtype(), g.device()), k -> new ArrayList<>());
+                }
+                same.add(g);
             }
         }
         return new ArrayList<>(ofKind.values());

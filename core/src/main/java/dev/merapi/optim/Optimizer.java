@@ -87,7 +87,7 @@ public abstract class Optimizer implements AutoCloseable {
      */
     public final void add(List<Tensor> params, double weightDecay) {
         requireNotNegative("weight decay", weightDecay);
-        requireOpen("optimizer", params);
+        gradients("optimizer", params); // refuses closed ones
         Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
         Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
         groups.forEach(group -> seen.addAll(group.params));
@@ -183,15 +183,19 @@ public abstract class Optimizer implements AutoCloseable {
      * @throws ClosedTensorException if a parameter was closed, or replaced because its model moved; nothing is changed then
      */
     public final void step(@Nullable Tensor gradScale, @Nullable Tensor skip) {
-        groups.forEach(group -> requireOpen("optimizer.step", group.params));
+        List<List<@Nullable Tensor>> all = new ArrayList<>(groups.size());
+        for (Group group : groups) {
+            all.add(gradients("optimizer.step", group.params));
+        }
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor factor = gradScale == null ? null : gradScale.to(DType.FLOAT64);
-            for (Group group : groups) {
+            for (int g = 0; g < groups.size(); g++) {
+                Group group = groups.get(g);
                 refreshMasters(group);
-                Group ready = withGradients(group);
-                if (!ready.params.isEmpty()) {
-                    update(ready, gradients(ready), lr, factor, skip);
+                List<Tensor> grads = present(all.get(g));
+                if (!grads.isEmpty()) {
+                    update(withGradients(group, all.get(g), grads.size()), grads, lr, factor, skip);
                 }
                 if (!group.master.isEmpty()) {
                     group.versions = versions(group.params);
@@ -204,7 +208,7 @@ public abstract class Optimizer implements AutoCloseable {
     final List<List<Tensor>> gradients() {
         List<List<Tensor>> all = new ArrayList<>();
         for (Group group : groups) {
-            List<Tensor> grads = gradients(withGradients(group));
+            List<Tensor> grads = present(gradients("optimizer", group.params));
             if (!grads.isEmpty()) {
                 all.add(grads);
             }
@@ -214,23 +218,39 @@ public abstract class Optimizer implements AutoCloseable {
 
     abstract void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip);
 
-    /** A closed parameter has no gradient any more: passing it over would train nothing, and say nothing. */
-    static void requireOpen(String what, List<Tensor> params) {
-        for (int i = 0; i < params.size(); i++) {
-            Tensor p = params.get(i);
+    /**
+     * The gradient of each parameter, or null. A closed parameter has none any more: passing it over would train nothing,
+     * and say nothing.
+     */
+    static List<@Nullable Tensor> gradients(String what, List<Tensor> params) {
+        List<@Nullable Tensor> grads = new ArrayList<>(params.size());
+        for (Tensor p : params) {
             Tensor g = p.isClosed() ? null : p.grad();
             if (p.isClosed() || g != null && g.isClosed()) {
                 throw new ClosedTensorException(Message.of(what + ": " + (g == null ? "" : "the gradient of ")
-                                + "parameter " + i + " of " + params.size() + ", " + p.describe()
+                                + "parameter " + grads.size() + " of " + params.size() + ", " + p.describe()
                                 + ", was closed" + (g == null ? ", or replaced when its model moved" : ""))
                         .fix("move or convert the model first, with to(…), and make the optimizer of"
                                 + " model.parameters() then; loadStateDict carries a state over."));
             }
+            grads.add(g);
         }
+        return grads;
     }
 
-    private static Group withGradients(Group group) {
-        if (group.params.stream().allMatch(p -> p.grad() != null)) {
+    private static List<Tensor> present(List<@Nullable Tensor> grads) {
+        List<Tensor> present = new ArrayList<>(grads.size());
+        for (Tensor g : grads) {
+            if (g != null) {
+                present.add(g);
+            }
+        }
+        return present;
+    }
+
+    /** The part of a group that has gradients, so many. */
+    private static Group withGradients(Group group, List<@Nullable Tensor> grads, int count) {
+        if (count == group.params.size()) {
             return group;
         }
         List<Tensor> params = new ArrayList<>();
@@ -239,7 +259,7 @@ public abstract class Optimizer implements AutoCloseable {
         List<Tensor> master = new ArrayList<>();
         List<Tensor> steps = new ArrayList<>();
         for (int i = 0; i < group.params.size(); i++) {
-            if (group.params.get(i).grad() != null) {
+            if (grads.get(i) != null) {
                 params.add(group.params.get(i));
                 steps.add(group.steps.get(i));
                 for (int k = 0; k < states.size(); k++) {
@@ -255,14 +275,6 @@ public abstract class Optimizer implements AutoCloseable {
         part.master = master;
         part.steps = steps;
         return part;
-    }
-
-    private static List<Tensor> gradients(Group group) {
-        List<Tensor> grads = new ArrayList<>(group.params.size());
-        for (Tensor p : group.params) {
-            grads.add(java.util.Objects.requireNonNull(p.grad()));
-        }
-        return grads;
     }
 
     /** Drops and frees the gradients of all parameters. */
