@@ -209,7 +209,7 @@ MERAPI_F double sum_of_block(double s) {
         __syncthreads();
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     }
-    return shared[0];
+    return threadIdx.x == 0 ? shared[0] : 0;
 }
 }  // namespace steps
 
