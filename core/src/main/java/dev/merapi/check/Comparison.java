@@ -7,7 +7,20 @@ import java.util.Arrays;
 
 /** Whether two tensors are the same, to the bit or to rounding. */
 final class Comparison {
+    /** A gradient that is smaller than this part of the others is the rest of what cancelled. */
+    static final double NOISE = 1e-3;
+
     private Comparison() {}
+
+    /** The largest finite element by size, 0 if there is none. */
+    static double largest(double[][] values) {
+        return Arrays.stream(values)
+                .flatMapToDouble(Arrays::stream)
+                .map(Math::abs)
+                .filter(Double::isFinite)
+                .max()
+                .orElse(0);
+    }
 
     /**
      * @param tolerance relative to the largest element; 0 for a multiple of the dtype's epsilon

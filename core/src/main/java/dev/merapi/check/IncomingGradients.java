@@ -128,8 +128,11 @@ final class IncomingGradients {
             failures.add(wrong + ": it throws " + e.getClass().getSimpleName() + ": " + e.getMessage());
             return;
         }
+        double largest = Comparison.largest(expected);
         for (int i = 0; i < expected.length; i++) {
-            double scale = Arrays.stream(expected[i]).map(Math::abs).max().orElse(0);
+            double scale = Math.max(
+                    Comparison.NOISE * largest,
+                    Arrays.stream(expected[i]).map(Math::abs).max().orElse(0));
             for (int e = 0; e < expected[i].length; e++) {
                 double off = Math.abs(expected[i][e] - actual[i][e]);
                 if (!(off <= relative * scale) && Double.compare(expected[i][e], actual[i][e]) != 0) {
