@@ -160,7 +160,8 @@ int64_t check_indices(int index_dtype, int64_t indices, int64_t count, int64_t s
             int64_t end = std::min(count, block + 1024);
             bool wrong = false;
             for (int64_t i = block; i < end; i++) wrong |= index[i] < -size || index[i] >= size;
-            for (int64_t i = block; wrong && bad < 0; i++) {
+            // It may have been put right since: then it is not found again, and kernels look for themselves.
+            for (int64_t i = block; wrong && bad < 0 && i < end; i++) {
                 if (index[i] < -size || index[i] >= size) bad = i;
             }
         }

@@ -21,7 +21,7 @@ T* at(int64_t address) {
 
 const Program* program_of(int64_t handle, bool reduction) {
     const Program* p = at<const Program>(handle);
-    if (p == nullptr || p->magic != Program::kMagic) return nullptr;
+    if (handle <= 0 || p->magic != Program::kMagic) return nullptr;
     return (p->reduce != ReduceOp::none) == reduction ? p : nullptr;
 }
 
@@ -42,8 +42,9 @@ int64_t create(int64_t text, int64_t length, bool reduction, int64_t error, int6
         from = "";
         length = 0;
     }
-    return static_cast<int64_t>(
-        reinterpret_cast<intptr_t>(parse_program(from, length, reduction, at<char>(error), error_capacity)));
+    bool beyond;
+    Program* p = parse_program(from, length, reduction, &beyond, at<char>(error), error_capacity);
+    return beyond ? kBeyondLimits : static_cast<int64_t>(reinterpret_cast<intptr_t>(p));
 }
 
 void destroy(int64_t handle, bool reduction) {
@@ -92,7 +93,8 @@ int program_run(int64_t handle, int64_t descriptor) {
     const int64_t* word = at<const int64_t>(descriptor);
     if (word == nullptr) return kNullAddress;
     int64_t ndim = word[0];
-    if (ndim < 0 || ndim > kMaxDims || word[1] != p->outputs || word[2] != p->inputs || word[3] < p->scalars) {
+    if (ndim > kMaxDims) return kBeyondLimits;
+    if (ndim < 0 || word[1] != p->outputs || word[2] != p->inputs || word[3] < p->scalars) {
         return kBadDescriptor;
     }
     word += 4;
@@ -120,8 +122,9 @@ int reduce_run(int64_t handle, int64_t descriptor) {
     const int64_t* word = at<const int64_t>(descriptor);
     if (word == nullptr) return kNullAddress;
     int64_t kept = word[0], reduced = word[1];
-    if (kept < 0 || kept > kMaxDims || reduced < 0 || reduced > kMaxDims || kept + reduced > kMaxDims ||
-        word[2] != p->inputs || word[3] < p->scalars) {
+    if (kept < 0 || reduced < 0) return kBadDescriptor;
+    if (kept > kMaxDims || reduced > kMaxDims || kept + reduced > kMaxDims) return kBeyondLimits;
+    if (word[2] != p->inputs || word[3] < p->scalars) {
         return kBadDescriptor;
     }
     int64_t ndim = kept + reduced;

@@ -15,6 +15,7 @@ constexpr int kBadDescriptor = -2;   // counts, dimensions or sizes that don't f
 constexpr int kNullAddress = -3;     // an operand has no address although there are elements
 constexpr int kEmptyReduction = -4;  // min, max, argmin or argmax over no elements
 constexpr int kNoMemory = -5;
+constexpr int kBeyondLimits = -6;  // more dimensions, operands, registers or values than program.h has room for
 
 // ---- threads --------------------------------------------------------------------------------------------------------
 
@@ -28,7 +29,8 @@ int64_t openblas_callback_address();
 
 // ---- pointwise programs ---------------------------------------------------------------------------------------------
 
-// Parses program text (UTF-8, `length` bytes). Returns a handle, or 0 with a zero-terminated message in the buffer.
+// Parses program text (UTF-8, `length` bytes). Returns a handle, kBeyondLimits, or 0 with a zero-terminated message in the
+// buffer.
 int64_t program_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity);
 void program_destroy(int64_t handle);
 

@@ -56,6 +56,8 @@ namespace {
 struct Refusal {
     std::string message;
 };
+// The program may be good, but there is no room for it here.
+struct Beyond {};
 
 [[noreturn]] __attribute__((format(printf, 2, 3))) void refuse(int line, const char* format, ...) {
     char text[400];
@@ -126,7 +128,7 @@ struct Parser {
             if (c < '0' || c > '9') refuse(line, "%s: `%.40s` is not a number", what, s.c_str());
             n = n * 10 + (c - '0');
         }
-        if (n >= limit) refuse(line, "%s %d, but at most %d are possible", what, n, limit);
+        if (n >= limit) throw Beyond{};
         return n;
     }
 
@@ -208,7 +210,7 @@ struct Parser {
     }
 
     int add_value(Source source, Reg type, int index, uint64_t bits) {
-        if (values.size() >= static_cast<size_t>(kMaxValues)) refuse(line, "more than %d values", kMaxValues);
+        if (values.size() >= static_cast<size_t>(kMaxValues)) throw Beyond{};
         values.push_back(Value{source, type, static_cast<int16_t>(index), bits, 0, 0});
         return static_cast<int>(values.size()) - 1;
     }
@@ -429,14 +431,19 @@ struct Parser {
 
 }  // namespace
 
-Program* parse_program(const char* text, int64_t length, bool reduction, char* error, int64_t error_capacity) {
+Program* parse_program(const char* text, int64_t length, bool reduction, bool* beyond, char* error,
+                       int64_t error_capacity) {
     Program* p = nullptr;
+    *beyond = false;
     const char* message = "program: out of memory";
     std::string refused;
     try {
         p = new Program();
         Parser(*p, reduction).parse(text, length);
         return p;
+    } catch (const Beyond&) {
+        *beyond = true;
+        message = "program: beyond the limits";
     } catch (const Refusal& r) {
         try {
             refused = r.message;

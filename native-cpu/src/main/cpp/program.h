@@ -136,8 +136,10 @@ struct ReducePlan {
     const Scalar* scalars;
 };
 
-// nullptr, with a zero-terminated message in `error`, if the text is not a program.
-Program* parse_program(const char* text, int64_t length, bool reduction, char* error, int64_t error_capacity);
+// nullptr, with a zero-terminated message in `error`, if the text is not a program, or if it needs more than one of the
+// limits above: then it is `beyond`.
+Program* parse_program(const char* text, int64_t length, bool reduction, bool* beyond, char* error,
+                       int64_t error_capacity);
 
 // The op vocabulary of the instruction set at hand, with its entries' functions.
 const OpEntry* find_op(const char* name, Reg type);

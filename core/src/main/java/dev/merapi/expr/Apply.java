@@ -9,7 +9,7 @@ public final class Apply extends Expr {
     private final List<Expr> operands;
 
     private Apply(Opcode op, List<Expr> operands) {
-        super(op.hashCode() * 31 + operands.hashCode());
+        super(op.hashCode() * 31 + operands.hashCode(), depth(operands));
         this.op = op;
         this.operands = operands;
     }

@@ -10,7 +10,7 @@ public final class Call extends Expr {
     private final Expr body;
 
     private Call(NamedFunction function, List<Expr> operands, Expr body) {
-        super(function.hashCode() * 31 + operands.hashCode());
+        super(function.hashCode() * 31 + operands.hashCode(), Math.max(depth(operands), body.depth()));
         this.function = function;
         this.operands = operands;
         this.body = body;

@@ -10,7 +10,7 @@ public final class Cast extends Expr {
     private final Expr operand;
 
     private Cast(DType dtype, Expr operand) {
-        super(dtype.hashCode() * 31 + operand.hashCode());
+        super(dtype.hashCode() * 31 + operand.hashCode(), operand.depth());
         this.dtype = dtype;
         this.operand = operand;
     }

@@ -11,7 +11,7 @@ public final class Constant extends Expr {
     private final long bits;
 
     private Constant(DType.Kind kind, long bits) {
-        super(kind.hashCode() * 31 + Long.hashCode(bits));
+        super(kind.hashCode() * 31 + Long.hashCode(bits), 0);
         this.kind = kind;
         this.bits = bits;
     }

@@ -41,6 +41,10 @@ public final class Derivative {
      * contains outputs or gradients: they depend on inputs in a way that is not written there, so rename them first.
      */
     public static List<@Nullable Expr> vjp(List<Expr> roots, int inputs, BitSet defined) {
+        return DeepStack.call(Expr.depth(roots), () -> walked(roots, inputs, defined));
+    }
+
+    private static List<@Nullable Expr> walked(List<Expr> roots, int inputs, BitSet defined) {
         List<Expr> order = Traversal.postorder(roots);
         Set<Expr> differentiable = differentiable(order);
         DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable);

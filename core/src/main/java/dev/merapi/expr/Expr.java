@@ -3,6 +3,7 @@ package dev.merapi.expr;
 
 import dev.merapi.types.DType;
 import java.util.BitSet;
+import java.util.Collection;
 import java.util.List;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -19,9 +20,25 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call {
     private final int hash;
+    private final int depth;
 
-    Expr(int hash) {
+    /** @param below depth of the operands */
+    Expr(int hash, int below) {
         this.hash = hash;
+        this.depth = below + 1;
+    }
+
+    /** How many nodes the longest way to a leaf has. */
+    final int depth() {
+        return depth;
+    }
+
+    static int depth(Collection<? extends Expr> nodes) {
+        int deepest = 0;
+        for (Expr node : nodes) {
+            deepest = Math.max(deepest, node.depth);
+        }
+        return deepest;
     }
 
     // ---- Leaves
@@ -92,12 +109,12 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
      * {@code output} and {@code gradient} of a derivative become inputs of the derived op.
      */
     public final Expr substitute(UnaryOperator<Expr> replacement) {
-        return Substitution.ofVariables(this, replacement);
+        return DeepStack.call(depth, () -> Substitution.ofVariables(this, replacement));
     }
 
     /** Indices of the variables of a role that this expression contains. */
     public final BitSet uses(Variable.Role role) {
-        return Traversal.uses(List.of(this), role);
+        return DeepStack.call(depth, () -> Traversal.uses(List.of(this), role));
     }
 
     // ---- Operators
@@ -581,6 +598,6 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     /** Readable maths; subexpressions used often are named when the formula would get long. */
     @Override
     public final String toString() {
-        return ExprPrinter.print(this);
+        return DeepStack.call(depth, () -> ExprPrinter.print(this));
     }
 }

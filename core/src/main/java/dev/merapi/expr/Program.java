@@ -8,8 +8,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Expressions specialised for concrete dtypes: a flat list of typed instructions over at most 64 registers, immutable and
- * safe to share. Native code takes {@link #text}, a CUDA printer {@link #instructions}, plain Java {@link #run}.
+ * Expressions specialised for concrete dtypes: a flat list of typed instructions over registers, immutable and safe to
+ * share. Native code takes {@link #text}, a CUDA printer {@link #instructions}, plain Java {@link #run}.
  *
  * <p>Types follow PyTorch's promotion, and {@link Promotion} says where operands are converted. Small floats compute in float32, and are rounded when stored; uint8 arithmetic
  * wraps after each op; integer division by zero gives 0.
@@ -50,7 +50,7 @@ public final class Program {
      * @param forcedOutputDTypes dtypes to convert the outputs to, or null for the inferred ones
      * @param promotion where operands of different dtypes are converted
      * @throws dev.merapi.error.DTypeException if an op is not defined for the dtypes it meets
-     * @throws IllegalArgumentException if variables are out of range, or more than 64 registers are needed
+     * @throws IllegalArgumentException if variables are out of range
      */
     public static Program compile(
             List<Expr> roots,
@@ -77,6 +77,19 @@ public final class Program {
     }
 
     private static Program compile(
+            List<Expr> roots,
+            List<DType> inputDTypes,
+            boolean[] rank0,
+            List<DType.Kind> scalarKinds,
+            @Nullable List<DType> forcedOutputDTypes,
+            Promotion promotion,
+            boolean term) {
+        return DeepStack.call(
+                Expr.depth(roots),
+                () -> lowered(roots, inputDTypes, rank0, scalarKinds, forcedOutputDTypes, promotion, term));
+    }
+
+    private static Program lowered(
             List<Expr> roots,
             List<DType> inputDTypes,
             boolean[] rank0,

@@ -16,7 +16,7 @@ import java.util.Set;
  * register of an operand, and a register number has one type.
  */
 final class Registers {
-    /** The bound that native interpreters rely on. */
+    /** What the native interpreter has: plain Java runs what takes more. */
     static final int LIMIT = 64;
 
     private final List<Value> order = new ArrayList<>();
@@ -30,14 +30,7 @@ final class Registers {
 
     static Allocation allocate(List<Value> roots) {
         Allocation allocation = allocate(roots, true);
-        if (allocation.registers.size() > LIMIT) {
-            allocation = allocate(roots, false);
-        }
-        if (allocation.registers.size() > LIMIT) {
-            throw new IllegalArgumentException("expression: needs " + allocation.registers.size() + " registers, "
-                    + LIMIT + " exist\n  fix: split the op in two");
-        }
-        return allocation;
+        return allocation.registers.size() > LIMIT ? allocate(roots, false) : allocation;
     }
 
     /** @param ahead whether what depends on no input comes first; else it is computed where it is needed, each time */

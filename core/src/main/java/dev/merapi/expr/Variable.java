@@ -23,7 +23,7 @@ public final class Variable extends Expr {
     private final int index;
 
     private Variable(Role role, int index) {
-        super(role.hashCode() * 31 + index);
+        super(role.hashCode() * 31 + index, 0);
         this.role = role;
         this.index = index;
     }

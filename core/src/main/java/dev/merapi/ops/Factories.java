@@ -24,7 +24,11 @@ public final class Factories {
     public record Linspace(double start, double end, long count, DType dtype, Device device) {}
 
     public static final Op<Empty, Tensor> EMPTY = Op.define("merapi::empty", Empty.class, Tensor.class)
-            .compose(a -> Tensor.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device()))
+            .compose(a -> {
+                Tensor t = Tensor.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device());
+                // A bool is a byte of 0 or 1, and kernels count on that: no contents are undefined to it.
+                return a.dtype() == DType.BOOL ? t.zero_() : t;
+            })
             .register();
 
     public static final Op<Full, Tensor> FULL = Op.define("merapi::full", Full.class, Tensor.class)

@@ -47,7 +47,7 @@ public final class Rearranging {
     /** Moves the elements along a dimension; what leaves at the end comes back at the beginning. */
     public static final Op<Roll, Tensor> ROLL = Op.define("merapi::roll", Roll.class, Tensor.class)
             .compose(a -> {
-                long size = a.x().size(a.dim());
+                long size = a.x().size(a.x().layout().requireDim("roll", a.dim()));
                 long at = size == 0 ? 0 : Math.floorMod(-Math.floorMod(a.shift(), size), size);
                 return at == 0
                         ? a.x().copy()

@@ -95,7 +95,7 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
         return into(Arithmetic.MUL_SCALAR, other);
     }
 
-    /** {@code this / other}; integers give float32. */
+    /** {@code this / other}; integers give float32, so that by 0 they give infinity or NaN. */
     public Tensor div(Tensor other) {
         return Arithmetic.DIV.call(self(), other);
     }

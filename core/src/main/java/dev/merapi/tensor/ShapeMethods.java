@@ -10,6 +10,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import dev.merapi.types.Sizes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -88,6 +89,11 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     /** Takes a dimension out and puts it in again as {@code to}; the others keep their order. */
     public Tensor moveDim(int from, int to) {
         int rank = self().rank();
+        if (rank == 0) {
+            self().shape().normalize(from);
+            self().shape().normalize(to);
+            return permute();
+        }
         List<Integer> order = new ArrayList<>();
         for (int d = 0; d < rank; d++) {
             order.add(d);
@@ -114,12 +120,17 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      * @throws ShapeException if they are not all there
      */
     public Tensor narrow(int dim, long start, long length) {
-        long size = self().size(dim);
+        long size = extent("narrow", dim);
         if (start < 0 || length < 0 || start > size - length) {
             throw new ShapeException("narrow: " + length + " elements from " + start + " do not lie in dimension " + dim
                     + " of size " + size + " in " + self().describe());
         }
         return slice(dim, start, start + length);
+    }
+
+    /** The size of a dimension that there must be. */
+    private long extent(String op, int dim) {
+        return self().size(self().layout().requireDim(op, dim));
     }
 
     /** One index of a dimension, which is dropped. */
@@ -148,11 +159,13 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
 
     /** Consecutive parts of one size; the last may be smaller. */
     public List<Tensor> split(long size, int dim) {
-        long whole = self().size(dim);
+        long whole = extent("split", dim);
         if (size <= 0) {
             throw new ShapeException("split: size " + size + " must be at least 1");
         }
-        long[] sizes = new long[Math.toIntExact(Math.max(1, (whole + size - 1) / size))];
+        long parts = Math.max(1, Sizes.divideUp(whole, size));
+        Views.requireFew("split", self(), parts);
+        long[] sizes = new long[(int) parts];
         Arrays.fill(sizes, size);
         sizes[sizes.length - 1] = whole - size * (sizes.length - 1);
         return split(sizes, dim);
@@ -163,7 +176,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
         if (count <= 0) {
             throw new ShapeException("chunk: " + count + " parts; at least 1 is needed");
         }
-        return split(Math.max(1, (self().size(dim) + count - 1) / count), dim);
+        return split(Math.max(1, Sizes.divideUp(extent("chunk", dim), count)), dim);
     }
 
     /** The slices along a dimension, without it. */
@@ -336,9 +349,13 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
         return emptyLike().fill_(value);
     }
 
-    /** Fresh memory of this shape, dtype and device; contents undefined. Meta for a meta tensor. */
+    /** Fresh memory of this shape, dtype and device; contents undefined, false for bool. Meta for a meta tensor. */
     public Tensor emptyLike() {
         Tensor t = self();
-        return t.isMeta() ? Tensor.meta(t) : Tensor.allocate(t.shape(), t.dtype(), t.device());
+        if (t.isMeta()) {
+            return Tensor.meta(t);
+        }
+        Tensor fresh = Tensor.allocate(t.shape(), t.dtype(), t.device());
+        return t.dtype() == DType.BOOL ? fresh.zero_() : fresh;
     }
 }

@@ -182,7 +182,7 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
         return Factories.FULL.call(new Factories.Full(shape.toArray(), value, dtype, device));
     }
 
-    /** Contents undefined. */
+    /** Contents undefined; false for bool. */
     public static Tensor empty(long... shape) {
         return empty(Shape.of("empty", shape), DType.FLOAT32, Device.CPU);
     }

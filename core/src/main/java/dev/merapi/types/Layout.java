@@ -94,7 +94,7 @@ public final class Layout {
     }
 
     public long stride(int dim) {
-        return strides[shape.normalize(dim)];
+        return strides[requireDim("stride", dim)];
     }
 
     /** The strides, a copy. */
@@ -273,7 +273,8 @@ public final class Layout {
         return new Layout(shape.without(d), without(strides, d), offset + i * strides[d]);
     }
 
-    /** A dimension in [−rank, rank) as one in [0, rank).
+    /**
+     * A dimension in [−rank, rank) as one in [0, rank).
      *
      * @throws ShapeException naming {@code op} if there is none; a 0-d tensor has none
      */

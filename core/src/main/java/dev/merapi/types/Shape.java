@@ -64,9 +64,17 @@ public final class Shape {
         return sizes.length;
     }
 
-    /** Size of a dimension; negative ones count from the end. */
+    /**
+     * Size of a dimension; negative ones count from the end.
+     *
+     * @throws ShapeException if there is no such dimension; a 0-d tensor has none
+     */
     public long size(int dim) {
-        return sizes[normalize(dim)];
+        int d = normalize(dim);
+        if (sizes.length == 0) {
+            throw new ShapeException("size: a 0-d tensor has no dimension " + dim);
+        }
+        return sizes[d];
     }
 
     /** Number of elements. */

@@ -16,8 +16,8 @@ import org.jspecify.annotations.Nullable;
 /** Any pointwise op, by its program in the native block interpreter. */
 final class PointwiseKernel implements Kernel<Object, Object> {
     private static final int FLAT_INPUTS = 3;
-    /** In place of a handle: the native interpreter has no room for so many values, inputs, outputs or scalars. */
-    static final long TOO_LONG = 0;
+    /** In place of a handle or of success: more than the native interpreter has room for. See {@code merapi_cpu.h}. */
+    static final int BEYOND_LIMITS = -6;
 
     private final String op;
     private final PointwiseCode code;
@@ -38,10 +38,11 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         if (out instanceof Tensor t) {
             if (t.numel() != 0) {
                 long handle = handle(code.specialize(inputs, scalars, t));
-                if (handle == TOO_LONG) {
+                boolean beyond = handle == BEYOND_LIMITS
+                        || (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars))
+                                && !runStrided(handle, new Tensor[] {t}, inputs, scalars);
+                if (beyond) {
                     runInJava(op, reference, args, out);
-                } else if (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars)) {
-                    runStrided(handle, new Tensor[] {t}, inputs, scalars);
                 }
             }
             return;
@@ -49,10 +50,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         Tensor[] outputs = ((List<Tensor>) out).toArray(new Tensor[0]);
         if (outputs[0].numel() != 0) {
             long handle = handle(code.specialize(inputs, scalars));
-            if (handle == TOO_LONG) {
+            if (handle == BEYOND_LIMITS || !runStrided(handle, outputs, inputs, scalars)) {
                 runInJava(op, reference, args, out);
-            } else {
-                runStrided(handle, outputs, inputs, scalars);
             }
         }
     }
@@ -61,8 +60,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     static void runInJava(String op, @Nullable Object reference, Object args, Object out) {
         if (!(reference instanceof Kernel<?, ?> kernel)) {
             throw new MissingKernelException(
-                    op + ": its expression is too long for the native interpreter, and there is"
-                            + " no plain-Java kernel\n  fix: split it into several ops.");
+                    op + ": its expression, or its operands' dimensions, are beyond the limits of the native"
+                            + " interpreter, and there is no plain-Java kernel\n  fix: split it into several ops.");
         }
         ((Kernel<Object, Object>) kernel).run(args, out);
     }
@@ -95,9 +94,6 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                 StringBuilder message = new StringBuilder();
                 for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
                     message.append((char) buffer.get(i));
-                }
-                if (message.indexOf(" values") >= 0 || message.indexOf(" at most ") >= 0) {
-                    return TOO_LONG;
                 }
                 throw new IllegalStateException(
                         "native program refused: " + message + "\nplease report this; the text:\n" + text);
@@ -147,7 +143,8 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         return true;
     }
 
-    private void runStrided(long handle, Tensor[] outputs, Tensor[] inputs, List<Number> scalars) {
+    /** False if the space has more dimensions than native code has room for. */
+    private boolean runStrided(long handle, Tensor[] outputs, Tensor[] inputs, List<Number> scalars) {
         Tensor[] all = new Tensor[outputs.length + inputs.length];
         System.arraycopy(outputs, 0, all, 0, outputs.length);
         System.arraycopy(inputs, 0, all, outputs.length, inputs.length);
@@ -168,7 +165,16 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         for (Number n : scalars) {
             scratch.putScalar(n);
         }
-        check(op, Native.program_run(handle, scratch.address()));
+        return succeeds(op, Native.program_run(handle, scratch.address()));
+    }
+
+    /** False if a call is beyond the limits of the native interpreter. */
+    static boolean succeeds(String op, int status) {
+        if (status == BEYOND_LIMITS) {
+            return false;
+        }
+        check(op, status);
+        return true;
     }
 
     static void check(String op, int status) {

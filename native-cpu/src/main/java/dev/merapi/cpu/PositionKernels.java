@@ -70,7 +70,9 @@ final class PositionKernels {
         }
         put(scratch, out.address(), to, rank);
         put(scratch, start, from, rank);
-        PointwiseKernel.check("flip", Native.program_run(handle, scratch.address()));
+        if (!PointwiseKernel.succeeds("flip", Native.program_run(handle, scratch.address()))) {
+            PointwiseKernel.runInJava("flip", Rearranging.FLIP.definition().reference(), a, out);
+        }
     }
 
     private static void put(Scratch scratch, long address, long[] strides, int rank) {

@@ -27,10 +27,12 @@ final class ReduceKernel implements Kernel<Object, Object> {
         Tensor out = (Tensor) result;
         Tensor[] inputs = args.tensors();
         long handle = handle(code.specialize(args));
-        if (handle == PointwiseKernel.TOO_LONG) {
+        if (handle == PointwiseKernel.BEYOND_LIMITS || !runNatively(handle, args, out, inputs)) {
             PointwiseKernel.runInJava(op, reference, arguments, result);
-            return;
         }
+    }
+
+    private boolean runNatively(long handle, ReduceArgs args, Tensor out, Tensor[] inputs) {
         Shape shape = args.common(op);
         boolean[] mask = ReduceArgs.mask(op, shape, args.dims());
         int rank = mask.length;
@@ -63,11 +65,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
         for (Number n : args.scalars()) {
             scratch.putScalar(n);
         }
-        int status = Native.reduce_run(handle, scratch.address());
-        if (status != 0) {
-            throw new IllegalStateException(
-                    op + ": the native reducer returned status " + status + "; please report this");
-        }
+        return PointwiseKernel.succeeds(op, Native.reduce_run(handle, scratch.address()));
     }
 
     private static long handle(ReduceCode.Specialized s) {

@@ -130,6 +130,11 @@ final class Arguments {
         }
     }
 
+    /** Bytes of all arguments. */
+    int bytes() {
+        return at - LIMIT * Long.BYTES;
+    }
+
     List<Region> regions() {
         return regions;
     }

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 /** Ranges, triangles, and reversed elements. */
 final class CreationKernels {
     static final Family FAMILY = new Family("creation.cuh", "arange", "linspace", "triangle", "flip");
-    private static final int MAX_RANK = 8;
+    private static final int MAX_RANK = 64;
 
     private final Kernels kernels;
     private final String op;

@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.error.ShapeException;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.util.List;
@@ -10,6 +11,9 @@ import java.util.concurrent.ConcurrentMap;
 
 /** Sources to functions that run, each compiled and loaded once per device; and the launch. */
 final class Kernels {
+    /** What the kernels of every device take. */
+    private static final int FEWEST_ARGUMENT_BYTES = 4000;
+
     private record Key(int device, String text, String entry) {}
 
     private final CudaRuntime runtime;
@@ -81,6 +85,12 @@ final class Kernels {
 
     /** @throws CudaException naming the op, the kernel and the grid */
     void launch(String op, int device, long function, CudaRuntime.Grid grid, Arguments arguments) {
+        if (arguments.bytes() > FEWEST_ARGUMENT_BYTES && arguments.bytes() > runtime.argumentBytes(device)) {
+            throw new ShapeException(
+                    op + ": its operands take " + arguments.bytes() + " bytes of arguments, but kernels of "
+                            + "this device take " + runtime.argumentBytes(device)
+                            + "\n  fix: fewer operands at once, or contiguous ones, which need no strides.");
+        }
         runtime.launch(device, Context.current().stream(devices[device]), op, function, grid, arguments);
     }
 

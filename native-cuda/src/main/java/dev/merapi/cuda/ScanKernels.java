@@ -17,7 +17,7 @@ final class ScanKernels {
 
     private static final int THREADS = 256;
     private static final int EACH = 4;
-    private static final int MAX_RANK = 8;
+    private static final int MAX_RANK = 64;
     /** So many elements of a lane are worth a block of their own. */
     private static final long CHUNK = 8 * THREADS * EACH;
     /** So many blocks occupy every card. */

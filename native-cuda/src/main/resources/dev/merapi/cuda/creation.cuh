@@ -47,7 +47,7 @@ struct Dimensions {
     long long rank;
     struct {
         long long size, flipped;
-    } dims[8];
+    } dims[64];
 };
 extern "C" __global__ void flip(const T* x, T* y, long long n, const Dimensions shape) {
     MADE_EACH(i, n) {

@@ -129,7 +129,7 @@ struct Sizes {
     struct {
         long long size;
         unsigned long long magic;
-    } dims[8];
+    } dims[64];
 };
 
 // The coordinates of what is not 0, in row-major order; counts: running sums.

@@ -28,6 +28,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assertions;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
@@ -513,5 +514,24 @@ public abstract class BackendContract {
                 () -> failures.size() + " of " + all + " calls on " + device() + " (-Dmerapi.edges.seed=" + seed
                         + ", with -Dmerapi.edges.only=<a pattern of op names> for some):\n  "
                         + String.join("\n  ", failures));
+    }
+
+    // ---------------------------------------------------------------- limits and races
+
+    /** 17 dimensions, 30 operands, 80 values that live at once, 3,000 levels: no backend's limits are the user's. */
+    @Test
+    void whatIsBeyondABackendsLimitsWorks() {
+        try (Scope scope = Scope.open()) {
+            Limits.check(device());
+            Limits.ranks(device(), EdgeCalls.plainJava());
+        }
+    }
+
+    @Test
+    void indicesThatAnotherThreadWritesReachNothingElse() {
+        Assumptions.assumeTrue(
+                Backends.allocator(device()).isJavaVisible(), "the other thread writes where Java sees the memory");
+        List<String> failures = IndexRaces.run(device(), 25);
+        Assertions.assertTrue(failures.isEmpty(), () -> device() + ":\n  " + String.join("\n  ", failures));
     }
 }

@@ -44,12 +44,17 @@ final class EdgeCalls<A extends Record, R> {
     EdgeCalls(OpSamples<A, R> row, Device device) {
         this.row = row;
         this.device = device;
+        Device java = plainJava();
+        this.oracle = device == java ? null : java;
+    }
+
+    /** A device whose kernels are plain Java, whatever else is there. */
+    static Device plainJava() {
         DeviceType toy = DeviceType.register("toy");
         if (!Backends.isAvailable(toy)) {
             Backends.register(new JavaBackend(toy));
         }
-        Device java = Device.of("toy");
-        this.oracle = device == java ? null : java;
+        return Device.of("toy");
     }
 
     int calls() {
