@@ -765,6 +765,68 @@ static void thread_test() {
     merapi::set_num_threads(2);
 }
 
+// Sizes at the edge: nothing where there is something to be summed, and windows that no image fills.
+static void edge_test(int d) {
+    const int64_t huge = int64_t{1} << 40, most = INT64_MAX;
+    {  // no images: the weight's gradient is a sum over nothing
+        int64_t q[] = {0, 2, 5, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 5, 5};
+        Array none(d, 1), w = random(d, 54), dwt = random(d, 54);
+        abi::conv2d(d, address(q), none.at(), w.at(), 0, none.at());
+        abi::conv2d_backward(d, address(q), none.at(), w.at(), none.at(), none.at(), dwt.at(), 0);
+        near("conv2d_backward dweight of no images", dwt, V(54, 0.0), 0);
+    }
+    {  // no outputs, and a kernel that no memory holds: so is the image's
+        int64_t q[] = {1, 1, 4, 4, 0, huge, 1, 1, 1, huge, 0, 1, 1, 1, huge + 5, 4};
+        Array none(d, 1), dx = random(d, 16);
+        abi::conv2d_backward(d, address(q), none.at(), none.at(), none.at(), dx.at(), 0, 0);
+        near("conv2d_backward dx of no outputs", dx, V(16, 0.0), 0);
+    }
+    {  // one window with a stride near 2^63
+        int64_t q[] = {1, 1, 2, 2, 1, 2, 2, most, most, 0, 0, 1, 1, 1, 1, 1};
+        Array x = random(d, 4), w = filled(d, 4, 1), y(d, 1), dx(d, 4), one = filled(d, 1, 1);
+        abi::conv2d(d, address(q), x.at(), w.at(), 0, y.at());
+        near("conv2d of a huge stride", y, V{x.get(0) + x.get(1) + x.get(2) + x.get(3)}, 8, 4);
+        abi::conv2d_backward(d, address(q), x.at(), w.at(), one.at(), dx.at(), 0, 0);
+        near("conv2d_backward of a huge stride", dx, V(4, 1.0), 0);
+    }
+    {  // rows whose patches are cut: a long line under a wide kernel
+        conv_test(d, {1, 2, 1, 1624, 2, 1, 525, 1, 1, 0, 0, 1, 1, 1}, false);
+        conv_test(d, {1, 2, 2, 1300, 1, 1, 540, 1, 1, 0, 270, 1, 1, 1}, false);
+    }
+    {  // windows larger than the image, at once
+        int64_t q[] = {1, 2, 2, huge, huge, huge, huge, huge / 2, huge / 2, 1, 1, 1, 1};
+        Array x(d, 4), y(d, 1), idx(5, 1), dx(d, 4), one = filled(d, 1, 1);
+        for (int64_t i = 0; i < 4; i++) x.set(i, i == 2 ? 3 : 1);
+        abi::max_pool2d(d, address(q), x.at(), y.at(), idx.at());
+        near("max_pool2d of a huge window", y, V{3}, 0);
+        abi::max_pool2d_backward(d, address(q), one.at(), idx.at(), dx.at());
+        near("max_pool2d_backward of a huge window", dx, V{0, 0, 1, 0}, 0);
+        abi::avg_pool2d(d, address(q), 0, x.at(), y.at());
+        near("avg_pool2d of a huge window", y, V{1.5}, 2);
+        abi::avg_pool2d(d, address(q), 1, x.at(), y.at());
+        abi::avg_pool2d_backward(d, address(q), 1, one.at(), dx.at());
+        int64_t dilated[] = {1, 2, 2, 2, 2, 1, 1, 0, 0, huge, huge, 1, 1};
+        abi::max_pool2d(d, address(dilated), x.at(), y.at(), idx.at());
+    }
+    for (int index_dtype : {4, 5}) {  // indices that were not checked, as if another thread had written them since
+        Array x = random(d, 6), idx(index_dtype, 2), out(d, 4), src = random(d, 4);
+        idx.set(0, 1);
+        idx.set(1, 1e9);
+        CHECK(abi::index_select(x.size(), x.at(), index_dtype, idx.at(), 1, 3, 2, 2, out.at()) == 1, "index_select");
+        CHECK(out.get(2) == 0 && out.get(3) == 0 && out.get(0) == x.get(2), "index_select leaves out");
+        CHECK(abi::index_add(d, src.at(), index_dtype, idx.at(), 1, 3, 2, 2, -1, x.at()) == 1, "index_add");
+        CHECK(abi::gather(x.size(), x.at(), index_dtype, idx.at(), 1, 6, 1, 2, out.at()) == 1, "gather");
+        CHECK(abi::scatter(x.size(), src.at(), index_dtype, idx.at(), 1, 6, 1, 2, x.at()) == 1, "scatter");
+        CHECK(abi::scatter_add(d, src.at(), index_dtype, idx.at(), 1, 6, 1, 2, x.at()) == 1, "scatter_add");
+    }
+    Array x = random(d, 6), t(5, 2), lse = random(d == 1 ? 1 : 0, 2), total = filled(1, 1, 1), g = random(d, 2), dx(d, 6);
+    t.set(0, 2);
+    t.set(1, 3);
+    CHECK(abi::cross_entropy_backward(d, x.at(), t.at(), 0, 2, 3, -100, 0, 0, lse.at(), total.at(), g.at(), dx.at()) == 1,
+          "cross_entropy_backward");
+    CHECK(abi::nll_loss_backward(d, t.at(), 0, 2, 3, -100, 0, g.at(), dx.at()) == 1, "nll_loss_backward");
+}
+
 int main() {
     thread_test();
     random_test();
@@ -801,6 +863,7 @@ int main() {
         conv_test(d, {1, 5, 8, 8, 7, 1, 1, 1, 1, 0, 0, 1, 1, 1}, true);
         conv_test(d, {2, 6, 40, 40, 6, 5, 5, 1, 1, 2, 2, 1, 1, 6}, false);
         pool_test(d);
+        edge_test(d);
         optimizer_test(d);
     }
     for (int d : {0, 1, 2, 3, 4, 5}) {
