@@ -123,9 +123,10 @@ public final class Elements {
     /** The element at a position; integers and bool convert. */
     public double doubleAt(long position) {
         int at = at(position);
-        if (maker.isIn(call)) {
-            return readDouble(at);
-        }
+        return maker.isIn(call) ? readDouble(at) : checkedDouble(at);
+    }
+
+    private double checkedDouble(int at) {
         ThreadState thread = enter();
         try {
             return readDouble(at);
@@ -137,9 +138,10 @@ public final class Elements {
     /** The element at a position; floats are cut towards zero. */
     public long longAt(long position) {
         int at = at(position);
-        if (maker.isIn(call)) {
-            return readLong(at);
-        }
+        return maker.isIn(call) ? readLong(at) : checkedLong(at);
+    }
+
+    private long checkedLong(int at) {
         ThreadState thread = enter();
         try {
             return readLong(at);
@@ -153,8 +155,12 @@ public final class Elements {
         int at = at(position);
         if (maker.isIn(call)) {
             writeDouble(at, value);
-            return;
+        } else {
+            checkedDouble(at, value);
         }
+    }
+
+    private void checkedDouble(int at, double value) {
         ThreadState thread = enter();
         try {
             writeDouble(at, value);
@@ -168,8 +174,12 @@ public final class Elements {
         int at = at(position);
         if (maker.isIn(call)) {
             writeLong(at, value);
-            return;
+        } else {
+            checkedLong(at, value);
         }
+    }
+
+    private void checkedLong(int at, long value) {
         ThreadState thread = enter();
         try {
             writeLong(at, value);
