@@ -7,6 +7,7 @@ import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,6 +72,7 @@ public final class Autocast implements AutoCloseable {
 
     /** Off for one kind of device; for the others as it was. */
     public static Autocast off(DeviceType device) {
+        Objects.requireNonNull(device, "device");
         return with(device, null);
     }
 
@@ -91,6 +93,7 @@ public final class Autocast implements AutoCloseable {
 
     /** The 16-bit dtype that is on for a kind of device on this thread, or null. */
     public static @Nullable DType dtype(DeviceType device) {
+        Objects.requireNonNull(device, "device");
         AutocastLayer layer = current(Context.current());
         return layer == null ? null : layer.lower(device);
     }

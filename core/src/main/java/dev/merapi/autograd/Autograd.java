@@ -10,6 +10,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
@@ -33,6 +34,7 @@ public final class Autograd {
 
     /** Accumulates d(loss)/d(leaf) into every leaf that requires it. {@code loss} has one element. */
     public static void backward(Tensor loss) {
+        Objects.requireNonNull(loss, "loss");
         backward(loss, null, Graph.FREE);
     }
 
@@ -43,16 +45,22 @@ public final class Autograd {
      * @throws GradientException if {@code output} is not part of a graph
      */
     public static void backward(Tensor output, @Nullable Tensor gradient, Graph graph) {
+        Objects.requireNonNull(output, "output");
+        Objects.requireNonNull(graph, "graph");
         run("backward", new Tensor[] {output}, gradient == null ? null : new Tensor[] {gradient}, null, graph);
     }
 
     /** As above for several outputs in one pass; a leaf accumulates once. */
     public static void backward(List<Tensor> outputs, @Nullable List<Tensor> gradients, Graph graph) {
+        Objects.requireNonNull(outputs, "outputs");
+        Objects.requireNonNull(graph, "graph");
         run("backward", array(outputs), gradients == null ? null : array(gradients), null, graph);
     }
 
     /** d(output)/d(inputs), returned instead of accumulated; an input that was not used is an error. */
     public static List<Tensor> grad(Tensor output, List<Tensor> inputs) {
+        Objects.requireNonNull(output, "output");
+        Objects.requireNonNull(inputs, "inputs");
         return grad(List.of(output), inputs, null, Graph.FREE, false);
     }
 
@@ -68,8 +76,11 @@ public final class Autograd {
             @Nullable List<Tensor> gradients,
             Graph graph,
             boolean allowUnused) {
+        Objects.requireNonNull(outputs, "outputs");
+        Objects.requireNonNull(inputs, "inputs");
+        Objects.requireNonNull(graph, "graph");
         for (Tensor input : inputs) {
-            if (!input.requiresGrad()) {
+            if (!Objects.requireNonNull(input, "inputs").requiresGrad()) {
                 throw BackwardPass.notPartOfGraph("grad", input);
             }
         }
@@ -93,7 +104,9 @@ public final class Autograd {
             throw new GradientException(what + ": " + gradients.length + " gradients for " + roots.length + " outputs");
         }
         for (int i = 0; i < roots.length; i++) {
-            roots[i].requireOpen();
+            if (roots[i].isClosed()) {
+                roots[i].requireOpen(what, "outputs[" + i + "]");
+            }
             if (!roots[i].requiresGrad()) {
                 throw BackwardPass.notPartOfGraph(what, roots[i]);
             }
@@ -138,6 +151,7 @@ public final class Autograd {
     }
 
     private static Tensor[] array(List<Tensor> tensors) {
+        tensors.forEach(t -> Objects.requireNonNull(t, "tensors"));
         return tensors.toArray(new Tensor[0]);
     }
 
@@ -205,6 +219,7 @@ public final class Autograd {
 
     /** Runs {@code body} without recording. */
     public static <T extends @Nullable Object> T noGrad(Supplier<T> body) {
+        Objects.requireNonNull(body, "body");
         try (Mode mode = noGrad()) {
             return body.get();
         }
@@ -252,6 +267,8 @@ public final class Autograd {
      * (same shape, dtype, device). Returns what removes it.
      */
     public static Runnable hook(Tensor tensor, UnaryOperator<Tensor> hook) {
+        Objects.requireNonNull(tensor, "tensor");
+        Objects.requireNonNull(hook, "hook");
         AutogradMeta m = tensor.autograd();
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("hook", tensor);
@@ -262,6 +279,8 @@ public final class Autograd {
 
     /** Called with a leaf after its gradient was accumulated, once per backward pass. */
     public static Runnable hookAfterAccumulate(Tensor leaf, Consumer<Tensor> hook) {
+        Objects.requireNonNull(leaf, "leaf");
+        Objects.requireNonNull(hook, "hook");
         AutogradMeta m = leaf.autograd();
         if (m == null || m.gradFn() != null || !leaf.requiresGrad()) {
             throw new GradientException(
@@ -272,6 +291,7 @@ public final class Autograd {
 
     /** Keeps the gradient of a tensor that is not a leaf: after backward, {@code tensor.grad()} has it. */
     public static void retainGrad(Tensor tensor) {
+        Objects.requireNonNull(tensor, "tensor");
         AutogradMeta m = tensor.autograd();
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("retainGrad", tensor);
@@ -281,16 +301,19 @@ public final class Autograd {
 
     /** Runs when the backward pass in progress on this thread has finished; at once if there is none. */
     public static void atEndOfBackward(Runnable action) {
+        Objects.requireNonNull(action, "action");
         BackwardPass.atEnd(action);
     }
 
     /** The node that made a tensor, or null for a leaf: the way into its graph. */
     public static @Nullable Node gradFn(Tensor tensor) {
+        Objects.requireNonNull(tensor, "tensor");
         return GraphAccess.gradNode(tensor);
     }
 
     /** Says in words why a tensor does not require a gradient. */
     public static String whyNoGrad(Tensor tensor) {
+        Objects.requireNonNull(tensor, "tensor");
         if (tensor.requiresGrad()) {
             return "it does require a gradient";
         }

@@ -13,6 +13,7 @@ import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +35,8 @@ public final class Checkpoint {
 
     /** {@code part} of one tensor. */
     public static Tensor checkpoint(UnaryOperator<Tensor> part, Tensor input) {
+        Objects.requireNonNull(part, "part");
+        Objects.requireNonNull(input, "input");
         return checkpoint(in -> part.apply(in.get(0)), List.of(input));
     }
 
@@ -44,6 +47,8 @@ public final class Checkpoint {
      * @return what {@code part} returns: a tensor, or a list, map or public record of tensors
      */
     public static <R extends @Nullable Object> R checkpoint(Function<List<Tensor>, R> part, List<Tensor> inputs) {
+        Objects.requireNonNull(part, "part");
+        Objects.requireNonNull(inputs, "inputs");
         Context context = Context.current();
         if (!context.isGradEnabled()) {
             return part.apply(inputs);
@@ -118,7 +123,10 @@ public final class Checkpoint {
             this.modes = context.capture();
             this.differentiated = new boolean[given.size()];
             for (int i = 0; i < differentiated.length; i++) {
-                Tensor t = given.get(i);
+                Tensor t = Objects.requireNonNull(given.get(i), "inputs");
+                if (t.isClosed()) {
+                    t.requireOpen("checkpoint", "inputs[" + i + "]");
+                }
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
                 SavedTensor saved =

@@ -293,7 +293,7 @@ public final class Recorder {
         A args = op.schema().own(given); // the view makes itself again from them
         int slot = ViewMeta.viewedSlot(op, args);
         Tensor viewed = java.util.Objects.requireNonNull(inputs[slot]);
-        viewed.requireOpen();
+        viewed.requireOpen(op.name(), op.viewedArgument());
         List<Layout> layouts = op.viewLayouts(args);
         Tensor[] results = new Tensor[layouts.size()];
         for (int i = 0; i < results.length; i++) {

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.SplittableRandom;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -56,11 +57,15 @@ public final class GradCheck {
      * @throws IllegalArgumentException if no input requires a gradient, or one that does is not float64
      */
     public static GradCheck of(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
         return ofMany(in -> List.of(f.apply(in)), inputs);
     }
 
     /** A function of several outputs; those that are not floating are ignored. */
     public static GradCheck ofMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
         boolean any = false;
         for (int i = 0; i < inputs.size(); i++) {
             Tensor t = inputs.get(i);
@@ -84,11 +89,15 @@ public final class GradCheck {
 
     /** Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients. */
     public static GradCheck second(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
         return secondOfMany(in -> List.of(f.apply(in)), inputs);
     }
 
     /** As {@link #second}, of several outputs. */
     public static GradCheck secondOfMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
         CheckedFunction first = new CheckedFunction(f, inputs);
         List<Tensor> all = new ArrayList<>(inputs);
         SplittableRandom random = new SplittableRandom(DEFAULT_SEED);

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +41,7 @@ public final class OpCheck<A extends Record, R> {
     }
 
     public static <A extends Record, R> OpCheck<A, R> of(Op<A, R> op) {
+        Objects.requireNonNull(op, "op");
         return new OpCheck<>(op);
     }
 
@@ -50,12 +52,14 @@ public final class OpCheck<A extends Record, R> {
     /** Arguments to try. They are copied before anything is done with them. */
     @SafeVarargs
     public final OpCheck<A, R> samples(A... arguments) {
+        Objects.requireNonNull(arguments, "arguments");
         samples.addAll(List.of(arguments));
         return this;
     }
 
     /** As {@link #samples(Record[])}. */
     public OpCheck<A, R> samples(List<A> arguments) {
+        Objects.requireNonNull(arguments, "arguments");
         samples.addAll(arguments);
         return this;
     }

@@ -3,6 +3,7 @@ package dev.merapi.data;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
+import java.util.Objects;
 
 /** Samples that lie in memory whole: inputs [N, ..] and targets [N, ..]. */
 public final class TensorDataset implements Dataset<Labelled> {
@@ -11,6 +12,8 @@ public final class TensorDataset implements Dataset<Labelled> {
 
     /** @throws ShapeException if the numbers of samples differ */
     public TensorDataset(Tensor inputs, Tensor targets) {
+        Objects.requireNonNull(inputs, "inputs");
+        Objects.requireNonNull(targets, "targets");
         if (inputs.rank() < 1 || targets.rank() < 1 || inputs.size(0) != targets.size(0)) {
             throw new ShapeException("dataset: inputs and targets must have one sample each for each other"
                     + "\n  inputs: " + inputs.describe() + "\n  targets: " + targets.describe());
@@ -26,6 +29,7 @@ public final class TensorDataset implements Dataset<Labelled> {
 
     @Override
     public Labelled batch(long[] samples) {
+        Objects.requireNonNull(samples, "samples");
         try (Tensor index = Tensor.of(samples, samples.length);
                 Tensor placed = index.to(inputs.device())) {
             return new Labelled(inputs.indexSelect(0, placed), targets.indexSelect(0, placed));

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Enumeration;
 import java.util.List;
+import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -54,11 +55,14 @@ public final class TextCorpus {
 
     /** Of texts by name. */
     public static TextCorpus of(SortedMap<String, String> files) {
+        Objects.requireNonNull(files, "files");
         return new TextCorpus(files);
     }
 
     /** Of the files with a suffix such as {@code .java} in a folder or in a zip or jar archive; UTF-8. */
     public static TextCorpus of(Path folderOrArchive, String suffix) throws IOException {
+        Objects.requireNonNull(folderOrArchive, "folderOrArchive");
+        Objects.requireNonNull(suffix, "suffix");
         return new TextCorpus(
                 Files.isDirectory(folderOrArchive)
                         ? folder(folderOrArchive, suffix)
@@ -71,6 +75,7 @@ public final class TextCorpus {
      * @throws IllegalArgumentException if nothing on the class path has the resource
      */
     public static TextCorpus ofClassPath(ClassLoader loader, String resource, String suffix) throws IOException {
+        Objects.requireNonNull(loader, "loader");
         URL url = loader.getResource(resource);
         if (url == null) {
             throw new IllegalArgumentException("corpus: no '" + resource + "' on the class path"

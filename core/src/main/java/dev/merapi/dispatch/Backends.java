@@ -10,6 +10,7 @@ import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.ServiceLoader;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
@@ -35,6 +36,7 @@ public final class Backends {
      * @throws DeviceException if there is none, with the reason of each that was tried
      */
     public static Backend of(DeviceType type) {
+        Objects.requireNonNull(type, "type");
         Backend backend = CHOSEN.get(type.id());
         return backend != null ? backend : choose(type);
     }
@@ -50,10 +52,11 @@ public final class Backends {
     }
 
     public static CachingAllocator allocator(Device device) {
+        Objects.requireNonNull(device, "device");
         Backend backend = of(device.type());
         if (device.index() >= backend.deviceCount()) {
-            throw new DeviceException(
-                    device + ": there are only " + backend.deviceCount() + " devices of type " + device.type());
+            throw new DeviceException("device " + device + ": there " + (backend.deviceCount() == 1 ? "is" : "are")
+                    + " only " + backend.deviceCount() + " of type " + device.type());
         }
         return backend.allocator(device.index());
     }

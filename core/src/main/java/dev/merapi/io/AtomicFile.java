@@ -14,6 +14,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFileAttributeView;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -39,6 +40,8 @@ public final class AtomicFile {
      * stays, and what it points to is replaced; permissions of a file that is replaced are kept. Missing folders are made.
      */
     public static void write(Path file, Content content) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(content, "content");
         Path target = resolve(file.toAbsolutePath());
         Path name = target.getFileName();
         Path folder = target.getParent();

@@ -14,6 +14,7 @@ import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Objects;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
 
@@ -36,6 +37,7 @@ public final class Idx {
      *     decompressed
      */
     public static Tensor read(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
         try (InputStream in = Files.newInputStream(file)) {
             return read(in, file.toString());
         }
@@ -43,6 +45,7 @@ public final class Idx {
 
     /** As {@link #read(Path)}; {@code name} is for error messages. The stream is read to its end and not closed. */
     public static Tensor read(InputStream source, String name) throws IOException {
+        Objects.requireNonNull(source, "source");
         try {
             Expansion.Counter counter = new Expansion.Counter(source);
             BufferedInputStream in = new BufferedInputStream(counter);

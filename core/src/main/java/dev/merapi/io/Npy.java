@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
+import java.util.Objects;
 
 /**
  * One tensor in a file of NumPy's format, versions 1 to 3, of either byte order; arrays in Fortran's order are transposed.
@@ -29,6 +30,8 @@ public final class Npy {
      * @throws ShapeException for more than 64 dimensions, which NumPy does not have
      */
     public static void save(Path file, Tensor t) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(t, "t").requireOpen("npy", "t");
         byte[] header = NpyHeader.of(t);
         AtomicFile.write(file, channel -> write(header, t, channel));
     }
@@ -48,6 +51,7 @@ public final class Npy {
      *     complex numbers, an unsigned number of 2^63 or more
      */
     public static Tensor load(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
         try (SharedFile open = new SharedFile(file)) {
             return read(ByteSource.of(open, 0), open.size());
         } catch (FormatException e) {

@@ -12,6 +12,7 @@ import java.time.LocalDateTime;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.zip.CRC32;
@@ -48,6 +49,7 @@ public final class Npz implements AutoCloseable {
      * @throws FormatException if it is no zip file, is damaged, or names an array twice
      */
     public static Npz open(Path path) throws IOException {
+        Objects.requireNonNull(path, "path");
         ZipFile zip;
         try {
             zip = new ZipFile(path.toFile());
@@ -114,6 +116,7 @@ public final class Npz implements AutoCloseable {
      * @throws FormatException as {@link #open} and {@link #tensor}
      */
     public static Map<String, Tensor> load(Path path) throws IOException {
+        Objects.requireNonNull(path, "path");
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         try (Npz open = open(path)) {
             for (String name : open.names()) {
@@ -128,11 +131,15 @@ public final class Npz implements AutoCloseable {
 
     /** Writes tensors of any device and layout, sorted by name and not compressed; the same contents give the same bytes. */
     public static void save(Path path, Map<String, Tensor> tensors) throws IOException {
+        Objects.requireNonNull(path, "path");
+        Objects.requireNonNull(tensors, "tensors");
         save(path, tensors, Deflater.NO_COMPRESSION);
     }
 
     /** As {@link #save}, but compressed: smaller, and many times slower. */
     public static void saveCompressed(Path path, Map<String, Tensor> tensors) throws IOException {
+        Objects.requireNonNull(path, "path");
+        Objects.requireNonNull(tensors, "tensors");
         save(path, tensors, Deflater.DEFAULT_COMPRESSION);
     }
 

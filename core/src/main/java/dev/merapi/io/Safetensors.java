@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * Named tensors in one file, in the format that the Python world exchanges weights in: eight bytes of header length, a JSON
@@ -21,6 +22,8 @@ public final class Safetensors {
     private Safetensors() {}
 
     public static void save(Path file, Map<String, Tensor> tensors) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(tensors, "tensors");
         save(file, tensors, Map.of());
     }
 
@@ -33,6 +36,9 @@ public final class Safetensors {
      * @throws dev.merapi.error.ShapeException if a tensor has more than 64 dimensions
      */
     public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(tensors, "tensors");
+        Objects.requireNonNull(metadata, "metadata");
         List<String> names = new ArrayList<>(tensors.keySet());
         // Wide elements first keeps every tensor aligned to its element.
         names.sort((a, b) -> {
@@ -66,6 +72,7 @@ public final class Safetensors {
 
     /** Opens a file to read some of its tensors, or its metadata. */
     public static SafetensorsFile open(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
         return SafetensorsFile.open(file);
     }
 
@@ -77,6 +84,7 @@ public final class Safetensors {
      *     others
      */
     public static Map<String, Tensor> load(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         try (SafetensorsFile open = SafetensorsFile.open(file)) {
             for (String name : open.names()) {

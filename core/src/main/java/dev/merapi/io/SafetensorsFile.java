@@ -15,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -40,6 +41,7 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws FormatException if the file is damaged, cut off or of another format
      */
     public static SafetensorsFile open(Path path) throws IOException {
+        Objects.requireNonNull(path, "path");
         SharedFile file = new SharedFile(path);
         try {
             long size = file.size();

@@ -3,6 +3,7 @@ package dev.merapi.nn;
 
 import dev.merapi.ops.Convolution;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Sizes;
 
 /** Two-dimensional convolution with a square kernel and a bias: [N, in, H, W] → [N, out, OH, OW]. */
 public final class Conv2d extends Layer {
@@ -17,9 +18,12 @@ public final class Conv2d extends Layer {
     }
 
     public Conv2d(long in, long out, long kernel, long stride, long padding) {
-        this.stride = stride;
-        this.padding = padding;
-        long fanIn = in * kernel * kernel;
+        Init.atLeast(0, "Conv2d", "in", in);
+        Init.atLeast(0, "Conv2d", "out", out);
+        Init.atLeast(1, "Conv2d", "kernel", kernel);
+        this.stride = Init.atLeast(1, "Conv2d", "stride", stride);
+        this.padding = Init.atLeast(0, "Conv2d", "padding", padding);
+        long fanIn = Sizes.multiply(in, Sizes.multiply(kernel, kernel));
         weight = parameter("weight", Init.kaimingUniform(fanIn, out, in, kernel, kernel));
         bias = parameter("bias", Init.kaimingUniform(fanIn, out));
     }

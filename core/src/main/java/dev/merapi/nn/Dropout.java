@@ -2,6 +2,7 @@
 package dev.merapi.nn;
 
 import dev.merapi.tensor.Tensor;
+import java.util.Objects;
 
 /** In training, sets each element to 0 at probability p and scales the rest by 1/(1 − p); else changes nothing. */
 public final class Dropout extends Layer {
@@ -17,6 +18,7 @@ public final class Dropout extends Layer {
 
     @Override
     public Tensor forward(Tensor x) {
+        Objects.requireNonNull(x, "x");
         return x.dropout(p, isTraining());
     }
 }

@@ -8,6 +8,8 @@ public final class Embedding extends Layer {
     private final Parameter weight;
 
     public Embedding(long rows, long width) {
+        Init.atLeast(0, "Embedding", "rows", rows);
+        Init.atLeast(0, "Embedding", "width", width);
         weight = parameter("weight", Init.normal(1, rows, width));
     }
 

@@ -10,6 +10,8 @@ public final class FeedForward extends Layer {
     private final Linear down;
 
     public FeedForward(long width, long hidden) {
+        Init.atLeast(0, "FeedForward", "width", width);
+        Init.atLeast(0, "FeedForward", "hidden", hidden);
         up = child("up", new Linear(width, hidden));
         down = child("down", new Linear(hidden, width));
     }

@@ -16,7 +16,7 @@ public final class LayerNorm extends Layer {
     }
 
     public LayerNorm(long width, double eps) {
-        this.width = width;
+        this.width = Init.atLeast(0, "LayerNorm", "width", width);
         this.eps = eps;
         weight = parameter("weight", Tensor.ones(width));
         bias = parameter("bias", Tensor.zeros(width));

@@ -15,6 +15,8 @@ public final class Linear extends Layer {
     }
 
     public Linear(long in, long out, boolean hasBias) {
+        Init.atLeast(0, "Linear", "in", in);
+        Init.atLeast(0, "Linear", "out", out);
         weight = parameter("weight", Init.kaimingUniform(in, out, in));
         bias = hasBias ? parameter("bias", Init.kaimingUniform(in, out)) : null;
     }

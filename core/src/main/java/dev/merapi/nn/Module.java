@@ -13,6 +13,7 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
@@ -146,6 +147,7 @@ public abstract class Module {
 
     /** Moves parameters and buffers; gradients are dropped. */
     public final void to(Device device) {
+        Objects.requireNonNull(device, "device");
         replaceAll(t -> t.to(device));
     }
 
@@ -155,6 +157,7 @@ public abstract class Module {
      * @throws DTypeException if the dtype is not floating
      */
     public final void to(DType dtype) {
+        Objects.requireNonNull(dtype, "dtype");
         if (!dtype.isFloating()) {
             throw new DTypeException(getClass().getSimpleName() + ": parameters are floating, they cannot become "
                     + dtype + "\n  fix: convert inputs or outputs instead.");
@@ -183,6 +186,7 @@ public abstract class Module {
      * @throws ShapeException if names are missing or unknown or a shape differs; nothing is changed then
      */
     public final void loadStateDict(Map<String, Tensor> state) {
+        Objects.requireNonNull(state, "state");
         Map<String, Parameter> mine = named();
         TreeSet<String> missing = new TreeSet<>(mine.keySet());
         missing.removeAll(state.keySet());

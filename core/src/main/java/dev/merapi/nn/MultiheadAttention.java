@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Sizes;
 
 /**
  * Self-attention with several heads: [B, T, width] → the same. Queries, keys and values come from one joint projection.
@@ -20,12 +23,15 @@ public final class MultiheadAttention extends Layer {
      * @throws IllegalArgumentException if the heads do not divide the width
      */
     public MultiheadAttention(long width, long heads, boolean causal) {
-        if (heads < 1 || width % heads != 0) {
-            throw new IllegalArgumentException("attention: " + heads + " heads do not divide a width of " + width);
+        Init.atLeast(0, "MultiheadAttention", "width", width);
+        if (heads < 1 || heads > Integer.MAX_VALUE || width % heads != 0) {
+            throw new ShapeException(
+                    Message.of("MultiheadAttention", heads + " heads do not divide a width of " + width)
+                            .argument("heads"));
         }
         this.heads = Math.toIntExact(heads);
         this.causal = causal;
-        qkv = child("qkv", new Linear(width, 3 * width));
+        qkv = child("qkv", new Linear(width, Sizes.multiply(3, width)));
         projection = child("projection", new Linear(width, width));
     }
 

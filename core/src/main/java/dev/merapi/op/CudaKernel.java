@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
@@ -148,6 +149,7 @@ public final class CudaKernel implements DeviceCode {
      * @param entry the name of its {@code extern "C" __global__} function
      */
     public static CudaKernel source(String entry, String text) {
+        Objects.requireNonNull(entry, "entry");
         return new CudaKernel(Form.SOURCE, checked("source", entry), text, null, caller());
     }
 
@@ -158,6 +160,8 @@ public final class CudaKernel implements DeviceCode {
      * @param entry the name of its function, as the image has it
      */
     public static CudaKernel image(String entry, byte[] image) {
+        Objects.requireNonNull(image, "image");
+        Objects.requireNonNull(entry, "entry");
         if (image.length == 0) {
             throw new IllegalArgumentException("CudaKernel.image: the image of " + entry + " is empty");
         }
@@ -166,6 +170,8 @@ public final class CudaKernel implements DeviceCode {
 
     /** {@link #image(String, byte[])} of the bytes of a file, which is read now. */
     public static CudaKernel image(String entry, Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(entry, "entry");
         return image(entry, Files.readAllBytes(file));
     }
 

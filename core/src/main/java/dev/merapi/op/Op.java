@@ -20,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -179,6 +180,7 @@ public final class Op<A extends Record, R> {
 
     /** These arguments may be written; everything else is read-only. */
     public Op<A, R> mutates(String... arguments) {
+        Objects.requireNonNull(arguments, "arguments");
         if (arguments.length == 0) {
             throw new SchemaException(name + ": mutates() names no argument\n  fix: name those that may be written.");
         }
@@ -200,16 +202,23 @@ public final class Op<A extends Record, R> {
 
     /** Fills the outputs on one kind of device, for all dtypes or those named. */
     public Op<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
+        Objects.requireNonNull(device, "device");
+        Objects.requireNonNull(kernel, "kernel");
+        Objects.requireNonNull(dtypes, "dtypes");
         return addKernel(device, kernel, dtypes);
     }
 
     /** Makes the result on one kind of device: for data-dependent sizes and plain values. */
     public Op<A, R> returningKernel(DeviceType device, Kernel.Returning<A, R> kernel, DType... dtypes) {
+        Objects.requireNonNull(kernel, "kernel");
         return addKernel(device, kernel, dtypes);
     }
 
     /** A kernel that the device's backend builds, such as {@code CudaKernel.body(…)}. */
     public Op<A, R> kernel(DeviceType device, DeviceCode code, DType... dtypes) {
+        Objects.requireNonNull(device, "device");
+        Objects.requireNonNull(code, "code");
+        Objects.requireNonNull(dtypes, "dtypes");
         return addKernel(device, code, dtypes);
     }
 
@@ -219,12 +228,14 @@ public final class Op<A extends Record, R> {
     }
 
     private static List<String> kernelKeys(DeviceType device, DType... dtypes) {
+        Objects.requireNonNull(device, "device");
         List<String> keys = new ArrayList<>();
-        if (dtypes.length == 0) {
+        if (Objects.requireNonNull(dtypes, "dtypes").length == 0) {
             keys.add("kernel/" + device + "/*");
         }
         for (DType dtype : dtypes) {
-            keys.add("kernel/" + device + "/" + dtype.name());
+            keys.add("kernel/" + device + "/"
+                    + Objects.requireNonNull(dtype, "dtype").name());
         }
         return keys;
     }
@@ -252,6 +263,7 @@ public final class Op<A extends Record, R> {
 
     /** The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives. */
     public <S extends @Nullable Object> Op<A, R> backward(Class<S> saved, Backward<S, R> formula) {
+        Objects.requireNonNull(formula, "formula");
         return add("backward", checked(saved, formula));
     }
 
@@ -260,6 +272,8 @@ public final class Op<A extends Record, R> {
      * saved tensors are row-major unless the op declares {@link #stridesOk}.
      */
     public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
+        Objects.requireNonNull(device, "device");
+        Objects.requireNonNull(kernel, "kernel");
         return add("backwardKernel/" + device, checked(saved, kernel));
     }
 
@@ -279,6 +293,8 @@ public final class Op<A extends Record, R> {
 
     /** A backward kernel that the device's backend builds. */
     public Op<A, R> backward(DeviceType device, DeviceCode code) {
+        Objects.requireNonNull(device, "device");
+        Objects.requireNonNull(code, "code");
         return add("backwardKernel/" + device, code);
     }
 
@@ -305,11 +321,13 @@ public final class Op<A extends Record, R> {
 
     /** Per output (lists count once) whether it is differentiable; without this all floating outputs are. */
     public Op<A, R> differentiableOutputs(boolean... outputs) {
+        Objects.requireNonNull(outputs, "outputs");
         return add("differentiable", outputs.clone());
     }
 
     /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
     public Op<A, R> internal(String... outputs) {
+        Objects.requireNonNull(outputs, "outputs");
         if (outputs.length == 0) {
             throw new SchemaException(
                     name + ": internal() names no output\n  fix: name those that callers do not see.");
@@ -391,6 +409,9 @@ public final class Op<A extends Record, R> {
 
     /** Replaces pieces on purpose: within {@code change}, what is registered takes the place of what is there. */
     public Op<A, R> replaceKernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
+        Objects.requireNonNull(device, "device");
+        Objects.requireNonNull(kernel, "kernel");
+        Objects.requireNonNull(dtypes, "dtypes");
         return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, true)));
     }
 

@@ -9,6 +9,7 @@ import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -72,6 +73,7 @@ public final class OpRegistry {
      * @throws RegistrationException if there is none, naming those of the same namespace
      */
     public static Op<?, ?> get(String name) {
+        Objects.requireNonNull(name, "name");
         Op<?, ?> op = OPS.get(name);
         if (op == null) {
             String prefix = name.contains("::") ? name.substring(0, name.indexOf("::") + 2) : name;
@@ -97,6 +99,7 @@ public final class OpRegistry {
 
     /** Forgets an op, so that its name can be defined again. */
     public static void destroy(String name) {
+        Objects.requireNonNull(name, "name");
         if (OPS.remove(name) == null) {
             throw new RegistrationException("destroy: there is no op " + name);
         }

@@ -10,6 +10,7 @@ import dev.merapi.reference.AttentionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Scaled dot-product attention, fused: kernels need memory linear in the number of positions. See Note [Backward ops] in
@@ -147,12 +148,18 @@ public final class Attention {
      * @throws ShapeException if the shapes do not fit
      */
     public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
+        Objects.requireNonNull(q, "q");
+        Objects.requireNonNull(k, "k");
+        Objects.requireNonNull(v, "v");
         double width = q.rank() == 0 ? 1 : q.size(-1);
         return attention(q, k, v, causal, 1 / Math.sqrt(Math.max(1, width)));
     }
 
     /** As above with a factor of one's own. */
     public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {
+        Objects.requireNonNull(q, "q");
+        Objects.requireNonNull(k, "k");
+        Objects.requireNonNull(v, "v");
         return ATTENTION.call(new Args(q, k, v, causal, scale)).out();
     }
 }

@@ -7,6 +7,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Normalisation of each channel over the batch: two reductions and one pointwise op, whose gradients are derived. */
@@ -49,6 +50,7 @@ public final class BatchNorm {
             boolean training,
             double momentum,
             double eps) {
+        Objects.requireNonNull(x, "x");
         Softmax.requireFloating("batchNorm", x);
         Form.requireNumber("batchNorm", "momentum", momentum, 0, 1);
         Form.requireNotNegative("batchNorm", "eps", eps);

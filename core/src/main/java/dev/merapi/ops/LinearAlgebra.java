@@ -13,6 +13,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Products of matrices. Transposed operands are not copied: kernels take strides. */
@@ -178,15 +179,26 @@ public final class LinearAlgebra {
      * @throws ShapeException if the inner sizes differ, or one is 0-d
      */
     public static Tensor matmul(Tensor a, Tensor b) {
+        Objects.requireNonNull(a, "a");
+        Objects.requireNonNull(b, "b");
         if (a.rank() >= 2 && b.rank() >= 2) {
             return MATMUL.call(new Matmul(a, b));
         }
         if (a.rank() == 0 || b.rank() == 0) {
-            throw new ShapeException(Message.of("matmul: one of the operands is 0-d")
+            throw new ShapeException(Message.of("merapi::matmul", "one of the operands is 0-d")
                     .fact("a", a.describe())
                     .fact("b", b.describe())
                     .fix("use mul for products with a scalar."));
         }
+        if (a.size(-1) != b.size(b.rank() == 1 ? 0 : -2)) {
+            throw new ShapeException(Message.of(
+                            "merapi::matmul",
+                            "inner sizes differ: " + a.size(-1) + " and " + b.size(b.rank() == 1 ? 0 : -2))
+                    .fact("a", a.describe())
+                    .fact("b", b.describe())
+                    .fix("a vector has the size of the dimension that it is multiplied along."));
+        }
+        requireSame("merapi::matmul", a, "a", b, "b");
         Tensor left = a.rank() == 1 ? a.unsqueeze(0) : a;
         Tensor right = b.rank() == 1 ? b.unsqueeze(1) : b;
         Tensor out = MATMUL.call(new Matmul(left, right));

@@ -16,6 +16,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -117,7 +118,7 @@ public final class Losses {
             .internal("lse", "totalWeight")
             .shape(a -> {
                 Tensor x = a.logits();
-                checkClasses("crossEntropy", x, a.targets(), a.weight());
+                checkClasses("merapi::cross_entropy", x, a.targets(), a.weight());
                 Form.requireNumber("crossEntropy", "labelSmoothing", a.labelSmoothing(), 0, 1);
                 Shape rows = a.targets().shape();
                 DType compute = x.dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
@@ -152,7 +153,7 @@ public final class Losses {
 
     private static @Nullable Tensor refuse(boolean wanted) {
         if (wanted) {
-            throw new dev.merapi.error.GradientException("crossEntropy: has no gradient for the weights of the classes"
+            throw new dev.merapi.error.GradientException("there is no gradient for the weights of the classes"
                     + "\n  fix: detach() them, or compose the loss of logSoftmax and mul.");
         }
         return null;
@@ -166,16 +167,9 @@ public final class Losses {
     private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight) {
         Softmax.requireFloating(op, x);
         if (x.rank() != 2 || targets.rank() != 1 || x.size(0) != targets.size(0)) {
-            throw new ShapeException(
-                    Message.of(op + ": scores must be [N, C], or [N, C, d1, ..], and targets [N], or [N, d1, ..]")
-                            .fact("scores", x.describe())
-                            .fact("targets", targets.describe())
-                            .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1)."));
+            throw new ShapeException(unfit(op, x, targets));
         }
-        if (targets.dtype() != DType.INT64) {
-            throw new DTypeException(op + ": targets must be int64 class indices, but are " + targets.describe()
-                    + "\n  fix: convert with to(DType.INT64).");
-        }
+        requireIndices(op, targets);
         if (weight != null) {
             LinearAlgebra.requireSame(op, x, "scores", weight, "weight");
             if (weight.rank() != 1 || weight.size(0) != x.size(1)) {
@@ -202,6 +196,7 @@ public final class Losses {
             long ignoreIndex,
             double labelSmoothing,
             Reduction reduction) {
+        requireFitting("merapi::cross_entropy", logits, targets);
         Shape shape = targets.shape();
         Tensor loss = CROSS_ENTROPY
                 .call(new CrossEntropy(
@@ -220,15 +215,43 @@ public final class Losses {
         return crossEntropy(logits, targets, null, -100, 0, Reduction.MEAN);
     }
 
-    /** [N, C, d1, ..] as [N·d1·.., C]; what does not fit passes for the op to complain about. */
-    private static Tensor classesLast(Tensor scores, Tensor targets) {
-        if (scores.rank() == 1 && targets.rank() == 0) {
-            return scores.unsqueeze(0);
+    /** What the op checks of rows, here of the caller's sizes: see {@link #crossEntropy}. */
+    private static void requireFitting(String op, Tensor scores, Tensor targets) {
+        Objects.requireNonNull(scores, "scores").requireOpen(op, "scores");
+        Objects.requireNonNull(targets, "targets").requireOpen(op, "targets");
+        Softmax.requireFloating(op, scores);
+        boolean fits = scores.rank() == 1
+                ? targets.rank() == 0
+                : scores.rank() > 1 && scores.shape().without(1).equals(targets.shape());
+        if (!fits) {
+            throw new ShapeException(unfit(op, scores, targets));
         }
-        boolean fits = scores.rank() > 2
-                && targets.rank() == scores.rank() - 1
-                && scores.shape().without(1).equals(targets.shape());
-        return fits ? scores.moveDim(1, -1).reshape(targets.numel(), scores.size(1)) : scores;
+        requireIndices(op, targets);
+    }
+
+    private static Message unfit(String op, Tensor scores, Tensor targets) {
+        return Message.of(op, "scores must be [N, C], or [N, C, d1, ..], and targets [N], or [N, d1, ..]")
+                .fact("scores", scores.describe())
+                .fact("targets", targets.describe())
+                .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1).");
+    }
+
+    private static void requireIndices(String op, Tensor targets) {
+        if (targets.dtype() != DType.INT64) {
+            throw new DTypeException(
+                    Message.of(op, "targets must be int64 class indices, but are " + targets.describe())
+                            .argument("targets")
+                            .fix("convert with to(DType.INT64)."));
+        }
+    }
+
+    /** [N, C, d1, ..] as [N·d1·.., C]. */
+    private static Tensor classesLast(Tensor scores, Tensor targets) {
+        return switch (scores.rank()) {
+            case 1 -> scores.unsqueeze(0);
+            case 2 -> scores;
+            default -> scores.moveDim(1, -1).reshape(targets.numel(), scores.size(1));
+        };
     }
 
     // ---------------------------------------------------------------- of log probabilities
@@ -284,7 +307,7 @@ public final class Losses {
     /** −weight·logProbabilities[target]; see {@link #nllLoss}. */
     public static final Op<Nll, Tensor> NLL_LOSS = Op.define("merapi::nll_loss", Nll.class, Tensor.class)
             .shape(a -> {
-                checkClasses("nllLoss", a.logProbabilities(), a.targets(), a.weight());
+                checkClasses("merapi::nll_loss", a.logProbabilities(), a.targets(), a.weight());
                 return Tensor.meta(
                         a.logProbabilities(),
                         a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);
@@ -322,6 +345,7 @@ public final class Losses {
     /** −weight[target]·logProbabilities[target], as {@link #crossEntropy} but after logSoftmax. */
     public static Tensor nllLoss(
             Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {
+        requireFitting("merapi::nll_loss", logProbabilities, targets);
         Shape shape = targets.shape();
         Tensor loss = NLL_LOSS.call(new Nll(
                 classesLast(logProbabilities, targets),

@@ -15,6 +15,7 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -263,6 +264,8 @@ public final class Normalization {
      * @see <a href="https://arxiv.org/abs/1607.06450">Ba, Kiros, Hinton 2016, section 3</a>
      */
     public static Tensor layerNorm(Tensor x, long[] shape, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(shape, "shape");
         requireTrailing("layerNorm", x, shape);
         return LAYER_NORM
                 .call(new LayerNorm(x, weight, bias, shape.length, eps))
@@ -276,6 +279,8 @@ public final class Normalization {
      * @see <a href="https://arxiv.org/abs/1910.07467">Zhang, Sennrich 2019</a>
      */
     public static Tensor rmsNorm(Tensor x, long[] shape, @Nullable Tensor weight, double eps) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(shape, "shape");
         requireTrailing("rmsNorm", x, shape);
         return RMS_NORM.call(new RmsNorm(x, weight, shape.length, eps)).y();
     }
@@ -283,7 +288,7 @@ public final class Normalization {
     private static void requireTrailing(String op, Tensor x, long[] shape) {
         if (shape.length < 1
                 || shape.length > x.rank()
-                || !parameter(x, shape.length).equals(Shape.of(shape))) {
+                || !Arrays.equals(parameter(x, shape.length).toArray(), shape)) {
             throw new ShapeException(
                     op + ": the last dimensions of x are not " + Arrays.toString(shape) + "\n  x: " + x.describe());
         }

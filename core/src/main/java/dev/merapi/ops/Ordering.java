@@ -30,12 +30,7 @@ public final class Ordering {
     public static final Op<TopK, Ordered> TOPK = Op.define("merapi::topk", TopK.class, Ordered.class)
             .shape(a -> {
                 Shape shape = a.x().shape();
-                long n = shape.rank() == 0 ? 1 : shape.size(-1);
-                if (a.k() < 0 || a.k() > n || shape.rank() == 0 && a.k() != 1) {
-                    throw new ShapeException(Message.of("topk: " + a.k() + " of " + n + " elements")
-                            .fact("x", a.x().describe())
-                            .fix("take 0 ≤ k ≤ " + n + ", or 1 of a single element."));
-                }
+                requireCount(a.x(), a.k(), -1);
                 Shape first = shape.rank() == 0 ? shape : shape.with(-1, a.k());
                 return new Ordered(Tensor.meta(a.x(), first), Tensor.meta(first, DType.INT64, a.x().device()));
             })
@@ -49,4 +44,15 @@ public final class Ordering {
                                             g.values().isMeta())
                                     .scatterAdd_(-1, s.indices(), g.values())))
             .register();
+
+    /** @throws ShapeException if there are not {@code k} elements along a dimension */
+    public static void requireCount(Tensor x, long k, int dim) {
+        long n = x.rank() == 0 ? 1 : x.size(dim);
+        if (k < 0 || k > n || x.rank() == 0 && k != 1) {
+            throw new ShapeException(Message.of("merapi::topk", k + " of " + n + " elements")
+                    .argument("k")
+                    .fact("x", x.describe())
+                    .fix("take 0 ≤ k ≤ " + n + ", or 1 of a single element."));
+        }
+    }
 }

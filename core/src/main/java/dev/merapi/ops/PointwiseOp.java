@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -155,6 +156,8 @@ public final class PointwiseOp {
 
     /** Any number of operands. */
     public Tensor call(List<Tensor> inputs, List<Number> values) {
+        Objects.requireNonNull(inputs, "inputs");
+        Objects.requireNonNull(values, "values");
         return (Tensor) java.util.Objects.requireNonNull(callAny(inputs, values));
     }
 

@@ -11,6 +11,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import dev.merapi.types.Sizes;
 import java.util.Arrays;
+import java.util.Objects;
 
 /** Pooling of images [N, C, H, W]. The gradients are linear, and differentiate again. */
 public final class Pooling {
@@ -215,6 +216,7 @@ public final class Pooling {
 
     /** The mean of each image [N, C, H, W] → [N, C, 1, 1]. */
     public static Tensor globalAvgPool2d(Tensor x) {
+        Objects.requireNonNull(x, "x");
         if (x.rank() != 4) {
             throw new ShapeException("globalAvgPool2d: needs images [N, C, H, W], but this is " + x.describe());
         }

@@ -6,6 +6,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -100,7 +101,7 @@ public sealed interface ReduceArgs {
             Arrays.fill(mask, true);
         }
         for (int d : dims) {
-            int k = shape.normalize(d);
+            int k = shape.normalize(op, d);
             if (shape.rank() > 0) {
                 if (mask[k]) {
                     throw new dev.merapi.error.ShapeException(op + ": dimension " + d + " appears twice in "

@@ -18,6 +18,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.function.BinaryOperator;
@@ -238,21 +239,25 @@ public final class ReductionOp {
     }
 
     public Tensor call(Tensor x, int... dims) {
+        Objects.requireNonNull(dims, "dims");
         return call(x, dims, false, null);
     }
 
     @SuppressWarnings("unchecked")
     public Tensor call(Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        Objects.requireNonNull(dims, "dims");
         requireArity(1, 0);
         return ((Op<ReduceArgs.X, Tensor>) op).call(new ReduceArgs.X(x, dims, keepDim, dtype, List.of()));
     }
 
     public Tensor call(Tensor x, Tensor y, int... dims) {
+        Objects.requireNonNull(dims, "dims");
         return call(x, y, dims, false, null);
     }
 
     @SuppressWarnings("unchecked")
     public Tensor call(Tensor x, Tensor y, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        Objects.requireNonNull(dims, "dims");
         requireArity(2, 0);
         return ((Op<ReduceArgs.XY, Tensor>) op).call(new ReduceArgs.XY(x, y, dims, keepDim, dtype, List.of()));
     }
@@ -260,6 +265,9 @@ public final class ReductionOp {
     /** Any number of operands. */
     @SuppressWarnings("unchecked")
     public Tensor call(List<Tensor> inputs, List<Number> values, int[] dims, boolean keepDim, @Nullable DType dtype) {
+        Objects.requireNonNull(inputs, "inputs");
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(dims, "dims");
         requireArity(inputs.size(), values.size());
         if (inputs.size() == 1) {
             return ((Op<ReduceArgs.X, Tensor>) op).call(new ReduceArgs.X(inputs.get(0), dims, keepDim, dtype, values));

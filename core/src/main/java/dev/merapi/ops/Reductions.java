@@ -14,6 +14,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * Reductions over any set of dimensions, and running sums. Each is an instance of {@link ReductionOp}, as people's own
@@ -147,8 +148,9 @@ public final class Reductions {
 
     /** The first largest (or smallest) along one dimension; the gradient goes to that element alone. */
     public static Extremes extremes(Tensor x, int dim, boolean keepDim, boolean largest) {
+        Objects.requireNonNull(x, "x");
         ReductionOp arg = largest ? ARGMAX : ARGMIN;
-        int d = x.shape().normalize(dim);
+        int d = x.shape().normalize(largest ? "max" : "min", dim);
         if (x.rank() == 0) {
             return new Extremes(x.copy(), arg.call(x));
         }
@@ -197,6 +199,8 @@ public final class Reductions {
      * Gradients of these gradients are 0 there too, also where the slope has none.
      */
     public static Tensor norm(Tensor x, double p, int[] dims, boolean keepDim) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(dims, "dims");
         if (!x.dtype().isFloating()) {
             throw new dev.merapi.error.DTypeException("norm: needs a floating dtype, but this is " + x.describe()
                     + "\n  fix: convert with to(DType.FLOAT32).");

@@ -12,6 +12,7 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * {@link Attention} on one joint projection, [B, T, 3·W] → [B, T, W]. Everything stays where it lies: heads are not
@@ -162,6 +163,7 @@ public final class SelfAttention {
      * @throws ShapeException if the heads do not divide W
      */
     public static Tensor selfAttention(Tensor qkv, int heads, boolean causal) {
+        Objects.requireNonNull(qkv, "qkv");
         double width = qkv.rank() == 3 && heads > 0 ? qkv.size(2) / (3.0 * heads) : 1;
         return SELF_ATTENTION
                 .call(new Args(qkv, heads, causal, 1 / Math.sqrt(Math.max(1, width))))

@@ -8,6 +8,7 @@ import dev.merapi.op.Op;
 import dev.merapi.reference.SoftmaxReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Softmax, its logarithm, and the logarithm of a sum of exponentials. All take the largest element out first, so that
@@ -117,8 +118,12 @@ public final class Softmax {
 
     /** log Σ exp(x) over any dimensions, all if none is named. */
     public static Tensor logSumExp(Tensor x, int[] dims, boolean keepDim) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(dims, "dims");
+        x.requireOpen("merapi::logsumexp", "x");
+        requireFloating("merapi::logsumexp", x);
         Shape shape = x.shape();
-        boolean[] mask = ReduceArgs.mask("logsumexp", shape, dims);
+        boolean[] mask = ReduceArgs.mask("merapi::logsumexp", shape, dims);
         int[] order = new int[mask.length];
         int n = 0;
         for (int d = 0; d < mask.length; d++) {

@@ -13,6 +13,7 @@ import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -34,6 +35,7 @@ public final class Clip {
      * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or replaced when its model moved
      */
     public static Optimizers.NormAndScale norm(List<Tensor> params, double maxNorm) {
+        Objects.requireNonNull(params, "params");
         return norm(params, gradients(params), maxNorm);
     }
 
@@ -57,6 +59,7 @@ public final class Clip {
 
     /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d float64. */
     public static Tensor norm_(List<Tensor> params, double maxNorm) {
+        Objects.requireNonNull(params, "params");
         try (Autograd.Mode mode = Autograd.noGrad()) {
             List<List<Tensor>> all = gradients(params);
             Optimizers.NormAndScale found = norm(params, all, maxNorm);

@@ -14,6 +14,7 @@ import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -103,6 +104,7 @@ public final class GradScaler implements AutoCloseable {
 
     /** The loss, scaled; float32 for a 16-bit loss. */
     public Tensor scale(Tensor loss) {
+        Objects.requireNonNull(loss, "loss");
         if (!enabled) {
             return loss;
         }
@@ -131,6 +133,7 @@ public final class GradScaler implements AutoCloseable {
      * @throws DTypeException if a gradient is float16, and the small ones would be lost
      */
     public void unscale_(Optimizer optimizer) {
+        Objects.requireNonNull(optimizer, "optimizer");
         if (!enabled) {
             return;
         }
@@ -184,6 +187,7 @@ public final class GradScaler implements AutoCloseable {
 
     /** A step with the gradients divided by the scale; none if they are not finite. */
     public void step(Optimizer optimizer) {
+        Objects.requireNonNull(optimizer, "optimizer");
         step(optimizer, null);
     }
 
@@ -194,6 +198,7 @@ public final class GradScaler implements AutoCloseable {
      * @throws IllegalStateException if the optimiser has stepped since the last update
      */
     public void step(Optimizer optimizer, @Nullable Tensor gradScale) {
+        Objects.requireNonNull(optimizer, "optimizer");
         if (!enabled) {
             optimizer.step(gradScale);
             return;
@@ -259,6 +264,7 @@ public final class GradScaler implements AutoCloseable {
 
     /** Copies a state in; nothing is changed if it does not fit. */
     public void loadStateDict(Map<String, Tensor> state) {
+        Objects.requireNonNull(state, "state");
         Map<String, Tensor> mine = stateDict();
         boolean fits =
                 mine.keySet().equals(state.keySet()) && state.values().stream().allMatch(t -> t.numel() == 1);

@@ -19,6 +19,7 @@ import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -63,6 +64,7 @@ public abstract class Optimizer implements AutoCloseable {
     private boolean masters = true;
 
     Optimizer(List<Tensor> params, double lr, double weightDecay, int statesPerParameter) {
+        Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         if (params.isEmpty()) {
             throw new IllegalArgumentException("optimizer: there are no parameters");
         }
@@ -86,6 +88,7 @@ public abstract class Optimizer implements AutoCloseable {
      * @throws DeviceException if one is on another device than the first
      */
     public final void add(List<Tensor> params, double weightDecay) {
+        Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         requireNotNegative("weight decay", weightDecay);
         gradients("optimizer", params); // refuses closed ones
         Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
@@ -337,6 +340,7 @@ public abstract class Optimizer implements AutoCloseable {
 
     /** Copies a state in; nothing is changed if it does not fit. */
     public final void loadStateDict(Map<String, Tensor> state) {
+        Objects.requireNonNull(state, "state");
         Map<String, Tensor> mine = stateDict();
         if (!mine.keySet().equals(state.keySet())) {
             throw new ShapeException(Message.of("optimizer.loadStateDict: the names differ")

@@ -73,6 +73,7 @@ public final class Generator {
 
     /** An independent generator, determined by this one's seed and these numbers; this one does not move. */
     public Generator foldIn(long... numbers) {
+        Objects.requireNonNull(numbers, "numbers");
         long z = seed();
         for (long n : numbers) {
             z = mix(z ^ mix(GOLDEN * (n + 1)));

@@ -10,6 +10,7 @@ import java.nio.DoubleBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.util.Objects;
 
 /**
  * Elements as Java values. Any layout and any device: the call waits for the device, and leaves no memory behind but
@@ -87,27 +88,32 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
      * @throws ShapeException if the buffer has not that much room
      */
     public void copyTo(FloatBuffer target) {
+        Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((float[]) HostCopy.array(seen, float.class)));
     }
 
     public void copyTo(DoubleBuffer target) {
+        Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((double[]) HostCopy.array(seen, double.class)));
     }
 
     public void copyTo(LongBuffer target) {
+        Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((long[]) HostCopy.array(seen, long.class)));
     }
 
     public void copyTo(IntBuffer target) {
+        Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((int[]) HostCopy.array(seen, int.class)));
     }
 
     /** The bytes of all elements in row-major order and the machine's byte order, without conversion. */
     public void copyTo(ByteBuffer target) {
+        Objects.requireNonNull(target, "target");
         requireRoom(target.remaining() / self().dtype().byteSize());
         HostCopy.read(self(), (seen, start) -> target.put(Elements.bytes(seen)));
     }
@@ -128,18 +134,22 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
      * @throws GradientException if this was made by a recorded op, and recording is on
      */
     public Tensor copyFrom(float... values) {
+        Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 
     public Tensor copyFrom(double... values) {
+        Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 
     public Tensor copyFrom(int... values) {
+        Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 
     public Tensor copyFrom(long... values) {
+        Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 

@@ -12,6 +12,7 @@ import dev.merapi.types.SmallFloat;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Objects;
 
 /**
  * The elements of a tensor as Java reads and writes them, by position in the storage ({@code *At}) or by row-major index.
@@ -53,6 +54,8 @@ public final class Elements {
      * @throws ClosedTensorException if the tensor is closed
      */
     public static Elements of(Tensor t) {
+        Objects.requireNonNull(t, "t");
+        t.requireOpen("elements", "t");
         Storage storage = t.storage();
         ByteBuffer buffer = storage.rawBuffer();
         if (buffer == null) {
@@ -282,6 +285,7 @@ public final class Elements {
 
     /** A copy of the bytes in row-major order. */
     public static byte[] bytes(Tensor t) {
+        Objects.requireNonNull(t, "t");
         int width = t.dtype().byteSize();
         byte[] result = new byte[Math.toIntExact(Math.multiplyExact(t.numel(), width))];
         if (result.length == 0) {
@@ -306,12 +310,15 @@ public final class Elements {
 
     /** Copies the bytes of one contiguous tensor to another of the same size. */
     public static void copyBytes(Tensor from, Tensor to) {
+        Objects.requireNonNull(from, "from");
+        Objects.requireNonNull(to, "to");
         Elements target = of(to);
         of(from).withBytes(bytes -> target.withBytes(room -> room.put(bytes)));
     }
 
     /** Sets every byte of a contiguous tensor: garbage that a test can tell from a result. */
     public static void fillBytes(Tensor t, byte value) {
+        Objects.requireNonNull(t, "t");
         byte[] bytes =
                 new byte[Math.toIntExact(Math.multiplyExact(t.numel(), t.dtype().byteSize()))];
         java.util.Arrays.fill(bytes, value);

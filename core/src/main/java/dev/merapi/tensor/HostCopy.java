@@ -58,6 +58,9 @@ final class HostCopy {
         if (t.numel() == 0) {
             return;
         }
+        if (t.isClosed()) {
+            t.requireOpen(caller(), "this");
+        }
         Storage storage = t.storage();
         Context context = Context.current();
         GraphCapture capture = context.graphCapture();

@@ -6,6 +6,7 @@ import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Ordering;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Elements chosen by index tensors: int32 or int64, negative ones counting from the end. An index out of range is an
@@ -20,8 +21,9 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      * @param index of the same rank; its sizes in other dimensions may be smaller, then only those places are read
      */
     public Tensor gather(int dim, Tensor index) {
+        Objects.requireNonNull(index, "index");
         Tensor x = self();
-        int d = x.shape().normalize(dim);
+        int d = x.shape().normalize("gather", dim);
         for (int i = 0; index.rank() == x.rank() && i < x.rank(); i++) {
             if (i != d && index.size(i) < x.size(i)) {
                 x = x.narrow(i, 0, index.size(i));
@@ -32,10 +34,12 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
 
     /** A copy with {@code copy[index[i][j]][j] = src[i][j]} for dim 0; where an index repeats, the last one wins. */
     public Tensor scatter(int dim, Tensor index, Tensor src) {
+        Objects.requireNonNull(index, "index");
         return Indexing.SCATTER.call(new Indexing.Scatter(self(), dim, index, src));
     }
 
     public Tensor scatter(int dim, Tensor index, Number value) {
+        Objects.requireNonNull(index, "index");
         Tensor t = self();
         Tensor src = t.isMeta()
                 ? Tensor.meta(index.shape(), t.dtype(), t.device())
@@ -102,7 +106,9 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      * @return values of this shape and dtype, and int64 indices
      */
     public Ordering.Ordered sort(int dim, boolean descending) {
-        return topk(self().rank() == 0 ? 1 : self().size(dim), dim, descending);
+        Shape shape = self().shape();
+        int d = shape.normalize("sort", dim);
+        return topk(shape.rank() == 0 ? 1 : shape.size(d), dim, descending);
     }
 
     /** In rising order. */
@@ -123,7 +129,8 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      */
     public Ordering.Ordered topk(long k, int dim, boolean largest) {
         Tensor x = self();
-        int d = x.shape().normalize(dim);
+        int d = x.shape().normalize("topk", dim);
+        Ordering.requireCount(x, k, d);
         if (x.rank() < 2 || d == x.rank() - 1) {
             return Ordering.TOPK.call(new Ordering.TopK(x, k, largest));
         }
@@ -139,6 +146,7 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
 
     /** The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional. */
     public Tensor maskedSelect(Tensor mask) {
+        Objects.requireNonNull(mask, "mask");
         if (mask.dtype() != DType.BOOL) {
             throw new ShapeException(
                     "masked_select: the mask must be bool, but is " + mask.describe() + "\n  fix: mask.ne(0).");

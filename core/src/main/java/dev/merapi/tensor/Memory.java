@@ -33,6 +33,9 @@ public final class Memory {
 
     /** The largest live tensors, one a line: bytes, dtype and shape, and where it was made if leak detection is on. */
     public static List<String> largest(Device device, int count) {
+        if (count < 0) {
+            throw new IllegalArgumentException("largest: count is " + count + ", but must be at least 0");
+        }
         return Backends.allocator(device).largest(count);
     }
 }

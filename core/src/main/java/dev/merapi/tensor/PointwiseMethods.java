@@ -9,6 +9,7 @@ import dev.merapi.ops.Elementary;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.types.DType;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * What a tensor does element by element. Operands broadcast; dtypes promote as in PyTorch (a scalar only raises the
@@ -151,10 +152,12 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
 
     /** {@code this ^ exponent}. Integers to a negative power: 1 stays 1, −1 alternates, others give 0. */
     public Tensor pow(Tensor exponent) {
+        Objects.requireNonNull(exponent, "exponent");
         return Arithmetic.POW.call(self(), exponent);
     }
 
     public Tensor pow(Number exponent) {
+        Objects.requireNonNull(exponent, "exponent");
         double p = exponent.doubleValue();
         if (self().dtype().isFloating()) {
             if (p == 2) {

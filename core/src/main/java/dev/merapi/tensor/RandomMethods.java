@@ -4,6 +4,7 @@ package dev.merapi.tensor;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.random.Generator;
@@ -11,6 +12,7 @@ import dev.merapi.random.Philox;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Random tensors. The numbers come from the thread's generator ({@code Context.current().generator()}), which moves on by
@@ -23,11 +25,13 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Uniform in [0, 1), float32. */
     public static Tensor rand(long... shape) {
+        Objects.requireNonNull(shape, "shape");
         return rand(Shape.of("rand", shape), 0, 1, DType.FLOAT32, Device.CPU);
     }
 
     /** Uniform in [low, high). */
     public static Tensor rand(Shape shape, double low, double high, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
         GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
         return RandomOps.RAND.call(
                 new RandomOps.Rand(shape.toArray(), low, high, dtype, device, d.seed(), d.offset(), d.base()));
@@ -35,11 +39,13 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Standard normal, float32. */
     public static Tensor randn(long... shape) {
+        Objects.requireNonNull(shape, "shape");
         return randn(Shape.of("randn", shape), DType.FLOAT32, Device.CPU);
     }
 
     /** Standard normal. */
     public static Tensor randn(Shape shape, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
         GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
         return RandomOps.RANDN.call(
                 new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, d.seed(), d.offset(), d.base()));
@@ -47,6 +53,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
     public static Tensor randint(long low, long high, long... shape) {
+        Objects.requireNonNull(shape, "shape");
         return randint(low, high, Shape.of("randint", shape), DType.INT64, Device.CPU);
     }
 
@@ -57,6 +64,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
      * @throws DTypeException if the dtype cannot hold them
      */
     public static Tensor randint(long low, long high, Shape shape, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
         requireIntegers(low, high, dtype);
         GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
         return RandomOps.RANDINT.call(
@@ -65,6 +73,10 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     /** The numbers 0 … n − 1 in random order, int64. */
     public static Tensor randperm(long n) {
+        if (n > Long.MAX_VALUE / Long.BYTES) {
+            throw new ShapeException(Message.of("merapi::randperm", n + " numbers need more than 2^63 - 1 bytes")
+                    .argument("n"));
+        }
         Generator.State at = Context.current().generator().draw(Philox.blocks(Math.max(0, n), true));
         return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, at.seed(), at.offset()));
     }

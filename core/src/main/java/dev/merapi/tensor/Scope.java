@@ -11,6 +11,7 @@ import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -70,6 +71,7 @@ public final class Scope implements AutoCloseable {
 
     /** Runs {@code body} in a scope; the tensors in what it returns survive. */
     public static <T extends @Nullable Object> T scoped(Supplier<T> body) {
+        Objects.requireNonNull(body, "body");
         try (Scope scope = open()) {
             return scope.keep(body.get());
         }

@@ -14,6 +14,7 @@ import dev.merapi.types.Sizes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * Other shapes of a tensor: views, which share memory and write through, and copies. Dimensions count from the end when
@@ -88,17 +89,18 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
 
     /** Takes a dimension out and puts it in again as {@code to}; the others keep their order. */
     public Tensor moveDim(int from, int to) {
-        int rank = self().rank();
+        Shape shape = self().shape();
+        int rank = shape.rank();
         if (rank == 0) {
-            self().shape().normalize(from);
-            self().shape().normalize(to);
+            shape.normalize("moveDim", from);
+            shape.normalize("moveDim", to);
             return permute();
         }
         List<Integer> order = new ArrayList<>();
         for (int d = 0; d < rank; d++) {
             order.add(d);
         }
-        order.add(Shape.normalize(to, rank), order.remove(Shape.normalize(from, rank)));
+        order.add(shape.normalize("moveDim", to), order.remove(shape.normalize("moveDim", from)));
         return permute(order.stream().mapToInt(Integer::intValue).toArray());
     }
 
@@ -140,6 +142,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
 
     /** {@code x.at(i, j)}: indices into the first dimensions. */
     public Tensor at(long... indices) {
+        Objects.requireNonNull(indices, "indices");
         Tensor t = self();
         for (long i : indices) {
             t = t.select(0, i);
@@ -192,6 +195,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      * @throws ShapeException if another size would have to change
      */
     public Tensor expand(long... sizes) {
+        Objects.requireNonNull(sizes, "sizes");
         long[] resolved = sizes.clone();
         int extra = sizes.length - self().rank();
         for (int i = 0; i < sizes.length; i++) {
@@ -203,6 +207,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     }
 
     public Tensor expandAs(Tensor other) {
+        Objects.requireNonNull(other, "other");
         return expand(other.shape().toArray());
     }
 
@@ -225,8 +230,8 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     /** The dimensions from {@code first} to {@code last}, both included, as one. */
     public Tensor flatten(int first, int last) {
         Shape shape = self().shape();
-        int a = shape.normalize(first);
-        int b = shape.normalize(last);
+        int a = shape.normalize("flatten", first);
+        int b = shape.normalize("flatten", last);
         if (a > b) {
             throw new ShapeException("flatten: dimension " + first + " lies behind " + last + " in " + shape);
         }
@@ -251,7 +256,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     /** One dimension as several; one size may be −1. */
     public Tensor unflatten(int dim, long... sizes) {
         Shape shape = self().shape();
-        int d = shape.normalize(dim);
+        int d = shape.normalize("unflatten", dim);
         long[] parts =
                 Layout.inferred("unflatten", Shape.of(self().size(d)), sizes).toArray();
         long[] all = new long[shape.rank() - 1 + parts.length];

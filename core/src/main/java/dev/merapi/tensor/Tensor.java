@@ -18,6 +18,7 @@ import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -64,11 +65,14 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** A tensor without memory that has the shape, dtype and device of another; row-major. For shape rules. */
     public static Tensor meta(Tensor like) {
+        Objects.requireNonNull(like, "like");
         return meta(like.layout, like.dtype, like.device);
     }
 
     /** As {@link #meta(Tensor)} with another shape. */
     public static Tensor meta(Tensor like, Shape shape) {
+        Objects.requireNonNull(like, "like");
+        Objects.requireNonNull(shape, "shape");
         return shape == like.layout.shape()
                 ? meta(like)
                 : new Tensor(Layout.contiguous(shape), like.dtype, like.device, null);
@@ -76,11 +80,16 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** As {@link #meta(Tensor)} with another dtype. */
     public static Tensor meta(Tensor like, DType dtype) {
+        Objects.requireNonNull(like, "like");
+        Objects.requireNonNull(dtype, "dtype");
         return meta(like.layout, dtype, like.device);
     }
 
     /** A tensor without memory, row-major. */
     public static Tensor meta(Shape shape, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(device, "device");
         return new Tensor(Layout.contiguous(shape), dtype, device, null);
     }
 
@@ -102,7 +111,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** Size of a dimension; negative ones count from the end. */
     public long size(int dim) {
-        return layout.shape().size(dim);
+        Shape shape = layout.shape();
+        return shape.size(shape.normalize("size", dim));
     }
 
     public int rank() {
@@ -141,7 +151,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     public Storage storage() {
         Storage s = storage;
         if (s == null) {
-            throw new ShapeException("this tensor is meta: " + describe() + " has no memory to read or write");
+            throw new ShapeException("storage: " + describe() + " is meta, so it has no memory to read or write");
         }
         requireOpen();
         return s;
@@ -184,9 +194,21 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     /** @throws ClosedTensorException if this handle is closed */
     public void requireOpen() {
         if ((state & CLOSED) != 0) {
-            throw new ClosedTensorException(Message.of("tensor " + describe() + " is closed")
-                    .fix("keep it beyond its scope with scope.keep(t), or close it later."));
+            throw closed(Message.of("tensor " + describe() + " is closed"));
         }
+    }
+
+    /** As above; the error names the op or method that was given this tensor, and as which argument. */
+    public void requireOpen(String op, String argument) {
+        if ((state & CLOSED) != 0) {
+            throw closed(Message.of(op, "argument '" + argument + "', " + describe() + ", is closed")
+                    .argument(argument));
+        }
+    }
+
+    private static ClosedTensorException closed(Message message) {
+        return new ClosedTensorException(
+                message.fix("keep it beyond its scope with scope.keep(t), or close it later."));
     }
 
     /** How often the memory was written by ops; shared by all views. */
@@ -224,6 +246,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** Allocates a row-major tensor whose contents are undefined; the backend's dispatch of {@code empty}. */
     public static Tensor allocate(Shape shape, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(device, "device");
         Tensor t = meta(shape, dtype, device);
         t.allocate(Context.current());
         return t;
@@ -231,6 +256,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     /** Zeros in the form of another tensor, which may be meta; meta themselves if asked for. */
     public static Tensor zeros(Tensor like, boolean meta) {
+        Objects.requireNonNull(like, "like");
         return meta
                 ? meta(like)
                 : allocate(like.shape(), like.dtype, like.device).zero_();

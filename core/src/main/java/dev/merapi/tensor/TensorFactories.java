@@ -6,6 +6,7 @@ import dev.merapi.ops.Factories;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Ways to make a tensor: {@code Tensor.of(1f, 2f)}, {@code Tensor.zeros(3, 4)}. Without a dtype they are float32 (made
@@ -18,26 +19,32 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
 
     /** One dimension, float32. */
     public static Tensor of(float... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
     public static Tensor of(double... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
     public static Tensor of(int... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
     public static Tensor of(long... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
     public static Tensor of(byte... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
     public static Tensor of(boolean... values) {
+        Objects.requireNonNull(values, "values");
         return of(values, values.length);
     }
 
@@ -47,31 +54,43 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
      * @throws ShapeException if the shape has another number of elements
      */
     public static Tensor of(float[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         return filled(DType.FLOAT32, values, values.length, shape);
     }
 
     /** As {@link #of(float[], long...)}, float64. */
     public static Tensor of(double[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         return filled(DType.FLOAT64, values, values.length, shape);
     }
 
     /** As {@link #of(float[], long...)}, int32. */
     public static Tensor of(int[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         return filled(DType.INT32, values, values.length, shape);
     }
 
     /** As {@link #of(float[], long...)}, int64. */
     public static Tensor of(long[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         return filled(DType.INT64, values, values.length, shape);
     }
 
     /** As {@link #of(float[], long...)}, uint8. */
     public static Tensor of(byte[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         return filled(DType.UINT8, values, values.length, shape);
     }
 
     /** As {@link #of(float[], long...)}, bool. */
     public static Tensor of(boolean[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
         byte[] bytes = new byte[values.length];
         for (int i = 0; i < bytes.length; i++) {
             bytes[i] = (byte) (values[i] ? 1 : 0);
@@ -174,20 +193,24 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
 
     /** All elements the same; float32 for a Float or Double, int64 for an integer. */
     public static Tensor full(Number value, long... shape) {
+        Objects.requireNonNull(shape, "shape");
         boolean floating = value instanceof Float || value instanceof Double;
         return full(Shape.of("full", shape), value, floating ? DType.FLOAT32 : DType.INT64, Device.CPU);
     }
 
     public static Tensor full(Shape shape, Number value, DType dtype, Device device) {
-        return Factories.FULL.call(new Factories.Full(shape.toArray(), value, dtype, device));
+        return Factories.FULL.call(
+                new Factories.Full(Objects.requireNonNull(shape, "shape").toArray(), value, dtype, device));
     }
 
     /** Contents undefined; false for bool. */
     public static Tensor empty(long... shape) {
+        Objects.requireNonNull(shape, "shape");
         return empty(Shape.of("empty", shape), DType.FLOAT32, Device.CPU);
     }
 
     public static Tensor empty(Shape shape, DType dtype, Device device) {
+        Objects.requireNonNull(shape, "shape");
         return Factories.EMPTY.call(new Factories.Empty(shape.toArray(), dtype, device));
     }
 

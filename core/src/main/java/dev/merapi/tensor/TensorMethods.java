@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Softmax;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,9 +40,14 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
 
     /** Sums over what broadcasting repeated, so that the result has that shape. */
     public Tensor sumTo(Shape shape) {
+        Objects.requireNonNull(shape, "shape");
         Tensor t = self();
         if (t.shape().equals(shape)) {
             return t;
+        }
+        if (!shape.expandableTo(t.shape())) {
+            throw new ShapeException(Message.of("sumTo", "shape " + shape + " does not broadcast to " + t.shape())
+                    .fix("name a shape that expand could make this one of."));
         }
         int extra = t.rank() - shape.rank();
         int[] dims = new int[t.rank()];
@@ -216,10 +224,11 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
 
     /** {@link #matmul} of batches: [B, M, K]·[B, K, N], nothing broadcast. */
     public Tensor bmm(Tensor other) {
+        Objects.requireNonNull(other, "other");
         Tensor a = self();
         if (a.rank() != 3 || other.rank() != 3 || a.size(0) != other.size(0)) {
-            throw new dev.merapi.error.ShapeException("bmm: takes [B, M, K] and [B, K, N]\n  a: " + a.describe()
-                    + "\n  b: " + other.describe() + "\n  fix: matmul takes other ranks, and broadcasts.");
+            throw new ShapeException("bmm: takes [B, M, K] and [B, K, N]\n  a: " + a.describe() + "\n  b: "
+                    + other.describe() + "\n  fix: matmul takes other ranks, and broadcasts.");
         }
         return LinearAlgebra.matmul(a, other);
     }

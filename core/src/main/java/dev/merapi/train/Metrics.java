@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * Numbers over the steps of a run: kept in memory by name, and appended to a CSV file, one row a step with the columns
@@ -31,6 +32,8 @@ public final class Metrics implements AutoCloseable {
 
     /** Begins a CSV file with a column for the step and one for each name. */
     public static Metrics create(Path file, String... names) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(names, "names");
         BufferedWriter csv = Files.newBufferedWriter(file);
         Metrics metrics = new Metrics(csv);
         csv.write("step");

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Objects;
 
 /** The folder that one training run leaves its files in: {@code runs/<name>/metrics.csv}, {@code weights.safetensors}, … */
 public final class RunDirectory {
@@ -16,6 +17,8 @@ public final class RunDirectory {
 
     /** Makes {@code root/name}, or {@code root/name-2}, … if that exists: no run ever writes into another's. */
     public static RunDirectory create(Path root, String name) throws IOException {
+        Objects.requireNonNull(root, "root");
+        Objects.requireNonNull(name, "name");
         if (!name.matches("[A-Za-z0-9][A-Za-z0-9._-]*")) {
             throw new IllegalArgumentException(
                     "run: name '" + name + "' needs to be made of letters, digits, dots, - and _");

@@ -2,6 +2,7 @@
 package dev.merapi.types;
 
 import java.util.Locale;
+import java.util.Objects;
 
 /**
  * Element type of a tensor.
@@ -102,6 +103,8 @@ public enum DType {
 
     /** The smallest type that both convert to, by the lattice above. */
     public static DType promote(DType a, DType b) {
+        Objects.requireNonNull(a, "a");
+        Objects.requireNonNull(b, "b");
         return PROMOTED[a.ordinal()][b.ordinal()];
     }
 

@@ -53,6 +53,6 @@ public final class Device {
 
     @Override
     public String toString() {
-        return type == DeviceType.CPU ? type.name() : type + ":" + index;
+        return type == DeviceType.CPU && index == 0 ? type.name() : type + ":" + index;
     }
 }

@@ -2,9 +2,11 @@
 package dev.merapi.types;
 
 import dev.merapi.error.Message;
+import dev.merapi.error.OpError;
 import dev.merapi.error.ShapeException;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Objects;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
@@ -30,11 +32,14 @@ public final class Layout {
 
     /** Row-major layout at offset 0. */
     public static Layout contiguous(Shape shape) {
+        Objects.requireNonNull(shape, "shape");
         return new Layout(shape, rowMajor(shape), 0);
     }
 
     /** @throws ShapeException if the counts differ or a stride or the offset is negative */
     public static Layout of(Shape shape, long[] strides, long offset) {
+        Objects.requireNonNull(shape, "shape");
+        Objects.requireNonNull(strides, "strides");
         if (strides.length != shape.rank()) {
             throw new ShapeException("layout: " + strides.length + " strides for rank " + shape.rank());
         }
@@ -168,6 +173,7 @@ public final class Layout {
 
     /** True if both reach a common element of the same memory; also if that would take too long to find out. */
     public boolean meets(Layout other) {
+        Objects.requireNonNull(other, "other");
         if (numel() == 0 || other.numel() == 0 || end() <= other.offset || other.end() <= offset) {
             return false;
         }
@@ -200,6 +206,7 @@ public final class Layout {
 
     /** True if both reach the same elements by the same indices. */
     public boolean sameAs(Layout other) {
+        Objects.requireNonNull(other, "other");
         return this == other
                 || offset == other.offset
                         && shape.equals(other.shape)
@@ -227,6 +234,7 @@ public final class Layout {
     }
 
     public Layout permute(int... dims) {
+        Objects.requireNonNull(dims, "dims");
         if (dims.length != rank()) {
             throw new ShapeException("permute: " + dims.length + " dimensions " + Arrays.toString(dims) + " for shape "
                     + shape + " of rank " + rank());
@@ -294,6 +302,7 @@ public final class Layout {
 
     /** Repeats sizes of 1, and new leading dimensions, by strides of 0. A target size of −1 keeps the own one. */
     public Layout expand(Shape target) {
+        Objects.requireNonNull(target, "target");
         if (target.equals(shape)) {
             return this;
         }
@@ -361,6 +370,8 @@ public final class Layout {
      * @throws ShapeException if the number of elements cannot fit
      */
     public static Shape inferred(String op, Shape from, long... sizes) {
+        Objects.requireNonNull(from, "from");
+        Objects.requireNonNull(sizes, "sizes");
         long known = 1;
         int open = -1;
         for (int i = 0; i < sizes.length; i++) {
@@ -370,14 +381,18 @@ public final class Layout {
                 throw new ShapeException(op + ": size " + sizes[i] + " in " + Arrays.toString(sizes)
                         + "; one size may be -1, none may be smaller");
             } else {
-                known = Sizes.multiply(known, sizes[i]);
+                try {
+                    known = Sizes.multiply(known, sizes[i]);
+                } catch (ShapeException e) {
+                    throw OpError.in(op, e);
+                }
             }
         }
         long[] result = sizes.clone();
         if (open >= 0 && known != 0 && from.numel() % known == 0) {
             result[open] = from.numel() / known;
         }
-        if (open >= 0 && result[open] < 0 || Shape.of(result).numel() != from.numel()) {
+        if (open >= 0 && result[open] < 0 || Shape.of(op, result).numel() != from.numel()) {
             throw new ShapeException(Message.of(op + ": shape " + from + " has " + from.numel()
                     + " elements, which do not fit into " + Arrays.toString(sizes)));
         }
@@ -386,6 +401,7 @@ public final class Layout {
 
     /** The layout of the same elements in another shape, or null if that needs a copy. */
     public @Nullable Layout reshape(Shape target) {
+        Objects.requireNonNull(target, "target");
         if (target.numel() != numel()) {
             throw new ShapeException("reshape: " + shape + " to " + target + " changes the number of elements");
         }

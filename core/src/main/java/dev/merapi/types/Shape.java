@@ -2,8 +2,10 @@
 package dev.merapi.types;
 
 import dev.merapi.error.Message;
+import dev.merapi.error.OpError;
 import dev.merapi.error.ShapeException;
 import java.util.Arrays;
+import java.util.Objects;
 
 /** The sizes of a tensor, outermost first; immutable. Rank 0 is a scalar, a size may be 0. */
 public final class Shape {
@@ -24,11 +26,13 @@ public final class Shape {
 
     /** @throws ShapeException if a size is negative or the number of elements exceeds 2^63 − 1 */
     public static Shape of(long... sizes) {
+        Objects.requireNonNull(sizes, "sizes");
         return sizes.length == 0 ? SCALAR : new Shape(sizes.clone());
     }
 
     /** {@link #of(long...)} for an argument of an op, which errors name. */
     public static Shape of(String op, long... sizes) {
+        Objects.requireNonNull(sizes, "sizes");
         return sizes.length == 0 ? SCALAR : new Shape(op, sizes.clone());
     }
 
@@ -101,6 +105,15 @@ public final class Shape {
         return normalize(dim, sizes.length);
     }
 
+    /** As above; an error names the op or method that was given the dimension. */
+    public int normalize(String op, int dim) {
+        try {
+            return normalize(dim);
+        } catch (ShapeException e) {
+            throw OpError.in(op, e);
+        }
+    }
+
     /** {@link #normalize(int)} for a given rank. */
     public static int normalize(int dim, int rank) {
         int r = Math.max(rank, 1);
@@ -142,6 +155,7 @@ public final class Shape {
 
     /** True if a tensor of this shape can be expanded to {@code target} without copying. */
     public boolean expandableTo(Shape target) {
+        Objects.requireNonNull(target, "target");
         int shift = target.rank() - rank();
         if (shift < 0) {
             return false;
@@ -160,6 +174,8 @@ public final class Shape {
      * @throws ShapeException naming {@code op}, both shapes and the first dimension that does not fit
      */
     public static Shape broadcast(String op, Shape a, Shape b) {
+        Objects.requireNonNull(a, "a");
+        Objects.requireNonNull(b, "b");
         if (a == b || a.equals(b)) {
             return a;
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.types;
 
+import java.util.Objects;
+
 /** Bit conversions of float16 and bfloat16, round to nearest even; the JDK has none before version 20. */
 public final class SmallFloat {
     private SmallFloat() {}
@@ -58,6 +60,7 @@ public final class SmallFloat {
      * could be rounded twice, so the float32 step rounds to odd.
      */
     public static double round(double value, DType dtype) {
+        Objects.requireNonNull(dtype, "dtype");
         return switch (dtype) {
             case FLOAT64 -> value;
             case FLOAT32 -> (float) value;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.misuse;
+
+import dev.merapi.check.OpCheck;
+import dev.merapi.data.TensorDataset;
+import dev.merapi.nn.*;
+import dev.merapi.op.Grads;
+import dev.merapi.op.Op;
+import dev.merapi.op.Result;
+import dev.merapi.ops.*;
+import dev.merapi.optim.*;
+import dev.merapi.random.Generator;
+import dev.merapi.tensor.*;
+import dev.merapi.types.*;
+import java.lang.invoke.MethodHandles;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** An object of each class, to call its methods on. */
+final class Instances {
+    private Instances() {}
+
+    record X(Tensor x) {}
+
+    static Tensor matrix() {
+        return Tensor.of(new float[] {1, 2, 3, 4, 5, 6}).view(2, 3);
+    }
+
+    static Tensor closed() {
+        Tensor t = matrix();
+        t.close();
+        return t;
+    }
+
+    static @Nullable Object of(Class<?> c) {
+        Tensor x = matrix();
+        return switch (c.getSimpleName()) {
+            case "Tensor" -> x;
+            case "Elements" -> Elements.of(x);
+            case "Scope" -> null;
+            case "Conv2d" -> new Conv2d(1, 2, 3, 1, 1);
+            case "Dropout" -> new Dropout(0.5);
+            case "Embedding" -> new Embedding(5, 2);
+            case "FeedForward" -> c == dev.merapi.nn.FeedForward.class ? new dev.merapi.nn.FeedForward(3, 4) : null;
+            case "LayerNorm" -> new LayerNorm(3);
+            case "Linear" -> new Linear(3, 2);
+            case "Module", "Layer", "Sequential" -> new Sequential().then(new Linear(3, 2));
+            case "MultiheadAttention" -> new MultiheadAttention(4, 2, false);
+            case "Parameter" -> new Linear(3, 2).parameters().get(0);
+            case "AdamW", "Optimizer" -> new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0);
+            case "Sgd" -> new Sgd(List.of(x.copy().requiresGrad(true)), 0.1);
+            case "GradScaler" -> new GradScaler();
+            case "TensorDataset" -> new TensorDataset(x, Tensor.zeros(2));
+            case "OpCheck" -> OpCheck.of(Softmax.SOFTMAX);
+            case "Op" -> Op.define(MethodHandles.lookup(), "misuse::op", X.class, Tensor.class);
+            case "Definition" -> Softmax.SOFTMAX.definition();
+            case "Schema" -> Softmax.SOFTMAX.schema();
+            case "Grads" -> Grads.of("x", x);
+            case "Result" -> Result.tensor();
+            case "PointwiseOp" -> Arithmetic.ADD;
+            case "ReductionOp" -> Reductions.SUM;
+            case "PairLoss" -> Losses.MSE;
+            case "Generator" -> new Generator(1);
+            case "DType" -> DType.FLOAT32;
+            case "Device" -> Device.CPU;
+            case "DeviceType" -> DeviceType.CPU;
+            case "Layout" -> x.layout();
+            case "Shape" -> x.shape();
+            default -> null;
+        };
+    }
+}
