@@ -108,7 +108,7 @@ public final class OpCheck<A extends Record, R> {
      * @throws IllegalArgumentException if there is no such check
      */
     public OpCheck<A, R> only(String... checks) {
-        for (String check : checks) {
+        for (String check : Objects.requireNonNull(checks, "checks")) {
             requireName(check);
         }
         only = List.of(checks);
@@ -116,7 +116,7 @@ public final class OpCheck<A extends Record, R> {
     }
 
     private void requireName(String check) {
-        if (check.isBlank() || !SampleCheck.isName(check)) {
+        if (Objects.requireNonNull(check, "check").isBlank() || !SampleCheck.isName(check)) {
             throw new IllegalArgumentException("opcheck " + op.name() + ": there is no check '" + check
                     + "'\n  fix: one of " + SampleCheck.names());
         }

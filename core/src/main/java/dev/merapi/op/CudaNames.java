@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -101,7 +102,7 @@ public final class CudaNames {
      * @throws SchemaException naming it, and a name to use
      */
     public static void requireSaved(String kernel, CudaKernel code, String name, boolean taken) {
-        CudaNames names = new CudaNames(kernel, code);
+        CudaNames names = new CudaNames(kernel, Objects.requireNonNull(code, "code"));
         if (taken) {
             names.owners.put(name, "a gradient");
         }

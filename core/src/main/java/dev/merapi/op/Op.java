@@ -132,6 +132,7 @@ public final class Op<A extends Record, R> {
      * @throws SchemaException if one is missing, unknown or of another type
      */
     public A arguments(Map<String, ?> named) {
+        Objects.requireNonNull(named, "named");
         return NamedArguments.bind(this, argumentType, named);
     }
 
@@ -203,21 +204,18 @@ public final class Op<A extends Record, R> {
     /** Fills the outputs on one kind of device, for all dtypes or those named. */
     public Op<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
         Objects.requireNonNull(device, "device");
-        Objects.requireNonNull(kernel, "kernel");
         Objects.requireNonNull(dtypes, "dtypes");
         return addKernel(device, kernel, dtypes);
     }
 
     /** Makes the result on one kind of device: for data-dependent sizes and plain values. */
     public Op<A, R> returningKernel(DeviceType device, Kernel.Returning<A, R> kernel, DType... dtypes) {
-        Objects.requireNonNull(kernel, "kernel");
         return addKernel(device, kernel, dtypes);
     }
 
     /** A kernel that the device's backend builds, such as {@code CudaKernel.body(…)}. */
     public Op<A, R> kernel(DeviceType device, DeviceCode code, DType... dtypes) {
         Objects.requireNonNull(device, "device");
-        Objects.requireNonNull(code, "code");
         Objects.requireNonNull(dtypes, "dtypes");
         return addKernel(device, code, dtypes);
     }
@@ -294,7 +292,6 @@ public final class Op<A extends Record, R> {
     /** A backward kernel that the device's backend builds. */
     public Op<A, R> backward(DeviceType device, DeviceCode code) {
         Objects.requireNonNull(device, "device");
-        Objects.requireNonNull(code, "code");
         return add("backwardKernel/" + device, code);
     }
 
@@ -410,7 +407,6 @@ public final class Op<A extends Record, R> {
     /** Replaces pieces on purpose: within {@code change}, what is registered takes the place of what is there. */
     public Op<A, R> replaceKernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
         Objects.requireNonNull(device, "device");
-        Objects.requireNonNull(kernel, "kernel");
         Objects.requireNonNull(dtypes, "dtypes");
         return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, true)));
     }

@@ -227,8 +227,8 @@ public abstract class Optimizer implements AutoCloseable {
      */
     static List<@Nullable Tensor> gradients(String what, List<Tensor> params) {
         List<@Nullable Tensor> grads = new ArrayList<>(params.size());
-        for (Tensor p : params) {
-            Tensor g = p.isClosed() ? null : p.grad();
+        for (Tensor p : Objects.requireNonNull(params, "params")) {
+            Tensor g = Objects.requireNonNull(p, "params").isClosed() ? null : p.grad();
             if (p.isClosed() || g != null && g.isClosed()) {
                 throw new ClosedTensorException(Message.of(what + ": " + (g == null ? "" : "the gradient of ")
                                 + "parameter " + grads.size() + " of " + params.size() + ", " + p.describe()

@@ -269,6 +269,7 @@ public final class Elements {
      * @throws ClosedTensorException if the memory is gone
      */
     public <E extends Exception> void withBytes(Access<E> access) throws E {
+        Objects.requireNonNull(access, "access");
         if (!contiguous) {
             throw new ShapeException("elements: their bytes do not lie in a row in " + dtype + layout
                     + "\n  fix: take contiguous() first.");
@@ -308,10 +309,18 @@ public final class Elements {
         return result;
     }
 
-    /** Copies the bytes of one contiguous tensor to another of the same size. */
+    /**
+     * Copies the bytes of one contiguous tensor to another of the same size.
+     *
+     * @throws ShapeException if the sizes in bytes differ, or one does not lie in a row
+     */
     public static void copyBytes(Tensor from, Tensor to) {
         Objects.requireNonNull(from, "from");
         Objects.requireNonNull(to, "to");
+        if (from.numel() * from.dtype().byteSize() != to.numel() * to.dtype().byteSize()) {
+            throw new ShapeException("elements: the bytes of " + from.describe() + " are not as many as those of "
+                    + to.describe());
+        }
         Elements target = of(to);
         of(from).withBytes(bytes -> target.withBytes(room -> room.put(bytes)));
     }
