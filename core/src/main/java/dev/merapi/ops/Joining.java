@@ -16,7 +16,6 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Tensors put together, padded, repeated. The kernels are strided copies into parts of the output: the same everywhere. */

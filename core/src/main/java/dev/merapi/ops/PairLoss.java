@@ -9,7 +9,6 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import java.util.function.BinaryOperator;
 import java.util.function.Function;
 

@@ -8,7 +8,6 @@ import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
-import java.util.Objects;
 
 /** Triangles of matrices, and elements in another order. Copies: strides are never negative. */
 public final class Rearranging {

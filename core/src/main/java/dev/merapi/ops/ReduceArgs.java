@@ -6,7 +6,6 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**

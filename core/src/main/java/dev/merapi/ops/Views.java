@@ -13,7 +13,6 @@ import dev.merapi.types.Sizes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Objects;
 
 /**
  * Views: other layouts over the same storage. Those with an inverse that is a view too, or a sum, say so; the rest leave

@@ -318,8 +318,8 @@ public final class Elements {
         Objects.requireNonNull(from, "from");
         Objects.requireNonNull(to, "to");
         if (from.numel() * from.dtype().byteSize() != to.numel() * to.dtype().byteSize()) {
-            throw new ShapeException("elements: the bytes of " + from.describe() + " are not as many as those of "
-                    + to.describe());
+            throw new ShapeException(
+                    "elements: the bytes of " + from.describe() + " are not as many as those of " + to.describe());
         }
         Elements target = of(to);
         of(from).withBytes(bytes -> target.withBytes(room -> room.put(bytes)));
