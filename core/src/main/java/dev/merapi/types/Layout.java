@@ -290,7 +290,7 @@ public final class Layout {
         if (rank() == 0) {
             throw new ShapeException(op + ": a 0-d tensor has no dimension " + dim);
         }
-        return shape.normalize(dim);
+        return shape.normalize(op, dim);
     }
 
     private static long[] without(long[] values, int dim) {
