@@ -9,4 +9,5 @@ module dev.merapi.testkit {
     requires transitive com.tngtech.archunit;
 
     exports dev.merapi.testkit;
+    exports dev.merapi.testkit.fuzz;
 }

@@ -91,6 +91,16 @@ public final class OpSamples<A extends Record, R> {
         return this;
     }
 
+    /** Whether {@link #roundsEachTerm} was said. */
+    public boolean roundsEach() {
+        return roundsEachTerm;
+    }
+
+    /** What makes the arguments of each sample, in its order. */
+    public List<Function<Maker, A>> makers() {
+        return samples.stream().map(Sample::make).toList();
+    }
+
     double termsOf(A args) {
         return terms.applyAsDouble(args);
     }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.fuzz;
+
+import dev.merapi.dispatch.Backends;
+import dev.merapi.storage.Backstop;
+import dev.merapi.storage.MemoryStats;
+import dev.merapi.tensor.Memory;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+
+/** Runs a program on plain Java and on a device, and says what is wrong. */
+final class Differential {
+    /** What a step gave: an error, or the forms and contents of its tensors. */
+    private record Outcome(@Nullable Throwable error, String forms, long contents) {}
+
+    private final Device java;
+    private final Device device;
+    private final Replay replay;
+    private final Catalogue catalogue;
+    private final Coverage coverage = new Coverage();
+
+    Differential(Device java, Device device, Catalogue catalogue) {
+        this.java = java;
+        this.device = device;
+        this.catalogue = catalogue;
+        this.replay = new Replay(java, Catalogue.roundingEachTerm());
+    }
+
+    Coverage coverage() {
+        return coverage;
+    }
+
+    /** A program and what it showed. */
+    record Verdict(Program program, List<Finding> findings) {}
+
+    /** Makes the program of a seed while it runs on plain Java, then runs it on the device. */
+    Verdict run(long seed) {
+        List<Finding> findings = new ArrayList<>();
+        List<Step> steps = new ArrayList<>();
+        boolean wide = (seed & 3) == 0;
+        Tracer tracer = new Tracer(replay, null, wide, coverage, findings);
+        List<Outcome> outcomes = new ArrayList<>();
+        MemoryStats before = Memory.stats(java);
+        try (Run run = new Run(java, seed, tracer)) {
+            new Composer(seed, catalogue, run, step -> {
+                        List<Tensor> made = outcome(run, tracer, step, outcomes, findings);
+                        steps.add(step.making(made == null ? 0 : made.size()));
+                        return made;
+                    })
+                    .compose();
+            ended(run, steps.size() - 1, findings);
+        }
+        Program program = new Program(seed, List.copyOf(steps));
+        boolean leaks = grown(java, before);
+        compare(program, tracer, outcomes, findings);
+        if (leaks && findings.isEmpty()) {
+            leak(program, java, findings);
+        }
+        coverage.program(outcomes.stream().anyMatch(o -> o.error != null));
+        if (findings.isEmpty() && Slopes.apply(program)) {
+            Slopes.check(program, java, findings);
+        }
+        return new Verdict(program, findings);
+    }
+
+    /** Runs a given program on both. */
+    List<Finding> run(Program program) {
+        List<Finding> findings = new ArrayList<>();
+        Tracer tracer = new Tracer(replay, null, true, coverage, findings);
+        List<Outcome> outcomes = new ArrayList<>();
+        MemoryStats before = Memory.stats(java);
+        try (Run run = new Run(java, program.seed(), tracer)) {
+            for (Step step : program.steps()) {
+                outcome(run, tracer, step, outcomes, findings);
+            }
+            ended(run, program.steps().size() - 1, findings);
+        }
+        if (grown(java, before)) {
+            leak(program, java, findings);
+        }
+        compare(program, tracer, outcomes, findings);
+        if (Slopes.apply(program)) {
+            Slopes.check(program, java, findings);
+        }
+        return findings;
+    }
+
+    private void compare(Program program, Tracer twin, List<Outcome> outcomes, List<Finding> findings) {
+        if (device == java) {
+            return;
+        }
+        MemoryStats before = Memory.stats(device);
+        Tracer tracer = new Tracer(replay, twin, false, coverage, findings);
+        try (Run run = new Run(device, program.seed(), tracer)) {
+            List<Outcome> own = new ArrayList<>();
+            int last = program.steps().size() - 1;
+            for (int i = 0; i <= last; i++) {
+                Step step = program.steps().get(i);
+                outcome(run, tracer, step, own, new ArrayList<>());
+                if (differs(i, step, outcomes.get(i), own.get(i), findings)) {
+                    last = i;
+                }
+            }
+            ended(run, last, findings);
+        }
+        if (findings.isEmpty() && grown(device, before)) {
+            leak(program, device, findings);
+        }
+    }
+
+    /** Runs a step, and judges its error. */
+    private @Nullable List<Tensor> outcome(
+            Run run, Tracer tracer, Step step, List<Outcome> outcomes, List<Finding> findings) {
+        tracer.beginStep();
+        String name = step.callee().name();
+        try {
+            List<Tensor> made = run.step(step);
+            outcomes.add(new Outcome(null, forms(made), Bits.of(made.toArray(new Tensor[0]))));
+            coverage.step(name, null);
+            return made;
+        } catch (VirtualMachineError e) {
+            throw e;
+        } catch (Throwable e) {
+            outcomes.add(new Outcome(e, "", 0));
+            coverage.step(name, e);
+            Finding wrong = Errors.judge(step, e, outcomes.size() - 1);
+            if (wrong != null) {
+                findings.add(wrong);
+            }
+            return null;
+        }
+    }
+
+    private static boolean differs(int at, Step step, Outcome expected, Outcome actual, List<Finding> findings) {
+        String name = step.callee().name();
+        if (expected.error == null && actual.error == null) {
+            if (!expected.forms.equals(actual.forms)) {
+                findings.add(new Finding(
+                        Finding.Kind.DIFFERENT_FORM, name, at, actual.forms + "; on plain Java " + expected.forms));
+                return true;
+            }
+            return false;
+        }
+        String one = String.valueOf(actual.error);
+        String other = String.valueOf(expected.error);
+        boolean same = expected.error != null
+                && actual.error != null
+                && expected.error.getClass() == actual.error.getClass();
+        if (!same) {
+            findings.add(new Finding(
+                    Finding.Kind.DIFFERENT_ERROR, name, at, one.split("\n")[0] + "; on plain Java " + other.split("\n")[0]));
+        }
+        return !same;
+    }
+
+    private static String forms(List<Tensor> made) {
+        if (made.isEmpty()) {
+            return "";
+        }
+        StringBuilder text = new StringBuilder();
+        for (Tensor t : made) {
+            text.append(t.dtype()).append(t.shape()).append(t.requiresGrad() ? " with gradient " : " ");
+        }
+        return text.toString();
+    }
+
+    private static void ended(Run run, int last, List<Finding> findings) {
+        String wrong = run.endModes();
+        if (wrong != null) {
+            findings.add(new Finding(Finding.Kind.MODES, "program", last, wrong));
+        }
+    }
+
+    // ---------------------------------------------------------------- memory
+
+    private static boolean grown(Device device, MemoryStats before) {
+        return Memory.stats(device).liveBlocks() > before.liveBlocks();
+    }
+
+    /** Once more, without the garbage of others: what the program makes is gone with it. */
+    private void leak(Program program, Device where, List<Finding> findings) {
+        long[] grown = new long[3];
+        for (int i = 0; i < grown.length; i++) {
+            Backstop.collectNow();
+            MemoryStats before = Memory.stats(where);
+            try (Run run = new Run(where, program.seed(), null)) {
+                for (Step step : program.steps()) {
+                    try {
+                        run.step(step);
+                    } catch (RuntimeException e) {
+                        // judged before
+                    }
+                }
+                run.endModes();
+            }
+            Backstop.collectNow();
+            grown[i] = Memory.stats(where).liveBlocks() - before.liveBlocks();
+        }
+        if (Arrays.stream(grown).allMatch(n -> n > 0)) {
+            findings.add(new Finding(
+                    Finding.Kind.LEAK,
+                    "program",
+                    program.steps().size() - 1,
+                    Arrays.toString(grown) + " blocks more on " + where + " after each run"));
+        }
+    }
+
+    /** A device that plain Java serves, made at the first call. */
+    static synchronized Device plainJava() {
+        dev.merapi.types.DeviceType type = dev.merapi.types.DeviceType.of("java");
+        if (!Backends.isAvailable(type)) {
+            Backends.register(new dev.merapi.reference.JavaBackend(type));
+        }
+        return Device.of(type.name().toLowerCase(Locale.ROOT));
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.fuzz;
+
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.LongConsumer;
+
+/**
+ * Runs random programs on plain Java and on another device, and finds where they disagree with each other, with float64,
+ * with differences of outputs, or with what is documented.
+ *
+ * <p>A program is made from a seed: {@link Composer}. {@link Differential} runs it, {@link Tracer} holds every call of an
+ * op against the same call in plain Java and float64, {@link Slopes} the gradients against differences. What was found is
+ * made smaller by {@link Shrinker} and printed by {@link JavaPrinter}. {@link FuzzWorker} is the command line.
+ */
+public final class Fuzz {
+    /** One fault: what it is, the seed, and the smallest program that shows it. */
+    public record Report(String key, long seed, String detail, String lines, String program) {
+        @Override
+        public String toString() {
+            return key + " (seed " + seed + "): " + detail + "\n" + lines;
+        }
+    }
+
+    private final Device device;
+    private final Device java = Differential.plainJava();
+    private final Catalogue catalogue = new Catalogue();
+    private final Differential differential;
+    private final Map<String, Integer> seen = new HashMap<>();
+    private final List<Report> reports = new ArrayList<>();
+    private LongConsumer starting = seed -> {};
+    private long programs;
+
+    /** @param device what is compared with plain Java */
+    public Fuzz(Device device) {
+        this.device = device;
+        this.differential = new Differential(java, device, catalogue);
+    }
+
+    /** Told the seed of each program before it runs: if the process dies, that one did it. */
+    public Fuzz onStart(LongConsumer listener) {
+        starting = listener;
+        return this;
+    }
+
+    /** The seed of the {@code i}-th program of a series. */
+    public static long seed(long series, long i) {
+        long z = series * 0x9e3779b97f4a7c15L + i;
+        z = (z ^ z >>> 30) * 0xbf58476d1ce4e5b9L;
+        z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
+        return z ^ z >>> 31;
+    }
+
+    /** Runs the programs {@code from … to} of a series, or those that there is time for; returns how many. */
+    public long run(long series, long from, long to, long nanos) {
+        long end = System.nanoTime() + nanos;
+        long i = from;
+        for (; i < to && (nanos == 0 || System.nanoTime() < end); i++) {
+            one(seed(series, i));
+        }
+        return i - from;
+    }
+
+    /** Runs one program; a fault that is new is shrunk and reported. */
+    public void one(long seed) {
+        starting.accept(seed);
+        Differential.Verdict verdict;
+        programs++;
+        try {
+            verdict = differential.run(seed);
+        } catch (RuntimeException e) { // in the fuzzer, not in what a program calls
+            String key = "FUZZER " + e.getClass().getSimpleName() + " " + e.getStackTrace()[0];
+            if (seen.merge(key, 1, Integer::sum) == 1) {
+                reports.add(new Report(key, seed, String.valueOf(e.getMessage()), java.util.Arrays.toString(e.getStackTrace()), ""));
+            }
+            return;
+        }
+        for (Finding f : verdict.findings()) {
+            int times = seen.merge(f.key(), 1, Integer::sum);
+            if (times == 1) {
+                reports.add(report(verdict.program(), f));
+            }
+        }
+    }
+
+    private Report report(Program program, Finding finding) {
+        Program small = program;
+        Finding said = finding;
+        try {
+            small = new Shrinker(java, p -> shows(p, finding.key())).shrink(program, finding.step());
+            for (Finding f : differential.run(small)) {
+                said = f.key().equals(finding.key()) ? f : said;
+            }
+        } catch (RuntimeException e) {
+            said = new Finding(finding.kind(), finding.op(), finding.step(), finding.detail() + " (not shrunk: " + e + ")");
+        }
+        return new Report(
+                finding.key(), program.seed(), said.detail(), JavaPrinter.lines(small), JavaPrinter.print(small, device));
+    }
+
+    private boolean shows(Program p, String key) {
+        return differential.run(p).stream().anyMatch(f -> f.key().equals(key));
+    }
+
+    /** The program of a seed, made on plain Java alone: for one that ended the process. */
+    public String print(long seed) {
+        return JavaPrinter.print(new Differential(java, java, catalogue).run(seed).program(), device);
+    }
+
+    public List<Report> reports() {
+        return reports;
+    }
+
+    /** How often each kind of fault was seen. */
+    public Map<String, Integer> seen() {
+        return seen;
+    }
+
+    public long programs() {
+        return programs;
+    }
+
+    /** What the programs reached: ops, dtypes, layouts, and what was refused. */
+    public String coverage() {
+        return differential.coverage() + "\n  most refused\n" + differential.coverage().refusals(12);
+    }
+}

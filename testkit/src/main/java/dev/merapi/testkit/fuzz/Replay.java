@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.fuzz;
+
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.dispatch.Key;
+import dev.merapi.op.Definition;
+import dev.merapi.op.RecordType;
+import dev.merapi.op.Schema;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Set;
+import java.util.SplittableRandom;
+import org.jspecify.annotations.Nullable;
+
+/** Calls of ops once more on plain Java: with the same inputs, and in float64. */
+final class Replay {
+    private static final int TRIALS = 8;
+
+    private final Device java;
+    private final Exactness exactness = new Exactness();
+    private final Context context = Context.current();
+    private final Set<String> roundsEachTerm;
+
+    Replay(Device java, Set<String> roundsEachTerm) {
+        this.java = java;
+        this.roundsEachTerm = roundsEachTerm;
+    }
+
+    boolean isExact(Definition<?, ?> op) {
+        return exactness.isExact(op);
+    }
+
+    // ---------------------------------------------------------------- what goes in and comes out
+
+    /** The tensors that a call made, and those that it wrote. */
+    static <A extends Record, R> List<Tensor> results(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, @Nullable R result) {
+        List<Tensor> all = new ArrayList<>();
+        Set<Tensor> known = Collections.newSetFromMap(new IdentityHashMap<>());
+        if (op.isMutating()) {
+            boolean[] mutated = op.mutatedSlots(args);
+            for (int i = 0; i < inputs.length; i++) {
+                Tensor t = inputs[i];
+                if (t != null && mutated[i] && known.add(t)) {
+                    all.add(t);
+                }
+            }
+        }
+        if (!op.name().equals("merapi::empty")) {
+            for (Tensor t : op.result().tensors(op.name(), result)) {
+                if (t != null && !t.isClosed() && known.add(t)) {
+                    all.add(t);
+                }
+            }
+        }
+        return all;
+    }
+
+    /** Row-major copies on plain Java; what is one tensor stays one. */
+    @Nullable
+    Tensor[] copies(@Nullable Tensor[] inputs) {
+        @Nullable Tensor[] copies = new Tensor[inputs.length];
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            for (int k = 0; k < i && copies[i] == null; k++) {
+                copies[i] = inputs[k] == t ? copies[k] : null;
+            }
+            if (t != null && copies[i] == null) {
+                copies[i] = filled(Tensor.allocate(t.shape(), t.dtype(), java), t, null, 0);
+            }
+        }
+        return copies;
+    }
+
+    void close(@Nullable Tensor[] copies) {
+        for (Tensor t : copies) {
+            if (t != null) {
+                t.close();
+            }
+        }
+    }
+
+    /** The elements of a tensor, each moved by at most {@code eps} of its size. */
+    private static Tensor filled(Tensor target, Tensor from, @Nullable SplittableRandom noise, double eps) {
+        if (from.numel() == 0) {
+            return target;
+        }
+        Elements e = Elements.of(target);
+        if (from.dtype().isFloating()) {
+            double[] values = Bits.doubles(from);
+            for (int i = 0; i < values.length; i++) {
+                double v = values[i];
+                e.setDouble(i, noise == null ? v : v * (1 + eps * noise.nextDouble(-1, 1)));
+            }
+        } else {
+            long[] values = Bits.longs(from);
+            for (int i = 0; i < values.length; i++) {
+                e.setLong(i, values[i]);
+            }
+        }
+        return target;
+    }
+
+    /** Contents of all that a call gives; null if it is refused. */
+    private <A extends Record, R> @Nullable List<double[]> call(Definition<A, R> op, A args) {
+        int mask = context.addMask(Key.ABOVE_KERNEL);
+        var generator = context.generator().state();
+        try (Scope scope = Scope.open()) {
+            R result = Dispatcher.call(op, args, context);
+            List<double[]> all = new ArrayList<>();
+            for (Tensor t : results(op, args, op.schema().tensors(op.name(), args), result)) {
+                all.add(values(t));
+            }
+            return all;
+        } catch (RuntimeException e) {
+            return null;
+        } finally {
+            context.generator().restore(generator);
+            context.restoreMask(mask);
+        }
+    }
+
+    private static double[] values(Tensor t) {
+        return t.dtype() == DType.INT64
+                ? Arrays.stream(Bits.longs(t)).mapToDouble(v -> v).toArray()
+                : Bits.doubles(t);
+    }
+
+    // ---------------------------------------------------------------- the same
+
+    /** What differs from plain Java where nothing may; null if nothing does. */
+    <A extends Record, R> @Nullable String differsInBits(
+            Definition<A, R> op, A args, @Nullable Tensor[] copies, List<Tensor> made) {
+        boolean exact = exactness.isExact(op);
+        boolean floating = made.stream().anyMatch(t -> t.dtype().isFloating());
+        boolean ofFloats = Arrays.stream(copies).anyMatch(t -> t != null && t.dtype().isFloating());
+        if (!exact && (floating || ofFloats)) {
+            return null;
+        }
+        List<double[]> expected = call(op, onJava(op, args, again(copies)));
+        if (expected == null) {
+            return null;
+        }
+        for (int k = 0; k < expected.size(); k++) {
+            double[] got = values(made.get(k));
+            double[] want = expected.get(k);
+            for (int i = 0; i < want.length; i++) {
+                if (Double.doubleToLongBits(got[i]) != Double.doubleToLongBits(want[i])) {
+                    return "output " + k + " " + made.get(k).describe() + ", element " + i + " is " + got[i]
+                            + ", on plain Java " + want[i] + describe(copies);
+                }
+            }
+        }
+        return null;
+    }
+
+    private @Nullable Tensor[] again(@Nullable Tensor[] copies) {
+        return copies(copies);
+    }
+
+    /** The arguments around other tensors, on plain Java. */
+    private <A extends Record, R> A onJava(Definition<A, R> op, A args, @Nullable Tensor[] tensors) {
+        return plain(op.schema(), op.schema().rebuild(args, tensors), false, null, 0);
+    }
+
+    // ---------------------------------------------------------------- in float64
+
+    /** What is farther from the float64 result than the arithmetic explains; null if nothing is. */
+    <A extends Record, R> @Nullable String inaccurate(
+            Definition<A, R> op, A args, @Nullable Tensor[] copies, List<Tensor> made) {
+        if (tooWide(copies)) {
+            return null;
+        }
+        double inputEps = 0;
+        for (Tensor t : copies) {
+            inputEps = t == null ? inputEps : Math.max(inputEps, computeEps(op, t.dtype()));
+        }
+        boolean single = inputEps > DType.FLOAT64.epsilon();
+        List<double[]> exact = call(op, inFloat64(op, args, copies, single, null, 0));
+        if (exact == null || exact.size() != made.size()) {
+            return null;
+        }
+        List<List<double[]>> moved = new ArrayList<>();
+        for (int k = 0; k < exact.size(); k++) {
+            Tensor t = made.get(k);
+            double[] got = values(t);
+            double[] want = exact.get(k);
+            if (got.length != want.length) {
+                return "output " + k + " has " + got.length + " elements, in float64 " + want.length;
+            }
+            double eps = t.dtype().isFloating() ? computeEps(op, t.dtype()) : inputEps;
+            for (int i = 0; i < want.length; i++) {
+                if (within(got[i], want[i], t.dtype(), 4 * eps, 0)) {
+                    continue;
+                }
+                if (moved.isEmpty()) {
+                    if (extreme(copies)) {
+                        return null;
+                    }
+                    SplittableRandom noise = new SplittableRandom(7);
+                    for (int trial = 0; trial < TRIALS; trial++) {
+                        List<double[]> r = call(op, inFloat64(op, args, copies, single, noise, Math.max(eps, inputEps)));
+                        if (r != null) {
+                            moved.add(r);
+                        }
+                    }
+                }
+                if (!explained(got[i], want[i], t.dtype(), eps, moved, k, i)) {
+                    return "output " + k + " " + t.describe() + ", element " + i + " is " + got[i] + ", in float64 "
+                            + want[i] + describe(copies);
+                }
+            }
+        }
+        return null;
+    }
+
+    /** Whether what rounding the inputs does to the result explains how far it is off. */
+    private static boolean explained(
+            double got, double want, DType dtype, double eps, List<List<double[]>> moved, int k, int i) {
+        double spread = 0;
+        for (List<double[]> r : moved) {
+            double v = r.get(k)[i];
+            if (Double.isNaN(v) != Double.isNaN(want) || Double.isInfinite(v) != Double.isInfinite(want)) {
+                return true;
+            }
+            if (!dtype.isFloating() && v != want) {
+                return true;
+            }
+            spread = Math.max(spread, Math.abs(v - want));
+        }
+        return dtype.isFloating() && within(got, want, dtype, 8 * eps, 8 * spread);
+    }
+
+    private static boolean within(double got, double want, DType dtype, double relative, double absolute) {
+        if (got == want || Double.isNaN(got) && Double.isNaN(want)) {
+            return true;
+        }
+        if (!dtype.isFloating()) {
+            return false;
+        }
+        double nearest = Bits.rounded(want, dtype);
+        if (got == nearest) {
+            return true;
+        }
+        double rounding = dtype == dtype.computeType() ? 0 : 0.51 * dtype.epsilon();
+        double bound = (relative + rounding) * Math.abs(want) + absolute + smallest(dtype);
+        if (Double.isInfinite(got)) {
+            double largest = largest(dtype);
+            return Math.abs(want) + bound >= largest && want > 0 == got > 0;
+        }
+        return Math.abs(got - want) <= bound || Double.isInfinite(nearest) && Math.abs(got) >= 0.9 * largest(dtype);
+    }
+
+    private static double smallest(DType dtype) {
+        return switch (dtype) {
+            case FLOAT32 -> 0x1p-147;
+            case FLOAT64 -> 4 * Double.MIN_VALUE;
+            case FLOAT16 -> 0x1p-24;
+            default -> 0x1p-132;
+        };
+    }
+
+    private static double largest(DType dtype) {
+        return switch (dtype) {
+            case FLOAT32 -> Float.MAX_VALUE;
+            case FLOAT64 -> Double.MAX_VALUE;
+            case FLOAT16 -> 65504;
+            default -> 0x1.fep127;
+        };
+    }
+
+    /** What one rounding within the op costs. */
+    private double computeEps(Definition<?, ?> op, DType dtype) {
+        boolean between = op.isComposite() || op.compose() != null || roundsEachTerm.contains(op.name());
+        return between ? dtype.epsilon() : dtype.computeType().epsilon();
+    }
+
+    /** Integers that float32 does not have are rounded on the way in. */
+    private static boolean tooWide(@Nullable Tensor[] copies) {
+        for (Tensor t : copies) {
+            if (t != null && t.dtype().isIntegral() && t.dtype() != DType.UINT8) {
+                for (long v : Bits.longs(t)) {
+                    if (Math.abs(v) > 1 << 24 || v == Long.MIN_VALUE) {
+                        return true;
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    /** Numbers whose squares, or quotients, may leave the range of float32 on the way. */
+    private static boolean extreme(@Nullable Tensor[] copies) {
+        for (Tensor t : copies) {
+            if (t != null && t.dtype().isFloating()) {
+                for (double v : Bits.doubles(t)) {
+                    double a = Math.abs(v);
+                    if (!(a < 1e9) || a != 0 && a < 1e-9) {
+                        return true;
+                    }
+                }
+            }
+        }
+        return false;
+    }
+
+    private <A extends Record, R> A inFloat64(
+            Definition<A, R> op,
+            A args,
+            @Nullable Tensor[] copies,
+            boolean single,
+            @Nullable SplittableRandom noise,
+            double eps) {
+        @Nullable Tensor[] wide = new Tensor[copies.length];
+        for (int i = 0; i < copies.length; i++) {
+            Tensor t = copies[i];
+            for (int k = 0; k < i && wide[i] == null; k++) {
+                wide[i] = copies[k] == t ? wide[k] : null;
+            }
+            if (t != null && wide[i] == null) {
+                DType dtype = t.dtype().isFloating() ? DType.FLOAT64 : t.dtype();
+                wide[i] = filled(Tensor.allocate(t.shape(), dtype, java), t, noise, eps);
+            }
+        }
+        A rebuilt = op.schema().rebuild(args, wide);
+        return plain(op.schema(), rebuilt, true, single ? DType.FLOAT32 : null, noise == null ? 0 : noise.nextDouble(-eps, eps));
+    }
+
+    /** Plain arguments for plain Java, or for float64: dtypes widened, scalars rounded as the op rounds them. */
+    @SuppressWarnings("unchecked")
+    private <A extends Record> A plain(Schema schema, A args, boolean wide, @Nullable DType rounding, double change) {
+        RecordType record = schema.record();
+        @Nullable Object[] values = null;
+        for (int i = 0; i < record.size(); i++) {
+            if (schema.arguments().get(i).kind() != Schema.Kind.PLAIN) {
+                continue;
+            }
+            Object given = record.get(args, i);
+            Object other = given instanceof Device ? java : wide ? widened(given, rounding, change) : given;
+            if (other != given) {
+                if (values == null) {
+                    values = new Object[record.size()];
+                    for (int k = 0; k < values.length; k++) {
+                        values[k] = record.get(args, k);
+                    }
+                }
+                values[i] = other;
+            }
+        }
+        return values == null ? args : (A) record.make(values);
+    }
+
+    private static @Nullable Object widened(@Nullable Object given, @Nullable DType rounding, double change) {
+        if (given instanceof DType d) {
+            return d.isFloating() ? DType.FLOAT64 : d;
+        }
+        if (given instanceof Double d) {
+            return (rounding == null ? d : (double) d.floatValue()) * (1 + change);
+        }
+        if (given instanceof Float f) {
+            return f.doubleValue() * (1 + change);
+        }
+        if (given instanceof List<?> list && !list.isEmpty() && list.get(0) instanceof Number) {
+            return list.stream().map(v -> widened(v, rounding, change)).toList();
+        }
+        return given;
+    }
+
+    private static String describe(@Nullable Tensor[] inputs) {
+        StringBuilder text = new StringBuilder("; inputs");
+        for (Tensor t : inputs) {
+            text.append(' ').append(t == null ? "none" : t.dtype() + "" + t.shape());
+        }
+        return text.toString();
+    }
+}

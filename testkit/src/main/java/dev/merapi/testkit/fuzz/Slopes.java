@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.fuzz;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Gradients against differences: a program that ends with gradients of its leaves runs again in float64, with the leaves
+ * moved forth and back along a direction. Where both sides do not have one slope, at a kink or a step, nothing is said.
+ */
+final class Slopes {
+    private static final double SHIFT = 0x1p-17;
+
+    private Slopes() {}
+
+    /** Whether the program of a seed is one of these: tame contents, and nothing that cuts the graph. */
+    static boolean apply(long seed) {
+        return (seed >>> 3 & 3) == 1;
+    }
+
+    static boolean apply(Program program) {
+        int n = program.steps().size();
+        return apply(program.seed())
+                && n > 0
+                && program.steps().get(n - 1).callee() == Action.GRAD
+                && program.steps().stream().limit(n - 1).noneMatch(s -> s.callee() instanceof Action);
+    }
+
+    static void check(Program program, Device java, List<Finding> findings) {
+        try {
+            double middle = value(program, java, 0);
+            double forth = value(program, java, SHIFT);
+            double back = value(program, java, -SHIFT);
+            double right = (forth - middle) / SHIFT;
+            double left = (middle - back) / SHIFT;
+            double[] slope = slope(program, java);
+            double size = Math.max(slope[1], Math.max(Math.abs(right), Math.abs(left)));
+            double noise = 1e-14 * Math.max(Math.abs(middle), slope[2]) / SHIFT;
+            boolean clear = Math.abs(right - left) <= 1e-2 * size + noise;
+            double central = (right + left) / 2;
+            if (clear && !(Math.abs(central - slope[0]) <= 1e-3 * size + 4 * noise) && Double.isFinite(central)) {
+                // Once more at half the distance: a third derivative may be large.
+                double near = (value(program, java, SHIFT / 4) - value(program, java, -SHIFT / 4)) / (SHIFT / 2);
+                if (Math.abs(near - central) <= 1e-4 * size + 4 * noise) {
+                    findings.add(new Finding(
+                            Finding.Kind.WRONG_GRADIENT,
+                            culprit(program),
+                            program.steps().size() - 1,
+                            "along a direction " + slope[0] + ", by differences " + near));
+                }
+            }
+        } catch (RuntimeException e) {
+            // A step that is refused in float64 says nothing about gradients.
+        }
+    }
+
+    /** The last step before the gradients that is no leaf. */
+    private static String culprit(Program program) {
+        for (int i = program.steps().size() - 2; i >= 0; i--) {
+            if (!(program.steps().get(i).callee() instanceof Leaf)) {
+                return program.steps().get(i).callee().name();
+            }
+        }
+        return "grad";
+    }
+
+    /** The outputs of the last step, weighted by their gradients, with the leaves moved. */
+    private static double value(Program program, Device java, double shift) {
+        try (Run run = new Run(java, program.seed(), null, true, shift)) {
+            Step last = forward(program, run);
+            Tensor out = run.tensor((Ref) ((List<?>) nonNull(last.args().get(0))).get(0));
+            Tensor weight = run.tensor((Ref) ((List<?>) nonNull(last.args().get(2))).get(0));
+            double[] a = Bits.doubles(out);
+            double[] b = Bits.doubles(weight);
+            double sum = 0;
+            for (int i = 0; i < a.length; i++) {
+                sum += a[i] * b[i];
+            }
+            return sum;
+        }
+    }
+
+    private static Step forward(Program program, Run run) {
+        List<Step> steps = program.steps();
+        for (Step s : steps.subList(0, steps.size() - 1)) {
+            run.step(s);
+        }
+        return steps.get(steps.size() - 1);
+    }
+
+    /** The gradients along the direction, the sum of the sizes of its parts, and of the outputs. */
+    private static double[] slope(Program program, Device java) {
+        try (Run run = new Run(java, program.seed(), null, true, 0)) {
+            List<Integer> numbers = new ArrayList<>();
+            for (Step s : program.steps()) {
+                if (s.callee() instanceof Leaf leaf && leaf.wantsGrad()) {
+                    numbers.add(s.first());
+                }
+            }
+            Step last = forward(program, run);
+            List<Tensor> outputs = tensors(run, last.args().get(0));
+            List<Tensor> inputs = tensors(run, last.args().get(1));
+            List<@Nullable Tensor> gradients =
+                    Autograd.grad(outputs, inputs, tensors(run, last.args().get(2)), Autograd.Graph.FREE, true);
+            double sum = 0;
+            double size = 0;
+            for (int k = 0; k < inputs.size(); k++) {
+                Tensor g = gradients.get(k);
+                Ref ref = (Ref) ((List<?>) nonNull(last.args().get(1))).get(k);
+                if (g == null) {
+                    continue;
+                }
+                Elements place = Elements.of(inputs.get(k));
+                double[] values = Bits.doubles(g);
+                for (int i = 0; i < values.length; i++) {
+                    double part = values[i] * Run.direction(numbers.indexOf(ref.number()), place.position(i));
+                    sum += part;
+                    size += Math.abs(part);
+                }
+            }
+            double out = 0;
+            for (double v : Bits.doubles(outputs.get(0))) {
+                out += Math.abs(v);
+            }
+            return new double[] {sum, size, out};
+        }
+    }
+
+    private static List<Tensor> tensors(Run run, @Nullable Object refs) {
+        return ((List<?>) nonNull(refs)).stream().map(r -> run.tensor((Ref) r)).toList();
+    }
+
+    private static Object nonNull(@Nullable Object o) {
+        return java.util.Objects.requireNonNull(o);
+    }
+}
