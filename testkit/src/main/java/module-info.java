@@ -2,6 +2,7 @@
 /** Op samples, oracles, tolerances, and the contract tests that each backend extends. */
 module dev.merapi.testkit {
     requires static org.jspecify;
+    requires java.management;
     requires transitive dev.merapi.core;
     requires transitive org.junit.jupiter.api;
     requires transitive org.junit.jupiter.params;

@@ -80,7 +80,24 @@ final class Catalogue {
     private final List<MethodCallee> methods = new ArrayList<>();
     private final List<MethodCallee> plainMethods = new ArrayList<>();
 
-    Catalogue() {
+    /** Calls that need few kernels, for devices where each new one costs the run of a compiler. */
+    private static final Set<String> POOL = Set.of(
+            "add", "sub", "mul", "div", "neg", "relu", "exp", "tanh", "sigmoid", "square", "maximum", "sum", "mean",
+            "amax", "matmul", "softmax", "transpose", "permute", "slice", "select", "narrow", "view", "reshape", "expand",
+            "unsqueeze", "squeeze", "flatten", "copy", "contiguous", "cat", "stack", "gather", "scatterAdd", "indexSelect",
+            "indexAdd", "embedding", "where", "maskedFill", "add_", "mul_", "copy_", "zero_", "relu_", "topk", "cumsum",
+            "split", "chunk", "unbind", "diagonal", "tril", "flip");
+
+    private static final Set<String> POOL_ROWS = Set.of(
+            "merapi::matmul", "merapi::linear", "merapi::layer_norm", "merapi::cross_entropy", "merapi::attention",
+            "merapi::conv2d", "merapi::max_pool2d", "merapi::index_select", "merapi::scatter_add", "merapi::embedding",
+            "merapi::log_softmax", "merapi::topk");
+
+    private final boolean closed;
+
+    /** @param closed whether only a fixed, small set of kernels may be needed */
+    Catalogue(boolean closed) {
+        this.closed = closed;
         Ops.builtIn();
         Map<Op<?, ?>, PointwiseOp> inPlace = new HashMap<>();
         Set<Class<?>> seen = new HashSet<>();
@@ -93,19 +110,19 @@ final class Catalogue {
         for (Op<?, ?> op : OpRegistry.all()) {
             Object code = op.definition().code();
             String first = op.schema().record().name(op.schema().record().size() - 1);
-            if (code instanceof PointwiseCode p && first.equals("scalars") && !op.definition().isMutating()) {
+            if (!closed && code instanceof PointwiseCode p && first.equals("scalars") && !op.definition().isMutating()) {
                 pointwise.add(described(op, p, inPlace.get(op)));
-            } else if (code instanceof ReduceCode r && first.equals("scalars")) {
+            } else if (!closed && code instanceof ReduceCode r && first.equals("scalars")) {
                 reductions.add(new Reduction(op, r.inputs(), scalars(List.of(r.prologue()))));
             }
         }
         for (OpSamples<?, ?> row : OpRows.all()) {
-            if (row.op().definition().code() == null) {
+            if (row.op().definition().code() == null && (!closed || POOL_ROWS.contains(row.op().name()))) {
                 rows.add(row);
             }
         }
         for (Method m : Tensor.class.getMethods()) {
-            if (isCalled(m)) {
+            if (isCalled(m) && (!closed || POOL.contains(m.getName()) && !hasNumbers(m))) {
                 methods.add(new MethodCallee(m));
             }
         }
@@ -187,6 +204,15 @@ final class Catalogue {
             return false;
         }
         return Arrays.stream(m.getParameters()).map(Parameter::getType).allMatch(PARAMETERS::contains);
+    }
+
+    /** Kernels differ by the kinds of numbers. */
+    private static boolean hasNumbers(Method m) {
+        return Arrays.stream(m.getParameterTypes()).anyMatch(t -> t == Number.class || t == DType.class);
+    }
+
+    boolean isClosed() {
+        return closed;
     }
 
     private static boolean takesTensor(Method m) {

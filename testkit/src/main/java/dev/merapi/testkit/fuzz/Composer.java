@@ -60,13 +60,17 @@ final class Composer {
             int kind = random.nextInt(100);
             if (kind < 42) {
                 method();
-            } else if (kind < 60) {
-                pointwise();
             } else if (kind < 67) {
-                reduction();
+                if (catalogue.isClosed()) {
+                    method();
+                } else if (kind < 60) {
+                    pointwise();
+                } else {
+                    reduction();
+                }
             } else if (kind < 75) {
                 sample();
-            } else if (kind < 81) {
+            } else if (kind < 81 && !catalogue.isClosed()) {
                 inPlace();
             } else if (kind < 84) {
                 leaf(dtype(), shape(), random.nextInt(3) == 0);
@@ -101,6 +105,9 @@ final class Composer {
     // ---------------------------------------------------------------- tensors
 
     DType dtype() {
+        if (catalogue.isClosed()) {
+            return DType.FLOAT32;
+        }
         int kind = random.nextInt(100);
         if (smooth || kind < 70) {
             return kind < 50 ? DType.FLOAT32 : FLOATS[random.nextInt(FLOATS.length)];
@@ -140,7 +147,7 @@ final class Composer {
 
     /** Indices into a dimension of that size. */
     Ref indices(long size, long... shape) {
-        DType dtype = random.nextInt(4) == 0 ? DType.INT32 : DType.INT64;
+        DType dtype = random.nextInt(4) == 0 && !catalogue.isClosed() ? DType.INT32 : DType.INT64;
         Leaf.Form form = random.nextInt(4) == 0 ? Leaf.possible(Leaf.Form.STRIDED, shape) : Leaf.Form.DENSE;
         return leaf(new Leaf(dtype, shape, form, Values.indices(random, size, Leaf.count(form, shape)), false));
     }
@@ -196,7 +203,7 @@ final class Composer {
     /** The dtype of a second operand. */
     DType partner(DType dtype) {
         int kind = random.nextInt(12);
-        return smooth || kind < 9 ? dtype : kind < 11 ? FLOATS[random.nextInt(4)] : dtype();
+        return smooth || catalogue.isClosed() || kind < 9 ? dtype : kind < 11 ? FLOATS[random.nextInt(4)] : dtype();
     }
 
     // ---------------------------------------------------------------- ops
@@ -314,7 +321,7 @@ final class Composer {
     }
 
     private <A extends Record, R> void sample(OpSamples<A, R> row) {
-        DType dtype = row.dtypes().contains(DType.FLOAT32) && random.nextInt(3) > 0
+        DType dtype = row.dtypes().contains(DType.FLOAT32) && (catalogue.isClosed() || random.nextInt(3) > 0)
                 ? DType.FLOAT32
                 : row.dtypes().get(random.nextInt(row.dtypes().size()));
         List<Function<Maker, A>> makers = row.makers();
@@ -406,7 +413,10 @@ final class Composer {
         switch (random.nextInt(13)) {
             case 0, 1 -> {
                 Action[] modes = Action.values();
-                emit(modes[random.nextInt(Action.END.ordinal())]);
+                Action mode = modes[random.nextInt(Action.END.ordinal())];
+                if (mode != Action.AUTOCAST || !catalogue.isClosed()) {
+                    emit(mode);
+                }
             }
             case 2, 3 -> {
                 if (run.depth() > 0) {

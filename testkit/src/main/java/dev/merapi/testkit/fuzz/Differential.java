@@ -212,7 +212,7 @@ final class Differential {
 
     /** A device that plain Java serves, made at the first call. */
     static synchronized Device plainJava() {
-        dev.merapi.types.DeviceType type = dev.merapi.types.DeviceType.of("java");
+        dev.merapi.types.DeviceType type = dev.merapi.types.DeviceType.register("java");
         if (!Backends.isAvailable(type)) {
             Backends.register(new dev.merapi.reference.JavaBackend(type));
         }

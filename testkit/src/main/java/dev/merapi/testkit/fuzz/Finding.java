@@ -38,6 +38,11 @@ record Finding(Kind kind, String op, int step, String detail) {
         return kind + " " + op;
     }
 
+    /** Whether it does not say which op is to blame. */
+    boolean isOfWholeProgram() {
+        return kind == Kind.LEAK || kind == Kind.MODES || kind == Kind.WRONG_GRADIENT;
+    }
+
     @Override
     public String toString() {
         return key() + ": " + detail;

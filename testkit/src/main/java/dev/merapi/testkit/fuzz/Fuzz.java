@@ -3,9 +3,12 @@ package dev.merapi.testkit.fuzz;
 
 import dev.merapi.types.Device;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.LongConsumer;
 
 /**
@@ -18,25 +21,35 @@ import java.util.function.LongConsumer;
  */
 public final class Fuzz {
     /** One fault: what it is, the seed, and the smallest program that shows it. */
-    public record Report(String key, long seed, String detail, String lines, String program) {
+    public record Report(String key, long seed, String detail, List<String> calls, String lines, String program) {
         @Override
         public String toString() {
             return key + " (seed " + seed + "): " + detail + "\n" + lines;
         }
     }
 
+    /** Faults that do not say which op they are of: so many are shrunk, to see whether they are one. */
+    private static final int SHRUNK = 8;
+
     private final Device device;
     private final Device java = Differential.plainJava();
-    private final Catalogue catalogue = new Catalogue();
+    private final Catalogue catalogue;
     private final Differential differential;
     private final Map<String, Integer> seen = new HashMap<>();
     private final List<Report> reports = new ArrayList<>();
+    private final Set<String> shapes = new HashSet<>();
     private LongConsumer starting = seed -> {};
     private long programs;
 
     /** @param device what is compared with plain Java */
     public Fuzz(Device device) {
+        this(device, !device.type().name().equals("cpu"));
+    }
+
+    /** @param closed whether only a small, fixed set of kernels may be needed: each new one may cost a compiler's run */
+    public Fuzz(Device device, boolean closed) {
         this.device = device;
+        this.catalogue = new Catalogue(closed);
         this.differential = new Differential(java, device, catalogue);
     }
 
@@ -74,14 +87,17 @@ public final class Fuzz {
         } catch (RuntimeException e) { // in the fuzzer, not in what a program calls
             String key = "FUZZER " + e.getClass().getSimpleName() + " " + e.getStackTrace()[0];
             if (seen.merge(key, 1, Integer::sum) == 1) {
-                reports.add(new Report(key, seed, String.valueOf(e.getMessage()), java.util.Arrays.toString(e.getStackTrace()), ""));
+                reports.add(new Report(key, seed, String.valueOf(e.getMessage()), List.of(), Arrays.toString(e.getStackTrace()), ""));
             }
             return;
         }
         for (Finding f : verdict.findings()) {
             int times = seen.merge(f.key(), 1, Integer::sum);
-            if (times == 1) {
-                reports.add(report(verdict.program(), f));
+            if (times == 1 || times <= SHRUNK && f.isOfWholeProgram()) {
+                Report r = report(verdict.program(), f);
+                if (shapes.add(r.key() + r.calls())) {
+                    reports.add(r);
+                }
             }
         }
     }
@@ -98,7 +114,14 @@ public final class Fuzz {
             said = new Finding(finding.kind(), finding.op(), finding.step(), finding.detail() + " (not shrunk: " + e + ")");
         }
         return new Report(
-                finding.key(), program.seed(), said.detail(), JavaPrinter.lines(small), JavaPrinter.print(small, device));
+                finding.key(), program.seed(), said.detail(), calls(small), JavaPrinter.lines(small), JavaPrinter.print(small, device));
+    }
+
+    private static List<String> calls(Program program) {
+        return program.steps().stream()
+                .map(step -> step.callee().name())
+                .filter(name -> !name.equals("leaf"))
+                .toList();
     }
 
     private boolean shows(Program p, String key) {

@@ -92,7 +92,7 @@ final class JavaPrinter {
         }
         if (a instanceof List<?> list && list.stream().anyMatch(Ref.class::isInstance)) {
             String each = list.stream().map(JavaPrinter::argument).collect(Collectors.joining(", "));
-            return list.contains(null) ? "Arrays.asList(" + each + ")" : "List.of(" + each + ")";
+            return list.stream().anyMatch(java.util.Objects::isNull) ? "Arrays.asList(" + each + ")" : "List.of(" + each + ")";
         }
         if (a instanceof List<?> list && list.stream().allMatch(Number.class::isInstance)) {
             return "List.<Number>of(" + list.stream().map(Literals::of).collect(Collectors.joining(", ")) + ")";

@@ -75,7 +75,7 @@ final class Run implements AutoCloseable {
             return tensor(r);
         }
         if (arg instanceof List<?> list) {
-            return list.isEmpty() || !(list.get(0) instanceof Ref || list.contains(null))
+            return list.isEmpty() || !(list.get(0) instanceof Ref || list.stream().anyMatch(java.util.Objects::isNull))
                     ? list
                     : Arrays.asList(list.stream().map(this::actual).toArray(Tensor[]::new));
         }

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /** Makes a program smaller while it still shows the same. */
 final class Shrinker {
@@ -30,6 +31,7 @@ final class Shrinker {
             before = best;
             best = fewerSteps(best);
             best = leavesForSteps(best);
+            best = shorterLists(best);
             best = simplerLeaves(best);
         } while (best != before);
         return best;
@@ -67,6 +69,30 @@ final class Shrinker {
             }
             changed.addAll(best.steps().subList(i + 1, best.steps().size()));
             best = better(best, new Program(best.seed(), changed));
+        }
+        return best;
+    }
+
+    /** Lists of tensors with one less. */
+    private Program shorterLists(Program program) {
+        Program best = program;
+        for (int i = 0; i < best.steps().size(); i++) {
+            for (int k = 0; k < best.steps().get(i).args().size(); k++) {
+                Step step = best.steps().get(i);
+                if (step.args().get(k) instanceof List<?> list && list.size() > 1) {
+                    for (int e = list.size() - 1; e >= 0; e--) {
+                        List<Object> shorter = new ArrayList<>(list);
+                        shorter.remove(e);
+                        List<@Nullable Object> args = new ArrayList<>(step.args());
+                        args.set(k, shorter);
+                        Program candidate = best.with(i, new Step(step.callee(), args, step.first(), step.count()));
+                        if (shows.test(candidate)) {
+                            best = candidate;
+                            break;
+                        }
+                    }
+                }
+            }
         }
         return best;
     }
