@@ -31,6 +31,10 @@ public final class Fuzz {
     /** Faults that do not say which op they are of: so many are shrunk, to see whether they are one. */
     private static final int SHRUNK = 8;
 
+    private static final int BETWEEN_CHECKS = 5000;
+    /** Blocks that may stay: constants and caches that are made at first use. */
+    private static final int STAYS = 64;
+
     private final Device device;
     private final Device java = Differential.plainJava();
     private final Catalogue catalogue;
@@ -71,10 +75,37 @@ public final class Fuzz {
     public long run(long series, long from, long to, long nanos) {
         long end = System.nanoTime() + nanos;
         long i = from;
+        long checked = i;
+        long blocks = blocks();
         for (; i < to && (nanos == 0 || System.nanoTime() < end); i++) {
             one(seed(series, i));
+            if (i - checked == BETWEEN_CHECKS) {
+                blocks = memory(series, checked, i, blocks);
+                checked = i;
+            }
         }
+        memory(series, checked, i, blocks);
         return i - from;
+    }
+
+    private long blocks() {
+        return Differential.liveBlocks(java) + Differential.liveBlocks(device);
+    }
+
+    /** Programs whose memory waits for the collector: looked at one by one if together they left something behind. */
+    private long memory(long series, long from, long to, long before) {
+        long now = blocks();
+        for (long i = from; i < to && now > before + STAYS; i++) {
+            List<Finding> findings = new ArrayList<>();
+            Program program = differential.run(seed(series, i)).program();
+            differential.checkMemory(program, findings);
+            if (!findings.isEmpty()) {
+                seen.merge(findings.get(0).key(), 1, Integer::sum);
+                reports.add(report(program, findings.get(0)));
+                break;
+            }
+        }
+        return now;
     }
 
     /** Runs one program; a fault that is new is shrunk and reported. */
