@@ -29,7 +29,7 @@ public final class Fuzz {
     }
 
     /** Faults that do not say which op they are of: so many are shrunk, to see whether they are one. */
-    private static final int SHRUNK = 8;
+    private static final int SHRUNK = 4;
 
     private static final int BETWEEN_CHECKS = 5000;
     /** Blocks that may stay: constants and caches that are made at first use. */
@@ -136,13 +136,17 @@ public final class Fuzz {
     private Report report(Program program, Finding finding) {
         Program small = program;
         Finding said = finding;
+        differential.quick(true);
         try {
             small = new Shrinker(java, p -> shows(p, finding.key())).shrink(program, finding.step());
+            differential.quick(false);
             for (Finding f : differential.run(small)) {
                 said = f.key().equals(finding.key()) ? f : said;
             }
         } catch (RuntimeException e) {
             said = new Finding(finding.kind(), finding.op(), finding.step(), finding.detail() + " (not shrunk: " + e + ")");
+        } finally {
+            differential.quick(false);
         }
         return new Report(
                 finding.key(), program.seed(), said.detail(), calls(small), JavaPrinter.lines(small), JavaPrinter.print(small, device));
