@@ -202,7 +202,9 @@ public final class ReduceCode {
         if (effective.isLogical()) {
             return DType.BOOL;
         }
-        if (effective.isIndex() || effective == Combine.MIN || effective == Combine.MAX) {
+        boolean extremum = effective == Combine.MIN || effective == Combine.MAX;
+        // The largest after conversion is the conversion of the largest; kernels do not change the kind at the end.
+        if (effective.isIndex() || extremum && inferred.isFloating() == result.isFloating()) {
             return inferred.isFloating() ? inferred.computeType() : inferred == DType.INT64 ? DType.INT64 : DType.INT32;
         }
         return result.isFloating() ? result.computeType() : DType.INT64;

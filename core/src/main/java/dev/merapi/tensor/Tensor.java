@@ -289,6 +289,9 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         if (storage != null) {
             storage.retain();
             t.attach(storage, context);
+            if (context.scope() == null) {
+                storage.escape(); // no scope will close this view, which may outlive that of its tensor
+            }
         }
         return t;
     }

@@ -130,7 +130,7 @@ final class Arguments {
             return random.nextBoolean();
         }
         if (type == Number.class) {
-            return Values.number(random, t.dtype());
+            return Values.number(random, t.dtype(), composer.smooth());
         }
         if (type == DType.class) {
             return composer.smooth() ? DType.FLOAT64 : DType.values()[random.nextInt(DType.values().length)];
@@ -256,7 +256,7 @@ final class Arguments {
             case "step", "count", "size" -> 1 + random.nextLong(0, 3);
             case "classes" -> 4L + random.nextInt(2);
             case "k" -> random.nextLong(0, size + 1);
-            case "paddingIndex" -> random.nextLong(-1, 2);
+            case "paddingIndex" -> composer.smooth() ? -1L : random.nextLong(-1, 2);
             default -> random.nextLong(-3, 4);
         };
     }

@@ -11,16 +11,25 @@ import org.jspecify.annotations.Nullable;
 final class Bits {
     private Bits() {}
 
+    /** Zeros count as the same too. */
+    static long withoutSigns(@Nullable Tensor[] tensors) {
+        return of(tensors, false);
+    }
+
     static long of(@Nullable Tensor[] tensors) {
+        return of(tensors, true);
+    }
+
+    private static long of(@Nullable Tensor[] tensors, boolean signs) {
         long hash = 1;
         for (Tensor t : tensors) {
-            hash = hash * 0x9e3779b97f4a7c15L + (t == null ? 7 : of(t));
+            hash = hash * 0x9e3779b97f4a7c15L + (t == null ? 7 : of(t, signs));
             hash ^= hash >>> 31;
         }
         return hash;
     }
 
-    static long of(Tensor t) {
+    private static long of(Tensor t, boolean signs) {
         long hash = t.dtype().ordinal();
         for (int d = 0; d < t.rank(); d++) {
             hash = hash * 31 + t.size(d) + 1;
@@ -30,7 +39,7 @@ final class Bits {
         }
         if (t.dtype().isFloating()) {
             for (double v : doubles(t)) {
-                hash = (hash ^ Double.doubleToLongBits(v)) * 0xbf58476d1ce4e5b9L;
+                hash = (hash ^ Double.doubleToLongBits(v == 0 && !signs ? 0.0 : v)) * 0xbf58476d1ce4e5b9L;
                 hash ^= hash >>> 29;
             }
         } else {

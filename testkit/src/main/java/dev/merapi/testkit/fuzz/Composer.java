@@ -254,7 +254,7 @@ final class Composer {
     private List<Number> scalars(int count, DType dtype) {
         List<Number> numbers = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            numbers.add(Values.number(random, dtype));
+            numbers.add(Values.number(random, dtype, smooth));
         }
         return numbers;
     }
@@ -317,7 +317,10 @@ final class Composer {
 
     private void sample() {
         OpSamples<?, ?> row = catalogue.rows().get(random.nextInt(catalogue.rows().size()));
-        sample(row);
+        // What backward ops take belongs together: they come with the gradients.
+        if (!row.op().name().endsWith("_backward")) {
+            sample(row);
+        }
     }
 
     private <A extends Record, R> void sample(OpSamples<A, R> row) {

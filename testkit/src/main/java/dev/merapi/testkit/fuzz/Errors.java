@@ -16,7 +16,8 @@ final class Errors {
         String name = step.callee().name();
         boolean documented = e.getClass().getPackageName().equals("dev.merapi.error") || OTHERS.contains(e.getClass());
         String text = String.valueOf(e.getMessage());
-        if (!documented) {
+        boolean internal = text.contains("native program refused") || text.contains("please report");
+        if (!documented || internal) {
             StackTraceElement[] trace = e.getStackTrace();
             String where = trace.length == 0 ? "" : " at " + trace[0];
             return new Finding(

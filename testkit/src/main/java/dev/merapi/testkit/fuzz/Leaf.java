@@ -55,7 +55,6 @@ record Leaf(DType dtype, long[] shape, Form form, Object values, boolean wantsGr
     @Override
     public List<Tensor> call(Run run, @Nullable Object[] args) {
         Tensor t = make(run.wide() && dtype.isFloating() ? DType.FLOAT64 : dtype, run.device());
-        run.perturb(this, t);
         return List.of(wantsGrad ? t.requiresGrad(true) : t);
     }
 

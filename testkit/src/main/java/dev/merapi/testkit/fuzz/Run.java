@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** One run of a program on a device, step by step, in a scope of its own. What it leaves behind ends with it. */
@@ -21,6 +22,7 @@ final class Run implements AutoCloseable {
     private final Device device;
     private final boolean wide;
     private final double shift;
+    private final Set<Integer> moved;
     private final Context context = Context.current();
     private final Context.Snapshot before = context.capture();
     private final @Nullable Scope around = context.scope();
@@ -32,14 +34,22 @@ final class Run implements AutoCloseable {
 
     /** @param tracer sees every call of an op; null for nobody */
     Run(Device device, long seed, @Nullable Interceptor tracer) {
-        this(device, seed, tracer, false, 0);
+        this(device, seed, tracer, false, 0, Set.of());
     }
 
     /**
      * @param wide whether floating tensors are float64 throughout
-     * @param shift how far leaves that want gradients are moved along the direction that {@link #direction} says
+     * @param shift how far some tensors are moved along the direction that {@link #direction} says
+     * @param moved the numbers of these
      */
-    Run(Device device, long seed, @Nullable Interceptor tracer, boolean wide, double shift) {
+    Run(
+            Device device,
+            long seed,
+            @Nullable Interceptor tracer,
+            boolean wide,
+            double shift,
+            Set<Integer> moved) {
+        this.moved = moved;
         this.device = device;
         this.wide = wide;
         this.shift = shift;
@@ -66,6 +76,9 @@ final class Run implements AutoCloseable {
         List<Tensor> made = step.callee().call(this, args);
         for (int i = 0; i < made.size(); i++) {
             put(step.first() + i, made.get(i));
+        }
+        if (moved.contains(step.first()) && made.size() == 1 && shift != 0) {
+            move(step.first(), made.get(0));
         }
         return made;
     }
@@ -133,23 +146,14 @@ final class Run implements AutoCloseable {
 
     // ---------------------------------------------------------------- directions
 
-    /** Where a leaf is moved to, element by element, by what lies at a position of its memory. */
-    static double direction(int leaf, long position) {
-        long mixed = (leaf * 31L + position + 1) * 0x9e3779b97f4a7c15L;
+    /** Where a tensor is moved to, element by element, by what lies at a position of its memory. */
+    static double direction(int number, long position) {
+        long mixed = (number * 31L + position + 1) * 0x9e3779b97f4a7c15L;
         return ((mixed ^ mixed >>> 29) * 0xbf58476d1ce4e5b9L >> 11) * 0x1p-52;
     }
 
-    /** Leaves that want gradients, in order, are numbered. */
-    private int leaves;
-
-    void perturb(Leaf leaf, Tensor t) {
-        if (!leaf.wantsGrad()) {
-            return;
-        }
-        int number = leaves++;
-        if (shift == 0) {
-            return;
-        }
+    /** Moves what a step has just made. */
+    private void move(int number, Tensor t) {
         Elements e = Elements.of(t);
         double[] moved = new double[(int) t.numel()];
         for (int i = 0; i < moved.length; i++) {

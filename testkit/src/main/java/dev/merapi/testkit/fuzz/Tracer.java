@@ -85,7 +85,7 @@ final class Tracer implements Interceptor {
             throw e;
         }
         List<Tensor> made = Replay.results(op, args, inputs, result);
-        long out = op.isComposite() && inputs.length == 0 ? 0 : Bits.of(made.toArray(new Tensor[0]));
+        long out = op.isComposite() && inputs.length == 0 ? 0 : Bits.withoutSigns(made.toArray(new Tensor[0]));
         calls.add(new Call(op.name(), in, out));
         if (twin == null) {
             coverage.call(op.name(), inputs);

@@ -90,11 +90,11 @@ final class Values {
         return values;
     }
 
-    static Number number(SplittableRandom r, DType of) {
+    static Number number(SplittableRandom r, DType of, boolean tame) {
         if (!of.isFloating() && r.nextInt(10) > 0) {
             return of == DType.BOOL || of == DType.UINT8 ? (Number) r.nextInt(4) : (Number) r.nextInt(-3, 5);
         }
-        if (r.nextInt(40) == 0) {
+        if (!tame && r.nextInt(40) == 0) {
             return SPECIAL[r.nextInt(SPECIAL.length)];
         }
         double v = NUMBERS[r.nextInt(NUMBERS.length)];
