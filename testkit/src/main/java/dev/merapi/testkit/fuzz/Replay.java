@@ -192,6 +192,10 @@ final class Replay {
         }
         List<List<double[]>> moved = new ArrayList<>();
         boolean overflows = false;
+        double largestInput = 0;
+        for (Tensor t : copies) {
+            largestInput = t == null ? largestInput : Math.max(largestInput, largest(values(t)));
+        }
         for (int k = 0; k < exact.size(); k++) {
             Tensor t = made.get(k);
             double[] got = values(t);
@@ -200,7 +204,8 @@ final class Replay {
                 return "output " + k + " has " + got.length + " elements, in float64 " + want.length;
             }
             double eps = t.dtype().isFloating() ? computeEps(op, t.dtype()) : inputEps;
-            double common = op.code() == null ? 4 * eps * largest(want) : 0;
+            // What is added up on the way may be as large as what goes in or comes out.
+            double common = 4 * eps * Math.max(largest(want), largestInput);
             for (int i = 0; i < want.length; i++) {
                 if (within(got[i], want[i], t.dtype(), ulps(eps), common)) {
                     continue;
@@ -272,7 +277,7 @@ final class Replay {
         return Math.abs(got - want) <= bound || Double.isInfinite(nearest) && Math.abs(got) >= 0.9 * largest(dtype);
     }
 
-    /** The largest finite number: what ops that are no expressions of single elements have on the way. */
+    /** The largest finite number. */
     private static double largest(double[] values) {
         return Arrays.stream(values).map(Math::abs).filter(Double::isFinite).max().orElse(0);
     }
