@@ -61,7 +61,8 @@ final class Arguments {
         String name = m.name();
         if (m.writes()) {
             boolean random01 = name.equals("uniform_") || name.equals("normal_");
-            return composer.pick(t -> composer.mayWrite(t) && (!random01 || t.dtype().isFloating()));
+            return composer.pick(
+                    t -> composer.mayWrite(t) && (!random01 || t.dtype().isFloating()));
         }
         int rank = switch (name) {
             case "matmul", "linear", "gather", "scatter", "scatterAdd", "indexSelect", "indexAdd", "topk" -> 1;
@@ -73,7 +74,8 @@ final class Arguments {
         if (name.equals("oneHot")) {
             return composer.indices(4, 3);
         }
-        if (r == null || name.equals("embedding") && composer.tensor(r).rank() != 2
+        if (r == null
+                || name.equals("embedding") && composer.tensor(r).rank() != 2
                 || name.equals("bmm") && composer.tensor(r).rank() != 3) {
             long[] shape = new long[Math.max(1, rank)];
             Arrays.fill(shape, 2 + random.nextInt(3));
@@ -109,8 +111,7 @@ final class Arguments {
 
     // ---------------------------------------------------------------- arguments
 
-    private @Nullable Object argument(
-            MethodCallee m, Parameter p, Tensor t, int dim, List<@Nullable Object> before) {
+    private @Nullable Object argument(MethodCallee m, Parameter p, Tensor t, int dim, List<@Nullable Object> before) {
         Class<?> type = p.getType();
         String name = p.getName();
         if (type == Tensor.class) {
@@ -187,17 +188,21 @@ final class Arguments {
                 return composer.leaf(t.dtype(), sizes, random.nextBoolean());
             }
             case "embedding" -> {
-                return composer.indices(rank == 0 ? 1 : shape[0], random.nextBoolean() ? new long[] {3} : new long[] {2, 2});
+                return composer.indices(
+                        rank == 0 ? 1 : shape[0], random.nextBoolean() ? new long[] {3} : new long[] {2, 2});
             }
             default -> {
-                DType dtype = name.equals("mask") || name.equals("condition") ? DType.BOOL : composer.partner(t.dtype());
+                DType dtype =
+                        name.equals("mask") || name.equals("condition") ? DType.BOOL : composer.partner(t.dtype());
                 return m.writes() ? composer.withinShape(shape, dtype) : composer.operand(shape, dtype);
             }
         }
     }
 
     private long[] shapeOf(@Nullable Object ref) {
-        return composer.tensor((Ref) java.util.Objects.requireNonNull(ref)).shape().toArray();
+        return composer.tensor((Ref) java.util.Objects.requireNonNull(ref))
+                .shape()
+                .toArray();
     }
 
     private Object factor(String method, String name, Tensor t, List<@Nullable Object> before) {
@@ -346,7 +351,9 @@ final class Arguments {
     private long[] parts(long size) {
         long first = random.nextLong(0, size + 1);
         long second = random.nextLong(0, size - first + 1);
-        return random.nextBoolean() ? new long[] {first, size - first} : new long[] {first, second, size - first - second};
+        return random.nextBoolean()
+                ? new long[] {first, size - first}
+                : new long[] {first, second, size - first - second};
     }
 
     private long[] prefix(long[] shape) {

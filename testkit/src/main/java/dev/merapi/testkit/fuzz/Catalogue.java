@@ -82,16 +82,71 @@ final class Catalogue {
 
     /** Calls that need few kernels, for devices where each new one costs the run of a compiler. */
     private static final Set<String> POOL = Set.of(
-            "add", "sub", "mul", "div", "neg", "relu", "exp", "tanh", "sigmoid", "square", "maximum", "sum", "mean",
-            "amax", "matmul", "softmax", "transpose", "permute", "slice", "select", "narrow", "view", "reshape", "expand",
-            "unsqueeze", "squeeze", "flatten", "copy", "contiguous", "cat", "stack", "gather", "scatterAdd", "indexSelect",
-            "indexAdd", "embedding", "where", "maskedFill", "add_", "mul_", "copy_", "zero_", "relu_", "topk", "cumsum",
-            "split", "chunk", "unbind", "diagonal", "tril", "flip");
+            "add",
+            "sub",
+            "mul",
+            "div",
+            "neg",
+            "relu",
+            "exp",
+            "tanh",
+            "sigmoid",
+            "square",
+            "maximum",
+            "sum",
+            "mean",
+            "amax",
+            "matmul",
+            "softmax",
+            "transpose",
+            "permute",
+            "slice",
+            "select",
+            "narrow",
+            "view",
+            "reshape",
+            "expand",
+            "unsqueeze",
+            "squeeze",
+            "flatten",
+            "copy",
+            "contiguous",
+            "cat",
+            "stack",
+            "gather",
+            "scatterAdd",
+            "indexSelect",
+            "indexAdd",
+            "embedding",
+            "where",
+            "maskedFill",
+            "add_",
+            "mul_",
+            "copy_",
+            "zero_",
+            "relu_",
+            "topk",
+            "cumsum",
+            "split",
+            "chunk",
+            "unbind",
+            "diagonal",
+            "tril",
+            "flip");
 
     private static final Set<String> POOL_ROWS = Set.of(
-            "merapi::matmul", "merapi::linear", "merapi::layer_norm", "merapi::cross_entropy", "merapi::attention",
-            "merapi::conv2d", "merapi::max_pool2d", "merapi::index_select", "merapi::scatter_add", "merapi::embedding",
-            "merapi::log_softmax", "merapi::topk");
+            "merapi::matmul",
+            "merapi::linear",
+            "merapi::layer_norm",
+            "merapi::cross_entropy",
+            "merapi::attention",
+            "merapi::conv2d",
+            "merapi::max_pool2d",
+            "merapi::index_select",
+            "merapi::scatter_add",
+            "merapi::embedding",
+            "merapi::log_softmax",
+            "merapi::topk");
 
     private final boolean closed;
 
@@ -110,14 +165,18 @@ final class Catalogue {
         for (Op<?, ?> op : OpRegistry.all()) {
             Object code = op.definition().code();
             String first = op.schema().record().name(op.schema().record().size() - 1);
-            if (!closed && code instanceof PointwiseCode p && first.equals("scalars") && !op.definition().isMutating()) {
+            if (!closed
+                    && code instanceof PointwiseCode p
+                    && first.equals("scalars")
+                    && !op.definition().isMutating()) {
                 pointwise.add(described(op, p, inPlace.get(op)));
             } else if (!closed && code instanceof ReduceCode r && first.equals("scalars")) {
                 reductions.add(new Reduction(op, r.inputs(), scalars(List.of(r.prologue()))));
             }
         }
         for (OpSamples<?, ?> row : OpRows.all()) {
-            if (row.op().definition().code() == null && (!closed || POOL_ROWS.contains(row.op().name()))) {
+            if (row.op().definition().code() == null
+                    && (!closed || POOL_ROWS.contains(row.op().name()))) {
                 rows.add(row);
             }
         }
@@ -128,7 +187,9 @@ final class Catalogue {
         }
         methods.sort(Comparator.comparing(m -> m.method().toGenericString()));
         for (MethodCallee m : methods) {
-            if (!m.isStatic() && !m.writes() && m.method().getParameterCount() == 0
+            if (!m.isStatic()
+                    && !m.writes()
+                    && m.method().getParameterCount() == 0
                     && m.method().getReturnType() == Tensor.class) {
                 plainMethods.add(m);
             }
@@ -190,13 +251,16 @@ final class Catalogue {
     }
 
     private static int scalars(List<Expr> roots) {
-        return roots.stream().mapToInt(r -> r.uses(Variable.Role.SCALAR).length()).max().orElse(0);
+        return roots.stream()
+                .mapToInt(r -> r.uses(Variable.Role.SCALAR).length())
+                .max()
+                .orElse(0);
     }
 
     private static boolean isCalled(Method m) {
         Class<?> result = m.getReturnType();
-        boolean tensors = result == Tensor.class || result == List.class && !m.getName().equals("largest")
-                || result.isRecord();
+        boolean tensors =
+                result == Tensor.class || result == List.class && !m.getName().equals("largest") || result.isRecord();
         if (!tensors || NOT_CALLED.contains(m.getName()) || m.getDeclaringClass() == Object.class) {
             return false;
         }

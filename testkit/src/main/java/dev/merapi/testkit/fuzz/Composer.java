@@ -173,7 +173,9 @@ final class Composer {
 
     /** An operand that broadcasts with {@code shape}: one that is there, or a new one. */
     Ref operand(long[] shape, DType dtype) {
-        Ref there = random.nextInt(3) == 0 ? null : pick(t -> t.dtype() == dtype && fits(t.shape().toArray(), shape));
+        Ref there = random.nextInt(3) == 0
+                ? null
+                : pick(t -> t.dtype() == dtype && fits(t.shape().toArray(), shape));
         if (there != null) {
             return there;
         }
@@ -209,12 +211,14 @@ final class Composer {
     // ---------------------------------------------------------------- ops
 
     private void method() {
-        MethodCallee m = catalogue.methods().get(random.nextInt(catalogue.methods().size()));
+        MethodCallee m =
+                catalogue.methods().get(random.nextInt(catalogue.methods().size()));
         arguments.call(m);
     }
 
     private void pointwise() {
-        Catalogue.Pointwise p = catalogue.pointwise().get(random.nextInt(catalogue.pointwise().size()));
+        Catalogue.Pointwise p =
+                catalogue.pointwise().get(random.nextInt(catalogue.pointwise().size()));
         List<Ref> operands = operands(p);
         if (operands == null) {
             return;
@@ -260,7 +264,8 @@ final class Composer {
     }
 
     private void inPlace() {
-        Catalogue.Pointwise p = catalogue.pointwise().get(random.nextInt(catalogue.pointwise().size()));
+        Catalogue.Pointwise p =
+                catalogue.pointwise().get(random.nextInt(catalogue.pointwise().size()));
         Ref target = pick(t -> p.dtypes().contains(t.dtype()) && mayWrite(t));
         if (p.inPlace() == null || target == null) {
             return;
@@ -270,9 +275,7 @@ final class Composer {
         boolean first = random.nextInt(8) > 0;
         while (operands.size() < p.inputs()) {
             operands.add(
-                    operands.isEmpty() && first
-                            ? target
-                            : withinShape(t.shape().toArray(), partner(t.dtype())));
+                    operands.isEmpty() && first ? target : withinShape(t.shape().toArray(), partner(t.dtype())));
         }
         emit(new InPlaceCallee(p.inPlace()), target, operands, scalars(p.scalars(), t.dtype()));
     }
@@ -280,7 +283,9 @@ final class Composer {
     /** Whether writing to a tensor is not refused at once. */
     boolean mayWrite(Tensor t) {
         boolean leaf = t.requiresGrad() && Autograd.gradFn(t) == null;
-        return !t.isClosed() && t.layout().isInjective() && (!leaf || !Autograd.isGradEnabled() || random.nextInt(30) == 0);
+        return !t.isClosed()
+                && t.layout().isInjective()
+                && (!leaf || !Autograd.isGradEnabled() || random.nextInt(30) == 0);
     }
 
     /** An operand that broadcasts to a shape without growing it. */
@@ -316,7 +321,8 @@ final class Composer {
     // ---------------------------------------------------------------- samples of rows, varied
 
     private void sample() {
-        OpSamples<?, ?> row = catalogue.rows().get(random.nextInt(catalogue.rows().size()));
+        OpSamples<?, ?> row =
+                catalogue.rows().get(random.nextInt(catalogue.rows().size()));
         // What backward ops take belongs together: they come with the gradients.
         if (!row.op().name().endsWith("_backward")) {
             sample(row);
@@ -364,7 +370,9 @@ final class Composer {
                         .toList();
             } else if (given instanceof dev.merapi.types.Device) {
                 values[i] = Here.DEVICE;
-            } else if (given instanceof long[] n && otherSizes && a.name().toLowerCase(java.util.Locale.ROOT).contains("size")) {
+            } else if (given instanceof long[] n
+                    && otherSizes
+                    && a.name().toLowerCase(java.util.Locale.ROOT).contains("size")) {
                 values[i] = renamed(n, sizes);
             } else {
                 values[i] = given;
@@ -376,7 +384,9 @@ final class Composer {
     private Ref placed(Tensor t, @Nullable Map<Long, Long> sizes) {
         long[] shape = sizes == null ? t.shape().toArray() : renamed(t.shape().toArray(), sizes);
         if (random.nextInt(3) == 0) {
-            Ref there = pick(p -> p.dtype() == t.dtype() && Arrays.equals(p.shape().toArray(), shape) && t.dtype().isFloating());
+            Ref there = pick(p -> p.dtype() == t.dtype()
+                    && Arrays.equals(p.shape().toArray(), shape)
+                    && t.dtype().isFloating());
             if (there != null) {
                 return there;
             }
@@ -454,7 +464,9 @@ final class Composer {
     }
 
     private MethodCallee plain() {
-        return catalogue.plainMethods().get(random.nextInt(catalogue.plainMethods().size()));
+        return catalogue
+                .plainMethods()
+                .get(random.nextInt(catalogue.plainMethods().size()));
     }
 
     private void checkpoint() {

@@ -87,6 +87,7 @@ final class Coverage {
         long all = steps.values().stream().mapToLong(n -> n).sum();
         long refused = errors.values().stream().mapToLong(n -> n).sum();
         return programs + " programs, " + refusing + " with a refused step; " + all + " steps, " + refused
-                + " refused; " + calls + " calls of " + ops.size() + " ops\n  dtypes " + dtypes + "\n  layouts " + layouts;
+                + " refused; " + calls + " calls of " + ops.size() + " ops\n  dtypes " + dtypes + "\n  layouts "
+                + layouts;
     }
 }

@@ -155,12 +155,14 @@ final class Differential {
         }
         String one = String.valueOf(actual.error);
         String other = String.valueOf(expected.error);
-        boolean same = expected.error != null
-                && actual.error != null
-                && expected.error.getClass() == actual.error.getClass();
+        boolean same =
+                expected.error != null && actual.error != null && expected.error.getClass() == actual.error.getClass();
         if (!same) {
             findings.add(new Finding(
-                    Finding.Kind.DIFFERENT_ERROR, name, at, one.split("\n")[0] + "; on plain Java " + other.split("\n")[0]));
+                    Finding.Kind.DIFFERENT_ERROR,
+                    name,
+                    at,
+                    one.split("\n")[0] + "; on plain Java " + other.split("\n")[0]));
         }
         return !same;
     }
@@ -206,7 +208,8 @@ final class Differential {
             return;
         }
         if (quick) {
-            findings.add(new Finding(Finding.Kind.LEAK, "program", program.steps().size() - 1, "on " + where));
+            findings.add(
+                    new Finding(Finding.Kind.LEAK, "program", program.steps().size() - 1, "on " + where));
             return;
         }
         long[] grown = new long[2];

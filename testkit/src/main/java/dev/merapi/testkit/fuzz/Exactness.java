@@ -82,8 +82,10 @@ final class Exactness {
             return false;
         }
         int roundings = known.computeIfAbsent(code, Exactness::roundings);
-        return roundings == 0 || roundings == 1 && Arrays.stream(inputs).noneMatch(Exactness::isSmall)
-                && made.stream().noneMatch(Exactness::isSmall);
+        return roundings == 0
+                || roundings == 1
+                        && Arrays.stream(inputs).noneMatch(Exactness::isSmall)
+                        && made.stream().noneMatch(Exactness::isSmall);
     }
 
     /** Whether results in float32 are rounded once more. */
@@ -98,7 +100,9 @@ final class Exactness {
         if (!(code instanceof ReduceCode r) || r.epilogue() != null) {
             return MANY;
         }
-        boolean chooses = r.combine().isIndex() || r.combine().isLogical() || r.combine() == Combine.MIN
+        boolean chooses = r.combine().isIndex()
+                || r.combine().isLogical()
+                || r.combine() == Combine.MIN
                 || r.combine() == Combine.MAX;
         return chooses ? ofExpression(r.prologue()) : MANY;
     }

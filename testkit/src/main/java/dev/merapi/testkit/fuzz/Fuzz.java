@@ -118,7 +118,8 @@ public final class Fuzz {
         } catch (RuntimeException e) { // in the fuzzer, not in what a program calls
             String key = "FUZZER " + e.getClass().getSimpleName() + " " + e.getStackTrace()[0];
             if (seen.merge(key, 1, Integer::sum) == 1) {
-                reports.add(new Report(key, seed, String.valueOf(e.getMessage()), List.of(), Arrays.toString(e.getStackTrace()), ""));
+                reports.add(new Report(
+                        key, seed, String.valueOf(e.getMessage()), List.of(), Arrays.toString(e.getStackTrace()), ""));
             }
             return;
         }
@@ -144,12 +145,18 @@ public final class Fuzz {
                 said = f.key().equals(finding.key()) ? f : said;
             }
         } catch (RuntimeException e) {
-            said = new Finding(finding.kind(), finding.op(), finding.step(), finding.detail() + " (not shrunk: " + e + ")");
+            said = new Finding(
+                    finding.kind(), finding.op(), finding.step(), finding.detail() + " (not shrunk: " + e + ")");
         } finally {
             differential.quick(false);
         }
         return new Report(
-                finding.key(), program.seed(), said.detail(), calls(small), JavaPrinter.lines(small), JavaPrinter.print(small, device));
+                finding.key(),
+                program.seed(),
+                said.detail(),
+                calls(small),
+                JavaPrinter.lines(small),
+                JavaPrinter.print(small, device));
     }
 
     private static List<String> calls(Program program) {
@@ -165,7 +172,8 @@ public final class Fuzz {
 
     /** The program of a seed, made on plain Java alone: for one that ended the process. */
     public String print(long seed) {
-        return JavaPrinter.print(new Differential(java, java, catalogue).run(seed).program(), device);
+        return JavaPrinter.print(
+                new Differential(java, java, catalogue).run(seed).program(), device);
     }
 
     public List<Report> reports() {
@@ -183,6 +191,7 @@ public final class Fuzz {
 
     /** What the programs reached: ops, dtypes, layouts, and what was refused. */
     public String coverage() {
-        return differential.coverage() + "\n  most refused\n" + differential.coverage().refusals(12);
+        return differential.coverage() + "\n  most refused\n"
+                + differential.coverage().refusals(12);
     }
 }

@@ -31,7 +31,8 @@ public final class FuzzWorker {
 
     public static void main(String[] args) throws IOException, InterruptedException {
         if (args.length > 0 && args[0].equals("worker")) {
-            System.exit(work(args[1], Long.parseLong(args[2]), Long.parseLong(args[3]), Double.parseDouble(args[4]), args[5]));
+            System.exit(work(
+                    args[1], Long.parseLong(args[2]), Long.parseLong(args[3]), Double.parseDouble(args[4]), args[5]));
         }
         if (args.length > 1 && args[0].equals("print")) {
             System.out.println(new Fuzz(Device.CPU).print(Long.parseLong(args[1])));
@@ -104,8 +105,9 @@ public final class FuzzWorker {
             from = now.getLong(0) + 1;
         }
         Files.deleteIfExists(file);
-        System.out.println("fuzz: series " + series + ", " + from + " programs in "
-                + Math.round((System.nanoTime() - begin) / 1e9) + " s, " + (status == 0 ? "no fault" : "faults: see above"));
+        System.out.println(
+                "fuzz: series " + series + ", " + from + " programs in " + Math.round((System.nanoTime() - begin) / 1e9)
+                        + " s, " + (status == 0 ? "no fault" : "faults: see above"));
         return status;
     }
 

@@ -18,10 +18,14 @@ final class JavaPrinter {
             text.append("import dev.merapi.").append(name).append(".*;\n");
         }
         text.append("import dev.merapi.random.Generator;\nimport dev.merapi.dispatch.Context;\nimport java.util.*;\n");
-        text.append("import java.util.concurrent.CompletableFuture;\n\n// seed ").append(program.seed());
-        text.append("\npublic class Fuzzed {\n    static final Device DEVICE = Device.of(\"").append(device);
+        text.append("import java.util.concurrent.CompletableFuture;\n\n// seed ")
+                .append(program.seed());
+        text.append("\npublic class Fuzzed {\n    static final Device DEVICE = Device.of(\"")
+                .append(device);
         text.append("\");\n\n    public static void main(String[] args) throws Exception {\n");
-        text.append("        Context.current().setGenerator(new Generator(").append(program.seed()).append("L));\n");
+        text.append("        Context.current().setGenerator(new Generator(")
+                .append(program.seed())
+                .append("L));\n");
         text.append("        Deque<AutoCloseable> open = new ArrayDeque<>();\n        open.push(Scope.open());\n");
         text.append(body);
         text.append("        while (!open.isEmpty()) {\n            open.pop().close();\n        }\n    }\n");
@@ -63,14 +67,29 @@ final class JavaPrinter {
             if (s.callee().isStatement()) {
                 text.append("        ").append(call).append(";\n");
             } else if (s.count() == 0) {
-                text.append("        var r").append(results++).append(" = ").append(call).append("; // refused, or nothing\n");
+                text.append("        var r")
+                        .append(results++)
+                        .append(" = ")
+                        .append(call)
+                        .append("; // refused, or nothing\n");
             } else if (s.callee().part(0).isEmpty()) {
-                text.append("        Tensor t").append(s.first()).append(" = ").append(call).append(";\n");
+                text.append("        Tensor t")
+                        .append(s.first())
+                        .append(" = ")
+                        .append(call)
+                        .append(";\n");
             } else {
                 int r = results++;
-                text.append("        var r").append(r).append(" = ").append(call).append(";\n");
+                text.append("        var r")
+                        .append(r)
+                        .append(" = ")
+                        .append(call)
+                        .append(";\n");
                 for (int i = 0; i < s.count(); i++) {
-                    text.append("        Tensor t").append(s.first() + i).append(" = r").append(r);
+                    text.append("        Tensor t")
+                            .append(s.first() + i)
+                            .append(" = r")
+                            .append(r);
                     text.append(s.callee().part(i)).append(";\n");
                 }
             }
@@ -92,7 +111,9 @@ final class JavaPrinter {
         }
         if (a instanceof List<?> list && list.stream().anyMatch(Ref.class::isInstance)) {
             String each = list.stream().map(JavaPrinter::argument).collect(Collectors.joining(", "));
-            return list.stream().anyMatch(java.util.Objects::isNull) ? "Arrays.asList(" + each + ")" : "List.of(" + each + ")";
+            return list.stream().anyMatch(java.util.Objects::isNull)
+                    ? "Arrays.asList(" + each + ")"
+                    : "List.of(" + each + ")";
         }
         if (a instanceof List<?> list && list.stream().allMatch(Number.class::isInstance)) {
             return "List.<Number>of(" + list.stream().map(Literals::of).collect(Collectors.joining(", ")) + ")";

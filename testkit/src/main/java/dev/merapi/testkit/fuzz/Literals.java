@@ -56,7 +56,9 @@ final class Literals {
         }
         if (v instanceof List<?> list) {
             String all = list.stream().map(Literals::of).collect(Collectors.joining(", "));
-            return list.stream().anyMatch(java.util.Objects::isNull) ? "Arrays.asList(" + all + ")" : "List.of(" + all + ")";
+            return list.stream().anyMatch(java.util.Objects::isNull)
+                    ? "Arrays.asList(" + all + ")"
+                    : "List.of(" + all + ")";
         }
         if (v instanceof Enum<?> e) {
             return type(e.getDeclaringClass()) + "." + e.name();

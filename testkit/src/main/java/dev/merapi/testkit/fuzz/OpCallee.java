@@ -31,7 +31,9 @@ record OpCallee<A extends Record, R>(Op<A, R> op) implements Callee {
         if (op.result().isTensor()) {
             return "";
         }
-        return form.startsWith("(") ? "." + form.split("Tensor ")[i + 1].replaceAll("[,)].*", "") + "()" : ".get(" + i + ")";
+        return form.startsWith("(")
+                ? "." + form.split("Tensor ")[i + 1].replaceAll("[,)].*", "") + "()"
+                : ".get(" + i + ")";
     }
 
     @Override

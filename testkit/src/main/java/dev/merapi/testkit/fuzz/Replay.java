@@ -142,7 +142,8 @@ final class Replay {
             Definition<A, R> op, A args, @Nullable Tensor[] copies, List<Tensor> made) {
         boolean exact = exactness.isExact(op, copies, made) && !tooWide(copies);
         boolean floating = made.stream().anyMatch(t -> t.dtype().isFloating());
-        boolean ofFloats = Arrays.stream(copies).anyMatch(t -> t != null && t.dtype().isFloating());
+        boolean ofFloats =
+                Arrays.stream(copies).anyMatch(t -> t != null && t.dtype().isFloating());
         if (!exact && (floating || ofFloats)) {
             return null;
         }
@@ -217,7 +218,8 @@ final class Replay {
                     overflows = beyond(copies, 80, 0);
                     SplittableRandom noise = new SplittableRandom(7);
                     for (int trial = 0; trial < TRIALS; trial++) {
-                        List<double[]> r = call(op, inFloat64(op, args, copies, single, noise, Math.max(eps, inputEps)));
+                        List<double[]> r =
+                                call(op, inFloat64(op, args, copies, single, noise, Math.max(eps, inputEps)));
                         if (r != null) {
                             moved.add(r);
                         }
@@ -234,7 +236,15 @@ final class Replay {
 
     /** Whether what rounding the inputs does to the result explains how far it is off. */
     private static boolean explained(
-            double got, double want, DType dtype, double eps, double common, boolean overflows, List<List<double[]>> moved, int k, int i) {
+            double got,
+            double want,
+            DType dtype,
+            double eps,
+            double common,
+            boolean overflows,
+            List<List<double[]>> moved,
+            int k,
+            int i) {
         if (!Double.isFinite(got) && overflows) {
             return true;
         }
@@ -279,7 +289,11 @@ final class Replay {
 
     /** The largest finite number. */
     private static double largest(double[] values) {
-        return Arrays.stream(values).map(Math::abs).filter(Double::isFinite).max().orElse(0);
+        return Arrays.stream(values)
+                .map(Math::abs)
+                .filter(Double::isFinite)
+                .max()
+                .orElse(0);
     }
 
     private static double smallest(DType dtype) {
@@ -354,7 +368,12 @@ final class Replay {
             }
         }
         A rebuilt = op.schema().rebuild(args, wide);
-        return plain(op.schema(), rebuilt, true, single ? DType.FLOAT32 : null, noise == null ? 0 : noise.nextDouble(-eps, eps));
+        return plain(
+                op.schema(),
+                rebuilt,
+                true,
+                single ? DType.FLOAT32 : null,
+                noise == null ? 0 : noise.nextDouble(-eps, eps));
     }
 
     /** Plain arguments for plain Java, or for float64: dtypes widened, scalars rounded as the op rounds them. */

@@ -42,13 +42,7 @@ final class Run implements AutoCloseable {
      * @param shift how far some tensors are moved along the direction that {@link #direction} says
      * @param moved the numbers of these
      */
-    Run(
-            Device device,
-            long seed,
-            @Nullable Interceptor tracer,
-            boolean wide,
-            double shift,
-            Set<Integer> moved) {
+    Run(Device device, long seed, @Nullable Interceptor tracer, boolean wide, double shift, Set<Integer> moved) {
         this.moved = moved;
         this.device = device;
         this.wide = wide;
@@ -88,7 +82,8 @@ final class Run implements AutoCloseable {
             return tensor(r);
         }
         if (arg instanceof List<?> list) {
-            return list.isEmpty() || !(list.get(0) instanceof Ref || list.stream().anyMatch(java.util.Objects::isNull))
+            return list.isEmpty()
+                            || !(list.get(0) instanceof Ref || list.stream().anyMatch(java.util.Objects::isNull))
                     ? list
                     : Arrays.asList(list.stream().map(this::actual).toArray(Tensor[]::new));
         }

@@ -148,7 +148,9 @@ final class Shrinker {
         if (leaf.values() instanceof double[] v) {
             double[] ones = new double[v.length];
             Arrays.fill(ones, 1);
-            return Arrays.equals(ones, v) ? leaf : new Leaf(leaf.dtype(), leaf.shape(), leaf.form(), ones, leaf.wantsGrad());
+            return Arrays.equals(ones, v)
+                    ? leaf
+                    : new Leaf(leaf.dtype(), leaf.shape(), leaf.form(), ones, leaf.wantsGrad());
         }
         long[] v = (long[]) leaf.values();
         long[] ones = new long[v.length];

@@ -18,8 +18,7 @@ final class Slopes {
     private static final double SHIFT = 0x1p-17;
 
     /** Their gradients leave something out on purpose: a row of padding, sources that others replace. */
-    private static final Set<String> CHOOSING =
-            Set.of("scatter", "merapi::scatter", "merapi::embedding", "copyFrom");
+    private static final Set<String> CHOOSING = Set.of("scatter", "merapi::scatter", "merapi::embedding", "copyFrom");
 
     private Slopes() {}
 
@@ -33,7 +32,10 @@ final class Slopes {
         return apply(program.seed())
                 && n > 0
                 && program.steps().get(n - 1).callee() == Action.GRAD
-                && program.steps().stream().limit(n - 1).noneMatch(s -> s.callee() instanceof Action || CHOOSING.contains(s.callee().name()));
+                && program.steps().stream()
+                        .limit(n - 1)
+                        .noneMatch(s -> s.callee() instanceof Action
+                                || CHOOSING.contains(s.callee().name()));
     }
 
     static void check(Program program, Device java, List<Finding> findings) {

@@ -35,8 +35,9 @@ record Together(List<MethodCallee> calls) implements Callee {
         for (int i = 0; i < calls.size(); i++) {
             int at = i;
             results.add(THREADS.submit(() -> {
-                Context.Snapshot before = Context.current().install(new Context.Snapshot(
-                        modes.gradEnabled(), modes.inference(), false, 0, 0, null, null, null, null, null));
+                Context.Snapshot before = Context.current()
+                        .install(new Context.Snapshot(
+                                modes.gradEnabled(), modes.inference(), false, 0, 0, null, null, null, null, null));
                 try {
                     all.countDown();
                     all.await();
@@ -77,7 +78,8 @@ record Together(List<MethodCallee> calls) implements Callee {
     public String print(List<String> args) {
         List<String> each = new ArrayList<>();
         for (int i = 0; i < calls.size(); i++) {
-            each.add("CompletableFuture.supplyAsync(" + args.get(i) + "::" + calls.get(i).name() + ")");
+            each.add("CompletableFuture.supplyAsync(" + args.get(i) + "::"
+                    + calls.get(i).name() + ")");
         }
         return "List.of(" + each.stream().collect(Collectors.joining(", ")) + ")";
     }

@@ -68,7 +68,11 @@ final class Tracer implements Interceptor {
         boolean sameInputs = other != null && other.in == in;
         boolean autocast = context.autocast() != null;
         boolean draws = op.schema().indexOf("seed") >= 0; // other numbers in other dtypes
-        boolean again = !autocast && !draws && inputs.length > 0 && op.isDeterministic() && (twin == null ? inFloat64 : !sameInputs);
+        boolean again = !autocast
+                && !draws
+                && inputs.length > 0
+                && op.isDeterministic()
+                && (twin == null ? inFloat64 : !sameInputs);
         @Nullable Tensor[] copies = again ? replay.copies(inputs) : null;
         R result;
         try {

@@ -7,12 +7,52 @@ import java.util.SplittableRandom;
 /** Contents of tensors: mostly tame, sometimes what arithmetic stumbles over. */
 final class Values {
     private static final double[] SPECIAL = {
-        0.0, -0.0, 1, -1, 0.5, 2, Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, 1e-30, -1e-30, 1e-40,
-        6e-8, 3e4, -7e4, 1e10, -1e20, 3e38, 1e-300, 1e300, 88.7, -104, 17, -17
+        0.0,
+        -0.0,
+        1,
+        -1,
+        0.5,
+        2,
+        Double.NaN,
+        Double.POSITIVE_INFINITY,
+        Double.NEGATIVE_INFINITY,
+        1e-30,
+        -1e-30,
+        1e-40,
+        6e-8,
+        3e4,
+        -7e4,
+        1e10,
+        -1e20,
+        3e38,
+        1e-300,
+        1e300,
+        88.7,
+        -104,
+        17,
+        -17
     };
     private static final long[] SPECIAL_INTEGERS = {
-        0, 1, -1, 2, 7, 31, 32, 63, 64, 127, 128, 255, 256, Integer.MAX_VALUE, Integer.MIN_VALUE, Long.MAX_VALUE,
-        Long.MIN_VALUE, 1L << 24, (1L << 53) + 1, 70000
+        0,
+        1,
+        -1,
+        2,
+        7,
+        31,
+        32,
+        63,
+        64,
+        127,
+        128,
+        255,
+        256,
+        Integer.MAX_VALUE,
+        Integer.MIN_VALUE,
+        Long.MAX_VALUE,
+        Long.MIN_VALUE,
+        1L << 24,
+        (1L << 53) + 1,
+        70000
     };
     private static final double[] NUMBERS = {0, 1, -1, 2, 0.5, 3, -0.25, 1e-3, 10, 0.1, 1.5, -2};
 
@@ -68,7 +108,9 @@ final class Values {
                             ? r.nextInt(-4, 5)
                             : kind < 90
                                     ? r.nextInt(-1000, 1000)
-                                    : r.nextInt(2) == 0 ? r.nextInt(5) : SPECIAL_INTEGERS[r.nextInt(SPECIAL_INTEGERS.length)];
+                                    : r.nextInt(2) == 0
+                                            ? r.nextInt(5)
+                                            : SPECIAL_INTEGERS[r.nextInt(SPECIAL_INTEGERS.length)];
             };
             if (dtype == DType.INT32) {
                 values[i] = (int) values[i];
