@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.Variable;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
@@ -16,6 +17,7 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.UnaryOperator;
@@ -262,9 +264,18 @@ public final class PointwiseOp {
                     })
                     .reference((a, out) -> PointwiseReference.run(code, a, new Tensor[] {out}))
                     .code(code)
-                    .compose(a -> a.x().copy_(call(readBefore(a), a.scalars())));
+                    .compose(a -> a.x().copy_(value(a)));
         }
         return inPlace;
+    }
+
+    /** What is written while a gradient is recorded. Where it is made of scalars alone, it has the target's dtype. */
+    private Tensor value(PointwiseArgs.Into a) {
+        if (!code.roots().get(0).uses(Variable.Role.INPUT).isEmpty()) {
+            return call(readBefore(a), a.scalars());
+        }
+        Tensor fresh = a.x().emptyLike();
+        return into(fresh, Collections.nCopies(code.inputs(), fresh), a.scalars());
     }
 
     /** The operands, with a copy of the tensor that will be written where backward needs its old value. */

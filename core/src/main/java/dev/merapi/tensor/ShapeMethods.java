@@ -257,6 +257,9 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
     public Tensor unflatten(int dim, long... sizes) {
         Shape shape = self().shape();
         int d = shape.normalize("unflatten", dim);
+        if (shape.rank() == 0) {
+            throw new ShapeException("unflatten: a 0-d tensor has no dimension to be several\n  fix: view(sizes).");
+        }
         long[] parts =
                 Layout.inferred("unflatten", Shape.of(self().size(d)), sizes).toArray();
         long[] all = new long[shape.rank() - 1 + parts.length];

@@ -284,4 +284,15 @@ class ViewAndInPlaceTest {
         Autograd.backward(base.sum());
         assertThat(x.grad().toDoubleArray()).containsExactly(6, 6, 6, 6);
     }
+
+    /** The value is made of a scalar alone, which is no float32 on its way. */
+    @Test
+    void whatIsFilledWhileAGradientIsRecordedHasAllDigits() {
+        Tensor x = Tensor.of(new double[] {1, 2}).requiresGrad(true);
+        Tensor y = x.mul(1);
+        y.fill_(0.1);
+        assertThat(y.toDoubleArray()).containsExactly(0.1, 0.1);
+        Autograd.backward(y.sum());
+        assertThat(x.grad().toDoubleArray()).containsExactly(0, 0);
+    }
 }

@@ -498,4 +498,21 @@ class ScopeTest {
         Memory.trim(DEVICE);
         assertThat(Memory.stats(DEVICE).reserved()).isLessThanOrEqualTo(after.reserved());
     }
+
+    /** Another thread has no scope that would close its view: the collector does. */
+    @Test
+    void aViewMadeOutsideOfAllScopesIsFreedWhenNobodyHasIt() throws InterruptedException {
+        dev.merapi.storage.Backstop.collectNow();
+        long before = Memory.stats(Device.CPU).allocated();
+        try (Scope scope = Scope.open()) {
+            Tensor t = Tensor.zeros(1 << 20);
+            Thread other = new Thread(() -> t.detach().requireOpen());
+            other.start();
+            other.join();
+        }
+        for (int i = 0; i < 20 && Memory.stats(Device.CPU).allocated() >= before + (1 << 20); i++) {
+            dev.merapi.storage.Backstop.collectNow();
+        }
+        assertThat(Memory.stats(Device.CPU).allocated()).isLessThan(before + (1 << 20));
+    }
 }
