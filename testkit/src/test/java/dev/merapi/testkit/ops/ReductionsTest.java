@@ -305,9 +305,16 @@ class ReductionsTest {
     @Test
     void extremesOfOneKindInAnother() {
         Tensor integers = Tensor.of(new int[] {1, -3, 2});
-        assertThat(Reductions.AMIN.call(integers, new int[0], false, DType.BFLOAT16).item()).isEqualTo(-3);
-        assertThat(Reductions.AMAX.call(integers, new int[0], false, DType.FLOAT64).item()).isEqualTo(2);
+        assertThat(Reductions.AMIN
+                        .call(integers, new int[0], false, DType.BFLOAT16)
+                        .item())
+                .isEqualTo(-3);
+        assertThat(Reductions.AMAX
+                        .call(integers, new int[0], false, DType.FLOAT64)
+                        .item())
+                .isEqualTo(2);
         Tensor numbers = Tensor.of(new double[] {1.5, -3.5, 2.75});
-        assertThat(Reductions.AMAX.call(numbers, new int[0], false, DType.INT64).itemLong()).isEqualTo(2);
+        assertThat(Reductions.AMAX.call(numbers, new int[0], false, DType.INT64).itemLong())
+                .isEqualTo(2);
     }
 }
