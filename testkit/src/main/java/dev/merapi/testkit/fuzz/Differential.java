@@ -16,6 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Runs a program on plain Java and on a device, and says what is wrong. */
 final class Differential {
+    private static final long BETWEEN_WAITS = 300;
+
     /** What a step gave: an error, or the forms and contents of its tensors. */
     private record Outcome(@Nullable Throwable error, String forms, long contents) {}
 
@@ -25,6 +27,8 @@ final class Differential {
     private final Catalogue catalogue;
     private final Coverage coverage = new Coverage();
     private boolean quick;
+    private long programs;
+    private long lastWait;
 
     Differential(Device java, Device device, Catalogue catalogue) {
         this.java = java;
@@ -65,9 +69,10 @@ final class Differential {
         Program program = new Program(seed, List.copyOf(steps));
         boolean leaks = grown(java, before);
         compare(program, tracer, outcomes, findings);
-        if (leaks && findings.isEmpty() && !escapes(program)) {
+        if (leaks && findings.isEmpty() && !escapes(program) && mayWait()) {
             leak(program, java, findings);
         }
+        programs++;
         coverage.program(outcomes.stream().anyMatch(o -> o.error != null));
         if (findings.isEmpty() && Slopes.apply(program)) {
             Slopes.check(program, java, findings);
@@ -115,7 +120,7 @@ final class Differential {
             }
             ended(run, last, findings);
         }
-        if (findings.isEmpty() && grown(device, before) && !escapes(program)) {
+        if (findings.isEmpty() && grown(device, before) && !escapes(program) && mayWait()) {
             leak(program, device, findings);
         }
     }
@@ -191,10 +196,18 @@ final class Differential {
         return Memory.stats(device).liveBlocks() > before.liveBlocks();
     }
 
+    /** Collections take longer than programs: few programs are looked at one by one; all of them, later, together. */
+    private boolean mayWait() {
+        boolean now = quick || programs - lastWait >= BETWEEN_WAITS;
+        lastWait = now ? programs : lastWait;
+        return now;
+    }
+
     /** Whether the end of its scope does not free all: gradients with a graph, and what leaves, wait for the collector. */
     private static boolean escapes(Program program) {
         return program.steps().stream()
                 .anyMatch(s -> s.callee() == Action.LEAVE_SCOPE
+                        || s.callee() == Action.COPYING_HOOKS
                         || s.callee() instanceof Together
                         || s.callee() instanceof Checkpointed
                         || s.args().contains(Autograd.Graph.CREATE));
