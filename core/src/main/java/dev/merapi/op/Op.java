@@ -93,7 +93,9 @@ public final class Op<A extends Record, R> {
 
     private static <A extends Record, R> Op<A, R> make(
             MethodHandles.@Nullable Lookup lookup, String name, Class<A> arguments, Result<R> result) {
-        OpRegistry.checkName(name);
+        OpRegistry.checkName(Objects.requireNonNull(name, "name"));
+        Objects.requireNonNull(arguments, "arguments");
+        Objects.requireNonNull(result, "result");
         return new Op<>(name, arguments, Schema.of(arguments, lookup), result, Site.caller());
     }
 

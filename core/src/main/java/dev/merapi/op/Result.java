@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -58,7 +59,7 @@ public final class Result<R> {
      */
     @SuppressWarnings("unchecked")
     public static <R> Result<R> of(Class<R> type, MethodHandles.@Nullable Lookup lookup) {
-        if (type == Tensor.class) {
+        if (Objects.requireNonNull(type, "result") == Tensor.class) {
             return (Result<R>) TENSOR;
         }
         if (type == Void.class) {

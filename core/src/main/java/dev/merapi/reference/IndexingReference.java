@@ -83,7 +83,7 @@ public final class IndexingReference {
     public static void scatter(Indexing.Scatter a, Tensor out, boolean adds) {
         Around x = Around.of(out.shape(), a.dim());
         Around s = Around.of(a.src().shape(), a.dim());
-        long[] index = checked(adds ? "scatter_add" : "scatter", a.index(), x.n);
+        long[] index = checked(adds ? "scatter_add_" : "scatter", a.index(), x.n);
         Elements from = Elements.of(a.src());
         Elements to = Elements.of(out);
         for (long o = 0; o < s.outer; o++) {
@@ -120,7 +120,7 @@ public final class IndexingReference {
     public static void indexAdd(Indexing.IndexAdd a, Tensor out) {
         Around x = Around.of(out.shape(), a.dim());
         Around s = Around.of(a.src().shape(), a.dim());
-        long[] index = checked("index_add", a.index(), x.n);
+        long[] index = checked("index_add_", a.index(), x.n);
         Elements from = Elements.of(a.src());
         Elements to = Elements.of(out);
         for (long o = 0; o < s.outer; o++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
 import dev.merapi.reference.LossReference;
@@ -96,8 +97,18 @@ final class IndexFaults {
         ShapeException found = number < CLASSES
                 ? Indexing.outOfRange(op, position, index, size)
                 : LossReference.targetOutOfRange(op, index, position, ignored, size);
-        return new ShapeException(found.getMessage()
-                + "\n  when: at an earlier call, whose kernel has run meanwhile; what it made is not to be used"
-                + "\n  to find the call: -Dmerapi.cuda.checked=true checks indices before each kernel.");
+        return new ShapeException(Message.of(found.getMessage())
+                .in(called(op))
+                .fact("when", "at an earlier call, whose kernel has run meanwhile; what it made is not to be used")
+                .fact("to find the call", "-Dmerapi.cuda.checked=true checks indices before each kernel."));
+    }
+
+    /** The op, as the error of a device that is waited for is called when it leaves the op. */
+    private static String called(String op) {
+        return switch (op) {
+            case "crossEntropy" -> "merapi::cross_entropy";
+            case "nllLoss" -> "merapi::nll_loss";
+            default -> "merapi::" + op;
+        };
     }
 }

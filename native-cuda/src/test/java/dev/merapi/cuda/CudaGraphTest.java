@@ -324,13 +324,13 @@ class CudaGraphTest {
         graph.verify();
         index.copy_(Tensor.of(1L, 4L).to(ON));
         ShapeException e = assertThrows(ShapeException.class, () -> replayed(graph));
-        assertTrue(e.getMessage().startsWith("index_select: index 4, at position 1 "), e.getMessage());
+        assertTrue(e.getMessage().startsWith("merapi::index_select: index 4, at position 1 "), e.getMessage());
         index.copy_(Tensor.of(1L, 2L).to(ON));
         assertArrayEquals(new float[] {2, 3}, values(graph.run()));
         graph.verify();
         index.copy_(Tensor.of(-5L, 2L).to(ON));
         e = assertThrows(ShapeException.class, () -> replayed(graph));
-        assertTrue(e.getMessage().startsWith("index_select: index -5, at position 0 "), e.getMessage());
+        assertTrue(e.getMessage().startsWith("merapi::index_select: index -5, at position 0 "), e.getMessage());
         graph.close();
     }
 

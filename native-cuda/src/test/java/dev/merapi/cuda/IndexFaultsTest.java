@@ -98,28 +98,28 @@ class IndexFaultsTest {
         Tensor x = Tensor.arange(12).to(DType.FLOAT32).view(4, 3).to(fake);
         Tensor source = Tensor.ones(Shape.of(2, 3), DType.FLOAT32, fake);
         late(
-                "index_select: index 4, at position 1 of the indices, is out of range for size 4",
+                "merapi::index_select: index 4, at position 1 of the indices, is out of range for size 4",
                 () -> x.indexSelect(0, longs(0, 4)));
-        late("index_select: index -5, at position 0 ", () -> x.indexSelect(0, longs(-5, 4 - 8)));
+        late("merapi::index_select: index -5, at position 0 ", () -> x.indexSelect(0, longs(-5, 4 - 8)));
         late(
-                "gather: index 3, at position 2 ",
+                "merapi::gather: index 3, at position 2 ",
                 () -> Indexing.GATHER.call(
                         new Indexing.Gather(x, 1, longs(0, 1, 3, 2).view(4, 1))));
         late(
-                "embedding: index 9, at position 1 ",
+                "merapi::embedding: index 9, at position 1 ",
                 () -> Indexing.EMBEDDING.call(new Indexing.Embedding(x, longs(3, 9, 0), -1)));
         late(
-                "scatter: index 4, at position 0 ",
+                "merapi::scatter: index 4, at position 0 ",
                 () -> x.scatter(0, longs(4, 1, 1, 0, 0, 0).view(2, 3), source));
-        late("index_add_: index 7, at position 1 ", () -> x.indexAdd(0, longs(0, 7), source));
+        late("merapi::index_add_: index 7, at position 1 ", () -> x.indexAdd(0, longs(0, 7), source));
         late(
-                "one_hot: index 3, at position 0 ",
+                "merapi::one_hot: index 3, at position 0 ",
                 () -> Indexing.ONE_HOT.call(new Indexing.OneHot(longs(3, 1), 3, DType.FLOAT32)));
         late(
-                "crossEntropy: target 5 at row 2 is not a class from 0 to 2",
+                "merapi::cross_entropy: crossEntropy: target 5 at row 2 is not a class from 0 to 2",
                 () -> Losses.crossEntropy(x, longs(0, 1, 5, 2)));
         late(
-                "nllLoss: target -1 at row 3 is not a class",
+                "merapi::nll_loss: nllLoss: target -1 at row 3 is not a class",
                 () -> Losses.NLL_LOSS.call(new Losses.Nll(x, longs(0, 1, 2, -1), null, -100, Losses.Reduction.MEAN)));
     }
 
@@ -179,7 +179,7 @@ class IndexFaultsTest {
         index.copy_(longs(1, 4));
         graph.run();
         ShapeException e = assertThrows(ShapeException.class, graph::verify);
-        assertTrue(e.getMessage().startsWith("index_select: index 4, at position 1 "), e.getMessage());
+        assertTrue(e.getMessage().startsWith("merapi::index_select: index 4, at position 1 "), e.getMessage());
         graph.verify();
         index.copy_(longs(1, 2));
         assertArrayEquals(new float[] {1, 2}, graph.run().toFloatArray());
@@ -199,7 +199,7 @@ class IndexFaultsTest {
             }
             synchronize();
         });
-        assertTrue(e.getMessage().startsWith("index_select: index 1234, at position 1 "), e.getMessage());
+        assertTrue(e.getMessage().startsWith("merapi::index_select: index 1234, at position 1 "), e.getMessage());
         synchronize();
         assertEquals(7, x.indexSelect(0, longs(7)).item());
     }

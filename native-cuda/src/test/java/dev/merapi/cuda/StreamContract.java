@@ -195,7 +195,7 @@ abstract class StreamContract {
             Tensor unused = x.indexSelect(0, bad);
             Stream.current(device()).synchronize();
         });
-        assertTrue(e.getMessage().startsWith("index_select: index 4, at position 1 "), e.getMessage());
+        assertTrue(e.getMessage().startsWith("merapi::index_select: index 4, at position 1 "), e.getMessage());
         Stream.current(device()).synchronize();
         assertArrayEquals(new float[] {2, 4, 6, 8}, x.mul(2).toFloatArray());
     }

@@ -429,6 +429,15 @@ public abstract class BackendContract {
         });
     }
 
+    @Test
+    void misusesAreRefusedAsInPlainJava() {
+        List<String> differences = Misuses.differences(device());
+        Assertions.assertTrue(
+                differences.isEmpty(),
+                () -> differences.size() + " of " + Misuses.count() + " misuses:\n  "
+                        + String.join("\n  ", differences));
+    }
+
     // ---------------------------------------------------------------- wrong forms
 
     /** With any one tensor of another shape or dtype an op works, or one of our exceptions says why not: no crash. */

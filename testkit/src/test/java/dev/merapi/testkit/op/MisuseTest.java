@@ -64,6 +64,16 @@ class MisuseTest {
     }
 
     @Test
+    void definitionsSayWhichOfTheirArgumentsIsNull() {
+        assertThatThrownBy(() -> Op.define(null, X.class, Tensor.class)).hasMessage("name");
+        assertThatThrownBy(() -> Op.define("test::null", null, Tensor.class)).hasMessage("arguments");
+        assertThatThrownBy(() -> Op.define("test::null", X.class, (Class<Tensor>) null))
+                .hasMessage("result");
+        assertThatThrownBy(() -> Op.define("test::null", X.class, (Result<Tensor>) null))
+                .hasMessage("result");
+    }
+
+    @Test
     void theRecordItselfMayNotBeNull() {
         assertThatThrownBy(() -> op(X.class, X::x).call((X) null))
                 .isInstanceOf(SchemaException.class)
