@@ -243,7 +243,9 @@ public final class Scope implements AutoCloseable {
      */
     public static void unwind(Context context, @Nullable Scope before, @Nullable Object result) {
         for (Scope s = context.scope(); s != null && s != before; s = context.scope()) {
-            s.keep(result);
+            if (result != null) {
+                s.keep(result);
+            }
             s.close();
         }
     }
