@@ -140,7 +140,10 @@ public abstract class ManyOperandsContract {
                     List<Tensor> one = new ArrayList<>(ones(n, DType.FLOAT32, 2));
                     one.set(i, one(3, DType.FLOAT32, 2).requiresGrad(true));
                     Autograd.backward(op.call(one, List.of()).sum());
-                    assertEquals(6.0 * (i + 1), java.util.Objects.requireNonNull(one.get(i).grad()).toDoubleArray()[0], n + " operands, only " + i);
+                    assertEquals(
+                            6.0 * (i + 1),
+                            java.util.Objects.requireNonNull(one.get(i).grad()).toDoubleArray()[0],
+                            n + " operands, only " + i);
                 }
             }
         }

@@ -221,7 +221,10 @@ public abstract class PromotionContract {
             Tensor integer = of(DType.INT32, 70000);
             Tensor narrow = of(DType.FLOAT32, 0.1f);
             double tenth = 0.1f;
-            assertEquals((int) (70000L * 70000) + 0.5, value(MULTIPLY_ADD.call(integer, integer, of(DType.FLOAT64, 0.5))), 0);
+            assertEquals(
+                    (int) (70000L * 70000) + 0.5,
+                    value(MULTIPLY_ADD.call(integer, integer, of(DType.FLOAT64, 0.5))),
+                    0);
             assertEquals(tenth * tenth + 1, value(MULTIPLY_ADD.call(narrow, narrow, of(DType.FLOAT64, 1))), 0);
             assertEquals(tenth * tenth, value(DOT.call(narrow, narrow, new int[0], false, DType.FLOAT64)), 0);
         }

@@ -48,6 +48,7 @@ class CudaNamesTest {
 
     public record Around(Tensor x, Tensor Unwanted) {}
 
+    @SuppressWarnings("UnicodeInCode") // is what it tests
     public record Foreign(Tensor größe) {}
 
     public record Reserved(Tensor x, Tensor __shared) {}
