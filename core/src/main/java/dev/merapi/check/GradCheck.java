@@ -59,7 +59,16 @@ public final class GradCheck {
     public static GradCheck of(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
-        return ofMany(in -> List.of(f.apply(in)), inputs);
+        return ofMany(in -> one(f, in), inputs);
+    }
+
+    @SuppressWarnings("NullAway") // the caller's function may be wrong
+    private static List<Tensor> one(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
+        Tensor output = f.apply(inputs);
+        if (output == null) {
+            throw new IllegalArgumentException("gradcheck: the function returns null\n  fix: return its result.");
+        }
+        return List.of(output);
     }
 
     /** A function of several outputs; those that are not floating are ignored. */
@@ -91,7 +100,7 @@ public final class GradCheck {
     public static GradCheck second(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
-        return secondOfMany(in -> List.of(f.apply(in)), inputs);
+        return secondOfMany(in -> one(f, in), inputs);
     }
 
     /** As {@link #second}, of several outputs. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.error.DeviceException;
+import dev.merapi.error.Message;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Definition;
 import dev.merapi.storage.CachingAllocator;
@@ -66,7 +68,10 @@ public interface Backend {
 
     /** Copies the bytes of a dense tensor of this device to or from one whose memory Java sees. */
     default void copy(Tensor source, Tensor target) {
-        throw new UnsupportedOperationException(description() + " has no copy between devices");
+        throw new DeviceException(Message.of("to: " + description() + " has no copy between devices")
+                .fact("source", source.describe())
+                .fact("target", target.describe())
+                .fix("let the backend implement copy(source, target)."));
     }
 
     /** How this kind of device works on several streams; null if everything is done when a call returns. */

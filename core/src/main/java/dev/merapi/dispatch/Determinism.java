@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Definition;
 
 /** The process-wide switch behind {@code Merapi.deterministic}. */
@@ -19,8 +21,9 @@ public final class Determinism {
 
     static void refuse(Definition<?, ?> op) {
         if (on) {
-            throw new UnsupportedOperationException(op.name() + ": is not deterministic, and Merapi.deterministic is on"
-                    + "\n  fix: switch it off, or use another op.");
+            throw new MissingKernelException(
+                    Message.of(op.name() + ": is not deterministic, and Merapi.deterministic is on")
+                            .fix("switch it off, or use another op."));
         }
     }
 }

@@ -110,7 +110,7 @@ final class TensorBytes {
 
     private static void requireLittleEndian() {
         if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
-            throw new UnsupportedOperationException("tensor files are little-endian, and this machine is not");
+            throw new IllegalStateException("tensor files are little-endian, and this machine is not");
         }
     }
 }

@@ -254,6 +254,16 @@ class GradCheckTest {
     }
 
     @Test
+    void functionsThatReturnNothingAreRefused() {
+        assertThatThrownBy(() -> GradCheck.of(in -> null, List.of(input(3))).run())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("returns null");
+        assertThatThrownBy(() -> GradCheck.second(in -> null, List.of(input(3))).run())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("returns null");
+    }
+
+    @Test
     void inputsThatCannotBeCheckedAreRefused() {
         assertThatThrownBy(() ->
                         GradCheck.of(in -> in.get(0), List.of(Tensor.of(1f).requiresGrad(true))))
