@@ -26,6 +26,8 @@ import org.jspecify.annotations.Nullable;
 final class Composer {
     private static final DType[] FLOATS = {DType.FLOAT32, DType.FLOAT64, DType.BFLOAT16, DType.FLOAT16};
     private static final int LARGEST = 2000;
+    /** A root of a small power has few digits left. */
+    private static final double[] POWERS = {0.5, 1, 1.5, 2, 3};
 
     private final SplittableRandom random;
     private final Catalogue catalogue;
@@ -272,7 +274,8 @@ final class Composer {
         }
         Tensor t = tensor(target);
         List<Ref> operands = new ArrayList<>();
-        boolean first = random.nextInt(8) > 0;
+        // What others than a float64 make is rounded before it is stored there.
+        boolean first = t.dtype() == DType.FLOAT64 || random.nextInt(8) > 0;
         while (operands.size() < p.inputs()) {
             operands.add(
                     operands.isEmpty() && first ? target : withinShape(t.shape().toArray(), partner(t.dtype())));
@@ -314,7 +317,11 @@ final class Composer {
         args.add(arguments.dims(t.rank()));
         args.add(random.nextBoolean());
         args.add(random.nextInt(6) == 0 && !smooth ? FLOATS[random.nextInt(4)] : null);
-        args.add(scalars(r.scalars(), t.dtype()));
+        List<Number> powers = new ArrayList<>();
+        while (powers.size() < r.scalars()) {
+            powers.add(POWERS[random.nextInt(POWERS.length)]);
+        }
+        args.add(powers);
         emit(new OpCallee<>(r.op()), args.toArray());
     }
 

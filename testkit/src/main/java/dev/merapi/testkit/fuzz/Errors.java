@@ -26,7 +26,7 @@ final class Errors {
         String head = plain(text.split("\n")[0]);
         String local = plain(name.substring(name.indexOf(':') < 0 ? 0 : name.lastIndexOf(':') + 1));
         boolean named = head.contains(local)
-                || head.contains("merapi::")
+                || head.matches("[a-z][a-z0-9:]*: .*")
                 || !(step.callee() instanceof OpCallee || step.callee() instanceof MethodCallee);
         return named ? null : new Finding(Finding.Kind.NAMELESS_ERROR, name, at, text.split("\n")[0]);
     }

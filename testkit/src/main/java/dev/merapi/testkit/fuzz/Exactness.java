@@ -54,7 +54,9 @@ final class Exactness {
             Opcode.GELU_TANH_GRAD,
             Opcode.SILU_GRAD,
             Opcode.POW,
-            Opcode.ATAN2));
+            Opcode.ATAN2,
+            Opcode.COPYSIGN, // of a NaN
+            Opcode.FMA));
 
     /** What is rounded once. A chain of these is rounded after each or, as plain Java does, at its end only. */
     private static final Set<Opcode> ROUNDING = EnumSet.copyOf(Set.of(
@@ -68,8 +70,7 @@ final class Exactness {
             Opcode.FMOD,
             Opcode.REM,
             Opcode.FLOORDIV,
-            Opcode.TRUNCDIV,
-            Opcode.FMA));
+            Opcode.TRUNCDIV));
 
     private static final int MANY = 100;
 

@@ -206,7 +206,7 @@ final class Replay {
             }
             double eps = t.dtype().isFloating() ? computeEps(op, t.dtype()) : inputEps;
             // What is added up on the way may be as large as what goes in or comes out.
-            double common = 4 * eps * Math.max(largest(want), largestInput);
+            double common = 4 * eps * Math.max(largest(want), largestInput) * terms(op, copies, want.length);
             for (int i = 0; i < want.length; i++) {
                 if (within(got[i], want[i], t.dtype(), ulps(eps), common)) {
                     continue;
@@ -285,6 +285,18 @@ final class Replay {
             return Math.abs(want) + bound >= largest && want > 0 == got > 0;
         }
         return Math.abs(got - want) <= bound || Double.isInfinite(nearest) && Math.abs(got) >= 0.9 * largest(dtype);
+    }
+
+    /** How much more it may be than one of them: sums have many, and structured ops products of two. */
+    private static double terms(Definition<?, ?> op, @Nullable Tensor[] copies, int results) {
+        double most = 1;
+        for (Tensor t : copies) {
+            if (t != null) {
+                double one = op.code() == null ? largest(values(t)) : (double) t.numel() / Math.max(1, results);
+                most = Math.max(most, Math.min(one, 1000));
+            }
+        }
+        return most;
     }
 
     /** The largest finite number. */

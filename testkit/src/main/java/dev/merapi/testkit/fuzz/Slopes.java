@@ -17,8 +17,12 @@ import org.jspecify.annotations.Nullable;
 final class Slopes {
     private static final double SHIFT = 0x1p-17;
 
-    /** Their gradients leave something out on purpose: a row of padding, sources that others replace. */
-    private static final Set<String> CHOOSING = Set.of("scatter", "merapi::scatter", "merapi::embedding", "copyFrom");
+    /**
+     * Their gradients leave something out on purpose: a row of padding, sources that others replace. What is converted is
+     * the same tensor in float64, and not a copy.
+     */
+    private static final Set<String> CHOOSING =
+            Set.of("scatter", "merapi::scatter", "merapi::embedding", "to", "merapi::cast");
 
     private Slopes() {}
 

@@ -65,7 +65,7 @@ final class Values {
         }
         double[] values = new double[count];
         for (int i = 0; i < count; i++) {
-            values[i] = Math.round(r.nextDouble(-2, 2) * 4096) / 4096.0;
+            values[i] = (Math.round(r.nextDouble(-2, 2) * 4096) + 0.5) / 4096; // no kink lies there
         }
         return values;
     }
