@@ -274,8 +274,8 @@ final class Composer {
         }
         Tensor t = tensor(target);
         List<Ref> operands = new ArrayList<>();
-        // What others than a float64 make is rounded before it is stored there.
-        boolean first = t.dtype() == DType.FLOAT64 || random.nextInt(8) > 0;
+        // What others make is rounded to their dtype before it is stored there.
+        boolean first = t.dtype().isFloating() || random.nextInt(8) > 0;
         while (operands.size() < p.inputs()) {
             operands.add(
                     operands.isEmpty() && first ? target : withinShape(t.shape().toArray(), partner(t.dtype())));

@@ -151,6 +151,9 @@ final class Differential {
     private static boolean differs(int at, Step step, Outcome expected, Outcome actual, List<Finding> findings) {
         String name = step.callee().name();
         if (expected.error == null && actual.error == null) {
+            if (name.equals("nonzero") || name.equals("maskedSelect")) {
+                return !expected.forms.equals(actual.forms); // sizes come from numbers that may differ by an ulp
+            }
             if (!expected.forms.equals(actual.forms)) {
                 findings.add(new Finding(
                         Finding.Kind.DIFFERENT_FORM, name, at, actual.forms + "; on plain Java " + expected.forms));
