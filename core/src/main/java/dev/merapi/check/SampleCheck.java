@@ -34,6 +34,7 @@ final class SampleCheck<A extends Record, R> {
     /** Whether a report can have a line of this name, or lines that begin with it, whatever the op and the machine. */
     static boolean isName(String name) {
         return SampleCheck.<Record, Object>ofEverySample().keySet().stream().anyMatch(n -> n.startsWith(name))
+                || AGREES_WITH.strip().equals(name)
                 || DeviceType.all().stream()
                         .anyMatch(d -> name.equals(AGREES_WITH + d) || name.equals(GRADIENTS_ON + d));
     }

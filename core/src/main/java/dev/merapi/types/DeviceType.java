@@ -13,7 +13,7 @@ import java.util.Objects;
 /** A kind of device. Kernels are registered per device type; {@link #id} is its index in an op's kernel table. */
 public final class DeviceType {
     /** At most this many kinds can exist in one process. */
-    public static final int LIMIT = 16;
+    public static final int LIMIT = 32;
 
     private static final Map<String, DeviceType> BY_NAME = new LinkedHashMap<>();
 

@@ -146,10 +146,20 @@ MERAPI_F int rd(u8 x) { return x; }
 MERAPI_F bool rd(b8 x) { return x.bits != 0; }
 MERAPI_F void wr(float& at, float x) { at = x; }
 MERAPI_F void wr(double& at, double x) { at = x; }
-MERAPI_F void wr(f16& at, float x) { at.bits = f32_to_f16(x); }
-MERAPI_F void wr(bf16& at, float x) { at.bits = f32_to_bf16(x); }
-MERAPI_F void wr(f16& at, double x) { at.bits = f32_to_f16(to_odd(x)); }
-MERAPI_F void wr(bf16& at, double x) { at.bits = f32_to_bf16(to_odd(x)); }
+// What 16 bits are rounded from.
+MERAPI_F float unrounded(double x) { return to_odd(x); }
+template <class X>
+MERAPI_F float unrounded(X x) {
+    return (float)x;
+}
+template <class X>
+MERAPI_F void wr(f16& at, X x) {
+    at.bits = f32_to_f16(unrounded(x));
+}
+template <class X>
+MERAPI_F void wr(bf16& at, X x) {
+    at.bits = f32_to_bf16(unrounded(x));
+}
 MERAPI_F void wr(int& at, int x) { at = x; }
 MERAPI_F void wr(i64& at, i64 x) { at = x; }
 MERAPI_F void wr(u8& at, int x) { at = u8(x); }

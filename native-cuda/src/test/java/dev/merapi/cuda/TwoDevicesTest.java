@@ -176,7 +176,7 @@ class TwoDevicesTest {
             assertAll(3, x.add(y.to(first)));
             assertAll(2, y);
             DeviceException e = assertThrows(DeviceException.class, () -> x.to(Device.of(first.type(), 2)));
-            assertTrue(e.getMessage().contains("only 2 devices"), e.getMessage());
+            assertTrue(e.getMessage().contains("there are only 2"), e.getMessage());
         }
     }
 
@@ -200,7 +200,7 @@ class TwoDevicesTest {
             Memory.setCap(two, Memory.stats(two).reserved());
             OutOfMemoryException e = assertThrows(
                     OutOfMemoryException.class, () -> Tensor.full(Shape.of(3L * large), 1, DType.FLOAT32, two));
-            assertTrue(e.getMessage().startsWith("out of memory on " + two), e.getMessage());
+            assertTrue(e.getMessage().contains("out of memory on " + two), e.getMessage());
             assertEquals(1, kept.narrow(0, large - 1, 1).add(0).item());
         }
     }

@@ -113,6 +113,7 @@ final class BackwardRows {
                                     0,
                                     Losses.Reduction.MEAN);
                         })
+                        .skip("size-1 inputs", "lse belongs to the logits")
                         .skip("expanded inputs", "lse belongs to the logits")
                         .skip("odd sizes", "lse belongs to the logits")
                         .skip(
