@@ -115,6 +115,7 @@ final class GradientChecks<A extends Record, R> {
         orThrow(
                 GradCheck.of(function(ready.sample), ready.precision)
                         .seed(sample.seed)
+                        .deterministic(sample.definition.isDeterministic())
                         .run(),
                 "");
         return of(ready) + quiet();
@@ -220,6 +221,7 @@ final class GradientChecks<A extends Record, R> {
         orThrow(
                 GradCheck.of(function(apart), ready.precision)
                         .seed(sample.seed)
+                        .deterministic(sample.definition.isDeterministic())
                         .probesOnly()
                         .run(),
                 "with inputs " + sizes + ": ");

@@ -29,7 +29,7 @@ import java.util.Map;
 import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
-/** Operands of all dtypes beside each other: what PyTorch makes of them (golden/promotion.py), for built-in ops. */
+/** Operands of all dtypes beside each other: what PyTorch makes of them (src/test/python/promotion.py), for built-in ops. */
 public abstract class PromotionContract {
     /** One line of the table in so many is tried. */
     protected int every() {
