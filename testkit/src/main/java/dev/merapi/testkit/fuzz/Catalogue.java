@@ -156,13 +156,17 @@ final class Catalogue {
         Ops.builtIn();
         Map<Op<?, ?>, PointwiseOp> inPlace = new HashMap<>();
         Set<Class<?>> seen = new HashSet<>();
-        for (Op<?, ?> op : OpRegistry.all()) {
+        // Only Merapi's own: a series is the same whatever other ops a process has.
+        List<Op<?, ?>> ops = OpRegistry.all().stream()
+                .filter(op -> op.name().startsWith("merapi::"))
+                .toList();
+        for (Op<?, ?> op : ops) {
             Class<?> home = homeOf(op);
             if (home != null && seen.add(home)) {
                 readFields(home, inPlace);
             }
         }
-        for (Op<?, ?> op : OpRegistry.all()) {
+        for (Op<?, ?> op : ops) {
             Object code = op.definition().code();
             String first = op.schema().record().name(op.schema().record().size() - 1);
             if (!closed
