@@ -160,7 +160,11 @@ public final class GradCheck {
         if (deterministic || first.length != second.length) {
             return Arrays.equals(first, second);
         }
-        double largest = Arrays.stream(first).map(Math::abs).filter(Double::isFinite).max().orElse(0);
+        double largest = Arrays.stream(first)
+                .map(Math::abs)
+                .filter(Double::isFinite)
+                .max()
+                .orElse(0);
         double allowed = ROUNDING * largest;
         for (int i = 0; i < first.length; i++) {
             if (Double.compare(first[i], second[i]) != 0 && !(Math.abs(first[i] - second[i]) <= allowed)) {
