@@ -3,6 +3,7 @@ package dev.merapi.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;
@@ -42,7 +43,7 @@ class ScanTest {
     void runningSums(long outer, long n, long inner) {
         for (DType dtype : new DType[] {DType.FLOAT32, DType.INT64}) {
             Tensor x = Tensor.randint(-3, 4, outer, n, inner).to(dtype);
-            assertThat(values(x.to(Simulator.DEVICE).cumsum(1))).containsExactly(values(x.cumsum(1)));
+            assertArrayEquals(values(x.cumsum(1)), values(x.to(Simulator.DEVICE).cumsum(1)));
         }
     }
 
@@ -52,7 +53,7 @@ class ScanTest {
         Tensor x = Tensor.randint(0, 2, 3, 40).to(dtype);
         Tensor sums = x.to(Simulator.DEVICE).cumsum(1);
         assertThat(sums.dtype()).isEqualTo(x.cumsum(1).dtype());
-        assertThat(values(sums)).containsExactly(values(x.cumsum(1)));
+        assertArrayEquals(values(x.cumsum(1)), values(sums));
     }
 
     /** Sums of chunks and of threads: in another order than one by one, but as near to the truth. */
@@ -65,9 +66,7 @@ class ScanTest {
         for (int i = 0; i < exact.length; i++) {
             assertThat(sums[i]).isCloseTo(exact[i], within(largest * 0x1p-23 * 40));
         }
-        assertThat(values(x.to(Simulator.DEVICE).cumsum(0)))
-                .as("always the same")
-                .containsExactly(sums);
+        assertArrayEquals(sums, values(x.to(Simulator.DEVICE).cumsum(0)), "always the same");
     }
 
     @Test
@@ -76,7 +75,8 @@ class ScanTest {
         x.slice(0, 8300, 8301).fill_(Double.POSITIVE_INFINITY);
         double[] sums = values(x.to(Simulator.DEVICE).cumsum(0));
         assertThat(sums[8299]).isEqualTo(8300);
-        assertThat(java.util.Arrays.stream(sums).skip(8300)).containsOnly(Double.POSITIVE_INFINITY);
+        assertThat(java.util.Arrays.stream(sums).skip(8300).allMatch(sum -> sum == Double.POSITIVE_INFINITY))
+                .isTrue();
     }
 
     @Test
@@ -93,7 +93,7 @@ class ScanTest {
             Tensor found = Indexing.NONZERO.call(new Indexing.NonZero(x.to(Simulator.DEVICE)));
             Tensor expected = Indexing.NONZERO.call(new Indexing.NonZero(x));
             assertThat(found.shape()).isEqualTo(expected.shape());
-            assertThat(values(found)).containsExactly(values(expected));
+            assertArrayEquals(values(expected), values(found));
         }
     }
 
@@ -101,7 +101,8 @@ class ScanTest {
     @EnumSource(DType.class)
     void notZeroOfEveryType(DType dtype) {
         Tensor x = Tensor.randint(0, 2, 2, 3, 1, 5).to(dtype);
-        assertThat(values(Indexing.NONZERO.call(new Indexing.NonZero(x.to(Simulator.DEVICE)))))
-                .containsExactly(values(Indexing.NONZERO.call(new Indexing.NonZero(x))));
+        assertArrayEquals(
+                values(Indexing.NONZERO.call(new Indexing.NonZero(x))),
+                values(Indexing.NONZERO.call(new Indexing.NonZero(x.to(Simulator.DEVICE)))));
     }
 }
