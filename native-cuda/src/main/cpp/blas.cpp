@@ -57,12 +57,15 @@ struct Problem {
     int64_t batch, stride_a, stride_b, stride_d, epilogue, workspace, alignment_a, alignment_b, alignment_d;
     int64_t bias, aux;  // any addresses that are aligned as those will be
     int64_t leading_aux;
+    int64_t candidates;  // algorithms that are asked for
 };
+
+constexpr int kMostCandidates = 8;
 
 struct Plan {
     Object operation = nullptr, a = nullptr, b = nullptr, d = nullptr;
-    Algorithm algorithm{};
-    size_t workspace = 0;
+    Heuristic candidates[kMostCandidates] = {};  // what the library thinks fastest comes first
+    int count = 0, chosen = 0;
     bool wide = false;
 };
 
@@ -103,19 +106,20 @@ int choose(const Functions& f, Object handle, Plan& plan, const Problem& p) {
     if (status != 0) {
         return status;
     }
-    Heuristic best{};
     int found = 0;
     status = prefer(f, preference, p);
     if (status == 0) {
-        status = f.heuristic(handle, plan.operation, plan.a, plan.b, plan.d, plan.d, preference, 1, &best, &found);
+        int requested = p.candidates < kMostCandidates ? static_cast<int>(p.candidates) : kMostCandidates;
+        status = f.heuristic(handle, plan.operation, plan.a, plan.b, plan.d, plan.d, preference, requested,
+                             plan.candidates, &found);
     }
     f.preference_destroy(preference);
-    if (status == 0 && (found == 0 || best.state != 0)) {
-        status = CUBLAS_STATUS_NOT_SUPPORTED;
+    for (int i = 0; status == 0 && i < found; i++) {
+        if (plan.candidates[i].state == 0) {
+            plan.candidates[plan.count++] = plan.candidates[i];
+        }
     }
-    plan.algorithm = best.algorithm;
-    plan.workspace = best.workspace;
-    return status;
+    return status == 0 && plan.count == 0 ? CUBLAS_STATUS_NOT_SUPPORTED : status;
 }
 
 int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
@@ -134,7 +138,7 @@ int make(const Functions& f, Object handle, Plan& plan, const Problem& p) {
         const uint32_t epilogue = static_cast<uint32_t>(p.epilogue);
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     }
-    if (status == 0 && p.epilogue != 0) {  // how it is aligned is a part of the choice
+    if (status == 0 && p.bias != 0) {  // how it is aligned is a part of the choice
         status = f.operation_set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias);
     }
     if (status == 0 && p.aux != 0) {
@@ -178,8 +182,15 @@ int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t re
     }
     int64_t* words = reinterpret_cast<int64_t*>(result);
     words[0] = reinterpret_cast<int64_t>(plan);
-    words[1] = plan == nullptr ? 0 : static_cast<int64_t>(plan->workspace);
+    words[1] = plan == nullptr ? 0 : static_cast<int64_t>(plan->candidates[0].workspace);
+    words[2] = plan == nullptr ? 0 : plan->count;
     return status;
+}
+
+int64_t blas_choose(int64_t address, int32_t candidate) {
+    Plan& plan = *reinterpret_cast<Plan*>(address);
+    plan.chosen = candidate;
+    return static_cast<int64_t>(plan.candidates[candidate].workspace);
 }
 
 void blas_forget(int64_t functions, int64_t address) {
@@ -218,8 +229,9 @@ int32_t blas_run(int64_t functions, int64_t handle, int64_t address, int64_t a, 
     const void* beta = plan.wide ? static_cast<const void*>(&wide[1]) : &narrow[1];
     void* out = reinterpret_cast<void*>(d);
     return f.multiply(reinterpret_cast<Object>(handle), plan.operation, alpha, reinterpret_cast<const void*>(a), plan.a,
-                      reinterpret_cast<const void*>(b), plan.b, beta, out, plan.d, out, plan.d, &plan.algorithm,
-                      reinterpret_cast<void*>(workspace), static_cast<size_t>(bytes), reinterpret_cast<void*>(stream));
+                      reinterpret_cast<const void*>(b), plan.b, beta, out, plan.d, out, plan.d,
+                      &plan.candidates[plan.chosen].algorithm, reinterpret_cast<void*>(workspace),
+                      static_cast<size_t>(bytes), reinterpret_cast<void*>(stream));
 }
 
 }  // namespace abi

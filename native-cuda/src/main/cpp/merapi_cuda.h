@@ -117,8 +117,11 @@ int32_t blas_create(int64_t functions, int64_t result);
 // rows, columns and depth of the product; for both operands whether transposed, and the leading dimension; that of the
 // result; number of products, and strides between them for the operands and the result, in elements; the epilogue;
 // bytes of workspace; bytes to which operands, result, the epilogue's vector and its matrix are aligned, 0 where there
-// is none, and that matrix's leading dimension. Writes the plan, or 0, to `result`.
+// is none, and that matrix's leading dimension; how many algorithms are asked for, at most 8. Writes three words to
+// `result`: the plan, or 0, the bytes of workspace that its first algorithm wants, and how many algorithms there are.
 int32_t blas_plan(int64_t functions, int64_t handle, int64_t problem, int64_t result);
+// From now on the plan runs this one of its algorithms, which wants so many bytes of workspace.
+int64_t blas_choose(int64_t plan, int32_t candidate);
 void blas_forget(int64_t functions, int64_t plan);
 // d = op(a)·op(b), and what the epilogue does with a vector (bias) and a matrix (aux), 0 if the plan is without. Not
 // for two threads with the same plan.

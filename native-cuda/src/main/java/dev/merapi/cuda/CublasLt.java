@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Determinism;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -9,13 +10,13 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.LongUnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * NVIDIA's cuBLASLt, found at run time or not at all. {@code -Dmerapi.cuda.blas=own} leaves it alone.
+ * NVIDIA's cuBLASLt, found at run time or not at all. {@code -Dmerapi.cuda.blas=own} leaves it alone;
+ * {@code -Dmerapi.cuda.blas.tune=true} measures its algorithms where it would take the one that the library thinks fastest.
  *
  * <p>It counts columns first: our row-major c = a·b is its cᵀ = bᵀ·aᵀ, the same bytes with the operands swapped.
  */
@@ -40,9 +41,18 @@ final class CublasLt {
 
     private static final int MAX_PLANS = 1024;
     private static final int MAX_LAUNCHES = 64;
-    private static final int PROBLEM_WORDS = 22;
+    private static final int PROBLEM_WORDS = 23;
     /** Of the rows of what the GELU is applied to, in elements. */
     private static final int GELU_LINES = 8;
+    /** Of the addresses of what an epilogue reads and writes, in bytes: what its vector loads want. */
+    private static final int EPILOGUE_ALIGNMENT = 16;
+    /** Algorithms that are measured. */
+    private static final int CANDIDATES = 8;
+
+    private static final int ROUNDS = 2;
+    private static final int CALLS = 5;
+    /** How much less time than the library's own choice another one must take: less is noise. */
+    private static final double GAIN = 0.98;
 
     private static boolean tried;
     private static @Nullable CublasLt instance;
@@ -101,18 +111,35 @@ final class CublasLt {
     /**
      * The library on a device, which must be the calling thread's current one.
      *
-     * @param streams the library's handle of a stream of ours; asked before anything else is done, and makes the device
-     *     the calling thread's current one
      * @throws CudaException if the library does not begin
      */
-    Blas on(LongUnaryOperator streams) {
+    Blas on(Streams streams) {
+        return on(streams, Boolean.getBoolean("merapi.cuda.blas.tune"));
+    }
+
+    Blas on(Streams streams, boolean tunes) {
         try (HostMemory result = HostMemory.allocate(Long.BYTES)) {
             int status = CudaNative.blas_create(functions.address(), result.address());
             if (status != 0) {
                 throw new CudaException("cuda: cublasLtCreate answers with status " + status);
             }
-            return new OnDevice(result.buffer().getLong(0), streams);
+            return new OnDevice(result.buffer().getLong(0), streams, tunes);
         }
+    }
+
+    /** A device's streams, as the library needs them. */
+    interface Streams {
+        /**
+         * The library's handle of a stream of ours; asked before anything else is done, and makes the device the calling
+         * thread's current one.
+         */
+        long handle(long stream);
+
+        /** Whether what the stream is given is recorded, and not done. */
+        boolean isCaptured(long handle);
+
+        /** Returns when all is done that the stream was given. */
+        void finish(long handle);
     }
 
     /** All that the choice of an algorithm depends on. */
@@ -137,18 +164,21 @@ final class CublasLt {
             long biasAlignment,
             long innerAlignment) {}
 
-    /**
-     * An algorithm that was chosen.
-     *
-     * @param address 0 where the library has none
-     * @param workspace bytes that it wants while it runs
-     */
-    private record Plan(long address, long workspace) {}
+    /** An algorithm that was chosen. */
+    private static final class Plan {
+        /** 0 where the library has none, or one that failed. */
+        private long address;
+        /** Bytes that it wants while it runs. */
+        private long workspace;
+        /** Algorithms that nobody has measured yet; 1 if that is not wanted, or done. */
+        private int candidates;
+    }
 
     private final class OnDevice implements Blas {
         private final long handle;
-        private final LongUnaryOperator streams;
-        private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 2L) * Long.BYTES);
+        private final Streams streams;
+        private final boolean tunes;
+        private final HostMemory words = HostMemory.allocate((PROBLEM_WORDS + 3L) * Long.BYTES);
 
         private final LinkedHashMap<Key, Plan> plans = new LinkedHashMap<>(64, 0.75f, true) {
             private static final long serialVersionUID = 1;
@@ -158,16 +188,15 @@ final class CublasLt {
                 if (size() <= MAX_PLANS) {
                     return false;
                 }
-                if (eldest.getValue().address != 0) {
-                    CudaNative.blas_forget(functions.address(), eldest.getValue().address);
-                }
+                forget(eldest.getValue());
                 return true;
             }
         };
 
-        OnDevice(long handle, LongUnaryOperator streams) {
+        OnDevice(long handle, Streams streams, boolean tunes) {
             this.handle = handle;
             this.streams = streams;
+            this.tunes = tunes;
         }
 
         @Override
@@ -177,7 +206,10 @@ final class CublasLt {
                     || !fits(p.a())
                     || !fits(p.b())
                     || p.batch().size() > 2
-                    || p.gelu() != null && !activates(p)) {
+                    || !Epilogues.serve(p)
+                    || p.gelu() != null && !activates(p)
+                    || !isAligned(extra(p))
+                    || p.gelu() != null && !isAligned(p.gelu().inner())) {
                 return false;
             }
             // The library takes one leading dimension; another one is a loop.
@@ -189,25 +221,30 @@ final class CublasLt {
             if (outer.size() > MAX_LAUNCHES) {
                 return false;
             }
-            long handleOfStream = streams.applyAsLong(stream);
+            long handleOfStream = streams.handle(stream);
             long element = p.dtype().byteSize();
             for (long i = 0; i < outer.size(); i++) {
                 long a = p.a().tensor().address() + i * outer.a() * element;
                 long b = p.b().tensor().address() + i * outer.b() * element;
                 long c = p.out().address() + i * inner.size() * p.m() * p.n() * element;
                 Plan plan = plan(p, inner, a, b, c, tf32, true);
+                if (plan.candidates > 1 && !streams.isCaptured(handleOfStream)) {
+                    choose(p, plan, a, b, c, handleOfStream);
+                }
                 try (Tensor workspace = plan.workspace == 0 ? null : workspace(p, plan.workspace)) {
                     if (plan.workspace != 0 && workspace == null) {
                         plan = plan(p, inner, a, b, c, tf32, false);
                     }
                     if (plan.address == 0) {
-                        if (i > 0) {
-                            throw new CudaException(
-                                    p.op() + ": cuBLASLt has an algorithm for a part of the batch only");
-                        }
-                        return false;
+                        return false; // whoever does it instead writes the first parts of a batch once more
                     }
-                    run(p, plan.address, a, b, c, workspace, handleOfStream);
+                    int status = run(p, plan, a, b, c, workspace, handleOfStream);
+                    if (status != 0) {
+                        forget(plan);
+                        throw new CudaException(p.op() + ": cublasLtMatmul answers with status " + status
+                                + "\n  m, n, k: " + p.m() + ", " + p.n() + ", " + p.k()
+                                + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
+                    }
                 }
             }
             return true;
@@ -229,9 +266,14 @@ final class CublasLt {
             return p.sums() != null ? p.sums() : p.bias();
         }
 
-        /** What the library's GELU wants: no float64, no batch, rows of a multiple of 8. */
+        /** A slice may begin anywhere; a fault by misaligned access would be the end of the process's device. */
+        private static boolean isAligned(@Nullable Tensor t) {
+            return t == null || t.address() % EPILOGUE_ALIGNMENT == 0;
+        }
+
+        /** What the library's GELU wants: no batch, rows of a multiple of 8; and what ours: no more than 16 bits. */
         private static boolean activates(MatrixProduct p) {
-            return p.dtype() != DType.FLOAT64 && p.count() == 1 && p.n() % GELU_LINES == 0;
+            return p.dtype().byteSize() == 2 && p.count() == 1 && p.n() % GELU_LINES == 0;
         }
 
         /** Lines must not overlap. */
@@ -275,6 +317,8 @@ final class CublasLt {
         }
 
         private Plan make(String op, Key k) {
+            // With an algorithm that the clock has chosen, two runs of a program need not have the same bits.
+            int wanted = tunes && !Determinism.isOn() ? CANDIDATES : 1;
             long[] problem = {
                 type(k.dtype),
                 compute(k.dtype, k.tf32),
@@ -297,7 +341,8 @@ final class CublasLt {
                 k.cAlignment,
                 k.biasAlignment,
                 k.innerAlignment,
-                k.n
+                k.n,
+                wanted
             };
             for (int i = 0; i < problem.length; i++) {
                 words.buffer().putLong(i * Long.BYTES, problem[i]);
@@ -307,21 +352,81 @@ final class CublasLt {
             if (status != 0 && status != CudaNumbers.CUBLAS_STATUS_NOT_SUPPORTED) {
                 LOG.warn("cuda: {}: cuBLASLt answers with status {}, so our own kernel multiplies: {}", op, status, k);
             }
-            Plan plan = new Plan(
-                    words.buffer().getLong(PROBLEM_WORDS * Long.BYTES),
-                    words.buffer().getLong((PROBLEM_WORDS + 1) * Long.BYTES));
+            Plan plan = new Plan();
+            plan.address = words.buffer().getLong(PROBLEM_WORDS * Long.BYTES);
+            plan.workspace = words.buffer().getLong((PROBLEM_WORDS + 1) * Long.BYTES);
+            plan.candidates = (int) words.buffer().getLong((PROBLEM_WORDS + 2) * Long.BYTES);
             if (plan.address == 0 && k.epilogue != 0) {
                 LOG.info("cuda: {}: cuBLASLt has nothing with this epilogue; it is done apart: {}", op, k);
             }
             return plan;
         }
 
-        private void run(MatrixProduct p, long plan, long a, long b, long c, @Nullable Tensor workspace, long stream) {
+        private void forget(Plan plan) {
+            if (plan.address != 0) {
+                CudaNative.blas_forget(functions.address(), plan.address);
+            }
+            plan.address = 0;
+            plan.workspace = 0;
+            plan.candidates = 0;
+        }
+
+        /** Measures the algorithms of a plan on the product itself, and keeps the fastest. */
+        private void choose(MatrixProduct p, Plan plan, long a, long b, long c, long stream) {
+            double best = Double.POSITIVE_INFINITY;
+            int chosen = 0;
+            for (int i = 0; i < plan.candidates; i++) {
+                plan.workspace = CudaNative.blas_choose(plan.address, i);
+                try (Tensor workspace = plan.workspace == 0 ? null : workspace(p, plan.workspace)) {
+                    if (plan.workspace != 0 && workspace == null) {
+                        continue;
+                    }
+                    double seconds = seconds(p, plan, a, b, c, workspace, stream);
+                    if (seconds < (i == 0 ? 1 : GAIN) * best) {
+                        best = seconds;
+                        chosen = i;
+                    }
+                }
+            }
+            LOG.debug(
+                    "cuda: {}: algorithm {} of {} for {} x {} x {}: {} µs",
+                    p.op(),
+                    chosen,
+                    plan.candidates,
+                    p.m(),
+                    p.n(),
+                    p.k(),
+                    1e6 * best);
+            plan.workspace = CudaNative.blas_choose(plan.address, chosen);
+            plan.candidates = 1;
+        }
+
+        /** For a call; infinite if the library does not do it. */
+        private double seconds(
+                MatrixProduct p, Plan plan, long a, long b, long c, @Nullable Tensor workspace, long stream) {
+            if (run(p, plan, a, b, c, workspace, stream) != 0) {
+                return Double.POSITIVE_INFINITY;
+            }
+            double least = Double.POSITIVE_INFINITY;
+            for (int round = 0; round < ROUNDS; round++) {
+                streams.finish(stream);
+                long start = System.nanoTime();
+                for (int i = 0; i < CALLS; i++) {
+                    run(p, plan, a, b, c, workspace, stream);
+                }
+                streams.finish(stream);
+                least = Math.min(least, (System.nanoTime() - start) * 1e-9 / CALLS);
+            }
+            return least;
+        }
+
+        /** The library's status. */
+        private int run(MatrixProduct p, Plan plan, long a, long b, long c, @Nullable Tensor workspace, long stream) {
             Tensor bias = extra(p);
-            int status = CudaNative.blas_run(
+            return CudaNative.blas_run(
                     functions.address(),
                     handle,
-                    plan,
+                    plan.address,
                     b,
                     a,
                     bias == null ? 0 : bias.address(),
@@ -330,20 +435,17 @@ final class CublasLt {
                     workspace == null ? 0 : workspace.address(),
                     workspace == null ? 0 : workspace.numel(),
                     stream);
-            if (status != 0) {
-                throw new CudaException(p.op() + ": cublasLtMatmul answers with status " + status + "\n  m, n, k: "
-                        + p.m() + ", " + p.n() + ", " + p.k()
-                        + "\n  fix: -Dmerapi.cuda.blas=own multiplies without it.");
-            }
         }
     }
 
     /** The library's second operand is our first. */
     private static int epilogue(MatrixProduct p) {
         if (p.gelu() != null) {
-            return p.gelu().backward()
-                    ? CudaNumbers.CUBLASLT_EPILOGUE_DGELU_BGRAD
-                    : CudaNumbers.CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+            return !p.gelu().backward()
+                    ? CudaNumbers.CUBLASLT_EPILOGUE_GELU_AUX_BIAS
+                    : p.sums() != null
+                            ? CudaNumbers.CUBLASLT_EPILOGUE_DGELU_BGRAD
+                            : CudaNumbers.CUBLASLT_EPILOGUE_DGELU;
         }
         return p.sums() != null
                 ? CudaNumbers.CUBLASLT_EPILOGUE_BGRADB

@@ -130,6 +130,8 @@ final class CudaNative {
 
     static native int blas_plan(long functions, long handle, long problem, long result);
 
+    static native long blas_choose(long plan, int candidate);
+
     static native void blas_forget(long functions, long plan);
 
     static native int blas_run(

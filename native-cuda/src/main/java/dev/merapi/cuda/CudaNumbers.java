@@ -34,6 +34,7 @@ final class CudaNumbers {
     static final int CUBLASLT_EPILOGUE_BIAS = 4;
     static final int CUBLASLT_EPILOGUE_BGRADB = 512;
     static final int CUBLASLT_EPILOGUE_GELU_AUX_BIAS = 164;
+    static final int CUBLASLT_EPILOGUE_DGELU = 192;
     static final int CUBLASLT_EPILOGUE_DGELU_BGRAD = 208;
 
     private CudaNumbers() {}

@@ -14,8 +14,10 @@ import java.util.regex.Pattern;
  * @param entries its {@code extern "C" __global__} functions
  */
 record KernelSource(String name, String text, List<String> entries) {
-    /** {@code file:line:}, or {@code file(line):}. */
-    private static final Pattern MESSAGE = Pattern.compile("(.+?)[:(](\\d+)[:)].*\\berror\\b.*");
+    /** As g++ and clang++ begin a message, and terminals and editors know it. */
+    private static final Pattern MESSAGE = Pattern.compile("(.+?):(\\d+):.*\\berror\\b.*");
+    /** As NVRTC does: {@code file(line): error: …}. */
+    private static final Pattern MESSAGE_OF_NVRTC = Pattern.compile("^(\\S.*?)\\((\\d+)\\): (?=[a-z])");
 
     /** What every source begins with. */
     static final String PRELUDE = Resources.text("prelude.cuh");
@@ -71,10 +73,11 @@ record KernelSource(String name, String text, List<String> entries) {
         return "";
     }
 
-    /** What a compiler said, with the text of the lines that it names. */
+    /** What a compiler said, with places as {@code file:line:} whichever it was, and the text of the lines that it names. */
     String explained(String said) {
         StringBuilder all = new StringBuilder();
-        for (String message : said.split("\n")) {
+        for (String line : said.split("\n")) {
+            String message = MESSAGE_OF_NVRTC.matcher(line).replaceFirst("$1:$2: ");
             all.append(all.length() == 0 ? "" : "\n").append(message);
             Matcher m = MESSAGE.matcher(message);
             String text = m.lookingAt() ? line(m.group(1), Integer.parseInt(m.group(2))) : "";

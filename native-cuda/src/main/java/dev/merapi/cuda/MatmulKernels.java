@@ -5,10 +5,12 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.Activations;
 import dev.merapi.ops.FeedForward;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,9 +55,7 @@ final class MatmulKernels {
         LinearAlgebra.Linear up = new LinearAlgebra.Linear(args.x(), args.up(), args.upBias());
         if (!multiplied(MatrixProduct.activated(up, out.inner(), out.active()))) {
             run(MatrixProduct.of(up, out.inner()));
-            try (Tensor active = out.inner().geluTanh()) {
-                out.active().copy_(active);
-            }
+            Activations.GELU_TANH.into(out.active(), List.of(out.inner()), List.of());
         }
         run(MatrixProduct.of(new LinearAlgebra.Linear(out.active(), args.down(), args.downBias()), out.out()));
     }
@@ -68,7 +68,7 @@ final class MatmulKernels {
             Tensor x = FusedFeedForward.rows(args.x());
             boolean summed =
                     multiplied(MatrixProduct.beforeActivation(g, args.down(), args.inner(), out.upBias(), before));
-            if (!summed) {
+            if (!summed && !multiplied(MatrixProduct.beforeActivation(g, args.down(), args.inner(), null, before))) {
                 matmul(new LinearAlgebra.Matmul(g, args.down()), before);
                 before = FusedFeedForward.GELU_GRADIENT.call(FusedFeedForward.rows(args.inner()), before);
             }
@@ -107,6 +107,11 @@ final class MatmulKernels {
 
     private void run(MatrixProduct p) {
         if (multiplied(p)) {
+            return;
+        }
+        // A library that has nothing with a bias, or shall not do it, still multiplies faster than our own.
+        if (p.bias() != null && multiplied(p.withoutBias())) {
+            p.out().add_(p.bias());
             return;
         }
         if (Gemm.serves(p, kernels.runtime().properties(p.out().device().index()))) {

@@ -133,8 +133,8 @@ record MatrixProduct(
                 FusedFeedForward.NAME, p.a, p.b, p.bias, null, new Gelu(inner, false), p.out, p.m, p.n, p.k, p.batch);
     }
 
-    /** g·weight ⊙ geluTanh'(inner), all rows as one matrix, and the sums of its columns. */
-    static MatrixProduct beforeActivation(Tensor g, Tensor weight, Tensor inner, Tensor sums, Tensor out) {
+    /** g·weight ⊙ geluTanh'(inner), all rows as one matrix, and the sums of its columns if they are wanted. */
+    static MatrixProduct beforeActivation(Tensor g, Tensor weight, Tensor inner, @Nullable Tensor sums, Tensor out) {
         MatrixProduct p = of(new LinearAlgebra.Matmul(g, weight), out);
         return new MatrixProduct(
                 FusedFeedForward.BACKWARD_NAME,
@@ -150,9 +150,12 @@ record MatrixProduct(
                 p.batch);
     }
 
-    /** The product alone. */
     MatrixProduct withoutSums() {
-        return new MatrixProduct(op, a, b, bias, null, null, out, m, n, k, batch);
+        return new MatrixProduct(op, a, b, bias, null, gelu, out, m, n, k, batch);
+    }
+
+    MatrixProduct withoutBias() {
+        return new MatrixProduct(op, a, b, null, sums, gelu, out, m, n, k, batch);
     }
 
     /** @param dim counted from the end of the result's */

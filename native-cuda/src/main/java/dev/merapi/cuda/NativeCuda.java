@@ -487,14 +487,34 @@ final class NativeCuda implements CudaRuntime {
     private Blas on(CublasLt library, int device) {
         DriverDevice d = device(device);
         d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-        Blas blas = library.on(stream -> {
-            d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
-            return d.stream(stream);
-        });
-        return watched(device, blas);
+        return watched(device, library.on(new CublasLt.Streams() {
+            @Override
+            public long handle(long stream) {
+                d.check(CudaNative.driver_use(driver.functions(), d.context()), "the device cannot be used");
+                return d.stream(stream);
+            }
+
+            @Override
+            public boolean isCaptured(long handle) {
+                return d.streams().isCaptured(handle);
+            }
+
+            @Override
+            public void finish(long handle) {
+                NativeCuda.this.finish(d, handle);
+            }
+        }));
     }
 
-    /** A library's products, as launches are: logged, waited for in checked mode, and not taken for what failed before. */
+    /** @throws CudaException if the device is lost */
+    private void finish(DriverDevice d, long handle) {
+        d.check(CudaNative.driver_stream_synchronize(driver.functions(), d.context(), handle), "a product of cuBLASLt");
+    }
+
+    /**
+     * A library's products, as launches are: logged, waited for in checked mode, and not taken for what failed before. One
+     * that fails by itself is none for the library.
+     */
     Blas watched(int device, Blas blas) {
         DriverDevice d = device(device);
         return (p, tf32, stream) -> multiply(d, blas, p, tf32, stream);
@@ -507,13 +527,14 @@ final class NativeCuda implements CudaRuntime {
         try {
             begun = blas.multiply(p, tf32, stream);
         } catch (CudaException e) {
-            // What the library calls a failure of its own may be a fault of what ran before.
-            if (!d.streams().isCaptured(on)) {
-                d.check(
-                        CudaNative.driver_stream_synchronize(driver.functions(), d.context(), on),
-                        "a product of cuBLASLt for " + p.op());
+            // What is recorded may hold a part of it already.
+            if (d.streams().isCaptured(on)) {
+                throw e;
             }
-            throw e;
+            // What the library calls a failure of its own may be a fault of what ran before.
+            finish(d, on);
+            LOG.warn("cuda: our own kernel multiplies, from now on for such operands: {}", e.getMessage());
+            return false;
         }
         if (begun) {
             d.launches().add(p.op(), 0, new LaunchLog.Product(p.m(), p.n(), p.k()));

@@ -3,20 +3,29 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.cuda.Epilogues.Epilogue;
+import dev.merapi.dispatch.Determinism;
+import dev.merapi.error.DeviceException;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.GradValidation;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -28,13 +37,22 @@ class CublasLtTest {
     private static final int PRODUCTS = 2;
     private static final int ALIVE = 3;
     private static final int STREAM = 4;
+    private static final int ALGORITHM = 5;
 
     private static ByteBuffer calls = ByteBuffer.allocate(0);
     private Blas blas = (p, tf32, stream) -> false;
 
+    private static Set<Epilogue> before = Set.of();
+
     @BeforeAll
     static void compile() throws IOException, InterruptedException {
         FakeCublasLt.library();
+        before = Epilogues.use(EnumSet.allOf(Epilogue.class));
+    }
+
+    @AfterAll
+    static void restore() {
+        Epilogues.use(before);
     }
 
     @BeforeEach
@@ -136,7 +154,7 @@ class CublasLtTest {
     /** What a GELU is applied to is kept, and its derivative and the bias's gradient come out of the product before it. */
     @Test
     void gelu() {
-        for (DType dtype : List.of(DType.FLOAT32, DType.FLOAT16, DType.BFLOAT16)) {
+        for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16)) {
             Tensor x = random(dtype, 1, 2, 5, 9);
             Tensor w = random(dtype, 2, 16, 9);
             Tensor bias = random(dtype, 3, 16);
@@ -158,21 +176,25 @@ class CublasLtTest {
                             g.to(Simulator.DEVICE), down.to(Simulator.DEVICE), inner, sums, before),
                     false,
                     0));
-            Tensor at = inner.to(dev.merapi.types.Device.CPU)
-                    .view(10, 16)
-                    .to(DType.FLOAT64)
-                    .requiresGrad(true);
+            Tensor at = inner.to(Device.CPU).view(10, 16).to(DType.FLOAT64).requiresGrad(true);
             Autograd.backward(at.geluTanh(), g.to(DType.FLOAT64).matmul(down.to(DType.FLOAT64)), Autograd.Graph.FREE);
             Tensor expected = java.util.Objects.requireNonNull(at.grad());
             near("gradient " + dtype, expected.to(dtype), before, dtype.epsilon());
             near("bias " + dtype, expected.sum(0).to(dtype), sums, 2 * dtype.epsilon());
+            before.fill_(7);
+            assertTrue(blas.multiply(
+                    MatrixProduct.beforeActivation(
+                            g.to(Simulator.DEVICE), down.to(Simulator.DEVICE), inner, null, before),
+                    false,
+                    0));
+            near("gradient alone " + dtype, expected.to(dtype), before, dtype.epsilon());
         }
     }
 
     @Test
     void aGeluThatItDoesNotServe() {
-        for (DType dtype : List.of(DType.FLOAT32, DType.FLOAT64)) {
-            int hidden = dtype == DType.FLOAT64 ? 16 : 12; // lines of a multiple of 8
+        for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64)) {
+            int hidden = dtype == DType.BFLOAT16 ? 12 : 16; // lines of a multiple of 8, and 16 bits
             Tensor out = Tensor.allocate(Shape.of(5, hidden), dtype, Simulator.DEVICE);
             LinearAlgebra.Linear args = new LinearAlgebra.Linear(
                     random(dtype, 1, 5, 9).to(Simulator.DEVICE),
@@ -226,12 +248,8 @@ class CublasLtTest {
         Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         assertTrue(multiply(a.to(Simulator.DEVICE), b.to(Simulator.DEVICE), true, out));
         near("tf32", LinearAlgebra.matmul(a, b), out, 9 * 0x1p-9);
-        assertTrue(out.to(dev.merapi.types.Device.CPU)
-                        .sub(LinearAlgebra.matmul(a, b))
-                        .abs()
-                        .max()
-                        .item()
-                > 1e-5);
+        assertTrue(
+                out.to(Device.CPU).sub(LinearAlgebra.matmul(a, b)).abs().max().item() > 1e-5);
     }
 
     @Test
@@ -294,5 +312,143 @@ class CublasLtTest {
             assertFalse(multiply(c, b, false, Tensor.allocate(Shape.of(3, 13), DType.FLOAT32, Simulator.DEVICE)));
         }
         assertEquals(alive, calls.getInt(4 * ALIVE), "nothing is kept of a problem without an algorithm");
+    }
+
+    // ---------------------------------------------------------------- epilogues, failures, choices
+
+    /** A product of each kind, and which epilogues it takes. */
+    private static Map<MatrixProduct, Set<Epilogue>> products(long shift) {
+        Tensor x = random(DType.BFLOAT16, 1, 10, 9).to(Simulator.DEVICE);
+        Tensor w = random(DType.BFLOAT16, 2, 16, 9).to(Simulator.DEVICE);
+        Tensor bias = random(DType.BFLOAT16, 3, 16 + shift).to(Simulator.DEVICE).slice(0, shift, 16 + shift);
+        Tensor inner = random(DType.BFLOAT16, 4, 160 + shift)
+                .to(Simulator.DEVICE)
+                .slice(0, shift, 160 + shift)
+                .view(10, 16);
+        Tensor out = Tensor.allocate(Shape.of(10, 16), DType.BFLOAT16, Simulator.DEVICE);
+        Tensor g = random(DType.BFLOAT16, 5, 10, 7).to(Simulator.DEVICE);
+        Tensor down = random(DType.BFLOAT16, 6, 7, 16).to(Simulator.DEVICE);
+        LinearAlgebra.Linear linear = new LinearAlgebra.Linear(x, w, bias);
+        LinearGradients.Parameters gradients = new LinearGradients.Parameters(
+                Tensor.allocate(Shape.of(16, 9), DType.BFLOAT16, Simulator.DEVICE), bias);
+        return Map.of(
+                MatrixProduct.of(linear, out), Set.of(Epilogue.BIAS),
+                MatrixProduct.activated(linear, inner, out), Set.of(Epilogue.GELU),
+                MatrixProduct.beforeActivation(g, down, inner, null, out), Set.of(Epilogue.DGELU),
+                MatrixProduct.beforeActivation(g, down, inner, bias, out), Set.of(Epilogue.DGELU, Epilogue.BGRAD),
+                MatrixProduct.of(new LinearGradients.Args(out, x), gradients), Set.of(Epilogue.BGRAD));
+    }
+
+    @Test
+    void onlyTheEpiloguesThatAreWanted() {
+        for (Epilogue unwanted : Epilogue.values()) {
+            Epilogues.use(EnumSet.complementOf(EnumSet.of(unwanted)));
+            products(0)
+                    .forEach((p, needed) -> assertEquals(
+                            !needed.contains(unwanted), blas.multiply(p, false, 0), p.op() + " without " + unwanted));
+        }
+        Epilogues.use(Set.of());
+        assertTrue(multiply(
+                random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE),
+                random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE),
+                false,
+                Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE)));
+        Epilogues.use(EnumSet.allOf(Epilogue.class));
+    }
+
+    @Test
+    void theirNames() {
+        assertEquals(Set.of(), Epilogues.parse("none"));
+        assertEquals(Set.of(Epilogue.BIAS, Epilogue.DGELU), Epilogues.parse("bias, dgelu"));
+        assertEquals(Epilogues.parse("bias,gelu,dgelu"), Epilogues.parse(null), "the default");
+        assertTrue(assertThrows(DeviceException.class, () -> Epilogues.parse("bias,relu"))
+                .getMessage()
+                .contains("no epilogue 'relu'"));
+    }
+
+    /** A slice's address may be any multiple of its elements: nothing is risked for it. */
+    @Test
+    void epiloguesOfAlignedMemoryOnly() {
+        products(3).forEach((p, needed) -> {
+            int asked = calls.getInt(4 * ASKED);
+            assertFalse(blas.multiply(p, false, 0), p.op());
+            assertEquals(asked, calls.getInt(4 * ASKED), p.op() + ": known without asking");
+        });
+        products(8).forEach((p, needed) -> assertTrue(blas.multiply(p, false, 0), p.op()));
+    }
+
+    /** What the library does not add is added afterwards, whatever the reason; the library still multiplies. */
+    @Test
+    void aBiasApart() throws IOException, InterruptedException {
+        Device device = FakeCublasLt.device("cuda-lt-apart");
+        Tensor x = random(DType.FLOAT32, 1, 2, 5, 9);
+        Tensor w = random(DType.FLOAT32, 2, 16, 9);
+        Tensor bias = random(DType.FLOAT32, 3, 19);
+        for (long from : new long[] {0, 3}) {
+            for (Set<Epilogue> used : List.of(EnumSet.allOf(Epilogue.class), EnumSet.noneOf(Epilogue.class))) {
+                Epilogues.use(used);
+                int products = calls.getInt(4 * PRODUCTS);
+                Tensor out = LinearAlgebra.linear(
+                        x.to(device), w.to(device), bias.to(device).slice(0, from, from + 16));
+                near("from " + from, LinearAlgebra.linear(x, w, bias.slice(0, from, from + 16)), out, 0x1p-22);
+                assertEquals(1, calls.getInt(4 * PRODUCTS) - products, "products of the library");
+            }
+        }
+        Epilogues.use(EnumSet.allOf(Epilogue.class));
+        FakeGpu.forget();
+    }
+
+    @Test
+    void aPlanThatFailsIsTriedOnce() {
+        Blas watched = FakeGpu.open("").watched(0, blas);
+        Tensor b = random(DType.FLOAT32, 2, 9, 11).to(Simulator.DEVICE);
+        Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
+        Tensor out = Tensor.allocate(Shape.of(5, 11), DType.FLOAT32, Simulator.DEVICE);
+        int products = calls.getInt(4 * PRODUCTS);
+        int asked = calls.getInt(4 * ASKED);
+        int alive = calls.getInt(4 * ALIVE);
+        MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out);
+        for (int i = 0; i < 3; i++) {
+            assertFalse(watched.multiply(p, false, 0));
+        }
+        assertEquals(1, calls.getInt(4 * PRODUCTS) - products);
+        assertEquals(1, calls.getInt(4 * ASKED) - asked);
+        assertEquals(alive, calls.getInt(4 * ALIVE), "nothing is kept of it");
+    }
+
+    @Test
+    void theFastestOfTheAlgorithmsIfThatIsWanted() throws IOException, InterruptedException {
+        Blas tuned = FakeCublasLt.blas(true);
+        Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
+        Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
+        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out);
+        int asked = calls.getInt(4 * ASKED);
+        int products = calls.getInt(4 * PRODUCTS);
+        assertTrue(tuned.multiply(p, false, 1000), "captured: the library's own choice");
+        assertEquals(0, calls.getInt(4 * ALGORITHM));
+        assertEquals(1, calls.getInt(4 * PRODUCTS) - products, "nothing is measured");
+        assertTrue(tuned.multiply(p, false, 0));
+        assertEquals(3, calls.getInt(4 * ALGORITHM));
+        near("measured", LinearAlgebra.matmul(a.to(Device.CPU), b.to(Device.CPU)), out, 0);
+        products = calls.getInt(4 * PRODUCTS);
+        assertTrue(tuned.multiply(p, false, 1000), "captured after that");
+        assertEquals(3, calls.getInt(4 * ALGORITHM));
+        assertEquals(1, calls.getInt(4 * PRODUCTS) - products, "measured once");
+        assertEquals(1, calls.getInt(4 * ASKED) - asked);
+
+        Tensor tall = random(DType.FLOAT32, 1, 6, 9).to(Simulator.DEVICE);
+        Determinism.set(true);
+        try {
+            assertTrue(tuned.multiply(
+                    MatrixProduct.of(
+                            new LinearAlgebra.Matmul(tall, b),
+                            Tensor.allocate(Shape.of(6, 7), DType.FLOAT32, Simulator.DEVICE)),
+                    false,
+                    0));
+            assertEquals(0, calls.getInt(4 * ALGORITHM), "the clock decides nothing");
+        } finally {
+            Determinism.set(false);
+        }
     }
 }

@@ -57,19 +57,42 @@ final class FakeCublasLt {
         return library;
     }
 
-    /** Streams have handles above 4711, and others it refuses. */
+    /** Streams have handles above 4711, and others the library refuses; of these, the ones above 5000 are captured. */
+    private static final CublasLt.Streams STREAMS = new CublasLt.Streams() {
+        @Override
+        public long handle(long stream) {
+            return 4711 + stream;
+        }
+
+        @Override
+        public boolean isCaptured(long handle) {
+            return handle > 5000;
+        }
+
+        @Override
+        public void finish(long handle) {} // it works while it is called
+    };
+
     static Blas blas() throws IOException, InterruptedException {
-        return CublasLt.of(library()).on(stream -> 4711 + stream);
+        return blas(false);
     }
 
-    /** The library's counters: handles, heuristics, products, objects alive, stream of the last product; int each. */
+    /** @param tunes whether algorithms are measured */
+    static Blas blas(boolean tunes) throws IOException, InterruptedException {
+        return CublasLt.of(library()).on(STREAMS, tunes);
+    }
+
+    /**
+     * The library's counters, int each: handles, heuristics, products, objects alive; stream and algorithm of the last
+     * product.
+     */
     static ByteBuffer calls() throws IOException, InterruptedException {
         try (HostMemory name = HostMemory.text("cublasLtCreate");
                 HostMemory table = HostMemory.allocate(Long.BYTES);
                 HostMemory result = HostMemory.allocate(Long.BYTES)) {
             table.buffer().putLong(0, CudaNative.library_symbol(library(), name.address()));
             assertEquals(0, CudaNative.blas_create(table.address(), result.address()));
-            return HostMemory.view(result.buffer().getLong(0), 20); // the handle is their address
+            return HostMemory.view(result.buffer().getLong(0), 24); // the handle is their address
         }
     }
 

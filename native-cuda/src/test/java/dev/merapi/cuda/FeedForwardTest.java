@@ -157,7 +157,7 @@ class FeedForwardTest {
     @Test
     void productsDoTheRest() throws IOException, InterruptedException {
         try (Scope scope = Scope.open()) {
-            List<Tensor> t = leaves(operands(DType.FLOAT32, 16), device, new boolean[] {true, true, true, true, true});
+            List<Tensor> t = leaves(operands(DType.BFLOAT16, 16), device, new boolean[] {true, true, true, true, true});
             int before = FakeCublasLt.products();
             Tensor y = fed(t);
             assertEquals(2, FakeCublasLt.products() - before);

@@ -74,6 +74,27 @@ class KernelSourceTest {
         assertSame(one, one.only("a"));
     }
 
+    /** Compilers write a place in two ways; users read one. */
+    @Test
+    void messagesAreOfOneForm() {
+        KernelSource body = new KernelSource(
+                "demo::wrong",
+                "#line 1 \"demo::wrong (body)\"\nfloat a = x[i];\nout[i] = a + missing;\n",
+                List.of("wrong"));
+        String gcc = "demo::wrong (body):2:14: error: 'missing' was not declared in this scope";
+        String line = "\n    > out[i] = a + missing;";
+        assertEquals(gcc + line, body.explained(gcc));
+        assertEquals(
+                "demo::wrong (body):2: error: identifier \"missing\" is undefined" + line
+                        + "\n  out[i] = a + missing;\n               ^\n\n1 error detected",
+                body.explained("demo::wrong (body)(2): error: identifier \"missing\" is undefined\n"
+                        + "  out[i] = a + missing;\n               ^\n\n1 error detected"));
+        assertEquals(
+                "demo::wrong (body):1: error #20: f(3): x" + "\n    > float a = x[i];",
+                body.explained("demo::wrong (body)(1): error #20: f(3): x"));
+        assertEquals("call of f(3) at f(x)", body.explained("call of f(3) at f(x)"), "no place");
+    }
+
     private static long count(String text, String pattern) {
         return java.util.regex.Pattern.compile(pattern).matcher(text).results().count();
     }

@@ -345,14 +345,21 @@ class NativeCudaTest {
         assertTrue(said.contains("CUDA_ERROR_ILLEGAL_ADDRESS (700)"), said);
         assertTrue(said.contains("\n    merapi::matmul: Product[m=4, n=4, k=4]"), said);
         assertThrows(CudaException.class, () -> cuda.allocate(0, 16));
-        CudaException own = assertThrows(
-                CudaException.class,
-                () -> FakeGpu.open("")
-                        .watched(0, (p, tf32, stream) -> {
-                            throw new CudaException("status 15");
-                        })
-                        .multiply(product(), false, 0));
-        assertEquals("status 15", own.getMessage(), "where nothing has failed before");
+    }
+
+    /** Where nothing has failed before: it multiplied nothing, so somebody else does. What is recorded cannot be mended. */
+    @Test
+    void aLibrarysOwnFailureIsAProductForSomebodyElse() {
+        NativeCuda cuda = FakeGpu.open("");
+        Blas failing = cuda.watched(0, (p, tf32, stream) -> {
+            throw new CudaException("status 14");
+        });
+        assertFalse(failing.multiply(product(), false, 0));
+        long stream = cuda.createStream(0);
+        cuda.beginCapture(0, stream);
+        CudaException e = assertThrows(CudaException.class, () -> failing.multiply(product(), false, stream));
+        assertEquals("status 14", e.getMessage());
+        cuda.destroyGraph(0, cuda.endCapture(0, stream));
     }
 
     @Test

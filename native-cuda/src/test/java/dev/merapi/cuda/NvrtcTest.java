@@ -263,8 +263,11 @@ class NvrtcTest {
     @Test
     void errorsNameTheLine() {
         KernelSource bad = new KernelSource(
-                "demo::bad", "extern \"C\" __global__ void k(float* x) {\n    x[0] = y;\n}\n", List.of("k"));
+                "demo::bad",
+                "extern \"C\" __global__ void k(float* x) {\n#line 1 \"demo::bad (body)\"\n    x[1] = 0;\n    x[0] = y;\n}\n",
+                List.of("k"));
         KernelCompileException e = assertThrows(KernelCompileException.class, () -> compile(bad, 90));
-        assertTrue(e.getMessage().contains("demo::bad(2)"), e.getMessage());
+        assertTrue(e.getMessage().contains("\ndemo::bad (body):2: error: "), e.getMessage());
+        assertTrue(e.getMessage().contains("\n    > x[0] = y;"), e.getMessage());
     }
 }
