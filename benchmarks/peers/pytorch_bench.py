@@ -3,8 +3,9 @@
 
     python3 pytorch_bench.py [--device cuda|cpu] [--tiny] [--rounds N] [--only REGEX] [--out FILE]
 
-The JSON that it writes is what `--peer` of the report reads. Models are written as PyTorch's users write them: fused
-scaled_dot_product_attention, fused AdamW, bfloat16 autocast.
+The file, a JSON object a line and each at once, is what `--peer` of the report reads; by default a new one, named after
+the device. Models are written as PyTorch's users write them: fused scaled_dot_product_attention, fused AdamW, bfloat16
+autocast.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-WARM_UP_SECONDS = 0.3
+WARM_UP_SECONDS, WARM_UP_CALLS, LONGEST_WARM_UP_SECONDS = 0.3, 300, 2
 ROUND_SECONDS = 0.1
 MOST_CALLS = 10_000
 TENSORS_OF = 1 << 20
@@ -53,11 +54,9 @@ class Clock:
     def seconds(self, call):
         one, calls = self.run(call, 1), 1
         if not self.once:
-            start = time.perf_counter()
-            while True:
-                one = self.run(call, 1)
-                if time.perf_counter() - start >= WARM_UP_SECONDS:
-                    break
+            start, warm, passed = time.perf_counter(), 1, 0
+            while passed < WARM_UP_SECONDS or warm < WARM_UP_CALLS and passed < LONGEST_WARM_UP_SECONDS:
+                one, warm, passed = self.run(call, 1), warm + 1, time.perf_counter() - start
             calls = int(max(1, min(MOST_CALLS, ROUND_SECONDS / one)))
         return statistics.median(self.run(call, calls) / calls for _ in range(self.rounds))
 
@@ -108,9 +107,12 @@ class Gpt(nn.Module):
 
 
 class Bench:
-    def __init__(self, device, sizes, clock, wanted, small):
+    def __init__(self, device, sizes, clock, wanted, small, file):
         self.device, self.sizes, self.clock, self.small = device, sizes, clock, small
-        self.wanted, self.rows = re.compile(wanted), []
+        self.wanted, self.file = re.compile(wanted), file
+
+    def write(self, **line):
+        print(json.dumps(line, ensure_ascii=False), file=self.file, flush=True)
 
     def ask(self, key, unit, question):
         if key != "copy" and not self.wanted.search(key):
@@ -118,9 +120,11 @@ class Bench:
         try:
             value = question()
             print(f"| {key} | {value:.4g} {unit} |", flush=True)
-            self.rows.append(dict(key=key, value=value, unit=unit))
+            self.write(key=key, value=float(f"{value:.5g}"), unit=unit)
         except RuntimeError as e:
-            print(f"| {key} | failed: {str(e).splitlines()[0]} |", flush=True)
+            failure = str(e).splitlines()[0]
+            print(f"| {key} | failed: {failure} |", flush=True)
+            self.write(key=key, value=None, unit=unit, failure=failure)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -322,11 +326,21 @@ class Bench:
         self.steps("cnn_step", "images/s", images, step, replay)
 
     def all(self):
-        for part in (self.bandwidths, self.products, self.attention, self.optimizer, self.host, self.gpt,
-                     self.cnn):
+        """What matters most comes first: time on a device may end early."""
+        for part in (self.gpt, self.products, self.attention, self.optimizer, self.host, self.bandwidths, self.cnn):
             part()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def fresh(name):
+    """A file that was not there before."""
+    slug, i = re.sub("[^a-z0-9]+", "-", name.lower())[:80].strip("-"), 1
+    while True:
+        try:
+            return open(f"pytorch-{slug}{'' if i == 1 else f'-{i}'}.jsonl", "x", encoding="utf-8")
+        except FileExistsError:
+            i += 1
 
 
 def main():
@@ -335,7 +349,7 @@ def main():
     arguments.add_argument("--tiny", action="store_true")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--only", default="")
-    arguments.add_argument("--out", default="pytorch.json")
+    arguments.add_argument("--out")
     given = arguments.parse_args()
     device = torch.device(given.device)
     if device.type == "cuda":
@@ -346,16 +360,12 @@ def main():
         while sizes["elements"] * 20 > 0.75 * torch.cuda.get_device_properties(device).total_memory:
             sizes["elements"] //= 2
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    bench = Bench(device, sizes, Clock(device, given.rounds, given.tiny), given.only, given.tiny)
     print(f"PyTorch {torch.__version__}, {name}", flush=True)
-    bench.all()
-    with open(given.out, "w", encoding="utf-8") as file:
-        file.write("{\n")
-        for key, value in (("torch", torch.__version__), ("cuda", str(torch.version.cuda)), ("device", name)):
-            file.write(f'  "{key}": {json.dumps(value)},\n')
-        file.write('  "rows": [\n')
-        file.write(",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in bench.rows))
-        file.write("\n  ]\n}\n")
+    with open(given.out, "a", encoding="utf-8") if given.out else fresh(name) as file:
+        bench = Bench(device, sizes, Clock(device, given.rounds, given.tiny), given.only, given.tiny, file)
+        for fact, value in (("torch", torch.__version__), ("cuda", str(torch.version.cuda)), ("device", name)):
+            bench.write(fact=fact, value=value)
+        bench.all()
 
 
 if __name__ == "__main__":

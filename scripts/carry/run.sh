@@ -3,6 +3,8 @@
 #
 # Merapi, carried along: tests, measurements and training without Java, Maven or a network.
 #
+#   sh run.sh session [--only STEP…] [--checked] the first minutes on a GPU, what matters most first, all of it written
+#                                                down as it comes; session --help lists the steps
 #   sh run.sh info                               what this machine offers, and where CUDA's libraries were found
 #   sh run.sh test [cpu|cuda-sim|gpu|kernels|checked|products] [TEST…]    TEST is a part of a class name
 #                                                default: gpu if nvidia-smi finds one, else cpu;
@@ -10,6 +12,8 @@
 #                                                checked: the same, but each launch is waited for;
 #                                                products: Merapi's own products of matrices, without cuBLASLt
 #   sh run.sh bench [--device cuda|cpu|cuda-sim] [--tiny] […]   beside PyTorch, if python3 has it
+#   sh run.sh torch [--tiny] […]                 PyTorch's part of that, alone
+#   sh run.sh sanitize racecheck|memcheck TEST…  tests of kernels under compute-sanitizer
 #   sh run.sh bench jmh [regex] [JMH arguments]
 #   sh run.sh train [gpt|fashion] [arguments]    sh run.sh train gpt --device cuda
 #
@@ -93,6 +97,22 @@ holding() { # the first of the folders with a library of that name
     IFS=$old
 }
 
+tool() { # where a tool of the toolkit is
+    command -v "$1" && return
+    for home in "${CUDA_HOME:-}" "${CUDA_PATH:-}" /usr/local/cuda /usr/local/cuda-[0-9]* /opt/cuda; do
+        if [ -n "$home" ] && [ -x "$home/bin/$1" ]; then
+            echo "$home/bin/$1"
+            return
+        fi
+    done
+    return 1
+}
+
+left_out() { # there is nothing to be done here, and nothing is wrong
+    echo "$1"
+    exit 3
+}
+
 has_gpu() {
     command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q '^GPU'
 }
@@ -113,9 +133,10 @@ while read -r jar; do
     class_path=${class_path:+$class_path:}$here/$jar
 done <"$here/class-path"
 
+launcher=
 java() {
-    # shellcheck disable=SC2086 # JAVA_OPTS is a list
-    "$here/jre/bin/java" --enable-native-access=ALL-UNNAMED -Djava.awt.headless=true \
+    # shellcheck disable=SC2086 # launcher and JAVA_OPTS are lists
+    ${launcher:-} "$here/jre/bin/java" --enable-native-access=ALL-UNNAMED -Djava.awt.headless=true \
         -Dfile.encoding=UTF-8 -Dstdout.encoding=UTF-8 -Dsun.stdout.encoding=UTF-8 \
         -Dorg.bytedeco.javacpp.cachedir="$cache/natives" -Dmerapi.cuda.cache="$cache/kernels" \
         -Dmerapi.commit="$(cat "$here/commit")" ${JAVA_OPTS:-} "$@"
@@ -128,6 +149,17 @@ info() {
         echo "  $library: ${folder:-not found in these folders}"
     done
     echo "  CUDA folders: ${libraries:-none found}"
+    if has_gpu; then
+        nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader 2>&1 |
+            sed 's/^/  nvidia-smi: /'
+    else
+        echo "  nvidia-smi: finds no GPU"
+    fi
+    for name in nvcc compute-sanitizer; do
+        echo "  $name: $(tool $name || echo not found)"
+    done
+    echo "  carried kernels: $(cat "$here/kernels" 2>/dev/null || echo none)"
+    echo "  compiled kernels: $(ls "$cache/kernels" 2>/dev/null | wc -l)"
     if [ -n "$python" ]; then
         "$python" -c 'import torch
 print("  PyTorch:", torch.__version__, "CUDA", torch.version.cuda, torch.cuda.get_device_name() if torch.cuda.is_available() else "without a GPU")' 2>/dev/null ||
@@ -147,72 +179,67 @@ run_tests() {
     for jar in "$here"/tests/*.jar; do
         all=$all:$jar
     done
+    jars=$here/tests/merapi-native-cuda-tests.jar
+    tags='!gpu'
+    properties=-Dmerapi.cpu.java=true
     case $kind in
         cpu)
             jars=$here/tests/merapi-core-tests.jar:$here/tests/merapi-testkit-tests.jar:$here/tests/merapi-native-cpu-tests.jar
-            set -- --exclude-tag=gpu -- "$@"
+            properties=
             ;;
         cuda-sim)
             command -v "${CXX:-g++}" >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 ||
                 echo "The simulator needs a C++ compiler, and there is no g++ or clang++: its tests will be skipped." >&2
-            jars=$here/tests/merapi-native-cuda-tests.jar
-            set -- -Dmerapi.cpu.java=true -Dmerapi.cuda.sim.blas=own --exclude-tag=gpu -- "$@"
+            properties="$properties -Dmerapi.cuda.sim.blas=own"
             ;;
         gpu)
-            jars=$here/tests/merapi-native-cuda-tests.jar:$here/tests/merapi-examples-tests.jar
-            set -- -Drequire.gpu=true -Dmerapi.cpu.java=true --include-tag=gpu -- "$@"
+            jars=$jars:$here/tests/merapi-examples-tests.jar
+            tags=gpu
+            properties="$properties -Drequire.gpu=true"
             ;;
         *)
-            jars=$here/tests/merapi-native-cuda-tests.jar
-            [ "$kind" != products ] || [ $# -gt 0 ] || set -- CudaContractTest GemmTest MixedPrecisionTest
-            set -- -- "$@"
-            [ "$kind" != checked ] || set -- -Dmerapi.cuda.checked=true "$@"
-            [ "$kind" != products ] || set -- -Dmerapi.cuda.blas=own "$@"
-            tag=kernels
-            [ "$kind" != products ] || tag='kernels|gpu'
-            set -- -Drequire.gpu=true -Dmerapi.cuda.tests=gpu -Dmerapi.cpu.java=true "--include-tag=$tag" "$@"
+            tags=kernels
+            properties="$properties -Drequire.gpu=true -Dmerapi.cuda.tests=gpu"
+            [ "$kind" != checked ] || properties="$properties -Dmerapi.cuda.checked=true"
+            if [ "$kind" = products ]; then
+                tags='kernels|gpu'
+                properties="$properties -Dmerapi.cuda.blas=own"
+                [ $# -gt 0 ] || set -- CudaContractTest GemmTest MixedPrecisionTest
+            fi
             ;;
     esac
-    properties=
-    tags=
-    while [ "$1" != -- ]; do
-        case $1 in
-            -D*) properties="$properties $1" ;;
-            *) tags=$1 ;;
-        esac
-        shift
-    done
-    shift
-    pattern=
-    for name in "$@"; do
-        pattern=${pattern:+$pattern|}.*$name.*
-    done
+    # shellcheck disable=SC2086
+    set -- -Xmx4g -XX:+UseParallelGC $properties -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+        ${MERAPI_TEST_RESULTS:+"-Dmerapi.tests.results=$MERAPI_TEST_RESULTS"} \
+        -cp "$all" dev.merapi.benchmarks.TestRun "$tags" "$jars" "$@"
+    if [ -n "${MERAPI_TEST_RESULTS:-}" ]; then
+        java "$@" # whoever wants results keeps the log
+        return
+    fi
     log=$PWD/merapi-test-$kind.log
-    echo "tests of $kind; all of the log: $log"
-    status=$here/cache/status.$$
-    mkdir -p "$here/cache" 2>/dev/null || status=${TMPDIR:-/tmp}/merapi-status.$$
+    echo "tests of $kind; the log: $log"
+    status=${TMPDIR:-/tmp}/merapi-status.$$
     {
         code=0
-        # shellcheck disable=SC2086
-        java -Xmx4g -XX:+UseParallelGC $properties -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
-            -cp "$all" org.junit.platform.console.ConsoleLauncher execute \
-            --disable-banner --disable-ansi-colors --fail-if-no-tests --details=tree --details-theme=ascii "$tags" \
-            --scan-class-path="$jars" --include-classname="${pattern:-.*Test}" 2>&1 || code=$?
+        java "$@" 2>&1 || code=$?
         echo $code >"$status"
-    } | tee "$log" | awk '
-        # Of the tree: what failed or was skipped; then the counts and what is said about failures.
-        /^Test run finished|^Failures \(/ { rest = 1 }
-        rest                              { if (!/^\[.* containers /) print; next }
-        / \[S\] /                         { sub(/^[^A-Za-z]*/, ""); print "skipped: " $0; next }
-        / \[X\] /                         { sub(/^[^A-Za-z]*/, ""); print "FAILED:  " $0; next }
-        / \[OK\]$/ || /^\.?$/               { next }
-        NF                                { print }'
+    } | tee "$log"
     code=$(cat "$status")
     rm -f "$status"
-    if [ "$code" = 2 ]; then
-        echo "No test was found." >&2
-    fi
     return "$code"
+}
+
+sanitize() {
+    check=$1
+    shift
+    sanitizer=$(tool compute-sanitizer) || left_out "compute-sanitizer is not there"
+    launcher="$sanitizer --tool $check --target-processes all --error-exitcode 9"
+    run_tests kernels "$@"
+}
+
+session() {
+    exec "$here/jre/bin/java" -Xmx256m -XX:+UseSerialGC -Dfile.encoding=UTF-8 -Dstdout.encoding=UTF-8 \
+        -Dmerapi.bundle="$here" -cp "$class_path" dev.merapi.benchmarks.Session "$@"
 }
 
 bench() {
@@ -227,7 +254,7 @@ bench() {
         *" --peer "* | *" --help "* | *" --device cuda-sim "*) ;;
         *)
             if [ -n "$python" ] && "$python" -c 'import torch' 2>/dev/null; then
-                peer=$cache/pytorch.json
+                peer=$cache/pytorch.jsonl
                 mkdir -p "$cache"
                 rm -f "$peer"
                 ask_pytorch "$@"
@@ -254,6 +281,11 @@ ask_pytorch() { # asks PyTorch with the same options, but for --out
     [ -s "$peer" ] || peer=
 }
 
+torch() {
+    [ -n "$python" ] && "$python" -c 'import torch' 2>/dev/null || left_out "${python:-python3} has no PyTorch"
+    "$python" "$here/pytorch_bench.py" "$@"
+}
+
 train() {
     name=gpt
     case ${1:-} in
@@ -274,7 +306,10 @@ case $command in
     info) find_libraries && info ;;
     test) find_libraries && run_tests "$@" ;;
     bench) find_libraries && bench "$@" ;;
+    torch) torch "$@" ;;
+    sanitize) find_libraries && sanitize "$@" ;;
+    session) session "$@" ;;
     train) find_libraries && train "$@" ;;
-    help | -h | --help) sed -n '4,14s/^#\( \|$\)//p' "$0" ;;
-    *) fail "run.sh: no command '$command'." "  commands: info test bench train help" ;;
+    help | -h | --help) sed -n '4,21s/^#\( \|$\)//p' "$0" ;;
+    *) fail "run.sh: no command '$command'." "  commands: session info test bench torch sanitize train help" ;;
 esac

@@ -13,6 +13,10 @@ import java.util.function.IntToDoubleFunction;
  */
 final class DeviceClock {
     private static final double WARM_UP_SECONDS = 0.3;
+    /** Short steps of training run in the interpreter for hundreds of times; long ones hide the host's time anyway. */
+    private static final int WARM_UP_CALLS = 300;
+
+    private static final double LONGEST_WARM_UP_SECONDS = 2;
     private static final double ROUND_SECONDS = 0.1;
     private static final int MOST_CALLS = 10_000;
 
@@ -33,9 +37,13 @@ final class DeviceClock {
         int calls = 1;
         if (!once) {
             long start = System.nanoTime();
+            double passed;
+            int warm = 1;
             do {
                 one = run(call, 1);
-            } while ((System.nanoTime() - start) * 1e-9 < WARM_UP_SECONDS);
+                warm++;
+                passed = (System.nanoTime() - start) * 1e-9;
+            } while (passed < WARM_UP_SECONDS || warm < WARM_UP_CALLS && passed < LONGEST_WARM_UP_SECONDS);
             calls = (int) Math.max(1, Math.min(MOST_CALLS, ROUND_SECONDS / one));
         }
         double[] seconds = new double[rounds];

@@ -1,40 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
+import dev.merapi.benchmarks.Answers.Answer;
+import dev.merapi.cuda.Cuda;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.util.LinkedHashMap;
-import java.util.Locale;
 import java.util.Map;
-import java.util.Set;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.regex.PatternSyntaxException;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Measures what a device does with the engine's ops, in its own units, and writes {@code <date>-<device>.json} and
- * {@code .md}; beside PyTorch's answers if a file of {@code pytorch_bench.py} is given. Not JMH: the time that counts is the
- * device's. What fails is reported in its row, and the rest goes on.
+ * Measures what a device does with the engine's ops, in its own units, and writes {@code <date>-device-<name>.jsonl}, a line an
+ * answer at once, and of these a table, {@code .md}; beside PyTorch's answers if a file of {@code pytorch_bench.py} is given. Not
+ * JMH: the time that counts is the device's. What fails is reported in its row, and the rest goes on.
  */
 public final class DeviceReport {
     private static final String USAGE = """
-            bench [--device cuda|cpu|cuda-sim] [--tiny] [--rounds N] [--only REGEX] [--peer FILE] [--out FOLDER]
+            bench [--device cuda|cpu|cuda-sim] [--tiny] [--rounds N] [--only REGEX] [--peer FILE] [--out FOLDER | --into FILE]
               --device   default: cuda if there is one, else cpu
               --tiny     sizes at which times mean nothing, to see that all of it runs
               --rounds   of which the median counts; default 5
               --only     the questions whose keys match
-              --peer     JSON that pytorch_bench.py has written
+              --peer     what pytorch_bench.py has written, or none
               --out      default: benchmarks/results, or this folder if that is not there
+              --into     adds to the answers of an earlier run, with the same device
             """;
-
-    /** An answer, or why there is none. */
-    private record Row(double value, String unit, @Nullable String failure) {}
 
     @FunctionalInterface
     interface Question {
@@ -42,36 +41,46 @@ public final class DeviceReport {
     }
 
     private final Map<String, String> options;
-    private final Map<String, Row> rows = new LinkedHashMap<>();
-    private final Map<String, Double> peers = new LinkedHashMap<>();
-    private final Map<String, String> facts = new LinkedHashMap<>();
+    private final Pattern wanted;
 
     /** Asks, prints and keeps. */
     final class Sink {
-        private final Pattern wanted = Pattern.compile(options.getOrDefault("only", ""));
+        private final Path file;
+        private final DeviceTable table;
+
+        private Sink(Path file, @Nullable Path peers) throws IOException {
+            this.file = file;
+            table = new DeviceTable(Answers.read(file), peers == null ? null : Answers.read(peers));
+        }
 
         void ask(String key, String unit, Question question) {
             // All bandwidths are told as shares of that of copying.
-            if (!key.equals("copy") && !wanted.matcher(key).find()) {
+            boolean first = key.equals("copy") && !table.answers().all().containsKey(key);
+            if (!first && !wanted.matcher(key).find()) {
                 return;
             }
-            Row row;
+            Answer answer;
             try {
-                row = new Row(question.answer(), unit, null);
+                answer = new Answer(question.answer(), unit, null);
             } catch (RuntimeException e) {
-                row = new Row(
-                        Double.NaN,
-                        unit,
-                        String.valueOf(e.getMessage()).lines().findFirst().orElse("") + " ("
-                                + e.getClass().getSimpleName() + ")");
+                String message =
+                        String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+                answer = new Answer(
+                        Double.NaN, unit, message + " (" + e.getClass().getSimpleName() + ")");
             }
-            rows.put(key, row);
-            System.out.println(line(key, row));
+            table.answers().all().put(key, answer);
+            System.out.println(table.line(key, answer));
+            try {
+                Answers.append(file, key, answer);
+            } catch (IOException e) {
+                throw new UncheckedIOException(file + ": " + e.getMessage(), e);
+            }
         }
     }
 
     private DeviceReport(Map<String, String> options) {
         this.options = options;
+        wanted = Pattern.compile(options.getOrDefault("only", ""));
     }
 
     public static void main(String[] args) throws IOException {
@@ -79,7 +88,7 @@ public final class DeviceReport {
         for (int i = 0; i < args.length; i++) {
             switch (args[i]) {
                 case "--tiny" -> options.put("tiny", "");
-                case "--device", "--rounds", "--only", "--peer", "--out" -> {
+                case "--device", "--rounds", "--only", "--peer", "--out", "--into" -> {
                     if (i + 1 == args.length) {
                         refuse("bench: " + args[i] + " needs a value");
                     }
@@ -93,6 +102,8 @@ public final class DeviceReport {
         } catch (DeviceException e) {
             System.err.println("bench: " + e.getMessage());
             System.exit(2);
+        } catch (PatternSyntaxException e) {
+            refuse("bench: --only is no regular expression: " + e.getMessage());
         }
     }
 
@@ -102,134 +113,49 @@ public final class DeviceReport {
     }
 
     private void run() throws IOException {
-        String name = options.getOrDefault("device", Backends.isAvailable(DeviceType.CUDA) ? "cuda" : "cpu");
-        Device device = Device.of(name);
+        Device device =
+                Device.of(options.getOrDefault("device", Backends.isAvailable(DeviceType.CUDA) ? "cuda" : "cpu"));
         Backends.allocator(device); // refuses a device that is not there
         DeviceSizes sizes = options.containsKey("tiny") ? DeviceSizes.tiny() : DeviceSizes.of(device);
         int rounds = Integer.parseInt(options.getOrDefault("rounds", "5"));
+        Map<String, String> facts = new LinkedHashMap<>();
         facts.put("date", LocalDate.now().toString());
         facts.put("commit", System.getProperty("merapi.commit", "unknown"));
         facts.put("device", device + ", " + Backends.of(device.type()).description());
+        facts.put("name", name(device));
         facts.put("sizes", sizes.toString());
         facts.put("jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
         facts.put("rounds", Integer.toString(rounds));
-        String peer = options.get("peer");
-        if (peer != null) {
-            readPeer(Path.of(peer));
+        Path file = file(device);
+        for (Map.Entry<String, String> fact : facts.entrySet()) {
+            System.out.println(fact.getKey() + ": " + fact.getValue());
+            Answers.append(file, fact.getKey(), fact.getValue());
         }
-        facts.forEach((key, value) -> System.out.println(key + ": " + value));
-        System.out.println("\n" + HEADER);
-        new DeviceQuestions(device, sizes, new DeviceClock(device, rounds, sizes.small()), new Sink()).all();
-        write(device);
+        System.out.println("\n" + DeviceTable.HEADER);
+        String peer = options.getOrDefault("peer", "none");
+        Path peers = peer.equals("none") ? null : Path.of(peer);
+        new DeviceQuestions(device, sizes, new DeviceClock(device, rounds, sizes.small()), new Sink(file, peers)).all();
+        System.out.println("written: " + file + " and " + DeviceTable.write(file, peers));
     }
 
-    /** The peer writes one measurement a line; nothing here needs more of JSON. */
-    private void readPeer(Path file) throws IOException {
-        Matcher row = Pattern.compile("\"key\": \"([^\"]+)\", \"value\": ([-+.eE0-9]+)")
-                .matcher("");
-        Matcher fact = Pattern.compile("^ *\"(torch|device)\": \"([^\"]*)\"").matcher("");
-        for (String line : Files.readAllLines(file)) {
-            if (row.reset(line).find()) {
-                peers.put(row.group(1), Double.parseDouble(row.group(2)));
-            } else if (fact.reset(line).find()) {
-                facts.put("peer " + fact.group(1), fact.group(2));
+    private Path file(Device device) throws IOException {
+        String given = options.get("into");
+        if (given != null) {
+            Path file = Path.of(given);
+            if (!Files.exists(file)) {
+                Files.createFile(file);
             }
+            return file;
         }
-    }
-
-    // ---------------------------------------------------------------- output
-
-    private static final String HEADER =
-            "| what | Merapi | of copying | PyTorch | as fast as PyTorch |\n|---|---|---|---|---|";
-
-    private static final Set<String> LESS_IS_MORE = Set.of("µs", "MiB", "%", "kernels");
-
-    /** How many times as good as the peer. */
-    private double ratio(String key, Row row) {
-        Double peer = peers.get(key);
-        if (peer == null) {
-            return Double.NaN;
-        }
-        return LESS_IS_MORE.contains(row.unit) ? peer / row.value : row.value / peer;
-    }
-
-    private double ofCopying(Row row) {
-        Row copy = rows.get("copy");
-        return row.unit.equals("GB/s") && copy != null ? row.value / copy.value : Double.NaN;
-    }
-
-    private String line(String key, Row row) {
-        if (row.failure != null) {
-            return "| " + key + " | failed: " + row.failure.replace("|", "/") + " | | | |";
-        }
-        Double peer = peers.get(key);
-        return "| " + key + " | " + number(row.value) + " " + row.unit + " | " + percent(ofCopying(row)) + " | "
-                + (peer == null ? "" : number(peer) + " " + row.unit) + " | "
-                + (peer == null ? "" : String.format(Locale.ROOT, "%.2f×", ratio(key, row))) + " |";
-    }
-
-    private static String percent(double share) {
-        return Double.isNaN(share) ? "" : String.format(Locale.ROOT, "%.0f %%", 100 * share);
-    }
-
-    private static String number(double value) {
-        return value >= 1000 ? String.format(Locale.ROOT, "%,.0f", value) : String.format(Locale.ROOT, "%.3g", value);
-    }
-
-    private void write(Device device) throws IOException {
         Path results = Path.of("benchmarks", "results");
         Path folder = Path.of(options.getOrDefault("out", Files.isDirectory(results) ? results.toString() : "."));
-        Files.createDirectories(folder);
-        String what = device.type() == DeviceType.CUDA
-                ? Backends.of(device.type()).description()
+        return Answers.fresh(
+                folder, LocalDate.now() + "-device-" + name(device) + (options.containsKey("tiny") ? "-tiny" : ""));
+    }
+
+    private static String name(Device device) {
+        return device.type() == DeviceType.CUDA
+                ? Cuda.deviceName(device)
                 : device.type().toString();
-        String name = facts.get("date") + "-device-"
-                + what.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-").replaceAll("^-|-$", "")
-                + (options.containsKey("tiny") ? "-tiny" : "");
-        StringBuilder json = new StringBuilder("{\n");
-        StringBuilder table = new StringBuilder("# Device\n\n");
-        facts.forEach((key, value) -> {
-            json.append("  ")
-                    .append(quoted(key))
-                    .append(": ")
-                    .append(quoted(value))
-                    .append(",\n");
-            table.append("- ").append(key).append(": ").append(value).append('\n');
-        });
-        table.append('\n').append(HEADER).append('\n');
-        json.append("  \"rows\": [\n");
-        String separator = "";
-        for (Map.Entry<String, Row> e : rows.entrySet()) {
-            Row r = e.getValue();
-            Double peer = peers.get(e.getKey());
-            table.append(line(e.getKey(), r)).append('\n');
-            json.append(separator)
-                    .append("    {\"key\": ")
-                    .append(quoted(e.getKey()))
-                    .append(", \"value\": ")
-                    .append(json(r.value))
-                    .append(", \"unit\": ")
-                    .append(quoted(r.unit))
-                    .append(", \"of_copy\": ")
-                    .append(json(ofCopying(r)))
-                    .append(", \"peer\": ")
-                    .append(peer == null ? "null" : json(peer))
-                    .append(", \"ratio\": ")
-                    .append(json(ratio(e.getKey(), r)))
-                    .append(r.failure == null ? "" : ", \"failure\": " + quoted(r.failure))
-                    .append('}');
-            separator = ",\n";
-        }
-        Files.writeString(folder.resolve(name + ".json"), json.append("\n  ]\n}\n"));
-        Files.writeString(folder.resolve(name + ".md"), table);
-        System.out.println("written: " + folder.resolve(name) + ".json and .md");
-    }
-
-    private static String json(double value) {
-        return Double.isFinite(value) ? String.format(Locale.ROOT, "%.5g", value) : "null";
-    }
-
-    private static String quoted(String text) {
-        return '"' + text.replace("\\", "\\\\").replace("\"", "\\\"").replace("\n", " ") + '"';
     }
 }

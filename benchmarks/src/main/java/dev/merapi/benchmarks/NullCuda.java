@@ -32,6 +32,20 @@ final class NullCuda {
     private static Device install(boolean compiler) throws IOException, InterruptedException {
         Path folder = Files.createTempDirectory("null-cuda");
         Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(folder)));
+        Path driver = build(folder, compiler);
+        String others = System.getProperty("merapi.cuda.libraries");
+        System.setProperty("merapi.cuda.libraries", folder + (others == null ? "" : File.pathSeparator + others));
+        System.setProperty("merapi.cuda.cache", folder.resolve("kernels").toString());
+        System.load(driver.toString()); // found by its name from now on, before any other
+        return Device.of("cuda:0");
+    }
+
+    /**
+     * Makes the driver in a folder, {@code libcuda.so.1}, and with it a compiler if one is wanted, {@code libnvrtc.so.13}.
+     *
+     * @throws IOException if there is no C compiler
+     */
+    static Path build(Path folder, boolean compiler) throws IOException, InterruptedException {
         Path source = folder.resolve("null_cuda.c");
         try (InputStream in = NullCuda.class.getResourceAsStream("null_cuda.c")) {
             Files.copy(Objects.requireNonNull(in), source);
@@ -55,11 +69,7 @@ final class NullCuda {
         if (compiler) {
             Files.copy(driver, folder.resolve("libnvrtc.so.13"));
         }
-        String others = System.getProperty("merapi.cuda.libraries");
-        System.setProperty("merapi.cuda.libraries", folder + (others == null ? "" : File.pathSeparator + others));
-        System.setProperty("merapi.cuda.cache", folder.resolve("kernels").toString());
-        System.load(driver.toString()); // found by its name from now on, before any other
-        return Device.of("cuda:0");
+        return driver;
     }
 
     private static void delete(Path folder) {

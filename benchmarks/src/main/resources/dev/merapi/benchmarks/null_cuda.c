@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CUDA driver, and a compiler for its kernels, that do nothing at once: what is left is what the engine costs. Memory
-// is the host's, copies are done, kernels are not.
+// is the host's, copies are done, kernels are not. NULL_CUDA_ARCHITECTURE is the device's (90), NULL_CUDA_GIB its memory (1).
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +9,13 @@ typedef void* handle;
 
 static int some;
 
+static int given(const char* name, int otherwise) {
+    const char* value = getenv(name);
+    return value ? atoi(value) : otherwise;
+}
+
+static size_t memory(void) { return (size_t)given("NULL_CUDA_GIB", 1) << 30; }
+
 int cuInit(unsigned flags) { return (void)flags, 0; }
 int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
 int cuDeviceGetCount(int* count) { return *count = 1, 0; }
@@ -16,16 +23,17 @@ int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, 0; }
 int cuDeviceGetName(char* name, int capacity, int device) { return (void)device, strncpy(name, "none", capacity), 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int device) {
     (void)device;
-    *value = attribute == 75 ? 9 : attribute == 76 ? 0 : 132;
+    int architecture = given("NULL_CUDA_ARCHITECTURE", 90);
+    *value = attribute == 75 ? architecture / 10 : attribute == 76 ? architecture % 10 : 132;
     return 0;
 }
-int cuDeviceTotalMem_v2(size_t* bytes, int device) { return (void)device, *bytes = (size_t)1 << 30, 0; }
+int cuDeviceTotalMem_v2(size_t* bytes, int device) { return (void)device, *bytes = memory(), 0; }
 int cuDevicePrimaryCtxRetain(handle* context, int device) { return (void)device, *context = &some, 0; }
 int cuCtxGetCurrent(handle* context) { return *context = &some, 0; }
 int cuCtxSetCurrent(handle context) { return (void)context, 0; }
 int cuDeviceCanAccessPeer(int* can, int device, int peer) { return (void)device, (void)peer, *can = 0, 0; }
 int cuCtxEnablePeerAccess(handle peer, unsigned flags) { return (void)peer, (void)flags, 0; }
-int cuMemGetInfo_v2(size_t* free_, size_t* total) { return *free_ = *total = (size_t)1 << 30, 0; }
+int cuMemGetInfo_v2(size_t* free_, size_t* total) { return *free_ = *total = memory(), 0; }
 int cuMemAlloc_v2(address* at, size_t bytes) { return posix_memalign((void**)at, 4096, bytes) ? 2 : 0; }
 int cuMemFree_v2(address at) { return free((void*)at), 0; }
 int cuMemHostAlloc(void** at, size_t bytes, unsigned flags) { return (void)flags, posix_memalign(at, 4096, bytes); }

@@ -62,15 +62,12 @@ class DeviceReportTest {
 
     @Test
     void answersEveryQuestionBesideThePeer() throws IOException {
-        Path peer = folder.resolve("peer.json");
+        Path peer = folder.resolve("peer.jsonl");
         Files.writeString(peer, """
-                {
-                  "torch": "2.0",
-                  "rows": [
-                    {"key": "copy", "value": 1e-9, "unit": "GB/s"},
-                    {"key": "host_add_8", "value": 1e9, "unit": "µs"}
-                  ]
-                }
+                {"fact": "torch", "value": "2.0"}
+                {"key": "copy", "value": 1e-09, "unit": "GB/s"}
+                {"key": "host_add_8", "value": 1000000000.0, "unit": "µs"}
+                {"key": "sum", "value": null, "unit": "GB/s", "failure": "out of memory"}
                 """);
         Path out = folder.resolve("out");
         DeviceReport.main(
@@ -79,28 +76,44 @@ class DeviceReportTest {
         try (Stream<Path> all = Files.list(out)) {
             files = all.sorted().toList();
         }
-        assertEquals(2, files.size());
+        assertEquals(
+                List.of("jsonl", "md"),
+                files.stream().map(f -> f.toString().replaceFirst(".*\\.", "")).toList());
         String json = Files.readString(files.get(0));
         assertFalse(json.contains("failure"), json);
-        assertTrue(json.contains("\"peer torch\": \"2.0\""), json);
         for (String key : KEYS) {
             assertTrue(json.contains("{\"key\": \"" + key + "\", \"value\": "), key);
         }
+        List<String> table = Files.readAllLines(files.get(1));
+        assertTrue(table.contains("- peer torch: 2.0"), () -> table.toString());
         // Both are better here: more of a bandwidth, less of a time.
         for (String key : List.of("copy", "host_add_8")) {
-            String row = json.lines()
-                    .filter(line -> line.contains("\"" + key + "\""))
+            String row = table.stream()
+                    .filter(line -> line.startsWith("| " + key + " |"))
                     .findFirst()
                     .orElseThrow();
-            double ratio = Double.parseDouble(row.replaceAll(".*\"ratio\": ([^}]+)}.*", "$1"));
+            double ratio = Double.parseDouble(row.replaceAll(".*\\| ([^|]+)× \\|$", "$1"));
             assertTrue(ratio > 1e3, row);
         }
         assertEquals(
                 KEYS.size(),
-                Files.readString(files.get(1))
-                        .lines()
+                table.stream()
                         .filter(l -> l.matches("\\| [a-z0-9_]+ \\| [0-9].*"))
                         .count());
+    }
+
+    /** What is asked later is added; the table has all of it. */
+    @Test
+    void addsToEarlierAnswers() throws IOException {
+        Path file = folder.resolve("answers.jsonl");
+        for (String only : List.of("^add$", "^sum$")) {
+            DeviceReport.main(new String[] {"--tiny", "--device", "cpu", "--only", only, "--into", file.toString()});
+        }
+        assertEquals(
+                List.of("copy", "add", "sum"),
+                List.copyOf(Answers.read(file).all().keySet()),
+                "and copying is asked once");
+        assertTrue(Files.readString(folder.resolve("answers.md")).matches("(?s).*\\| add .*\\| sum .*"));
     }
 
     /** In a process of its own, on a driver that does nothing: what is asked of GPUs alone. */
@@ -144,7 +157,7 @@ class DeviceReportTest {
         assertEquals(0, status, Files.readString(log));
         try (Stream<Path> all = Files.list(out)) {
             return Files.readString(
-                    all.filter(f -> f.toString().endsWith(".json")).findFirst().orElseThrow());
+                    all.filter(f -> f.toString().endsWith(".jsonl")).findFirst().orElseThrow());
         }
     }
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -106,6 +108,18 @@ public final class Cuda {
                     "cuda: reading " + read.describe() + " waits for the device, and silent waits are refused"
                             + "\n  fix: keep the value on the device, or read it inside of try (var wait = Cuda.allowSyncs()) {…}.");
         }
+    }
+
+    /**
+     * What the driver calls a device, such as {@code NVIDIA H100 80GB HBM3}.
+     *
+     * @throws IllegalArgumentException if it is no CUDA device, nor a simulated one
+     */
+    public static String deviceName(Device device) {
+        if (Backends.of(device.type()) instanceof KernelBackend backend) {
+            return backend.kernels().runtime().properties(device.index()).name();
+        }
+        throw new IllegalArgumentException("cuda: " + device + " is no CUDA device");
     }
 
     /** Number of GPUs that the driver offers; 0 without a driver. */

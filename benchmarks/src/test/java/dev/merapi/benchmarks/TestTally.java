@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.benchmarks;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.TestSource;
+import org.junit.platform.engine.support.descriptor.ClassSource;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
+
+/**
+ * Counts by class, and tells each distinct failure once: thousands of tests may fail for one reason. At the end a table of what is
+ * not all well. Failures are alike if they have one type and one message, numbers left out.
+ */
+final class TestTally implements TestExecutionListener {
+    private static final int LINES_OF_TRACE = 25;
+    private static final int LONGEST_MESSAGE = 400;
+
+    private static final class Counts {
+        final long began = System.nanoTime();
+        int passed;
+        int failed;
+        int skipped;
+        String first = "";
+
+        String text() {
+            return passed + " passed, " + failed + " failed, " + skipped + " skipped";
+        }
+    }
+
+    private final PrintStream out;
+    private final @Nullable Path results;
+    private final Map<String, Counts> classes = new LinkedHashMap<>();
+    private final Map<String, Integer> alike = new LinkedHashMap<>();
+    private final Map<String, String> messages = new LinkedHashMap<>();
+    private @Nullable TestPlan plan;
+    private boolean closed;
+
+    TestTally(PrintStream out, @Nullable Path results) {
+        this.out = out;
+        this.results = results;
+    }
+
+    @Override
+    public synchronized void testPlanExecutionStarted(TestPlan started) {
+        plan = started;
+    }
+
+    @Override
+    public synchronized void executionFinished(TestIdentifier test, TestExecutionResult result) {
+        Counts counts = counts(test);
+        Throwable thrown = result.getThrowable().orElse(null);
+        switch (result.getStatus()) {
+            case SUCCESSFUL -> counts.passed += test.isTest() ? 1 : 0;
+            case ABORTED -> skip(test, counts, thrown == null ? "" : String.valueOf(thrown.getMessage()));
+            case FAILED -> fail(test, counts, thrown == null ? new AssertionError("no reason given") : thrown);
+        }
+        if (isClass(test)) {
+            String name = name(test);
+            out.println(name + ": " + counts.text() + " in " + seconds(counts) + " s");
+            write("{\"class\": " + Answers.quoted(name) + ", \"passed\": " + counts.passed + ", \"failed\": "
+                    + counts.failed + ", \"skipped\": " + counts.skipped + ", \"seconds\": " + seconds(counts) + "}");
+        }
+    }
+
+    @Override
+    public synchronized void executionSkipped(TestIdentifier test, String reason) {
+        skip(test, counts(test), reason);
+    }
+
+    private void skip(TestIdentifier test, Counts counts, String reason) {
+        counts.skipped++;
+        distinct("skipped", test, reason, null);
+    }
+
+    private void fail(TestIdentifier test, Counts counts, Throwable thrown) {
+        counts.failed++;
+        String message = thrown.getMessage() == null ? thrown.toString() : thrown.getMessage();
+        if (counts.first.isEmpty()) {
+            counts.first = line(message);
+        }
+        distinct("failed", test, message, thrown);
+    }
+
+    /** The first of its kind is told in full, the others are counted. */
+    private void distinct(String what, TestIdentifier test, String message, @Nullable Throwable thrown) {
+        String type = thrown == null ? "" : thrown.getClass().getName();
+        String kind = what + type + line(message).replaceAll("[-+]?\\d[\\d.,eE+-]*|NaN|Infinity", "0");
+        if (alike.merge(kind, 1, Integer::sum) > 1) {
+            return;
+        }
+        String full = name(test) + " " + test.getDisplayName();
+        messages.put(kind, what + ": " + full + ": " + line(message));
+        out.println(what.toUpperCase(Locale.ROOT) + " " + full + ": " + message);
+        if (thrown != null) {
+            StackTraceElement[] trace = thrown.getStackTrace();
+            for (int i = 0; i < Math.min(trace.length, LINES_OF_TRACE); i++) {
+                out.println("    at " + trace[i]);
+            }
+            for (Throwable cause = thrown.getCause(); cause != null; cause = cause.getCause()) {
+                out.println("    because of " + cause);
+            }
+        }
+        write("{\"" + what + "\": " + Answers.quoted(full) + ", \"type\": " + Answers.quoted(type) + ", \"message\": "
+                + Answers.quoted(line(message)) + "}");
+    }
+
+    private void write(String line) {
+        if (results != null) {
+            try {
+                Answers.append(results, line);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    synchronized int failures() {
+        return classes.values().stream().mapToInt(c -> c.failed).sum();
+    }
+
+    /** Prints the table, once. */
+    synchronized void close() {
+        if (closed || classes.isEmpty()) {
+            return;
+        }
+        closed = true;
+        int passed = 0;
+        int skipped = 0;
+        out.println("\n| class | passed | failed | skipped | first failure |\n|---|---|---|---|---|");
+        for (Map.Entry<String, Counts> e : classes.entrySet()) {
+            Counts c = e.getValue();
+            passed += c.passed;
+            skipped += c.skipped;
+            out.println("| " + e.getKey() + " | " + c.passed + " | " + c.failed + " | " + c.skipped + " | " + c.first
+                    + " |");
+        }
+        out.println();
+        messages.forEach((kind, message) ->
+                out.println(message + (alike.get(kind) == 1 ? "" : " (and " + (alike.get(kind) - 1) + " like it)")));
+        out.println(passed + " passed, " + failures() + " failed, " + skipped + " skipped");
+        out.flush();
+    }
+
+    private static String seconds(Counts counts) {
+        return String.format(Locale.ROOT, "%.1f", (System.nanoTime() - counts.began) * 1e-9);
+    }
+
+    private static String line(String message) {
+        String line = message.strip().replaceAll("\\s+", " ");
+        return line.substring(0, Math.min(line.length(), LONGEST_MESSAGE));
+    }
+
+    private Counts counts(TestIdentifier test) {
+        return classes.computeIfAbsent(name(test), name -> new Counts());
+    }
+
+    private boolean isClass(TestIdentifier test) {
+        return test.getSource().filter(ClassSource.class::isInstance).isPresent();
+    }
+
+    /** The simple name of the class that a test stands in; of an engine its own. */
+    private String name(TestIdentifier test) {
+        Optional<TestIdentifier> at = Optional.of(test);
+        while (at.isPresent()) {
+            Optional<TestSource> source = at.get().getSource();
+            if (source.isPresent() && source.get() instanceof ClassSource c) {
+                return c.getClassName().replaceFirst(".*\\.", "");
+            }
+            at = plan == null ? Optional.empty() : plan.getParent(at.get());
+        }
+        return test.getDisplayName();
+    }
+}
