@@ -8,10 +8,9 @@ import org.jspecify.annotations.Nullable;
  * that thread only. A thread that ends leaves nothing behind that would have to be looked after.
  */
 public final class ThreadState {
-    private final Thread thread = Thread.currentThread();
     private int depth;
-    private int calls;
     private @Nullable Slot slot;
+    private @Nullable Lease lease;
 
     /** A call begins: no storage that is open now is freed before {@link #exit}. Nests. */
     public void enter() {
@@ -30,7 +29,10 @@ public final class ThreadState {
             depth--;
             return;
         }
-        calls++;
+        if (lease != null) {
+            lease.end();
+            lease = null;
+        }
         Slot s = held();
         try {
             if (Protection.isPending()) {
@@ -69,13 +71,11 @@ public final class ThreadState {
         return java.util.Objects.requireNonNull(slot);
     }
 
-    /** A number for the call that this thread is in, never 0; 0 outside of calls. Nested calls are one. */
-    public int call() {
-        return depth == 0 ? 0 : calls << 1 | 1;
-    }
-
-    /** Whether the calling thread is this one, and still in the call of that number. */
-    public boolean isIn(int call) {
-        return (calls << 1 | 1) == call && Thread.currentThread() == thread;
+    /** For those who use memory until this call ends; null outside of calls. Nested calls are one. */
+    public @Nullable Lease lease() {
+        if (lease == null && depth > 0) {
+            lease = new Lease();
+        }
+        return lease;
     }
 }

@@ -4,6 +4,7 @@ package dev.merapi.tensor;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.storage.Lease;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.types.DType;
@@ -24,20 +25,16 @@ import java.util.Objects;
  * costs no check of that. Elsewhere, on another thread or after the kernel, each access makes sure that the memory is
  * there, and takes some ten times as long.
  */
-public final class Elements {
-    private final Storage storage;
-    private final ByteBuffer buffer;
+public abstract sealed class Elements permits KernelElements, CheckedElements {
+    final Storage storage;
+    final ByteBuffer buffer;
     private final int base;
     private final DType dtype;
     private final Layout layout;
     private final boolean contiguous;
     private final long reach; // positions from 0 up to, not including, this one are the tensor's
-    /** The thread that made this, and its call: until that ends, the dispatcher protects the memory. */
-    private final ThreadState maker;
 
-    private final int call;
-
-    private Elements(Storage storage, ByteBuffer buffer, int base, DType dtype, Layout layout) {
+    Elements(Storage storage, ByteBuffer buffer, int base, DType dtype, Layout layout) {
         this.storage = storage;
         this.buffer = buffer;
         this.base = base;
@@ -45,8 +42,16 @@ public final class Elements {
         this.layout = layout;
         this.contiguous = layout.isContiguous();
         this.reach = layout.numel() == 0 ? 0 : layout.end() - layout.offset();
-        this.maker = Context.current().memory();
-        this.call = maker.call();
+    }
+
+    Elements(Elements other) {
+        this.storage = other.storage;
+        this.buffer = other.buffer;
+        this.base = other.base;
+        this.dtype = other.dtype;
+        this.layout = other.layout;
+        this.contiguous = other.contiguous;
+        this.reach = other.reach;
     }
 
     /**
@@ -63,14 +68,17 @@ public final class Elements {
         }
         int base =
                 storage.bufferOffset() + (int) (t.layout().offset() * t.dtype().byteSize());
-        return new Elements(storage, buffer, base, t.dtype(), t.layout());
+        Lease lease = Context.current().memory().lease();
+        return lease != null
+                ? new KernelElements(storage, buffer, base, t.dtype(), t.layout(), lease)
+                : new CheckedElements(storage, buffer, base, t.dtype(), t.layout());
     }
 
-    public DType dtype() {
+    public final DType dtype() {
         return dtype;
     }
 
-    public long numel() {
+    public final long numel() {
         return layout.numel();
     }
 
@@ -79,7 +87,7 @@ public final class Elements {
      *
      * @throws IndexOutOfBoundsException if there is none, at the latest when it is read or written
      */
-    public long position(long i) {
+    public final long position(long i) {
         if (contiguous) {
             return i;
         }
@@ -91,108 +99,49 @@ public final class Elements {
             rest /= size;
         }
         if (rest != 0 || position < 0) {
-            throw outside(i);
+            throw beyond(i);
         }
         return position;
     }
 
-    private int at(long position) {
+    /** Where in the buffer the element at a position begins. */
+    final int at(long position) {
         if (position < 0 || position >= reach) {
-            throw outside(position);
+            throw beyond(position);
         }
         return base + (int) position * dtype.byteSize();
     }
 
-    private IndexOutOfBoundsException outside(long index) {
+    private IndexOutOfBoundsException beyond(long index) {
         return new IndexOutOfBoundsException("element " + index + " is outside of " + dtype + layout);
     }
 
-    public double getDouble(long i) {
-        return doubleAt(position(i));
-    }
+    /** The element with that index; integers and bool convert. */
+    public abstract double getDouble(long i);
 
-    public long getLong(long i) {
-        return longAt(position(i));
-    }
-
-    public void setDouble(long i, double value) {
-        setDoubleAt(position(i), value);
-    }
-
-    public void setLong(long i, long value) {
-        setLongAt(position(i), value);
-    }
-
-    /** The element at a position; integers and bool convert. */
-    public double doubleAt(long position) {
-        int at = at(position);
-        return maker.isIn(call) ? readDouble(at) : checkedDouble(at);
-    }
-
-    private double checkedDouble(int at) {
-        ThreadState thread = enter();
-        try {
-            return readDouble(at);
-        } finally {
-            thread.exit();
-        }
-    }
-
-    /** The element at a position; floats are cut towards zero. */
-    public long longAt(long position) {
-        int at = at(position);
-        return maker.isIn(call) ? readLong(at) : checkedLong(at);
-    }
-
-    private long checkedLong(int at) {
-        ThreadState thread = enter();
-        try {
-            return readLong(at);
-        } finally {
-            thread.exit();
-        }
-    }
+    /** The element with that index; floats are cut towards zero. */
+    public abstract long getLong(long i);
 
     /** Stores a value, rounded once to the dtype; to bool, as different from 0. */
-    public void setDoubleAt(long position, double value) {
-        int at = at(position);
-        if (maker.isIn(call)) {
-            writeDouble(at, value);
-        } else {
-            checkedDouble(at, value);
-        }
-    }
-
-    private void checkedDouble(int at, double value) {
-        ThreadState thread = enter();
-        try {
-            writeDouble(at, value);
-        } finally {
-            thread.exit();
-        }
-    }
+    public abstract void setDouble(long i, double value);
 
     /** Stores a value; integers keep the low bits. */
-    public void setLongAt(long position, long value) {
-        int at = at(position);
-        if (maker.isIn(call)) {
-            writeLong(at, value);
-        } else {
-            checkedLong(at, value);
-        }
-    }
+    public abstract void setLong(long i, long value);
 
-    private void checkedLong(int at, long value) {
-        ThreadState thread = enter();
-        try {
-            writeLong(at, value);
-        } finally {
-            thread.exit();
-        }
-    }
+    /** As {@link #getDouble}, at a position. */
+    public abstract double doubleAt(long position);
+
+    /** As {@link #getLong}, at a position. */
+    public abstract long longAt(long position);
+
+    /** As {@link #setDouble}, at a position. */
+    public abstract void setDoubleAt(long position, double value);
+
+    /** As {@link #setLong}, at a position. */
+    public abstract void setLongAt(long position, long value);
 
     /** From here to {@code exit()} the memory stays: see Note [Epochs] in {@code Protection}. */
-    private ThreadState enter() {
+    final ThreadState enter() {
         ThreadState thread = Context.current().memory();
         thread.enter();
         try {
@@ -204,7 +153,7 @@ public final class Elements {
         }
     }
 
-    private double readDouble(int at) {
+    final double readDouble(int at) {
         double value = switch (dtype) {
             case FLOAT32 -> buffer.getFloat(at);
             case FLOAT64 -> buffer.getDouble(at);
@@ -219,7 +168,7 @@ public final class Elements {
         return value;
     }
 
-    private long readLong(int at) {
+    final long readLong(int at) {
         long value = switch (dtype) {
             case INT32 -> buffer.getInt(at);
             case INT64 -> buffer.getLong(at);
@@ -231,7 +180,7 @@ public final class Elements {
         return value;
     }
 
-    private void writeDouble(int at, double value) {
+    final void writeDouble(int at, double value) {
         switch (dtype) {
             case FLOAT32 -> buffer.putFloat(at, (float) value);
             case FLOAT64 -> buffer.putDouble(at, value);
@@ -243,7 +192,7 @@ public final class Elements {
         Reference.reachabilityFence(storage);
     }
 
-    private void writeLong(int at, long value) {
+    final void writeLong(int at, long value) {
         switch (dtype) {
             case INT32 -> buffer.putInt(at, (int) value);
             case INT64 -> buffer.putLong(at, value);
@@ -268,7 +217,7 @@ public final class Elements {
      *
      * @throws ClosedTensorException if the memory is gone
      */
-    public <E extends Exception> void withBytes(Access<E> access) throws E {
+    public final <E extends Exception> void withBytes(Access<E> access) throws E {
         Objects.requireNonNull(access, "access");
         if (!contiguous) {
             throw new ShapeException("elements: their bytes do not lie in a row in " + dtype + layout
@@ -348,12 +297,12 @@ public final class Elements {
      *
      * @throws ClosedTensorException if the memory is gone
      */
-    public ByteBuffer buffer() {
+    public final ByteBuffer buffer() {
         return java.util.Objects.requireNonNull(storage.buffer());
     }
 
     /** Where the first element begins in {@link #buffer}, in bytes. */
-    public int byteOffset() {
+    public final int byteOffset() {
         return base - storage.bufferOffset();
     }
 }

@@ -49,7 +49,7 @@ public final class Scope implements AutoCloseable {
         this.context = context;
         this.ofEngine = ofEngine;
         this.parent = context.scope();
-        this.owned = new Tensor[ofEngine ? 4 : 16];
+        this.owned = ofEngine ? NO_TENSORS : new Tensor[16]; // most kernels make none
         this.root = parent != null ? parent.root : ofEngine ? null : this;
     }
 
@@ -133,8 +133,8 @@ public final class Scope implements AutoCloseable {
         }
         Arrays.fill(owned, n, count, null);
         count = n;
-        if (n > owned.length / 2) {
-            owned = Arrays.copyOf(owned, owned.length * 2);
+        if (n >= owned.length / 2) {
+            owned = Arrays.copyOf(owned, Math.max(4, owned.length * 2));
         }
     }
 
@@ -222,6 +222,9 @@ public final class Scope implements AutoCloseable {
 
     /** Ends the scopes inside this one; refuses, before anything has changed, what would pull the rug from the engine. */
     private void endInner(String what) {
+        if (ofEngine && context.scope() == this) {
+            return; // never in a user's hands: on its thread
+        }
         requireThread(what);
         Scope inner = context.scope();
         while (inner != null && inner != this && !inner.ofEngine) {
