@@ -120,8 +120,8 @@ final class Errors implements AutoCloseable {
                 line.worst));
         if (!failures.isEmpty()) {
             int told = Math.min(MOST_TOLD, failures.size());
-            throw new AssertionError(failures.size() + " checks failed:\n" + String.join("\n", failures.subList(0, told))
-                    + (told < failures.size() ? "\n…" : ""));
+            throw new AssertionError(failures.size() + " checks failed:\n"
+                    + String.join("\n", failures.subList(0, told)) + (told < failures.size() ? "\n…" : ""));
         }
     }
 

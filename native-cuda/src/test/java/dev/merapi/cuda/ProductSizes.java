@@ -138,10 +138,9 @@ abstract class ProductSizes extends RowSizes {
                 ? new long[][] {{4096, 4096, 4096}, {4093, 1021, 2047}, {257, 129, 16411}, {8192, 8, 1000}}
                 : new long[][] {{65, 67, 71}, {20, 24, 2600}};
         try (Errors errors = new Errors()) {
-            for (DType dtype :
-                    isFull()
-                            ? List.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)
-                            : List.of(DType.BFLOAT16, DType.FLOAT32)) {
+            for (DType dtype : isFull()
+                    ? List.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)
+                    : List.of(DType.BFLOAT16, DType.FLOAT32)) {
                 for (long[] mnk : sizes) {
                     for (boolean transposed : new boolean[] {false, true}) {
                         if (isFull() || transposed == (mnk[0] == 65)) {
@@ -179,7 +178,13 @@ abstract class ProductSizes extends RowSizes {
                 }
                 // To nearest by our own kernels; the hardware alone would leave the last bits away.
                 double operands = !tf32 ? 0 : own ? 0x1.01p-10 : 0x1.01p-9;
-                errors.check(family, label, what, expected, sizes.mul(k * HALF + operands).add(rounding), out);
+                errors.check(
+                        family,
+                        label,
+                        what,
+                        expected,
+                        sizes.mul(k * HALF + operands).add(rounding),
+                        out);
             }
         }
     }
@@ -217,13 +222,12 @@ abstract class ProductSizes extends RowSizes {
 
         Tensor out = Tensor.allocate(Shape.of(m, n), dtype, device());
         Tensor z = wide(x).matmul(wide(w).t()).add(wide(bias));
-        Tensor zOff = wide(x).abs()
-                .matmul(wide(w).abs().t())
-                .add(wide(bias).abs())
-                .mul((k + 1) * HALF);
+        Tensor zOff =
+                wide(x).abs().matmul(wide(w).abs().t()).add(wide(bias).abs()).mul((k + 1) * HALF);
         LinearAlgebra.Linear linear = new LinearAlgebra.Linear(x, w, bias);
         if (served(errors, library, MatrixProduct.of(linear, out), "epilogue_bias", label)) {
-            errors.check("epilogue_bias", label, what, z, zOff.add(z.abs().mul(u)).add(floor), out);
+            errors.check(
+                    "epilogue_bias", label, what, z, zOff.add(z.abs().mul(u)).add(floor), out);
         }
         // The GELU may be taken of what is kept, which is rounded, or of what was there before.
         Tensor inner = Tensor.allocate(Shape.of(m, n), dtype, device());
@@ -287,8 +291,21 @@ abstract class ProductSizes extends RowSizes {
             Tensor g64 = wide(wide);
             Tensor dw = g64.t().matmul(wide(x));
             Tensor dwOff = g64.abs().t().matmul(wide(x).abs()).mul(m * HALF);
-            errors.check("epilogue_bgrad", label, what, dw, dwOff.add(dw.abs().mul(u)).add(floor), weight);
-            sums(errors, "epilogue_bgrad_sums", label, g64, sums.to(DType.FLOAT64).zerosLike(), sums, u);
+            errors.check(
+                    "epilogue_bgrad",
+                    label,
+                    what,
+                    dw,
+                    dwOff.add(dw.abs().mul(u)).add(floor),
+                    weight);
+            sums(
+                    errors,
+                    "epilogue_bgrad_sums",
+                    label,
+                    g64,
+                    sums.to(DType.FLOAT64).zerosLike(),
+                    sums,
+                    u);
         }
     }
 

@@ -110,7 +110,9 @@ abstract class RowSizes extends SizesBase {
                 Tensor second = rowMean(gh.mul(xh));
                 Tensor dx = gh.sub(xh.mul(second));
                 Tensor dxOff = xh.abs()
-                        .mul(rowMean(gh.mul(xh).abs()).mul(t).add(rowMean(gh.abs().mul(e))))
+                        .mul(rowMean(gh.mul(xh).abs())
+                                .mul(t)
+                                .add(rowMean(gh.abs().mul(e))))
                         .add(e.mul(second.abs()))
                         .add(gh.abs().add(xh.mul(second).abs()).mul(t + 8 * HALF));
                 if (centred) {
@@ -127,8 +129,10 @@ abstract class RowSizes extends SizesBase {
                         grads.get(0).narrow(0, at, count));
                 Tensor terms = g64.mul(xh);
                 dw.add_(terms.sum(0));
-                dwBound.add_(
-                        terms.abs().mul(anyOrder(rows) + 4 * HALF).add(g64.abs().mul(e)).sum(0));
+                dwBound.add_(terms.abs()
+                        .mul(anyOrder(rows) + 4 * HALF)
+                        .add(g64.abs().mul(e))
+                        .sum(0));
                 db.add_(g64.sum(0));
                 dbSize.add_(g64.abs().sum(0));
             }
@@ -210,7 +214,8 @@ abstract class RowSizes extends SizesBase {
             Tensor ignored = numbers.remainder(7).eq(3);
             Tensor targets = Tensor.randint(0, size, Shape.of(rows), DType.INT64, device());
             targets = Tensor.where(numbers.remainder(7).eq(1), targets.zerosLike(), targets);
-            targets = Tensor.where(numbers.remainder(7).eq(2), targets.zerosLike().add(size - 1), targets);
+            targets =
+                    Tensor.where(numbers.remainder(7).eq(2), targets.zerosLike().add(size - 1), targets);
             Tensor classes = targets;
             Tensor marked = Tensor.where(ignored, targets.zerosLike().add(-100), targets);
             Tensor loss = Losses.crossEntropy(x, marked, null, -100, 0, Losses.Reduction.NONE);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import dev.merapi.Merapi;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.tensor.Memory;
@@ -27,6 +29,8 @@ import org.junit.jupiter.api.BeforeEach;
  */
 abstract class SizesBase {
     static final double HALF = 0x1p-24;
+    /** What these sizes take, in float64 too. */
+    private static final long MEMORY = 40L << 30;
     /** Of what is smaller, float16 keeps no more than multiples of twice this. */
     private static final double FLOAT16_FLOOR = 0x1p-25;
 
@@ -48,6 +52,10 @@ abstract class SizesBase {
 
     @BeforeEach
     void begin() {
+        long cap = Memory.stats(device()).cap();
+        assumeTrue(
+                !isFull() || cap > MEMORY,
+                "skipped: needs " + (MEMORY >> 30) + " GiB, and the cap of " + device() + " is " + (cap >> 30));
         Merapi.seed(17);
         Memory.trim(device());
     }
