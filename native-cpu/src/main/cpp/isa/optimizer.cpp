@@ -246,7 +246,7 @@ void grad_norm(int dtype, int64_t list, int64_t count, double max_norm, int64_t 
         *at<float>(flag) = total - total == 0 ? 0 : 1;
     }
     double length, ratio;
-    squares.finish(scalar(before, 0), max_norm, &length, &ratio);
+    squares.finish(std::fabs(scalar(before, 0)), max_norm, &length, &ratio);
     set_scalar(norm, length);
     set_scalar(scale, ratio > 1 ? 1 : ratio);  // NaN stays
 }

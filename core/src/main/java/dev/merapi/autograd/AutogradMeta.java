@@ -26,6 +26,7 @@ public class AutogradMeta {
     }
 
     volatile boolean requiresGrad; // of a leaf
+    private volatile int changes; // of the same
     volatile @Nullable Tensor grad;
     /** Replaced as a whole, when an in-place op or a view that is derived again makes another; null for a leaf. */
     @SuppressWarnings("unused") // through HISTORY
@@ -44,6 +45,18 @@ public class AutogradMeta {
 
     AutogradMeta(Node gradFn, int output) {
         this(new Edge(gradFn, output));
+    }
+
+    final synchronized void setRequiresGrad(boolean wanted) {
+        if (requiresGrad != wanted) {
+            requiresGrad = wanted;
+            changes++;
+        }
+    }
+
+    /** How often a leaf began or ceased to want a gradient. */
+    final int changes() {
+        return changes;
     }
 
     /** What made this variable, as it is now; null for a leaf. */

@@ -38,7 +38,7 @@ public final class GraphAccess {
                     "requiresGrad: this tensor was made in inference mode\n  fix: copy() it outside of inference mode.");
         }
         if (m != null || wanted) {
-            t.variable().requiresGrad = wanted;
+            t.variable().setRequiresGrad(wanted);
         }
     }
 

@@ -15,8 +15,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Note [Views and in-place ops]: a view knows its base and how to make itself from it again (the chain of view ops).
  * An in-place write through any of them raises the version that they share and gives the base a new history; a view whose
- * version is behind re-derives its node from the base at its next use. The base is kept as a handle that does not count:
- * the view itself keeps the storage alive.
+ * version is behind re-derives its node from the base at its next use, and again when its base begins or ceases to want a
+ * gradient: it would depend on who looked at the view in between otherwise. The base is kept as a handle that does not
+ * count: the view itself keeps the storage alive.
  */
 final class ViewMeta extends AutogradMeta {
     private final Tensor base;
@@ -26,6 +27,8 @@ final class ViewMeta extends AutogradMeta {
     private final boolean single;
     private final int output;
     private volatile int versionSeen;
+    /** The changes of the base that it was derived again after; −1 for never. */
+    private volatile int changesSeen = -1;
 
     ViewMeta(
             Tensor base,
@@ -96,18 +99,28 @@ final class ViewMeta extends AutogradMeta {
     @Override
     @Nullable
     Edge history() {
-        if (base.version() != versionSeen && !Context.current().isInference()) {
+        if (isBehind() && !Context.current().isInference()) {
             deriveAgain();
         }
         return recorded();
     }
 
+    private boolean isBehind() {
+        return base.version() != versionSeen || changesSeen >= 0 && changesSeen != changesOfBase();
+    }
+
+    private int changesOfBase() {
+        AutogradMeta b = base.autograd();
+        return b == null ? 0 : b.changes();
+    }
+
     private synchronized void deriveAgain() {
         int version = base.version();
-        if (version == versionSeen) {
+        if (!isBehind()) {
             return; // another thread was faster
         }
         Edge fresh = null;
+        int changes = changesOfBase();
         AutogradMeta b = base.autograd();
         if (b != null && b.requiresGradNow()) {
             Context context = Context.current();
@@ -124,6 +137,7 @@ final class ViewMeta extends AutogradMeta {
             }
         }
         setHistory(fresh);
+        changesSeen = changes;
         versionSeen = version;
     }
 }

@@ -63,7 +63,10 @@ public final class Optimizers {
             boolean nesterov,
             double weightDecay) {}
 
-    /** {@code before}, 0-d float64, is the norm of gradients that belong to these, such as those of other dtypes; null for 0. */
+    /**
+     * @param before the norm of gradients that belong to these, such as those of other dtypes, whatever its sign; 0-d
+     *     float64; null for 0
+     */
     public record GradNorm(
             List<Tensor> grads, double maxNorm, @Nullable Tensor before) {}
 

@@ -138,7 +138,7 @@ public final class OptimizerReference {
                 squares.add(g.getDouble(i));
             }
         }
-        squares.finish(scalar(a.before(), 0), a.maxNorm(), out);
+        squares.finish(Math.abs(scalar(a.before(), 0)), a.maxNorm(), out);
     }
 
     public static void nonFinite(Optimizers.NonFinite a, Tensor out) {

@@ -241,7 +241,7 @@ extern "C" __global__ void __launch_bounds__(256) norm_of_parts(const double* pa
         sums[k] = sum_of_block(s);
     }
     if (threadIdx.x != 0) return;
-    const double middle = sums[0], large = sums[1], small = sums[2], other = before ? *before : 0;
+    const double middle = sums[0], large = sums[1], small = sums[2], other = before ? fabs(*before) : 0;
     double length, ratio;
     if (large > 0 || other > kLarge) {
         const double b = other * kDown, root = sqrt(large + middle * kDown * kDown + b * b);

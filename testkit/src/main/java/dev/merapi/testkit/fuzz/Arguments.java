@@ -183,7 +183,7 @@ final class Arguments {
                 }
                 long[] sizes = shape.clone();
                 if (rank > 0) {
-                    sizes[dim] = shapeOf(before.get(2))[0];
+                    sizes[dim] = firstSize(before.get(2));
                 }
                 return composer.leaf(t.dtype(), sizes, random.nextBoolean());
             }
@@ -205,13 +205,19 @@ final class Arguments {
                 .toArray();
     }
 
+    /** Where a leaf was refused, a tensor of any shape stands in its place. */
+    private long firstSize(@Nullable Object ref) {
+        long[] shape = shapeOf(ref);
+        return shape.length == 0 ? 1 : shape[0];
+    }
+
     private Object factor(String method, String name, Tensor t, List<@Nullable Object> before) {
         long[] shape = t.shape().toArray();
         long inner = shape.length == 0 ? 1 : shape[shape.length - 1];
         long outer = 1 + random.nextInt(4);
         long[] sizes;
         if (method.equals("linear")) {
-            sizes = name.equals("bias") ? new long[] {shapeOf(before.get(1))[0]} : new long[] {outer, inner};
+            sizes = name.equals("bias") ? new long[] {firstSize(before.get(1))} : new long[] {outer, inner};
         } else if (method.equals("bmm")) {
             sizes = new long[] {shape.length == 0 ? 1 : shape[0], inner, outer};
         } else {

@@ -184,6 +184,9 @@ final class Catalogue {
                 rows.add(row);
             }
         }
+        if (!closed) {
+            rows.addAll(RowlessOps.all());
+        }
         for (Method m : Tensor.class.getMethods()) {
             if (isCalled(m) && (!closed || POOL.contains(m.getName()) && !hasNumbers(m))) {
                 methods.add(new MethodCallee(m));

@@ -79,6 +79,9 @@ final class Composer {
             } else if (!smooth) {
                 action();
             }
+            if (smooth && i > 0 && i < steps - 1 && random.nextInt(6) == 0) {
+                gradients(Autograd.Graph.CREATE);
+            }
         }
         gradients();
     }
@@ -504,6 +507,10 @@ final class Composer {
     // ---------------------------------------------------------------- gradients
 
     private void gradients() {
+        gradients(smooth ? Autograd.Graph.FREE : Autograd.Graph.values()[random.nextInt(3)]);
+    }
+
+    private void gradients(Autograd.Graph graph) {
         Ref out = pick(t -> t.requiresGrad() && Autograd.gradFn(t) != null);
         if (out == null) {
             return;
@@ -516,7 +523,6 @@ final class Composer {
                 inputs.add(leaf);
             }
         }
-        Autograd.Graph graph = smooth ? Autograd.Graph.FREE : Autograd.Graph.values()[random.nextInt(3)];
         if (!smooth && random.nextBoolean()) {
             if (random.nextBoolean()) {
                 emit(Action.BACKWARD_OF_SUM, out, graph);

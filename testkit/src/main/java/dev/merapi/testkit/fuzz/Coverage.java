@@ -15,8 +15,13 @@ final class Coverage {
     private final Map<String, Long> layouts = new TreeMap<>();
     private final Map<String, Long> steps = new TreeMap<>();
     private final Map<String, Long> errors = new TreeMap<>();
+    private final Features features = new Features();
     private long programs;
     private long refusing;
+
+    Features features() {
+        return features;
+    }
 
     void op(String name) {
         ops.merge(name, 1L, Long::sum);
@@ -88,6 +93,6 @@ final class Coverage {
         long refused = errors.values().stream().mapToLong(n -> n).sum();
         return programs + " programs, " + refusing + " with a refused step; " + all + " steps, " + refused
                 + " refused; " + calls + " calls of " + ops.size() + " ops\n  dtypes " + dtypes + "\n  layouts "
-                + layouts;
+                + layouts + "\n  " + features;
     }
 }

@@ -56,6 +56,7 @@ final class Differential {
         boolean wide = (seed & 3) == 0;
         Tracer tracer = new Tracer(replay, null, wide, coverage, findings);
         List<Outcome> outcomes = new ArrayList<>();
+        coverage.features().beginProgram();
         MemoryStats before = Memory.stats(java);
         try (Run run = new Run(java, seed, tracer)) {
             new Composer(seed, catalogue, run, step -> {
@@ -75,7 +76,7 @@ final class Differential {
         programs++;
         coverage.program(outcomes.stream().anyMatch(o -> o.error != null));
         if (findings.isEmpty() && Slopes.apply(program)) {
-            Slopes.check(program, java, findings);
+            Slopes.check(program, java, coverage.features(), findings);
         }
         return new Verdict(program, findings);
     }
@@ -97,7 +98,7 @@ final class Differential {
         }
         compare(program, tracer, outcomes, findings);
         if (Slopes.apply(program)) {
-            Slopes.check(program, java, findings);
+            Slopes.check(program, java, coverage.features(), findings);
         }
         return findings;
     }
@@ -106,6 +107,7 @@ final class Differential {
         if (device == java) {
             return;
         }
+        coverage.features().beginProgram();
         MemoryStats before = Memory.stats(device);
         Tracer tracer = new Tracer(replay, twin, false, coverage, findings);
         try (Run run = new Run(device, program.seed(), tracer)) {
@@ -134,12 +136,14 @@ final class Differential {
             List<Tensor> made = run.step(step);
             outcomes.add(new Outcome(null, forms(made), Bits.of(made.toArray(new Tensor[0]))));
             coverage.step(name, null);
+            coverage.features().step(step, run, made, null);
             return made;
         } catch (VirtualMachineError e) {
             throw e;
         } catch (Throwable e) {
             outcomes.add(new Outcome(e, "", 0));
             coverage.step(name, e);
+            coverage.features().step(step, run, null, e);
             Finding wrong = Errors.judge(step, e, outcomes.size() - 1);
             if (wrong != null) {
                 findings.add(wrong);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
+import dev.merapi.testkit.OpRows;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -9,6 +10,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.LongConsumer;
 
 /**
@@ -189,9 +191,19 @@ public final class Fuzz {
         return programs;
     }
 
+    /** The built-in ops that no program has called so far, those apart that none ever calls: {@link RowlessOps#NEVER}. */
+    public Set<String> unreached() {
+        Set<String> missing = new TreeSet<>(OpRows.without().keySet());
+        OpRows.all().forEach(row -> missing.add(row.op().name()));
+        missing.removeIf(op -> differential.coverage().reached(op));
+        missing.removeAll(RowlessOps.NEVER.keySet());
+        return missing;
+    }
+
     /** What the programs reached: ops, dtypes, layouts, and what was refused. */
     public String coverage() {
-        return differential.coverage() + "\n  most refused\n"
-                + differential.coverage().refusals(12);
+        return differential.coverage()
+                + "\n  never called " + unreached()
+                + "\n  most refused\n" + differential.coverage().refusals(12);
     }
 }

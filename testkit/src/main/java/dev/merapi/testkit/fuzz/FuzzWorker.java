@@ -55,18 +55,25 @@ public final class FuzzWorker {
         MappedByteBuffer now = map(Path.of(place));
         Fuzz fuzz = new Fuzz(Device.of(device));
         long[] next = {from};
+        int[] told = {0};
         fuzz.onStart(seed -> {
+            tell(fuzz, told);
             now.putLong(Long.BYTES, seed);
             now.putLong(0, next[0]++);
         });
         fuzz.run(series, from, Long.MAX_VALUE, (long) (seconds * 1e9));
-        for (Fuzz.Report r : fuzz.reports()) {
-            System.out.println("FAULT " + r + "\n" + r.program());
-        }
+        tell(fuzz, told);
         Map<String, Integer> seen = new TreeMap<>(fuzz.seen());
         seen.forEach((key, times) -> System.out.println("  " + times + " times: " + key));
         System.out.println(fuzz.coverage());
         return seen.isEmpty() ? 0 : FAULTS;
+    }
+
+    private static void tell(Fuzz fuzz, int[] told) {
+        for (; told[0] < fuzz.reports().size(); told[0]++) {
+            Fuzz.Report r = fuzz.reports().get(told[0]);
+            System.out.println("FAULT " + r + "\n" + r.program());
+        }
     }
 
     private static MappedByteBuffer map(Path file) throws IOException {

@@ -26,6 +26,11 @@ record OpCallee<A extends Record, R>(Op<A, R> op) implements Callee {
     }
 
     @Override
+    public boolean isStatement() {
+        return op.result().isNone();
+    }
+
+    @Override
     public String part(int i) {
         String form = op.result().toString();
         if (op.result().isTensor()) {

@@ -346,11 +346,11 @@ final class Replay {
         return false;
     }
 
-    /** Numbers whose squares, quotients or exponentials may leave the range of float32 on the way. */
+    /** Numbers whose products, quotients or exponentials may leave the range of the arithmetic on the way. */
     private static boolean beyond(@Nullable Tensor[] copies, double largest, double smallest) {
         for (Tensor t : copies) {
-            if (t != null && t.dtype().isFloating()) {
-                for (double v : Bits.doubles(t)) {
+            if (t != null) {
+                for (double v : values(t)) {
                     double a = Math.abs(v);
                     if (!(a < largest) || a != 0 && a < smallest) {
                         return true;

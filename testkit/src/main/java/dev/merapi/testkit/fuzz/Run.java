@@ -97,6 +97,14 @@ final class Run implements AutoCloseable {
         return java.util.Objects.requireNonNull(tensors[r.number()]);
     }
 
+    /** Whether another tensor of the program sees the memory of this one. */
+    boolean sharesMemory(Ref r) {
+        Tensor t = tensor(r);
+        return !t.isClosed()
+                && Arrays.stream(tensors)
+                        .anyMatch(o -> o != null && o != t && !o.isClosed() && o.storage() == t.storage());
+    }
+
     private void put(int number, Tensor t) {
         if (number >= tensors.length) {
             tensors = Arrays.copyOf(tensors, Math.max(number + 1, 2 * tensors.length));

@@ -12,10 +12,11 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Gradients against differences: a program that ends with gradients of its leaves runs again in float64, with the leaves
- * moved forth and back along a direction. Where both sides do not have one slope, at a kink or a step, nothing is said.
+ * moved forth and back along a direction. Where both sides do not have one slope, at a kink, or a result jumps in between
+ * ({@link Jumps}), nothing is said.
  */
 final class Slopes {
-    private static final double SHIFT = 0x1p-17;
+    static final double SHIFT = 0x1p-17;
 
     /**
      * Their gradients leave something out on purpose: a row of padding, sources that others replace. What is converted is
@@ -38,26 +39,40 @@ final class Slopes {
                 && program.steps().get(n - 1).callee() == Action.GRAD
                 && program.steps().stream()
                         .limit(n - 1)
-                        .noneMatch(s -> s.callee() instanceof Action
+                        .noneMatch(s -> s.callee() instanceof Action && !isGradientToGoOnWith(s)
                                 || CHOOSING.contains(s.callee().name()));
     }
 
-    static void check(Program program, Device java, List<Finding> findings) {
+    private static boolean isGradientToGoOnWith(Step s) {
+        return s.callee() == Action.GRAD && s.args().contains(Autograd.Graph.CREATE);
+    }
+
+    static void check(Program program, Device java, Features features, List<Finding> findings) {
         try {
-            double middle = value(program, java, 0);
-            double forth = value(program, java, SHIFT);
-            double back = value(program, java, -SHIFT);
-            double right = (forth - middle) / SHIFT;
-            double left = (middle - back) / SHIFT;
+            Value middle = value(program, java, 0);
+            Value forth = value(program, java, SHIFT);
+            Value back = value(program, java, -SHIFT);
+            if (middle.jumps(forth) || middle.jumps(back)) {
+                features.count(Features.Feature.JUMPS);
+                return;
+            }
+            double right = (forth.sum - middle.sum) / SHIFT;
+            double left = (middle.sum - back.sum) / SHIFT;
             double[] slope = slope(program, java);
             double size = Math.max(slope[1], Math.max(Math.abs(right), Math.abs(left)));
-            double noise = 1e-14 * Math.max(Math.abs(middle), slope[2]) / SHIFT;
+            double noise = 1e-14 * Math.max(Math.abs(middle.sum), slope[2]) / SHIFT;
             boolean clear = Math.abs(right - left) <= 2e-4 * size + noise;
             double central = (right + left) / 2;
+            if (clear && Double.isFinite(central)) {
+                boolean second = program.steps().stream().anyMatch(Slopes::isGradientToGoOnWith);
+                features.count(second ? Features.Feature.SLOPES_OF_GRADIENTS : Features.Feature.SLOPES);
+            }
             if (clear && !(Math.abs(central - slope[0]) <= 1e-3 * size + 4 * noise) && Double.isFinite(central)) {
                 // Once more at half the distance: a third derivative may be large.
-                double near = (value(program, java, SHIFT / 4) - value(program, java, -SHIFT / 4)) / (SHIFT / 2);
-                if (Math.abs(near - central) <= 1e-4 * size + 4 * noise) {
+                Value above = value(program, java, SHIFT / 4);
+                Value below = value(program, java, -SHIFT / 4);
+                double near = (above.sum - below.sum) / (SHIFT / 2);
+                if (!middle.jumps(above) && !middle.jumps(below) && Math.abs(near - central) <= 1e-4 * size + 4 * noise) {
                     findings.add(new Finding(
                             Finding.Kind.WRONG_GRADIENT,
                             culprit(program),
@@ -80,9 +95,17 @@ final class Slopes {
         return "grad";
     }
 
-    /** The outputs of the last step, weighted by their gradients, with the leaves moved. */
-    private static double value(Program program, Device java, double shift) {
-        try (Run run = new Run(java, program.seed(), null, true, shift, inputs(program))) {
+    /** The outputs of the last step, weighted by their gradients, and what was chosen on the way. */
+    private record Value(double sum, long chosen) {
+        boolean jumps(Value to) {
+            return chosen != to.chosen;
+        }
+    }
+
+    /** With the leaves moved. */
+    private static Value value(Program program, Device java, double shift) {
+        Jumps jumps = new Jumps();
+        try (Run run = new Run(java, program.seed(), jumps, true, shift, inputs(program))) {
             Step last = forward(program, run);
             Tensor out = run.tensor((Ref) ((List<?>) nonNull(last.args().get(0))).get(0));
             Tensor weight = run.tensor((Ref) ((List<?>) nonNull(last.args().get(2))).get(0));
@@ -92,7 +115,7 @@ final class Slopes {
             for (int i = 0; i < a.length; i++) {
                 sum += a[i] * b[i];
             }
-            return sum;
+            return new Value(sum, jumps.chosen());
         }
     }
 

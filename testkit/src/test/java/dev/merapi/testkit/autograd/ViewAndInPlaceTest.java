@@ -79,6 +79,24 @@ class ViewAndInPlaceTest {
     }
 
     @Test
+    void lookingAtAViewDoesNotChangeWhatItIsWhenItsBaseIsFrozen() {
+        for (boolean look : new boolean[] {false, true}) {
+            Tensor base = leaf(1, 2);
+            try (var unused = Autograd.noGrad()) {
+                Tensor view = base.slice(0, 1, 2);
+                base.exp_();
+                if (look) {
+                    assertThat(view.requiresGrad()).isTrue();
+                }
+                base.requiresGrad(false);
+                assertThat(view.requiresGrad()).as("looked: " + look).isFalse();
+                base.requiresGrad(true);
+                assertThat(view.requiresGrad()).as("looked: " + look).isTrue();
+            }
+        }
+    }
+
+    @Test
     void aWriteToTheBaseReachesItsViews() {
         Tensor x = leaf(1, 2);
         Tensor base = x.mul(1);

@@ -5,6 +5,7 @@ import static dev.merapi.testkit.ops.Samples.close;
 import static dev.merapi.testkit.ops.Samples.normal;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Optimizers;
@@ -269,6 +270,17 @@ class OptimizersTest {
                         .scale()
                         .item())
                 .isEqualTo(1);
+    }
+
+    /** The norm that others have is a size: {@code -4} is 4, also where squares are scaled. */
+    @Test
+    void theNormBeforeHasNoSign() {
+        for (double before : new double[] {4, -4, 1e-200, -1e-200, 1e200, -1e200}) {
+            Tensor other = Tensor.scalar(before).to(DType.FLOAT64);
+            Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(
+                    new Optimizers.GradNorm(List.of(Tensor.of(new double[] {3, 0}, 2)), 1, other));
+            assertThat(r.norm().item()).isCloseTo(Math.hypot(3, before), withinPercentage(1e-9));
+        }
     }
 
     @Test
