@@ -124,6 +124,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     /** 1 with the probability that each element says, else 0, in its dtype; no gradient. */
     public Tensor bernoulli() {
         Tensor t = self();
+        t.requireOpen("bernoulli", "x"); // before a number is drawn
         return rand(t.shape(), 0, 1, DType.FLOAT32, t.device()).lt(t.detach()).to(t.dtype());
     }
 

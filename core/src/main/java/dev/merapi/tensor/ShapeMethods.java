@@ -60,6 +60,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
 
     /** The same memory without the graph; writes show on both sides. */
     public Tensor detach() {
+        self().requireOpen("detach", "x");
         return self().viewAs(self().layout(), dev.merapi.dispatch.Context.current());
     }
 

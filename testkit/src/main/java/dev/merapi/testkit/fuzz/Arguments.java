@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Arguments for methods of {@link Tensor}, by the names and types of their parameters: most of them fit. */
 final class Arguments {
+    private static final DType[] INTEGERS = {DType.INT32, DType.INT64, DType.UINT8, DType.BOOL};
+
     private final Composer composer;
     private final SplittableRandom random;
 
@@ -70,9 +72,15 @@ final class Arguments {
             case "bmm" -> 3;
             default -> 0;
         };
-        Ref r = composer.pick(t -> t.rank() >= rank && (!name.equals("t") || t.rank() <= 2));
+        boolean bits = (name.startsWith("bit") || name.startsWith("shift")) && random.nextInt(8) > 0;
+        Ref r = composer.pick(t -> t.rank() >= rank
+                && (!name.equals("t") || t.rank() <= 2)
+                && !(bits && t.dtype().isFloating()));
         if (name.equals("oneHot")) {
             return composer.indices(4, 3);
+        }
+        if (r == null && bits) {
+            return composer.leaf(INTEGERS[random.nextInt(INTEGERS.length)], composer.shape(), false);
         }
         if (r == null
                 || name.equals("embedding") && composer.tensor(r).rank() != 2

@@ -164,7 +164,7 @@ final class Composer {
         for (int tries = 0; tries < 6 && n > 0; tries++) {
             Ref r = made.get(random.nextBoolean() ? n - 1 - random.nextInt(Math.min(3, n)) : random.nextInt(n));
             Tensor t = tensor(r);
-            if ((!t.isClosed() || random.nextInt(400) == 0) && t.numel() <= LARGEST && condition.test(t)) {
+            if ((!t.isClosed() || random.nextInt(40) == 0) && t.numel() <= LARGEST && condition.test(t)) {
                 return r;
             }
         }

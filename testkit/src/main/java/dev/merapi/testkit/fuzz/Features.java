@@ -121,7 +121,8 @@ final class Features {
     @Override
     public String toString() {
         return java.util.Arrays.stream(Feature.values())
-                .map(f -> of(f) + " " + f.name().toLowerCase(java.util.Locale.ROOT).replace('_', ' '))
+                .map(f -> of(f) + " "
+                        + f.name().toLowerCase(java.util.Locale.ROOT).replace('_', ' '))
                 .collect(Collectors.joining(", "));
     }
 }

@@ -45,13 +45,7 @@ import java.util.Set;
 final class Jumps implements Interceptor {
     /** Constant between their jumps. */
     private static final Set<Opcode> STEPS = EnumSet.of(
-            Opcode.SIGN,
-            Opcode.FLOOR,
-            Opcode.CEIL,
-            Opcode.ROUND,
-            Opcode.TRUNC,
-            Opcode.FLOORDIV,
-            Opcode.TRUNCDIV);
+            Opcode.SIGN, Opcode.FLOOR, Opcode.CEIL, Opcode.ROUND, Opcode.TRUNC, Opcode.FLOORDIV, Opcode.TRUNCDIV);
 
     private final Map<Object, List<Expr>> known = new HashMap<>();
     private long chosen = 1;

@@ -37,8 +37,7 @@ final class RowlessOps {
                         .dtypes(DType.FLOAT32)
                         .sample(
                                 "a good step",
-                                m -> new Optimizers.UpdateScale(
-                                        single(m, 1024), count(m, 1), single(m, 0), 2, 0.5, 2)),
+                                m -> new Optimizers.UpdateScale(single(m, 1024), count(m, 1), single(m, 0), 2, 0.5, 2)),
                 samples(RandomOps.RANDN)
                         .sample(
                                 "normal",

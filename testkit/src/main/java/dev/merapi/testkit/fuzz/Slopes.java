@@ -72,7 +72,9 @@ final class Slopes {
                 Value above = value(program, java, SHIFT / 4);
                 Value below = value(program, java, -SHIFT / 4);
                 double near = (above.sum - below.sum) / (SHIFT / 2);
-                if (!middle.jumps(above) && !middle.jumps(below) && Math.abs(near - central) <= 1e-4 * size + 4 * noise) {
+                if (!middle.jumps(above)
+                        && !middle.jumps(below)
+                        && Math.abs(near - central) <= 1e-4 * size + 4 * noise) {
                     findings.add(new Finding(
                             Finding.Kind.WRONG_GRADIENT,
                             culprit(program),

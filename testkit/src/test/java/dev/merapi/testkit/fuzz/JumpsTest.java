@@ -92,7 +92,8 @@ class JumpsTest {
 
     @Test
     void whatIsSmoothDoesNot() {
-        UnaryOperator<Tensor> smooth = x -> x.exp().tanh().mul(x).matmul(x).sum().softmax(0);
+        UnaryOperator<Tensor> smooth =
+                x -> x.exp().tanh().mul(x).matmul(x).sum().softmax(0);
         assertThat(chosen(smooth, -0.1)).isEqualTo(chosen(smooth, 0.1));
     }
 }

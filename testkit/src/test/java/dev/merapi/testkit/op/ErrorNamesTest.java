@@ -99,6 +99,8 @@ class ErrorNamesTest {
         ClosedTensorException e = assertThrows(ClosedTensorException.class, () -> Tensor.cat(List.of(x, gone), 0));
         assertThat(e).hasMessageStartingWith("merapi::cat: argument 'tensors[1]'");
         assertThat(e.argument()).isEqualTo("tensors[1]");
+        assertThatThrownBy(gone::detach).hasMessageStartingWith("detach: argument 'x', float32[2] cpu, is closed");
+        assertThatThrownBy(gone::bernoulli).hasMessageStartingWith("bernoulli: argument 'x'");
     }
 
     // ---------------------------------------------------------------- in place

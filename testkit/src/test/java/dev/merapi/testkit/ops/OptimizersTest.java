@@ -277,8 +277,8 @@ class OptimizersTest {
     void theNormBeforeHasNoSign() {
         for (double before : new double[] {4, -4, 1e-200, -1e-200, 1e200, -1e200}) {
             Tensor other = Tensor.scalar(before).to(DType.FLOAT64);
-            Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(
-                    new Optimizers.GradNorm(List.of(Tensor.of(new double[] {3, 0}, 2)), 1, other));
+            Optimizers.NormAndScale r = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(
+                    List.of(Tensor.of(new double[] {3, 0}, 2)), 1, other));
             assertThat(r.norm().item()).isCloseTo(Math.hypot(3, before), withinPercentage(1e-9));
         }
     }
