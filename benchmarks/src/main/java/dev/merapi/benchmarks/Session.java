@@ -184,7 +184,8 @@ public final class Session {
             return new SessionSummary.Outcome(
                     step.name(), "left out", "its figures for this device were carried along", 0, List.of());
         }
-        long from = Files.size(results());
+        long tests = Files.size(results());
+        long figures = Files.exists(answers()) ? Files.size(answers()) : 0;
         double start = passed();
         List<String> command =
                 new ArrayList<>(List.of("sh", bundle.resolve("run.sh").toString()));
@@ -210,7 +211,8 @@ public final class Session {
         running = null;
         log.join(5000);
         double took = passed() - start;
-        List<String> lines = SessionSummary.linesFrom(results(), from);
+        List<String> lines = new ArrayList<>(SessionSummary.linesFrom(results(), tests));
+        lines.addAll(SessionSummary.linesFrom(answers(), figures));
         String last;
         synchronized (tail) {
             last = tail.toString().strip();

@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -21,9 +22,11 @@ final class SessionSummary {
     private static final int MOST_DETAILS = 6;
 
     private static final Pattern CLASS =
-            Pattern.compile("\"class\": \"[^\"]*\", \"passed\": (\\d+), \"failed\": (\\d+), \"skipped\": (\\d+)");
+            Pattern.compile("\"class\": \"([^\"]*)\", \"passed\": (\\d+), \"failed\": (\\d+), \"skipped\": (\\d+)");
     private static final Pattern FAILURE =
             Pattern.compile("^\\{\"failed\": \"(.*)\", \"type\": \"(.*)\", \"message\": \"(.*)\"}$");
+
+    private static final Pattern NO_ANSWER = Pattern.compile("^\\{\"key\": \"([^\"]+)\", .*\"failure\": \"(.*)\"}$");
 
     private final List<Outcome> outcomes = new ArrayList<>();
 
@@ -48,23 +51,33 @@ final class SessionSummary {
         return outcomes.stream().allMatch(o -> o.result.equals("ok") || o.result.equals("left out"));
     }
 
-    /** @param lines what the step's tests have written; {@code last} the end of its output */
+    /** @param lines what the step has written of tests and answers; {@code last} the end of its output */
     static Outcome outcome(
             String step, String result, int code, int limit, double seconds, List<String> lines, String last) {
-        int[] counts = new int[3];
+        Map<String, int[]> classes = new LinkedHashMap<>(); // of which the last line counts
         List<String> details = new ArrayList<>();
         for (String line : lines) {
             Matcher tests = CLASS.matcher(line);
             Matcher failure = FAILURE.matcher(line);
+            Matcher answer = NO_ANSWER.matcher(line);
             if (tests.find()) {
-                for (int i = 0; i < counts.length; i++) {
-                    counts[i] += Integer.parseInt(tests.group(i + 1));
-                }
+                classes.put(tests.group(1), new int[] {
+                    Integer.parseInt(tests.group(2)), Integer.parseInt(tests.group(3)), Integer.parseInt(tests.group(4))
+                });
             } else if (failure.find()) {
                 String type = failure.group(2).replaceFirst(".*\\.", "");
                 details.add(failure.group(1) + ": " + failure.group(3).replace("\\\"", "\"") + " (" + type + ")");
+            } else if (answer.find()) {
+                details.add(answer.group(1) + ": " + answer.group(2).replace("\\\"", "\""));
             }
         }
+        int[] counts = new int[3];
+        for (int[] c : classes.values()) {
+            for (int i = 0; i < counts.length; i++) {
+                counts[i] += c[i];
+            }
+        }
+        String how = result.equals("ok") && !details.isEmpty() ? "FAILED" : result;
         boolean tested = counts[0] + counts[1] + counts[2] > 0;
         String more = tested ? counts[0] + " passed, " + counts[1] + " failed, " + counts[2] + " skipped" : "";
         String[] end = last.split("\n");
@@ -78,11 +91,14 @@ final class SessionSummary {
             details.addAll(said.subList(Math.max(0, said.size() - 3), said.size()));
             more = "exit code " + code;
         }
-        return new Outcome(step, result, more, seconds, details);
+        return new Outcome(step, how, more, seconds, details);
     }
 
-    /** The lines of a file from a byte on. */
+    /** The lines of a file from a byte on; of one that is not there none. */
     static List<String> linesFrom(Path file, long from) throws IOException {
+        if (!Files.exists(file)) {
+            return List.of();
+        }
         try (RandomAccessFile in = new RandomAccessFile(file.toFile(), "r")) {
             byte[] bytes = new byte[(int) (in.length() - from)];
             in.seek(from);

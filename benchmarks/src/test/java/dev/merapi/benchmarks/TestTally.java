@@ -24,13 +24,20 @@ import org.junit.platform.launcher.TestPlan;
 final class TestTally implements TestExecutionListener {
     private static final int LINES_OF_TRACE = 25;
     private static final int LONGEST_MESSAGE = 400;
+    private static final long BETWEEN_LINES = 2_000_000_000;
 
     private static final class Counts {
         final long began = System.nanoTime();
+        long written = began;
+        boolean done;
         int passed;
         int failed;
         int skipped;
         String first = "";
+
+        String seconds() {
+            return String.format(Locale.ROOT, "%.1f", (System.nanoTime() - began) * 1e-9);
+        }
 
         String text() {
             return passed + " passed, " + failed + " failed, " + skipped + " skipped";
@@ -57,32 +64,45 @@ final class TestTally implements TestExecutionListener {
 
     @Override
     public synchronized void executionFinished(TestIdentifier test, TestExecutionResult result) {
-        Counts counts = counts(test);
         Throwable thrown = result.getThrowable().orElse(null);
         switch (result.getStatus()) {
-            case SUCCESSFUL -> counts.passed += test.isTest() ? 1 : 0;
-            case ABORTED -> skip(test, counts, thrown == null ? "" : String.valueOf(thrown.getMessage()));
-            case FAILED -> fail(test, counts, thrown == null ? new AssertionError("no reason given") : thrown);
+            case SUCCESSFUL -> {
+                if (test.isTest()) {
+                    counts(test).passed++;
+                }
+            }
+            case ABORTED -> skip(test, thrown == null ? "" : String.valueOf(thrown.getMessage()));
+            case FAILED -> fail(test, thrown == null ? new AssertionError("no reason given") : thrown);
         }
-        if (isClass(test)) {
-            String name = name(test);
-            out.println(name + ": " + counts.text() + " in " + seconds(counts) + " s");
-            write("{\"class\": " + Answers.quoted(name) + ", \"passed\": " + counts.passed + ", \"failed\": "
-                    + counts.failed + ", \"skipped\": " + counts.skipped + ", \"seconds\": " + seconds(counts) + "}");
+        String name = name(test);
+        Counts counts = classes.get(name);
+        if (counts != null && isClass(test)) {
+            out.println(name + ": " + counts.text() + " in " + counts.seconds() + " s");
+            write(name, counts);
+            counts.done = true;
+        } else if (counts != null && System.nanoTime() - counts.written > BETWEEN_LINES) {
+            write(name, counts); // whoever is stopped in a class of thousands has told how far it came
         }
+    }
+
+    private void write(String name, Counts counts) {
+        counts.written = System.nanoTime();
+        write("{\"class\": " + Answers.quoted(name) + ", \"passed\": " + counts.passed + ", \"failed\": "
+                + counts.failed + ", \"skipped\": " + counts.skipped + ", \"seconds\": " + counts.seconds() + "}");
     }
 
     @Override
     public synchronized void executionSkipped(TestIdentifier test, String reason) {
-        skip(test, counts(test), reason);
+        skip(test, reason);
     }
 
-    private void skip(TestIdentifier test, Counts counts, String reason) {
-        counts.skipped++;
+    private void skip(TestIdentifier test, String reason) {
+        counts(test).skipped++;
         distinct("skipped", test, reason, null);
     }
 
-    private void fail(TestIdentifier test, Counts counts, Throwable thrown) {
+    private void fail(TestIdentifier test, Throwable thrown) {
+        Counts counts = counts(test);
         counts.failed++;
         String message = thrown.getMessage() == null ? thrown.toString() : thrown.getMessage();
         if (counts.first.isEmpty()) {
@@ -136,6 +156,11 @@ final class TestTally implements TestExecutionListener {
         closed = true;
         int passed = 0;
         int skipped = 0;
+        classes.forEach((name, counts) -> {
+            if (!counts.done) {
+                write(name, counts);
+            }
+        });
         out.println("\n| class | passed | failed | skipped | first failure |\n|---|---|---|---|---|");
         for (Map.Entry<String, Counts> e : classes.entrySet()) {
             Counts c = e.getValue();
@@ -149,10 +174,6 @@ final class TestTally implements TestExecutionListener {
                 out.println(message + (alike.get(kind) == 1 ? "" : " (and " + (alike.get(kind) - 1) + " like it)")));
         out.println(passed + " passed, " + failures() + " failed, " + skipped + " skipped");
         out.flush();
-    }
-
-    private static String seconds(Counts counts) {
-        return String.format(Locale.ROOT, "%.1f", (System.nanoTime() - counts.began) * 1e-9);
     }
 
     private static String line(String message) {
