@@ -24,7 +24,7 @@ ask() {
     local name=$1
     shift
     mkdir -p "$cache/work/$name"
-    (cd "$cache/work/$name" && env LD_LIBRARY_PATH="$cache/null" NULL_CUDA_ARCHITECTURE="$architecture" NULL_CUDA_GIB=16 \
+    (cd "$cache/work/$name" && env LD_LIBRARY_PATH="$cache/null" NULL_CUDA_ARCHITECTURE="$architecture" NULL_CUDA_GIB=128 \
         MERAPI_CUDA_LIBRARIES="$nvrtc" MERAPI_CACHE="$cache" MERAPI_PYTHON=none MERAPI_TEST_RESULTS="$cache/$name.jsonl" \
         sh "$bundle/run.sh" "$@" >"$cache/$name.log" 2>&1) || true
 }

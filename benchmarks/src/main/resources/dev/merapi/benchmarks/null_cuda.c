@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CUDA driver, and a compiler for its kernels, that do nothing at once: what is left is what the engine costs. Memory
-// is the host's, copies are done, kernels are not. NULL_CUDA_ARCHITECTURE is the device's (90), NULL_CUDA_GIB its memory (1).
+// is the host's, copies are done, kernels are not; nor are large fills and large copies within the device, so that memory
+// which a GPU has and the host has not is never touched. NULL_CUDA_ARCHITECTURE is the device's (90), NULL_CUDA_GIB its
+// memory (1).
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,8 @@ static int given(const char* name, int otherwise) {
     const char* value = getenv(name);
     return value ? atoi(value) : otherwise;
 }
+
+static int small(size_t bytes) { return bytes <= (size_t)64 << 20; }
 
 static size_t memory(void) { return (size_t)given("NULL_CUDA_GIB", 1) << 30; }
 
@@ -45,13 +49,13 @@ int cuMemcpyDtoHAsync_v2(void* to, address from, size_t bytes, handle stream) {
     return (void)stream, memcpy(to, (void*)from, bytes), 0;
 }
 int cuMemcpyDtoDAsync_v2(address to, address from, size_t bytes, handle stream) {
-    return (void)stream, memmove((void*)to, (void*)from, bytes), 0;
+    return (void)stream, small(bytes) ? memmove((void*)to, (void*)from, bytes) : 0, 0;
 }
 int cuMemcpyPeerAsync(address to, handle there, address from, handle here, size_t bytes, handle stream) {
     return (void)there, (void)here, (void)stream, memmove((void*)to, (void*)from, bytes), 0;
 }
 int cuMemsetD8Async(address at, unsigned char value, size_t bytes, handle stream) {
-    return (void)stream, memset((void*)at, value, bytes), 0;
+    return (void)stream, small(bytes) ? memset((void*)at, value, bytes) : 0, 0;
 }
 int cuStreamCreate(handle* made, unsigned flags) { return (void)flags, *made = &some, 0; }
 int cuStreamDestroy_v2(handle stream) { return (void)stream, 0; }

@@ -164,6 +164,19 @@ class SessionTest {
     }
 
     @Test
+    void theStepsAreDocumented() throws IOException {
+        String guide = Files.readString(ROOT.resolve("docs/gpu.md"));
+        for (SessionSteps step : SessionSteps.all(false)) {
+            assertTrue(
+                    guide.lines()
+                            .anyMatch(line -> line.startsWith("| `")
+                                    && line.contains("`" + step.name() + "`")
+                                    && line.contains(" | " + step.seconds() + " | ")),
+                    step.name() + ", " + step.seconds() + " s");
+        }
+    }
+
+    @Test
     void stepsThatThereAreNot() throws IOException, InterruptedException {
         Process p = session(folder.resolve("none"), "--only", "gtp2").start();
         String printed = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
