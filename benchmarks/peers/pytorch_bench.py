@@ -103,7 +103,7 @@ class Gpt(nn.Module):
         for block in self.blocks:
             x = block(x)
         logits = F.linear(self.norm(x), self.tokens.weight)
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
 
 
 class Bench:
@@ -286,6 +286,38 @@ class Bench:
         else:
             self.ask("gpt2_step_f32", "tokens/s", lambda: batch * context / self.clock.seconds(lambda: step(False)))
 
+    def gpt_params(self):
+        """The same with parameters in bfloat16 and float32 masters, which PyTorch's users keep themselves."""
+        layers, width, heads, vocabulary, batch, context = self.sizes["gpt"]
+        model = Gpt(layers, width, heads, vocabulary, context).to(self.device).bfloat16()
+        parameters = list(model.parameters())
+        masters = [nn.Parameter(p.detach().float()) for p in parameters]
+        tokens, targets = (torch.randint(0, vocabulary, (batch, context), device=self.device) for _ in range(2))
+
+        def reset():
+            for p in parameters:
+                p.grad = None
+
+        def step(optimizer):
+            model.loss(tokens, targets).backward()
+            for master, p in zip(masters, parameters):
+                master.grad = p.grad.float()
+            optimizer.step()
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, masters)
+
+        optimizer = self.adamw(masters, 3e-4, 0.1)
+
+        def eager():
+            step(optimizer)
+            reset()
+
+        def replay():
+            capturable = self.adamw(masters, 3e-4, 0.1, capturable=True)
+            return self.captured(lambda: step(capturable), reset)
+
+        self.steps("gpt2_step_bf16_params", "tokens/s", batch * context, eager, replay)
+
     def compiled(self, model, optimizer, tokens, targets):
         loss_of = torch.compile(model.loss)
 
@@ -327,7 +359,8 @@ class Bench:
 
     def all(self):
         """What matters most comes first: time on a device may end early."""
-        for part in (self.gpt, self.products, self.attention, self.optimizer, self.host, self.bandwidths, self.cnn):
+        for part in (self.gpt, self.gpt_params, self.products, self.attention, self.optimizer, self.host,
+                     self.bandwidths, self.cnn):
             part()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
