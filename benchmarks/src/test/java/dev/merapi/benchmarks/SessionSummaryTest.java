@@ -18,8 +18,9 @@ class SessionSummaryTest {
     Path folder;
 
     private static String failure(int i) {
-        return "{\"failed\": \"FlashTest [" + i + "]\", \"type\": \"org.opentest4j.AssertionFailedError\", \"message\": \"kind "
-                + i + " of \\\"wrong\\\"\"}";
+        return "{\"failed\": \"FlashTest [" + i
+                + "]\", \"type\": \"org.opentest4j.AssertionFailedError\", \"message\": \"kind " + i
+                + " of \\\"wrong\\\"\"}";
     }
 
     private static SessionSummary.Outcome outcome(String result, List<String> lines, String last) {
@@ -37,7 +38,8 @@ class SessionSummaryTest {
                         "{\"class\": \"A\", \"passed\": 30, \"failed\": 2, \"skipped\": 0, \"seconds\": 4.0}"),
                 "");
         assertEquals(
-                "kernels     stopped     12 s  after the 60 s that it has; till then 31 passed, 2 failed, 2 skipped", o.line());
+                "kernels     stopped     12 s  after the 60 s that it has; till then 31 passed, 2 failed, 2 skipped",
+                o.line());
         assertEquals(List.of("FlashTest [1]: kind 1 of \"wrong\" (AssertionFailedError)"), o.details());
     }
 
@@ -45,7 +47,8 @@ class SessionSummaryTest {
     void aQuestionWithoutAnAnswerIsAFailure() {
         SessionSummary.Outcome o = outcome(
                 "ok",
-                List.of("{\"key\": \"copy\", \"value\": 1, \"unit\": \"GB/s\"}",
+                List.of(
+                        "{\"key\": \"copy\", \"value\": 1, \"unit\": \"GB/s\"}",
                         "{\"key\": \"sum\", \"value\": null, \"unit\": \"GB/s\", \"failure\": \"no \\\"kernel\\\"\"}"),
                 "");
         assertEquals("FAILED", o.result());
@@ -56,7 +59,10 @@ class SessionSummaryTest {
     void aProcessThatDiedIsQuoted() {
         SessionSummary.Outcome o = outcome("FAILED", List.of(), "a\nb\nException: why\n\tat somewhere\n\tat elsewhere");
         assertEquals(List.of("a", "b", "Exception: why"), o.details());
-        assertEquals("compute-sanitizer is not there", outcome("left out", List.of(), "x\ncompute-sanitizer is not there").more());
+        assertEquals(
+                "compute-sanitizer is not there",
+                outcome("left out", List.of(), "x\ncompute-sanitizer is not there")
+                        .more());
     }
 
     @Test

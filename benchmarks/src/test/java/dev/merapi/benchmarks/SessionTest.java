@@ -75,7 +75,9 @@ class SessionTest {
         }
         Files.write(BUNDLE.resolve("class-path"), classPath);
         Path results = Files.createDirectories(BUNDLE.resolve("results"));
-        Files.writeString(results.resolve("pytorch-none.jsonl"), """
+        Files.writeString(
+                results.resolve("pytorch-none.jsonl"),
+                """
                 {"fact": "torch", "value": "2.0"}
                 {"key": "host_add_8", "value": 1000000000.0, "unit": "µs"}
                 """); // "none" is the name of the device of the driver that does nothing
@@ -140,7 +142,8 @@ class SessionTest {
         String answers = Files.readString(out.resolve("device.jsonl"));
         assertFalse(answers.contains("failure"), answers);
         assertTrue(answers.contains("\"gpt2_step_bf16_graph\""), answers);
-        assertTrue(Files.readString(out.resolve("device.md")).contains("- peer torch: 2.0"), "the peer is carried along");
+        assertTrue(
+                Files.readString(out.resolve("device.md")).contains("- peer torch: 2.0"), "the peer is carried along");
         assertTrue(printed.contains("its figures for this device were carried along"), printed);
 
         List<Path> files;
