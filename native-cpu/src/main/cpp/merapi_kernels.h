@@ -26,16 +26,16 @@ void logsumexp(int dtype, int64_t x, int64_t out, int64_t outer, int64_t n, int6
 
 // ---- cross entropy of logits [rows, classes] and targets i64 [rows] -------------------------------------------------
 
-// weight [classes] of the logits' dtype (0 ok). The loss of a row with target t and logp = log_softmax(row):
+// weight [classes] of the compute dtype (0 ok). The loss of a row with target t and logp = log_softmax(row):
 //   -(1 - smoothing) * weight[t] * logp[t]  -  smoothing / classes * sum_c weight[c] * logp[c]
 // Rows whose target is ignore_index have loss 0 and no weight. reduction: 0 none (result [rows]), 1 mean (sum of losses
-// / sum of the weights of the targets, NaN over no rows), 2 sum (result is one element). lse (compute dtype [rows]) and
-// total_weight (one f64) are for the backward (0 ok). Returns -1, or the first row with a target outside of
+// / sum of the weights of the targets, NaN over no rows), 2 sum (result is one element), of the compute dtype. lse (compute
+// dtype [rows]) and total_weight (one f64) are for the backward (0 ok). Returns -1, or the first row with a target outside of
 // [0, classes): then nothing was written, or another thread writes the targets.
 int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                       int64_t ignore_index, double smoothing, int reduction, int64_t result, int64_t lse,
                       int64_t total_weight);
-// grad: the gradient of the result, of the logits' dtype: [rows] for reduction 0, else one element. dlogits may be the
+// grad: the gradient of the result, of the compute dtype: [rows] for reduction 0, else one element. dlogits may be the
 // logits. Returns as above.
 int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                             int64_t ignore_index, double smoothing, int reduction, int64_t lse, int64_t total_weight,

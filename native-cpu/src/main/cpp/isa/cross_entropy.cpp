@@ -16,7 +16,7 @@ struct Rows {
     using C = ComputeOf<S>;
     const S* logits;
     const int64_t* targets;
-    const S* weight;  // or null
+    const C* weight;  // or null
     int64_t rows;
     int64_t classes;
     int64_t ignore_index;
@@ -28,7 +28,7 @@ struct Rows {
         return class_once(targets, row, classes, ignore_index, outside);
     }
     double weight_of(int64_t target) const {
-        return weight == nullptr ? 1.0 : static_cast<double>(widen_one(weight[target]));
+        return weight == nullptr ? 1.0 : static_cast<double>(weight[target]);
     }
     int64_t grain() const { return most(1, kGrain / 4 / most(1, classes)); }
 };
@@ -36,8 +36,8 @@ struct Rows {
 template <class S>
 Rows<S> describe(int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes, int64_t ignore_index,
                  double smoothing) {
-    Rows<S> r{at<const S>(logits), at<const int64_t>(targets),  at<const S>(weight), rows, classes, ignore_index,
-              smoothing,           static_cast<double>(classes)};
+    Rows<S> r{at<const S>(logits), at<const int64_t>(targets), at<const ComputeOf<S>>(weight), rows, classes,
+              ignore_index,        smoothing,                  static_cast<double>(classes)};
     if (r.weight != nullptr && smoothing != 0) {
         r.weight_sum = blocked_sum<ComputeOf<S>>(classes, [&](int64_t i, int n) { return pick(r.weight + i, n); });
     }
@@ -65,7 +65,8 @@ double row_loss(const Rows<S>& q, int64_t row, int64_t target, double* lse) {
 }
 
 template <class S>
-void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, double* total_weight, Outside& outside) {
+void losses(const Rows<S>& q, int reduction, ComputeOf<S>* result, ComputeOf<S>* lse, double* total_weight,
+            Outside& outside) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
     const int64_t grain = q.grain(), chunks = ceil_div(q.rows, grain);
@@ -77,7 +78,7 @@ void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, doubl
             const int64_t target = q.target_of(r, outside);
             double value = row_loss(q, r, target, &row_lse);
             if (lse != nullptr) lse[r] = static_cast<C>(row_lse);
-            if (reduction == 0) narrow_one(result + r, static_cast<C>(value));
+            if (reduction == 0) result[r] = static_cast<C>(value);
             loss += value;
             if (target >= 0) weight += q.weight_of(target);
         }
@@ -90,13 +91,13 @@ void losses(const Rows<S>& q, int reduction, S* result, ComputeOf<S>* lse, doubl
         weight += sums[2 * c + 1];
     }
     if (total_weight != nullptr) *total_weight = weight;
-    if (reduction == 1) narrow_one(result, static_cast<C>(loss / weight));
-    if (reduction == 2) narrow_one(result, static_cast<C>(loss));
+    if (reduction == 1) *result = static_cast<C>(loss / weight);
+    if (reduction == 2) *result = static_cast<C>(loss);
 }
 
 template <class S>
-void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double total_weight, const S* grad, S* out,
-               Outside& outside) {
+void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double total_weight,
+               const ComputeOf<S>* grad, S* out, Outside& outside) {
     using C = ComputeOf<S>;
     parallel_for(q.rows, q.grain(), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; r++) {
@@ -107,7 +108,7 @@ void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double 
                 map_row<S>(q.classes, [&](int64_t i, int n) { put(d + i, splat(C(0)), n); });
                 continue;
             }
-            double g = static_cast<double>(widen_one(grad[reduction == 0 ? r : 0]));
+            double g = static_cast<double>(grad[reduction == 0 ? r : 0]);
             if (reduction == 1) g /= total_weight;
             const double hit = (1 - q.smoothing) * q.weight_of(target),
                          each = q.smoothing / static_cast<double>(q.classes);
@@ -138,8 +139,8 @@ int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight
     Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        losses(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction, at<S>(result),
-               at<ComputeOf<S>>(lse), at<double>(total_weight), outside);
+        losses(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction,
+               at<ComputeOf<S>>(result), at<ComputeOf<S>>(lse), at<double>(total_weight), outside);
     });
     return outside.position();
 }
@@ -154,7 +155,7 @@ int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64
         using S = typename decltype(tag)::type;
         gradients(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction,
                   at<const ComputeOf<S>>(lse), reduction == 1 ? *at<const double>(total_weight) : 1.0,
-                  at<const S>(grad), at<S>(dlogits), outside);
+                  at<const ComputeOf<S>>(grad), at<S>(dlogits), outside);
     });
     return outside.position();
 }

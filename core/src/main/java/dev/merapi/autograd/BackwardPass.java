@@ -82,6 +82,11 @@ final class BackwardPass {
         this.capturing = capturing;
     }
 
+    /** Whether somebody may go through the graph again after this pass. */
+    boolean keepsGraph() {
+        return retainGraph || createGraph;
+    }
+
     boolean createsGraph() {
         return createGraph;
     }

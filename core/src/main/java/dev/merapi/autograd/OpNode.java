@@ -260,7 +260,9 @@ final class OpNode<A extends Record, R> extends Node {
         Object tree = kept.tree;
         boolean createGraph = pass.createsGraph();
         BackwardContext context =
-                new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients));
+                new BackwardContext(op, slotCounts, needed, outputs(), createGraph, ViewNode.isMeta(gradients), t -> {
+                    return pass.keepsGraph() ? null : room(t);
+                });
         Backward<Object, R> kernel = kernel();
         Backward<Object, R> formula = op.backward();
         if (kernel != null && !createGraph) {
@@ -284,6 +286,19 @@ final class OpNode<A extends Record, R> extends Node {
             }
         }
         return result;
+    }
+
+    /** See {@link BackwardContext#room}: once it is given, what was saved is gone, however this pass ends. */
+    private @Nullable Tensor room(@Nullable Tensor saved) {
+        Context context = Context.current();
+        for (SavedTensor slot : context.isChecked() ? List.<SavedTensor>of() : savedTensors) {
+            Tensor given = slot.room(saved, context);
+            if (given != null) {
+                this.saved = FREED_BY_BACKWARD;
+                return given;
+            }
+        }
+        return null;
     }
 
     @SuppressWarnings("unchecked")

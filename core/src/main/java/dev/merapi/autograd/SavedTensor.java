@@ -160,6 +160,22 @@ final class SavedTensor {
         return seen;
     }
 
+    /** The memory, if {@code saved} is what waits here and nobody else can read it; with versions of its own. */
+    @Nullable
+    Tensor room(@Nullable Tensor saved, Context context) {
+        Tensor own = handle;
+        if (own == null || own != saved || own.isMeta() || !own.isContiguous()) {
+            return null;
+        }
+        Storage memory = own.storage();
+        if (!memory.isForgotten(context.allocator(own.device()))) {
+            return null;
+        }
+        // A part of it that is the whole: a hook of another node's that watches the original's version sees no write.
+        return Tensor.over(memory.slice(0, memory.byteSize()), own.layout(), own.dtype())
+                .joinScope(context);
+    }
+
     void release(ThreadState memory) {
         if (packed instanceof Tensor t) {
             t.close();

@@ -12,6 +12,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Kernel;
+import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -20,6 +21,7 @@ import dev.merapi.types.DeviceType;
 import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -155,6 +157,42 @@ public final class Dispatcher {
             context.memory().exit();
             context.restoreMask(mask);
             Reference.reachabilityFence(args);
+        }
+    }
+
+    /**
+     * For a kernel that is a program of ops: each of them is a call of its own, so that what one of them frees serves the
+     * next. Within a call memory comes back at its end only (Note [Epochs] in {@code Protection}), for the kernel might use
+     * it; so the program gets handles of its own, which nobody else can close, and the call is left meanwhile. One within
+     * another call stays in it, and keeps its memory that long.
+     */
+    public static <A extends Record> void apart(Definition<A, ?> op, A args, Consumer<A> program) {
+        ThreadState memory = Context.current().memory();
+        if (!memory.isOutermost()) {
+            program.accept(args);
+            return;
+        }
+        @Nullable Tensor[] held = op.schema().tensors(op.name(), args);
+        int count = 0;
+        try {
+            for (; count < held.length; count++) {
+                Tensor t = held[count];
+                held[count] = t == null ? null : t.engineHandle();
+            }
+            A own = op.schema().rebuild(args, held);
+            memory.exit();
+            try {
+                program.accept(own);
+            } finally {
+                memory.enter();
+            }
+        } finally {
+            for (int i = 0; i < count; i++) {
+                Tensor t = held[i];
+                if (t != null) {
+                    t.close();
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@ package dev.merapi.op;
 
 import dev.merapi.tensor.Tensor;
 import java.util.BitSet;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** What a backward formula may ask: which gradients this pass wants, and zeros for outputs that got none. */
@@ -13,12 +14,14 @@ public final class BackwardContext {
     private final Tensor[] outputs;
     private final boolean createGraph;
     private final boolean meta;
+    private final UnaryOperator<@Nullable Tensor> room;
 
     /**
      * @param slotCounts tensors per tensor argument
      * @param needed per tensor slot, whether this pass wants its gradient
      * @param outputs per output a tensor without memory that has its shape, dtype and device
      * @param meta whether this pass runs on tensors without memory
+     * @param room see {@link #room}
      */
     public BackwardContext(
             Definition<?, ?> definition,
@@ -26,13 +29,30 @@ public final class BackwardContext {
             boolean[] needed,
             Tensor[] outputs,
             boolean createGraph,
-            boolean meta) {
+            boolean meta,
+            UnaryOperator<@Nullable Tensor> room) {
         this.definition = definition;
         this.slotCounts = slotCounts;
         this.needed = needed;
         this.outputs = outputs;
         this.createGraph = createGraph;
         this.meta = meta;
+        this.room = room;
+    }
+
+    /**
+     * The memory of a saved tensor, to be written by an op in place: where a gradient has the form of something that was
+     * saved for it alone, it need not be new memory. This is another handle, with the values of {@code saved} in it until
+     * they are overwritten, and no part of a graph.
+     *
+     * <p>Null, and then the gradient takes new memory, if anybody could still read the values: another open handle (the
+     * user's, a view, what {@code detach()} gave), another node that saved it, saved-tensor hooks and checkpoints, a call
+     * of another thread or work of another stream that goes on; if this pass keeps the graph or creates one; if the tensor
+     * is from before the captured graph that this pass is part of; in checked mode; if it is not row-major. The node counts
+     * as freed from here on, so it is the last thing that a formula asks before it writes.
+     */
+    public @Nullable Tensor room(Tensor saved) {
+        return room.apply(saved);
     }
 
     /** Whether this pass wants the gradient of an argument; of a list, of any of its elements. */

@@ -94,7 +94,7 @@ public final class LinearAlgebra {
         return Shape.of(Arrays.copyOf(shape.toArray(), shape.rank() - dropped));
     }
 
-    private static Tensor mapped(Linear l) {
+    static Tensor mapped(Linear l) {
         Tensor x = l.x();
         Tensor w = l.weight();
         Tensor bias = l.bias();

@@ -38,7 +38,7 @@ public final class Losses {
     /**
      * @param logits [rows, classes], floating
      * @param targets [rows], int64, a class or {@code ignoreIndex}
-     * @param weight [classes], of the dtype of the logits, or absent for ones
+     * @param weight [classes], of the compute dtype of the logits (float32 for 16 bits), or absent for ones
      * @param ignoreIndex rows with this target count for nothing
      * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
      */
@@ -51,12 +51,13 @@ public final class Losses {
             Reduction reduction) {}
 
     /**
-     * @param loss [rows] for NONE, else 0-d
+     * @param loss [rows] for NONE, else 0-d, in the compute dtype: 16 bits would not show how a mean improves
      * @param lse log Σ exp(logits) of each row, in the compute dtype
      * @param totalWeight float64: what MEAN divides by
      */
     public record CrossEntropyResult(Tensor loss, Tensor lse, Tensor totalWeight) {}
 
+    /** Of the gradient {@code grad} of the loss, and of what the forward op took and returned. */
     public record CrossEntropyBackward(
             Tensor grad,
             Tensor logits,
@@ -71,27 +72,15 @@ public final class Losses {
     /** scale·(p·weightOf − (1 − smoothing)·w_t·[t = c] − smoothing/C·w_c), in one pass. */
     public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD = Op.define(
                     "merapi::cross_entropy_backward", CrossEntropyBackward.class, Tensor.class)
-            .shape(a -> {
-                String op = "cross_entropy_backward";
-                Form.requireNumber(op, "labelSmoothing", a.labelSmoothing(), 0, 1);
-                Tensor x = a.logits();
-                checkClasses(op, x, a.targets(), a.weight());
-                Shape rows = a.targets().shape();
-                Form.require(op, "grad", a.grad(), a.reduction() == Reduction.NONE ? rows : Shape.SCALAR, x.dtype());
-                Form.require(op, "lse", a.lse(), rows, x.dtype().computeType());
-                Form.require(op, "totalWeight", a.totalWeight(), Shape.SCALAR, DType.FLOAT64);
-                return Tensor.meta(x);
-            })
+            .shape(a -> Tensor.meta(checkBackward("cross_entropy_backward", a)))
             .reference(LossReference::crossEntropyBackward)
             .compose(a -> {
-                Tensor lse = Softmax.LOG_SUM_EXP
-                        .call(new Softmax.Along(a.logits(), 1))
-                        .unsqueeze(1);
-                Tensor p = a.logits().sub(lse).exp();
-                Tensor hit = classes(a.logits())
-                        .eq(a.targets().unsqueeze(1))
-                        .to(a.logits().dtype());
-                Tensor valid = a.targets().ne(a.ignoreIndex()).to(a.logits().dtype());
+                DType compute = a.logits().dtype().computeType();
+                Tensor x = a.logits().to(compute);
+                Tensor lse = Softmax.LOG_SUM_EXP.call(new Softmax.Along(x, 1)).unsqueeze(1);
+                Tensor p = x.sub(lse).exp();
+                Tensor hit = classes(x).eq(a.targets().unsqueeze(1)).to(compute);
+                Tensor valid = a.targets().ne(a.ignoreIndex()).to(compute);
                 Tensor own = valid;
                 if (a.weight() != null) {
                     own = hit.mul(a.weight()).sum(1).mul(valid);
@@ -103,49 +92,73 @@ public final class Losses {
                 };
                 Tensor d = p.sub(hit).mul(own.unsqueeze(1)).mul(1 - a.labelSmoothing());
                 if (a.labelSmoothing() != 0) {
-                    double part = a.labelSmoothing() / a.logits().size(1);
+                    double part = a.labelSmoothing() / x.size(1);
                     Tensor spread = a.weight() == null
-                            ? p.mul(a.logits().size(1)).sub(1)
+                            ? p.mul(x.size(1)).sub(1)
                             : p.mul(a.weight().sum()).sub(a.weight());
                     d = d.add(spread.mul(valid.unsqueeze(1)).mul(part));
                 }
-                return d.mul(each);
+                return d.mul(each).to(a.logits().dtype());
             })
             .register();
+
+    /** The same gradient, written over the logits: for those that nobody needs any more. */
+    public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD_INTO = Op.define(
+                    "merapi::cross_entropy_backward_", CrossEntropyBackward.class, Tensor.class)
+            .mutates("logits")
+            .returnsMutated()
+            .nonDifferentiable()
+            .shape(a -> checkBackward("cross_entropy_backward_", a))
+            .reference(LossReference::crossEntropyBackward)
+            .register();
+
+    private static Tensor checkBackward(String op, CrossEntropyBackward a) {
+        Form.requireNumber(op, "labelSmoothing", a.labelSmoothing(), 0, 1);
+        Tensor x = a.logits();
+        DType compute = x.dtype().computeType();
+        checkClasses(op, x, a.targets(), a.weight(), compute);
+        Shape rows = a.targets().shape();
+        Form.require(op, "grad", a.grad(), a.reduction() == Reduction.NONE ? rows : Shape.SCALAR, compute);
+        Form.require(op, "lse", a.lse(), rows, compute);
+        Form.require(op, "totalWeight", a.totalWeight(), Shape.SCALAR, DType.FLOAT64);
+        return x;
+    }
+
+    /** −log softmax(logits)[target]; see {@link #crossEntropy}. It computes in float32 itself: autocast converts nothing. */
 
     public static final Op<CrossEntropy, CrossEntropyResult> CROSS_ENTROPY = Op.define(
                     "merapi::cross_entropy", CrossEntropy.class, CrossEntropyResult.class)
             .internal("lse", "totalWeight")
             .shape(a -> {
                 Tensor x = a.logits();
-                checkClasses("merapi::cross_entropy", x, a.targets(), a.weight());
+                DType compute = x.dtype().computeType();
+                checkClasses("merapi::cross_entropy", x, a.targets(), a.weight(), compute);
                 Form.requireNumber("crossEntropy", "labelSmoothing", a.labelSmoothing(), 0, 1);
                 Shape rows = a.targets().shape();
-                DType compute = x.dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new CrossEntropyResult(
-                        Tensor.meta(x, a.reduction() == Reduction.NONE ? rows : Shape.SCALAR),
+                        Tensor.meta(a.reduction() == Reduction.NONE ? rows : Shape.SCALAR, compute, x.device()),
                         Tensor.meta(rows, compute, x.device()),
                         Tensor.meta(Shape.SCALAR, DType.FLOAT64, x.device()));
             })
             .reference(LossReference::crossEntropy)
             .autograd((a, out) -> new SavedCrossEntropy(a, out.lse(), out.totalWeight()), (context, s, g) -> {
                 CrossEntropy a = s.args;
-                return Grads.of(
-                                "logits",
-                                CROSS_ENTROPY_BACKWARD.call(new CrossEntropyBackward(
-                                        g.loss(),
-                                        a.logits(),
-                                        a.targets(),
-                                        a.weight(),
-                                        s.lse,
-                                        s.totalWeight,
-                                        a.ignoreIndex(),
-                                        a.labelSmoothing(),
-                                        a.reduction())))
+                Tensor none = refuse(context.needs("weight"));
+                Tensor room = context.room(a.logits());
+                CrossEntropyBackward b = new CrossEntropyBackward(
+                        g.loss(),
+                        room == null ? a.logits() : room,
+                        a.targets(),
+                        a.weight(),
+                        s.lse,
+                        s.totalWeight,
+                        a.ignoreIndex(),
+                        a.labelSmoothing(),
+                        a.reduction());
+                return Grads.of("logits", (room == null ? CROSS_ENTROPY_BACKWARD : CROSS_ENTROPY_BACKWARD_INTO).call(b))
                         .and("targets", (Tensor) null)
-                        .and("weight", refuse(context.needs("weight")));
+                        .and("weight", none);
             })
-            .autocast(CastPolicy.FLOAT32)
             .register();
 
     /** What the gradient of {@link #CROSS_ENTROPY} is made of. */
@@ -164,14 +177,20 @@ public final class Losses {
         return Reductions.count(logits, logits.size(1)).unsqueeze(0);
     }
 
-    private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight) {
+    private static void checkClasses(String op, Tensor x, Tensor targets, @Nullable Tensor weight, DType weightType) {
         Softmax.requireFloating(op, x);
         if (x.rank() != 2 || targets.rank() != 1 || x.size(0) != targets.size(0)) {
             throw new ShapeException(unfit(op, x, targets));
         }
         requireIndices(op, targets);
         if (weight != null) {
-            LinearAlgebra.requireSame(op, x, "scores", weight, "weight");
+            if (weight.dtype() != weightType) {
+                throw new DTypeException(
+                        Message.of(op + ": weight must be " + weightType + " for scores of " + x.dtype())
+                                .fact("scores", x.describe())
+                                .fact("weight", weight.describe())
+                                .fix("convert it with to(DType." + weightType.name() + ")."));
+            }
             if (weight.rank() != 1 || weight.size(0) != x.size(1)) {
                 throw new ShapeException(
                         op + ": weight must be [" + x.size(1) + "], one for each class, but is " + weight.describe());
@@ -183,10 +202,15 @@ public final class Losses {
      * −log softmax(logits)[target], weighted, smoothed and reduced, in one pass.
      *
      * <p>Shapes: logits [N, C] with targets [N]; [C] with 0-d; or [N, C, d1, ..] with [N, d1, ..] → 0-d, or the shape of
-     * the targets for NONE. MEAN divides by the sum of the weights of the targets; over no rows it is NaN.
+     * the targets for NONE. MEAN divides by the sum of the weights of the targets; over no rows it is NaN. Logits of 16 bits
+     * are read as they are, within {@code Autocast} and without; it computes in float32, and the loss is float32.
+     *
+     * <p>The gradient of the logits is written over them where nobody else can read them, which halves the memory that
+     * they take: where every other handle is closed (their own, and a view's), as {@code try (Tensor logits = …)} does, and
+     * {@code Autograd.backward} frees the graph.
      *
      * @param targets int64; those equal to {@code ignoreIndex} count for nothing
-     * @param weight [C] or null
+     * @param weight [C], of the dtype of the logits or of float32 where those have 16 bits; or null
      * @throws ShapeException if shapes do not fit, or a target is outside of [0, C)
      */
     public static Tensor crossEntropy(
@@ -198,11 +222,12 @@ public final class Losses {
             Reduction reduction) {
         requireFitting("merapi::cross_entropy", logits, targets);
         Shape shape = targets.shape();
+        boolean narrow = weight != null && weight.dtype() == logits.dtype();
         Tensor loss = CROSS_ENTROPY
                 .call(new CrossEntropy(
                         classesLast(logits, targets),
                         targets.rank() == 1 ? targets : targets.reshape(-1),
-                        weight,
+                        narrow ? weight.to(weight.dtype().computeType()) : weight,
                         ignoreIndex,
                         labelSmoothing,
                         reduction))
@@ -213,6 +238,32 @@ public final class Losses {
     /** The mean over all rows whose target is not −100. */
     public static Tensor crossEntropy(Tensor logits, Tensor targets) {
         return crossEntropy(logits, targets, null, -100, 0, Reduction.MEAN);
+    }
+
+    /**
+     * {@code crossEntropy(x.linear(weight, bias), targets)} without all of the logits in memory at once: see
+     * {@link LinearCrossEntropy}.
+     *
+     * <p>Shapes: x [.., in], weight [classes, in], bias [classes] or null, targets [..] → 0-d, or the shape of the targets for
+     * NONE; of one floating dtype, or as {@code Autocast} makes them. The loss is float32 for 16 bits.
+     *
+     * @param targets int64; those equal to {@code ignoreIndex} count for nothing
+     * @throws ShapeException if shapes do not fit, or a target is outside of [0, classes)
+     */
+    public static Tensor linearCrossEntropy(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            Tensor targets,
+            long ignoreIndex,
+            double labelSmoothing,
+            Reduction reduction) {
+        return LinearCrossEntropy.call(x, weight, bias, targets, ignoreIndex, labelSmoothing, reduction);
+    }
+
+    /** The mean over all rows whose target is not −100. */
+    public static Tensor linearCrossEntropy(Tensor x, Tensor weight, @Nullable Tensor bias, Tensor targets) {
+        return linearCrossEntropy(x, weight, bias, targets, -100, 0, Reduction.MEAN);
     }
 
     /** What the op checks of rows, here of the caller's sizes: see {@link #crossEntropy}. */
@@ -236,7 +287,7 @@ public final class Losses {
                 .fix("with classes last: scores.reshape(-1, C) and targets.reshape(-1).");
     }
 
-    private static void requireIndices(String op, Tensor targets) {
+    static void requireIndices(String op, Tensor targets) {
         if (targets.dtype() != DType.INT64) {
             throw new DTypeException(
                     Message.of(op, "targets must be int64 class indices, but are " + targets.describe())
@@ -277,7 +328,7 @@ public final class Losses {
             .shape(a -> {
                 String op = "nll_loss_backward";
                 Tensor x = a.logProbabilities();
-                checkClasses(op, x, a.targets(), a.weight());
+                checkClasses(op, x, a.targets(), a.weight(), x.dtype());
                 Form.require(
                         op,
                         "grad",
@@ -307,7 +358,12 @@ public final class Losses {
     /** −weight·logProbabilities[target]; see {@link #nllLoss}. */
     public static final Op<Nll, Tensor> NLL_LOSS = Op.define("merapi::nll_loss", Nll.class, Tensor.class)
             .shape(a -> {
-                checkClasses("merapi::nll_loss", a.logProbabilities(), a.targets(), a.weight());
+                checkClasses(
+                        "merapi::nll_loss",
+                        a.logProbabilities(),
+                        a.targets(),
+                        a.weight(),
+                        a.logProbabilities().dtype());
                 return Tensor.meta(
                         a.logProbabilities(),
                         a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);

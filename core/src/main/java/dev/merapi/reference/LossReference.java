@@ -130,6 +130,11 @@ public final class LossReference {
         return weight == null ? 1 : Elements.of(weight).getDouble(c);
     }
 
+    /** @throws ShapeException naming the first row whose target is no class; Java must see the targets */
+    public static void requireClasses(String op, Tensor targets, long ignoreIndex, long classes) {
+        var unused = targets(op, targets, ignoreIndex, classes);
+    }
+
     /** The targets, each read once: what is checked here is what is used. */
     private static long[] targets(String op, Tensor targets, long ignoreIndex, long classes) {
         if (targets.numel() == 0) {

@@ -72,6 +72,11 @@ final class Protection {
         }
     }
 
+    /** Whether all calls are over that began in this epoch or before. */
+    static boolean isOver(long epoch) {
+        return oldestActive() > epoch;
+    }
+
     /** The oldest epoch that a call in progress began at; {@link Slot#NO_CALL} without one. */
     private static long oldestActive() {
         Slot[] all = slots;

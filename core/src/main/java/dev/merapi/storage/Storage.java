@@ -18,12 +18,14 @@ import org.jspecify.annotations.Nullable;
 public final class Storage {
     private static final VarHandle COUNT;
     private static final VarHandle VERSION;
+    private static final VarHandle LET_GO_AT;
 
     static {
         try {
             MethodHandles.Lookup lookup = MethodHandles.lookup();
             COUNT = lookup.findVarHandle(Storage.class, "count", int.class);
             VERSION = lookup.findVarHandle(Storage.class, "version", int.class);
+            LET_GO_AT = lookup.findVarHandle(Storage.class, "letGoAt", long.class);
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
@@ -40,6 +42,9 @@ public final class Storage {
 
     @SuppressWarnings("unused") // through VERSION
     private volatile int version;
+
+    /** The latest epoch in which an owner went while others stayed: see {@link #isForgotten}. */
+    private volatile long letGoAt;
 
     private @Nullable String lastMutator;
     private @Nullable Throwable mutatedAt;
@@ -170,6 +175,10 @@ public final class Storage {
 
     /** As {@link #release}, but returns the block to be retired, so that a scope can retire many at once. */
     public @Nullable Block releaseLater(@Nullable ThreadState state) {
+        if (count > 1) {
+            long now = Protection.currentEpoch();
+            for (long n = letGoAt; n < now && !LET_GO_AT.compareAndSet(this, n, now); n = letGoAt) {}
+        }
         if ((int) COUNT.getAndAdd(this, -1) != 1) {
             return null;
         }
@@ -195,7 +204,16 @@ public final class Storage {
 
     /** True if there is exactly one owner: whoever that is may write in place. */
     public boolean isExclusive() {
-        return count == 1 && (!(landlord instanceof Storage));
+        return count == 1 && (!(landlord instanceof Storage whole) || whole.byteSize == byteSize && whole.isExclusive());
+    }
+
+    /**
+     * True if there is exactly one owner, and of what it held before nobody still uses it: no call of another thread that
+     * saw a handle open (Note [Epochs] in {@link Protection}), no other stream. What the owner writes in the order of
+     * {@code here}, the memory of its own stream or captured graph, nobody sees then but who gets it from the owner.
+     */
+    public boolean isForgotten(CachingAllocator here) {
+        return isExclusive() && block.owner == here && block.users == null && Protection.isOver(letGoAt);
     }
 
     public int count() {

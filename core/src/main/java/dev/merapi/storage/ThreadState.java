@@ -23,6 +23,11 @@ public final class ThreadState {
         }
     }
 
+    /** Whether this thread is in one call and not in a call within another. */
+    public boolean isOutermost() {
+        return depth == 1;
+    }
+
     /** The call ends. */
     public void exit() {
         if (depth > 1) {

@@ -103,6 +103,10 @@ final class StructuredKernels {
                 "cross_entropy_backward",
                 FLOATING,
                 (Losses.CrossEntropyBackward a, Tensor out) -> NormKernels.crossEntropyBackward(a, out));
+        put(
+                "cross_entropy_backward_",
+                FLOATING,
+                (Losses.CrossEntropyBackward a, Tensor out) -> NormKernels.crossEntropyBackward(a, out));
 
         put("nll_loss", FLOATING, (Losses.Nll a, Tensor out) -> NormKernels.nllLoss(a, out));
         put("nll_loss_backward", FLOATING, (Losses.NllBackward a, Tensor out) -> NormKernels.nllLossBackward(a, out));

@@ -41,7 +41,8 @@ final class IndexFaults {
             "embedding_backward",
             "one_hot",
             "crossEntropy",
-            "nllLoss");
+            "nllLoss",
+            "linearCrossEntropy");
 
     private static final int CLASSES = OPS.indexOf("crossEntropy");
     private static final VarHandle WORD = MethodHandles.byteBufferViewVarHandle(long[].class, ByteOrder.nativeOrder());
@@ -108,6 +109,7 @@ final class IndexFaults {
         return switch (op) {
             case "crossEntropy" -> "merapi::cross_entropy";
             case "nllLoss" -> "merapi::nll_loss";
+            case "linearCrossEntropy" -> "merapi::linear_cross_entropy";
             default -> "merapi::" + op;
         };
     }

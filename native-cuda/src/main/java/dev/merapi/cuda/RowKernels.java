@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.op.Kernel;
+import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Softmax;
@@ -29,6 +30,7 @@ final class RowKernels {
             "losses.cuh",
             "cross_entropy_rows",
             "nll_rows",
+            "check_targets",
             "losses_reduced",
             "cross_entropy_backward",
             "nll_backward");
@@ -77,7 +79,9 @@ final class RowKernels {
                 (Kernel<Normalization.RmsNormBackward, List<Tensor>>) (a, out) -> k.normBackward(
                         a.grad(), a.x(), a.weight(), null, a.rstd(), a.dims(), a.wantX(), a.wantWeight(), false, out);
             case "merapi::cross_entropy" -> (Kernel<Losses.CrossEntropy, Losses.CrossEntropyResult>) k::crossEntropy;
-            case "merapi::cross_entropy_backward" ->
+            case "merapi::linear_cross_entropy" ->
+                (Kernel<LinearCrossEntropy.Args, LinearCrossEntropy.Result>) k::linearCrossEntropy;
+            case "merapi::cross_entropy_backward", "merapi::cross_entropy_backward_" ->
                 (Kernel<Losses.CrossEntropyBackward, Tensor>) k::crossEntropyBackward;
             case "merapi::nll_loss" -> (Kernel<Losses.Nll, Tensor>) k::nll;
             case "merapi::nll_loss_backward" -> (Kernel<Losses.NllBackward, Tensor>) k::nllBackward;
@@ -290,7 +294,7 @@ final class RowKernels {
         try (Tensor losses = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device());
                 Tensor weights = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
             if (rows > 0) {
-                RowForm form = RowForm.rows(x.dtype(), rows, classes, x, a.weight());
+                RowForm form = RowForm.rows(x.dtype(), rows, classes, x);
                 call(LOSSES, "cross_entropy_rows", x, form.types())
                         .pointer(x)
                         .pointer(a.targets())
@@ -306,7 +310,7 @@ final class RowKernels {
                         .fault(name())
                         .run(form.grid(rows));
             }
-            reduced(x, losses, weights, out.loss(), out.totalWeight(), rows, a.reduction());
+            reduced(losses, weights, out.loss(), out.totalWeight(), rows, a.reduction());
         }
     }
 
@@ -319,7 +323,7 @@ final class RowKernels {
         try (Tensor losses = Tensor.allocate(a.targets().shape(), compute, x.device());
                 Tensor weights = Tensor.allocate(a.targets().shape(), compute, x.device())) {
             nllRows(x, a.targets(), a.weight(), losses, weights, a.ignoreIndex());
-            reduced(x, losses, weights, out, null, rows, a.reduction());
+            reduced(losses, weights, out, null, rows, a.reduction());
         }
     }
 
@@ -340,15 +344,30 @@ final class RowKernels {
         }
     }
 
+    /** All rows are looked at first: what goes over chunks of them would name a row of a chunk. */
+    private void linearCrossEntropy(LinearCrossEntropy.Args a, LinearCrossEntropy.Result out) {
+        long classes = a.weight().size(0);
+        check(a.targets(), classes, a.ignoreIndex());
+        if (kernels.isLate() && a.targets().numel() > 0) {
+            call(LOSSES, "check_targets", out.lse())
+                    .pointer(a.targets())
+                    .word(a.targets().numel())
+                    .word(classes)
+                    .word(a.ignoreIndex())
+                    .fault(name())
+                    .each(a.targets().numel());
+        }
+        LinearCrossEntropy.run(a, out);
+    }
+
     private void reduced(
-            Tensor x,
             Tensor losses,
             Tensor weights,
             Tensor out,
             @Nullable Tensor total,
             long rows,
             Losses.Reduction reduction) {
-        call(LOSSES, "losses_reduced", x)
+        call(LOSSES, "losses_reduced", out)
                 .pointer(losses)
                 .pointer(weights)
                 .pointer(out)
@@ -360,7 +379,7 @@ final class RowKernels {
 
     private void crossEntropyBackward(Losses.CrossEntropyBackward a, Tensor out) {
         Tensor x = a.logits();
-        RowForm form = RowForm.rows(x.dtype(), x.size(0), x.size(1), x, a.weight(), out);
+        RowForm form = RowForm.rows(x.dtype(), x.size(0), x.size(1), x, out);
         call(LOSSES, "cross_entropy_backward", x, form.types())
                 .pointer(a.grad())
                 .pointer(x)
@@ -387,7 +406,7 @@ final class RowKernels {
                         Tensor weights = Tensor.allocate(a.targets().shape(), compute, x.device());
                         Tensor ignored = Tensor.allocate(Shape.SCALAR, x.dtype(), x.device())) {
                     nllRows(x, a.targets(), a.weight(), losses, weights, a.ignoreIndex());
-                    reduced(x, losses, weights, ignored, total, x.size(0), Losses.Reduction.SUM);
+                    reduced(losses, weights, ignored, total, x.size(0), Losses.Reduction.SUM);
                 }
             }
             call(LOSSES, "nll_backward", x)
@@ -405,7 +424,9 @@ final class RowKernels {
     }
 
     private String name() {
-        return op.startsWith("merapi::nll_loss") ? "nllLoss" : "crossEntropy";
+        return op.startsWith("merapi::nll_loss")
+                ? "nllLoss"
+                : op.equals("merapi::linear_cross_entropy") ? "linearCrossEntropy" : "crossEntropy";
     }
 
     private void check(Tensor targets, long classes, long ignore) {

@@ -2,11 +2,13 @@
 // Losses of classes.
 namespace rows {
 MERAPI_F C weight_of(const T* w, i64 c) { return w ? rd(w[c]) : C(1); }
+// Those of cross entropy are of the compute type, whatever the logits are.
+MERAPI_F C own_weight(const C* w, i64 c) { return w ? w[c] : C(1); }
 }  // namespace rows
 
 // Of each row: log Σ exp, its loss and its weight; rows whose target is no class count for nothing.
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
-    cross_entropy_rows(const T* x, const long long* targets, const T* weight, rows::C* lse, rows::C* loss,
+    cross_entropy_rows(const T* x, const long long* targets, const rows::C* weight, rows::C* lse, rows::C* loss,
                        rows::C* weights, long long count, long long classes, long long ignore, int lanes,
                        double smoothing, merapi::Fault fault) {
     using namespace rows;
@@ -17,10 +19,8 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
         C spread = 0;
         if (smoothing != 0) {
             in.each([&](Index c, C(&v)[1][kPack]) {
-                C w[kPack];
-                read(weight, c, C(1), w);
 #pragma unroll
-                for (int e = 0; e < kPack; e++) spread += w[e] * (l - v[0][e]);
+                for (int e = 0; e < kPack; e++) spread += own_weight(weight, c + e) * (l - v[0][e]);
             });
             spread = across(lanes, spread, Sum());
         }
@@ -28,7 +28,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
             const i64 target = targets[r];
             const bool counts = target != ignore && target >= 0 && target < classes;
             lse[r] = l;
-            const C own = counts ? weight_of(weight, target) : C(0);
+            const C own = counts ? own_weight(weight, target) : C(0);
             C v = 0;
             if (counts)
                 v = (C)(1 - smoothing) * own * (l - rd(x[r * classes + target])) + (C)(smoothing / classes) * spread;
@@ -41,14 +41,14 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
 }
 
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
-    cross_entropy_backward(const T* g, const T* x, const long long* targets, const T* weight, const rows::C* lse,
-                           const double* total, T* dx, long long count, long long classes, long long ignore, int lanes,
+    cross_entropy_backward(const rows::C* g, const T* x, const long long* targets, const rows::C* weight,
+                           const rows::C* lse, const double* total, T* dx, long long count, long long classes, long long ignore, int lanes,
                            double smoothing, int reduction) {
     using namespace rows;
     C all = (C)classes;
     if (weight && smoothing != 0) {
         all = 0;
-        for (i64 c = threadIdx.x & (lanes - 1); c < classes; c += lanes) all += rd(weight[c]);
+        for (i64 c = threadIdx.x & (lanes - 1); c < classes; c += lanes) all += weight[c];
         all = across(lanes, all, Sum());
     }
     const C part = (C)(smoothing / classes);
@@ -57,20 +57,28 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
         const i64 target = alive ? targets[r] : ignore;
         const bool counts = target != ignore && target >= 0 && target < classes;
         const C scale =
-            (C)(reduction == 1 ? (double)rd(g[0]) / *total : (double)rd(g[reduction == 0 && alive ? r : 0]));
-        const C own = counts ? (C)(1 - smoothing) * weight_of(weight, target) : C(0), l = alive ? lse[r] : C(0);
+            (C)(reduction == 1 ? (double)g[0] / *total : (double)g[reduction == 0 && alive ? r : 0]);
+        const C own = counts ? (C)(1 - smoothing) * own_weight(weight, target) : C(0), l = alive ? lse[r] : C(0);
         in.map(dx, [&](Index c, C(&v)[1][kPack], C(&out)[kPack]) {
-            C w[kPack];
-            if (smoothing != 0) read(weight, c, C(1), w);
 #pragma unroll
             for (int e = 0; e < kPack; e++) {
                 const C p = op_exp(v[0][e] - l);
                 C d = own * (c + e == target ? p - C(1) : p);
-                if (smoothing != 0) d += part * (p * all - w[e]);
+                if (smoothing != 0) d += part * (p * all - own_weight(weight, c + e));
                 out[e] = counts ? d * scale : C(0);
             }
         });
     });
+}
+
+// Says which target is no class, before anything is computed.
+extern "C" __global__ void check_targets(const long long* targets, long long count, long long classes, long long ignore,
+                                         merapi::Fault fault) {
+    using namespace rows;
+    for (i64 r = (i64)blockIdx.x * blockDim.x + threadIdx.x; r < count; r += (i64)gridDim.x * blockDim.x) {
+        const i64 target = targets[r];
+        if (target != ignore && (target < 0 || target >= classes)) outside(fault, target, r, classes, ignore);
+    }
 }
 
 extern "C" __global__ void nll_rows(const T* x, const long long* targets, const T* weight, rows::C* loss,

@@ -219,7 +219,13 @@ class CublasLtTest {
             }
             Autograd.backward(LinearAlgebra.linear(x, w, here[2]), g, Autograd.Graph.FREE);
             BackwardContext context = new BackwardContext(
-                    LinearAlgebra.LINEAR.definition(), new int[] {1, 1, 1}, needed, new Tensor[] {g}, false, false);
+                    LinearAlgebra.LINEAR.definition(),
+                    new int[] {1, 1, 1},
+                    needed,
+                    new Tensor[] {g},
+                    false,
+                    false,
+                    t -> null);
             @Nullable
             Tensor[] actual = GradValidation.flatten(
                     LinearAlgebra.LINEAR.definition(),

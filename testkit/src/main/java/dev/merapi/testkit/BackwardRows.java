@@ -94,25 +94,25 @@ final class BackwardRows {
         return x.dtype().computeType();
     }
 
+    private static Losses.CrossEntropyBackward crossEntropy(Maker m) {
+        Tensor x = m.uniform(-2, 2, 3, 4);
+        Tensor lse = x.detach().to(compute(x)).logSumExp(1);
+        return new Losses.CrossEntropyBackward(
+                m.uniform(0.5, 1).detach().to(compute(x)),
+                x,
+                m.indices(new long[] {1, 3, 0}, 3),
+                null,
+                lse,
+                Tensor.of(new double[] {3}).reshape(new long[0]).to(m.device()),
+                -100,
+                0,
+                Losses.Reduction.MEAN);
+    }
+
     private static List<OpSamples<?, ?>> losses() {
         return List.of(
                 samples(Losses.CROSS_ENTROPY_BACKWARD)
-                        .sample("[3, 4] mean", m -> {
-                            Tensor x = m.uniform(-2, 2, 3, 4);
-                            Tensor lse = x.detach().to(compute(x)).logSumExp(1);
-                            return new Losses.CrossEntropyBackward(
-                                    m.uniform(0.5, 1),
-                                    x,
-                                    m.indices(new long[] {1, 3, 0}, 3),
-                                    null,
-                                    lse,
-                                    Tensor.of(new double[] {3})
-                                            .reshape(new long[0])
-                                            .to(m.device()),
-                                    -100,
-                                    0,
-                                    Losses.Reduction.MEAN);
-                        })
+                        .sample("[3, 4] mean", BackwardRows::crossEntropy)
                         .skip("size-1 inputs", "lse belongs to the logits")
                         .skip("expanded inputs", "lse belongs to the logits")
                         .skip("odd sizes", "lse belongs to the logits")
@@ -120,6 +120,13 @@ final class BackwardRows {
                                 "gradients",
                                 "lse belongs to the logits; composed again by the second derivative of the loss")
                         .skip("second derivatives", "as above")
+                        .skip("empty inputs", "lse belongs to the logits")
+                        .skip("0-d inputs", "the sizes belong together"),
+                samples(Losses.CROSS_ENTROPY_BACKWARD_INTO)
+                        .sample("[3, 4] mean", BackwardRows::crossEntropy)
+                        .skip("size-1 inputs", "lse belongs to the logits")
+                        .skip("expanded inputs", "lse belongs to the logits")
+                        .skip("odd sizes", "lse belongs to the logits")
                         .skip("empty inputs", "lse belongs to the logits")
                         .skip("0-d inputs", "the sizes belong together"),
                 samples(Losses.NLL_LOSS_BACKWARD)

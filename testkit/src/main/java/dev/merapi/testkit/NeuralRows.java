@@ -9,14 +9,17 @@ import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
 import dev.merapi.ops.FeedForward;
 import dev.merapi.ops.LinearAlgebra;
+import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Products, norms, losses, attention, convolution and pooling, written out as loops over doubles. */
@@ -317,7 +320,7 @@ final class NeuralRows {
                                 m -> new Losses.CrossEntropy(
                                         m.uniform(-2, 2, 3, 4),
                                         m.indices(new long[] {1, -100, 0}, 3),
-                                        m.constant(0.5, 2, 4),
+                                        m.constant(0.5, 2, 4).to(m.dtype().computeType()),
                                         -100,
                                         0.1,
                                         Losses.Reduction.MEAN))
@@ -374,6 +377,21 @@ final class NeuralRows {
                                         Losses.Reduction.MEAN),
                                 ShapeException.class,
                                 "3"),
+                samples(LinearCrossEntropy.LINEAR_CROSS_ENTROPY)
+                        // Logits of 16 bits are rounded: LinearCrossEntropyTest holds them against the composition's.
+                        .dtypes(DType.FLOAT32, DType.FLOAT64)
+                        .sample("[3, 2]·[4, 2] mean", m -> linear(m, 3, 4, new long[] {1, 3, 0}, 0, Losses.Reduction.MEAN, true))
+                        .sample("ignored, smoothed", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.MEAN, true))
+                        .sample("computed again", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.SUM, false))
+                        .sample("none", m -> linear(m, 3, 4, new long[] {2, 2, 1}, 0, Losses.Reduction.NONE, true))
+                        .valuesOnly("chunks", m -> linear(m, 300, 5, m.indices(5, 300).toLongArray(), 0, Losses.Reduction.SUM, false))
+                        .references(NeuralRows::linearCrossEntropy)
+                        .terms(a -> a.weight().numel() + a.x().size(0))
+                        .ulps(16)
+                        .error(
+                                m -> linear(m, 2, 3, new long[] {0, 3}, 0, Losses.Reduction.MEAN, true),
+                                ShapeException.class,
+                                "target 3 at row 1"),
                 samples(Losses.NLL_LOSS)
                         .sample(
                                 "[3, 4] mean, weighted",
@@ -396,14 +414,23 @@ final class NeuralRows {
     }
 
     private static Grid crossEntropy(Losses.CrossEntropy a) {
-        Grid x = Grid.of(a.logits());
-        long[] targets = a.targets().toLongArray();
+        return crossEntropy(Grid.of(a.logits()), a.targets(), a.weight(), a.ignoreIndex(), a.labelSmoothing(), a.reduction());
+    }
+
+    private static Grid crossEntropy(
+            Grid x,
+            Tensor targetTensor,
+            @Nullable Tensor weightTensor,
+            long ignoreIndex,
+            double smoothing,
+            Losses.Reduction reduction) {
+        long[] targets = targetTensor.toLongArray();
         int classes = (int) x.size(1);
-        double[] weight = a.weight() == null ? ones(classes) : a.weight().toDoubleArray();
+        double[] weight = weightTensor == null ? ones(classes) : weightTensor.toDoubleArray();
         double[] loss = new double[targets.length];
         double total = 0;
         for (int r = 0; r < loss.length; r++) {
-            if (targets[r] == a.ignoreIndex()) {
+            if (targets[r] == ignoreIndex) {
                 continue;
             }
             double max = Double.NEGATIVE_INFINITY;
@@ -416,13 +443,44 @@ final class NeuralRows {
             }
             double lse = max + Math.log(sum);
             int t = (int) targets[r];
-            loss[r] = (1 - a.labelSmoothing()) * weight[t] * (lse - x.at(r, t));
-            for (int c = 0; c < classes && a.labelSmoothing() != 0; c++) {
-                loss[r] += a.labelSmoothing() / classes * weight[c] * (lse - x.at(r, c));
+            loss[r] = (1 - smoothing) * weight[t] * (lse - x.at(r, t));
+            for (int c = 0; c < classes && smoothing != 0; c++) {
+                loss[r] += smoothing / classes * weight[c] * (lse - x.at(r, c));
             }
             total += weight[t];
         }
-        return reduced(loss, total, a.reduction());
+        return reduced(loss, total, reduction);
+    }
+
+    private static LinearCrossEntropy.Args linear(
+            Maker m, int rows, int classes, long[] targets, double smoothing, Losses.Reduction reduction, boolean want) {
+        return new LinearCrossEntropy.Args(
+                m.uniform(-1, 1, rows, 2),
+                m.uniform(-1, 1, classes, 2),
+                m.uniform(-1, 1, classes),
+                m.indices(targets, rows),
+                -100,
+                smoothing,
+                reduction,
+                want,
+                want,
+                want);
+    }
+
+    private static Grid linearCrossEntropy(LinearCrossEntropy.Args a) {
+        Grid x = Grid.of(a.x());
+        Grid w = Grid.of(a.weight());
+        Grid b = Grid.of(Objects.requireNonNull(a.bias()));
+        int rows = (int) x.size(0);
+        int classes = (int) w.size(0);
+        double[] logits = new double[rows * classes];
+        for (int i = 0; i < logits.length; i++) {
+            logits[i] = b.at(i % classes);
+            for (int k = 0; k < x.size(1); k++) {
+                logits[i] += x.at(i / classes, k) * w.at(i % classes, k);
+            }
+        }
+        return crossEntropy(Grid.of(logits, rows, classes), a.targets(), null, a.ignoreIndex(), a.labelSmoothing(), a.reduction());
     }
 
     private static double largest(Tensor t) {
