@@ -72,9 +72,9 @@ class Clock:
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, gelu):
         super().__init__()
-        self.heads = heads
+        self.heads, self.gelu = heads, gelu
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -85,14 +85,14 @@ class Block(nn.Module):
                    for p in self.qkv(self.norm1(x)).split(c, dim=-1))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, c)
         x = x + self.projection(y)
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate=self.gelu))
 
 
 class Gpt(nn.Module):
-    def __init__(self, layers, width, heads, vocabulary, context):
+    def __init__(self, layers, width, heads, vocabulary, context, gelu="none"):
         super().__init__()
         self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, gelu) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         for p in self.parameters():
             if p.dim() == 2:
@@ -289,19 +289,20 @@ class Bench:
     def gpt_params(self):
         """The same with parameters in bfloat16 and float32 masters, which PyTorch's users keep themselves."""
         layers, width, heads, vocabulary, batch, context = self.sizes["gpt"]
-        model = Gpt(layers, width, heads, vocabulary, context).to(self.device).bfloat16()
+        model = Gpt(layers, width, heads, vocabulary, context, gelu="tanh").to(self.device)
+        masters = [p.detach().clone().requires_grad_() for p in model.parameters()]
+        model.to(torch.bfloat16)
         parameters = list(model.parameters())
-        masters = [nn.Parameter(p.detach().float()) for p in parameters]
+        for m in masters:
+            m.grad = torch.empty_like(m)
         tokens, targets = (torch.randint(0, vocabulary, (batch, context), device=self.device) for _ in range(2))
 
         def reset():
-            for p in parameters:
-                p.grad = None
+            model.zero_grad(set_to_none=True)
 
         def step(optimizer):
             model.loss(tokens, targets).backward()
-            for master, p in zip(masters, parameters):
-                master.grad = p.grad.float()
+            torch._foreach_copy_([m.grad for m in masters], [p.grad for p in parameters])
             optimizer.step()
             with torch.no_grad():
                 torch._foreach_copy_(parameters, masters)

@@ -223,11 +223,20 @@ final class DeviceQuestions {
     // ---------------------------------------------------------------- training steps
 
     private void gpt() {
+        gpt(false);
+        gpt(true);
+    }
+
+    /** @param whole whether all of the model is bfloat16, with fused layers and float32 masters; else it is by autocast */
+    private void gpt(boolean whole) {
         DeviceSizes.GptSizes s = sizes.gpt();
         long count = s.batch() * s.context();
         try (Scope scope = Scope.open()) {
-            GptModel model = new GptModel(s);
+            GptModel model = new GptModel(s, whole);
             model.to(device);
+            if (whole) {
+                model.to(DType.BFLOAT16);
+            }
             Tensor input =
                     Tensor.randint(0, s.vocabulary(), s.batch(), s.context()).to(device);
             Tensor targets =
@@ -235,15 +244,16 @@ final class DeviceQuestions {
             try (AdamW optimizer = new AdamW(model.parameters(), 3e-4, 0.1)) {
                 Supplier<Tensor> step = () -> {
                     Tensor loss;
-                    try (Autocast mode = Autocast.on(device.type(), DType.BFLOAT16)) {
+                    try (Autocast mode = whole ? Autocast.off() : Autocast.on(device.type(), DType.BFLOAT16)) {
                         loss = model.loss(input, targets);
                     }
                     step(loss, optimizer);
                     return loss.detach();
                 };
-                new DeviceSteps(device, clock, step).ask(sink, "gpt2_step_bf16", "tokens/s", count);
+                String key = whole ? "gpt2_step_bf16_params" : "gpt2_step_bf16";
+                new DeviceSteps(device, clock, step).ask(sink, key, "tokens/s", count);
                 // bf16 by conversion is no gain without matrix units: there float32 is what people train in.
-                if (device.type() != DeviceType.CUDA) {
+                if (!whole && device.type() != DeviceType.CUDA) {
                     sink.ask(
                             "gpt2_step_f32",
                             "tokens/s",

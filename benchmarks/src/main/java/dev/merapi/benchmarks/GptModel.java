@@ -2,16 +2,22 @@
 package dev.merapi.benchmarks;
 
 import dev.merapi.nn.Embedding;
+import dev.merapi.nn.FeedForward;
+import dev.merapi.nn.Layer;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.Linear;
 import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
+import dev.merapi.nn.Sequential;
 import dev.merapi.ops.Losses;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A GPT from the engine's own layers, as a user would write it: pre-norm, learned positions, tied embedding. */
+/**
+ * A GPT from the engine's own layers, as a user would write it: pre-norm, learned positions, tied embedding. GELU by erf
+ * between two linear layers, or the fused layer with its approximation by tanh, as GPT-2 has it.
+ */
 final class GptModel extends Module {
     private final long vocabulary;
     private final Embedding tokens;
@@ -19,12 +25,12 @@ final class GptModel extends Module {
     private final List<Block> blocks = new ArrayList<>();
     private final LayerNorm norm;
 
-    GptModel(DeviceSizes.GptSizes sizes) {
+    GptModel(DeviceSizes.GptSizes sizes, boolean fused) {
         vocabulary = sizes.vocabulary();
         tokens = child("tokens", new Embedding(sizes.vocabulary(), sizes.width()));
         positions = child("positions", new Embedding(sizes.context(), sizes.width()));
         for (int i = 0; i < sizes.layers(); i++) {
-            blocks.add(child("block" + i, new Block(sizes.width(), sizes.heads())));
+            blocks.add(child("block" + i, new Block(sizes.width(), sizes.heads(), fused)));
         }
         norm = child("norm", new LayerNorm(sizes.width()));
         namedParameters().forEach((name, p) -> {
@@ -40,28 +46,36 @@ final class GptModel extends Module {
         for (Block block : blocks) {
             x = block.forward(x);
         }
-        Tensor logits = norm.forward(x).linear(tokens.weight(), null);
-        return Losses.crossEntropy(logits.view(-1, vocabulary), targets.view(-1));
+        // Closed, the logits give their memory to their gradient.
+        try (Tensor logits = norm.forward(x).linear(tokens.weight(), null);
+                Tensor rows = logits.view(-1, vocabulary)) {
+            return Losses.crossEntropy(rows, targets.view(-1));
+        }
     }
 
     private static final class Block extends Module {
         private final LayerNorm norm1;
         private final MultiheadAttention attention;
         private final LayerNorm norm2;
-        private final Linear up;
-        private final Linear down;
+        private final Layer feedForward;
 
-        Block(long width, long heads) {
+        Block(long width, long heads, boolean fused) {
             norm1 = child("norm1", new LayerNorm(width));
             attention = child("attention", new MultiheadAttention(width, heads, true));
             norm2 = child("norm2", new LayerNorm(width));
-            up = child("up", new Linear(width, 4 * width));
-            down = child("down", new Linear(4 * width, width));
+            feedForward = child(
+                    "feedForward",
+                    fused
+                            ? new FeedForward(width, 4 * width)
+                            : new Sequential()
+                                    .then(new Linear(width, 4 * width))
+                                    .then(Tensor::gelu)
+                                    .then(new Linear(4 * width, width)));
         }
 
         Tensor forward(Tensor x) {
             Tensor y = x.add(attention.forward(norm1.forward(x)));
-            return y.add(down.forward(up.forward(norm2.forward(y)).gelu()));
+            return y.add(feedForward.forward(norm2.forward(y)));
         }
     }
 }

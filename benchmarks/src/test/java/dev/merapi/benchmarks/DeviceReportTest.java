@@ -43,6 +43,8 @@ class DeviceReportTest {
             "gpt2_step_bf16",
             "gpt2_step_bf16_peak",
             "gpt2_step_f32",
+            "gpt2_step_bf16_params",
+            "gpt2_step_bf16_params_peak",
             "cnn_step",
             "cnn_step_peak");
 
@@ -51,6 +53,9 @@ class DeviceReportTest {
             "gpt2_step_bf16_graph",
             "gpt2_step_bf16_kernels",
             "gpt2_step_bf16_idle",
+            "gpt2_step_bf16_params_graph",
+            "gpt2_step_bf16_params_kernels",
+            "gpt2_step_bf16_params_idle",
             "cnn_step_graph",
             "cnn_step_kernels",
             "cnn_step_idle");

@@ -2,9 +2,9 @@
 package dev.merapi.examples;
 
 import dev.merapi.nn.Embedding;
+import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.Init;
 import dev.merapi.nn.LayerNorm;
-import dev.merapi.nn.Linear;
 import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
@@ -63,7 +63,11 @@ final class Gpt extends Module {
 
     /** Mean cross entropy in nats per token; 0-d. */
     Tensor loss(Tensor input, Tensor targets) {
-        return Losses.crossEntropy(forward(input).view(-1, shape.vocabulary()), targets.view(-1));
+        // Closed, the scores give their memory to their gradient.
+        try (Tensor scores = forward(input);
+                Tensor rows = scores.view(-1, shape.vocabulary())) {
+            return Losses.crossEntropy(rows, targets.view(-1));
+        }
     }
 
     /** One layer: attention, then two linear maps, each added to what it reads. */
@@ -71,20 +75,18 @@ final class Gpt extends Module {
         private final LayerNorm norm1;
         private final MultiheadAttention attention;
         private final LayerNorm norm2;
-        private final Linear up;
-        private final Linear down;
+        private final FeedForward feedForward;
 
         Block(int width, int heads) {
             norm1 = child("norm1", new LayerNorm(width));
             attention = child("attention", new MultiheadAttention(width, heads, true));
             norm2 = child("norm2", new LayerNorm(width));
-            up = child("up", new Linear(width, 4 * width));
-            down = child("down", new Linear(4 * width, width));
+            feedForward = child("feedForward", new FeedForward(width, 4 * width));
         }
 
         Tensor forward(Tensor x) {
             Tensor y = x.add(attention.forward(norm1.forward(x)));
-            return y.add(down.forward(up.forward(norm2.forward(y)).gelu()));
+            return y.add(feedForward.forward(norm2.forward(y)));
         }
     }
 }

@@ -6,31 +6,40 @@ import dev.merapi.optim.GradScaler;
 import dev.merapi.types.DType;
 import java.util.Arrays;
 
-/** The arithmetic of a training run: float32, or mixed with 16 bits for the products of matrices. */
+/** The arithmetic of a training run: float32, mixed with 16 bits for the products of matrices, or bfloat16 throughout. */
 enum Precision {
-    F32(DType.FLOAT32),
-    BF16(DType.BFLOAT16),
-    F16(DType.FLOAT16);
+    F32("f32", DType.FLOAT32),
+    BF16("bf16", DType.BFLOAT16),
+    F16("f16", DType.FLOAT16),
+    /** Parameters are bfloat16 too; the optimiser keeps float32 masters of them. */
+    BF16_PARAMS("bf16-params", DType.BFLOAT16);
 
+    private final String name;
     private final DType dtype;
 
-    Precision(DType dtype) {
+    Precision(String name, DType dtype) {
+        this.name = name;
         this.dtype = dtype;
     }
 
     static Precision of(String name) {
         for (Precision p : values()) {
-            if (p.dtype.shortName().equals(name)) {
+            if (p.name.equals(name)) {
                 return p;
             }
         }
         throw new IllegalArgumentException("--precision " + name + ": is none of "
-                + Arrays.stream(values()).map(p -> p.dtype.shortName()).toList());
+                + Arrays.stream(values()).map(p -> p.name).toList());
     }
 
     /** What the forward passes run in. */
     Autocast mode() {
-        return this == F32 ? Autocast.off() : Autocast.on(dtype);
+        return this == BF16 || this == F16 ? Autocast.on(dtype) : Autocast.off();
+    }
+
+    /** What the parameters are. */
+    DType parameters() {
+        return this == BF16_PARAMS ? dtype : DType.FLOAT32;
     }
 
     /** On for float16 alone: bfloat16 reaches as far as float32. */

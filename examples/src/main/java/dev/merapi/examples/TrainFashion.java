@@ -60,7 +60,7 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
     String device = "cpu";
 
-    @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
+    @Option(names = "--precision", description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
     String precision = "f32";
 
     @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
@@ -99,6 +99,7 @@ public final class TrainFashion implements Callable<Integer> {
         }
         Sequential model = network();
         model.to(on);
+        model.to(arithmetic.parameters());
         System.out.printf(
                 Locale.ROOT,
                 "%,d parameters; %,d images to learn from, %,d to test on: %s%n",
@@ -187,7 +188,7 @@ public final class TrainFashion implements Callable<Integer> {
     private static Tensor step(Sequential model, Labelled b, Precision arithmetic, AdamW optimizer, GradScaler scaler) {
         Tensor loss;
         try (Autocast mode = arithmetic.mode()) {
-            loss = Losses.crossEntropy(model.forward(b.inputs()), b.targets());
+            loss = Losses.crossEntropy(model.forward(b.inputs().to(arithmetic.parameters())), b.targets());
         }
         Autograd.backward(scaler.scale(loss));
         scaler.step(optimizer);
@@ -210,7 +211,7 @@ public final class TrainFashion implements Callable<Integer> {
                         Autograd.Mode mode = Autograd.noGrad();
                         Autocast cast = arithmetic.mode()) {
                     Labelled b = it.next().to(on);
-                    Tensor scores = model.forward(b.inputs());
+                    Tensor scores = model.forward(b.inputs().to(arithmetic.parameters()));
                     loss += Losses.crossEntropy(scores, b.targets()).item()
                             * b.targets().numel();
                     right += scores.argmax(1).eq(b.targets()).sum().itemLong();

@@ -81,7 +81,7 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
     String device = "cpu";
 
-    @Option(names = "--precision", description = "f32, or mixed with bf16 or f16 for products of matrices")
+    @Option(names = "--precision", description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
     String precision = "f32";
 
     @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
@@ -121,6 +121,7 @@ public final class TrainGpt implements Callable<Integer> {
                 : TextCorpus.of(text, ".java");
         Gpt model = new Gpt(new Gpt.Shape(corpus.vocabularySize(), context, layers, width, heads));
         model.to(on);
+        model.to(arithmetic.parameters());
         TextCorpus.Windows training = corpus.training(context);
         TextCorpus.Windows heldOut = corpus.heldOut(context);
         System.out.printf(

@@ -93,7 +93,7 @@ final class TrainingRunsTest {
             Files.writeString(
                     text.resolve("F" + (char) ('A' + i) + ".java"), "    /**\n     * tick tock\n     */\n".repeat(40));
         }
-        for (String precision : List.of("bf16", "f16")) {
+        for (String precision : List.of("bf16", "f16", "bf16-params")) {
             int exit = new CommandLine(new TrainGpt())
                     .execute(
                             "--text=" + text,

@@ -9,8 +9,8 @@ import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.nn.Embedding;
+import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.LayerNorm;
-import dev.merapi.nn.Linear;
 import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
@@ -54,22 +54,40 @@ class GptStepTest {
         private final LayerNorm norm1 = child("norm1", new LayerNorm(32));
         private final MultiheadAttention attention = child("attention", new MultiheadAttention(32, 2, true));
         private final LayerNorm norm2 = child("norm2", new LayerNorm(32));
-        private final Linear up = child("up", new Linear(32, 64));
-        private final Linear down = child("down", new Linear(64, 32));
+        private final FeedForward feedForward = child("feedForward", new FeedForward(32, 64));
+        private final boolean chunked;
+
+        Gpt(boolean chunked) {
+            this.chunked = chunked;
+        }
 
         Tensor loss(Tensor input, Tensor targets) {
             Tensor x = tokens.forward(input).add(positions.weight().slice(0, 0, input.size(1)));
             x = x.add(attention.forward(norm1.forward(x)));
-            x = x.add(down.forward(up.forward(norm2.forward(x)).gelu()));
-            return Losses.crossEntropy(x.linear(tokens.weight(), null).view(-1, VOCABULARY), targets.view(-1));
+            x = x.add(feedForward.forward(norm2.forward(x)));
+            if (chunked) {
+                return Losses.linearCrossEntropy(x, tokens.weight(), null, targets);
+            }
+            try (Tensor logits = x.linear(tokens.weight(), null);
+                    Tensor rows = logits.view(-1, VOCABULARY)) { // their gradient is written over them
+                return Losses.crossEntropy(rows, targets.view(-1));
+            }
         }
     }
 
     private static float[] losses(Device on, boolean mixed, boolean captured) {
+        return losses(on, mixed, false, captured);
+    }
+
+    /** @param whole bfloat16 parameters with float32 masters, and no logits in memory */
+    private static float[] losses(Device on, boolean mixed, boolean whole, boolean captured) {
         Generator before = Context.current().setGenerator(new Generator(7));
         try {
-            Gpt model = new Gpt();
+            Gpt model = new Gpt(whole);
             model.to(on);
+            if (whole) {
+                model.to(DType.BFLOAT16);
+            }
             Tensor input = Tensor.zeros(2, 8).to(DType.INT64).to(on);
             Tensor targets = Tensor.zeros(2, 8).to(DType.INT64).to(on);
             try (AdamW optimizer = new AdamW(model.parameters(), 1e-2, 0.1)) {
@@ -134,5 +152,13 @@ class GptStepTest {
         assertArrayEquals(losses(Simulator.DEVICE, false, false), simulated, 0.1f);
         assertArrayEquals(simulated, losses(fake, true, false));
         assertArrayEquals(simulated, losses(fake, true, true));
+    }
+
+    @Test
+    void withBfloat16Parameters() {
+        float[] simulated = losses(Simulator.DEVICE, false, true, false);
+        assertArrayEquals(losses(Simulator.DEVICE, false, false), simulated, 0.1f);
+        assertArrayEquals(simulated, losses(fake, false, true, false));
+        assertArrayEquals(simulated, losses(fake, false, true, true));
     }
 }

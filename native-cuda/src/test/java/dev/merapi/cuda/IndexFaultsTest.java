@@ -118,6 +118,11 @@ class IndexFaultsTest {
         late(
                 "merapi::cross_entropy: crossEntropy: target 5 at row 2 is not a class from 0 to 2",
                 () -> Losses.crossEntropy(x, longs(0, 1, 5, 2)));
+        Tensor many = Tensor.zeros(Shape.of(300), DType.INT64, fake);
+        many.slice(0, 200, 201).fill_(4);
+        late(
+                "merapi::linear_cross_entropy: linearCrossEntropy: target 4 at row 200 is not a class from 0 to 3",
+                () -> Losses.linearCrossEntropy(Tensor.zeros(Shape.of(300, 3), DType.FLOAT32, fake), x, null, many));
         late(
                 "merapi::nll_loss: nllLoss: target -1 at row 3 is not a class",
                 () -> Losses.NLL_LOSS.call(new Losses.Nll(x, longs(0, 1, 2, -1), null, -100, Losses.Reduction.MEAN)));
