@@ -9,6 +9,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
+import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
 import dev.merapi.ops.Losses.Reduction;
 import dev.merapi.reference.LossReference;
@@ -83,6 +84,9 @@ public final class LinearCrossEntropy {
                     (context, s, g) -> gradient(context, s, g.loss()))
             .autocast(CastPolicy.LOWER)
             .register();
+
+    /** The kernel of every device: ops, on one chunk after the other. Targets are checked already. */
+    public static final Kernel<Args, Result> PROGRAM = LinearCrossEntropy::run;
 
     static Tensor call(
             Tensor x,
@@ -207,8 +211,7 @@ public final class LinearCrossEntropy {
         }
     }
 
-    /** The kernel of every device: ops, on one chunk after the other. Targets are checked already. */
-    public static void run(Args a, Result out) {
+    private static void run(Args a, Result out) {
         Dispatcher.apart(LINEAR_CROSS_ENTROPY.definition(), a, own -> compute(own, out));
     }
 

@@ -357,7 +357,7 @@ final class RowKernels {
                     .fault(name())
                     .each(a.targets().numel());
         }
-        LinearCrossEntropy.run(a, out);
+        LinearCrossEntropy.PROGRAM.run(a, out);
     }
 
     private void reduced(

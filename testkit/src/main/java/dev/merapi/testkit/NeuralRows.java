@@ -378,16 +378,19 @@ final class NeuralRows {
                                 ShapeException.class,
                                 "3"),
                 samples(LinearCrossEntropy.LINEAR_CROSS_ENTROPY)
-                        // Logits of 16 bits are rounded: LinearCrossEntropyTest holds them against the composition's.
-                        .dtypes(DType.FLOAT32, DType.FLOAT64)
                         .sample("[3, 2]·[4, 2] mean", m -> linear(m, 3, 4, new long[] {1, 3, 0}, 0, Losses.Reduction.MEAN, true))
                         .sample("ignored, smoothed", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.MEAN, true))
                         .sample("computed again", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.SUM, false))
                         .sample("none", m -> linear(m, 3, 4, new long[] {2, 2, 1}, 0, Losses.Reduction.NONE, true))
                         .valuesOnly("chunks", m -> linear(m, 300, 5, m.indices(5, 300).toLongArray(), 0, Losses.Reduction.SUM, false))
                         .references(NeuralRows::linearCrossEntropy)
-                        .terms(a -> a.weight().numel() + a.x().size(0))
-                        .ulps(16)
+                        .scale(a -> List.of(Grid.filled(
+                                i -> 2 * logitRounding(a.x().dtype())
+                                        * (a.reduction() == Losses.Reduction.SUM ? a.x().size(0) : 1),
+                                a.reduction() == Losses.Reduction.NONE
+                                        ? new long[] {a.x().size(0)}
+                                        : new long[0])))
+                        .terms(a -> a.weight().numel())
                         .error(
                                 m -> linear(m, 2, 3, new long[] {0, 3}, 0, Losses.Reduction.MEAN, true),
                                 ShapeException.class,
@@ -450,6 +453,11 @@ final class NeuralRows {
             total += weight[t];
         }
         return reduced(loss, total, reduction);
+    }
+
+    /** The logits are rounded to the dtype, the loss is float32. */
+    private static double logitRounding(DType dtype) {
+        return dtype == DType.FLOAT16 ? 0x1p13 : dtype == DType.BFLOAT16 ? 0x1p16 : 1;
     }
 
     private static LinearCrossEntropy.Args linear(
