@@ -76,7 +76,10 @@ public final class LinearCrossEntropy {
             .shape(LinearCrossEntropy::form)
             .reference((a, out) -> {
                 LossReference.requireClasses(
-                        "linearCrossEntropy", a.targets(), a.ignoreIndex(), a.weight().size(0));
+                        "linearCrossEntropy",
+                        a.targets(),
+                        a.ignoreIndex(),
+                        a.weight().size(0));
                 run(a, out);
             })
             .autograd(
@@ -176,7 +179,10 @@ public final class LinearCrossEntropy {
 
     /** Gradients that chunks add to; null where none is wanted. */
     private record Sums(
-            Args args, @Nullable Tensor dx, @Nullable Tensor dweight, @Nullable Tensor dbias) {
+            Args args,
+            @Nullable Tensor dx,
+            @Nullable Tensor dweight,
+            @Nullable Tensor dbias) {
         /** @param d gradient of the logits of these rows */
         void add(Tensor d, long from, long to) {
             if (dx != null) {
@@ -238,8 +244,7 @@ public final class LinearCrossEntropy {
                 out.loss().copy_(losses);
             } else {
                 Tensor sum = losses.to(DType.FLOAT64).sum();
-                out.loss()
-                        .copy_((a.reduction() == Reduction.SUM ? sum : sum.div(out.totalWeight())).to(compute));
+                out.loss().copy_((a.reduction() == Reduction.SUM ? sum : sum.div(out.totalWeight())).to(compute));
             }
         }
     }
@@ -250,8 +255,8 @@ public final class LinearCrossEntropy {
 
     /** Of each row, with what is internal to the op. */
     private static Losses.CrossEntropyResult losses(Tensor logits, Tensor targets, Args a) {
-        Losses.CrossEntropy args = new Losses.CrossEntropy(
-                logits, targets, null, a.ignoreIndex(), a.labelSmoothing(), Reduction.NONE);
+        Losses.CrossEntropy args =
+                new Losses.CrossEntropy(logits, targets, null, a.ignoreIndex(), a.labelSmoothing(), Reduction.NONE);
         return Dispatcher.belowAutograd(
                 Losses.CROSS_ENTROPY.definition(),
                 args,
@@ -276,7 +281,9 @@ public final class LinearCrossEntropy {
         Tensor[] d;
         if (context.createGraph() || g.isMeta()) {
             d = composed(s, g, x, weight, bias);
-        } else if (x && present(s.dx) == null || weight && present(s.dweight) == null || bias && present(s.dbias) == null) {
+        } else if (x && present(s.dx) == null
+                || weight && present(s.dweight) == null
+                || bias && present(s.dbias) == null) {
             d = again(s, g, x, weight, bias);
         } else {
             d = scaled(context, s, g, x, weight, bias);
@@ -310,9 +317,10 @@ public final class LinearCrossEntropy {
     private static @Nullable Tensor[] again(Saved s, Tensor g, boolean x, boolean weight, boolean bias) {
         Args a = s.args;
         Sums sums = new Sums(
-                a, x ? fresh(a.x(), a.x().dtype()) : null, weight ? fresh(a.weight(), s.lse.dtype()) : null, bias
-                        ? fresh(Objects.requireNonNull(a.bias()), s.lse.dtype())
-                        : null);
+                a,
+                x ? fresh(a.x(), a.x().dtype()) : null,
+                weight ? fresh(a.weight(), s.lse.dtype()) : null,
+                bias ? fresh(Objects.requireNonNull(a.bias()), s.lse.dtype()) : null);
         sums.begin();
         eachChunk(a, (logits, from, to) -> {
             Tensor grad = a.reduction() == Reduction.NONE ? g.slice(0, from, to) : g;
@@ -322,7 +330,9 @@ public final class LinearCrossEntropy {
         });
         DType dtype = a.x().dtype();
         return new @Nullable Tensor[] {
-            sums.dx, sums.dweight == null ? null : sums.dweight.to(dtype), sums.dbias == null ? null : sums.dbias.to(dtype)
+            sums.dx,
+            sums.dweight == null ? null : sums.dweight.to(dtype),
+            sums.dbias == null ? null : sums.dbias.to(dtype)
         };
     }
 

@@ -125,7 +125,6 @@ public final class Losses {
     }
 
     /** −log softmax(logits)[target]; see {@link #crossEntropy}. It computes in float32 itself: autocast converts nothing. */
-
     public static final Op<CrossEntropy, CrossEntropyResult> CROSS_ENTROPY = Op.define(
                     "merapi::cross_entropy", CrossEntropy.class, CrossEntropyResult.class)
             .internal("lse", "totalWeight")

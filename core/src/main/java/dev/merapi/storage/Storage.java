@@ -204,7 +204,8 @@ public final class Storage {
 
     /** True if there is exactly one owner: whoever that is may write in place. */
     public boolean isExclusive() {
-        return count == 1 && (!(landlord instanceof Storage whole) || whole.byteSize == byteSize && whole.isExclusive());
+        return count == 1
+                && (!(landlord instanceof Storage whole) || whole.byteSize == byteSize && whole.isExclusive());
     }
 
     /**

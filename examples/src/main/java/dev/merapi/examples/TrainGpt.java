@@ -81,7 +81,9 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
     String device = "cpu";
 
-    @Option(names = "--precision", description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
+    @Option(
+            names = "--precision",
+            description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
     String precision = "f32";
 
     @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")

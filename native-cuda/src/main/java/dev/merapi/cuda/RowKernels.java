@@ -361,12 +361,7 @@ final class RowKernels {
     }
 
     private void reduced(
-            Tensor losses,
-            Tensor weights,
-            Tensor out,
-            @Nullable Tensor total,
-            long rows,
-            Losses.Reduction reduction) {
+            Tensor losses, Tensor weights, Tensor out, @Nullable Tensor total, long rows, Losses.Reduction reduction) {
         call(LOSSES, "losses_reduced", out)
                 .pointer(losses)
                 .pointer(weights)

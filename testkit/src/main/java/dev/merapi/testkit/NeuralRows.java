@@ -378,18 +378,25 @@ final class NeuralRows {
                                 ShapeException.class,
                                 "3"),
                 samples(LinearCrossEntropy.LINEAR_CROSS_ENTROPY)
-                        .sample("[3, 2]·[4, 2] mean", m -> linear(m, 3, 4, new long[] {1, 3, 0}, 0, Losses.Reduction.MEAN, true))
-                        .sample("ignored, smoothed", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.MEAN, true))
-                        .sample("computed again", m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.SUM, false))
+                        .sample(
+                                "[3, 2]·[4, 2] mean",
+                                m -> linear(m, 3, 4, new long[] {1, 3, 0}, 0, Losses.Reduction.MEAN, true))
+                        .sample(
+                                "ignored, smoothed",
+                                m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.MEAN, true))
+                        .sample(
+                                "computed again",
+                                m -> linear(m, 3, 4, new long[] {1, -100, 0}, 0.1, Losses.Reduction.SUM, false))
                         .sample("none", m -> linear(m, 3, 4, new long[] {2, 2, 1}, 0, Losses.Reduction.NONE, true))
-                        .valuesOnly("chunks", m -> linear(m, 300, 5, m.indices(5, 300).toLongArray(), 0, Losses.Reduction.SUM, false))
+                        .valuesOnly(
+                                "chunks",
+                                m -> linear(m, 300, 5, m.indices(5, 300).toLongArray(), 0, Losses.Reduction.SUM, false))
                         .references(NeuralRows::linearCrossEntropy)
                         .scale(a -> List.of(Grid.filled(
-                                i -> 2 * logitRounding(a.x().dtype())
+                                i -> 2
+                                        * logitRounding(a.x().dtype())
                                         * (a.reduction() == Losses.Reduction.SUM ? a.x().size(0) : 1),
-                                a.reduction() == Losses.Reduction.NONE
-                                        ? new long[] {a.x().size(0)}
-                                        : new long[0])))
+                                a.reduction() == Losses.Reduction.NONE ? new long[] {a.x().size(0)} : new long[0])))
                         .terms(a -> a.weight().numel())
                         .error(
                                 m -> linear(m, 2, 3, new long[] {0, 3}, 0, Losses.Reduction.MEAN, true),
@@ -417,7 +424,8 @@ final class NeuralRows {
     }
 
     private static Grid crossEntropy(Losses.CrossEntropy a) {
-        return crossEntropy(Grid.of(a.logits()), a.targets(), a.weight(), a.ignoreIndex(), a.labelSmoothing(), a.reduction());
+        return crossEntropy(
+                Grid.of(a.logits()), a.targets(), a.weight(), a.ignoreIndex(), a.labelSmoothing(), a.reduction());
     }
 
     private static Grid crossEntropy(
@@ -461,7 +469,13 @@ final class NeuralRows {
     }
 
     private static LinearCrossEntropy.Args linear(
-            Maker m, int rows, int classes, long[] targets, double smoothing, Losses.Reduction reduction, boolean want) {
+            Maker m,
+            int rows,
+            int classes,
+            long[] targets,
+            double smoothing,
+            Losses.Reduction reduction,
+            boolean want) {
         return new LinearCrossEntropy.Args(
                 m.uniform(-1, 1, rows, 2),
                 m.uniform(-1, 1, classes, 2),
@@ -488,7 +502,8 @@ final class NeuralRows {
                 logits[i] += x.at(i / classes, k) * w.at(i % classes, k);
             }
         }
-        return crossEntropy(Grid.of(logits, rows, classes), a.targets(), null, a.ignoreIndex(), a.labelSmoothing(), a.reduction());
+        return crossEntropy(
+                Grid.of(logits, rows, classes), a.targets(), null, a.ignoreIndex(), a.labelSmoothing(), a.reduction());
     }
 
     private static double largest(Tensor t) {

@@ -66,7 +66,8 @@ class RoomTest {
 
     /** 2·(softmax(2·x) − [target]), by other ops. */
     private double[] expected() {
-        return Autograd.noGrad(() -> logits().softmax(1).sub(targets.oneHot(CLASSES)).mul(2))
+        return Autograd.noGrad(
+                        () -> logits().softmax(1).sub(targets.oneHot(CLASSES)).mul(2))
                 .toDoubleArray();
     }
 
@@ -211,7 +212,8 @@ class RoomTest {
         try (Tensor logits = logits()) {
             loss = loss(logits);
         }
-        Tensor g = Autograd.grad(List.of(loss), List.of(x), null, Graph.CREATE, false).get(0);
+        Tensor g = Autograd.grad(List.of(loss), List.of(x), null, Graph.CREATE, false)
+                .get(0);
         Tensor second = Autograd.grad(g.square().sum(), List.of(x)).get(0);
         // d/dx of Σ g², g = 2·(p − h): 2·g·2·(diag(p) − p·pᵀ)·2
         Tensor p = Autograd.noGrad(() -> logits().softmax(1));
@@ -284,9 +286,10 @@ class RoomTest {
         try (Tensor logits = logits()) {
             loss = loss(logits);
         }
-        Runnable remove = java.util.Objects.requireNonNull(Autograd.gradFn(loss)).addHook((in, out) -> {
-            throw new IllegalStateException("a hook that fails");
-        });
+        Runnable remove = java.util.Objects.requireNonNull(Autograd.gradFn(loss))
+                .addHook((in, out) -> {
+                    throw new IllegalStateException("a hook that fails");
+                });
         assertThatThrownBy(() -> Autograd.backward(loss)).hasMessageContaining("a hook that fails");
         remove.run();
         assertThatThrownBy(() -> Autograd.backward(loss)).isInstanceOf(SavedTensorException.class);

@@ -58,9 +58,11 @@ class LinearCrossEntropyTest {
     }
 
     private static List<String> lines() throws IOException {
-        try (InputStream in = LinearCrossEntropyTest.class.getResourceAsStream(
-                "/dev/merapi/testkit/ops/linear_cross_entropy.txt")) {
-            return new String(Objects.requireNonNull(in).readAllBytes(), StandardCharsets.UTF_8).lines().toList();
+        try (InputStream in =
+                LinearCrossEntropyTest.class.getResourceAsStream("/dev/merapi/testkit/ops/linear_cross_entropy.txt")) {
+            return new String(Objects.requireNonNull(in).readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .toList();
         }
     }
 
@@ -185,8 +187,7 @@ class LinearCrossEntropyTest {
         assertThat(each.shape().toArray()).containsExactly(2, 3);
         close(
                 each.reshape(-1),
-                Losses.crossEntropy(
-                        x.reshape(6, 4).linear(w, null), t.reshape(-1), null, IGNORED, 0, Reduction.NONE),
+                Losses.crossEntropy(x.reshape(6, 4).linear(w, null), t.reshape(-1), null, IGNORED, 0, Reduction.NONE),
                 1e-14);
         Autograd.backward(each.sum());
         assertThat(x.grad().shape()).isEqualTo(x.shape());
@@ -258,7 +259,8 @@ class LinearCrossEntropyTest {
         int rows = 1024;
         int classes = 512;
         Tensor x = Tensor.rand(Shape.of(rows, 4), -1, 1, DType.FLOAT32, device).requiresGrad(true);
-        Tensor w = Tensor.rand(Shape.of(classes, 4), -1, 1, DType.FLOAT32, device).requiresGrad(true);
+        Tensor w =
+                Tensor.rand(Shape.of(classes, 4), -1, 1, DType.FLOAT32, device).requiresGrad(true);
         Tensor t = Tensor.randint(0, classes, rows).to(device);
         long[] peaks = new long[2];
         for (int k = 0; k < 2; k++) {
@@ -267,7 +269,8 @@ class LinearCrossEntropyTest {
             Memory.resetPeak(device);
             long before = Memory.stats(device).allocated();
             try (Scope scope = Scope.open()) {
-                Autograd.backward(k == 0 ? fused(List.of(x, w), t, Reduction.MEAN) : composed(List.of(x, w), t, Reduction.MEAN));
+                Autograd.backward(
+                        k == 0 ? fused(List.of(x, w), t, Reduction.MEAN) : composed(List.of(x, w), t, Reduction.MEAN));
             }
             peaks[k] = Memory.stats(device).peakAllocated() - before;
         }
