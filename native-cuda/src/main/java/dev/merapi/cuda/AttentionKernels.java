@@ -26,7 +26,7 @@ final class AttentionKernels {
             "flash_backward_queries",
             "flash_backward_keys");
     private static final int THREADS = 128;
-    /** Queries or keys that a block of {@link #FLASH} owns. */
+    /** Queries or keys that a block of {@link #FLASH} owns in a backward kernel. */
     private static final int OWN = 64;
 
     private static final int MAX_WIDTH = 512;
@@ -131,6 +131,11 @@ final class AttentionKernels {
             return (int) (2 * OWN * width * 2 + 2 * stage);
         }
 
+        /** Queries that a block of the forward kernel owns: fewer where registers do not hold more. */
+        static int forwardRows(long width) {
+            return width == 128 ? OWN : 2 * OWN;
+        }
+
         String text() {
             return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
         }
@@ -141,6 +146,7 @@ final class AttentionKernels {
         boolean fits = (p.dtype == DType.BFLOAT16 || p.dtype == DType.FLOAT16)
                 && (p.width == 32 || p.width == 64 || p.width == 128)
                 && p.rows() > 0
+                && p.scale > 0
                 && p.keys > 0
                 && kernels.runtime()
                                 .properties(tensors[0].tensor.device().index())
@@ -160,16 +166,16 @@ final class AttentionKernels {
     }
 
     /** A block for so many positions of each head, or for each. */
-    private static CudaRuntime.Grid grid(boolean fast, Problem p, long positions) {
+    private static CudaRuntime.Grid grid(boolean fast, Problem p, long positions, long own) {
         long heads = p.batch * p.heads;
         int bytes = (int) (2 * p.width * p.dtype.computeType().byteSize());
         return fast
-                ? CudaRuntime.Grid.of(heads * ((positions + OWN - 1) / OWN), THREADS)
+                ? CudaRuntime.Grid.of(heads * ((positions + own - 1) / own), THREADS)
                 : new CudaRuntime.Grid(Math.min(heads * positions, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
     }
 
     private static CudaRuntime.Grid backwardGrid(boolean fast, Problem p, long positions) {
-        CudaRuntime.Grid g = grid(fast, p, positions);
+        CudaRuntime.Grid g = grid(fast, p, positions, OWN);
         return fast ? new CudaRuntime.Grid(g.x(), 1, 1, THREADS, 1, 1, FlashTypes.backwardBytes(p.width)) : g;
     }
 
@@ -253,7 +259,7 @@ final class AttentionKernels {
         pointer(call, q);
         pointer(call, k);
         pointer(call, v);
-        pointer(call, y).pointer(lse).struct(p.words(q, k, v, y)).run(grid(fast, p, p.queries));
+        pointer(call, y).pointer(lse).struct(p.words(q, k, v, y)).run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
     }
 
     /** @param all q, k, v, out, grad, and where the gradients of the first three go */

@@ -78,6 +78,10 @@ inline void load_matrices_transposed(u32 (&r)[4], const void* line) {
     }
 }
 
+// ---------------------------------------------------------------- two floats, rounded, in a register
+inline u32 packed(bf16, float low, float high) { return f32_to_bf16(low) | (u32)f32_to_bf16(high) << 16; }
+inline u32 packed(f16, float low, float high) { return f32_to_f16(low) | (u32)f32_to_f16(high) << 16; }
+
 // ---------------------------------------------------------------- products
 namespace simulated {
 struct Operands {
@@ -149,6 +153,14 @@ MERAPI_F void load_matrices_transposed(u32 (&r)[4], const void* line) {
                  : "r"(shared_address(line))
                  : "memory");
 }
+#define MERAPI_PACKED(T, TYPE)                                                             \
+    MERAPI_F u32 packed(T, float low, float high) {                                        \
+        u32 r;                                                                             \
+        asm("cvt.rn." TYPE ".f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));            \
+        return r;                                                                          \
+    }
+MERAPI_PACKED(bf16, "bf16x2")
+MERAPI_PACKED(f16, "f16x2")
 #define MERAPI_MMA(T, SHAPE, TYPE)                                                          \
     MERAPI_F void mma(T, FragmentC& c, const FragmentA& a, const FragmentB& b) {            \
         asm volatile("mma.sync.aligned." SHAPE ".row.col.f32." TYPE "." TYPE                \

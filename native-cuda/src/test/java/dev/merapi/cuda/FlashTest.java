@@ -2,6 +2,7 @@
 package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.autograd.Autograd;
@@ -137,5 +138,30 @@ class FlashTest {
         }
         close("sum", wide.grad(), there.grad());
         assertEquals(Device.CPU, wide.device());
+    }
+
+    /** By every scale, and where float32 cannot hold the scores or an input is no number: as in plain Java. */
+    @Test
+    void scalesAndWhatCannotBeHeld() {
+        for (double scale : new double[] {0.2, -0.2, 0, 40}) {
+            for (double size : new double[] {1, 1e19, Double.NaN}) {
+                Tensor q = heads(DType.BFLOAT16, 1, 1, 1, 40, 32).mul(size).to(DType.BFLOAT16);
+                Tensor k = heads(DType.BFLOAT16, 2, 1, 1, 40, 32).mul(size == 1 ? 1 : 1e19).to(DType.BFLOAT16);
+                Tensor v = heads(DType.BFLOAT16, 3, 1, 1, 40, 32);
+                Attention.Args there = new Attention.Args(
+                        q.to(Simulator.DEVICE), k.to(Simulator.DEVICE), v.to(Simulator.DEVICE), true, scale);
+                String what = "scale " + scale + ", size " + size;
+                Attention.AttentionResult actual = Attention.ATTENTION.call(there);
+                if (size == 1) {
+                    Attention.Args wide = new Attention.Args(
+                            q.to(DType.FLOAT64), k.to(DType.FLOAT64), v.to(DType.FLOAT64), true, scale);
+                    close(what, Attention.ATTENTION.call(wide).out(), actual.out());
+                } else if (size != size || scale == 40) {
+                    // Row 0 has one score, which is infinite or none.
+                    assertTrue(Double.isNaN(actual.out().toDoubleArray()[0]), what);
+                    assertTrue(Double.isNaN(actual.lse().toDoubleArray()[0]), what);
+                }
+            }
+        }
     }
 }

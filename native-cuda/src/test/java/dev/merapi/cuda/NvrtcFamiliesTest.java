@@ -116,10 +116,11 @@ class NvrtcFamiliesTest {
         }
     }
 
-    /** Two fragments of sums and two of scores: with heads of 128 elements that is what a thread can hold. */
-    @Test
-    void attentionStaysInRegisters() {
-        AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, 128);
+    /** Two groups of sums, of scores and of queries: with heads of 64 or 128 elements that is what a thread can hold. */
+    @ParameterizedTest
+    @ValueSource(longs = {64, 128})
+    void attentionStaysInRegisters(long width) {
+        AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, width);
         inRegisters(AttentionKernels.FLASH.source(types.text()), 90, types);
     }
 
