@@ -74,15 +74,22 @@ final class PointwisePrinter {
         line("    ", "const ", index, " stride = (", index, ")gridDim.x * ", THREADS, ";");
         line("    ", "const ", index, " first = (", index, ")blockIdx.x * ", THREADS, " + threadIdx.x;");
         line("    ", "const ", index, " packs = (", index, ")(a.n / ", v, ");");
-        line("    ", "for (", index, " i = first; i < packs; i += stride) {");
-        if (variant.rank() > 0) {
-            offsets();
+        int only = onlyPack();
+        if (only >= 0) {
+            twoPacks(only);
+        } else {
+            line("    ", "for (", index, " i = first; i < packs; i += stride) {");
+            if (variant.rank() > 0) {
+                offsets();
+            }
+            loads(v);
+            body(v);
+            line("    ", "}");
         }
-        body(v);
-        line("    ", "}");
         if (v > 1 && variant.rank() == 0) {
             // Fewer than a vector's elements are left.
             line("    ", "for (", index, " i = packs * ", v, " + first; i < (", index, ")a.n; i += stride) {");
+            loads(1);
             body(1);
             line("    ", "}");
         }
@@ -133,7 +140,45 @@ final class PointwisePrinter {
         }
     }
 
-    private void body(int v) {
+    /** The operand that is all that is read, in packs; -1 if there are more, or none. */
+    private int onlyPack() {
+        int only = -1;
+        for (int k = outputs; k < outputs + inputs; k++) {
+            if (isUsed(k) && !(variant.rank() == 0 && variant.isUniform(k))) {
+                if (only >= 0) {
+                    return -1;
+                }
+                only = k;
+            }
+        }
+        return variant.rank() == 0 && variant.vector() > 1 ? only : -1;
+    }
+
+    /**
+     * A single load a turn leaves too few bytes on their way: two packs are asked for before the first is worked on. The
+     * work itself stands there once; what waits does so in words, whose parts nobody looks at.
+     */
+    private void twoPacks(int k) {
+        int v = variant.vector();
+        String words = "Pack<unsigned, " + v * dtype(k).byteSize() / Integer.BYTES + ">";
+        String at = "*(const " + words + "*)(a." + name(k) + " + ";
+        line("    ", "for (", index, " turn = first; turn < packs; turn += 2 * stride) {");
+        line("        ", words, " words = ", at, "turn * ", v, "), next = words;");
+        line("        ", "if (turn + stride < packs) next = ", at, "(turn + stride) * ", v, ");");
+        line("", "#pragma unroll 1");
+        line("        ", "for (", index, " i = turn; i < packs && i <= turn + stride; i += stride) {");
+        line("        ", "const ", pack(k, v), " v_", name(k), " = *(const ", pack(k, v), "*)&words;");
+        body(v);
+        line("        ", "words = next;");
+        line("        ", "}");
+        line("    ", "}");
+    }
+
+    private String pack(int operand, int v) {
+        return "Pack<" + CudaTypes.storage(dtype(operand)) + ", " + v + ">";
+    }
+
+    private void loads(int v) {
         String in = "        ";
         for (int k = outputs; k < outputs + inputs; k++) {
             if (isUsed(k) && !(variant.rank() == 0 && variant.isUniform(k))) {
@@ -141,14 +186,17 @@ final class PointwisePrinter {
                 if (v == 1 || variant.isUniform(k)) {
                     line(in, "const auto v_", name(k), " = *", at, ";");
                 } else {
-                    String pack = "Pack<" + CudaTypes.storage(dtype(k)) + ", " + v + ">";
-                    line(in, "const ", pack, " v_", name(k), " = *(const ", pack, "*)", at, ";");
+                    line(in, "const ", pack(k, v), " v_", name(k), " = *(const ", pack(k, v), "*)", at, ";");
                 }
             }
         }
+    }
+
+    private void body(int v) {
+        String in = "        ";
         for (int k = 0; k < outputs; k++) {
             if (v > 1) {
-                line(in, "Pack<", CudaTypes.storage(dtype(k)), ", ", v, "> w_", name(k), ";");
+                line(in, pack(k, v), " w_", name(k), ";");
             }
         }
         if (v > 1) {
@@ -163,7 +211,7 @@ final class PointwisePrinter {
         }
         for (int k = 0; k < outputs; k++) {
             if (v > 1) {
-                line(in, "*(Pack<", CudaTypes.storage(dtype(k)), ", ", v, ">*)", place(k, v), " = w_", name(k), ";");
+                line(in, "*(", pack(k, v), "*)", place(k, v), " = w_", name(k), ";");
             }
         }
     }

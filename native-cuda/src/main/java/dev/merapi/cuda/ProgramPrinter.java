@@ -2,7 +2,9 @@
 package dev.merapi.cuda;
 
 import dev.merapi.expr.Instruction;
+import dev.merapi.expr.Opcode;
 import dev.merapi.expr.Program;
+import dev.merapi.expr.RegType;
 import java.util.BitSet;
 import java.util.function.BiFunction;
 import java.util.function.IntFunction;
@@ -15,6 +17,8 @@ final class ProgramPrinter {
     private final Program program;
     private final IntFunction<String> loads;
     private final BiFunction<Integer, String, String> stores;
+    /** Whether nothing but 16 bits of each result is kept. */
+    private final boolean keepsShort;
 
     /**
      * @param loads what reads input k
@@ -24,6 +28,7 @@ final class ProgramPrinter {
         this.program = program;
         this.loads = loads;
         this.stores = stores;
+        this.keepsShort = program.outputDTypes().stream().allMatch(d -> d.isFloating() && d.byteSize() == 2);
     }
 
     /** The fields for scalars. */
@@ -79,9 +84,15 @@ final class ProgramPrinter {
                 };
             case CAST -> "cast_" + s.resultType() + "(r" + s.a() + ")";
             default ->
-                "op_" + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "") + (s.c() >= 0 ? ", r" + s.c() : "")
+                "op_" + form(s) + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "") + (s.c() >= 0 ? ", r" + s.c() : "")
                         + ")";
         };
+    }
+
+    /** What stands before the name of a function that has a form for 16-bit results. */
+    private String form(Instruction s) {
+        boolean has = s.type() == RegType.F32 && (s.op() == Opcode.GELU || s.op() == Opcode.GELU_GRAD);
+        return has && keepsShort ? "short_" : "";
     }
 
     private static String constant(Instruction s) {

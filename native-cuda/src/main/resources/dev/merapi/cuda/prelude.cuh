@@ -290,6 +290,31 @@ MERAPI_F u32 quotient(u32 n, i64, u64 magic) { return divide(n, magic); }
     MERAPI_F T op_fma(T a, T b, T c) { return fma##F(a, b, c); }
 MERAPI_FLOATS(MERAPI_MATH)
 
+// GELU for 16-bit storage, where the forms above are bound by arithmetic: the normal distribution's lower tail is
+// exp(-t^2/2) r P(r) with r = 1 / (1 + 0.31 t), to 2^-22 of itself and as far out as float32 goes. The first factor is
+// larger by 2^24 and P smaller, so that the product may be subnormal.
+MERAPI_F float bell(float x) { return quick_exp2(op_fma(x * x, -0.72134752f, 24.0f)); }
+MERAPI_F float below_bell(float t) {
+    constexpr float kOne = 5.9604645e-8f;
+    const float r = quick_reciprocal(op_fma(0.31f, t, 1.0f));
+    float p = op_fma(r, 0.03589051f * kOne, -0.14181869f * kOne);
+    p = op_fma(r, p, 0.15545824f * kOne);
+    p = op_fma(r, p, -0.01528544f * kOne);
+    p = op_fma(r, p, 0.11032603f * kOne);
+    p = op_fma(r, p, 0.10770094f * kOne);
+    p = op_fma(r, p, 0.12407243f * kOne);
+    return r * op_fma(r, p, 0.12365606f * kOne);
+}
+MERAPI_F float op_short_gelu(float x) {
+    const float tail = bell(x) * below_bell(fabsf(x));
+    return fmaxf(x, -64.0f) * (x > 0 ? 1 - tail : tail);
+}
+MERAPI_F float op_short_gelu_grad(float x) {
+    const float t = fabsf(x);
+    const float lower = bell(x) * op_fma(fminf(t, 64.0f), -0.39894228f * 5.9604645e-8f, below_bell(t));
+    return x > 0 ? 1 - lower : lower;
+}
+
 // Integers wrap, and never trap: division by zero is 0, the smallest number by -1 is itself.
 #define MERAPI_INTEGER(T, U, WIDTH)                                                       \
     MERAPI_F T op_neg(T x) { return T(U(0) - U(x)); }                                     \

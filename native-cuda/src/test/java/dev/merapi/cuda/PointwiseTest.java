@@ -115,6 +115,28 @@ class PointwiseTest {
         }
     }
 
+    /** More than a grid's threads take at once, which they do in pairs of packs: pairs, halves of pairs, and a rest. */
+    @Test
+    void unaryOpsOfManyTurns() {
+        int atOnce = 16 * 256; // packs that one multiprocessor's share of the grid takes
+        for (DType[] pair : new DType[][] {
+            {DType.BFLOAT16, DType.BFLOAT16}, {DType.FLOAT32, DType.BFLOAT16}, {DType.UINT8, DType.INT64},
+            {DType.FLOAT64, DType.FLOAT64}, {DType.BOOL, DType.FLOAT32}
+        }) {
+            int pack = PointwiseVariant.width(
+                    new Tensor[] {random(pair[0], 1, 1), random(pair[1], 1, 1)});
+            for (int packs : new int[] {atOnce + atOnce / 2, 5 * atOnce + 7}) {
+                Tensor x = random(pair[0], packs, (long) packs * pack + pack - 1);
+                String what = pair[0] + " to " + pair[1] + ", " + packs + " packs";
+                if (pair[0] == pair[1]) {
+                    close(what, x.neg(), x.to(Simulator.DEVICE).neg());
+                } else {
+                    close(what, x.to(pair[1]), x.to(Simulator.DEVICE).to(pair[1]));
+                }
+            }
+        }
+    }
+
     private static void both(String what, Tensor a, Tensor b) {
         close(what + " " + a.dtype(), a.mul(b), there(a).mul(there(b)));
     }
