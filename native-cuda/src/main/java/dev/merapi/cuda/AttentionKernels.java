@@ -259,7 +259,10 @@ final class AttentionKernels {
         pointer(call, q);
         pointer(call, k);
         pointer(call, v);
-        pointer(call, y).pointer(lse).struct(p.words(q, k, v, y)).run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
+        pointer(call, y)
+                .pointer(lse)
+                .struct(p.words(q, k, v, y))
+                .run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
     }
 
     /** @param all q, k, v, out, grad, and where the gradients of the first three go */

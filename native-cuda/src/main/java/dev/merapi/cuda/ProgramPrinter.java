@@ -84,8 +84,8 @@ final class ProgramPrinter {
                 };
             case CAST -> "cast_" + s.resultType() + "(r" + s.a() + ")";
             default ->
-                "op_" + form(s) + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "") + (s.c() >= 0 ? ", r" + s.c() : "")
-                        + ")";
+                "op_" + form(s) + s.op() + "(r" + s.a() + (s.b() >= 0 ? ", r" + s.b() : "")
+                        + (s.c() >= 0 ? ", r" + s.c() : "") + ")";
         };
     }
 

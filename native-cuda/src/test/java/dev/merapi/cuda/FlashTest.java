@@ -146,7 +146,9 @@ class FlashTest {
         for (double scale : new double[] {0.2, -0.2, 0, 40}) {
             for (double size : new double[] {1, 1e19, Double.NaN}) {
                 Tensor q = heads(DType.BFLOAT16, 1, 1, 1, 40, 32).mul(size).to(DType.BFLOAT16);
-                Tensor k = heads(DType.BFLOAT16, 2, 1, 1, 40, 32).mul(size == 1 ? 1 : 1e19).to(DType.BFLOAT16);
+                Tensor k = heads(DType.BFLOAT16, 2, 1, 1, 40, 32)
+                        .mul(size == 1 ? 1 : 1e19)
+                        .to(DType.BFLOAT16);
                 Tensor v = heads(DType.BFLOAT16, 3, 1, 1, 40, 32);
                 Attention.Args there = new Attention.Args(
                         q.to(Simulator.DEVICE), k.to(Simulator.DEVICE), v.to(Simulator.DEVICE), true, scale);

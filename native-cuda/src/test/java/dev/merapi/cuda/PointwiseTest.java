@@ -120,11 +120,13 @@ class PointwiseTest {
     void unaryOpsOfManyTurns() {
         int atOnce = 16 * 256; // packs that one multiprocessor's share of the grid takes
         for (DType[] pair : new DType[][] {
-            {DType.BFLOAT16, DType.BFLOAT16}, {DType.FLOAT32, DType.BFLOAT16}, {DType.UINT8, DType.INT64},
-            {DType.FLOAT64, DType.FLOAT64}, {DType.BOOL, DType.FLOAT32}
+            {DType.BFLOAT16, DType.BFLOAT16},
+            {DType.FLOAT32, DType.BFLOAT16},
+            {DType.UINT8, DType.INT64},
+            {DType.FLOAT64, DType.FLOAT64},
+            {DType.BOOL, DType.FLOAT32}
         }) {
-            int pack = PointwiseVariant.width(
-                    new Tensor[] {random(pair[0], 1, 1), random(pair[1], 1, 1)});
+            int pack = PointwiseVariant.width(new Tensor[] {random(pair[0], 1, 1), random(pair[1], 1, 1)});
             for (int packs : new int[] {atOnce + atOnce / 2, 5 * atOnce + 7}) {
                 Tensor x = random(pair[0], packs, (long) packs * pack + pack - 1);
                 String what = pair[0] + " to " + pair[1] + ", " + packs + " packs";

@@ -65,7 +65,8 @@ class ShortGeluTest {
         Tensor in = x.requiresGrad(true);
         Tensor out = in.gelu();
         Tensor ones = Tensor.ones(out.shape(), out.dtype(), out.device());
-        return Autograd.grad(List.of(out), List.of(in), List.of(ones), Autograd.Graph.FREE, false).get(0);
+        return Autograd.grad(List.of(out), List.of(in), List.of(ones), Autograd.Graph.FREE, false)
+                .get(0);
     }
 
     @Test
