@@ -159,6 +159,7 @@ std::atomic<long> launches{0};
 long fault_at = -1;
 int device_count = 1, taken_device = -1;
 bool peers = true, meddling = false;
+std::string own_path;
 std::mutex streams_mutex;
 auto& streams = *new std::vector<std::shared_ptr<Stream>>;  // never destroyed: work may have no end
 
@@ -185,7 +186,8 @@ void configure() {
     if (dladdr(reinterpret_cast<void*>(&configure), &info) == 0) {
         return;
     }
-    FILE* file = std::fopen((std::string(info.dli_fname) + ".conf").c_str(), "r");
+    own_path = info.dli_fname;
+    FILE* file = std::fopen((own_path + ".conf").c_str(), "r");
     if (file == nullptr) {
         return;
     }
@@ -465,15 +467,15 @@ int cuModuleLoadData(void** made, const void* image) {
     std::memcpy(&sections, bytes + 40, 8);
     std::memcpy(&size, bytes + 58, 2);
     std::memcpy(&count, bytes + 60, 2);
-    char path[] = "/tmp/fake-cuda-XXXXXX";
-    int file = mkstemp(path);
+    std::string path = own_path + ".XXXXXX";  // the folder of the test
+    int file = mkstemp(path.data());
     size_t length = sections + static_cast<size_t>(size) * count;
     if (file < 0 || write(file, bytes, length) != static_cast<ssize_t>(length)) {
         return kInvalid;
     }
     close(file);
-    void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    unlink(path);
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    unlink(path.c_str());
     if (library == nullptr) {
         std::fprintf(stderr, "fake driver: %s\n", dlerror());
         return 200;
@@ -485,7 +487,7 @@ int cuModuleGetFunction(void** made, void* module, const char* name) {
     auto* m = static_cast<Module*>(module);
     void* library = m->library;
     void* entry = dlsym(library, (std::string("cudasim_entry_") + name).c_str());
-    auto sizes = reinterpret_cast<int (*)(int*)>(dlsym(library, (std::string("fake_sizes_") + name).c_str()));
+    auto sizes = reinterpret_cast<int (*)(int*)>(dlsym(library, (std::string("cudasim_sizes_") + name).c_str()));
     if (entry == nullptr || sizes == nullptr) {
         return kNotFound;
     }

@@ -366,8 +366,16 @@ public final class Dispatcher {
         }
         Kernel<A, R> kernel = (Kernel<A, R>) found;
         if (mutated != null) {
-            bumpVersions(op, inputs, mutated, context);
-        } else if (checked && op.isDeterministic()) {
+            try {
+                kernel.run(args, out);
+            } catch (RuntimeException | Error e) {
+                countWrites(op, inputs, mutated, e, context);
+                throw e;
+            }
+            countWrites(op, inputs, mutated, null, context);
+            return;
+        }
+        if (checked && op.isDeterministic()) {
             CheckedMode.runTwice(op, kernel, args, out);
             return;
         }
@@ -414,14 +422,26 @@ public final class Dispatcher {
         } else {
             Stream.noteUse(target, inputs);
         }
+        R out;
+        try {
+            if (kernel instanceof Kernel<?, ?> writing) {
+                ((Kernel<A, R>) writing).run(args, (R) null);
+                out = null;
+            } else {
+                out = ((Kernel.Returning<A, R>) kernel).run(args);
+            }
+        } catch (RuntimeException | Error e) {
+            if (mutated != null) {
+                countWrites(op, inputs, mutated, e, context);
+            }
+            throw e;
+        }
         if (mutated != null) {
-            bumpVersions(op, inputs, mutated, context);
+            countWrites(op, inputs, mutated, null, context);
         }
-        if (kernel instanceof Kernel<?, ?> writing) {
-            ((Kernel<A, R>) writing).run(args, (R) null);
-            return (R) null;
+        if (kernel instanceof Kernel<?, ?>) {
+            return out;
         }
-        R out = ((Kernel.Returning<A, R>) kernel).run(args);
         Tensor[] outputs = op.result().tensors(op.name(), out);
         if (op.returnsMutated()) {
             requireWritten(op, outputs, inputs, mutated);
@@ -637,8 +657,16 @@ public final class Dispatcher {
         return replaced ? op.result().rebuild(result, outputs) : result;
     }
 
-    private static void bumpVersions(
-            Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated, Context context) {
+    /** A kernel that failed may have written all the same, unless it says that it has not. */
+    private static void countWrites(
+            Definition<?, ?> op,
+            @Nullable Tensor[] inputs,
+            boolean[] mutated,
+            @Nullable Throwable failure,
+            Context context) {
+        if (failure instanceof ShapeException e && e.isBeforeWriting()) {
+            return;
+        }
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (mutated[i] && t != null) {

@@ -5,6 +5,7 @@ package dev.merapi.error;
 public class ShapeException extends IllegalArgumentException implements OpError {
     private static final long serialVersionUID = 1L;
     private final Message message;
+    private boolean beforeWriting;
 
     public ShapeException(String message) {
         this(Message.of(message));
@@ -13,6 +14,17 @@ public class ShapeException extends IllegalArgumentException implements OpError 
     public ShapeException(Message message) {
         super(message.toString());
         this.message = message;
+    }
+
+    /** For kernels that find it in their data: they have not written anything yet. Returns this. */
+    public ShapeException beforeWriting() {
+        beforeWriting = true;
+        return this;
+    }
+
+    /** Whether an op that writes in place has left everything as it was. */
+    public boolean isBeforeWriting() {
+        return beforeWriting;
     }
 
     @Override

@@ -134,6 +134,8 @@ final class Interpreter {
             double[] a = floats[step.a()];
             double[] b = step.b() < 0 ? NO_DOUBLES : floats[step.b()];
             if (op.isPredicate()) {
+                settle(step.type(), a, count);
+                settle(step.type(), b, count);
                 FloatKernels.predicate(op, integers[step.dst()], a, b, count);
             } else if (op == Opcode.FMA) {
                 FloatKernels.fma(floats[step.dst()], a, b, floats[step.c()], count);
@@ -145,6 +147,13 @@ final class Interpreter {
         } else {
             long[] b = step.b() < 0 ? NO_LONGS : integers[step.b()];
             IntegerKernels.compute(op, step.type(), integers[step.dst()], integers[step.a()], b, count);
+        }
+    }
+
+    /** What is compared, or leaves its type, has the digits of its type: as in compiled kernels, which have no others. */
+    private static void settle(RegType type, double[] a, int count) {
+        if (type == RegType.F32 && a.length > 0) {
+            FloatKernels.round(type, a, a, count);
         }
     }
 
@@ -171,6 +180,9 @@ final class Interpreter {
         RegType to = step.resultType();
         if (step.type().isFloating()) {
             double[] a = floats[step.a()];
+            if (to != RegType.F32) {
+                settle(step.type(), a, count);
+            }
             if (to.isFloating()) {
                 FloatKernels.round(to, floats[step.dst()], a, count);
             } else {

@@ -209,8 +209,8 @@ public final class Program {
     }
 
     /**
-     * Interprets elements {@code start … end − 1} in Java: floats in double, rounded only by explicit conversions and by
-     * the sinks, integers exactly. All loads of a block come before its stores.
+     * Interprets elements {@code start … end − 1} in Java: floats in double, rounded only by comparisons, by
+     * conversions to and from float32, and by the sinks; integers exactly. All loads of a block come before its stores.
      *
      * @param inputs one source each; those that are not used may be null
      * @param outputs one sink each

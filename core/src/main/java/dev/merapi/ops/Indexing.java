@@ -58,7 +58,7 @@ public final class Indexing {
                             .and("index", (Tensor) null))
             .register();
 
-    /** A copy of x with out[o, index[o, j, i], i] = src[o, j, i]; the last of several wins. */
+    /** A copy of x with out[o, index[o, j, i], i] = src[o, j, i]; the last of several wins, and it alone gets the gradient. */
     public static final Op<Scatter, Tensor> SCATTER = Op.define("merapi::scatter", Scatter.class, Tensor.class)
             .shape(a -> Tensor.meta(requireScatter("scatter", a)))
             .reference((a, out) -> {
@@ -68,10 +68,20 @@ public final class Indexing {
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
-                            .and("src", context.needs("src") ? g.gather(s.dim(), s.index()) : null)
+                            .and("src", context.needs("src") ? ofWinners(g.gather(s.dim(), s.index()), s) : null)
                             .and("index", (Tensor) null))
             .autocast(CastPolicy.PROMOTE)
             .register();
+
+    /** 0 where a later source was written to the same place: positions that are scattered as the sources were tell. */
+    private static Tensor ofWinners(Tensor g, Saved s) {
+        if (g.rank() == 0) {
+            return g;
+        }
+        Tensor positions = zeros(g.shape(), s.index()).add(1).cumsum(s.dim());
+        Tensor last = zeros(s.shape(), positions).scatter(s.dim(), s.index(), positions);
+        return g.maskedFill(last.gather(s.dim(), s.index()).ne(positions), 0);
+    }
 
     /** A copy of x with out[o, index[o, j, i], i] += src[o, j, i]. */
     public static final Op<Scatter, Tensor> SCATTER_ADD = Op.define("merapi::scatter_add", Scatter.class, Tensor.class)

@@ -38,7 +38,7 @@ public final class IndexingReference {
         for (int k = 0; k < result.length; k++) {
             long i = e.getLong(k);
             if (i < -size || i >= size) {
-                throw Indexing.outOfRange(op, k, i, size);
+                throw Indexing.outOfRange(op, k, i, size).beforeWriting();
             }
             result[k] = i < 0 ? i + size : i;
         }

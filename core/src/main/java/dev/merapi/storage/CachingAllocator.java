@@ -143,10 +143,10 @@ public final class CachingAllocator {
         raw.order(before, after);
     }
 
-    /** A block for a pool; null if there is no room. */
+    /** A block for a pool, which itself does what {@link #recover} can; null if there is no room. */
     @Nullable
     Block allocateSegment(long bytes, String occupant) {
-        Block block = allocateLarge(bytes, null);
+        Block block = bytes > cap ? null : take(large(bytes));
         if (block != null) {
             occupy(block, occupant, null);
         }
@@ -230,12 +230,16 @@ public final class CachingAllocator {
     }
 
     private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
-        if (bytes > cap || bytes > Long.MAX_VALUE - 2 * PAGE) {
+        if (bytes > (parent == null ? cap : parent.cap) || bytes > Long.MAX_VALUE - 2 * LARGE_UNIT) {
             return null; // whatever is collected
         }
-        long size = isGuarded() ? bytes : bytes + PAGE - 1 & -PAGE;
+        long size = large(bytes);
         Block block = take(size);
         return block != null ? block : recover(size, state);
+    }
+
+    private long large(long bytes) {
+        return isGuarded() ? bytes : bytes + PAGE - 1 & -PAGE;
     }
 
     /** From the free blocks, else from a new segment; null if the cap or the device says no. */
@@ -405,15 +409,7 @@ public final class CachingAllocator {
         for (int collections = 0; ; ) {
             Protection.flushCaches(state);
             Protection.drainIfPending(state);
-            lock.lock();
-            long now;
-            try {
-                mergeClassLists();
-                releaseFreeSegments();
-                now = returned;
-            } finally {
-                lock.unlock();
-            }
+            long now = gather();
             Block block = take(size);
             if (block != null) {
                 return block;
@@ -428,6 +424,20 @@ public final class CachingAllocator {
                 return null;
             }
         }
+    }
+
+    /** Caches become free blocks, and whole segments go back; says how often memory was returned so far. */
+    private long gather() {
+        long count;
+        lock.lock();
+        try {
+            mergeClassLists();
+            releaseFreeSegments();
+            count = returned;
+        } finally {
+            lock.unlock();
+        }
+        return parent == null ? count : count + parent.gather();
     }
 
     /** Takes a block back from its last owner. An error of the device stays here: nobody could make up for it. */

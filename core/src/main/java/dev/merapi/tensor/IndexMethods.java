@@ -32,7 +32,10 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
         return Indexing.GATHER.call(new Indexing.Gather(x, dim, index));
     }
 
-    /** A copy with {@code copy[index[i][j]][j] = src[i][j]} for dim 0; where an index repeats, the last one wins. */
+    /**
+     * A copy with {@code copy[index[i][j]][j] = src[i][j]} for dim 0; where an index repeats, the last
+     * one wins, and it alone gets a gradient.
+     */
     public Tensor scatter(int dim, Tensor index, Tensor src) {
         Objects.requireNonNull(index, "index");
         return Indexing.SCATTER.call(new Indexing.Scatter(self(), dim, index, src));

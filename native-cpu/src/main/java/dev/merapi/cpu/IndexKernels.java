@@ -31,7 +31,8 @@ final class IndexKernels {
         if (index.numel() > 0) {
             long bad = Native.check_indices(dtype, index.address(), index.numel(), size);
             if (bad >= 0) {
-                throw Indexing.outOfRange(op, bad, Elements.of(index).getLong(bad), size);
+                throw Indexing.outOfRange(op, bad, Elements.of(index).getLong(bad), size)
+                        .beforeWriting();
             }
         }
         return dtype;

@@ -75,7 +75,8 @@ final class IndexKernels {
     private void check(Tensor index, long size) {
         long position = firstOutside(kernels, op, index, -size, size, 0, false);
         if (position >= 0) {
-            throw Indexing.outOfRange(name(), position, indexAt(index, position), size);
+            throw Indexing.outOfRange(name(), position, indexAt(index, position), size)
+                    .beforeWriting();
         }
     }
 

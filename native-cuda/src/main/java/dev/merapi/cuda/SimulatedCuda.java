@@ -228,6 +228,8 @@ final class SimulatedCuda implements CudaRuntime {
         for (String entry : source.entries()) {
             all.append("CUDASIM_EXPORT CUDASIM_UNSEEN void cudasim_entry_").append(entry);
             all.append("(void** arguments) { cudasim::call(").append(entry).append(", arguments); }\n");
+            all.append("CUDASIM_EXPORT CUDASIM_UNSEEN int cudasim_sizes_").append(entry);
+            all.append("(int* out) { return cudasim::sizes(").append(entry).append(", out); }\n");
         }
         String text = all.toString();
         Path image = cache.get(List.of(text, compiler.fingerprint(checked)), at -> {

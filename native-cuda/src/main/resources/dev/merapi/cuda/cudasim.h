@@ -120,6 +120,13 @@ template <class... P>
 CUDASIM_UNSEEN inline void call(void (*kernel)(P...), void** arguments) {
     call(kernel, arguments, typename counted<sizeof...(P)>::type());
 }
+// How large they are, as an image for a GPU tells too; returns how many.
+template <class... P>
+CUDASIM_UNSEEN inline int sizes(void (*)(P...), int* out) {
+    int all[] = {0, static_cast<int>(sizeof(P))...};
+    for (unsigned i = 0; i < sizeof...(P); i++) out[i] = all[i + 1];
+    return sizeof...(P);
+}
 }  // namespace cudasim
 
 CUDASIM_EXPORT CUDASIM_UNSEEN void cudasim_bind(const cudasim::Engine* engine, cudasim::Variables* variables) {

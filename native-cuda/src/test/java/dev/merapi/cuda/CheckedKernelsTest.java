@@ -54,7 +54,7 @@ class CheckedKernelsTest {
                 .filter(row -> !(row.op().definition().code() instanceof PointwiseCode)
                         || POINTWISE.contains(row.op().name()))
                 .toList();
-        return Rotation.today("CheckedKernelsTest", rows, row -> row.op().name(), 3).stream()
+        return Rotation.today("CheckedKernelsTest", rows, row -> row.op().name(), 6).stream()
                 .map(row -> DynamicTest.dynamicTest(row.toString(), () -> inRandomOrders(row)));
     }
 

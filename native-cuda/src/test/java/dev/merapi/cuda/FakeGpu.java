@@ -23,25 +23,13 @@ import java.util.regex.Pattern;
  * runtime does with a driver is seen at work, but nothing of NVIDIA's.
  */
 final class FakeGpu {
-    private static final String SIZES = """
-
-            namespace fake {
-            template <class... A>
-            int sizes(void (*)(A...), int* out) {
-                int all[] = {0, static_cast<int>(sizeof(A))...};
-                for (unsigned i = 0; i < sizeof...(A); i++) out[i] = all[i + 1];
-                return sizeof...(A);
-            }
-            }
-            """;
-
     private static final List<Backends.Registration> REGISTERED = new ArrayList<>();
 
     private static Path built = Path.of("");
 
     private FakeGpu() {}
 
-    /** Images of the simulator's, that also tell how large their arguments are. */
+    /** The simulator's own images: what both run is compiled once. */
     private record HostImages(SimulatedCuda simulator, boolean compilesApart) implements NativeCuda.Compiler {
         @Override
         public String description() {
@@ -55,17 +43,8 @@ final class FakeGpu {
 
         @Override
         public byte[] compile(KernelSource source, int architecture) {
-            StringBuilder text = new StringBuilder(source.text()).append(SIZES);
-            for (String entry : source.entries()) {
-                text.append("extern \"C\" __attribute__((visibility(\"default\"))) int fake_sizes_")
-                        .append(entry)
-                        .append("(int* out) { return fake::sizes(")
-                        .append(entry)
-                        .append(", out); }\n");
-            }
             try {
-                return Files.readAllBytes(
-                        simulator.compile(0, new KernelSource(source.name(), text.toString(), source.entries())));
+                return Files.readAllBytes(simulator.compile(0, source));
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }

@@ -14,7 +14,8 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
  * The contract on a driver that is late: results are right although nothing is done when a call returns, and mistakes in
- * the data are found all the same. One op of each kind that a training step is made of.
+ * the data are found all the same. One op of each kind that a training step is made of,
+ * a part of them a day.
  */
 @ExtendWith(FakeGpuContractTest.Forget.class)
 class FakeGpuContractTest extends BackendContract {
@@ -57,6 +58,11 @@ class FakeGpuContractTest extends BackendContract {
     @Override
     protected double edgeShare() {
         return 0.2;
+    }
+
+    @Override
+    protected int parts() {
+        return 3;
     }
 
     @Override

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** As {@link NvrtcTest}, for the other kernels that are written by hand. */
@@ -25,7 +26,7 @@ class NvrtcFamiliesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void structuredKernels(int architecture) {
         // Two of each.
         List<KernelSource> pairs = new ArrayList<>();
@@ -102,7 +103,7 @@ class NvrtcFamiliesTest {
 
     /** Nor has sorting, of which each thread holds up to 16 keys and what becomes of them, and summing by sorted keys. */
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void keysStayInRegisters(int architecture) {
         for (DType key : List.of(DType.INT32, DType.INT64)) {
             inRegisters(RadixSort.FAMILY.source(RadixSort.types(key)), architecture, key);

@@ -14,6 +14,7 @@ import dev.merapi.ops.ReduceCode;
 import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.testkit.Rotation;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -25,10 +26,10 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Every kernel compiles for every architecture that is supported. Needs NVIDIA's compiler, but no GPU and no driver. Here
+ * Every kernel compiles for every architecture that is supported, in turn. Needs NVIDIA's compiler, but no GPU and no driver. Here
  * those that are printed, and products in tiles; {@link NvrtcFamiliesTest} has the others. The two take about as long as each other,
  * so that two processes halve the time.
  */
@@ -39,6 +40,13 @@ class NvrtcTest {
     }
 
     private static final List<Integer> ARCHITECTURES = List.of(80, 90, 100, 120);
+    /** Those that this run compiles for, two neighbours a day: {@link #compileInTurn} gives each variant one of two. */
+    private static final List<Integer> TODAY = Rotation.slice("architectures for NVRTC", ARCHITECTURES, 2);
+
+    static List<Integer> architectures() {
+        return TODAY;
+    }
+
     /** Since which version NVRTC has the option, 1000 · major + minor. */
     private static final int COMPILES_QUICKLY = 12_009;
 
@@ -73,7 +81,7 @@ class NvrtcTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void pointwiseKernels(int architecture) throws IllegalAccessException {
         // One unit per architecture, with each op in one dtype, and one op in each dtype and layout: the printer has no
         // other dimension.
@@ -105,7 +113,7 @@ class NvrtcTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void reductions(int architecture) {
         List<KernelSource> all = new ArrayList<>();
         for (ReductionOp op : ReduceTest.OPS) {
@@ -134,7 +142,7 @@ class NvrtcTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void attentionOnTensorCores(int architecture) {
         List<KernelSource> variants = new ArrayList<>();
         for (long width : new long[] {32, 64, 128}) {
@@ -146,7 +154,7 @@ class NvrtcTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void tilesOfProducts(int architecture) {
         List<KernelSource> variants = new ArrayList<>();
         for (Gemm.Variant v : List.of(
@@ -172,7 +180,7 @@ class NvrtcTest {
     }
 
     @ParameterizedTest
-    @ValueSource(ints = {80, 90, 100, 120})
+    @MethodSource("dev.merapi.cuda.NvrtcTest#architectures")
     void bodies(int architecture) {
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         List<KernelSource> all = new ArrayList<>();

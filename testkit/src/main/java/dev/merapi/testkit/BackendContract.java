@@ -12,6 +12,7 @@ import dev.merapi.error.MissingKernelException;
 import dev.merapi.expr.Variable;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.storage.Backstop;
+import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -415,8 +416,10 @@ public abstract class BackendContract {
             String name = row + " " + device() + " refuses: " + mistake.text();
             return dynamicTest(name, () -> {
                 try (Scope scope = Scope.open()) {
+                    List<Unchanged> given = new ArrayList<>();
                     Exception e = Assertions.assertThrows(mistake.type(), () -> {
                         A args = mistake.make().apply(new Maker(row.dtypes().get(0), device(), seed(name), false));
+                        given.addAll(written(row, args));
                         row.op().call(args);
                         // What stands in the data a device may find when it comes to it.
                         Backends.of(device().type()).synchronize(device().index());
@@ -424,9 +427,29 @@ public abstract class BackendContract {
                     Assertions.assertTrue(
                             String.valueOf(e.getMessage()).contains(mistake.text()),
                             () -> "expected '" + mistake.text() + "' in: " + e.getMessage());
+                    given.forEach(t -> t.require(name));
                 }
             });
         });
+    }
+
+    /** What an op would have written, had it not refused. */
+    private record Unchanged(Tensor tensor, int version, byte[] bytes) {
+        void require(String name) {
+            Assertions.assertEquals(version, tensor.version(), name + ": the version of " + tensor.describe());
+            Assertions.assertArrayEquals(bytes, Elements.bytes(tensor), name + ": " + tensor.describe());
+        }
+    }
+
+    /** Empty for ops that write nothing, and where indices are looked at by the kernels that write. */
+    private <A extends Record, R> List<Unchanged> written(OpSamples<A, R> row, A args) {
+        if (!row.op().definition().isMutating() || !Backends.allocator(device()).isJavaVisible()) {
+            return List.of();
+        }
+        return Stream.of(row.op().schema().tensors(row.op().name(), args))
+                .filter(t -> t != null && !t.isMeta() && !t.isClosed())
+                .map(t -> new Unchanged(t, t.version(), Elements.bytes(t)))
+                .toList();
     }
 
     @Test
@@ -478,9 +501,13 @@ public abstract class BackendContract {
                 }
                 tensors[slot] = wrong;
                 int at = slot;
+                List<Unchanged> given = List.of();
                 try {
-                    row.op().call(row.op().schema().rebuild(args, tensors));
+                    A changed = row.op().schema().rebuild(args, tensors);
+                    given = written(row, changed);
+                    row.op().call(changed);
                 } catch (RuntimeException e) {
+                    given.forEach(t -> t.require(row + " " + sampleName + ", tensor " + at));
                     Assertions.assertTrue(
                             e.getClass().getPackageName().startsWith("dev.merapi."),
                             () -> row + " " + sampleName + ", tensor " + at + " as " + wrong.describe() + ": " + e);

@@ -279,10 +279,16 @@ final class MovementRows {
                                 "[3, 4] 1",
                                 m -> new Indexing.Scatter(
                                         x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 1, 1, 0}, 3, 2), x(m, 3, 2)))
+                        .sample(
+                                "[3, 4] 1, repeated",
+                                m -> new Indexing.Scatter(
+                                        x(m, 3, 4), 1, m.indices(new long[] {2, 0, 2, 1, 1, 1, 3, 3, 0}, 3, 3), x(m, 3, 3)))
                         .references(a -> scattered(a, false))
-                        .skip(
-                                "gradients at other sizes",
-                                "targets are repeated then, and one of their sources is kept"),
+                        .error(
+                                m -> new Indexing.Scatter(
+                                        x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 4, 1, 0}, 3, 2), x(m, 3, 2)),
+                                ShapeException.class,
+                                "index 4"),
                 samples(Indexing.SCATTER_ADD)
                         .dtypes(numbers)
                         .sample("[3, 4] 1", m -> new Indexing.Scatter(x(m, 3, 4), 1, m.indices(4, 3, 2), x(m, 3, 2)))
@@ -294,7 +300,12 @@ final class MovementRows {
                         .sample("[3, 4] 1", m -> new Indexing.Scatter(x(m, 3, 4), 1, m.indices(4, 3, 2), x(m, 3, 2)))
                         .references(a -> scattered(a, true))
                         .roundsEachTerm()
-                        .scale(a -> List.of(Grid.filled(i -> 30, 3, 4))),
+                        .scale(a -> List.of(Grid.filled(i -> 30, 3, 4)))
+                        .error(
+                                m -> new Indexing.Scatter(
+                                        x(m, 3, 4), 1, m.indices(new long[] {0, 2, 3, 1, 1, -5}, 3, 2), x(m, 3, 2)),
+                                ShapeException.class,
+                                "index -5"),
                 samples(Indexing.INDEX_SELECT)
                         .dtypes(ANY)
                         .sample(
@@ -320,7 +331,11 @@ final class MovementRows {
                         .sample("[3, 4] 0", m -> new Indexing.IndexAdd(x(m, 3, 4), 0, m.indices(3, 5), x(m, 5, 4)))
                         .references(MovementRows::indexAdded)
                         .roundsEachTerm()
-                        .scale(a -> List.of(Grid.filled(i -> 30, 3, 4))),
+                        .scale(a -> List.of(Grid.filled(i -> 30, 3, 4)))
+                        .error(
+                                m -> new Indexing.IndexAdd(x(m, 3, 4), 0, m.indices(new long[] {0, 2, 3}, 3), x(m, 3, 4)),
+                                ShapeException.class,
+                                "index 3"),
                 samples(Indexing.EMBEDDING)
                         .sample("[5, 3]", m -> new Indexing.Embedding(x(m, 5, 3), m.indices(5, 2, 2), -1))
                         .references(a -> {

@@ -66,6 +66,38 @@ public abstract class PromotionContract {
         ROWS.put("leaky_relu_0.1", new Row(Activations.LEAKY_RELU, List.of(0.1), -3));
     }
 
+    // ---------------------------------------------------------------- a target that is wider than all operands
+
+    /** It takes what was computed in the compute type of the operands' common dtype, and no more digits. */
+    @Test
+    void aWiderTargetTakesWhatWasComputed() {
+        float[] x = {0.1f, 16777217, 3e38f, -1 / 3f, 1e-30f, Float.NaN};
+        float[] y = {3, 1.5f, 10, 0.7f, 1e-12f, 1};
+        double[] product = new double[x.length];
+        double[] sum = new double[x.length];
+        for (int i = 0; i < x.length; i++) {
+            product[i] = x[i] * y[i];
+            sum[i] = x[i] + y[i];
+        }
+        writes(Arithmetic.MUL, DType.FLOAT64, Tensor.of(x), Tensor.of(y), product);
+        writes(Arithmetic.ADD, DType.FLOAT64, Tensor.of(x), Tensor.of(y), sum);
+        Tensor half = Tensor.of(0.1f, 3f).to(DType.BFLOAT16);
+        float tenth = half.toFloatArray()[0];
+        writes(Arithmetic.MUL, DType.FLOAT64, half, half, tenth * tenth, 9);
+        Tensor large = Tensor.of(1 << 20, 46341);
+        writes(Arithmetic.MUL, DType.INT64, large, large, 0, 46341 * 46341);
+        writes(Arithmetic.MUL, DType.FLOAT64, large, large, 0, 46341 * 46341);
+    }
+
+    private void writes(PointwiseOp op, DType target, Tensor x, Tensor y, double... expected) {
+        try (Scope scope = Scope.open()) {
+            Tensor out = Tensor.zeros(x.shape(), target, device());
+            op.into(out, List.of(x.to(device()), y.to(device())), List.of());
+            String what = op + " of " + x.dtype() + " into " + target;
+            assertEquals(Arrays.toString(expected), Arrays.toString(out.to(DType.FLOAT64).toDoubleArray()), what);
+        }
+    }
+
     // ---------------------------------------------------------------- PyTorch's table
 
     @Test

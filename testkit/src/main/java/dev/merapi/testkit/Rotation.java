@@ -36,9 +36,29 @@ public final class Rotation {
         List<T> chosen = all.stream()
                 .filter(t -> Math.floorMod(mixed(name.apply(t)), parts) == part)
                 .toList();
-        System.out.println(what + ": part " + (part + 1) + " of " + parts + ", " + chosen.size() + " of " + all.size()
-                + "; scripts/test --full runs all, -Dmerapi.tests.day=" + day() + " this one");
+        say(what, part, parts, chosen.size() + " of " + all.size());
         return chosen;
+    }
+
+    /** As above, of tests whose order says which belong together: today's of so many runs of neighbours. */
+    public static <T> List<T> slice(String what, List<T> all, int parts) {
+        if (isFull()) {
+            return all;
+        }
+        int part = (int) Math.floorMod(day(), (long) parts);
+        List<T> chosen = all.subList(all.size() * part / parts, all.size() * (part + 1) / parts);
+        say(what, part, parts, chosen + "");
+        return chosen;
+    }
+
+    /** Whether a single test has its turn, of those that are too small to be listed. */
+    public static boolean isToday(String name, int parts) {
+        return isFull() || Math.floorMod(mixed(name), parts) == Math.floorMod(day(), (long) parts);
+    }
+
+    private static void say(String what, long part, int parts, String chosen) {
+        System.out.println(what + ": part " + (part + 1) + " of " + parts + ", " + chosen
+                + "; scripts/test --full runs all, -Dmerapi.tests.day=" + day() + " this one");
     }
 
     /** Hash codes of names that differ in the last letter are neighbours: these are not. */

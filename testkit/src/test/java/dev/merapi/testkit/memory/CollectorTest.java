@@ -29,9 +29,11 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Live memory decides what fits, never garbage; and threads that are gone cost nothing. */
+@Tag("once")
 class CollectorTest {
     private static final DeviceType TYPE = DeviceType.register("collected");
     private static Backends.@Nullable Registration registered;

@@ -27,9 +27,11 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** What happens without scopes: the garbage collector as the floor, closing under running calls, caps, reports. */
+@Tag("once")
 class FloorTest {
     private static final Device DEVICE = Device.of(DeviceType.register("floor"), 0);
 

@@ -34,6 +34,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 
@@ -89,6 +90,7 @@ class LifetimeTest {
 
     // ---------------------------------------------------------------- counts
 
+    @Tag("once")
     @Test
     void aFreedStorageIsNeverRetainedAgain() throws Exception {
         for (int round = 0; round < 300; round++) {
@@ -119,6 +121,7 @@ class LifetimeTest {
     }
 
     /** Views, slices, shares, saved values and closings of the same few tensors by eight threads; nothing is left. */
+    @Tag("once")
     @Test
     void statisticsAreExactAfterAStressOfSharedHandles() throws Exception {
         Backstop.collectNow();
@@ -196,6 +199,7 @@ class LifetimeTest {
         }
     }
 
+    @Tag("once")
     @Test
     void leavingAScopeWhileAnotherThreadClosesFreesOnce() throws Exception {
         Backstop.collectNow();
@@ -219,6 +223,7 @@ class LifetimeTest {
         assertThat(stats().liveBlocks()).isEqualTo(before.liveBlocks());
     }
 
+    @Tag("once")
     @Test
     void aVariableHasOnePlaceInTheGraphHoweverManyThreadsAskForIt() throws Exception {
         for (int round = 0; round < 300; round++) {
@@ -310,6 +315,7 @@ class LifetimeTest {
     }
 
     /** Readers without a kernel, and a closer: each read gives what was there, or says that it is gone. */
+    @Tag("once")
     @Test
     void readersOutsideOfKernelsNeverSeeTheMemoryOfAnother() throws Exception {
         for (int round = 0; round < 60; round++) {

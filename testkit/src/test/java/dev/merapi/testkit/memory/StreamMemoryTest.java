@@ -2,7 +2,9 @@
 package dev.merapi.testkit.memory;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.RawAllocator;
 import dev.merapi.storage.Segment;
@@ -15,9 +17,11 @@ import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** Memory that several streams use: who waits for whom before it is handed out anew. */
+@Tag("once")
 final class StreamMemoryTest {
     private final Device device = Device.of(DeviceType.register("streamed"), 0);
     private final List<String> waits = new ArrayList<>();
@@ -161,9 +165,23 @@ final class StreamMemoryTest {
         memory.setCap(6 << 20);
         CachingAllocator pool = memory.pool("memory of a stream", new Side(5));
         Storage a = take(pool);
-        org.assertj.core.api.Assertions.assertThatThrownBy(() -> take(pool))
-                .isInstanceOf(dev.merapi.error.OutOfMemoryException.class)
+        long begin = System.nanoTime();
+        assertThatThrownBy(() -> take(pool))
+                .isInstanceOf(OutOfMemoryException.class)
                 .hasMessageContaining("cap " + (6 << 20));
+        assertThat(System.nanoTime() - begin).as("it waits for no call, least of all its own").isLessThan(1_900_000_000L);
         a.release(state);
+    }
+
+    @Test
+    void sizesThatNoMemoryHoldsAreRefused() {
+        CachingAllocator pool = memory.pool("memory of a stream", new Side(5));
+        take(pool).release(state);
+        take(memory).release(state);
+        for (long bytes = Long.MAX_VALUE; bytes > Long.MAX_VALUE - (5 << 20); bytes -= 40_955) {
+            long size = bytes;
+            assertThatThrownBy(() -> Storage.scoped(pool, size, state, Shape.of(size), DType.UINT8))
+                    .isInstanceOf(OutOfMemoryException.class);
+        }
     }
 }

@@ -178,11 +178,6 @@ final class PublicApi {
                 "Windows"));
     }
 
-    /** A wrong index among many may be found when some have been followed. */
-    static boolean mayHaveWritten(Executable e) {
-        return e.getName().equals("scatterAdd_") || e.getName().equals("indexAdd_");
-    }
-
     static boolean opensScope(Class<?> c, Executable e) {
         return c.getSimpleName().equals("Scope") && e.getName().equals("open");
     }
