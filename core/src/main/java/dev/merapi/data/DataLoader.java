@@ -100,6 +100,7 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
 
     /** The next iterator goes on from there; one that is running ends. The dataset and the options must be the same. */
     public void restore(State state) {
+        java.util.Objects.requireNonNull(state, "state");
         if (state.epoch() < 0 || state.batch() < 0) {
             throw new IllegalArgumentException("data loader: " + state + " is not a state of any loader");
         }

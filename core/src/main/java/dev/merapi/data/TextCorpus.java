@@ -139,6 +139,7 @@ public final class TextCorpus {
      * @throws IllegalArgumentException if a character is not in the vocabulary
      */
     public int[] encode(CharSequence text) {
+        Objects.requireNonNull(text, "text");
         return text.codePoints()
                 .map(c -> {
                     int token = java.util.Arrays.binarySearch(vocabulary, c);
@@ -152,8 +153,13 @@ public final class TextCorpus {
     }
 
     public String decode(int... tokens) {
+        Objects.requireNonNull(tokens, "tokens");
         StringBuilder s = new StringBuilder();
         for (int token : tokens) {
+            if (token < 0 || token >= vocabulary.length) {
+                throw new IllegalArgumentException(
+                        "corpus.decode: token " + token + " of a vocabulary of " + vocabulary.length);
+            }
             s.appendCodePoint(vocabulary[token]);
         }
         return s.toString();
@@ -199,10 +205,14 @@ public final class TextCorpus {
 
         @Override
         public Labelled batch(long[] samples) {
+            Objects.requireNonNull(samples, "samples");
             long[] inputs = new long[samples.length * length];
             long[] targets = new long[inputs.length];
             for (int b = 0; b < samples.length; b++) {
-                int start = Math.toIntExact(Math.multiplyExact(samples[b], (long) stride));
+                if (samples[b] < 0 || samples[b] >= size()) {
+                    throw new IllegalArgumentException("corpus.batch: window " + samples[b] + " of " + size());
+                }
+                int start = (int) samples[b] * stride;
                 for (int t = 0; t < length; t++) {
                     inputs[b * length + t] = text[start + t];
                     targets[b * length + t] = text[start + t + 1];

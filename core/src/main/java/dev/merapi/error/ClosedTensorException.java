@@ -2,26 +2,14 @@
 package dev.merapi.error;
 
 /** A tensor was used after it was closed, by its owner or by its scope. */
-public class ClosedTensorException extends IllegalStateException implements OpError {
+public class ClosedTensorException extends StateError {
     private static final long serialVersionUID = 1L;
-    private final Message message;
 
     public ClosedTensorException(String message) {
         this(Message.of(message));
     }
 
     public ClosedTensorException(Message message) {
-        super(message.toString());
-        this.message = message;
-    }
-
-    @Override
-    public Message details() {
-        return message;
-    }
-
-    @Override
-    public String getMessage() {
-        return message.toString();
+        super(message);
     }
 }

@@ -2,26 +2,14 @@
 package dev.merapi.error;
 
 /** Tensors on different devices, or a device that does not exist; nothing is ever moved silently. */
-public class DeviceException extends IllegalArgumentException implements OpError {
+public class DeviceException extends ArgumentError {
     private static final long serialVersionUID = 1L;
-    private final Message message;
 
     public DeviceException(String message) {
         this(Message.of(message));
     }
 
     public DeviceException(Message message) {
-        super(message.toString());
-        this.message = message;
-    }
-
-    @Override
-    public Message details() {
-        return message;
-    }
-
-    @Override
-    public String getMessage() {
-        return message.toString();
+        super(message);
     }
 }

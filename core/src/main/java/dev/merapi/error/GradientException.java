@@ -2,26 +2,14 @@
 package dev.merapi.error;
 
 /** A backward formula or hook returned something that is not a valid gradient, or backward was called where it cannot work. */
-public class GradientException extends IllegalStateException implements OpError {
+public class GradientException extends StateError {
     private static final long serialVersionUID = 1L;
-    private final Message message;
 
     public GradientException(String message) {
         this(Message.of(message));
     }
 
     public GradientException(Message message) {
-        super(message.toString());
-        this.message = message;
-    }
-
-    @Override
-    public Message details() {
-        return message;
-    }
-
-    @Override
-    public String getMessage() {
-        return message.toString();
+        super(message);
     }
 }

@@ -2,26 +2,14 @@
 package dev.merapi.error;
 
 /** No kernel for this op on this device and dtype; the message lists those that exist. */
-public class MissingKernelException extends UnsupportedOperationException implements OpError {
+public class MissingKernelException extends UnsupportedError {
     private static final long serialVersionUID = 1L;
-    private final Message message;
 
     public MissingKernelException(String message) {
         this(Message.of(message));
     }
 
     public MissingKernelException(Message message) {
-        super(message.toString());
-        this.message = message;
-    }
-
-    @Override
-    public Message details() {
-        return message;
-    }
-
-    @Override
-    public String getMessage() {
-        return message.toString();
+        super(message);
     }
 }

@@ -2,9 +2,8 @@
 package dev.merapi.error;
 
 /** Sizes, ranks, strides or indices that do not fit; the message has the numbers. */
-public class ShapeException extends IllegalArgumentException implements OpError {
+public class ShapeException extends ArgumentError {
     private static final long serialVersionUID = 1L;
-    private final Message message;
     private boolean beforeWriting;
 
     public ShapeException(String message) {
@@ -12,8 +11,7 @@ public class ShapeException extends IllegalArgumentException implements OpError 
     }
 
     public ShapeException(Message message) {
-        super(message.toString());
-        this.message = message;
+        super(message);
     }
 
     /** For kernels that find it in their data: they have not written anything yet. Returns this. */
@@ -25,15 +23,5 @@ public class ShapeException extends IllegalArgumentException implements OpError 
     /** Whether an op that writes in place has left everything as it was. */
     public boolean isBeforeWriting() {
         return beforeWriting;
-    }
-
-    @Override
-    public Message details() {
-        return message;
-    }
-
-    @Override
-    public String getMessage() {
-        return message.toString();
     }
 }

@@ -8,12 +8,9 @@ import java.util.List;
  * As much of JSON as the header of a safetensors file has: objects, strings, integers from 0 up, lists of those. Strict:
  * anything else is an error with its position. Nothing nests on the stack, so depth cannot overflow it.
  */
-final class JsonReader {
-    private final String text;
-    private int at;
-
+final class JsonReader extends TextCursor {
     JsonReader(String text) {
-        this.text = text;
+        super(text);
     }
 
     /** Takes a member of an object: its value begins where the reader stands, and must be consumed. */
@@ -54,18 +51,14 @@ final class JsonReader {
     }
 
     private long integer() throws FormatException {
-        skipSpace();
-        int start = at;
-        while (at < text.length() && text.charAt(at) >= '0' && text.charAt(at) <= '9') {
-            at++;
-        }
-        if (at == start || text.charAt(start) == '0' && at > start + 1) {
+        String digits = digits();
+        if (digits.isEmpty() || digits.startsWith("0") && digits.length() > 1) {
             throw error("expected an integer from 0 up");
         }
         try {
-            return Long.parseLong(text.substring(start, at));
+            return Long.parseLong(digits);
         } catch (NumberFormatException e) {
-            throw error("the integer that begins at " + start + " exceeds 2^63 - 1");
+            throw error("the integer that begins at " + (at - digits.length()) + " exceeds 2^63 - 1");
         }
     }
 
@@ -128,27 +121,7 @@ final class JsonReader {
         }
     }
 
-    private void expect(char c) throws FormatException {
-        if (!take(c)) {
-            throw error("expected '" + c + "'");
-        }
-    }
-
-    private boolean take(char c) {
-        skipSpace();
-        if (at < text.length() && text.charAt(at) == c) {
-            at++;
-            return true;
-        }
-        return false;
-    }
-
-    private void skipSpace() {
-        while (at < text.length() && " \t\n\r".indexOf(text.charAt(at)) >= 0) {
-            at++;
-        }
-    }
-
+    @Override
     FormatException error(String what) {
         return new FormatException("header, character " + at + ": " + what);
     }

@@ -123,12 +123,9 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
     }
 
     /** As much of Python as such a dictionary has. */
-    private static final class Parser {
-        private final String text;
-        private int at;
-
+    private static final class Parser extends TextCursor {
         Parser(String text) {
-            this.text = text;
+            super(text);
         }
 
         NpyHeader parse() throws FormatException {
@@ -171,7 +168,7 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
 
         private String descr() throws FormatException {
             skipSpace();
-            if (at < text.length() && text.charAt(at) == '[') {
+            if (isAt('[')) {
                 throw new FormatException("arrays of records have no dtype here: "
                         + text.substring(at, Math.min(text.length(), at + 60)).strip());
             }
@@ -210,14 +207,9 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
         }
 
         private long size() throws FormatException {
-            skipSpace();
-            int start = at;
-            while (at < text.length() && text.charAt(at) >= '0' && text.charAt(at) <= '9') {
-                at++;
-            }
             try {
-                long size = Long.parseLong(text, start, at, 10);
-                if (at < text.length() && text.charAt(at) == 'L') { // a long of Python 2
+                long size = Long.parseLong(digits());
+                if (isAt('L')) { // a long of Python 2
                     at++;
                 }
                 return size;
@@ -228,7 +220,7 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
 
         private String string() throws FormatException {
             skipSpace();
-            if (at < text.length() && (text.charAt(at) == 'u' || text.charAt(at) == 'b')) { // Python 2 and 3
+            if (isAt('u') || isAt('b')) { // Python 2 and 3
                 at++;
             }
             char quote = at < text.length() ? text.charAt(at) : 0;
@@ -241,28 +233,8 @@ record NpyHeader(FileNumber type, ByteOrder order, boolean fortran, long[] sizes
             return s;
         }
 
-        private void expect(char c) throws FormatException {
-            if (!take(c)) {
-                throw error("expected '" + c + "'");
-            }
-        }
-
-        private boolean take(char c) {
-            skipSpace();
-            if (at < text.length() && text.charAt(at) == c) {
-                at++;
-                return true;
-            }
-            return false;
-        }
-
-        private void skipSpace() {
-            while (at < text.length() && " \t\n\r".indexOf(text.charAt(at)) >= 0) {
-                at++;
-            }
-        }
-
-        private FormatException error(String what) {
+        @Override
+        FormatException error(String what) {
             String shown = text.length() > 200 ? text.substring(0, 200) + "…" : text;
             return new FormatException(
                     "header not understood at character " + at + ": " + what + ", in " + shown.strip());

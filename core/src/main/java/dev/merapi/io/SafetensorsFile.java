@@ -146,6 +146,7 @@ public final class SafetensorsFile implements AutoCloseable {
      * @throws ShapeException if the shapes differ
      */
     public void readInto(String name, Tensor target) throws IOException {
+        Objects.requireNonNull(target, "target");
         if (!target.shape().equals(shape(name))) {
             throw new ShapeException("safetensors: tensor '" + name + "' of " + path + " has shape " + shape(name)
                     + ", the target is " + target.describe());

@@ -215,6 +215,7 @@ public final class CudaKernel implements DeviceCode {
 
     /** Outputs that are filled with zeros before each launch, for a kernel that adds to them. */
     public CudaKernel zeroed(String... outputs) {
+        Objects.requireNonNull(outputs, "outputs");
         CudaKernel copy = copy();
         copy.zeroed = List.of(outputs);
         return copy;

@@ -52,6 +52,7 @@ public final class Metrics implements AutoCloseable {
      * @throws IllegalArgumentException if a name has no column
      */
     public void record(long step, Map<String, Double> values) {
+        Objects.requireNonNull(values, "values");
         if (!series.keySet().containsAll(values.keySet())) {
             throw new IllegalArgumentException(
                     "metrics: of " + values.keySet() + " not all are among the columns " + series.keySet());

@@ -4,6 +4,7 @@ package dev.merapi.train;
 import java.io.IOException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Objects;
 
@@ -39,7 +40,11 @@ public final class RunDirectory {
 
     /** A file in it. */
     public Path file(String name) {
-        return path.resolve(name);
+        try {
+            return path.resolve(name);
+        } catch (InvalidPathException e) {
+            throw new IllegalArgumentException("run.file: '" + name + "' is no name of a file: " + e.getReason(), e);
+        }
     }
 
     @Override

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.ops.PointwiseOp;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.types.Device;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -58,6 +60,13 @@ class FakeGpuContractTest extends BackendContract {
     @Override
     protected double edgeShare() {
         return 0.2;
+    }
+
+    @Override
+    protected List<PointwiseOp> inPlace() {
+        return super.inPlace().stream()
+                .filter(op -> KernelContract.POINTWISE.contains(op.op().name()))
+                .toList();
     }
 
     @Override

@@ -17,7 +17,7 @@ import java.util.stream.Collectors;
  * {@code -Dmerapi.cuda.contract=full} runs all, as a GPU does anyway.
  */
 abstract class KernelContract extends BackendContract {
-    private static final Set<String> POINTWISE = Set.of(
+    static final Set<String> POINTWISE = Set.of(
             "merapi::add",
             "merapi::div",
             "merapi::where",

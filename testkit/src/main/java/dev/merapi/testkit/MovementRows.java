@@ -282,7 +282,10 @@ final class MovementRows {
                         .sample(
                                 "[3, 4] 1, repeated",
                                 m -> new Indexing.Scatter(
-                                        x(m, 3, 4), 1, m.indices(new long[] {2, 0, 2, 1, 1, 1, 3, 3, 0}, 3, 3), x(m, 3, 3)))
+                                        x(m, 3, 4),
+                                        1,
+                                        m.indices(new long[] {2, 0, 2, 1, 1, 1, 3, 3, 0}, 3, 3),
+                                        x(m, 3, 3)))
                         .references(a -> scattered(a, false))
                         .error(
                                 m -> new Indexing.Scatter(
@@ -333,7 +336,8 @@ final class MovementRows {
                         .roundsEachTerm()
                         .scale(a -> List.of(Grid.filled(i -> 30, 3, 4)))
                         .error(
-                                m -> new Indexing.IndexAdd(x(m, 3, 4), 0, m.indices(new long[] {0, 2, 3}, 3), x(m, 3, 4)),
+                                m -> new Indexing.IndexAdd(
+                                        x(m, 3, 4), 0, m.indices(new long[] {0, 2, 3}, 3), x(m, 3, 4)),
                                 ShapeException.class,
                                 "index 3"),
                 samples(Indexing.EMBEDDING)

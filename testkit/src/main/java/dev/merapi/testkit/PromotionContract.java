@@ -94,7 +94,10 @@ public abstract class PromotionContract {
             Tensor out = Tensor.zeros(x.shape(), target, device());
             op.into(out, List.of(x.to(device()), y.to(device())), List.of());
             String what = op + " of " + x.dtype() + " into " + target;
-            assertEquals(Arrays.toString(expected), Arrays.toString(out.to(DType.FLOAT64).toDoubleArray()), what);
+            assertEquals(
+                    Arrays.toString(expected),
+                    Arrays.toString(out.to(DType.FLOAT64).toDoubleArray()),
+                    what);
         }
     }
 

@@ -169,7 +169,9 @@ final class StreamMemoryTest {
         assertThatThrownBy(() -> take(pool))
                 .isInstanceOf(OutOfMemoryException.class)
                 .hasMessageContaining("cap " + (6 << 20));
-        assertThat(System.nanoTime() - begin).as("it waits for no call, least of all its own").isLessThan(1_900_000_000L);
+        assertThat(System.nanoTime() - begin)
+                .as("it waits for no call, least of all its own")
+                .isLessThan(1_900_000_000L);
         a.release(state);
     }
 

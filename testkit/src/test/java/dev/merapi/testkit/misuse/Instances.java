@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.misuse;
 
+import dev.merapi.check.GradCheck;
 import dev.merapi.check.OpCheck;
+import dev.merapi.data.DataLoader;
 import dev.merapi.data.TensorDataset;
+import dev.merapi.data.TextCorpus;
 import dev.merapi.nn.*;
+import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
@@ -11,9 +15,12 @@ import dev.merapi.ops.*;
 import dev.merapi.optim.*;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.*;
+import dev.merapi.train.CudaGraph;
 import dev.merapi.types.*;
 import java.lang.invoke.MethodHandles;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** An object of each class, to call its methods on. */
@@ -21,6 +28,11 @@ final class Instances {
     private Instances() {}
 
     record X(Tensor x) {}
+
+    /** Nobody else's: what is registered for it changes no other test. */
+    private static Op<X, Tensor> own() {
+        return Op.define(MethodHandles.lookup(), "misuse::op", X.class, Tensor.class);
+    }
 
     static Tensor matrix() {
         return Tensor.of(new float[] {1, 2, 3, 4, 5, 6}).view(2, 3);
@@ -32,12 +44,22 @@ final class Instances {
         return t;
     }
 
+    private static final Map<String, String> TEXTS = Map.of("a.txt", "some text of a few words", "b.txt", "and more");
+
     static @Nullable Object of(Class<?> c) {
         Tensor x = matrix();
         return switch (c.getSimpleName()) {
             case "Tensor" -> x;
             case "Elements" -> Elements.of(x);
-            case "Scope" -> null;
+            case "CudaGraph" -> CudaGraph.of(Device.CPU, () -> x.mul(2));
+            case "CudaKernel" -> CudaKernel.body("out[i] = x[i];");
+            case "DataLoader" -> DataLoader.of(new TensorDataset(x, Tensor.zeros(2)), 1);
+            case "Dataset" -> new TensorDataset(x, Tensor.zeros(2));
+            case "GradCheck" ->
+                GradCheck.of(t -> t.get(0).mul(2), List.of(x.to(DType.FLOAT64).requiresGrad(true)));
+            case "Override" -> own().override();
+            case "TextCorpus" -> TextCorpus.of(new TreeMap<>(TEXTS));
+            case "Windows" -> TextCorpus.of(new TreeMap<>(TEXTS)).training(2);
             case "Conv2d" -> new Conv2d(1, 2, 3, 1, 1);
             case "Dropout" -> new Dropout(0.5);
             case "Embedding" -> new Embedding(5, 2);
@@ -52,7 +74,7 @@ final class Instances {
             case "GradScaler" -> new GradScaler();
             case "TensorDataset" -> new TensorDataset(x, Tensor.zeros(2));
             case "OpCheck" -> OpCheck.of(Softmax.SOFTMAX);
-            case "Op" -> Op.define(MethodHandles.lookup(), "misuse::op", X.class, Tensor.class);
+            case "Op" -> own();
             case "Definition" -> Softmax.SOFTMAX.definition();
             case "Schema" -> Softmax.SOFTMAX.schema();
             case "Grads" -> Grads.of("x", x);

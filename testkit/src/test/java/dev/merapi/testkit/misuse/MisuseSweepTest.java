@@ -5,9 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
+import dev.merapi.io.Npz;
+import dev.merapi.io.Safetensors;
+import dev.merapi.io.SafetensorsFile;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.Metrics;
+import dev.merapi.train.RunDirectory;
 import dev.merapi.types.Device;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -116,7 +121,7 @@ class MisuseSweepTest {
             }
             Object self = null;
             if (e instanceof Method && !Modifier.isStatic(e.getModifiers())) {
-                self = given != null ? given : Instances.of(c);
+                self = given != null ? given : instance(c);
                 if (self == null) {
                     untried.add(c.getSimpleName());
                     return;
@@ -124,6 +129,29 @@ class MisuseSweepTest {
             }
             String argument = at < 0 ? "" : e.getParameters()[at].getName() + " = ";
             run(c, e, c.getSimpleName() + "." + PublicApi.name(e) + ", " + argument + what, self, args, scope);
+        }
+    }
+
+    /** Those that stand for files are made of one. */
+    private @Nullable Object instance(Class<?> c) {
+        try {
+            Path file = folder.resolve("instance." + c.getSimpleName());
+            switch (c.getSimpleName()) {
+                case "Metrics":
+                    return Metrics.create(file, "loss");
+                case "RunDirectory":
+                    return RunDirectory.create(folder, "run");
+                case "Npz":
+                    Npz.save(file, Map.of("x", Instances.matrix()));
+                    return Npz.open(file);
+                case "SafetensorsFile":
+                    Safetensors.save(file, Map.of("x", Instances.matrix()));
+                    return SafetensorsFile.open(file);
+                default:
+                    return Instances.of(c);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 

@@ -1,21 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.misuse;
 
+import dev.merapi.data.Dataset;
+import dev.merapi.data.TensorDataset;
+import dev.merapi.op.CudaKernel;
+import dev.merapi.op.DeviceCode;
+import dev.merapi.op.Result;
+import dev.merapi.optim.Optimizer;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
+import java.io.ByteArrayInputStream;
+import java.io.InputStream;
+import java.lang.invoke.MethodHandles;
 import java.lang.reflect.Array;
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.Proxy;
 import java.lang.reflect.Type;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.DoubleBuffer;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** Arguments for a public method: an ordinary one of each type, and those that somebody might pass by mistake. */
@@ -70,6 +87,52 @@ final class Values {
         }
         if (raw == Path.class) {
             return folder.resolve("misuse.bin");
+        }
+        if (raw == Class.class) {
+            Class<?> bound = type instanceof ParameterizedType p ? raw(p.getActualTypeArguments()[0]) : Object.class;
+            return bound == Record.class ? Instances.X.class : Tensor.class;
+        }
+        if (raw == MethodHandles.Lookup.class) {
+            return MethodHandles.lookup();
+        }
+        if (raw == Result.class) {
+            return Result.tensor();
+        }
+        if (raw == DeviceCode.class) {
+            return CudaKernel.body("out[i] = x[i];");
+        }
+        if (raw == CudaKernel.Launch.class) {
+            return new CudaKernel.Elements(64);
+        }
+        if (raw == Optimizer.class) {
+            return Instances.of(Optimizer.class);
+        }
+        if (raw == Dataset.class) {
+            return Instances.of(TensorDataset.class);
+        }
+        if (raw == InputStream.class) {
+            return new ByteArrayInputStream(new byte[] {0, 0, 8, 1, 0, 0, 0, 2, 1, 2});
+        }
+        if (raw == ClassLoader.class) {
+            return Values.class.getClassLoader();
+        }
+        if (raw == FloatBuffer.class) {
+            return FloatBuffer.allocate(6);
+        }
+        if (raw == DoubleBuffer.class) {
+            return DoubleBuffer.allocate(6);
+        }
+        if (raw == LongBuffer.class) {
+            return LongBuffer.allocate(6);
+        }
+        if (raw == IntBuffer.class) {
+            return IntBuffer.allocate(6);
+        }
+        if (raw == ByteBuffer.class) {
+            return ByteBuffer.allocate(24);
+        }
+        if (raw == SortedMap.class) {
+            return new TreeMap<>(Map.of("a.txt", "some text"));
         }
         if (raw == Map.class) {
             return Map.of();
@@ -204,6 +267,18 @@ final class Values {
             for (double[] v : new double[][] {{}, {Double.NaN}}) {
                 all.add(new Wrong(Arrays.toString(v), v));
             }
+        } else if (Buffer.class.isAssignableFrom(raw)) {
+            all.add(new Wrong("too short", shortBuffer(raw)));
+        } else if (raw == InputStream.class) {
+            all.add(new Wrong("empty", InputStream.nullInputStream()));
+            all.add(new Wrong("noise", new ByteArrayInputStream(new byte[] {7, 1, 99, 3, -1, -1, -1, -1, 9})));
+        } else if (raw == Path.class) {
+            all.add(new Wrong("a folder", Path.of(".").toAbsolutePath()));
+            all.add(new Wrong("not there", Path.of("no", "such", "file")));
+        } else if (raw == Class.class) {
+            all.add(new Wrong("String.class", String.class));
+        } else if (raw == SortedMap.class) {
+            all.add(new Wrong("empty map", new TreeMap<>()));
         } else if (raw.isArray()) {
             all.add(new Wrong("empty array", Array.newInstance(raw.getComponentType(), 0)));
             if (!raw.getComponentType().isPrimitive()) {
@@ -214,6 +289,19 @@ final class Values {
             all.add(new Wrong("ragged", new float[][] {{1}, {1, 2}}));
         }
         return all;
+    }
+
+    private static Buffer shortBuffer(Class<?> type) {
+        if (type == FloatBuffer.class) {
+            return FloatBuffer.allocate(2);
+        }
+        if (type == DoubleBuffer.class) {
+            return DoubleBuffer.allocate(2);
+        }
+        if (type == LongBuffer.class) {
+            return LongBuffer.allocate(2);
+        }
+        return type == IntBuffer.class ? IntBuffer.allocate(2) : ByteBuffer.allocate(8);
     }
 
     private static List<Wrong> tensors() {
