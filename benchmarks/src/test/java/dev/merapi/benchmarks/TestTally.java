@@ -63,6 +63,13 @@ final class TestTally implements TestExecutionListener {
     }
 
     @Override
+    public synchronized void executionStarted(TestIdentifier test) {
+        if (isClass(test)) {
+            counts(test); // its time begins
+        }
+    }
+
+    @Override
     public synchronized void executionFinished(TestIdentifier test, TestExecutionResult result) {
         Throwable thrown = result.getThrowable().orElse(null);
         switch (result.getStatus()) {
