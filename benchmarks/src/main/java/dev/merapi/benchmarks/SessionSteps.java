@@ -43,7 +43,7 @@ record SessionSteps(String name, int seconds, List<String> command) {
      */
     static List<SessionSteps> all(boolean tiny) {
         return List.of(
-                of("libraries", 40, "info"),
+                of("libraries", 60, "info"),
                 tests("device", 60, "gpu", List.of(tiny ? "CudaDeviceTest#trainsAsTheCpuDoes" : "CudaDeviceTest")),
                 bench("gpt2", 80, tiny, "^gpt2_"),
                 tests("sizes", 80, "gpu", List.of("GpuSizesTest")),
