@@ -52,16 +52,17 @@ final class DeviceQuestions {
 
     /** What matters most comes first: time on a device may end early. */
     void all() {
-        gpt();
-        sizes.matrices().forEach(this::matrices);
-        attention();
-        optimizer();
-        host();
+        sink.part("gpt2_step_bf16", () -> gpt(false));
+        sink.part("gpt2_step_bf16_params", () -> gpt(true));
+        sizes.matrices().forEach(n -> sink.part("matmul_" + n, () -> matrices(n)));
+        sink.part("attention", this::attention);
+        sink.part("adamw", this::optimizer);
+        sink.part("host", this::host);
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
-            memory(dtype);
-            rows(dtype);
+            sink.part("memory_" + dtype.shortName(), () -> memory(dtype));
+            sink.part("rows_" + dtype.shortName(), () -> rows(dtype));
         }
-        cnn();
+        sink.part("cnn_step", this::cnn);
     }
 
     private Tensor random(DType dtype, long... shape) {
@@ -222,13 +223,12 @@ final class DeviceQuestions {
 
     // ---------------------------------------------------------------- training steps
 
-    private void gpt() {
-        gpt(false);
-        gpt(true);
-    }
-
     /** @param whole whether all of the model is bfloat16, with fused layers and float32 masters; else it is by autocast */
     private void gpt(boolean whole) {
+        String key = whole ? "gpt2_step_bf16_params" : "gpt2_step_bf16";
+        if (!sink.asksOfStep(key) && !sink.asks("gpt2_step_f32")) {
+            return; // the model is large
+        }
         DeviceSizes.GptSizes s = sizes.gpt();
         long count = s.batch() * s.context();
         try (Scope scope = Scope.open()) {
@@ -250,7 +250,6 @@ final class DeviceQuestions {
                     step(loss, optimizer);
                     return loss.detach();
                 };
-                String key = whole ? "gpt2_step_bf16_params" : "gpt2_step_bf16";
                 new DeviceSteps(device, clock, step).ask(sink, key, "tokens/s", count);
                 // bf16 by conversion is no gain without matrix units: there float32 is what people train in.
                 if (!whole && device.type() != DeviceType.CUDA) {

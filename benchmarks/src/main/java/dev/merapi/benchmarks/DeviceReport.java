@@ -16,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,21 +54,46 @@ public final class DeviceReport {
             table = new DeviceTable(Answers.read(file), peers == null ? null : Answers.read(peers));
         }
 
+        boolean asks(String key) {
+            return wanted.matcher(key).find();
+        }
+
+        /** Whether there is a question about a training step: see {@link DeviceSteps}. */
+        boolean asksOfStep(String key) {
+            return Stream.of("", "_peak", "_graph", "_kernels", "_idle").anyMatch(end -> asks(key + end));
+        }
+
+        /** Questions and what they stand on: if that cannot be made, it is an answer too, and the others are asked. */
+        void part(String name, Runnable questions) {
+            try {
+                questions.run();
+            } catch (RuntimeException e) {
+                keep(name, failed("", e));
+            }
+        }
+
         void ask(String key, String unit, Question question) {
             // All bandwidths are told as shares of that of copying.
             boolean first = key.equals("copy") && !table.answers().all().containsKey(key);
-            if (!first && !wanted.matcher(key).find()) {
+            if (!first && !asks(key)) {
                 return;
             }
             Answer answer;
             try {
                 answer = new Answer(question.answer(), unit, null);
             } catch (RuntimeException e) {
-                String message =
-                        String.valueOf(e.getMessage()).lines().findFirst().orElse("");
-                answer = new Answer(
-                        Double.NaN, unit, message + " (" + e.getClass().getSimpleName() + ")");
+                answer = failed(unit, e);
             }
+            keep(key, answer);
+        }
+
+        private Answer failed(String unit, RuntimeException e) {
+            String message =
+                    String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+            return new Answer(Double.NaN, unit, message + " (" + e.getClass().getSimpleName() + ")");
+        }
+
+        private void keep(String key, Answer answer) {
             table.answers().all().put(key, answer);
             System.out.println(table.line(key, answer));
             try {

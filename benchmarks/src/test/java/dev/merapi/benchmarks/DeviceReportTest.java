@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.tensor.Memory;
+import dev.merapi.types.Device;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -105,6 +107,25 @@ class DeviceReportTest {
                 table.stream()
                         .filter(l -> l.matches("\\| [a-z0-9_]+ \\| [0-9].*"))
                         .count());
+    }
+
+    /** A model that a device has no room for is an answer, and what comes after it is asked. */
+    @Test
+    void whatCannotBeMadeIsAnAnswer() throws IOException {
+        long cap = Memory.stats(Device.CPU).cap();
+        Path file = folder.resolve("answers.jsonl");
+        Memory.setCap(Device.CPU, 100_000);
+        try {
+            DeviceReport.main(new String[] {
+                "--tiny", "--device", "cpu", "--only", "gpt2|cnn|host_add_8", "--into", file.toString()
+            });
+        } finally {
+            Memory.setCap(Device.CPU, cap);
+        }
+        Answers answers = Answers.read(file);
+        assertTrue(answers.all().values().stream().anyMatch(a -> a.failure() != null), answers::toString);
+        assertEquals("µs", answers.all().get("host_add_8").unit());
+        assertEquals(null, answers.all().get("host_add_8").failure());
     }
 
     /** What is asked later is added; the table has all of it. */

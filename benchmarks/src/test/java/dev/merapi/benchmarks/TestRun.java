@@ -6,11 +6,9 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.junit.platform.engine.FilterResult;
-import org.junit.platform.engine.TestDescriptor;
 import org.junit.platform.engine.discovery.ClassNameFilter;
 import org.junit.platform.engine.discovery.DiscoverySelectors;
 import org.junit.platform.engine.support.descriptor.MethodSource;
@@ -64,19 +62,21 @@ final class TestRun {
                         .collect(Collectors.joining("|"));
     }
 
+    /** Of a class that is named with methods only these. */
     private static PostDiscoveryFilter methods(List<String> names) {
-        Set<String> methods = names.stream()
-                .filter(name -> name.contains("#"))
-                .map(name -> name.replaceFirst(".*#", ""))
-                .collect(Collectors.toSet());
-        return descriptor -> FilterResult.includedIf(
-                methods.isEmpty() || method(descriptor).map(methods::contains).orElse(descriptor.isContainer()));
-    }
-
-    private static Optional<String> method(TestDescriptor descriptor) {
-        return descriptor
-                .getSource()
-                .filter(MethodSource.class::isInstance)
-                .map(source -> ((MethodSource) source).getMethodName());
+        return descriptor -> {
+            MethodSource method = descriptor
+                    .getSource()
+                    .filter(MethodSource.class::isInstance)
+                    .map(MethodSource.class::cast)
+                    .orElse(null);
+            return FilterResult.includedIf(method == null
+                    || names.isEmpty()
+                    || names.stream().anyMatch(name -> {
+                        String[] parts = name.split("#", 2);
+                        return method.getClassName().contains(parts[0])
+                                && (parts.length == 1 || parts[1].equals(method.getMethodName()));
+                    }));
+        };
     }
 }
