@@ -203,7 +203,7 @@ public final class Fuzz {
     /** What the programs reached: ops, dtypes, layouts, and what was refused. */
     public String coverage() {
         return differential.coverage()
-                + "\n  never called " + unreached()
+                + (catalogue.isClosed() ? "" : "\n  never called " + unreached())
                 + "\n  most refused\n" + differential.coverage().refusals(12);
     }
 }
