@@ -153,7 +153,7 @@ struct Side {
                 } else if (there) {
                     waiting[t].v[e] = from[at];
                 } else {
-                    wr(waiting[t].v[e], 0.0f);
+                    waiting[t].v[e] = T();
                 }
             }
         }

@@ -55,7 +55,7 @@ struct Matrix {
                     if (i < n) {
                         p.v[i] = source[i];
                     } else {
-                        wr(p.v[i], 0.0f);
+                        p.v[i] = T();
                     }
                 }
                 *(Piece*)target = p;

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -122,6 +123,14 @@ class NvrtcFamiliesTest {
     void attentionStaysInRegisters(long width) {
         AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, width);
         inRegisters(AttentionKernels.FLASH.source(types.text()), 90, types);
+    }
+
+    /** Nor has the gradient of a convolution whose elements wait in registers for their turn, one by one. */
+    @Test
+    void elementsThatWaitStayInRegisters() {
+        ConvolutionTiles.Variant v =
+                new ConvolutionTiles.Variant(DType.BFLOAT16, 1, false, false, false, false, true, Gemm.Tile.FLAT);
+        inRegisters(ConvolutionTiles.FAMILY.source(v.types()).only("convolve_tiles"), 90, v);
     }
 
     private static void inRegisters(KernelSource source, int architecture, Object types) {
