@@ -4,6 +4,7 @@ package dev.merapi.benchmarks;
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.cuda.EpilogueCost;
 import dev.merapi.cuda.LaunchCost;
 import dev.merapi.expr.Exprs;
 import dev.merapi.nn.Conv2d;
@@ -58,6 +59,7 @@ final class DeviceQuestions {
         sink.part("attention", this::attention);
         sink.part("adamw", this::optimizer);
         sink.part("host", this::host);
+        sink.part("epilogues", this::epilogues);
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             sink.part("memory_" + dtype.shortName(), () -> memory(dtype));
             sink.part("rows_" + dtype.shortName(), () -> rows(dtype));
@@ -219,6 +221,21 @@ final class DeviceQuestions {
 
     private int burst() {
         return sizes.small() ? 4 : BURST;
+    }
+
+    /** Where no library multiplies there is nothing to choose. */
+    private void epilogues() {
+        if (device.type() == DeviceType.CUDA && EpilogueCost.isAsked(device)) {
+            DeviceClock short_ = new DeviceClock(device, 3, sizes.small());
+            new EpilogueQuestions(sizes.gpt(), (e, rows, in, out) -> {
+                        try (Scope scope = Scope.open()) {
+                            Runnable call = EpilogueCost.of(device, e, rows, in, out);
+                            return Autograd.noGrad(() -> short_.seconds(call));
+                        }
+                    })
+                    .ask(sink::ask);
+            Memory.trim(device);
+        }
     }
 
     // ---------------------------------------------------------------- training steps

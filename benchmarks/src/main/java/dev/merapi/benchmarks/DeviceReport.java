@@ -88,8 +88,7 @@ public final class DeviceReport {
         }
 
         private Answer failed(String unit, RuntimeException e) {
-            String message =
-                    String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+            String message = String.valueOf(e.getMessage()).lines().findFirst().orElse("");
             return new Answer(Double.NaN, unit, message + " (" + e.getClass().getSimpleName() + ")");
         }
 

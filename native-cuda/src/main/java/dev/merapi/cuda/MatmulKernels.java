@@ -23,7 +23,7 @@ final class MatmulKernels {
 
     private final Kernels kernels;
 
-    private MatmulKernels(Kernels kernels) {
+    MatmulKernels(Kernels kernels) {
         this.kernels = kernels;
     }
 
@@ -52,12 +52,28 @@ final class MatmulKernels {
     }
 
     private void feedForward(FeedForward.Args args, FusedFeedForward.Fed out) {
-        LinearAlgebra.Linear up = new LinearAlgebra.Linear(args.x(), args.up(), args.upBias());
-        if (!multiplied(MatrixProduct.activated(up, out.inner(), out.active()))) {
-            run(MatrixProduct.of(up, out.inner()));
-            Activations.GELU_TANH.into(out.active(), List.of(out.inner()), List.of());
-        }
+        activated(new LinearAlgebra.Linear(args.x(), args.up(), args.upBias()), out.inner(), out.active());
         run(MatrixProduct.of(new LinearAlgebra.Linear(out.active(), args.down(), args.downBias()), out.out()));
+    }
+
+    /** x·weightᵀ + bias into {@code inner}, and its GELU. */
+    void activated(LinearAlgebra.Linear up, Tensor inner, Tensor active) {
+        if (!multiplied(MatrixProduct.activated(up, inner, active))) {
+            run(MatrixProduct.of(up, inner));
+            Activations.GELU_TANH.into(active, List.of(inner), List.of());
+        }
+    }
+
+    /** g·weight times the GELU's derivative at {@code inner}. True if the sums of its columns are made too. */
+    boolean beforeActivation(Tensor g, Tensor weight, Tensor inner, Tensor sums, Tensor before) {
+        if (multiplied(MatrixProduct.beforeActivation(g, weight, inner, sums, before))) {
+            return true;
+        }
+        if (!multiplied(MatrixProduct.beforeActivation(g, weight, inner, null, before))) {
+            matmul(new LinearAlgebra.Matmul(g, weight), before);
+            FusedFeedForward.GELU_GRADIENT.into(before, List.of(FusedFeedForward.rows(inner), before), List.of());
+        }
+        return false;
     }
 
     private void feedForwardBackward(FusedFeedForward.BackwardArgs args, FusedFeedForward.Gradients out) {
@@ -66,12 +82,7 @@ final class MatmulKernels {
             Tensor before = Tensor.allocate(active.shape(), active.dtype(), active.device());
             Tensor g = FusedFeedForward.rows(args.grad());
             Tensor x = FusedFeedForward.rows(args.x());
-            boolean summed =
-                    multiplied(MatrixProduct.beforeActivation(g, args.down(), args.inner(), out.upBias(), before));
-            if (!summed && !multiplied(MatrixProduct.beforeActivation(g, args.down(), args.inner(), null, before))) {
-                matmul(new LinearAlgebra.Matmul(g, args.down()), before);
-                before = FusedFeedForward.GELU_GRADIENT.call(FusedFeedForward.rows(args.inner()), before);
-            }
+            boolean summed = beforeActivation(g, args.down(), args.inner(), out.upBias(), before);
             gradients(new LinearGradients.Args(g, active), new LinearGradients.Parameters(out.down(), out.downBias()));
             if (summed) {
                 run(MatrixProduct.of(new LinearAlgebra.Matmul(before.t(), x), out.up()));

@@ -14,6 +14,7 @@ import dev.merapi.op.BackwardContext;
 import dev.merapi.op.GradValidation;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Memory;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -400,6 +401,28 @@ class CublasLtTest {
                 assertEquals(1, calls.getInt(4 * PRODUCTS) - products, "products of the library");
             }
         }
+        Epilogues.use(EnumSet.allOf(Epilogue.class));
+        FakeGpu.forget();
+    }
+
+    /** What reports measure: one product of the library's either way. */
+    @Test
+    void whatAnEpilogueIsFor() throws IOException, InterruptedException {
+        Device device = FakeCublasLt.device("cuda-lt-cost");
+        for (Epilogue e : Epilogue.values()) {
+            for (boolean used : new boolean[] {true, false}) {
+                Epilogues.use(used ? EnumSet.of(e) : EnumSet.noneOf(Epilogue.class));
+                try (Scope scope = Scope.open()) {
+                    Runnable call = EpilogueCost.of(device, e, 10, 8, 16);
+                    int products = calls.getInt(4 * PRODUCTS);
+                    call.run();
+                    assertEquals(1, calls.getInt(4 * PRODUCTS) - products, e + " " + used);
+                }
+            }
+        }
+        assertTrue(EpilogueCost.isAsked(device));
+        assertFalse(EpilogueCost.isAsked(Device.CPU));
+        assertThrows(IllegalArgumentException.class, () -> EpilogueCost.of(Device.CPU, Epilogue.BIAS, 1, 1, 1));
         Epilogues.use(EnumSet.allOf(Epilogue.class));
         FakeGpu.forget();
     }
