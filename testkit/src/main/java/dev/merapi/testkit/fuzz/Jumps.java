@@ -133,6 +133,10 @@ final class Jumps implements Interceptor {
             } else if (op == Opcode.FMOD || op == Opcode.REM) {
                 found.add(Expr.apply(
                         op == Opcode.REM ? Opcode.FLOORDIV : Opcode.TRUNCDIV, operands.get(0), operands.get(1)));
+            } else if (op == Opcode.MIN || op == Opcode.MAX) {
+                found.add(operands.get(0).lt(operands.get(1))); // at a tie its gradient is of neither side
+            } else if (op == Opcode.ABS || op == Opcode.RELU) {
+                found.add(operands.get(0).sign());
             } else if (op == Opcode.COPYSIGN) {
                 found.add(operands.get(1).sign());
             } else if (op == Opcode.ATAN2) {

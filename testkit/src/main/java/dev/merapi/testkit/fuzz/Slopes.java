@@ -60,7 +60,7 @@ final class Slopes {
             double left = (middle.sum - back.sum) / SHIFT;
             double[] slope = slope(program, java);
             double size = Math.max(slope[1], Math.max(Math.abs(right), Math.abs(left)));
-            double noise = 1e-14 * Math.max(Math.abs(middle.sum), slope[2]) / SHIFT;
+            double noise = 1e-14 * Math.max(1, Math.max(Math.abs(middle.sum), slope[2])) / SHIFT;
             boolean clear = Math.abs(right - left) <= 2e-4 * size + noise;
             double central = (right + left) / 2;
             if (clear && Double.isFinite(central)) {
