@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "merapi_memory.h"
+#include "scratch.h"
 
 #if defined(_WIN32)
 #include <malloc.h>
@@ -155,6 +156,8 @@ void memory_guarded_free(int64_t address, int64_t size) {
     }
 }
 #endif
+
+void working_memory_limit(int64_t bytes) { scratch_limit(bytes < 0 ? SIZE_MAX : static_cast<size_t>(bytes)); }
 
 int64_t memory_limit() {
 #if defined(_WIN32)

@@ -20,6 +20,9 @@ int64_t memory_guarded_size(int64_t bytes);
 int64_t memory_guarded_allocate(int64_t bytes);
 void memory_guarded_free(int64_t address, int64_t size);
 
+// The most working memory that a kernel gets at once, for tests of what happens when there is no more; negative: all.
+void working_memory_limit(int64_t bytes);
+
 // Bytes that this process may use: the machine's memory or the container's limit, whichever is less.
 int64_t memory_limit();
 

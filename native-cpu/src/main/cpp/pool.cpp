@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -66,6 +67,8 @@ struct Job {
     int64_t grain;
     std::atomic<int64_t> next{0};
     int helpers_wanted;  // guarded by Pool::mutex
+    std::atomic_flag failed = ATOMIC_FLAG_INIT;
+    std::exception_ptr error;  // the first; written by whoever set `failed`, read when nobody works any more
 
     void work() {
         bool outer = inside_region;
@@ -74,9 +77,19 @@ struct Job {
             int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
             if (begin >= n) break;
             int64_t end = n - begin < grain ? n : begin + grain;
-            fn(context, begin, end);
+            try {
+                fn(context, begin, end);
+            } catch (...) {
+                if (!failed.test_and_set()) error = std::current_exception();
+                next.store(n, std::memory_order_relaxed);  // the rest would be for nothing
+            }
         }
         inside_region = outer;
+    }
+
+    // When all are done.
+    void rethrow() const {
+        if (error != nullptr) std::rethrow_exception(error);
     }
 };
 
@@ -172,6 +185,7 @@ struct Pool {
             std::unique_lock<std::mutex> lock(mutex);
             done.wait(lock, idle);
         }
+        work.rethrow();
     }
 };
 

@@ -44,7 +44,7 @@ void call_chunk(void* context, int64_t begin, int64_t end) {
 }
 }  // namespace detail
 
-// fn(int64_t begin, int64_t end); must not throw.
+// fn(int64_t begin, int64_t end). What it throws ends the work and reaches the caller.
 template <class F>
 inline void parallel_for(int64_t n, int64_t grain, F&& fn) {
     if (n <= 0) return;

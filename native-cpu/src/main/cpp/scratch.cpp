@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "scratch.h"
 
-#include <cstdio>
-#include <cstdlib>
+#include <atomic>
+#include <cstdint>
+#include <exception>
 #include <new>
+#include <string>
 #include <vector>
 
 namespace merapi {
@@ -21,6 +23,17 @@ constexpr int kBlockShift = 48;
 constexpr size_t kSmallestBlock = size_t{1} << 20;
 constexpr size_t kKeptBytes = size_t{64} << 20;
 
+std::atomic<size_t> limit{SIZE_MAX};
+
+struct NoMemory : std::exception {
+    std::string message;
+
+    explicit NoMemory(size_t bytes)
+        : message("a kernel needs " + std::to_string(bytes) + " bytes of working memory and the system has none") {}
+
+    const char* what() const noexcept override { return message.c_str(); }
+};
+
 struct Arena {
     std::vector<Block> blocks;
     size_t current = 0;
@@ -30,6 +43,7 @@ struct Arena {
     }
 
     void* take(size_t bytes) {
+        if (bytes > limit.load(std::memory_order_relaxed)) throw NoMemory(bytes);
         bytes = (bytes + 127) & ~size_t{63};  // never zero, and rows of neighbours don't share a line
         while (current < blocks.size()) {
             Block& b = blocks[current];
@@ -49,11 +63,13 @@ struct Arena {
         size_t size = kSmallestBlock;
         while (size < bytes) size *= 2;
         char* base = static_cast<char*>(::operator new(size, kAlignment, std::nothrow));
-        if (base == nullptr) {
-            std::fprintf(stderr, "merapi: a kernel needs %zu bytes of working memory and the system has none\n", size);
-            std::abort();
+        if (base == nullptr) throw NoMemory(size);
+        try {
+            blocks.push_back({base, size, bytes});
+        } catch (...) {
+            ::operator delete(base, kAlignment);
+            throw;
         }
-        blocks.push_back({base, size, bytes});
         current = blocks.size() - 1;
         return base;
     }
@@ -92,5 +108,6 @@ thread_local Arena arena;
 void* scratch_take(size_t bytes) { return arena.take(bytes); }
 size_t scratch_mark() { return arena.mark(); }
 void scratch_release(size_t mark) { arena.release(mark); }
+void scratch_limit(size_t bytes) { limit.store(bytes); }
 
 }  // namespace merapi

@@ -9,11 +9,14 @@
 
 namespace merapi {
 
-// 64-byte aligned; valid until scratch_release of the mark taken before. Aborts with a message when the system has no
-// memory left: the amounts are bounded by tiling, not by tensor sizes.
+// 64-byte aligned; valid until scratch_release of the mark taken before. Throws when the system has no memory left, or not
+// so much is allowed: parallel_for carries that to its caller, and the JNI library to Java.
 void* scratch_take(size_t bytes);
 size_t scratch_mark();
 void scratch_release(size_t mark);
+
+// The most that may be taken at once, for tests of what happens when there is no more.
+void scratch_limit(size_t bytes);
 
 // Always inlined: isa/*.cpp may not share inline functions.
 struct ScratchFrame {

@@ -7,15 +7,18 @@ import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpError;
+import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
+import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -144,6 +147,7 @@ final class BackwardPass {
             markNeeded();
             runReady(rootTasks);
             @Nullable Tensor[] result = captures;
+            separate(result, gradients);
             for (Tensor t : result) {
                 if (t != null) {
                     scope.keep(t.joinScope(context));
@@ -466,6 +470,27 @@ final class BackwardPass {
             Tensor g = task.gradients[task.captureOutputs[i]];
             if (g != null) {
                 captures[task.captureTargets[i]] = g.engineHandle();
+            }
+        }
+    }
+
+    /** What is returned shares memory neither with what was given nor among itself: the caller may write to each of them. */
+    private static void separate(@Nullable Tensor[] results, Tensor[] given) {
+        Set<Storage> taken = Collections.newSetFromMap(new IdentityHashMap<>());
+        for (Tensor t : given) {
+            if (!t.isMeta()) {
+                taken.add(t.storage());
+            }
+        }
+        for (int i = 0; i < results.length; i++) {
+            Tensor t = results[i];
+            // An expanded one cannot be written to.
+            if (t != null
+                    && !t.isMeta()
+                    && !taken.add(t.storage())
+                    && t.layout().isInjective()) {
+                results[i] = t.copy().engineHandle();
+                t.close();
             }
         }
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -11,18 +11,18 @@ import org.jspecify.annotations.Nullable;
 /** Brings batches to a device on a stream of its own, beside the work of whoever takes them. By one thread. */
 final class Delivery implements AutoCloseable {
     private final Device device;
-    private final Stream stream;
+    private final DeviceStream stream;
 
     Delivery(Device device) {
         this.device = device;
-        this.stream = Stream.on(device);
+        this.stream = DeviceStream.on(device);
     }
 
     /** A batch on the device, and when it is there. */
-    record Delivered<B>(B batch, Event there) {}
+    record Delivered<B>(B batch, DeviceEvent there) {}
 
     <B> Delivered<B> deliver(B batch) {
-        try (Stream.Use use = stream.use()) {
+        try (DeviceStream.Use use = stream.use()) {
             B moved = moved(batch, device);
             return new Delivered<>(moved, stream.record());
         }

@@ -2,8 +2,8 @@
 package dev.merapi.data;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -56,9 +56,9 @@ final class Prefetch<B> implements AutoCloseable {
             throw failed;
         }
         next++;
-        Event there = made.there;
+        DeviceEvent there = made.there;
         if (there != null && device != null) {
-            Stream.current(device).await(there);
+            DeviceStream.current(device).await(there);
             there.close();
         }
         return made.value();
@@ -113,7 +113,7 @@ final class Prefetch<B> implements AutoCloseable {
 
     private record Made<B>(
             @Nullable B result,
-            @Nullable Event there,
+            @Nullable DeviceEvent there,
             @Nullable Throwable failure) {
         B value() {
             return java.util.Objects.requireNonNull(result);

@@ -22,7 +22,7 @@ public final class CapturedGraph implements AutoCloseable {
     private final List<Drawn> drawn;
     private final List<GraphCapture.Condition> conditions;
     /** The stream that it was replayed on last; at first the one that its memory comes from. */
-    private Stream last;
+    private DeviceStream last;
 
     private boolean closed;
 
@@ -38,7 +38,7 @@ public final class CapturedGraph implements AutoCloseable {
             List<Drawn> drawn,
             List<GraphCapture.Condition> conditions) {
         this.device = device;
-        this.last = Stream.own(device);
+        this.last = DeviceStream.own(device);
         this.graphs = graphs;
         this.graph = graph;
         this.pool = pool;
@@ -65,9 +65,9 @@ public final class CapturedGraph implements AutoCloseable {
                         .fix("seed before the capture, or call reset(), so that it is captured again."));
             }
         }
-        Stream on = Stream.current(device);
+        DeviceStream on = DeviceStream.current(device);
         if (last.handle() != on.handle() && last.isOpen()) {
-            try (Event before = last.record()) {
+            try (DeviceEvent before = last.record()) {
                 on.await(before);
             }
         }
@@ -89,7 +89,7 @@ public final class CapturedGraph implements AutoCloseable {
      */
     public synchronized void verify() {
         if (!closed) {
-            (last.isOpen() ? last : Stream.own(device)).synchronize();
+            (last.isOpen() ? last : DeviceStream.own(device)).synchronize();
         }
     }
 

@@ -33,7 +33,7 @@ public final class Context {
     private @Nullable Generator generator;
     private @Nullable SavedTensorHooks savedTensorHooks;
     private @Nullable Object backwardPass;
-    private @Nullable Stream stream;
+    private @Nullable DeviceStream stream;
     private @Nullable GraphCapture graphCapture;
     private @Nullable ThreadMode mode;
     /** Where this thread takes memory of one device from, if not from the device's common allocator. */
@@ -220,19 +220,19 @@ public final class Context {
     }
 
     /** The stream that this thread uses for its device; null if each device's own serves. */
-    public @Nullable Stream stream() {
+    public @Nullable DeviceStream stream() {
         return stream;
     }
 
     /** The handle of the stream that this thread's work on a device goes to. */
     public long stream(Device device) {
-        Stream s = stream;
+        DeviceStream s = stream;
         return s != null && s.device() == device && s.isOpen() ? s.handle() : 0;
     }
 
     @Nullable
-    Stream setStream(@Nullable Stream newStream) {
-        Stream before = stream;
+    DeviceStream setStream(@Nullable DeviceStream newStream) {
+        DeviceStream before = stream;
         stream = newStream;
         return before;
     }
@@ -294,9 +294,9 @@ public final class Context {
             @Nullable Interceptor autocast,
             @Nullable Generator generator,
             @Nullable SavedTensorHooks savedTensorHooks,
-            @Nullable Stream stream) {
+            @Nullable DeviceStream stream) {
         /** The same modes with work on another stream. */
-        public Snapshot on(@Nullable Stream other) {
+        public Snapshot on(@Nullable DeviceStream other) {
             return new Snapshot(
                     gradEnabled,
                     inference,

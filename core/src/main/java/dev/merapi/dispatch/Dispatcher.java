@@ -352,7 +352,7 @@ public final class Dispatcher {
         if (capture != null) {
             capture.admit(op.name(), device, inputs, mutated);
         } else {
-            Stream.noteUse(device, inputs);
+            DeviceStream.noteUse(device, inputs);
         }
         Object found = op.resolved(device.type(), dtype);
         if (found == null) {
@@ -420,7 +420,7 @@ public final class Dispatcher {
             }
             capture.admit(op.name(), target, inputs, mutated);
         } else {
-            Stream.noteUse(target, inputs);
+            DeviceStream.noteUse(target, inputs);
         }
         R out;
         try {

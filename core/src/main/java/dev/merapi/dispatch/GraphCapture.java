@@ -36,9 +36,9 @@ public final class GraphCapture {
     private final Device device;
     private final Graphs graphs;
     /** Of its own, so that other threads' work on the device's stream is not captured. */
-    private final Stream stream;
+    private final DeviceStream stream;
 
-    private final Stream.Use use;
+    private final DeviceStream.Use use;
     private final CachingAllocator pool;
     private final @Nullable CachingAllocator allocatorBefore;
     /** Memory from outside, and whether the graph writes to it. */
@@ -61,7 +61,7 @@ public final class GraphCapture {
         this.context = context;
         this.device = device;
         this.graphs = graphs;
-        this.stream = Stream.forCapture(device);
+        this.stream = DeviceStream.forCapture(device);
         this.use = stream.install(context);
         this.pool = Backends.allocator(device).pool("memory of a captured graph", null);
         this.allocatorBefore = context.ownAllocator();

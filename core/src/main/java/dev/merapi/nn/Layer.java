@@ -3,7 +3,7 @@ package dev.merapi.nn;
 
 import dev.merapi.tensor.Tensor;
 
-/** A module that makes one tensor of one tensor, so that {@link Sequential} can chain it. */
-public abstract class Layer extends Module {
+/** A block that makes one tensor of one tensor, so that {@link Sequential} can chain it. */
+public abstract class Layer extends Block {
     public abstract Tensor forward(Tensor x);
 }

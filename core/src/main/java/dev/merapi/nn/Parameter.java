@@ -5,8 +5,8 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 
 /**
- * A tensor that a module owns: trained (it requires a gradient) or merely kept (a buffer). The tensor may be replaced, when
- * the module moves to another device or dtype; so ask for it at each use.
+ * A tensor that a block owns: trained (it requires a gradient) or merely kept (a buffer). The tensor may be replaced, when
+ * the block moves to another device or dtype; so ask for it at each use.
  */
 public final class Parameter {
     private final boolean trained;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Modules: {@link dev.merapi.nn.Module} and the usual layers. Uses the engine, is used by optim and train. */
+/** Blocks: {@link dev.merapi.nn.Block} and the usual layers. Uses the engine, is used by optim and train. */
 @NullMarked
 package dev.merapi.nn;
 

@@ -58,7 +58,7 @@ public final class Backstop {
 
     /** One watched owner; in a circular list so that it stays reachable. Never holds the owner itself. */
     static final class Ref extends PhantomReference<Object> {
-        private final @Nullable Block block;
+        private final @Nullable MemoryBlock block;
         /** A share of this is what the owner held. */
         private final @Nullable Storage pinned;
 
@@ -66,7 +66,7 @@ public final class Backstop {
         private @Nullable Ref previous;
         private @Nullable Ref next;
 
-        Ref(Object owner, @Nullable Block block, @Nullable Storage pinned, int stripe) {
+        Ref(Object owner, @Nullable MemoryBlock block, @Nullable Storage pinned, int stripe) {
             super(owner, DEAD);
             this.block = block;
             this.pinned = pinned;
@@ -97,7 +97,7 @@ public final class Backstop {
     }
 
     /** Frees {@code block} when {@code owner} becomes unreachable. */
-    static Ref watch(Object owner, Block block) {
+    static Ref watch(Object owner, MemoryBlock block) {
         return link(new Ref(owner, block, null, stripe()));
     }
 

@@ -47,11 +47,11 @@ public final class CachingAllocator {
     /** Held while the device is asked for a segment, before {@link #lock}: meanwhile others may free. */
     private final ReentrantLock growing = new ReentrantLock();
 
-    private final List<ArrayDeque<Block>> classLists = new ArrayList<>();
-    private final TreeSet<Block> freeBlocks = new TreeSet<>(Comparator.comparingLong((Block b) -> b.size)
+    private final List<ArrayDeque<MemoryBlock>> classLists = new ArrayList<>();
+    private final TreeSet<MemoryBlock> freeBlocks = new TreeSet<>(Comparator.comparingLong((MemoryBlock b) -> b.size)
             .thenComparingLong(b -> System.identityHashCode(b.segment))
             .thenComparingLong(b -> b.offset));
-    private final List<Block> segmentHeads = new ArrayList<>();
+    private final List<MemoryBlock> segmentHeads = new ArrayList<>();
     private final AtomicLong allocated = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
     private final AtomicLong liveBlocks = new AtomicLong();
@@ -60,7 +60,7 @@ public final class CachingAllocator {
     /** The least that this was since the last collection. */
     private volatile long watchedLeast;
 
-    private final Set<Block> guarded = Collections.newSetFromMap(new IdentityHashMap<>());
+    private final Set<MemoryBlock> guarded = Collections.newSetFromMap(new IdentityHashMap<>());
     /** Of a pool: whose blocks its segments are. What is freed returns to a pool at once, not to a thread's cache. */
     private final @Nullable CachingAllocator parent;
 
@@ -145,8 +145,8 @@ public final class CachingAllocator {
 
     /** A block for a pool, which itself does what {@link #recover} can; null if there is no room. */
     @Nullable
-    Block allocateSegment(long bytes, String occupant) {
-        Block block = bytes > cap ? null : take(large(bytes));
+    MemoryBlock allocateSegment(long bytes, String occupant) {
+        MemoryBlock block = bytes > cap ? null : take(large(bytes));
         if (block != null) {
             occupy(block, occupant, null);
         }
@@ -158,8 +158,8 @@ public final class CachingAllocator {
      *
      * @param occupant what will live there, and its dtype if that has one: for reports
      */
-    Block allocate(long bytes, ThreadState state, Object occupant, @Nullable DType dtype) {
-        Block block;
+    MemoryBlock allocate(long bytes, ThreadState state, Object occupant, @Nullable DType dtype) {
+        MemoryBlock block;
         if (isGuarded()) {
             block = allocateLarge(bytes, state);
         } else if (bytes <= SizeClasses.LARGEST) {
@@ -183,7 +183,7 @@ public final class CachingAllocator {
         return Guard.ON && parent == null;
     }
 
-    private void occupy(Block block, Object occupant, @Nullable DType dtype) {
+    private void occupy(MemoryBlock block, Object occupant, @Nullable DType dtype) {
         block.occupant = occupant;
         block.dtype = dtype;
         block.origin = LeakDetection.origin();
@@ -194,10 +194,10 @@ public final class CachingAllocator {
         }
     }
 
-    private @Nullable Block refill(int sizeClass, ThreadState state) {
+    private @Nullable MemoryBlock refill(int sizeClass, ThreadState state) {
         lock.lock();
         try {
-            Block block = classLists.get(sizeClass).poll();
+            MemoryBlock block = classLists.get(sizeClass).poll();
             if (block != null) {
                 return block;
             }
@@ -207,7 +207,7 @@ public final class CachingAllocator {
         long size = SizeClasses.size(sizeClass);
         // One page at least, so that small classes are carved by the page and not by the block.
         int count = (int) Math.max(1, Math.min(64, PAGE / size));
-        Block block = take(size * count);
+        MemoryBlock block = take(size * count);
         if (block == null) {
             block = recover(size, state);
             count = 1;
@@ -218,7 +218,7 @@ public final class CachingAllocator {
         lock.lock();
         try {
             for (int i = count - 1; i > 0; i--) {
-                Block piece = splitOff(block, size * i);
+                MemoryBlock piece = splitOff(block, size * i);
                 piece.sizeClass = sizeClass;
                 classLists.get(sizeClass).push(piece);
             }
@@ -229,12 +229,12 @@ public final class CachingAllocator {
         }
     }
 
-    private @Nullable Block allocateLarge(long bytes, @Nullable ThreadState state) {
+    private @Nullable MemoryBlock allocateLarge(long bytes, @Nullable ThreadState state) {
         if (bytes > (parent == null ? cap : parent.cap) || bytes > Long.MAX_VALUE - 2 * LARGE_UNIT) {
             return null; // whatever is collected
         }
         long size = large(bytes);
-        Block block = take(size);
+        MemoryBlock block = take(size);
         return block != null ? block : recover(size, state);
     }
 
@@ -243,13 +243,13 @@ public final class CachingAllocator {
     }
 
     /** From the free blocks, else from a new segment; null if the cap or the device says no. */
-    private @Nullable Block take(long size) {
+    private @Nullable MemoryBlock take(long size) {
         if (isGuarded()) {
             return takeGuarded(size);
         }
         lock.lock();
         try {
-            Block block = cut(size);
+            MemoryBlock block = cut(size);
             if (block != null) {
                 return block;
             }
@@ -265,9 +265,9 @@ public final class CachingAllocator {
     }
 
     /** Best fit from the free blocks, or null. */
-    private @Nullable Block cut(long size) {
-        Block key = new Block(this, new Segment(null, 0, 0), -1, size);
-        Block best = ceiling(key);
+    private @Nullable MemoryBlock cut(long size) {
+        MemoryBlock key = new MemoryBlock(this, new Segment(null, 0, 0), -1, size);
+        MemoryBlock best = ceiling(key);
         if (best != null && best.segment.buffer() == null && raw.isJavaVisible() && size <= Integer.MAX_VALUE) {
             best = smallestWithView(best);
         }
@@ -278,25 +278,25 @@ public final class CachingAllocator {
         return best;
     }
 
-    private void cut(Block block, long size) {
+    private void cut(MemoryBlock block, long size) {
         block.free = false;
         if (block.size - size >= (size <= SizeClasses.LARGEST ? 64 : SPLIT)) {
-            Block rest = splitOff(block, size);
+            MemoryBlock rest = splitOff(block, size);
             rest.free = true;
             freeBlocks.add(rest);
         }
     }
 
-    private @Nullable Block ceiling(Block key) {
-        Block best = freeBlocks.ceiling(key);
+    private @Nullable MemoryBlock ceiling(MemoryBlock key) {
+        MemoryBlock best = freeBlocks.ceiling(key);
         // The key's own place in the order among equal sizes is arbitrary; look for one just below it.
-        Block lower = freeBlocks.lower(key);
+        MemoryBlock lower = freeBlocks.lower(key);
         return lower != null && lower.size == key.size ? lower : best;
     }
 
     /** Java kernels could not work on a small tensor in a huge segment, which has no Java view: those stay apart. */
-    private @Nullable Block smallestWithView(Block from) {
-        for (Block block : freeBlocks.tailSet(from, true)) {
+    private @Nullable MemoryBlock smallestWithView(MemoryBlock from) {
+        for (MemoryBlock block : freeBlocks.tailSet(from, true)) {
             if (block.segment.buffer() != null) {
                 return block;
             }
@@ -305,12 +305,12 @@ public final class CachingAllocator {
     }
 
     /** From a new segment; null if the cap or the device says no. One thread at a time: the next finds what is left. */
-    private @Nullable Block grow(long size) {
+    private @Nullable MemoryBlock grow(long size) {
         long usual = raw.segmentSize();
         long wanted = size >= usual / 2 ? (size + LARGE_UNIT - 1) / LARGE_UNIT * LARGE_UNIT : usual;
         lock.lock();
         try {
-            Block block = cut(size);
+            MemoryBlock block = cut(size);
             if (block != null) {
                 return block;
             }
@@ -326,7 +326,7 @@ public final class CachingAllocator {
         }
         lock.lock();
         try {
-            Block block = new Block(this, segment, 0, segment.byteSize());
+            MemoryBlock block = new MemoryBlock(this, segment, 0, segment.byteSize());
             segmentHeads.add(block);
             cut(block, size);
             return block;
@@ -335,12 +335,12 @@ public final class CachingAllocator {
         }
     }
 
-    private @Nullable Block takeGuarded(long size) {
+    private @Nullable MemoryBlock takeGuarded(long size) {
         long bytes = Guard.reserve(size);
         if (!reserve(bytes)) {
             return null;
         }
-        Block block = null;
+        MemoryBlock block = null;
         try {
             block = Guard.take(this, raw, size);
         } finally {
@@ -390,8 +390,8 @@ public final class CachingAllocator {
         return segment;
     }
 
-    private Block splitOff(Block block, long size) {
-        Block rest = new Block(this, block.segment, block.offset + size, block.size - size);
+    private MemoryBlock splitOff(MemoryBlock block, long size) {
+        MemoryBlock rest = new MemoryBlock(this, block.segment, block.offset + size, block.size - size);
         block.size = size;
         rest.previous = block;
         rest.next = block.next;
@@ -403,14 +403,14 @@ public final class CachingAllocator {
     }
 
     /** Out of room: tries again with all that is not live, and gives up when nothing comes back any more. */
-    private @Nullable Block recover(long size, @Nullable ThreadState state) {
+    private @Nullable MemoryBlock recover(long size, @Nullable ThreadState state) {
         long deadline = System.nanoTime() + PATIENCE_NANOS;
         long before = -1;
         for (int collections = 0; ; ) {
             Protection.flushCaches(state);
             Protection.drainIfPending(state);
             long now = gather();
-            Block block = take(size);
+            MemoryBlock block = take(size);
             if (block != null) {
                 return block;
             }
@@ -441,7 +441,7 @@ public final class CachingAllocator {
     }
 
     /** Takes a block back from its last owner. An error of the device stays here: nobody could make up for it. */
-    void free(Block block, @Nullable ThreadState state) {
+    void free(MemoryBlock block, @Nullable ThreadState state) {
         boolean ordered = true;
         StreamOrder[] users = block.users;
         if (users != null) {
@@ -474,7 +474,7 @@ public final class CachingAllocator {
     }
 
     /** Work may still use that memory: it stays out of use. */
-    private void lose(Block block, Throwable reason) {
+    private void lose(MemoryBlock block, Throwable reason) {
         complainOnce(reason);
         lock.lock();
         try {
@@ -492,7 +492,7 @@ public final class CachingAllocator {
         }
     }
 
-    private void freeGuarded(Block block, @Nullable ThreadState state) {
+    private void freeGuarded(MemoryBlock block, @Nullable ThreadState state) {
         long bytes = Guard.reserve(((Guard.Guarded) block).wanted());
         String fault = Guard.give(raw, block);
         lock.lock();
@@ -511,7 +511,7 @@ public final class CachingAllocator {
     }
 
     /** To the shared lists; the block is already accounted as free. */
-    void giveBack(Block block) {
+    void giveBack(MemoryBlock block) {
         lock.lock();
         try {
             returned++;
@@ -529,14 +529,14 @@ public final class CachingAllocator {
         }
     }
 
-    private void merge(Block block) {
-        Block merged = block;
-        Block next = block.next;
+    private void merge(MemoryBlock block) {
+        MemoryBlock merged = block;
+        MemoryBlock next = block.next;
         if (next != null && next.free) {
             freeBlocks.remove(next);
             absorbNext(merged);
         }
-        Block previous = block.previous;
+        MemoryBlock previous = block.previous;
         if (previous != null && previous.free) {
             freeBlocks.remove(previous);
             absorbNext(previous);
@@ -547,8 +547,8 @@ public final class CachingAllocator {
         freeBlocks.add(merged);
     }
 
-    private static void absorbNext(Block block) {
-        Block next = java.util.Objects.requireNonNull(block.next);
+    private static void absorbNext(MemoryBlock block) {
+        MemoryBlock next = java.util.Objects.requireNonNull(block.next);
         block.size += next.size;
         block.next = next.next;
         if (block.next != null) {
@@ -557,8 +557,8 @@ public final class CachingAllocator {
     }
 
     private void mergeClassLists() {
-        for (ArrayDeque<Block> list : classLists) {
-            for (Block b = list.poll(); b != null; b = list.poll()) {
+        for (ArrayDeque<MemoryBlock> list : classLists) {
+            for (MemoryBlock b = list.poll(); b != null; b = list.poll()) {
                 b.sizeClass = -1;
                 merge(b);
             }
@@ -647,23 +647,23 @@ public final class CachingAllocator {
     public List<String> largest(int count) {
         lock.lock();
         try {
-            List<Block> live = new ArrayList<>();
-            for (Block head : segmentHeads) {
-                for (Block b = head; b != null; b = b.next) {
+            List<MemoryBlock> live = new ArrayList<>();
+            for (MemoryBlock head : segmentHeads) {
+                for (MemoryBlock b = head; b != null; b = b.next) {
                     if (b.occupant != null) {
                         live.add(b);
                     }
                 }
             }
             live.addAll(guarded);
-            live.sort(Comparator.comparingLong((Block b) -> b.size).reversed());
+            live.sort(Comparator.comparingLong((MemoryBlock b) -> b.size).reversed());
             return live.stream().limit(count).map(CachingAllocator::describe).toList();
         } finally {
             lock.unlock();
         }
     }
 
-    static String describe(Block block) {
+    static String describe(MemoryBlock block) {
         return block.size + " bytes: " + (block.dtype == null ? "" : block.dtype) + block.occupant
                 + (block.origin == null ? "" : ", made at " + LeakDetection.describe(block.origin));
     }

@@ -12,12 +12,12 @@ final class Chunk {
     static final long SIZE = 64 << 10;
     static final long LARGEST_TENANT = 1024;
 
-    final Block block;
+    final MemoryBlock block;
     private final AtomicInteger tenants = new AtomicInteger(1); // the slot that fills it counts as one
     private final Backstop.Ref ref;
     private long used;
 
-    Chunk(Block block) {
+    Chunk(MemoryBlock block) {
         this.block = block;
         this.ref = Backstop.watch(this, block);
     }

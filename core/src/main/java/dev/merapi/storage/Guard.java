@@ -31,7 +31,7 @@ final class Guard {
     private Guard() {}
 
     /** A block that knows where its marks are. */
-    static final class Guarded extends Block {
+    static final class Guarded extends MemoryBlock {
         private final boolean fenced;
         private final long wanted;
 
@@ -52,7 +52,7 @@ final class Guard {
     }
 
     /** A block of its own for that many bytes; null if the device has none. */
-    static @Nullable Block take(CachingAllocator owner, RawAllocator raw, long bytes) {
+    static @Nullable MemoryBlock take(CachingAllocator owner, RawAllocator raw, long bytes) {
         String untold = UNTOLD.getAndSet(null);
         if (untold != null) {
             throw new OverrunException(untold);
@@ -74,7 +74,7 @@ final class Guard {
     }
 
     /** Gives a block back; returns what is wrong with its marks, or null. */
-    static @Nullable String give(RawAllocator raw, Block freed) {
+    static @Nullable String give(RawAllocator raw, MemoryBlock freed) {
         Guarded block = (Guarded) freed;
         String fault = null;
         ByteBuffer buffer = block.segment.buffer();

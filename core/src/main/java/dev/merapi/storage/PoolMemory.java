@@ -12,7 +12,7 @@ final class PoolMemory implements RawAllocator {
     private final CachingAllocator parent;
     private final String occupant;
     private final @Nullable StreamOrder home;
-    private final ConcurrentMap<Segment, Block> blocks = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Segment, MemoryBlock> blocks = new ConcurrentHashMap<>();
 
     PoolMemory(CachingAllocator parent, String occupant, @Nullable StreamOrder home) {
         this.parent = parent;
@@ -22,7 +22,7 @@ final class PoolMemory implements RawAllocator {
 
     @Override
     public @Nullable Segment allocate(long byteSize) {
-        Block block = parent.allocateSegment(byteSize, occupant);
+        MemoryBlock block = parent.allocateSegment(byteSize, occupant);
         if (block == null) {
             return null;
         }

@@ -37,7 +37,7 @@ final class Protection {
 
     private Protection() {}
 
-    private record Waiting(long epoch, Block block) {}
+    private record Waiting(long epoch, MemoryBlock block) {}
 
     static long currentEpoch() {
         return EPOCH.get();
@@ -148,7 +148,7 @@ final class Protection {
     // ---------------------------------------------------------------- freeing
 
     /** Frees blocks as soon as no call can be using them; their storages must be marked closed already. */
-    static void retire(@Nullable ThreadState state, Block[] blocks, int count) {
+    static void retire(@Nullable ThreadState state, MemoryBlock[] blocks, int count) {
         if (count == 0) {
             return;
         }
@@ -171,7 +171,7 @@ final class Protection {
     }
 
     /** As above for one block. */
-    static void retire(@Nullable ThreadState state, Block block) {
+    static void retire(@Nullable ThreadState state, MemoryBlock block) {
         boolean held = state != null && state.hold();
         try {
             long epoch = EPOCH.getAndIncrement();
@@ -188,7 +188,7 @@ final class Protection {
         }
     }
 
-    private static void freeOrWait(@Nullable ThreadState state, Block block, long epoch, boolean now) {
+    private static void freeOrWait(@Nullable ThreadState state, MemoryBlock block, long epoch, boolean now) {
         if (now) {
             block.owner.free(block, state);
         } else {

@@ -40,7 +40,7 @@ final class Slot {
     /** The one allocator that blocks are cached of: the first one, until its blocks are gone. */
     private @Nullable CachingAllocator cachedOwner;
 
-    private final @Nullable Block[][] cached = new Block[SizeClasses.COUNT][];
+    private final @Nullable MemoryBlock[][] cached = new MemoryBlock[SizeClasses.COUNT][];
     private final int[] cachedCount = new int[SizeClasses.COUNT];
     private int cachedTotal;
 
@@ -81,21 +81,21 @@ final class Slot {
     }
 
     @Nullable
-    Block take(CachingAllocator owner, int sizeClass) {
+    MemoryBlock take(CachingAllocator owner, int sizeClass) {
         int n = cachedCount[sizeClass];
         if (n == 0 || owner != cachedOwner) {
             return null;
         }
-        Block[] stack = cached[sizeClass];
+        MemoryBlock[] stack = cached[sizeClass];
         cachedCount[sizeClass] = n - 1;
         cachedTotal--;
-        Block block = stack[n - 1];
+        MemoryBlock block = stack[n - 1];
         stack[n - 1] = null;
         return block;
     }
 
     /** Keeps a free block for the next request of its size; false if there are enough. */
-    boolean offer(Block block) {
+    boolean offer(MemoryBlock block) {
         if (cachedOwner != block.owner) {
             if (cachedTotal > 0) {
                 return false;
@@ -103,10 +103,10 @@ final class Slot {
             cachedOwner = block.owner;
         }
         int c = block.sizeClass;
-        Block[] stack = cached[c];
+        MemoryBlock[] stack = cached[c];
         if (stack == null) {
             int limit = (int) Math.max(4, Math.min(256, CACHED_BYTES_PER_CLASS / SizeClasses.size(c)));
-            stack = new Block[limit];
+            stack = new MemoryBlock[limit];
             cached[c] = stack;
         }
         int n = cachedCount[c];
@@ -125,7 +125,7 @@ final class Slot {
         CachingAllocator owner = cachedOwner;
         if (owner != null && cachedTotal > 0) {
             for (int c = 0; c < cached.length; c++) {
-                Block[] stack = cached[c];
+                MemoryBlock[] stack = cached[c];
                 for (int i = 0; i < cachedCount[c]; i++) {
                     owner.giveBack(stack[i]);
                     stack[i] = null;

@@ -31,7 +31,7 @@ public final class Storage {
         }
     }
 
-    private final Block block;
+    private final MemoryBlock block;
     private final long offset;
     private final long byteSize;
     /** The chunk that this is a tenant of, the storage that this is a slice of, or null. */
@@ -49,7 +49,7 @@ public final class Storage {
     private @Nullable String lastMutator;
     private @Nullable Throwable mutatedAt;
 
-    private Storage(Block block, long offset, long byteSize, @Nullable Object landlord) {
+    private Storage(MemoryBlock block, long offset, long byteSize, @Nullable Object landlord) {
         this.block = block;
         this.offset = offset;
         this.byteSize = byteSize;
@@ -167,14 +167,14 @@ public final class Storage {
 
     /** One owner less; the last one frees the memory. */
     public void release(@Nullable ThreadState state) {
-        Block freed = releaseLater(state);
+        MemoryBlock freed = releaseLater(state);
         if (freed != null) {
             Protection.retire(state, freed);
         }
     }
 
     /** As {@link #release}, but returns the block to be retired, so that a scope can retire many at once. */
-    public @Nullable Block releaseLater(@Nullable ThreadState state) {
+    public @Nullable MemoryBlock releaseLater(@Nullable ThreadState state) {
         if (count > 1) {
             long now = Protection.currentEpoch();
             for (long n = letGoAt; n < now && !LET_GO_AT.compareAndSet(this, n, now); n = letGoAt) {}
@@ -193,7 +193,7 @@ public final class Storage {
     }
 
     /** Retires what {@link #releaseLater} returned. */
-    public static void retire(ThreadState state, Block[] blocks, int count) {
+    public static void retire(ThreadState state, MemoryBlock[] blocks, int count) {
         Protection.retire(state, blocks, count);
     }
 

@@ -4,7 +4,7 @@ package dev.merapi.tensor;
 import dev.merapi.autograd.Node;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
-import dev.merapi.storage.Block;
+import dev.merapi.storage.MemoryBlock;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
 import java.util.ArrayDeque;
@@ -257,14 +257,14 @@ public final class Scope implements AutoCloseable {
         if (count == 0) {
             return;
         }
-        Block[] freed = new Block[Math.min(count, 256)];
+        MemoryBlock[] freed = new MemoryBlock[Math.min(count, 256)];
         int n = 0;
         for (int i = 0; i < count; i++) {
             Tensor t = owned[i];
             if (t.scope != this) {
                 continue;
             }
-            Block block = t.closeLater(memory);
+            MemoryBlock block = t.closeLater(memory);
             if (block != null) {
                 if (n == freed.length) {
                     Storage.retire(memory, freed, n);

@@ -9,7 +9,7 @@ import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
-import dev.merapi.storage.Block;
+import dev.merapi.storage.MemoryBlock;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.types.DType;
@@ -171,15 +171,15 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     @Override
     public void close() {
         ThreadState memory = Context.current().memory();
-        Block block = closeLater(memory);
+        MemoryBlock block = closeLater(memory);
         if (block != null) {
-            Storage.retire(memory, new Block[] {block}, 1);
+            Storage.retire(memory, new MemoryBlock[] {block}, 1);
         }
     }
 
     /** Marks this handle closed; returns the block that it was the last owner of, to be retired. */
     @Nullable
-    Block closeLater(ThreadState memory) {
+    MemoryBlock closeLater(ThreadState memory) {
         int before = (int) STATE.getAndBitwiseOr(this, CLOSED);
         if ((before & (CLOSED | UNCOUNTED)) != 0 || storage == null) {
             return null;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
+import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.Init;
 import dev.merapi.nn.LayerNorm;
-import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
 import dev.merapi.tensor.Tensor;
@@ -18,13 +18,13 @@ import java.util.List;
  *
  * @see <a href="https://github.com/karpathy/nanoGPT">nanoGPT, whose first values and settings these are</a>
  */
-final class Gpt extends Module {
+final class Gpt extends Block {
     private static final double DEVIATION = 0.02;
 
     private final Shape shape;
     private final Embedding tokens;
     private final Embedding positions;
-    private final List<Block> blocks = new ArrayList<>();
+    private final List<TransformerBlock> blocks = new ArrayList<>();
     private final LayerNorm norm;
 
     /** Sizes of the model. */
@@ -35,7 +35,7 @@ final class Gpt extends Module {
         tokens = child("tokens", new Embedding(shape.vocabulary(), shape.width()));
         positions = child("positions", new Embedding(shape.context(), shape.width()));
         for (int i = 0; i < shape.layers(); i++) {
-            blocks.add(child("block" + i, new Block(shape.width(), shape.heads())));
+            blocks.add(child("block" + i, new TransformerBlock(shape.width(), shape.heads())));
         }
         norm = child("norm", new LayerNorm(shape.width()));
         namedParameters().forEach((name, p) -> {
@@ -55,7 +55,7 @@ final class Gpt extends Module {
     /** Scores of the next token: int64 [B, T] → [B, T, vocabulary]. */
     Tensor forward(Tensor input) {
         Tensor x = tokens.forward(input).add(positions.weight().slice(0, 0, input.size(1)));
-        for (Block block : blocks) {
+        for (TransformerBlock block : blocks) {
             x = block.forward(x);
         }
         return norm.forward(x).linear(tokens.weight(), null);
@@ -71,13 +71,13 @@ final class Gpt extends Module {
     }
 
     /** One layer: attention, then two linear maps, each added to what it reads. */
-    private static final class Block extends Module {
+    private static final class TransformerBlock extends Block {
         private final LayerNorm norm1;
         private final MultiheadAttention attention;
         private final LayerNorm norm2;
         private final FeedForward feedForward;
 
-        Block(int width, int heads) {
+        TransformerBlock(int width, int heads) {
             norm1 = child("norm1", new LayerNorm(width));
             attention = child("attention", new MultiheadAttention(width, heads, true));
             norm2 = child("norm2", new LayerNorm(width));

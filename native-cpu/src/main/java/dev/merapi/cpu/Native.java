@@ -3,16 +3,15 @@ package dev.merapi.cpu;
 
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.annotation.Namespace;
-import org.bytedeco.javacpp.annotation.NoException;
 import org.bytedeco.javacpp.annotation.Platform;
 
 /**
  * The native kernels. Primitives and addresses only: a call costs a JNI transition and no object. The C++ headers hold
- * the contract of each function; status codes are those of {@code merapi_cpu.h} (0 is success).
+ * the contract of each function; status codes are those of {@code merapi_cpu.h} (0 is success). What C++ throws, which is
+ * only that there is no working memory, arrives as a {@link RuntimeException}: see {@link StructuredKernels}.
  */
 @Platform(include = {"merapi_cpu.h", "merapi_kernels.h", "merapi_memory.h"})
 @Namespace("merapi::abi")
-@NoException
 final class Native {
     static {
         Loader.load();
@@ -48,6 +47,9 @@ final class Native {
     static native int reduce_run(long handle, long descriptor);
 
     // ---- merapi_memory.h ----
+
+    /** For tests: the most working memory that a kernel gets at once. */
+    static native void working_memory_limit(long bytes);
 
     static native long memory_allocate(long bytes);
 

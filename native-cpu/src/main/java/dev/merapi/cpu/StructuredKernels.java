@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
@@ -167,11 +169,37 @@ final class StructuredKernels {
     private StructuredKernels() {}
 
     private static <A, R> void put(String op, Predicate<DType> dtypes, Kernel<A, R> kernel) {
-        TABLE.put("merapi::" + op, new Entry(dtypes, kernel));
+        Kernel<A, R> told = (args, out) -> {
+            try {
+                kernel.run(args, out);
+            } catch (RuntimeException e) {
+                throw told(op, e);
+            }
+        };
+        TABLE.put("merapi::" + op, new Entry(dtypes, told));
     }
 
     private static <A, R> void returning(String op, Kernel.Returning<A, R> kernel) {
-        TABLE.put("merapi::" + op, new Entry(ALL, kernel));
+        Kernel.Returning<A, R> told = args -> {
+            try {
+                return kernel.run(args);
+            } catch (RuntimeException e) {
+                throw told(op, e);
+            }
+        };
+        TABLE.put("merapi::" + op, new Entry(ALL, told));
+    }
+
+    /** What C++ throws has no class of its own: it is always that there was no working memory. */
+    private static RuntimeException told(String op, RuntimeException e) {
+        if (e.getClass() != RuntimeException.class) {
+            return e;
+        }
+        return new OutOfMemoryException(
+                Message.of("merapi::" + op + ": " + e.getMessage())
+                        .fix("close tensors that are no longer needed, or give the process more memory."),
+                0,
+                Native.memory_limit());
     }
 
     /** The kernel of an op for a dtype, or null. */

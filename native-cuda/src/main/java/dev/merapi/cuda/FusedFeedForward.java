@@ -6,7 +6,7 @@ import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.ops.FeedForward;
+import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Pointwise;
 import dev.merapi.ops.PointwiseOp;
@@ -16,7 +16,7 @@ import java.lang.invoke.MethodHandles;
 import java.util.function.Function;
 
 /**
- * {@link FeedForward} where a library multiplies: the first product adds the bias and applies the GELU before it writes,
+ * {@link FeedForwardOp} where a library multiplies: the first product adds the bias and applies the GELU before it writes,
  * and in backward the product that makes the gradient of the inner values multiplies by the GELU's derivative and sums up
  * the bias's gradient. So neither reads or writes [rows, hidden] once more.
  */
@@ -41,7 +41,7 @@ final class FusedFeedForward {
 
     record Gradients(Tensor x, Tensor up, Tensor upBias, Tensor down, Tensor downBias) {}
 
-    private record Saved(FeedForward.Args args, Tensor inner, Tensor active) {}
+    private record Saved(FeedForwardOp.Args args, Tensor inner, Tensor active) {}
 
     /** See Note [Backward ops] in {@link dev.merapi.ops.Softmax}. */
     static final Op<BackwardArgs, Gradients> BACKWARD = Op.define(
@@ -58,8 +58,8 @@ final class FusedFeedForward {
             })
             .register();
 
-    static final Op<FeedForward.Args, Fed> OP = Op.define(
-                    MethodHandles.lookup(), NAME, FeedForward.Args.class, Fed.class)
+    static final Op<FeedForwardOp.Args, Fed> OP = Op.define(
+                    MethodHandles.lookup(), NAME, FeedForwardOp.Args.class, Fed.class)
             .shape(a -> {
                 Tensor inner = linear(a.x(), a.up(), a.upBias());
                 return new Fed(linear(inner, a.down(), a.downBias()), inner, Tensor.meta(inner));
@@ -75,10 +75,10 @@ final class FusedFeedForward {
             .register();
 
     /** Products that have nothing to do are left to the common composition. */
-    static final Function<FeedForward.Args, Tensor> EXPANSION = a -> {
-        FeedForward.check(a);
+    static final Function<FeedForwardOp.Args, Tensor> EXPANSION = a -> {
+        FeedForwardOp.check(a);
         boolean empty = a.x().numel() == 0 || a.up().numel() == 0 || a.down().numel() == 0;
-        return empty ? FeedForward.composed(a) : OP.call(a).out();
+        return empty ? FeedForwardOp.composed(a) : OP.call(a).out();
     };
 
     /** The shape of a linear map's result, by its own rule. */
@@ -89,7 +89,7 @@ final class FusedFeedForward {
     }
 
     private static Grads backward(BackwardContext context, Saved s, Fed g) {
-        FeedForward.Args a = s.args;
+        FeedForwardOp.Args a = s.args;
         BackwardArgs args = new BackwardArgs(g.out(), a.x(), a.up(), a.upBias(), a.down(), s.inner, s.active);
         boolean all = true;
         for (String name : new String[] {"x", "up", "upBias", "down", "downBias"}) {

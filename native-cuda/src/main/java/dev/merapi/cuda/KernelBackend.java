@@ -10,7 +10,7 @@ import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
-import dev.merapi.ops.FeedForward;
+import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
@@ -147,7 +147,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
 
     @Override
     public @Nullable Function<?, ?> expansion(Definition<?, ?> op) {
-        return op.op() == FeedForward.FEED_FORWARD && running().runtime.hasBlas() ? FusedFeedForward.EXPANSION : null;
+        return op.op() == FeedForwardOp.FEED_FORWARD && running().runtime.hasBlas() ? FusedFeedForward.EXPANSION : null;
     }
 
     @Override

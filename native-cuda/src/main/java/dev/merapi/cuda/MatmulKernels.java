@@ -6,7 +6,7 @@ import dev.merapi.dispatch.Precision;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Activations;
-import dev.merapi.ops.FeedForward;
+import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -34,7 +34,7 @@ final class MatmulKernels {
             case "merapi::linear" ->
                 (Kernel<LinearAlgebra.Linear, Tensor>) (args, out) -> k.run(MatrixProduct.of(args, out));
             case LinearGradients.NAME -> (Kernel<LinearGradients.Args, LinearGradients.Parameters>) k::gradients;
-            case FusedFeedForward.NAME -> (Kernel<FeedForward.Args, FusedFeedForward.Fed>) k::feedForward;
+            case FusedFeedForward.NAME -> (Kernel<FeedForwardOp.Args, FusedFeedForward.Fed>) k::feedForward;
             case FusedFeedForward.BACKWARD_NAME ->
                 (Kernel<FusedFeedForward.BackwardArgs, FusedFeedForward.Gradients>) k::feedForwardBackward;
             default -> null;
@@ -51,7 +51,7 @@ final class MatmulKernels {
         }
     }
 
-    private void feedForward(FeedForward.Args args, FusedFeedForward.Fed out) {
+    private void feedForward(FeedForwardOp.Args args, FusedFeedForward.Fed out) {
         activated(new LinearAlgebra.Linear(args.x(), args.up(), args.upBias()), out.inner(), out.active());
         run(MatrixProduct.of(new LinearAlgebra.Linear(out.active(), args.down(), args.downBias()), out.out()));
     }

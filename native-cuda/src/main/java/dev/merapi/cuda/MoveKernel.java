@@ -3,7 +3,7 @@ package dev.merapi.cuda;
 
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
@@ -27,10 +27,10 @@ final class MoveKernel {
         boolean fromHere = !Backends.allocator(from.device()).isJavaVisible();
         boolean toHere = !Backends.allocator(to.device()).isJavaVisible();
         if (toHere) {
-            Stream.noteUse(to.device(), to); // the copy goes on when this returns
+            DeviceStream.noteUse(to.device(), to); // the copy goes on when this returns
         }
         if (fromHere && toHere) {
-            Stream.noteUse(from.device(), from);
+            DeviceStream.noteUse(from.device(), from);
             Context context = Context.current();
             int device = to.device().index();
             long stream = context.stream(to.device());

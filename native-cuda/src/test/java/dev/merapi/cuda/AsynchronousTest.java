@@ -10,8 +10,8 @@ import dev.merapi.data.DataLoaderException;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Scope;
@@ -100,11 +100,11 @@ class AsynchronousTest extends StreamContract {
     @Test
     void eventsHaveNoPlaceInACapturedStep() {
         Tensor x = full(1);
-        try (Stream side = Stream.on(fake);
-                Event before = side.record()) {
+        try (DeviceStream side = DeviceStream.on(fake);
+                DeviceEvent before = side.record()) {
             for (Runnable step : List.<Runnable>of(
-                    () -> Stream.current(fake).await(before),
-                    () -> Stream.current(fake).record().close(),
+                    () -> DeviceStream.current(fake).await(before),
+                    () -> DeviceStream.current(fake).record().close(),
                     () -> side.record().close())) {
                 try (CudaGraph<Tensor> graph = CudaGraph.of(fake, () -> {
                             Tensor y = x.add(1);

@@ -11,7 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.error.ShapeException;
@@ -257,7 +257,7 @@ class CudaGraphTest {
             return null;
         });
         refuses("stream.synchronize", () -> {
-            Stream.current(ON).synchronize();
+            DeviceStream.current(ON).synchronize();
             return null;
         });
         assertTrue(refusal(() -> CudaGraph.of(ON, () -> x).run()).getMessage().contains("do not nest"));

@@ -12,10 +12,10 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.check.GradCheck;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.Linear;
-import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.nn.Sequential;
 import dev.merapi.op.CudaKernel;
@@ -111,7 +111,7 @@ abstract class DeviceContract extends StreamContract {
                 .then(new Linear(32, 5));
     }
 
-    private static final class Words extends Module {
+    private static final class Words extends Block {
         private final Embedding tokens = child("tokens", new Embedding(11, 32));
         private final MultiheadAttention attention = child("attention", new MultiheadAttention(32, 2, true));
         private final LayerNorm norm = child("norm", new LayerNorm(32));

@@ -55,7 +55,7 @@ class FeedForwardTest {
     }
 
     private static Tensor fed(List<Tensor> t) {
-        return dev.merapi.ops.FeedForward.feedForward(t.get(0), t.get(1), t.get(2), t.get(3), t.get(4));
+        return dev.merapi.ops.FeedForwardOp.feedForward(t.get(0), t.get(1), t.get(2), t.get(3), t.get(4));
     }
 
     /** Sums of a handful of products, each rounded a few times on its way: against the largest, since they may cancel. */

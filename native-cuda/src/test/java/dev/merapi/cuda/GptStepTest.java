@@ -8,10 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
+import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.LayerNorm;
-import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
@@ -48,7 +48,7 @@ class GptStepTest {
         FakeGpu.forget();
     }
 
-    private static final class Gpt extends Module {
+    private static final class Gpt extends Block {
         private final Embedding tokens = child("tokens", new Embedding(VOCABULARY, 32));
         private final Embedding positions = child("positions", new Embedding(8, 32));
         private final LayerNorm norm1 = child("norm1", new LayerNorm(32));

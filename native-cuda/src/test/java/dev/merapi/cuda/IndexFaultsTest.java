@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.dispatch.Backends;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Losses;
@@ -170,7 +170,7 @@ class IndexFaultsTest {
         Tensor a = x.indexSelect(0, bad);
         assertThrows(ShapeException.class, a::item);
         x.indexSelect(0, bad);
-        assertThrows(ShapeException.class, () -> Stream.current(fake).synchronize());
+        assertThrows(ShapeException.class, () -> DeviceStream.current(fake).synchronize());
         x.indexSelect(0, bad);
         // Nothing has to be read for it: some later launch tells.
         assertThrows(ShapeException.class, () -> {

@@ -7,11 +7,11 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
+import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.Init;
 import dev.merapi.nn.LayerNorm;
-import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
@@ -221,7 +221,7 @@ abstract class SizesContract extends ProductSizes {
 
     // ---------------------------------------------------------------- a captured step
 
-    private static final class Gpt extends Module {
+    private static final class Gpt extends Block {
         private final long vocabulary;
         private final Embedding tokens;
         private final Embedding positions;

@@ -6,9 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.dispatch.CapturedGraph;
-import dev.merapi.dispatch.Event;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.dispatch.GraphCapture;
-import dev.merapi.dispatch.Stream;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -46,15 +46,15 @@ abstract class StreamContract {
     /** What a stream still reads is freed by another, which wants the memory at once. */
     @Test
     void memoryIsNotReusedWhileAnotherStreamReadsIt() {
-        try (Stream side = Stream.on(device())) {
+        try (DeviceStream side = DeviceStream.on(device())) {
             List<Tensor> results = new ArrayList<>();
             Tensor slow = full(0);
             for (int i = 0; i < 20; i++) {
                 Tensor a = full(i);
-                try (Event made = Stream.current(device()).record()) {
+                try (DeviceEvent made = DeviceStream.current(device()).record()) {
                     side.await(made);
                 }
-                try (Stream.Use use = side.use()) {
+                try (DeviceStream.Use use = side.use()) {
                     for (int k = 0; k < 5; k++) {
                         slow.add(1).close(); // the side stream is late
                     }
@@ -78,18 +78,18 @@ abstract class StreamContract {
     /** The same the other way round: a batch made on the side stream is used, and freed, on the device's own. */
     @Test
     void batchesMadeOnASideStreamAreSafe() {
-        try (Stream side = Stream.on(device())) {
+        try (DeviceStream side = DeviceStream.on(device())) {
             Tensor sum = full(0);
             double expected = 0;
             for (int i = 0; i < 20; i++) {
                 Tensor host = Tensor.full(Shape.of(20_000), i, DType.FLOAT32, Device.CPU);
                 Tensor batch;
-                Event copied;
-                try (Stream.Use use = side.use()) {
+                DeviceEvent copied;
+                try (DeviceStream.Use use = side.use()) {
                     batch = host.to(device());
                     copied = side.record();
                 }
-                Stream.current(device()).await(copied);
+                DeviceStream.current(device()).await(copied);
                 copied.close();
                 sum.add_(batch);
                 batch.close();
@@ -103,10 +103,10 @@ abstract class StreamContract {
     /** Memory of a stream that a graph replays on the device's own: the stream has it back when the replay is over. */
     @Test
     void memoryOfAGraphIsNotReusedWhileAReplayReadsIt() {
-        try (Stream side = Stream.on(device())) {
+        try (DeviceStream side = DeviceStream.on(device())) {
             for (int i = 0; i < 5; i++) {
                 Tensor x;
-                try (Stream.Use use = side.use()) {
+                try (DeviceStream.Use use = side.use()) {
                     x = full(1);
                 }
                 side.synchronize();
@@ -120,7 +120,7 @@ abstract class StreamContract {
                 long address = x.address();
                 x.close();
                 graph.close();
-                try (Stream.Use use = side.use()) {
+                try (DeviceStream.Use use = side.use()) {
                     Tensor next = full(-1);
                     takenAgain(address, next);
                     next.close();
@@ -134,12 +134,12 @@ abstract class StreamContract {
     @Test
     void replaysOnSeveralStreamsAreInOrder() {
         Tensor x = full(0);
-        try (Stream side = Stream.on(device());
+        try (DeviceStream side = DeviceStream.on(device());
                 CudaGraph<Tensor> graph =
                         CudaGraph.of(device(), () -> x.add_(1).mul(2)).warmup(0)) {
             for (int i = 0; i < 10; i++) {
                 graph.run();
-                try (Stream.Use use = side.use()) {
+                try (DeviceStream.Use use = side.use()) {
                     graph.run();
                 }
             }
@@ -153,7 +153,7 @@ abstract class StreamContract {
     void threadsHaveStreamsOfTheirOwn() throws Exception {
         int threads = 4;
         Tensor shared = full(1);
-        Stream.current(device()).synchronize();
+        DeviceStream.current(device()).synchronize();
         CyclicBarrier together = new CyclicBarrier(threads);
         ExecutorService pool = Executors.newFixedThreadPool(threads);
         try {
@@ -162,8 +162,8 @@ abstract class StreamContract {
                 int step = t + 1;
                 results.add(pool.submit(() -> {
                     together.await(1, TimeUnit.MINUTES);
-                    try (Stream own = Stream.on(device());
-                            Stream.Use use = own.use();
+                    try (DeviceStream own = DeviceStream.on(device());
+                            DeviceStream.Use use = own.use();
                             Scope scope = Scope.open()) {
                         Tensor sum = full(0);
                         for (int i = 0; i < 50; i++) {
@@ -193,10 +193,10 @@ abstract class StreamContract {
         Tensor bad = Tensor.of(1L, 4L).to(device());
         ShapeException e = assertThrows(ShapeException.class, () -> {
             Tensor unused = x.indexSelect(0, bad);
-            Stream.current(device()).synchronize();
+            DeviceStream.current(device()).synchronize();
         });
         assertTrue(e.getMessage().startsWith("merapi::index_select: index 4, at position 1 "), e.getMessage());
-        Stream.current(device()).synchronize();
+        DeviceStream.current(device()).synchronize();
         assertArrayEquals(new float[] {2, 4, 6, 8}, x.mul(2).toFloatArray());
     }
 }

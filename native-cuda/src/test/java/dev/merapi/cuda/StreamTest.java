@@ -8,8 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -38,15 +38,15 @@ class StreamTest {
     @Test
     void workOfAThreadGoesToItsStreamUntilTheUseEnds() throws InterruptedException {
         assertEquals(0, Context.current().stream(ON));
-        try (Stream side = Stream.on(ON);
-                Stream other = Stream.on(ON)) {
+        try (DeviceStream side = DeviceStream.on(ON);
+                DeviceStream other = DeviceStream.on(ON)) {
             assertNotEquals(0, side.handle());
             assertNotEquals(side.handle(), other.handle());
-            try (Stream.Use use = side.use()) {
-                assertEquals(side, Stream.current(ON));
+            try (DeviceStream.Use use = side.use()) {
+                assertEquals(side, DeviceStream.current(ON));
                 assertEquals(side.handle(), Context.current().stream(ON));
                 assertEquals(0, Context.current().stream(Device.CPU));
-                try (Stream.Use inner = other.use()) {
+                try (DeviceStream.Use inner = other.use()) {
                     assertEquals(other.handle(), Context.current().stream(ON));
                 }
                 assertEquals(side.handle(), Context.current().stream(ON));
@@ -67,18 +67,18 @@ class StreamTest {
 
     @Test
     void resultsPassBetweenStreamsByEvents() {
-        try (Stream side = Stream.on(ON);
+        try (DeviceStream side = DeviceStream.on(ON);
                 Scope scope = Scope.open()) {
             Tensor x = ones(1000);
             Tensor y;
-            Event ready = Stream.current(ON).record();
+            DeviceEvent ready = DeviceStream.current(ON).record();
             side.await(ready);
-            Event done;
-            try (Stream.Use use = side.use()) {
+            DeviceEvent done;
+            try (DeviceStream.Use use = side.use()) {
                 y = x.add(1);
                 done = side.record();
             }
-            Stream.current(ON).await(done);
+            DeviceStream.current(ON).await(done);
             assertEquals(4000, y.mul(2).sum().item());
             done.synchronize();
             side.synchronize();
@@ -92,9 +92,9 @@ class StreamTest {
     /** Without an order between the two, memory that one has let go of may not serve the other. */
     @Test
     void streamsDoNotShareMemory() {
-        try (Stream side = Stream.on(ON)) {
+        try (DeviceStream side = DeviceStream.on(ON)) {
             long there;
-            try (Stream.Use use = side.use();
+            try (DeviceStream.Use use = side.use();
                     Tensor x = ones(100_000)) {
                 there = x.address();
             }
@@ -103,7 +103,7 @@ class StreamTest {
                 here[i] = ones(100_000);
                 assertNotEquals(there, here[i].address());
             }
-            try (Stream.Use use = side.use();
+            try (DeviceStream.Use use = side.use();
                     Tensor again = ones(100_000)) {
                 assertEquals(there, again.address());
             }
@@ -116,8 +116,8 @@ class StreamTest {
     @Test
     void tensorsOutliveTheirStream() {
         Tensor x;
-        Stream side = Stream.on(ON);
-        Stream.Use use = side.use();
+        DeviceStream side = DeviceStream.on(ON);
+        DeviceStream.Use use = side.use();
         x = ones(3).add(1);
         side.close();
         side.close();
@@ -132,18 +132,18 @@ class StreamTest {
     @Test
     void aGraphReplaysOnTheStreamInUse() {
         Tensor x = ones(3);
-        try (Stream side = Stream.on(ON);
+        try (DeviceStream side = DeviceStream.on(ON);
                 CudaGraph<Tensor> graph =
                         CudaGraph.of(ON, () -> x.add_(1).mul(2)).warmup(0)) {
             assertArrayEquals(new float[] {4, 4, 4}, graph.run().toFloatArray());
-            try (Stream.Use use = side.use()) {
+            try (DeviceStream.Use use = side.use()) {
                 assertArrayEquals(new float[] {6, 6, 6}, graph.run().toFloatArray());
             }
             assertArrayEquals(new float[] {8, 8, 8}, graph.run().toFloatArray());
         }
-        try (Stream side = Stream.on(ON);
+        try (DeviceStream side = DeviceStream.on(ON);
                 CudaGraph<Tensor> graph = CudaGraph.of(ON, () -> {
-                            try (Stream.Use use = side.use()) {
+                            try (DeviceStream.Use use = side.use()) {
                                 return x.add(1);
                             }
                         })
@@ -155,11 +155,11 @@ class StreamTest {
 
     @Test
     void onTheCpuNothingHappens() {
-        try (Stream side = Stream.on(Device.CPU);
-                Stream.Use use = side.use();
-                Event event = side.record()) {
+        try (DeviceStream side = DeviceStream.on(Device.CPU);
+                DeviceStream.Use use = side.use();
+                DeviceEvent event = side.record()) {
             side.await(event);
-            Stream.current(Device.CPU).await(event);
+            DeviceStream.current(Device.CPU).await(event);
             event.synchronize();
             assertEquals(3, Tensor.of(1f, 2f).sum().item());
         }

@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.OutOfMemoryException;
@@ -127,13 +127,13 @@ class TwoDevicesTest {
 
     @Test
     void copiesBetweenStreamsOfTwoDevices() {
-        try (Stream from = Stream.on(first);
-                Stream to = Stream.on(second)) {
+        try (DeviceStream from = DeviceStream.on(first);
+                DeviceStream to = DeviceStream.on(second)) {
             for (int i = 0; i < 10; i++) {
                 Tensor x;
                 Tensor there;
-                Event made;
-                try (Stream.Use use = from.use()) {
+                DeviceEvent made;
+                try (DeviceStream.Use use = from.use()) {
                     keepBusy(first);
                     x = full(i, first).add(1);
                     there = x.to(second); // on the second device's own stream
@@ -142,7 +142,7 @@ class TwoDevicesTest {
                     assertEquals(address, full(-1, first).address(), "the memory that was freed is what is wanted");
                     made = from.record();
                 }
-                try (Stream.Use use = to.use()) {
+                try (DeviceStream.Use use = to.use()) {
                     to.await(made); // an event of the other device
                     assertAll(2 * i + 2, there.mul(2));
                 }

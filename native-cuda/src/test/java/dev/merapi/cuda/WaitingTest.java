@@ -6,8 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.merapi.dispatch.Event;
-import dev.merapi.dispatch.Stream;
+import dev.merapi.dispatch.DeviceEvent;
+import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -123,13 +123,13 @@ class WaitingTest {
     void anEventIsWaitedForAndNotItsStream() throws Exception {
         NativeCuda shared = cuda;
         Device device = FakeGpu.device("cuda-gate", () -> shared);
-        try (Stream side = Stream.on(device);
+        try (DeviceStream side = DeviceStream.on(device);
                 AutoCloseable opened = this::open) { // else, after a failure, the end of the stream would wait for ever
             Tensor x = Tensor.full(Shape.of(1000), 1, DType.FLOAT32, device);
             cuda.synchronize(0); // another stream is going to use it
-            Event early;
-            Event late;
-            try (Stream.Use use = side.use()) {
+            DeviceEvent early;
+            DeviceEvent late;
+            try (DeviceStream.Use use = side.use()) {
                 x.add_(1);
                 early = side.record();
                 stopHere(side.handle());

@@ -7,7 +7,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
-import dev.merapi.ops.FeedForward;
+import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;
@@ -101,13 +101,13 @@ final class NeuralRows {
                 shape);
     }
 
-    private static FeedForward.Args fed(Maker m, long hidden, long... shape) {
+    private static FeedForwardOp.Args fed(Maker m, long hidden, long... shape) {
         return fedTo(m, 2, hidden, shape);
     }
 
-    private static FeedForward.Args fedTo(Maker m, long results, long hidden, long... shape) {
+    private static FeedForwardOp.Args fedTo(Maker m, long results, long hidden, long... shape) {
         long width = shape[shape.length - 1];
-        return new FeedForward.Args(
+        return new FeedForwardOp.Args(
                 m.uniform(-1, 1, shape),
                 m.uniform(-1, 1, hidden, width),
                 m.uniform(-1, 1, hidden),
@@ -170,7 +170,7 @@ final class NeuralRows {
                                 m -> new LinearAlgebra.Linear(m.uniform(0, 1, 2, 3), m.uniform(0, 1, 4, 2), null),
                                 ShapeException.class,
                                 "linear"),
-                samples(FeedForward.FEED_FORWARD)
+                samples(FeedForwardOp.FEED_FORWARD)
                         .sample("[2, 3] 3 to 8 to 2", m -> fed(m, 8, 2, 3))
                         .sample("[2, 1, 3] 3 to 5 to 2", m -> fed(m, 5, 2, 1, 3))
                         // As libraries want it: multiples of 16 bytes in 16-bit types, too.
@@ -192,7 +192,7 @@ final class NeuralRows {
                                 abs(Grid.of(a.downBias())))))
                         .roundsEachTerm()
                         .error(
-                                m -> new FeedForward.Args(
+                                m -> new FeedForwardOp.Args(
                                         m.uniform(0, 1, 2, 3),
                                         m.uniform(0, 1, 4, 2),
                                         m.uniform(0, 1, 4),

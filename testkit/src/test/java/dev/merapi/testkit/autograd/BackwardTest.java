@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Running backward: accumulation, subsets, graphs kept and created, modes, hooks, depth, threads. */
 class BackwardTest {
@@ -540,5 +542,24 @@ class BackwardTest {
         assertThat(x.grad().shape()).isEqualTo(Shape.of(4, 3));
         assertThat(w.grad().shape()).isEqualTo(Shape.of(3));
         assertThatThrownBy(() -> y.item()).isInstanceOf(ShapeException.class);
+    }
+
+    @ParameterizedTest
+    @EnumSource(Graph.class)
+    void returnedGradientsMayBeWrittenTo(Graph graph) {
+        Tensor x = Tensor.of(1.0, 2, 3, 4).reshape(2, 2).detach().requiresGrad(true);
+        Tensor y = Tensor.of(5.0, 6, 7, 8).reshape(2, 2).detach().requiresGrad(true);
+        Tensor given = Tensor.of(1.0, 2, 3, 4).reshape(2, 2);
+        List<Tensor> viewed = Autograd.grad(List.of(x.transpose(0, 1)), List.of(x), List.of(given), graph, false);
+        List<Tensor> itself = Autograd.grad(List.of(x), List.of(x), List.of(given), graph, false);
+        List<Tensor> twice = Autograd.grad(List.of(x.add(y)), List.of(x, y), List.of(given), graph, false);
+        assertThat(viewed.get(0).toDoubleArray()).containsExactly(1, 3, 2, 4);
+        try (Autograd.Mode mode = Autograd.noGrad()) {
+            viewed.get(0).fill_(7);
+            itself.get(0).fill_(8);
+            twice.get(0).fill_(9);
+        }
+        assertThat(given.toDoubleArray()).containsExactly(1, 2, 3, 4);
+        assertThat(twice.get(1).toDoubleArray()).containsExactly(1, 2, 3, 4);
     }
 }

@@ -69,8 +69,8 @@ final class PublicApi {
             "Tensor.address", // unsafe, and says so
             "Scope.openInternal",
             "Scope.setContext",
-            "FeedForward.check",
-            "FeedForward.composed",
+            "FeedForwardOp.check",
+            "FeedForwardOp.composed",
             "Normalization.rowLength",
             "Views.requireFew",
             "Pointwise.define", // tried by name: expressions have limits of their own
@@ -175,7 +175,7 @@ final class PublicApi {
             case "RunDirectory" -> List.of("run");
             case "TensorDataset" -> List.of("dataset");
             case "Elements" -> List.of("element", "storage");
-            case "Module", "Layer", "Sequential" -> List.of("sequential");
+            case "Block", "Layer", "Sequential" -> List.of("sequential");
             case "Op" -> List.of("devicetype", "resulttype");
             case "Override" -> List.of("misuse::op");
             case "TextCorpus", "Windows" -> List.of("corpus");

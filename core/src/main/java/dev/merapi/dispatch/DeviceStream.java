@@ -15,20 +15,20 @@ import org.jspecify.annotations.Nullable;
  * time. Each device has one of its own, which is used unless {@link #use} says otherwise.
  *
  * <pre>{@code
- * Event copied;
+ * DeviceEvent copied;
  * try (var use = side.use()) {                 // for this thread, until the end of the block
  *     next = batch.to(device);
  *     copied = side.record();
  * }
  * …                                            // work on the device's own stream goes on meanwhile
- * Stream.current(device).await(copied);        // what follows sees the copy
+ * DeviceStream.current(device).await(copied);        // what follows sees the copy
  * }</pre>
  *
  * <p>Memory is safe without further ado: what one stream has let go of is not used anew before streams that read it are
  * done. The order of reads and writes is the user's, by events. On devices without streams, such as the CPU, everything is
  * done when a call returns, and all of this does nothing.
  */
-public final class Stream implements StreamOrder, AutoCloseable {
+public final class DeviceStream implements StreamOrder, AutoCloseable {
     /** Whether streams besides the devices' own exist or have existed: only then is it noted who uses which memory. */
     private static volatile boolean any;
 
@@ -46,7 +46,7 @@ public final class Stream implements StreamOrder, AutoCloseable {
         void close();
     }
 
-    private Stream(Device device, @Nullable Streams backend, long handle, boolean ownMemory) {
+    private DeviceStream(Device device, @Nullable Streams backend, long handle, boolean ownMemory) {
         this.device = device;
         this.backend = backend;
         this.handle = handle;
@@ -54,30 +54,30 @@ public final class Stream implements StreamOrder, AutoCloseable {
     }
 
     /** A new stream of a device. */
-    public static Stream on(Device device) {
+    public static DeviceStream on(Device device) {
         Streams backend = streams(device);
         if (backend == null) {
-            return new Stream(device, null, 0, false);
+            return new DeviceStream(device, null, 0, false);
         }
         any = true;
-        return new Stream(device, backend, backend.create(device.index()), true);
+        return new DeviceStream(device, backend, backend.create(device.index()), true);
     }
 
     /** One that is captured, and never works itself. */
-    static Stream forCapture(Device device) {
+    static DeviceStream forCapture(Device device) {
         Streams backend = streams(device);
-        return new Stream(device, backend, backend == null ? 0 : backend.create(device.index()), false);
+        return new DeviceStream(device, backend, backend == null ? 0 : backend.create(device.index()), false);
     }
 
     /** The stream that this thread's work on a device goes to. */
-    public static Stream current(Device device) {
-        Stream s = Context.current().stream();
+    public static DeviceStream current(Device device) {
+        DeviceStream s = Context.current().stream();
         return s != null && s.device == device && s.isOpen() ? s : own(device);
     }
 
     /** The stream that a device has of its own. */
-    public static Stream own(Device device) {
-        return new Stream(device, streams(device), 0, false);
+    public static DeviceStream own(Device device) {
+        return new DeviceStream(device, streams(device), 0, false);
     }
 
     private static @Nullable Streams streams(Device device) {
@@ -114,7 +114,7 @@ public final class Stream implements StreamOrder, AutoCloseable {
 
     /** As {@link #use}, also for a capture. */
     Use install(Context context) {
-        Stream before = context.setStream(this);
+        DeviceStream before = context.setStream(this);
         CachingAllocator allocator = context.ownAllocator();
         if (pool != null) {
             context.setOwnAllocator(pool);
@@ -130,7 +130,7 @@ public final class Stream implements StreamOrder, AutoCloseable {
         if (!any) {
             return;
         }
-        Stream current = current(device);
+        DeviceStream current = current(device);
         if (current.backend != null) {
             for (Tensor t : tensors) {
                 if (t != null && !t.isMeta()) {
@@ -145,10 +145,10 @@ public final class Stream implements StreamOrder, AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    public Event record() {
+    public DeviceEvent record() {
         requireOpen("record");
         refuseInCapture("stream.record", "hands work of the step to another stream");
-        Event event = new Event(this, backend);
+        DeviceEvent event = new DeviceEvent(this, backend);
         event.record();
         return event;
     }
@@ -158,7 +158,7 @@ public final class Stream implements StreamOrder, AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    public void await(Event event) {
+    public void await(DeviceEvent event) {
         requireOpen("await");
         refuseInCapture("stream.await", "waits for work from outside of the step");
         event.requireOpen();

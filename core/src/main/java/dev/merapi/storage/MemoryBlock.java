@@ -7,7 +7,7 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** A piece of a segment, handed out and taken back by one allocator; the object is reused with its memory. */
-public sealed class Block permits Guard.Guarded {
+public sealed class MemoryBlock permits Guard.Guarded {
     final CachingAllocator owner;
     final Segment segment;
     long offset;
@@ -18,10 +18,10 @@ public sealed class Block permits Guard.Guarded {
     boolean free;
 
     @Nullable
-    Block previous;
+    MemoryBlock previous;
 
     @Nullable
-    Block next;
+    MemoryBlock next;
     /** What lives here, for the out-of-memory report. */
     @Nullable
     Object occupant;
@@ -35,7 +35,7 @@ public sealed class Block permits Guard.Guarded {
     /** Streams besides its home that have used it since it was handed out; replaced as a whole. */
     volatile StreamOrder @Nullable [] users;
 
-    Block(CachingAllocator owner, Segment segment, long offset, long size) {
+    MemoryBlock(CachingAllocator owner, Segment segment, long offset, long size) {
         this.owner = owner;
         this.segment = segment;
         this.offset = offset;

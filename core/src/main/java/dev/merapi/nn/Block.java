@@ -19,11 +19,11 @@ import java.util.TreeSet;
 import java.util.function.UnaryOperator;
 
 /**
- * Part of a model: parameters and buffers by name, and modules inside it. A subclass registers them in its constructor
+ * Part of a model: parameters and buffers by name, and blocks inside it. A subclass registers them in its constructor
  * and has a {@code forward} of its own:
  *
  * <pre>{@code
- * final class Mlp extends Module {
+ * final class Mlp extends Block {
  *     private final Linear in = child("in", new Linear(784, 128));
  *     private final Linear out = child("out", new Linear(128, 10));
  *
@@ -33,9 +33,9 @@ import java.util.function.UnaryOperator;
  * }
  * }</pre>
  */
-public abstract class Module {
+public abstract class Block {
     private final Map<String, Parameter> own = new LinkedHashMap<>();
-    private final Map<String, Module> children = new LinkedHashMap<>();
+    private final Map<String, Block> children = new LinkedHashMap<>();
     private boolean training = true;
 
     /** Registers a tensor to be trained. It leaves its scope. */
@@ -43,12 +43,12 @@ public abstract class Module {
         return register(name, new Parameter(initial, true));
     }
 
-    /** Registers a parameter of another module as well: both train the same tensor. */
+    /** Registers a parameter of another block as well: both train the same tensor. */
     protected final Parameter shared(String name, Parameter of) {
         return register(name, of);
     }
 
-    /** Registers a tensor that is saved with the module, and not trained. It leaves its scope. */
+    /** Registers a tensor that is saved with the block, and not trained. It leaves its scope. */
     protected final Parameter buffer(String name, Tensor initial) {
         return register(name, new Parameter(initial, false));
     }
@@ -59,20 +59,20 @@ public abstract class Module {
         return p;
     }
 
-    /** Registers a module inside this one; returns it. */
-    protected final <M extends Module> M child(String name, M module) {
+    /** Registers a block inside this one; returns it. */
+    protected final <M extends Block> M child(String name, M block) {
         requireNew(name);
-        children.put(name, module);
-        return module;
+        children.put(name, block);
+        return block;
     }
 
     private void requireNew(String name) {
         if (name.isEmpty() || name.indexOf('.') >= 0) {
-            throw new IllegalArgumentException("module: name '" + name + "' is empty or has a dot");
+            throw new IllegalArgumentException("block: name '" + name + "' is empty or has a dot");
         }
         if (own.containsKey(name) || children.containsKey(name)) {
             throw new IllegalArgumentException(
-                    "module " + getClass().getSimpleName() + ": there is already a '" + name + "'");
+                    "block " + getClass().getSimpleName() + ": there is already a '" + name + "'");
         }
     }
 
@@ -115,8 +115,8 @@ public abstract class Module {
         return parameters().stream().mapToLong(Tensor::numel).sum();
     }
 
-    /** The modules inside, by name. */
-    public final Map<String, Module> children() {
+    /** The blocks inside, by name. */
+    public final Map<String, Block> children() {
         return new LinkedHashMap<>(children);
     }
 
@@ -127,7 +127,7 @@ public abstract class Module {
         return training;
     }
 
-    /** Training behaviour on or off, for this module and all inside. */
+    /** Training behaviour on or off, for this block and all inside. */
     public final void train(boolean on) {
         training = on;
         children.values().forEach(m -> m.train(on));
@@ -217,7 +217,7 @@ public abstract class Module {
         }
     }
 
-    /** The tree of modules and their parameters. */
+    /** The tree of blocks and their parameters. */
     @Override
     public String toString() {
         StringBuilder s = new StringBuilder(getClass().getSimpleName());

@@ -9,13 +9,13 @@ import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.ShapeException;
 import dev.merapi.io.Safetensors;
+import dev.merapi.nn.Block;
 import dev.merapi.nn.Conv2d;
 import dev.merapi.nn.Dropout;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.Linear;
-import dev.merapi.nn.Module;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.nn.Parameter;
 import dev.merapi.nn.Sequential;
@@ -30,8 +30,8 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class ModuleTest {
-    private static final class Mlp extends Module {
+class BlockTest {
+    private static final class Mlp extends Block {
         final Linear in = child("in", new Linear(4, 8));
         final Dropout dropout = child("dropout", new Dropout(0.5));
         final Linear out = child("out", new Linear(8, 2, false));
@@ -58,7 +58,7 @@ class ModuleTest {
 
     @Test
     void namesMustBeNewAndWithoutDots() {
-        class Twice extends Module {
+        class Twice extends Block {
             Twice(String second) {
                 parameter("a", Tensor.zeros(1));
                 child(second, new Linear(1, 1));
@@ -71,7 +71,7 @@ class ModuleTest {
 
     @Test
     void sharedParametersAppearOnce() {
-        class Tied extends Module {
+        class Tied extends Block {
             final Parameter a = parameter("a", Tensor.zeros(2));
             final Parameter b = shared("b", a);
         }

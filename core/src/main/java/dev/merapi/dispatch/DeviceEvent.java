@@ -4,14 +4,14 @@ package dev.merapi.dispatch;
 import dev.merapi.error.GraphCaptureException;
 import org.jspecify.annotations.Nullable;
 
-/** A point in the work of a stream, made by {@link Stream#record}; other streams and the host can wait for it. */
-public final class Event implements AutoCloseable {
-    private final Stream stream;
+/** A point in the work of a stream, made by {@link DeviceStream#record}; other streams and the host can wait for it. */
+public final class DeviceEvent implements AutoCloseable {
+    private final DeviceStream stream;
     private final @Nullable Streams backend;
     private final long handle;
     private boolean closed;
 
-    Event(Stream stream, @Nullable Streams backend) {
+    DeviceEvent(DeviceStream stream, @Nullable Streams backend) {
         this.stream = stream;
         this.backend = backend;
         this.handle = backend == null ? 0 : backend.createEvent(stream.device().index());

@@ -7,10 +7,10 @@ import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;
 
 /** Two linear maps with a GELU (its tanh approximation) between them, what a transformer's block does to each position. */
-public final class FeedForward {
+public final class FeedForwardOp {
     private static final String OP = "feed_forward";
 
-    private FeedForward() {}
+    private FeedForwardOp() {}
 
     /**
      * @param x [.., in]
@@ -23,7 +23,7 @@ public final class FeedForward {
 
     /** A composition, which a backend may write in another way: a library does a part of it within the products. */
     public static final Op<Args, Tensor> FEED_FORWARD = Op.define("merapi::feed_forward", Args.class, Tensor.class)
-            .compose(FeedForward::composed)
+            .compose(FeedForwardOp::composed)
             .register();
 
     /** Linear map, GELU, linear map. */
