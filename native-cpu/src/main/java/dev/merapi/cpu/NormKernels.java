@@ -92,7 +92,8 @@ final class NormKernels {
 
     private static void requireClass(String op, long row, Tensor targets, long ignoreIndex, long classes) {
         if (row >= 0) {
-            throw LossReference.targetOutOfRange(op, Elements.of(targets).getLong(row), row, ignoreIndex, classes);
+            throw LossReference.targetOutOfRange(op, Elements.of(targets).getLong(row), row, ignoreIndex, classes)
+                    .beforeWriting();
         }
     }
 
