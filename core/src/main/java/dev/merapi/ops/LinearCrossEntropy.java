@@ -148,8 +148,8 @@ public final class LinearCrossEntropy {
     }
 
     private static Tensor kept(Args a, boolean wanted, @Nullable Tensor like, DType dtype) {
-        boolean here = wanted && a.reduction() != Reduction.NONE && like != null;
-        return Tensor.meta(here ? like.shape() : Shape.of(0), dtype, a.x().device());
+        Shape shape = like != null && wanted && a.reduction() != Reduction.NONE ? like.shape() : Shape.of(0);
+        return Tensor.meta(shape, dtype, a.x().device());
     }
 
     private static ShapeException unfit(String op, String what, Tensor x, Tensor weight, Tensor targets) {

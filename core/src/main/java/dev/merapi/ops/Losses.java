@@ -221,12 +221,14 @@ public final class Losses {
             Reduction reduction) {
         requireFitting("merapi::cross_entropy", logits, targets);
         Shape shape = targets.shape();
-        boolean narrow = weight != null && weight.dtype() == logits.dtype();
+        Tensor wide = weight != null && weight.dtype() == logits.dtype()
+                ? weight.to(weight.dtype().computeType())
+                : weight;
         Tensor loss = CROSS_ENTROPY
                 .call(new CrossEntropy(
                         classesLast(logits, targets),
                         targets.rank() == 1 ? targets : targets.reshape(-1),
-                        narrow ? weight.to(weight.dtype().computeType()) : weight,
+                        wide,
                         ignoreIndex,
                         labelSmoothing,
                         reduction))

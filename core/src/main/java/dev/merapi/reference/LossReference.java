@@ -145,8 +145,7 @@ public final class LossReference {
         for (int r = 0; r < result.length; r++) {
             result[r] = e.getLong(r);
             if ((result[r] < 0 || result[r] >= classes) && result[r] != ignoreIndex) {
-                throw targetOutOfRange(op, result[r], r, ignoreIndex, classes)
-                        .beforeWriting();
+                throw targetOutOfRange(op, result[r], r, ignoreIndex, classes).beforeWriting();
             }
         }
         return result;

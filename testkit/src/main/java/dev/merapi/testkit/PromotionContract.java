@@ -84,9 +84,10 @@ public abstract class PromotionContract {
         Tensor half = Tensor.of(0.1f, 3f).to(DType.BFLOAT16);
         float tenth = half.toFloatArray()[0];
         writes(Arithmetic.MUL, DType.FLOAT64, half, half, tenth * tenth, 9);
-        Tensor large = Tensor.of(1 << 20, 46341);
-        writes(Arithmetic.MUL, DType.INT64, large, large, 0, 46341 * 46341);
-        writes(Arithmetic.MUL, DType.FLOAT64, large, large, 0, 46341 * 46341);
+        int root = 46341; // its square is beyond int32, and wraps
+        Tensor large = Tensor.of(1 << 20, root);
+        writes(Arithmetic.MUL, DType.INT64, large, large, 0, root * root);
+        writes(Arithmetic.MUL, DType.FLOAT64, large, large, 0, root * root);
     }
 
     private void writes(PointwiseOp op, DType target, Tensor x, Tensor y, double... expected) {
