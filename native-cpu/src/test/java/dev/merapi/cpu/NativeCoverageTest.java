@@ -20,6 +20,7 @@ class NativeCoverageTest {
     private static final Map<String, String> PLAIN_JAVA = Map.of(
             "merapi::cat", "copies into parts of the result, by copy_, which is native",
             "merapi::pad", "as cat",
+            "merapi::linear_cross_entropy", "chunks of products and cross entropies, which are native",
             "merapi::move", "copies memory in one piece",
             "merapi::randperm", "every swap depends on those before it",
             "merapi::update_scale_", "three numbers a step");

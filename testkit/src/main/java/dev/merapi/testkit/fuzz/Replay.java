@@ -204,7 +204,10 @@ final class Replay {
             if (got.length != want.length) {
                 return "output " + k + " has " + got.length + " elements, in float64 " + want.length;
             }
-            double eps = t.dtype().isFloating() ? computeEps(op, t.dtype()) : inputEps;
+            // What stands between the parts of an op may be narrower than its result.
+            double eps = !t.dtype().isFloating() || roundsBetween(op)
+                    ? Math.max(inputEps, computeEps(op, t.dtype()))
+                    : computeEps(op, t.dtype());
             // What is added up on the way may be as large as what goes in or comes out.
             double common = 4 * eps * Math.max(largest(want), largestInput) * terms(op, copies, want.length);
             for (int i = 0; i < want.length; i++) {
@@ -328,8 +331,11 @@ final class Replay {
 
     /** What one rounding within the op costs. */
     private double computeEps(Definition<?, ?> op, DType dtype) {
-        boolean between = op.isComposite() || op.compose() != null || roundsEachTerm.contains(op.name());
-        return between ? dtype.epsilon() : dtype.computeType().epsilon();
+        return roundsBetween(op) ? dtype.epsilon() : dtype.computeType().epsilon();
+    }
+
+    private boolean roundsBetween(Definition<?, ?> op) {
+        return op.isComposite() || op.compose() != null || roundsEachTerm.contains(op.name());
     }
 
     /** Integers that float32 does not have are rounded on the way in. */
