@@ -106,6 +106,9 @@ final class ViewMeta extends AutogradMeta {
     }
 
     private boolean isBehind() {
+        if (!base.isMeta() && !base.storage().isOpen()) {
+            return false; // what is gone was not written since anybody could see it
+        }
         return base.version() != versionSeen || changesSeen >= 0 && changesSeen != changesOfBase();
     }
 

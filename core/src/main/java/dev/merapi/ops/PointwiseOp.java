@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
@@ -13,6 +15,7 @@ import dev.merapi.op.Result;
 import dev.merapi.op.Tree;
 import dev.merapi.reference.PointwiseReference;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -240,7 +243,28 @@ public final class PointwiseOp {
         if (into == null) {
             into = defineInPlace();
         }
-        return into.call(new PointwiseArgs.Into(x, inputs, values));
+        PointwiseArgs.Into args = new PointwiseArgs.Into(x, inputs, values);
+        return isWidened(x, inputs, values)
+                ? Dispatcher.expand(into.definition(), args, Context.current())
+                : into.call(args);
+    }
+
+    /**
+     * Whether a result of 16 bits goes into a wider tensor: it is rounded to its own dtype first, as if it had been
+     * computed apart, which happens where a gradient is recorded. A kernel would store more digits.
+     */
+    private boolean isWidened(@Nullable Tensor x, @Nullable List<Tensor> inputs, @Nullable List<Number> values) {
+        if (x == null || inputs == null || values == null || x.dtype().byteSize() <= 2) {
+            return false;
+        }
+        for (Tensor t : inputs) {
+            if (t != null && t.dtype().isFloating() && t.dtype().byteSize() == 2) {
+                requireArity(inputs.size(), values.size());
+                DType result = specialize(inputs.toArray(new Tensor[0]), values).output(0);
+                return result.isFloating() && result.byteSize() == 2;
+            }
+        }
+        return false;
     }
 
     private synchronized Op<PointwiseArgs.Into, Tensor> defineInPlace() {

@@ -14,6 +14,7 @@ import org.bytedeco.javacpp.annotation.Platform;
 @Namespace("merapi::abi")
 final class Native {
     static {
+        CachedLibrary.refresh(Native.class, "jniNative");
         Loader.load();
     }
 

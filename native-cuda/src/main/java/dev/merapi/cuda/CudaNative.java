@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cpu.CachedLibrary;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.annotation.Namespace;
 import org.bytedeco.javacpp.annotation.NoException;
@@ -12,6 +13,7 @@ import org.bytedeco.javacpp.annotation.Platform;
 @NoException
 final class CudaNative {
     static {
+        CachedLibrary.refresh(CudaNative.class, "jniCudaNative");
         Loader.load();
     }
 

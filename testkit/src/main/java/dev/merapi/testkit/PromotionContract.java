@@ -17,6 +17,7 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.SmallFloat;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -68,7 +69,7 @@ public abstract class PromotionContract {
 
     // ---------------------------------------------------------------- a target that is wider than all operands
 
-    /** It takes what was computed in the compute type of the operands' common dtype, and no more digits. */
+    /** It takes the result as it would be apart: in the operands' common dtype, with no more digits. */
     @Test
     void aWiderTargetTakesWhatWasComputed() {
         float[] x = {0.1f, 16777217, 3e38f, -1 / 3f, 1e-30f, Float.NaN};
@@ -83,7 +84,9 @@ public abstract class PromotionContract {
         writes(Arithmetic.ADD, DType.FLOAT64, Tensor.of(x), Tensor.of(y), sum);
         Tensor half = Tensor.of(0.1f, 3f).to(DType.BFLOAT16);
         float tenth = half.toFloatArray()[0];
-        writes(Arithmetic.MUL, DType.FLOAT64, half, half, tenth * tenth, 9);
+        float square = SmallFloat.bfloatToFloat(SmallFloat.floatToBfloat(tenth * tenth));
+        writes(Arithmetic.MUL, DType.FLOAT32, half, half, square, 9);
+        writes(Arithmetic.MUL, DType.FLOAT64, half, half, square, 9);
         int root = 46341; // its square is beyond int32, and wraps
         Tensor large = Tensor.of(1 << 20, root);
         writes(Arithmetic.MUL, DType.INT64, large, large, 0, root * root);

@@ -5,6 +5,7 @@ import dev.merapi.expr.Expr;
 import dev.merapi.expr.Variable;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
+import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.ops.ReduceCode;
@@ -319,6 +320,7 @@ final class Catalogue {
                 names.add(row.op().name());
             }
         }
+        names.add(LinearCrossEntropy.LINEAR_CROSS_ENTROPY.name()); // its logits have the dtype of x
         return names;
     }
 

@@ -313,4 +313,15 @@ class ViewAndInPlaceTest {
         Autograd.backward(y.sum());
         assertThat(x.grad().toDoubleArray()).containsExactly(0, 0);
     }
+
+    @Test
+    void aClosedViewSaysWhetherItWantedAGradient() {
+        Tensor x = Tensor.of(1.0, 2.0).requiresGrad(true);
+        Tensor base = x.mul(2);
+        Tensor view = base.view(2, 1);
+        base.mul_(3);
+        base.close();
+        view.close();
+        assertThat(view.requiresGrad()).isTrue();
+    }
 }
