@@ -75,7 +75,8 @@ class DeafCollectorTest {
         assertThat(child.waitFor()).as(said).isZero();
         assertThat(said)
                 .contains("garbage was freed")
-                .containsPattern("10 lived: .*out of memory on deaf:0")
+                // G1 may leave dropped tensors of before where only a cycle finds them that it does not begin.
+                .containsPattern((collector.contains("G1") ? "\\d+" : "10") + " lived: .*out of memory on deaf:0")
                 .contains("fix: close tensors (Scope), or run without -XX:+DisableExplicitGC");
     }
 }
