@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -28,12 +29,16 @@ public final class Backstop {
     private static final int SPARSE = 4;
 
     private static final long LONGEST_PRESS_NANOS = 3_000_000_000L;
+    private static final long LONGEST_CYCLE_NANOS = 500_000_000L;
     private static final int GARBAGE = 64 << 10;
 
     private static final ReferenceQueue<Object> DEAD = new ReferenceQueue<>();
     private static final Ref[] HEADS = new Ref[STRIPES];
     private static final AtomicLong freedByCollector = new AtomicLong();
     private static final ReentrantLock COLLECTING = new ReentrantLock();
+    /** Held by the reclaimer from when it unlinks a reference to when its memory is free. */
+    private static final ReentrantLock FREEING = new ReentrantLock();
+
     private static volatile long lastBegin = System.nanoTime();
     private static volatile long lastEnd = lastBegin;
     private static volatile long lastDuration;
@@ -151,8 +156,8 @@ public final class Backstop {
     private static void reclaim() {
         while (true) {
             try {
-                if (DEAD.remove() instanceof Ref ref && unwatch(ref)) {
-                    ref.free();
+                if (DEAD.remove() instanceof Ref ref) {
+                    free(ref);
                 }
             } catch (Throwable e) {
                 // An interrupt, or no room in the Java heap even to log: there is always a next reference.
@@ -160,8 +165,21 @@ public final class Backstop {
         }
     }
 
+    private static void free(Ref ref) {
+        FREEING.lock();
+        try {
+            if (unwatch(ref)) {
+                ref.free();
+            }
+        } finally {
+            FREEING.unlock();
+        }
+    }
+
     /** Frees what the collector has found already, whether or not its references have come through the queue. */
     private static void sweep() {
+        FREEING.lock(); // what the reclaimer has unlinked is free when this has been had
+        FREEING.unlock();
         List<Ref> dead = new ArrayList<>();
         for (Ref head : HEADS) {
             synchronized (head) {
@@ -206,11 +224,13 @@ public final class Backstop {
         try {
             if (lastBegin - asked <= 0) { // else one has begun after this was asked for
                 lastBegin = System.nanoTime();
+                long freed = freedByCollector.get();
                 WeakReference<Object> witness = new WeakReference<>(new Object());
                 System.gc();
                 deaf = !witness.refersTo(null);
                 if (deaf) {
                     press(witness);
+                    awaitCycle(freed);
                 }
                 lastEnd = System.nanoTime();
                 lastDuration = lastEnd - lastBegin;
@@ -228,6 +248,21 @@ public final class Backstop {
         long most = Runtime.getRuntime().maxMemory();
         for (long made = 0; made < most && !witness.refersTo(null) && System.nanoTime() < end; made += GARBAGE) {
             garbage = new byte[GARBAGE];
+        }
+        garbage = null;
+    }
+
+    /**
+     * What is old is found by a collector that works beside the program (G1), which begins when the heap is rather full and
+     * ends when it ends: waits until something more than {@code before} is freed.
+     */
+    private static void awaitCycle(long before) {
+        long end = System.nanoTime() + LONGEST_CYCLE_NANOS;
+        for (sweep(); freedByCollector.get() == before && System.nanoTime() < end; sweep()) {
+            for (int i = 0; i < 16; i++) {
+                garbage = new byte[GARBAGE];
+            }
+            LockSupport.parkNanos(1_000_000);
         }
         garbage = null;
     }
