@@ -22,7 +22,7 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
     // ---------------------------------------------------------------- one element
 
     /**
-     * The only element; integers and bool convert.
+     * {@return the only element, whatever the shape [1], [1, 1], [] … ; integers and bool convert}
      *
      * @throws ShapeException if there are more or fewer elements than one
      */
@@ -32,14 +32,14 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
         return value[0];
     }
 
-    /** The only element; floats are cut towards 0. */
+    /** {@return the only element; floats are cut towards 0, and what is beyond int64 saturates} */
     public long itemLong() {
         long[] value = new long[1];
         HostCopy.read(single(), (seen, start) -> value[0] = Elements.of(seen).getLong(0));
         return value[0];
     }
 
-    /** Whether the only element is not 0. */
+    /** {@return whether the only element is not 0} */
     public boolean itemBoolean() {
         return item() != 0;
     }
@@ -55,29 +55,56 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
 
     // ---------------------------------------------------------------- all elements
 
-    /** All elements in row-major order, converted. At most 2³¹ − 1 of them, as with all arrays. */
+    /**
+     * All elements in row-major order, converted. At most 2³¹ − 1 of them, as with all arrays.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public float[] toFloatArray() {
         return (float[]) HostCopy.array(self(), float.class);
     }
 
+    /**
+     * As {@link #toFloatArray}, in float64: nothing is lost but digits of int64 beyond 2⁵³.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public double[] toDoubleArray() {
         return (double[]) HostCopy.array(self(), double.class);
     }
 
-    /** As {@link #toFloatArray}; floats are cut towards 0. */
+    /**
+     * As {@link #toFloatArray}; floats are cut towards 0.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public long[] toLongArray() {
         return (long[]) HostCopy.array(self(), long.class);
     }
 
+    /**
+     * As {@link #toFloatArray}; floats are cut towards 0, int64 keeps its low 32 bits.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public int[] toIntArray() {
         return (int[]) HostCopy.array(self(), int.class);
     }
 
+    /**
+     * As {@link #toFloatArray}; floats are cut towards 0, integers keep their low 8 bits, so that uint8 255 is −1.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public byte[] toByteArray() {
         return (byte[]) HostCopy.array(self(), byte.class);
     }
 
-    /** Whether each element is not 0. */
+    /**
+     * Whether each element is not 0.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
     public boolean[] toBooleanArray() {
         return (boolean[]) HostCopy.array(self(), boolean.class);
     }
@@ -85,6 +112,7 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
     /**
      * Puts all elements, converted, in row-major order at the buffer's position, which moves on.
      *
+     * @param target where they go; on the heap or direct, not read-only
      * @throws ShapeException if the buffer has not that much room
      */
     public void copyTo(FloatBuffer target) {
@@ -93,25 +121,44 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
         HostCopy.read(self(), (seen, start) -> target.put((float[]) HostCopy.array(seen, float.class)));
     }
 
+    /**
+     * As {@link #copyTo(FloatBuffer)}, as doubles.
+     *
+     * @param target where they go
+     */
     public void copyTo(DoubleBuffer target) {
         Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((double[]) HostCopy.array(seen, double.class)));
     }
 
+    /**
+     * As {@link #copyTo(FloatBuffer)}; floats are cut towards 0.
+     *
+     * @param target where they go
+     */
     public void copyTo(LongBuffer target) {
         Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((long[]) HostCopy.array(seen, long.class)));
     }
 
+    /**
+     * As {@link #copyTo(FloatBuffer)}; floats are cut towards 0, int64 keeps its low 32 bits.
+     *
+     * @param target where they go
+     */
     public void copyTo(IntBuffer target) {
         Objects.requireNonNull(target, "target");
         requireRoom(target.remaining());
         HostCopy.read(self(), (seen, start) -> target.put((int[]) HostCopy.array(seen, int.class)));
     }
 
-    /** The bytes of all elements in row-major order and the machine's byte order, without conversion. */
+    /**
+     * The bytes of all elements in row-major order and the machine's byte order, without conversion.
+     *
+     * @param target where they go; its own byte order is not looked at
+     */
     public void copyTo(ByteBuffer target) {
         Objects.requireNonNull(target, "target");
         requireRoom(target.remaining() / self().dtype().byteSize());
@@ -129,6 +176,8 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
      * Fills this from Java values in row-major order, converted; returns this. A leaf that requires a gradient may be
      * filled, what ops made from one only without recording.
      *
+     * @param values one number each; exactly as many as this has elements
+     * @return this tensor
      * @throws ShapeException if their number is another
      * @throws AliasException if elements of this share memory, as those of an expanded tensor
      * @throws GradientException if this was made by a recorded op, and recording is on
@@ -138,16 +187,34 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
         return filledFrom(values, values.length);
     }
 
+    /**
+     * As {@link #copyFrom(float...)}.
+     *
+     * @param values one number each; exactly as many as this has elements
+     * @return this tensor
+     */
     public Tensor copyFrom(double... values) {
         Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 
+    /**
+     * As {@link #copyFrom(float...)}.
+     *
+     * @param values one number each; exactly as many as this has elements
+     * @return this tensor
+     */
     public Tensor copyFrom(int... values) {
         Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);
     }
 
+    /**
+     * As {@link #copyFrom(float...)}.
+     *
+     * @param values one number each; exactly as many as this has elements
+     * @return this tensor
+     */
     public Tensor copyFrom(long... values) {
         Objects.requireNonNull(values, "values");
         return filledFrom(values, values.length);

@@ -55,6 +55,10 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
     }
 
     /**
+     * The elements of a tensor of any layout; it is not copied.
+     *
+     * @param t a tensor with memory that Java sees
+     * @return a view that stays valid while the memory is there
      * @throws ShapeException if the memory has no Java view: device memory, and segments above 2 GiB
      * @throws ClosedTensorException if the tensor is closed
      */
@@ -74,10 +78,12 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
                 : new CheckedElements(storage, buffer, base, t.dtype(), t.layout());
     }
 
+    /** {@return the tensor's dtype, in which values are stored} */
     public final DType dtype() {
         return dtype;
     }
 
+    /** {@return how many elements the tensor has} */
     public final long numel() {
         return layout.numel();
     }
@@ -85,6 +91,8 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
     /**
      * Distance, in elements from the first one, of the element with row-major index {@code i}.
      *
+     * @param i row-major index, from 0 to {@code numel() - 1}
+     * @return the distance; beyond {@code numel()} where this is a part of a larger tensor
      * @throws IndexOutOfBoundsException if there is none, at the latest when it is read or written
      */
     public final long position(long i) {
@@ -116,28 +124,68 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
         return new IndexOutOfBoundsException("element " + index + " is outside of " + dtype + layout);
     }
 
-    /** The element with that index; integers and bool convert. */
+    /**
+     * The element with that index; integers and bool convert.
+     *
+     * @param i row-major index, from 0 to {@code numel() - 1}
+     * @return the value, exact for all dtypes but int64 beyond 2⁵³
+     */
     public abstract double getDouble(long i);
 
-    /** The element with that index; floats are cut towards zero. */
+    /**
+     * The element with that index; floats are cut towards zero.
+     *
+     * @param i row-major index, from 0 to {@code numel() - 1}
+     * @return the value; beyond int64 it saturates, NaN gives 0
+     */
     public abstract long getLong(long i);
 
-    /** Stores a value, rounded once to the dtype; to bool, as different from 0. */
+    /**
+     * Stores a value, rounded once to the dtype; to bool, as different from 0.
+     *
+     * @param i row-major index, from 0 to {@code numel() - 1}
+     * @param value any number
+     */
     public abstract void setDouble(long i, double value);
 
-    /** Stores a value; integers keep the low bits. */
+    /**
+     * Stores a value; integers keep the low bits.
+     *
+     * @param i row-major index, from 0 to {@code numel() - 1}
+     * @param value any number
+     */
     public abstract void setLong(long i, long value);
 
-    /** As {@link #getDouble}, at a position. */
+    /**
+     * As {@link #getDouble}, at a position.
+     *
+     * @param position what {@link #position} gave, or a sum of it with strides of the layout
+     * @return the value
+     */
     public abstract double doubleAt(long position);
 
-    /** As {@link #getLong}, at a position. */
+    /**
+     * As {@link #getLong}, at a position.
+     *
+     * @param position what {@link #position} gave, or a sum of it with strides of the layout
+     * @return the value
+     */
     public abstract long longAt(long position);
 
-    /** As {@link #setDouble}, at a position. */
+    /**
+     * As {@link #setDouble}, at a position.
+     *
+     * @param position what {@link #position} gave, or a sum of it with strides of the layout
+     * @param value any number
+     */
     public abstract void setDoubleAt(long position, double value);
 
-    /** As {@link #setLong}, at a position. */
+    /**
+     * As {@link #setLong}, at a position.
+     *
+     * @param position what {@link #position} gave, or a sum of it with strides of the layout
+     * @param value any number
+     */
     public abstract void setLongAt(long position, long value);
 
     /** From here to {@code exit()} the memory stays: see Note [Epochs] in {@code Protection}. */
@@ -208,6 +256,12 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
     /** Works on the memory of contiguous elements, from which nothing may be kept. */
     @FunctionalInterface
     public interface Access<E extends Exception> {
+        /**
+         * Works with the bytes, during this call only.
+         *
+         * @param bytes all elements in native byte order, from position 0 to the limit
+         * @throws E what the work throws
+         */
         void to(ByteBuffer bytes) throws E;
     }
 
@@ -215,6 +269,9 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
      * Hands out the bytes of all elements as they lie in memory, in native byte order, and keeps them there meanwhile. For
      * contiguous tensors; the buffer is not valid afterwards. This costs less than {@link #buffer}, and keeps nothing.
      *
+     * @param <E> what the work may throw
+     * @param access what is done with the bytes
+     * @throws E what {@code access} throws
      * @throws ClosedTensorException if the memory is gone
      */
     public final <E extends Exception> void withBytes(Access<E> access) throws E {
@@ -233,7 +290,12 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
         }
     }
 
-    /** A copy of the bytes in row-major order. */
+    /**
+     * A copy of the bytes in row-major order.
+     *
+     * @param t any layout, any device
+     * @return a new array of numel · {@code dtype().byteSize()} bytes, in native byte order
+     */
     public static byte[] bytes(Tensor t) {
         Objects.requireNonNull(t, "t");
         int width = t.dtype().byteSize();
@@ -261,6 +323,8 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
     /**
      * Copies the bytes of one contiguous tensor to another of the same size.
      *
+     * @param from what is read, contiguous
+     * @param to what is written, contiguous
      * @throws ShapeException if the sizes in bytes differ, or one does not lie in a row
      */
     public static void copyBytes(Tensor from, Tensor to) {
@@ -274,7 +338,12 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
         of(from).withBytes(bytes -> target.withBytes(room -> room.put(bytes)));
     }
 
-    /** Sets every byte of a contiguous tensor: garbage that a test can tell from a result. */
+    /**
+     * Sets every byte of a contiguous tensor: garbage that a test can tell from a result.
+     *
+     * @param t contiguous
+     * @param value what each byte becomes
+     */
     public static void fillBytes(Tensor t, byte value) {
         Objects.requireNonNull(t, "t");
         byte[] bytes =
@@ -295,13 +364,14 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
      * access. It holds the memory until it is unreachable, and so outlives {@code close()} and the scope: prefer {@link
      * #withBytes}. See {@link Storage#buffer}.
      *
+     * @return a buffer over the whole storage, of which this tensor may be a part
      * @throws ClosedTensorException if the memory is gone
      */
     public final ByteBuffer buffer() {
         return java.util.Objects.requireNonNull(storage.buffer());
     }
 
-    /** Where the first element begins in {@link #buffer}, in bytes. */
+    /** {@return where the first element begins in {@link #buffer}, in bytes} */
     public final int byteOffset() {
         return base - storage.bufferOffset();
     }

@@ -18,7 +18,9 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /**
      * {@code out[i][j] = this[index[i][j]][j]} for dim 0 in two dimensions, and so on.
      *
+     * @param dim the dimension, negative from the end
      * @param index of the same rank; its sizes in other dimensions may be smaller, then only those places are read
+     * @return a new tensor in the shape of {@code index} and the dtype of this
      */
     public Tensor gather(int dim, Tensor index) {
         Objects.requireNonNull(index, "index");
@@ -35,12 +37,25 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /**
      * A copy with {@code copy[index[i][j]][j] = src[i][j]} for dim 0; where an index repeats, the last
      * one wins, and it alone gets a gradient.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index int32 or int64, of this rank
+     * @param src of the dtype of this, at least as large as {@code index} in each dimension
+     * @return a new tensor in the form of this
      */
     public Tensor scatter(int dim, Tensor index, Tensor src) {
         Objects.requireNonNull(index, "index");
         return Indexing.SCATTER.call(new Indexing.Scatter(self(), dim, index, src));
     }
 
+    /**
+     * As {@link #scatter(int, Tensor, Tensor)}, with one value for all places.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index int32 or int64, of this rank
+     * @param value what these places become; no gradient reaches them
+     * @return a new tensor in the form of this
+     */
     public Tensor scatter(int dim, Tensor index, Number value) {
         Objects.requireNonNull(index, "index");
         Tensor t = self();
@@ -50,44 +65,103 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
         return scatter(dim, index, src);
     }
 
-    /** A copy with {@code copy[index[i][j]][j] += src[i][j]} for dim 0; all of a repeated index add up. */
+    /**
+     * A copy with {@code copy[index[i][j]][j] += src[i][j]} for dim 0; all of a repeated index add up.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index int32 or int64, of this rank
+     * @param src of the dtype of this, at least as large as {@code index} in each dimension
+     * @return a new tensor in the form of this
+     */
     public Tensor scatterAdd(int dim, Tensor index, Tensor src) {
         return Indexing.SCATTER_ADD.call(new Indexing.Scatter(self(), dim, index, src));
     }
 
+    /**
+     * {@link #scatterAdd} in place.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index int32 or int64, of this rank
+     * @param src of the dtype of this, at least as large as {@code index} in each dimension
+     * @return this tensor
+     */
     public Tensor scatterAdd_(int dim, Tensor index, Tensor src) {
         return Indexing.SCATTER_ADD_INTO.call(new Indexing.Scatter(self(), dim, index, src));
     }
 
-    /** The slices of a dimension at the indices (one-dimensional), in their order. */
+    /**
+     * The slices of a dimension at the indices (one-dimensional), in their order.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index [n], int32 or int64
+     * @return a new tensor, of size n in {@code dim}
+     */
     public Tensor indexSelect(int dim, Tensor index) {
         return Indexing.INDEX_SELECT.call(new Indexing.IndexSelect(self(), dim, index));
     }
 
-    /** A copy where slice j of {@code src} is added to slice {@code index[j]}. */
+    /**
+     * A copy where slice j of {@code src} is added to slice {@code index[j]}.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index [n], int32 or int64
+     * @param src of size n in {@code dim}, else of this shape; same dtype
+     * @return a new tensor in the form of this; all slices of a repeated index add up
+     */
     public Tensor indexAdd(int dim, Tensor index, Tensor src) {
         return Indexing.INDEX_ADD.call(new Indexing.IndexAdd(self(), dim, index, src));
     }
 
+    /**
+     * {@link #indexAdd} in place.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index [n], int32 or int64
+     * @param src of size n in {@code dim}, else of this shape; same dtype
+     * @return this tensor
+     */
     public Tensor indexAdd_(int dim, Tensor index, Tensor src) {
         return Indexing.INDEX_ADD_INTO.call(new Indexing.IndexAdd(self(), dim, index, src));
     }
 
-    /** The rows of this matrix [N, D] at the indices [*]: [*, D]. */
+    /**
+     * The rows of this matrix [N, D] at the indices [*]: [*, D].
+     *
+     * @param indices int32 or int64, any shape
+     * @return a new tensor with a last dimension of D
+     */
     public Tensor embedding(Tensor indices) {
         return embedding(indices, -1);
     }
 
-    /** As {@link #embedding(Tensor)}; row {@code paddingIndex} gets no gradient (−1: all do). */
+    /**
+     * As {@link #embedding(Tensor)}; row {@code paddingIndex} gets no gradient (−1: all do).
+     *
+     * @param indices int32 or int64, any shape
+     * @param paddingIndex a row from 0 to N − 1, or −1
+     * @return a new tensor with a last dimension of D
+     */
     public Tensor embedding(Tensor indices, long paddingIndex) {
         return Indexing.EMBEDDING.call(new Indexing.Embedding(self(), indices, paddingIndex));
     }
 
-    /** These indices [*] as rows of zeros with a one: int64 [*, classes]. */
+    /**
+     * These indices [*] as rows of zeros with a one: int64 [*, classes].
+     *
+     * @param classes larger than each index
+     * @return a new tensor; not differentiable
+     */
     public Tensor oneHot(long classes) {
         return oneHot(classes, DType.INT64);
     }
 
+    /**
+     * As {@link #oneHot(long)}, in a dtype of the caller's choice.
+     *
+     * @param classes larger than each index
+     * @param dtype of the result
+     * @return a new tensor [*, classes]; not differentiable
+     */
     public Tensor oneHot(long classes, DType dtype) {
         return Indexing.ONE_HOT.call(new Indexing.OneHot(self(), classes, dtype));
     }
@@ -95,6 +169,8 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /**
      * The coordinates of the elements that are not 0, in row-major order: int64 [count, rank]. Waits for the device, for
      * the size depends on the data.
+     *
+     * @return a new tensor; [0, rank] if all are 0
      */
     public Tensor nonzero() {
         return Indexing.NONZERO.call(new Indexing.NonZero(self()));
@@ -105,6 +181,7 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /**
      * The elements along a dimension in order, and where they were. Stable; NaN is the largest of all.
      *
+     * @param dim the dimension, negative from the end
      * @param descending whether the largest comes first
      * @return values of this shape and dtype, and int64 indices
      */
@@ -114,12 +191,23 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
         return topk(shape.rank() == 0 ? 1 : shape.size(d), dim, descending);
     }
 
-    /** In rising order. */
+    /**
+     * In rising order.
+     *
+     * @param dim the dimension, negative from the end
+     * @return values of this shape and dtype, and int64 indices
+     */
     public Ordering.Ordered sort(int dim) {
         return sort(dim, false);
     }
 
-    /** The indices that {@link #sort(int, boolean)} gives. */
+    /**
+     * The indices that {@link #sort(int, boolean)} gives.
+     *
+     * @param dim the dimension, negative from the end
+     * @param descending whether the largest comes first
+     * @return int64 indices of this shape
+     */
     public Tensor argsort(int dim, boolean descending) {
         Ordering.Ordered ordered = sort(dim, descending);
         ordered.values().close();
@@ -129,6 +217,11 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
     /**
      * The k largest or smallest elements along a dimension, in falling or rising order, and where they were. Of equals
      * the first comes first; NaN is the largest of all.
+     *
+     * @param k how many, from 0 to the dimension's size
+     * @param dim the dimension, negative from the end
+     * @param largest whether the largest ones are wanted, else the smallest
+     * @return values and int64 indices, of size k in {@code dim}
      */
     public Ordering.Ordered topk(long k, int dim, boolean largest) {
         Tensor x = self();
@@ -142,12 +235,22 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
                 last.values().transpose(d, -1), last.indices().transpose(d, -1));
     }
 
-    /** The k largest along the last dimension. */
+    /**
+     * The k largest along the last dimension.
+     *
+     * @param k how many, from 0 to the dimension's size
+     * @return values and int64 indices, of size k in the last dimension
+     */
     public Ordering.Ordered topk(long k) {
         return topk(k, -1, true);
     }
 
-    /** The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional. */
+    /**
+     * The elements where the mask (bool, broadcast with this) holds, in row-major order, one-dimensional.
+     *
+     * @param mask bool, broadcast with this
+     * @return a new tensor of one dimension, whose size depends on the data: waits for the device
+     */
     public Tensor maskedSelect(Tensor mask) {
         Objects.requireNonNull(mask, "mask");
         if (mask.dtype() != DType.BOOL) {

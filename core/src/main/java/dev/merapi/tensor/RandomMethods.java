@@ -23,13 +23,27 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
 
     // ---------------------------------------------------------------- fresh tensors
 
-    /** Uniform in [0, 1), float32. */
+    /**
+     * Uniform in [0, 1), float32.
+     *
+     * @param shape the sizes; none gives a 0-d tensor
+     * @return a new tensor on the CPU
+     */
     public static Tensor rand(long... shape) {
         Objects.requireNonNull(shape, "shape");
         return rand(Shape.of("rand", shape), 0, 1, DType.FLOAT32, Device.CPU);
     }
 
-    /** Uniform in [low, high). */
+    /**
+     * Uniform in [low, high).
+     *
+     * @param shape the sizes; none gives a 0-d tensor
+     * @param low the least value
+     * @param high the bound, which is not reached except by rounding to 16 bits
+     * @param dtype floating
+     * @param device where it is made
+     * @return a new tensor
+     */
     public static Tensor rand(Shape shape, double low, double high, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
@@ -37,13 +51,25 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
                 new RandomOps.Rand(shape.toArray(), low, high, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
-    /** Standard normal, float32. */
+    /**
+     * Standard normal, float32.
+     *
+     * @param shape the sizes; none gives a 0-d tensor
+     * @return a new tensor on the CPU
+     */
     public static Tensor randn(long... shape) {
         Objects.requireNonNull(shape, "shape");
         return randn(Shape.of("randn", shape), DType.FLOAT32, Device.CPU);
     }
 
-    /** Standard normal. */
+    /**
+     * Standard normal.
+     *
+     * @param shape the sizes; none gives a 0-d tensor
+     * @param dtype floating
+     * @param device where it is made
+     * @return a new tensor of mean 0 and variance 1
+     */
     public static Tensor randn(Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
@@ -51,7 +77,14 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
                 new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
-    /** Uniform integers from {@code low} up to, not including, {@code high}; int64. */
+    /**
+     * Uniform integers from {@code low} up to, not including, {@code high}; int64.
+     *
+     * @param low the least value
+     * @param high above the largest value
+     * @param shape the sizes; none gives a 0-d tensor
+     * @return a new tensor on the CPU
+     */
     public static Tensor randint(long low, long high, long... shape) {
         Objects.requireNonNull(shape, "shape");
         return randint(low, high, Shape.of("randint", shape), DType.INT64, Device.CPU);
@@ -60,6 +93,12 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     /**
      * Uniform integers from {@code low} up to, not including, {@code high}.
      *
+     * @param low the least value
+     * @param high above the largest value
+     * @param shape the sizes; none gives a 0-d tensor
+     * @param dtype integer or floating, but exact for all of these numbers
+     * @param device where it is made
+     * @return a new tensor
      * @throws ShapeException if there are none
      * @throws DTypeException if the dtype cannot hold them
      */
@@ -71,7 +110,12 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
                 new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, d.seed(), d.offset(), d.base()));
     }
 
-    /** The numbers 0 … n − 1 in random order, int64. */
+    /**
+     * The numbers 0 … n − 1 in random order, int64.
+     *
+     * @param n how many, at least 0
+     * @return a new tensor [n] on the CPU
+     */
     public static Tensor randperm(long n) {
         if (n > Long.MAX_VALUE / Long.BYTES) {
             throw new ShapeException(Message.of("merapi::randperm", n + " numbers need more than 2^63 - 1 bytes")
@@ -81,17 +125,33 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, at.seed(), at.offset()));
     }
 
+    /**
+     * Uniform in [0, 1), in the form of this tensor, whose dtype must be floating.
+     *
+     * @return a new tensor of this shape, dtype and device
+     */
     public Tensor randLike() {
         return self().emptyLike().uniform_(0, 1);
     }
 
+    /**
+     * Standard normal, in the form of this tensor, whose dtype must be floating.
+     *
+     * @return a new tensor of this shape, dtype and device
+     */
     public Tensor randnLike() {
         return self().emptyLike().normal_(0, 1);
     }
 
     // ---------------------------------------------------------------- in place: for floating tensors
 
-    /** Fills with numbers uniform in [low, high); returns this. */
+    /**
+     * Fills with numbers uniform in [low, high); returns this.
+     *
+     * @param low the least value
+     * @param high the bound, which is not reached except by rounding to 16 bits
+     * @return this tensor
+     */
     public Tensor uniform_(double low, double high) {
         Tensor t = self();
         if (!t.isContiguous()) {
@@ -101,7 +161,13 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         return RandomOps.UNIFORM.call(new RandomOps.Uniform(t, low, high, d.seed(), d.offset(), d.base()));
     }
 
-    /** Fills with normal numbers; returns this. */
+    /**
+     * Fills with normal numbers; returns this.
+     *
+     * @param mean any finite number
+     * @param deviation the standard deviation, at least 0
+     * @return this tensor
+     */
     public Tensor normal_(double mean, double deviation) {
         Tensor t = self();
         if (!t.isContiguous()) {
@@ -111,7 +177,12 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         return RandomOps.NORMAL.call(new RandomOps.Normal(t, mean, deviation, d.seed(), d.offset(), d.base()));
     }
 
-    /** Fills with 1 at probability {@code p}, else 0; any dtype; returns this. */
+    /**
+     * Fills with 1 at probability {@code p}, else 0; any dtype; returns this.
+     *
+     * @param p a probability, from 0 to 1
+     * @return this tensor
+     */
     public Tensor bernoulli_(double p) {
         Tensor t = self();
         if (!t.isContiguous()) {
@@ -121,7 +192,11 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         return RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(t, p, d.seed(), d.offset(), d.base()));
     }
 
-    /** 1 with the probability that each element says, else 0, in its dtype; no gradient. */
+    /**
+     * 1 with the probability that each element says, else 0, in its dtype; no gradient.
+     *
+     * @return a new tensor of this shape and dtype
+     */
     public Tensor bernoulli() {
         Tensor t = self();
         t.requireOpen("bernoulli", "x"); // before a number is drawn
@@ -133,6 +208,10 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     /**
      * In training each element becomes 0 at probability {@code p}, and is multiplied by 1 / (1 − p) otherwise; the gradient
      * passes where it was kept. Not in training, or at p = 0, this itself.
+     *
+     * @param p a probability, from 0 to 1
+     * @param training whether anything is dropped at all
+     * @return a new tensor of this shape and dtype, or this one
      */
     public Tensor dropout(double p, boolean training) {
         if (!(p >= 0 && p <= 1)) {

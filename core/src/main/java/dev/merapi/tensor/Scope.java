@@ -53,7 +53,11 @@ public final class Scope implements AutoCloseable {
         this.root = parent != null ? parent.root : ofEngine ? null : this;
     }
 
-    /** Opens a scope on this thread, inside the one that is open already, if any. */
+    /**
+     * Opens a scope on this thread, inside the one that is open already, if any.
+     *
+     * @return the scope, to be closed by this thread
+     */
     public static Scope open() {
         return open(Context.current(), false);
     }
@@ -69,7 +73,13 @@ public final class Scope implements AutoCloseable {
         return scope;
     }
 
-    /** Runs {@code body} in a scope; the tensors in what it returns survive. */
+    /**
+     * Runs {@code body} in a scope; the tensors in what it returns survive.
+     *
+     * @param <T> what the work returns: a tensor, or a list, map or record of tensors
+     * @param body the work
+     * @return what {@code body} returned
+     */
     public static <T extends @Nullable Object> T scoped(Supplier<T> body) {
         Objects.requireNonNull(body, "body");
         try (Scope scope = open()) {
@@ -81,6 +91,9 @@ public final class Scope implements AutoCloseable {
      * Lets the tensors of a tree (a tensor, list, map or record of them) outlive this scope: they belong to the one
      * around it, or to nobody if there is none, and then live until they are closed or unreachable.
      *
+     * @param <T> the tree's type
+     * @param tree a tensor, list, map or record; tensors of other scopes in it stay where they are
+     * @return the tree
      * @throws IllegalStateException if this scope is closed, or by another thread than the one that opened it
      */
     public <T extends @Nullable Object> T keep(T tree) {
@@ -199,7 +212,7 @@ public final class Scope implements AutoCloseable {
         releaseTensors(context.memory());
     }
 
-    /** Whether this scope is closed. */
+    /** {@return whether this scope is closed} */
     public boolean isClosed() {
         return closed;
     }

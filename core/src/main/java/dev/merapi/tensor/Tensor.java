@@ -63,13 +63,24 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     // ---------------------------------------------------------------- without memory
 
-    /** A tensor without memory that has the shape, dtype and device of another; row-major. For shape rules. */
+    /**
+     * A tensor without memory that has the shape, dtype and device of another; row-major. For shape rules.
+     *
+     * @param like whose shape, dtype and device are meant; it may be meta itself
+     * @return a meta tensor
+     */
     public static Tensor meta(Tensor like) {
         Objects.requireNonNull(like, "like");
         return meta(like.layout, like.dtype, like.device);
     }
 
-    /** As {@link #meta(Tensor)} with another shape. */
+    /**
+     * As {@link #meta(Tensor)} with another shape.
+     *
+     * @param like whose dtype and device are meant
+     * @param shape of the result
+     * @return a meta tensor
+     */
     public static Tensor meta(Tensor like, Shape shape) {
         Objects.requireNonNull(like, "like");
         Objects.requireNonNull(shape, "shape");
@@ -78,14 +89,27 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
                 : new Tensor(Layout.contiguous(shape), like.dtype, like.device, null);
     }
 
-    /** As {@link #meta(Tensor)} with another dtype. */
+    /**
+     * As {@link #meta(Tensor)} with another dtype.
+     *
+     * @param like whose shape and device are meant
+     * @param dtype of the result
+     * @return a meta tensor
+     */
     public static Tensor meta(Tensor like, DType dtype) {
         Objects.requireNonNull(like, "like");
         Objects.requireNonNull(dtype, "dtype");
         return meta(like.layout, dtype, like.device);
     }
 
-    /** A tensor without memory, row-major. */
+    /**
+     * A tensor without memory, row-major.
+     *
+     * @param shape the shape
+     * @param dtype the dtype
+     * @param device the device
+     * @return a meta tensor
+     */
     public static Tensor meta(Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         Objects.requireNonNull(dtype, "dtype");
@@ -98,45 +122,55 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return new Tensor(plain ? layout : Layout.contiguous(layout.shape()), dtype, device, null);
     }
 
-    /** True if there is no memory behind it. */
+    /** {@return whether there is no memory behind it} */
     public boolean isMeta() {
         return storage == null;
     }
 
     // ---------------------------------------------------------------- what it is
 
+    /** {@return the sizes of its dimensions; [] for a scalar} */
     public Shape shape() {
         return layout.shape();
     }
 
-    /** Size of a dimension; negative ones count from the end. */
+    /**
+     * Size of a dimension; negative ones count from the end.
+     *
+     * @param dim the dimension, negative from the end
+     * @return its size, in elements
+     */
     public long size(int dim) {
         Shape shape = layout.shape();
         return shape.size(shape.normalize("size", dim));
     }
 
+    /** {@return the number of dimensions; 0 for a scalar} */
     public int rank() {
         return layout.rank();
     }
 
-    /** Number of elements. */
+    /** {@return the number of elements: the product of the sizes} */
     public long numel() {
         return layout.numel();
     }
 
+    /** {@return the dtype of the elements} */
     public DType dtype() {
         return dtype;
     }
 
+    /** {@return where the elements are} */
     public Device device() {
         return device;
     }
 
-    /** Shape, strides and offset, in elements. */
+    /** {@return shape, strides and offset, in elements} */
     public Layout layout() {
         return layout;
     }
 
+    /** {@return whether the elements lie in row-major order without gaps} */
     public boolean isContiguous() {
         return layout.isContiguous();
     }
@@ -160,6 +194,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     /**
      * Address of the first element for native code; 0 where memory has no address. <b>Unsafe</b>: valid during a kernel
      * that has this tensor only, and nothing says so when it is not.
+     *
+     * @return the address in the memory of the device, in bytes
      */
     public long address() {
         Storage s = java.util.Objects.requireNonNull(storage);
@@ -187,6 +223,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return storage.releaseLater(memory);
     }
 
+    /** {@return whether this handle was closed: by {@link #close}, or at the end of its scope} */
     public boolean isClosed() {
         return (state & CLOSED) != 0;
     }
@@ -198,7 +235,13 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         }
     }
 
-    /** As above; the error names the op or method that was given this tensor, and as which argument. */
+    /**
+     * As above; the error names the op or method that was given this tensor, and as which argument.
+     *
+     * @param op what the error begins with
+     * @param argument the name that it says
+     * @throws ClosedTensorException if this handle is closed
+     */
     public void requireOpen(String op, String argument) {
         if ((state & CLOSED) != 0) {
             throw closed(Message.of(op, "argument '" + argument + "', " + describe() + ", is closed")
@@ -211,13 +254,21 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
                 message.fix("keep it beyond its scope with scope.keep(t), or close it later."));
     }
 
-    /** How often the memory was written by ops; shared by all views. */
+    /**
+     * How often the memory was written by ops; shared by all views.
+     *
+     * @return a number that grows; 0 for a meta tensor
+     */
     public int version() {
         Storage s = storage;
         return s == null ? 0 : s.version();
     }
 
-    /** From now on this tensor belongs to no scope: it lives until it is closed or unreachable. */
+    /**
+     * From now on this tensor belongs to no scope: it lives until it is closed or unreachable.
+     *
+     * @return this tensor
+     */
     public Tensor leaveScope() {
         Scope open = Context.current().scope();
         if (open != null && autograd != null) {
@@ -353,7 +404,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         AUTOGRAD.setRelease(this, meta);
     }
 
-    /** Made in inference mode: can never be part of a graph. */
+    /** {@return whether it was made in inference mode, so that it can never be part of a graph} */
     public boolean isInference() {
         return (state & INFERENCE) != 0;
     }
@@ -365,7 +416,7 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     // ---------------------------------------------------------------- autograd
 
-    /** True if gradients flow to this tensor: it is a leaf that wants them, or was made from one. */
+    /** {@return whether gradients flow to this tensor: it is a leaf that wants them, or was made from one} */
     public boolean requiresGrad() {
         return autograd != null && GraphAccess.requiresGrad(this);
     }
@@ -373,6 +424,8 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
     /**
      * Makes this leaf want gradients, or not; returns it.
      *
+     * @param wanted whether backward passes shall accumulate into {@link #grad}
+     * @return this tensor
      * @throws DTypeException if it is not floating
      */
     public Tensor requiresGrad(boolean wanted) {
@@ -383,17 +436,26 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
         return this;
     }
 
-    /** The gradient accumulated by backward passes, or null. The tensor itself, not a copy. */
+    /**
+     * The gradient accumulated by backward passes, or null. The tensor itself, not a copy.
+     *
+     * @return a tensor of this shape, dtype and device; null before the first backward pass and after {@code
+     *     setGrad(null)}
+     */
     public @Nullable Tensor grad() {
         return GraphAccess.grad(this);
     }
 
-    /** Replaces the accumulated gradient; null drops and frees it. */
+    /**
+     * Replaces the accumulated gradient; null drops and frees it.
+     *
+     * @param gradient of this shape, dtype and device, or null
+     */
     public void setGrad(@Nullable Tensor gradient) {
         GraphAccess.setGrad(this, gradient);
     }
 
-    /** {@code float32[2, 3] cpu}. */
+    /** {@return dtype, shape and device as errors name them: {@code float32[2, 3] cpu}} */
     public String describe() {
         return dtype + layout.shape().toString() + " " + device;
     }

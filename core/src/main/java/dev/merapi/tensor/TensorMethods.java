@@ -23,22 +23,45 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
 
     // ---------------------------------------------------------------- reductions
 
-    /** Sums; integers and bools give int64. Over nothing 0. */
+    /**
+     * Sums; integers and bools give int64. Over nothing 0. Small floats add up in float32, which is rounded once.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor sum(int... dims) {
         return Reductions.SUM.call(self(), dims, false, null);
     }
 
-    /** Sums over some dimensions, which stay with size 1 if wanted. */
+    /**
+     * Sums over some dimensions, which stay with size 1 if wanted.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor sum(int[] dims, boolean keepDim) {
         return Reductions.SUM.call(self(), dims, keepDim, null);
     }
 
-    /** Sums in a dtype of the caller's choice. */
+    /**
+     * Sums in a dtype of the caller's choice.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @param dtype in which is added, and of the result; null for that of {@link #sum(int...)}
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor sum(int[] dims, boolean keepDim, @Nullable DType dtype) {
         return Reductions.SUM.call(self(), dims, keepDim, dtype);
     }
 
-    /** Sums over what broadcasting repeated, so that the result has that shape. */
+    /**
+     * Sums over what broadcasting repeated, so that the result has that shape.
+     *
+     * @param shape one that broadcasts to this shape
+     * @return a tensor of that shape; this one if it has it already
+     */
     public Tensor sumTo(Shape shape) {
         Objects.requireNonNull(shape, "shape");
         Tensor t = self();
@@ -61,116 +84,252 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return s.shape().equals(shape) ? s : s.reshape(shape.toArray());
     }
 
-    /** Means; floating dtypes only. Over nothing NaN. */
+    /**
+     * Means; floating dtypes only. Over nothing NaN.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor mean(int... dims) {
         return Reductions.MEAN.call(self(), dims, false, null);
     }
 
+    /**
+     * Means over some dimensions; floating dtypes only. Over nothing NaN.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor mean(int[] dims, boolean keepDim) {
         return Reductions.MEAN.call(self(), dims, keepDim, null);
     }
 
-    /** Products; integers and bools give int64. Over nothing 1. */
+    /**
+     * Products; integers and bools give int64. Over nothing 1.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor prod(int... dims) {
         return Reductions.PROD.call(self(), dims, false, null);
     }
 
+    /**
+     * Products over some dimensions; integers and bools give int64. Over nothing 1.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor prod(int[] dims, boolean keepDim) {
         return Reductions.PROD.call(self(), dims, keepDim, null);
     }
 
-    /** The largest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing. */
+    /**
+     * The largest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions, in this dtype
+     */
     public Tensor amax(int... dims) {
         return Reductions.AMAX.call(self(), dims, false, null);
     }
 
+    /**
+     * The largest values over some dimensions, as {@link #amax(int...)}.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor amax(int[] dims, boolean keepDim) {
         return Reductions.AMAX.call(self(), dims, keepDim, null);
     }
 
-    /** The smallest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing. */
+    /**
+     * The smallest values; NaN wins. Ties, and NaNs, share the gradient evenly. An error over nothing.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions, in this dtype
+     */
     public Tensor amin(int... dims) {
         return Reductions.AMIN.call(self(), dims, false, null);
     }
 
+    /**
+     * The smallest values over some dimensions, as {@link #amin(int...)}.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor amin(int[] dims, boolean keepDim) {
         return Reductions.AMIN.call(self(), dims, keepDim, null);
     }
 
-    /** The largest value of all; 0-d. As {@link #amax(int...)}. */
+    /**
+     * The largest value of all; 0-d. As {@link #amax(int...)}.
+     *
+     * @return a new 0-d tensor
+     */
     public Tensor max() {
         return Reductions.AMAX.call(self(), ALL, false, null);
     }
 
-    /** The smallest value of all; 0-d. As {@link #amin(int...)}. */
+    /**
+     * The smallest value of all; 0-d. As {@link #amin(int...)}.
+     *
+     * @return a new 0-d tensor
+     */
     public Tensor min() {
         return Reductions.AMIN.call(self(), ALL, false, null);
     }
 
-    /** The largest values along a dimension and their indices; of equals the first, and the gradient goes to it alone. */
+    /**
+     * The largest values along a dimension and their indices; of equals the first, and the gradient goes to it alone.
+     *
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return values in this dtype, indices in int64
+     */
     public Reductions.Extremes max(int dim, boolean keepDim) {
         return Reductions.extremes(self(), dim, keepDim, true);
     }
 
-    /** The smallest values along a dimension and their indices; of equals the first. */
+    /**
+     * The smallest values along a dimension and their indices; of equals the first.
+     *
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return values in this dtype, indices in int64
+     */
     public Reductions.Extremes min(int dim, boolean keepDim) {
         return Reductions.extremes(self(), dim, keepDim, false);
     }
 
-    /** Index of the first largest element, int64, in the row-major order of the reduced dimensions; NaN wins. */
+    /**
+     * Index of the first largest element, int64, in the row-major order of the reduced dimensions; NaN wins.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions; not differentiable
+     */
     public Tensor argmax(int... dims) {
         return Reductions.ARGMAX.call(self(), dims, false, null);
     }
 
+    /**
+     * As {@link #argmax(int...)}, over some dimensions.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor argmax(int[] dims, boolean keepDim) {
         return Reductions.ARGMAX.call(self(), dims, keepDim, null);
     }
 
-    /** Index of the first smallest element, int64; NaN wins. */
+    /**
+     * Index of the first smallest element, int64; NaN wins.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions; not differentiable
+     */
     public Tensor argmin(int... dims) {
         return Reductions.ARGMIN.call(self(), dims, false, null);
     }
 
+    /**
+     * As {@link #argmin(int...)}, over some dimensions.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor argmin(int[] dims, boolean keepDim) {
         return Reductions.ARGMIN.call(self(), dims, keepDim, null);
     }
 
-    /** True where any element is not 0; NaN is not 0. */
+    /**
+     * True where any element is not 0; NaN is not 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions, bool
+     */
     public Tensor any(int... dims) {
         return Reductions.ANY.call(self(), dims, false, null);
     }
 
-    /** True where no element is 0. */
+    /**
+     * True where no element is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions, bool; true over nothing
+     */
     public Tensor all(int... dims) {
         return Reductions.ALL.call(self(), dims, false, null);
     }
 
-    /** How many elements are not 0, int64. */
+    /**
+     * How many elements are not 0, int64.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions; not differentiable
+     */
     public Tensor countNonzero(int... dims) {
         return Reductions.COUNT_NONZERO.call(self(), dims, false, null);
     }
 
-    /** Σ(x − mean)² / (n − 1). */
+    /**
+     * The unbiased variance Σ(x − mean)² / (n − 1); NaN for n = 1. Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor var(int... dims) {
         return var(dims, true, false);
     }
 
-    /** Σ(x − mean)² / (n − 1), or / n if not unbiased. Floating dtypes only. */
+    /**
+     * Σ(x − mean)² / (n − 1), or / n if not unbiased. Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param unbiased whether to divide by n − 1
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor var(int[] dims, boolean unbiased, boolean keepDim) {
         return Reductions.VAR.call(new ReduceArgs.Var(self(), dims, keepDim, unbiased ? 1 : 0));
     }
 
-    /** The root of {@link #var(int...)}. */
+    /**
+     * The root of {@link #var(int...)}.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor std(int... dims) {
         return std(dims, true, false);
     }
 
-    /** The root of the variance; where that is 0 its gradient is 0. */
+    /**
+     * The root of the variance; where that is 0 its gradient is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param unbiased whether the variance divides by n − 1
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor std(int[] dims, boolean unbiased, boolean keepDim) {
         return Reductions.STD.call(new ReduceArgs.Var(self(), dims, keepDim, unbiased ? 1 : 0));
     }
 
-    /** The Euclidean norm √Σx²; where it is 0 its gradient is 0. */
+    /**
+     * The Euclidean norm √Σx²; where it is 0 its gradient is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor norm(int... dims) {
         return Reductions.norm(self(), 2, dims, false);
     }
@@ -178,33 +337,65 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
     /**
      * (Σ|x|^p)^(1/p) for p > 0; p = ∞ gives the largest |x|, p = 0 how many are not 0. The gradient of an element that is 0 is
      * 0, and so are all where the norm is 0. Floating dtypes only.
+     *
+     * @param p the order, at least 0
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
      */
     public Tensor norm(double p, int[] dims, boolean keepDim) {
         return Reductions.norm(self(), p, dims, keepDim);
     }
 
-    /** Sums of all elements along a dimension up to and with each one. Integers and bools give int64. */
+    /**
+     * Sums of all elements along a dimension up to and with each one. Integers and bools give int64.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape
+     */
     public Tensor cumsum(int dim) {
         return Reductions.CUMSUM.call(new Reductions.CumSum(self(), dim));
     }
 
-    /** log Σ exp(x), without overflow; −∞ over nothing. Floating dtypes only. */
+    /**
+     * log Σ exp(x), without overflow; −∞ over nothing. Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
     public Tensor logSumExp(int... dims) {
         return Softmax.logSumExp(self(), dims, false);
     }
 
+    /**
+     * As {@link #logSumExp(int...)}, over some dimensions.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
     public Tensor logSumExp(int[] dims, boolean keepDim) {
         return Softmax.logSumExp(self(), dims, keepDim);
     }
 
     // ---------------------------------------------------------------- softmax
 
-    /** exp(x) / Σ exp(x) along a dimension. Floating dtypes only; small floats compute in float32. */
+    /**
+     * exp(x) / Σ exp(x) along a dimension. Floating dtypes only; small floats compute in float32.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape and dtype, whose values add up to 1
+     */
     public Tensor softmax(int dim) {
         return Softmax.SOFTMAX.call(new Softmax.Along(self(), dim));
     }
 
-    /** x − log Σ exp(x) along a dimension. */
+    /**
+     * x − log Σ exp(x) along a dimension.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape and dtype
+     */
     public Tensor logSoftmax(int dim) {
         return Softmax.LOG_SOFTMAX.call(new Softmax.Along(self(), dim));
     }
@@ -215,6 +406,8 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
      * Matrix product: [.., M, K]·[.., K, N] → [.., M, N]; leading dimensions broadcast, vectors count as a row on the
      * left and as a column on the right. Both of one dtype, any but bool; transposed operands are not copied.
      *
+     * @param other [.., K, N] or [K]; on the same device
+     * @return a new tensor, of this dtype
      * @throws dev.merapi.error.ShapeException if the inner sizes differ
      * @throws dev.merapi.error.DTypeException if the dtypes differ
      */
@@ -222,7 +415,12 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return LinearAlgebra.matmul(self(), other);
     }
 
-    /** {@link #matmul} of batches: [B, M, K]·[B, K, N], nothing broadcast. */
+    /**
+     * {@link #matmul} of batches: [B, M, K]·[B, K, N], nothing broadcast.
+     *
+     * @param other [B, K, N]
+     * @return a new tensor [B, M, N]
+     */
     public Tensor bmm(Tensor other) {
         Objects.requireNonNull(other, "other");
         Tensor a = self();
@@ -233,7 +431,13 @@ public abstract sealed class TensorMethods extends DataMethods permits Tensor {
         return LinearAlgebra.matmul(a, other);
     }
 
-    /** x·weightᵀ + bias for x [.., in], weight [out, in], bias [out] or null → [.., out]. */
+    /**
+     * x·weightᵀ + bias for x [.., in], weight [out, in], bias [out] or null → [.., out].
+     *
+     * @param weight [out, in]
+     * @param bias [out], or null for none
+     * @return a new tensor [.., out], of this dtype
+     */
     public Tensor linear(Tensor weight, @Nullable Tensor bias) {
         return LinearAlgebra.linear(self(), weight, bias);
     }
