@@ -24,4 +24,8 @@ module dev.merapi.core {
     exports dev.merapi.train;
 
     uses dev.merapi.dispatch.Backend;
+    uses dev.merapi.dispatch.FallbackBackend;
+
+    provides dev.merapi.dispatch.FallbackBackend with
+            dev.merapi.reference.JavaBackend;
 }

@@ -192,7 +192,7 @@ final class OpSample<A extends Record, R> {
     }
 
     boolean hasJavaKernel() {
-        return definition.reference() instanceof Kernel<?, ?>
+        return Backends.javaKernel(definition, null) instanceof Kernel<?, ?>
                 && definition.shape() != null
                 && !definition.isMutating()
                 && Backends.allocator(device()).isJavaVisible();
@@ -212,7 +212,7 @@ final class OpSample<A extends Record, R> {
     /** The outputs of the plain-Java kernel. */
     Tensor[] runInJava(A given) {
         @SuppressWarnings("unchecked")
-        Kernel<A, R> java = (Kernel<A, R>) Objects.requireNonNull(definition.reference());
+        Kernel<A, R> java = (Kernel<A, R>) Objects.requireNonNull(Backends.javaKernel(definition, null));
         R out = Objects.requireNonNull(definition.shape()).apply(given);
         for (Tensor t : op.result().tensors(op.name(), out)) {
             if (!Backends.allocator(t.device()).isJavaVisible()) { // chosen by a plain argument

@@ -36,6 +36,11 @@ public interface Backend {
     /** The memory of one device. */
     CachingAllocator allocator(int index);
 
+    /** The kernels of this backend that are registered by the names of ops. */
+    default KernelTable kernelTable() {
+        return new KernelTable();
+    }
+
     /**
      * This backend's own kernel for an op, asked for once per op and dtype at its first use.
      *
@@ -43,7 +48,7 @@ public interface Backend {
      * @return a {@code Kernel}, a {@code Kernel.Returning}, or null if there is none
      */
     default @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
-        return null;
+        return kernelTable().get(op, dtype);
     }
 
     /** Turns a piece of {@code DeviceCode} into a kernel; null if it cannot. */

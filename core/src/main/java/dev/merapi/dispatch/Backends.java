@@ -3,8 +3,9 @@ package dev.merapi.dispatch;
 
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
-import dev.merapi.reference.JavaBackend;
+import dev.merapi.op.Definition;
 import dev.merapi.storage.CachingAllocator;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
@@ -27,6 +28,8 @@ public final class Backends {
     private static final List<Backend> REGISTERED = new ArrayList<>();
     /** Counts how often a backend came or went: kernels that were chosen before are chosen again. */
     private static volatile int generation;
+
+    private static @Nullable FallbackBackend fallback;
 
     private Backends() {}
 
@@ -59,6 +62,30 @@ public final class Backends {
                     + " only " + backend.deviceCount() + " of type " + device.type());
         }
         return backend.allocator(device.index());
+    }
+
+    /** The backend that always works: plain Java. It is the engine's own, whatever the thread's class loader sees. */
+    public static synchronized FallbackBackend fallback() {
+        FallbackBackend known = fallback;
+        if (known == null) {
+            known = ServiceLoader.load(FallbackBackend.class, Backends.class.getClassLoader())
+                    .findFirst()
+                    .orElseThrow(() -> new DeviceException(Message.of("cpu: the plain-Java kernels are not there")
+                            .fact("searched for", "META-INF/services/" + FallbackBackend.class.getName())
+                            .fix("keep the files of META-INF/services when jars are put together.")));
+            fallback = known;
+        }
+        return known;
+    }
+
+    /**
+     * The plain-Java kernel of an op, for any device whose memory Java sees: its own reference, else that of the engine.
+     *
+     * @return a {@code Kernel}, a {@code Kernel.Returning}, or null if there is none
+     */
+    public static @Nullable Object javaKernel(Definition<?, ?> op, @Nullable DType dtype) {
+        Object own = op.reference();
+        return own != null ? ScopedKernel.of(op, own) : fallback().kernel(op, dtype);
     }
 
     /** A backend that was added by hand; it stays until this is closed. */
@@ -121,7 +148,7 @@ public final class Backends {
                 LOG.warn("cpu: plain Java kernels, since the native backend cannot be loaded: {}", reasons.get(0));
                 LOG.debug("why", cause);
             }
-            return set(type, new JavaBackend());
+            return set(type, fallback());
         }
         Message message = Message.of(type + ": no backend for this device works here");
         reasons.forEach(r -> message.fact("tried", r));

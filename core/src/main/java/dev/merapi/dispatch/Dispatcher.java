@@ -19,6 +19,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.lang.ref.Reference;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
@@ -693,13 +694,13 @@ public final class Dispatcher {
                                 .fix("register it for the devices that it is written for."));
             }
         } else if (kernel != null) {
-            kernel = inScope(op, kernel);
+            kernel = ScopedKernel.of(op, kernel);
         }
         if (kernel == null) {
             kernel = backend.kernel(op, dtype);
         }
-        if (kernel == null && op.reference() != null && backend.allocator(0).isJavaVisible()) {
-            kernel = inScope(op, op.reference());
+        if (kernel == null && backend.allocator(0).isJavaVisible()) {
+            kernel = Backends.javaKernel(op, dtype);
         }
         if (kernel == null && op.compose() != null) {
             kernel = op.shape() == null && !op.result().isNone() ? new Composed<>(op) : filledByComposition(op);
@@ -746,7 +747,10 @@ public final class Dispatcher {
     }
 
     private static MissingKernelException noKernel(Definition<?, ?> op, DeviceType device, @Nullable DType dtype) {
-        List<String> registered = op.registeredKernels();
+        List<String> registered = new ArrayList<>(op.registeredKernels());
+        if (op.reference() == null && Backends.javaKernel(op, dtype) != null) {
+            registered.add("plain Java");
+        }
         String facts = registered.isEmpty() ? "none" : String.join(", ", registered);
         boolean here = registered.stream().anyMatch(k -> k.startsWith(device + " "));
         if (op.isDisabled(device)) {
@@ -766,28 +770,5 @@ public final class Dispatcher {
                         .fact("registered", facts)
                         .fix((here ? "convert with x.to(dtype), or " : "") + "register one: op.kernel(DeviceType.of(\""
                                 + device + "\"), …)."));
-    }
-
-    /** A kernel in Java, whose temporaries are freed at its end. */
-    @SuppressWarnings("unchecked")
-    private static <A extends Record, R> Object inScope(Definition<A, R> op, Object kernel) {
-        if (kernel instanceof Kernel<?, ?>) {
-            Kernel<A, R> body = (Kernel<A, R>) kernel;
-            Kernel<A, R> scoped = (args, out) -> {
-                try (Scope scope = Scope.openInternal(Context.current())) {
-                    body.run(args, out);
-                }
-            };
-            return scoped;
-        }
-        Kernel.Returning<A, R> body = (Kernel.Returning<A, R>) kernel;
-        Kernel.Returning<A, R> scoped = args -> {
-            try (Scope scope = Scope.openInternal(Context.current())) {
-                R result = body.run(args);
-                scope.keep(op.result().tensors(op.name(), result));
-                return result;
-            }
-        };
-        return scoped;
     }
 }

@@ -142,6 +142,11 @@ public final class Op<A extends Record, R> {
         return name;
     }
 
+    /** The record of the arguments. */
+    public Class<A> argumentType() {
+        return argumentType;
+    }
+
     public Schema schema() {
         return schema;
     }
@@ -242,11 +247,13 @@ public final class Op<A extends Record, R> {
 
     /** The kernel in plain Java: for every device whose memory Java sees, unless its backend has a better one. */
     public Op<A, R> reference(Kernel<A, R> kernel) {
+        OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
         return add("reference", kernel);
     }
 
     /** As {@link #reference}, for kernels that make their result. */
     public Op<A, R> returningReference(Kernel.Returning<A, R> kernel) {
+        OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
         return add("reference", kernel);
     }
 

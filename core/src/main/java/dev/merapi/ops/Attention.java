@@ -6,7 +6,6 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.AttentionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -55,7 +54,6 @@ public final class Attention {
                         a.q().dtype().computeType());
                 return new Gradients(Tensor.meta(a.q()), Tensor.meta(a.k()), Tensor.meta(a.v()));
             })
-            .reference(AttentionReference::backward)
             .compose(a -> {
                 Tensor p = probabilities(a.q(), a.k(), a.causal(), a.scale());
                 Tensor dp = a.grad().matmul(a.v().transpose(-2, -1));
@@ -78,7 +76,6 @@ public final class Attention {
                 DType compute = a.q().dtype() == DType.FLOAT64 ? DType.FLOAT64 : DType.FLOAT32;
                 return new AttentionResult(Tensor.meta(a.q()), Tensor.meta(rows, compute, a.q().device()));
             })
-            .reference(AttentionReference::forward)
             .compose(a -> {
                 Tensor out = probabilities(a.q(), a.k(), a.causal(), a.scale()).matmul(a.v());
                 Tensor scores = a.q().matmul(a.k().transpose(-2, -1)).mul(a.scale());

@@ -6,7 +6,6 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.ConvolutionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import dev.merapi.types.Sizes;
@@ -57,7 +56,6 @@ public final class Convolution {
             .shape(a -> {
                 return Tensor.meta(a.x(), check("conv2d", a));
             })
-            .reference(ConvolutionReference::forward)
             .autograd(
                     (a, out) -> new Saved(
                             a.x(), a.weight(), a.bias() != null, a.stride(), a.padding(), a.dilation(), a.groups()),
@@ -87,7 +85,6 @@ public final class Convolution {
                         w.dtype());
                 return x;
             })
-            .reference(ConvolutionReference::inputGradient)
             .autograd((a, out) -> a, (context, a, u) -> {
                 Saved s = new Saved(u, a.weight(), false, a.stride(), a.padding(), a.dilation(), a.groups());
                 return Grads.of("grad", context.needs("grad") ? s.convolve(u, a.weight()) : null)
@@ -115,7 +112,6 @@ public final class Convolution {
                         x.dtype());
                 return w;
             })
-            .reference(ConvolutionReference::weightGradient)
             .autograd((a, out) -> a, (context, a, u) -> {
                 Saved s = new Saved(a.x(), u, false, a.stride(), a.padding(), a.dilation(), a.groups());
                 return Grads.of("grad", context.needs("grad") ? s.convolve(a.x(), u) : null)

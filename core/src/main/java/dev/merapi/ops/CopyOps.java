@@ -7,7 +7,6 @@ import dev.merapi.expr.Expr;
 import dev.merapi.expr.Promotion;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.PointwiseReference;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -45,7 +44,6 @@ public final class CopyOps {
     /** A row-major copy in a dtype. */
     public static final Op<Cast, Tensor> CAST = Op.define("merapi::cast", Cast.class, Tensor.class)
             .shape(a -> Tensor.meta(a.x(), a.dtype()))
-            .reference((a, out) -> copyElements(a.x(), out))
             .stridesOk()
             .code(IDENTITY)
             .autograd((a, out) -> a.x().dtype(), (context, from, g) -> Grads.of("x", g.to(from)))
@@ -63,7 +61,6 @@ public final class CopyOps {
                 }
                 return a.target();
             })
-            .reference((a, out) -> copyElements(a.x(), out))
             .code(IDENTITY)
             .autograd(
                     (a, out) -> a.x().dtype(),
@@ -77,10 +74,6 @@ public final class CopyOps {
             .returningKernel(DeviceType.CUDA_SIM, a -> moved(a.x(), a.device()))
             .autograd((a, out) -> a.x().device(), (context, from, g) -> Grads.of("x", g.to(from)))
             .register();
-
-    private static void copyElements(Tensor from, Tensor to) {
-        PointwiseReference.run(IDENTITY, new PointwiseArgs.X(from, List.of()), new Tensor[] {to});
-    }
 
     private static Tensor moved(Tensor x, Device device) {
         Tensor out = Tensor.allocate(x.shape(), x.dtype(), device);

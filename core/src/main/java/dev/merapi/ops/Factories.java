@@ -3,7 +3,6 @@ package dev.merapi.ops;
 
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Op;
-import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -49,31 +48,11 @@ public final class Factories {
     public static final Op<Arange, Tensor> ARANGE = Op.define("merapi::arange", Arange.class, Tensor.class)
             .device(Arange::device)
             .shape(a -> Tensor.meta(Shape.of("arange", count(a)), a.dtype(), a.device()))
-            .reference((a, out) -> {
-                Elements e = Elements.of(out);
-                boolean exact = isIntegral(a.start()) && isIntegral(a.step());
-                for (long i = 0; i < e.numel(); i++) {
-                    if (exact) {
-                        e.setLong(i, a.start().longValue() + i * a.step().longValue());
-                    } else {
-                        e.setDouble(i, a.start().doubleValue() + i * a.step().doubleValue());
-                    }
-                }
-            })
             .register();
 
     public static final Op<Linspace, Tensor> LINSPACE = Op.define("merapi::linspace", Linspace.class, Tensor.class)
             .device(Linspace::device)
             .shape(a -> Tensor.meta(Shape.of("linspace", a.count()), a.dtype(), a.device()))
-            .reference((a, out) -> {
-                Elements e = Elements.of(out);
-                long n = a.count();
-                double step = n > 1 ? (a.end() - a.start()) / (n - 1) : 0;
-                for (long i = 0; i < n; i++) {
-                    // From the nearer end, so that the last element is the end exactly.
-                    e.setDouble(i, 2 * i < n ? a.start() + i * step : a.end() - (n - 1 - i) * step);
-                }
-            })
             .register();
 
     private static boolean isIntegral(Number n) {

@@ -7,7 +7,6 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.IndexingReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -51,7 +50,6 @@ public final class Indexing {
                 requireLike("gather", a.x(), a.dim(), a.index());
                 return Tensor.meta(a.x(), a.index().shape());
             })
-            .reference(IndexingReference::gather)
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", zeros(s.shape(), g).scatterAdd_(s.dim(), s.index(), g))
@@ -61,10 +59,6 @@ public final class Indexing {
     /** A copy of x with out[o, index[o, j, i], i] = src[o, j, i]; the last of several wins, and it alone gets the gradient. */
     public static final Op<Scatter, Tensor> SCATTER = Op.define("merapi::scatter", Scatter.class, Tensor.class)
             .shape(a -> Tensor.meta(requireScatter("scatter", a)))
-            .reference((a, out) -> {
-                out.copy_(a.x());
-                IndexingReference.scatter(a, out, false);
-            })
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
@@ -98,7 +92,6 @@ public final class Indexing {
             .mutates("x")
             .returnsMutated()
             .shape(a -> requireScatter("scatter_add_", a))
-            .reference((a, out) -> IndexingReference.scatter(a, out, true))
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", g)
@@ -113,7 +106,6 @@ public final class Indexing {
             .shape(a -> {
                 return Tensor.meta(a.x(), chosen("index_select", a.x(), a.dim(), a.index()));
             })
-            .reference(IndexingReference::indexSelect)
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", zeros(s.shape(), g).indexAdd_(s.dim(), s.index(), g))
@@ -135,7 +127,6 @@ public final class Indexing {
             .mutates("x")
             .returnsMutated()
             .shape(a -> requireAdd("index_add_", a))
-            .reference(IndexingReference::indexAdd)
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
                     (context, s, g) -> Grads.of("x", g)
@@ -147,7 +138,6 @@ public final class Indexing {
     public static final Op<Embedding, Tensor> EMBEDDING = Op.define("merapi::embedding", Embedding.class, Tensor.class)
             .kernelType(a -> a.weight().dtype())
             .shape(Indexing::embeddingShape)
-            .reference(IndexingReference::embedding)
             .autograd(
                     (a, out) -> new SavedLookup(a.indices(), a.weight().size(0), a.paddingIndex()),
                     (context, s, g) -> Grads.of("weight", embeddingBackward(g, s.indices(), s.rows(), s.paddingIndex()))
@@ -172,7 +162,6 @@ public final class Indexing {
                 }
                 return Tensor.meta(a.g(), Shape.of("embedding_backward", a.rows(), a.g().size(-1)));
             })
-            .reference(IndexingReference::embeddingBackward)
             .autograd((a, out) -> new SavedLookup(a.indices(), a.rows(), a.paddingIndex()), (context, s, g) -> {
                 Tensor rows = EMBEDDING.call(new Embedding(g, s.indices(), s.paddingIndex()));
                 if (s.paddingIndex() < 0) {
@@ -201,13 +190,11 @@ public final class Indexing {
                         a.dtype(),
                         a.indices().device());
             })
-            .reference(IndexingReference::oneHot)
             .register();
 
     /** The coordinates of what is not 0, in row-major order: int64 [count, rank]. */
     public static final Op<NonZero, Tensor> NONZERO = Op.define("merapi::nonzero", NonZero.class, Tensor.class)
             .nonDifferentiable()
-            .returningReference(IndexingReference::nonzero)
             .register();
 
     // ---------------------------------------------------------------- checks

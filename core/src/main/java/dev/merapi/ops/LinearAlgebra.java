@@ -8,7 +8,6 @@ import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.MatmulReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -40,7 +39,6 @@ public final class LinearAlgebra {
     public static final Op<Matmul, Tensor> MATMUL = Op.define("merapi::matmul", Matmul.class, Tensor.class)
             .stridesOk()
             .shape(LinearAlgebra::product)
-            .reference((a, out) -> MatmulReference.matmul(a.a(), a.b(), out))
             .autograd((a, out) -> a, LinearAlgebra::matmulBackward)
             .autocast(CastPolicy.LOWER)
             .register();
@@ -48,7 +46,6 @@ public final class LinearAlgebra {
     /** x·weightᵀ + bias. */
     public static final Op<Linear, Tensor> LINEAR = Op.define("merapi::linear", Linear.class, Tensor.class)
             .shape(LinearAlgebra::mapped)
-            .reference((a, out) -> MatmulReference.linear(a.x(), a.weight(), a.bias(), out))
             .autograd((a, out) -> new SavedLinear(a.x(), a.weight(), a.bias() != null), LinearAlgebra::linearBackward)
             .autocast(CastPolicy.LOWER)
             .register();

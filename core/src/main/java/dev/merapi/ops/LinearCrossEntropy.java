@@ -12,7 +12,6 @@ import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
 import dev.merapi.ops.Losses.Reduction;
-import dev.merapi.reference.LossReference;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -74,14 +73,6 @@ public final class LinearCrossEntropy {
                     "merapi::linear_cross_entropy", Args.class, Result.class)
             .internal("lse", "totalWeight", "dx", "dweight", "dbias")
             .shape(LinearCrossEntropy::form)
-            .reference((a, out) -> {
-                LossReference.requireClasses(
-                        "linearCrossEntropy",
-                        a.targets(),
-                        a.ignoreIndex(),
-                        a.weight().size(0));
-                run(a, out);
-            })
             .autograd(
                     (a, out) -> new Saved(a, out.lse(), out.totalWeight(), out.dx(), out.dweight(), out.dbias()),
                     (context, s, g) -> gradient(context, s, g.loss()))

@@ -11,7 +11,6 @@ import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.LossReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -73,7 +72,6 @@ public final class Losses {
     public static final Op<CrossEntropyBackward, Tensor> CROSS_ENTROPY_BACKWARD = Op.define(
                     "merapi::cross_entropy_backward", CrossEntropyBackward.class, Tensor.class)
             .shape(a -> Tensor.meta(checkBackward("cross_entropy_backward", a)))
-            .reference(LossReference::crossEntropyBackward)
             .compose(a -> {
                 DType compute = a.logits().dtype().computeType();
                 Tensor x = a.logits().to(compute);
@@ -109,7 +107,6 @@ public final class Losses {
             .returnsMutated()
             .nonDifferentiable()
             .shape(a -> checkBackward("cross_entropy_backward_", a))
-            .reference(LossReference::crossEntropyBackward)
             .register();
 
     private static Tensor checkBackward(String op, CrossEntropyBackward a) {
@@ -139,7 +136,6 @@ public final class Losses {
                         Tensor.meta(rows, compute, x.device()),
                         Tensor.meta(Shape.SCALAR, DType.FLOAT64, x.device()));
             })
-            .reference(LossReference::crossEntropy)
             .autograd((a, out) -> new SavedCrossEntropy(a, out.lse(), out.totalWeight()), (context, s, g) -> {
                 CrossEntropy a = s.args;
                 Tensor none = refuse(context.needs("weight"));
@@ -338,7 +334,6 @@ public final class Losses {
                         x.dtype());
                 return Tensor.meta(x);
             })
-            .reference(LossReference::nllBackward)
             .compose(a -> {
                 DType dtype = a.logProbabilities().dtype();
                 Tensor target = a.targets().unsqueeze(1);
@@ -369,7 +364,6 @@ public final class Losses {
                         a.logProbabilities(),
                         a.reduction() == Reduction.NONE ? a.targets().shape() : Shape.SCALAR);
             })
-            .reference(LossReference::nll)
             .compose(a -> {
                 DType dtype = a.logProbabilities().dtype();
                 Tensor target = a.targets().unsqueeze(1);

@@ -8,7 +8,6 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
-import dev.merapi.reference.NormalizationReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -68,7 +67,6 @@ public final class Normalization {
                 Form.requireLike(op, "rstd", a.rstd(), perRow(a.x(), a.dims()));
                 return wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), a.wantBias());
             })
-            .reference(NormalizationReference::layerNormBackward)
             .compose(a -> {
                 int[] inner = trailing(a.dims());
                 Tensor centred = a.x().sub(a.x().mean(inner, true));
@@ -101,7 +99,6 @@ public final class Normalization {
                 check("layerNorm", a.x(), a.dims(), a.bias(), "bias");
                 return new LayerNormResult(Tensor.meta(a.x()), perRow(a.x(), a.dims()), perRow(a.x(), a.dims()));
             })
-            .reference(NormalizationReference::layerNorm)
             .autograd(
                     (a, out) -> new SavedLayerNorm(
                             a.x(), a.weight(), out.mean(), out.rstd(), a.dims(), a.eps(), a.bias() != null),
@@ -152,7 +149,6 @@ public final class Normalization {
                 Form.requireLike(op, "rstd", a.rstd(), perRow(a.x(), a.dims()));
                 return wanted(a.x(), a.dims(), a.wantX(), a.wantWeight(), false);
             })
-            .reference(NormalizationReference::rmsNormBackward)
             .compose(a -> {
                 int[] inner = trailing(a.dims());
                 Tensor rstd = a.x().square().mean(inner, true).add(a.eps()).rsqrt();
@@ -179,7 +175,6 @@ public final class Normalization {
                 check("rmsNorm", a.x(), a.dims(), a.weight(), "weight");
                 return new RmsNormResult(Tensor.meta(a.x()), perRow(a.x(), a.dims()));
             })
-            .reference(NormalizationReference::rmsNorm)
             .autograd(
                     (a, out) -> new SavedRmsNorm(a.x(), a.weight(), out.rstd(), a.dims(), a.eps()), (context, s, g) -> {
                         boolean wantX = context.needs("x");

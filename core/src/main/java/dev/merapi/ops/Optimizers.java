@@ -6,7 +6,6 @@ import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
-import dev.merapi.reference.OptimizerReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -101,7 +100,6 @@ public final class Optimizers {
                 requireNotNegative("adam_", "weightDecay", a.weightDecay());
                 return dtype;
             })
-            .reference((a, none) -> OptimizerReference.adam(a))
             .nonDifferentiable()
             .register();
 
@@ -122,7 +120,6 @@ public final class Optimizers {
                 requireNotNegative("sgd_", "weightDecay", a.weightDecay());
                 return dtype;
             })
-            .reference((a, none) -> OptimizerReference.sgd(a))
             .nonDifferentiable()
             .register();
 
@@ -143,7 +140,6 @@ public final class Optimizers {
                         Tensor.meta(Shape.SCALAR, DType.FLOAT64, like.device()),
                         Tensor.meta(Shape.SCALAR, DType.FLOAT64, like.device()));
             })
-            .reference(OptimizerReference::gradNorm)
             .nonDifferentiable()
             .register();
 
@@ -155,7 +151,6 @@ public final class Optimizers {
                 requireScalar("scale_grads_", "scale", a.scale(), DType.FLOAT64);
                 return sameType("scale_grads_", "grads", a.grads());
             })
-            .reference((a, none) -> OptimizerReference.scale(a))
             .nonDifferentiable()
             .register();
 
@@ -167,7 +162,6 @@ public final class Optimizers {
                     Shape.SCALAR,
                     DType.FLOAT32,
                     requireAny("non_finite", "grads", a.grads()).device()))
-            .reference(OptimizerReference::nonFinite)
             .nonDifferentiable()
             .register();
 
@@ -189,7 +183,6 @@ public final class Optimizers {
                 }
                 return DType.FLOAT32;
             })
-            .reference((a, none) -> OptimizerReference.updateScale(a))
             .nonDifferentiable()
             .register();
 

@@ -5,7 +5,6 @@ import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.OrderingReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -34,7 +33,6 @@ public final class Ordering {
                 Shape first = shape.rank() == 0 ? shape : shape.with(-1, a.k());
                 return new Ordered(Tensor.meta(a.x(), first), Tensor.meta(first, DType.INT64, a.x().device()));
             })
-            .reference(OrderingReference::topk)
             .autograd(
                     (a, out) -> new Saved(out.indices(), a.x().shape()),
                     (context, s, g) -> Grads.of(

@@ -13,7 +13,6 @@ import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
 import dev.merapi.op.Tree;
-import dev.merapi.reference.PointwiseReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -88,10 +87,7 @@ public final class PointwiseOp {
 
     @SuppressWarnings("unchecked")
     private <A extends Record, R> Op<A, R> finish(Op<A, R> bare) {
-        bare.shape(a -> (R) meta((PointwiseArgs) a))
-                .reference((a, out) -> PointwiseReference.run(code, (PointwiseArgs) a, outputs(out)))
-                .stridesOk()
-                .code(code);
+        bare.shape(a -> (R) meta((PointwiseArgs) a)).stridesOk().code(code);
         boolean discrete = code.roots().stream().noneMatch(this::hasDerivative);
         if (discrete) {
             return bare.nonDifferentiable();
@@ -286,7 +282,6 @@ public final class PointwiseOp {
                         code.specialize(inputs, a.scalars(), a.x()).requireFitting(ownName, a.scalars());
                         return a.x();
                     })
-                    .reference((a, out) -> PointwiseReference.run(code, a, new Tensor[] {out}))
                     .code(code)
                     .compose(a -> a.x().copy_(value(a)));
         }

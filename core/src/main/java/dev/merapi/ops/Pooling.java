@@ -5,7 +5,6 @@ import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.PoolingReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -52,7 +51,6 @@ public final class Pooling {
                 Form.require(op, "indices", a.indices(), windows, DType.INT64);
                 return x;
             })
-            .reference(PoolingReference::maxBackward)
             .autograd((a, out) -> a.indices(), (context, indices, u) -> {
                 long planes = u.size(0) * u.size(1);
                 Tensor flat = u.reshape(planes, u.size(2) * u.size(3));
@@ -69,7 +67,6 @@ public final class Pooling {
                 Shape out = output("maxPool2d", a.x(), a.kernel(), a.stride(), a.padding(), a.dilation());
                 return new MaxPoolResult(Tensor.meta(a.x(), out), Tensor.meta(out, DType.INT64, a.x().device()));
             })
-            .reference(PoolingReference::max)
             .autograd(
                     (a, out) -> new SavedMax(
                             out.indices(),
@@ -98,7 +95,6 @@ public final class Pooling {
     public static final Op<AvgPool2d, Tensor> AVG_POOL2D = Op.define(
                     "merapi::avg_pool2d", AvgPool2d.class, Tensor.class)
             .shape(a -> Tensor.meta(a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE)))
-            .reference(PoolingReference::average)
             .autograd(
                     (a, out) -> new SavedAverage(
                             new long[] {a.x().size(2), a.x().size(3)},
@@ -119,7 +115,6 @@ public final class Pooling {
                 Form.require(op, "grad", a.grad(), windows, x.dtype());
                 return x;
             })
-            .reference(PoolingReference::averageBackward)
             .autograd(
                     (a, out) ->
                             new SavedAverage(a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad()),

@@ -7,7 +7,6 @@ import dev.merapi.expr.Expr;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.random.Philox;
-import dev.merapi.reference.RandomReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -65,7 +64,6 @@ public final class RandomOps {
                 requireInterval("uniform_", a.low(), a.high());
                 return requireTarget("uniform_", a.target(), true);
             })
-            .reference(RandomReference::uniform)
             .register();
 
     /** Fills with mean + deviation·z, z standard normal. Floating; contiguous. */
@@ -74,14 +72,12 @@ public final class RandomOps {
                 requireNormal("normal_", a.mean(), a.deviation());
                 return requireTarget("normal_", a.target(), true);
             })
-            .reference(RandomReference::normal)
             .register();
 
     /** Fills with integers. Integral or bool; contiguous. */
     public static final Op<Integers, Tensor> INTEGERS = intoTarget(
                     Op.define("merapi::integers_", Integers.class, Tensor.class))
             .shape(a -> requireTarget("integers_", a.target(), false))
-            .reference(RandomReference::integers)
             .register();
 
     /** Fills with 1 at probability p, else 0. Any dtype; contiguous. */
@@ -91,7 +87,6 @@ public final class RandomOps {
                 requireProbability("bernoulli_", a.p());
                 return requireTarget("bernoulli_", a.target(), null);
             })
-            .reference(RandomReference::bernoulli)
             .register();
 
     private static <A extends Record> Op<A, Tensor> intoTarget(Op<A, Tensor> op) {
@@ -223,7 +218,6 @@ public final class RandomOps {
     public static final Op<Randperm, Tensor> RANDPERM = Op.define("merapi::randperm", Randperm.class, Tensor.class)
             .device(a -> Device.CPU)
             .shape(a -> Tensor.meta(Shape.of("randperm", a.n()), DType.INT64, Device.CPU))
-            .reference(RandomReference::permutation)
             .register();
 
     // ---------------------------------------------------------------- dropout
@@ -250,7 +244,6 @@ public final class RandomOps {
                 requireFloating(a.x());
                 return new Dropped(Tensor.meta(a.x()), Tensor.meta(a.x(), DType.BOOL));
             })
-            .reference(RandomReference::dropout)
             .autograd(
                     (a, out) -> new Kept(out.mask(), scale(a.p())),
                     (context, kept, g) -> Grads.of("x", dropoutBackward(context.orZeros(g.output(), 0), kept))

@@ -4,9 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.Shape;
 import java.util.Arrays;
 
 /** Triangles of matrices, and elements in another order. Copies: strides are never negative. */
@@ -23,14 +21,12 @@ public final class Rearranging {
     /** Keeps what lies on and below the diagonal of the last two dimensions; the rest is 0. */
     public static final Op<Triangle, Tensor> TRIL = Op.define("merapi::tril", Triangle.class, Tensor.class)
             .shape(a -> matrix("tril", a))
-            .reference((a, out) -> triangle(a, out, true))
             .autograd((a, out) -> a.diagonal(), (context, k, g) -> Grads.of("x", g.tril(k)))
             .register();
 
     /** Keeps what lies on and above the diagonal of the last two dimensions; the rest is 0. */
     public static final Op<Triangle, Tensor> TRIU = Op.define("merapi::triu", Triangle.class, Tensor.class)
             .shape(a -> matrix("triu", a))
-            .reference((a, out) -> triangle(a, out, false))
             .autograd((a, out) -> a.diagonal(), (context, k, g) -> Grads.of("x", g.triu(k)))
             .register();
 
@@ -40,7 +36,6 @@ public final class Rearranging {
                 Arrays.stream(a.dims()).forEach(a.x().shape()::normalize);
                 return Tensor.meta(a.x());
             })
-            .reference(Rearranging::flip)
             .autograd((a, out) -> a.dims(), (context, dims, g) -> Grads.of("x", g.flip(dims)))
             .register();
 
@@ -62,50 +57,5 @@ public final class Rearranging {
             throw new ShapeException(op + ": needs at least 2 dimensions, but got " + a.x().describe());
         }
         return Tensor.meta(a.x());
-    }
-
-    private static void triangle(Triangle a, Tensor out, boolean lower) {
-        Elements x = Elements.of(a.x());
-        Elements y = Elements.of(out);
-        long columns = out.size(-1);
-        long rows = out.size(-2);
-        for (long i = 0; i < y.numel(); i++) {
-            long above = i % columns - i / columns % rows;
-            boolean kept = lower ? above <= a.diagonal() : above >= a.diagonal();
-            move(x, i, y, i, kept);
-        }
-    }
-
-    private static void move(Elements from, long i, Elements to, long k, boolean kept) {
-        if (to.dtype().isFloating()) {
-            to.setDouble(k, kept ? from.getDouble(i) : 0);
-        } else {
-            to.setLong(k, kept ? from.getLong(i) : 0);
-        }
-    }
-
-    private static void flip(Flip a, Tensor out) {
-        Elements x = Elements.of(a.x());
-        Elements y = Elements.of(out);
-        Shape shape = out.shape();
-        boolean[] flipped = new boolean[shape.rank()];
-        for (int d : a.dims()) {
-            if (flipped.length > 0) {
-                flipped[shape.normalize(d)] = true;
-            }
-        }
-        for (long i = 0; i < y.numel(); i++) {
-            long from = 0;
-            long rest = i;
-            long stride = 1;
-            for (int d = flipped.length - 1; d >= 0; d--) {
-                long size = shape.size(d);
-                long at = rest % size;
-                from += (flipped[d] ? size - 1 - at : at) * stride;
-                rest /= size;
-                stride *= size;
-            }
-            move(x, from, y, i, true);
-        }
     }
 }

@@ -10,7 +10,6 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Tree;
-import dev.merapi.reference.ReductionReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -200,7 +199,6 @@ public final class ReductionOp {
             return bare.compose(a ->
                     two.call((ReduceArgs) a, code.specialize((ReduceArgs) a).result()));
         }
-        bare.reference((a, out) -> ReductionReference.run(name, code, (ReduceArgs) a, out));
         boolean discrete = !code.combine().isDifferentiable()
                 || Derivative.vjp(List.of(code.prologue()), code.inputs()).stream()
                         .allMatch(e -> e == null);

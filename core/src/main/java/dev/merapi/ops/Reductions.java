@@ -7,8 +7,6 @@ import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.ReductionReference;
-import dev.merapi.reference.ScanReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -84,7 +82,6 @@ public final class Reductions {
                 Form.requireNotNegative("var", "correction", a.correction());
                 return ReductionOp.meta("merapi::var", VAR_CODE, a);
             })
-            .reference((a, out) -> ReductionReference.run("merapi::var", VAR_CODE, a, out))
             .stridesOk()
             .code(VAR_CODE)
             .defaultValue("correction", 1.0)
@@ -182,7 +179,6 @@ public final class Reductions {
                 a.x().shape().normalize(a.dim());
                 return Tensor.meta(a.x(), a.x().dtype().isFloating() ? a.x().dtype() : DType.INT64);
             })
-            .reference((a, out) -> ScanReference.cumsum(a.x(), a.x().shape().normalize(a.dim()), out))
             .autograd(
                     (a, out) -> a.dim(),
                     // The sum of all gradients from here to the end.

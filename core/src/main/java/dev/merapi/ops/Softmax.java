@@ -5,7 +5,6 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.reference.SoftmaxReference;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.util.Objects;
@@ -40,7 +39,6 @@ public final class Softmax {
                 dim(a.y(), a.dim());
                 return Tensor.meta(a.y());
             })
-            .reference((a, out) -> SoftmaxReference.softmaxBackward(a.grad(), a.y(), dim(a.y(), a.dim()), out))
             .compose(a -> {
                 Tensor inner = a.grad().mul(a.y()).sum(new int[] {a.dim()}, true);
                 return a.grad().sub(inner).mul(a.y());
@@ -50,7 +48,6 @@ public final class Softmax {
     /** exp(x) / Σ exp(x) along a dimension; floating dtypes, result of the same shape and dtype. */
     public static final Op<Along, Tensor> SOFTMAX = Op.define("merapi::softmax", Along.class, Tensor.class)
             .shape(a -> like("softmax", a))
-            .reference((a, out) -> SoftmaxReference.softmax(a.x(), dim(a.x(), a.dim()), false, out))
             .autograd(
                     (a, out) -> new Saved(out, a.dim()),
                     (context, s, g) -> Grads.of("x", SOFTMAX_BACKWARD.call(new BackwardArgs(g, s.y, s.dim))))
@@ -65,14 +62,12 @@ public final class Softmax {
                 dim(a.y(), a.dim());
                 return Tensor.meta(a.y());
             })
-            .reference((a, out) -> SoftmaxReference.logSoftmaxBackward(a.grad(), a.y(), dim(a.y(), a.dim()), out))
             .compose(a -> a.grad().sub(a.y().exp().mul(a.grad().sum(new int[] {a.dim()}, true))))
             .register();
 
     /** x − log Σ exp(x) along a dimension. */
     public static final Op<Along, Tensor> LOG_SOFTMAX = Op.define("merapi::log_softmax", Along.class, Tensor.class)
             .shape(a -> like("log_softmax", a))
-            .reference((a, out) -> SoftmaxReference.softmax(a.x(), dim(a.x(), a.dim()), true, out))
             .autograd(
                     (a, out) -> new Saved(out, a.dim()),
                     (context, s, g) -> Grads.of("x", LOG_SOFTMAX_BACKWARD.call(new BackwardArgs(g, s.y, s.dim))))
@@ -88,7 +83,6 @@ public final class Softmax {
                 Tensor t = like("logsumexp", a);
                 return Tensor.meta(t, t.shape().without(a.dim()));
             })
-            .reference((a, out) -> SoftmaxReference.logSumExp(a.x(), dim(a.x(), a.dim()), out))
             .autograd((a, out) -> a, (context, a, g) -> {
                 if (a.x().rank() == 0) {
                     return Grads.of("x", g);

@@ -79,8 +79,16 @@ public final class IndexingReference {
         }
     }
 
-    /** Writes or adds into {@code out}. */
-    public static void scatter(Indexing.Scatter a, Tensor out, boolean adds) {
+    public static void scatter(Indexing.Scatter a, Tensor out) {
+        out.copy_(a.x());
+        scatter(a, out, false);
+    }
+
+    public static void scatterAddInto(Indexing.Scatter a, Tensor out) {
+        scatter(a, out, true);
+    }
+
+    private static void scatter(Indexing.Scatter a, Tensor out, boolean adds) {
         Around x = Around.of(out.shape(), a.dim());
         Around s = Around.of(a.src().shape(), a.dim());
         long[] index = checked(adds ? "scatter_add_" : "scatter", a.index(), x.n);

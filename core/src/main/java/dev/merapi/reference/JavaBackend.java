@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
-import dev.merapi.dispatch.Backend;
+import dev.merapi.dispatch.FallbackBackend;
+import dev.merapi.dispatch.KernelTable;
+import dev.merapi.dispatch.ScopedKernel;
+import dev.merapi.op.Definition;
+import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.HeapAllocator;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
+import org.jspecify.annotations.Nullable;
 
 /** A device on the Java heap that runs reference kernels: the CPU without natives, or a toy device for tests. */
-public final class JavaBackend implements Backend {
+public final class JavaBackend implements FallbackBackend {
     private final DeviceType type;
     private final CachingAllocator allocator;
 
@@ -40,5 +47,28 @@ public final class JavaBackend implements Backend {
     @Override
     public CachingAllocator allocator(int index) {
         return allocator;
+    }
+
+    @Override
+    public KernelTable kernelTable() {
+        return ReferenceKernels.TABLE;
+    }
+
+    /** Null for an op that has a reference of its own, which goes before. */
+    @Override
+    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        Object kernel = op.reference() != null ? null : find(op, dtype);
+        return kernel == null ? null : ScopedKernel.of(op, kernel);
+    }
+
+    private static @Nullable Object find(Definition<?, ?> op, @Nullable DType dtype) {
+        if (op.code() instanceof PointwiseCode code) {
+            return PointwiseReference.kernel(code);
+        }
+        if (op.code() instanceof ReduceCode code) {
+            // An epilogue is for as many numbers as there are results: a second op does as well.
+            return code.epilogue() == null ? ReductionReference.kernel(op.name(), code) : null;
+        }
+        return ReferenceKernels.TABLE.get(op, dtype);
     }
 }

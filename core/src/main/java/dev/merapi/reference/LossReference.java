@@ -3,6 +3,7 @@ package dev.merapi.reference;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Losses.Reduction;
 import dev.merapi.tensor.Elements;
@@ -130,9 +131,10 @@ public final class LossReference {
         return weight == null ? 1 : Elements.of(weight).getDouble(c);
     }
 
-    /** @throws ShapeException naming the first row whose target is no class; Java must see the targets */
-    public static void requireClasses(String op, Tensor targets, long ignoreIndex, long classes) {
-        var unused = targets(op, targets, ignoreIndex, classes);
+    public static void linearCrossEntropy(LinearCrossEntropy.Args a, LinearCrossEntropy.Result out) {
+        var checked = targets(
+                "linearCrossEntropy", a.targets(), a.ignoreIndex(), a.weight().size(0));
+        LinearCrossEntropy.PROGRAM.run(a, out);
     }
 
     /** The targets, each read once: what is checked here is what is used. */

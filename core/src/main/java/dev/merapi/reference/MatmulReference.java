@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
+import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
 import java.util.Arrays;
-import org.jspecify.annotations.Nullable;
 
 /** Products of matrices of any strides: floats accumulate in float64, integers in long. */
 public final class MatmulReference {
     private MatmulReference() {}
 
-    public static void matmul(Tensor a, Tensor b, Tensor out) {
+    public static void matmul(LinearAlgebra.Matmul args, Tensor out) {
+        Tensor a = args.a();
+        Tensor b = args.b();
         int m = Math.toIntExact(a.size(-2));
         int k = Math.toIntExact(a.size(-1));
         int n = Math.toIntExact(b.size(-1));
@@ -32,12 +34,14 @@ public final class MatmulReference {
         }
     }
 
-    public static void linear(Tensor x, Tensor weight, @Nullable Tensor bias, Tensor out) {
+    public static void linear(LinearAlgebra.Linear a, Tensor out) {
+        Tensor weight = a.weight();
+        Tensor bias = a.bias();
         int in = Math.toIntExact(weight.size(1));
         int width = Math.toIntExact(weight.size(0));
         long rows = out.numel() / Math.max(1, width);
         Elements to = Elements.of(out);
-        Elements from = Elements.of(in == 0 ? out : x);
+        Elements from = Elements.of(in == 0 ? out : a.x());
         Elements add = bias == null ? null : Elements.of(bias);
         boolean floating = out.dtype().isFloating();
         Elements w = Elements.of(in == 0 ? out : weight);

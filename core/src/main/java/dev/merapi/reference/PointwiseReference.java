@@ -3,6 +3,7 @@ package dev.merapi.reference;
 
 import dev.merapi.expr.BlockSink;
 import dev.merapi.expr.BlockSource;
+import dev.merapi.op.Kernel;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Elements;
@@ -16,7 +17,17 @@ import org.jspecify.annotations.Nullable;
 public final class PointwiseReference {
     private PointwiseReference() {}
 
-    public static void run(PointwiseCode code, PointwiseArgs args, Tensor[] outputs) {
+    /** The kernel of an op with this code. */
+    static Kernel<PointwiseArgs, Object> kernel(PointwiseCode code) {
+        return (args, out) -> run(code, args, outputs(out));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static Tensor[] outputs(Object result) {
+        return result instanceof Tensor t ? new Tensor[] {t} : ((List<Tensor>) result).toArray(new Tensor[0]);
+    }
+
+    private static void run(PointwiseCode code, PointwiseArgs args, Tensor[] outputs) {
         Tensor[] inputs = args.tensors();
         PointwiseCode.Specialized s = outputs.length == 1
                 ? code.specialize(inputs, args.scalars(), outputs[0])

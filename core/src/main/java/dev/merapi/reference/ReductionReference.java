@@ -3,6 +3,7 @@ package dev.merapi.reference;
 
 import dev.merapi.expr.BlockSink;
 import dev.merapi.expr.BlockSource;
+import dev.merapi.op.Kernel;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.ReduceCode;
@@ -17,7 +18,12 @@ import org.jspecify.annotations.Nullable;
 public final class ReductionReference {
     private ReductionReference() {}
 
-    public static void run(String name, ReduceCode code, ReduceArgs args, Tensor out) {
+    /** The kernel of an op with this code. */
+    static Kernel<ReduceArgs, Tensor> kernel(String name, ReduceCode code) {
+        return (args, out) -> run(name, code, args, out);
+    }
+
+    private static void run(String name, ReduceCode code, ReduceArgs args, Tensor out) {
         ReduceCode.Specialized s = code.specialize(args);
         Shape shape = args.common(name);
         Positions positions = new Positions(shape, ReduceArgs.mask(name, shape, args.dims()));

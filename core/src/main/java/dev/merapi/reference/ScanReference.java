@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
+import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 
@@ -8,8 +9,9 @@ import dev.merapi.tensor.Tensor;
 public final class ScanReference {
     private ScanReference() {}
 
-    public static void cumsum(Tensor x, int dim, Tensor out) {
-        Rows rows = Rows.of(x.shape(), dim);
+    public static void cumsum(Reductions.CumSum a, Tensor out) {
+        Tensor x = a.x();
+        Rows rows = Rows.of(x.shape(), x.shape().normalize(a.dim()));
         Elements from = Elements.of(x);
         Elements to = Elements.of(out);
         boolean floating = out.dtype().isFloating();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
+import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 
@@ -8,8 +9,21 @@ import dev.merapi.tensor.Tensor;
 public final class SoftmaxReference {
     private SoftmaxReference() {}
 
-    public static void softmax(Tensor x, int dim, boolean log, Tensor out) {
-        Rows rows = Rows.of(x.shape(), dim);
+    public static void softmax(Softmax.Along a, Tensor out) {
+        normalized(a, false, out);
+    }
+
+    public static void logSoftmax(Softmax.Along a, Tensor out) {
+        normalized(a, true, out);
+    }
+
+    private static Rows rows(Tensor x, int dim) {
+        return Rows.of(x.shape(), x.shape().normalize(dim));
+    }
+
+    private static void normalized(Softmax.Along a, boolean log, Tensor out) {
+        Tensor x = a.x();
+        Rows rows = rows(x, a.dim());
         Elements from = Elements.of(x);
         Elements to = Elements.of(out);
         for (long r = 0; r < rows.count(); r++) {
@@ -23,8 +37,9 @@ public final class SoftmaxReference {
         }
     }
 
-    public static void logSumExp(Tensor x, int dim, Tensor out) {
-        Rows rows = Rows.of(x.shape(), dim);
+    public static void logSumExp(Softmax.Along a, Tensor out) {
+        Tensor x = a.x();
+        Rows rows = rows(x, a.dim());
         Elements to = Elements.of(out);
         Elements from = x.numel() == 0 ? to : Elements.of(x);
         for (long r = 0; r < rows.count(); r++) {
@@ -33,10 +48,10 @@ public final class SoftmaxReference {
         }
     }
 
-    public static void softmaxBackward(Tensor grad, Tensor y, int dim, Tensor out) {
-        Rows rows = Rows.of(y.shape(), dim);
-        Elements g = Elements.of(grad);
-        Elements p = Elements.of(y);
+    public static void softmaxBackward(Softmax.BackwardArgs a, Tensor out) {
+        Rows rows = rows(a.y(), a.dim());
+        Elements g = Elements.of(a.grad());
+        Elements p = Elements.of(a.y());
         Elements to = Elements.of(out);
         for (long r = 0; r < rows.count(); r++) {
             double inner = 0;
@@ -51,10 +66,10 @@ public final class SoftmaxReference {
         }
     }
 
-    public static void logSoftmaxBackward(Tensor grad, Tensor y, int dim, Tensor out) {
-        Rows rows = Rows.of(y.shape(), dim);
-        Elements g = Elements.of(grad);
-        Elements log = Elements.of(y);
+    public static void logSoftmaxBackward(Softmax.BackwardArgs a, Tensor out) {
+        Rows rows = rows(a.y(), a.dim());
+        Elements g = Elements.of(a.grad());
+        Elements log = Elements.of(a.y());
         Elements to = Elements.of(out);
         for (long r = 0; r < rows.count(); r++) {
             double sum = 0;

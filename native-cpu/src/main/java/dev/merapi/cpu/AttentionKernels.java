@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
@@ -8,6 +11,17 @@ import dev.merapi.tensor.Tensor;
 /** Fused attention. Operands may be strided views (of one packed projection) as long as their last dimension is dense. */
 final class AttentionKernels {
     private AttentionKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("attention", Attention.Args.class, FLOATING, AttentionKernels::forward);
+        table.put("attention_backward", Attention.BackwardArgs.class, FLOATING, AttentionKernels::backward);
+        table.put("self_attention", SelfAttention.Args.class, FLOATING, AttentionKernels::packedForward);
+        table.put(
+                "self_attention_backward",
+                SelfAttention.BackwardArgs.class,
+                FLOATING,
+                AttentionKernels::packedBackward);
+    }
 
     private static Tensor dense(Tensor t) {
         return t.size(3) == 1 || t.layout().stride(3) == 1 ? t : t.contiguous();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Pooling;
 import dev.merapi.tensor.Tensor;
@@ -8,6 +11,23 @@ import dev.merapi.tensor.Tensor;
 /** Convolution and pooling of images [N, C, H, W]. */
 final class ConvolutionKernels {
     private ConvolutionKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("conv2d", Convolution.Conv2d.class, FLOATING, ConvolutionKernels::forward);
+        table.put(
+                "conv2d_input_gradient", Convolution.InputGradient.class, FLOATING, ConvolutionKernels::inputGradient);
+        table.put(
+                "conv2d_weight_gradient",
+                Convolution.WeightGradient.class,
+                FLOATING,
+                ConvolutionKernels::weightGradient);
+        table.put("max_pool2d", Pooling.MaxPool2d.class, FLOATING, ConvolutionKernels::maxPool);
+        table.put(
+                "max_pool2d_backward", Pooling.MaxPool2dBackward.class, FLOATING, ConvolutionKernels::maxPoolBackward);
+        table.put("avg_pool2d", Pooling.AvgPool2d.class, FLOATING, ConvolutionKernels::avgPool);
+        table.put(
+                "avg_pool2d_backward", Pooling.AvgPool2dBackward.class, FLOATING, ConvolutionKernels::avgPoolBackward);
+    }
 
     private static Scratch convolution(
             long n,

@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import dev.merapi.dispatch.Backend;
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
@@ -60,14 +61,19 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
+    public KernelTable kernelTable() {
+        return StructuredKernels.TABLE;
+    }
+
+    @Override
     public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
         if (op.code() instanceof PointwiseCode code) {
-            return new PointwiseKernel(op.name(), code, op.reference());
+            return new PointwiseKernel(op, code);
         }
         if (op.code() instanceof ReduceCode code) {
             // An epilogue is for as many numbers as there are results: a second op does as well.
-            return code.epilogue() == null ? new ReduceKernel(op.name(), code, op.reference()) : null;
+            return code.epilogue() == null ? new ReduceKernel(op, code) : null;
         }
-        return StructuredKernels.of(op.name(), dtype);
+        return StructuredKernels.of(op, dtype);
     }
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Elements;
@@ -11,6 +15,18 @@ import dev.merapi.types.Shape;
 /** Indexing ops natively. Every index is checked before anything is written. */
 final class IndexKernels {
     private IndexKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("gather", Indexing.Gather.class, ALL, IndexKernels::gather);
+        table.put("scatter", Indexing.Scatter.class, ALL, IndexKernels::scatter);
+        table.put("scatter_add_", Indexing.Scatter.class, IndexKernels::adds, IndexKernels::scatterAddInto);
+        table.put("index_select", Indexing.IndexSelect.class, ALL, IndexKernels::indexSelect);
+        table.put("index_add_", Indexing.IndexAdd.class, IndexKernels::adds, IndexKernels::indexAddInto);
+        table.put("embedding", Indexing.Embedding.class, ALL, IndexKernels::embedding);
+        table.put("embedding_backward", Indexing.EmbeddingBackward.class, FLOATING, IndexKernels::embeddingBackward);
+        table.put("topk", Ordering.TopK.class, ALL, IndexKernels::topk);
+        table.putReturning("nonzero", Indexing.NonZero.class, ALL, IndexKernels::nonzero);
+    }
 
     /** A row-major tensor as [outer, length, inner] around a dimension. */
     record Around(long outer, long length, long inner) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
@@ -8,6 +11,11 @@ import dev.merapi.types.Layout;
 /** Matrix products by BLAS and our own tiles. Transposed operands are told to the kernel; other strides are copied. */
 final class MatmulKernels {
     private MatmulKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("matmul", LinearAlgebra.Matmul.class, FLOATING, MatmulKernels::matmul);
+        table.put("linear", LinearAlgebra.Linear.class, FLOATING, MatmulKernels::linear);
+    }
 
     /** How a matrix lies: row-major with a leading dimension, or the transpose of that. */
     private record Form(Tensor tensor, boolean transposed, long leading) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.reference.LossReference;
@@ -12,6 +15,27 @@ import org.jspecify.annotations.Nullable;
 /** Normalisations and cross entropy: ops that reduce rows and write them again. */
 final class NormKernels {
     private NormKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("layer_norm", Normalization.LayerNorm.class, FLOATING, NormKernels::layerNorm);
+        table.put(
+                "layer_norm_backward", Normalization.LayerNormBackward.class, FLOATING, NormKernels::layerNormBackward);
+        table.put("rms_norm", Normalization.RmsNorm.class, FLOATING, NormKernels::rmsNorm);
+        table.put("rms_norm_backward", Normalization.RmsNormBackward.class, FLOATING, NormKernels::rmsNormBackward);
+        table.put("cross_entropy", Losses.CrossEntropy.class, FLOATING, NormKernels::crossEntropy);
+        table.put(
+                "cross_entropy_backward",
+                Losses.CrossEntropyBackward.class,
+                FLOATING,
+                NormKernels::crossEntropyBackward);
+        table.put(
+                "cross_entropy_backward_",
+                Losses.CrossEntropyBackward.class,
+                FLOATING,
+                NormKernels::crossEntropyBackward);
+        table.put("nll_loss", Losses.Nll.class, FLOATING, NormKernels::nllLoss);
+        table.put("nll_loss_backward", Losses.NllBackward.class, FLOATING, NormKernels::nllLossBackward);
+    }
 
     private static long address(@Nullable Tensor t) {
         return t == null ? 0 : t.address();

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -11,6 +15,22 @@ final class OptimizerKernels {
     private static final int WORDS = 7;
 
     private OptimizerKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("adam_", Optimizers.Adam.class, FLOATING, (Optimizers.Adam a, Void none) -> adam(a));
+        table.put("sgd_", Optimizers.Sgd.class, FLOATING, (Optimizers.Sgd a, Void none) -> sgd(a));
+        table.put("grad_norm", Optimizers.GradNorm.class, FLOATING, OptimizerKernels::gradNorm);
+        table.put(
+                "non_finite",
+                Optimizers.NonFinite.class,
+                FLOATING.and(dtype -> dtype != DType.FLOAT64),
+                OptimizerKernels::nonFinite);
+        table.put(
+                "scale_grads_",
+                Optimizers.ScaleGrads.class,
+                FLOATING,
+                (Optimizers.ScaleGrads a, Void none) -> scaleGrads(a));
+    }
 
     private static long address(@Nullable Tensor t) {
         return t == null ? 0 : t.address();

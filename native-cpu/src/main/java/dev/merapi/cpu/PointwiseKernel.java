@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import dev.merapi.dispatch.Backends;
 import dev.merapi.error.MissingKernelException;
+import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.PointwiseArgs;
@@ -11,7 +13,6 @@ import dev.merapi.types.Shape;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /** Any pointwise op, by its program in the native block interpreter. */
 final class PointwiseKernel implements Kernel<Object, Object> {
@@ -19,15 +20,14 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     /** In place of a handle or of success: more than the native interpreter has room for. See {@code merapi_cpu.h}. */
     static final int BEYOND_LIMITS = -6;
 
+    private final Definition<?, ?> definition;
     private final String op;
     private final PointwiseCode code;
-    private final @Nullable Object reference;
 
-    /** @param reference the plain-Java kernel, for programs that are too long for the native interpreter */
-    PointwiseKernel(String op, PointwiseCode code, @Nullable Object reference) {
-        this.op = op;
+    PointwiseKernel(Definition<?, ?> definition, PointwiseCode code) {
+        this.definition = definition;
+        this.op = definition.name();
         this.code = code;
-        this.reference = reference;
     }
 
     @Override
@@ -42,7 +42,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                         || (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars))
                                 && !runStrided(handle, new Tensor[] {t}, inputs, scalars);
                 if (beyond) {
-                    runInJava(op, reference, args, out);
+                    runInJava(definition, args, out);
                 }
             }
             return;
@@ -51,16 +51,17 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         if (outputs[0].numel() != 0) {
             long handle = handle(code.specialize(inputs, scalars));
             if (handle == BEYOND_LIMITS || !runStrided(handle, outputs, inputs, scalars)) {
-                runInJava(op, reference, args, out);
+                runInJava(definition, args, out);
             }
         }
     }
 
+    /** Runs a program that is too long for the native interpreter. */
     @SuppressWarnings("unchecked")
-    static void runInJava(String op, @Nullable Object reference, Object args, Object out) {
-        if (!(reference instanceof Kernel<?, ?> kernel)) {
+    static void runInJava(Definition<?, ?> op, Object args, Object out) {
+        if (!(Backends.javaKernel(op, null) instanceof Kernel<?, ?> kernel)) {
             throw new MissingKernelException(
-                    op + ": its expression, or its operands' dimensions, are beyond the limits of the native"
+                    op.name() + ": its expression, or its operands' dimensions, are beyond the limits of the native"
                             + " interpreter, and there is no plain-Java kernel\n  fix: split it into several ops.");
         }
         ((Kernel<Object, Object>) kernel).run(args, out);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.Indexing;
@@ -14,7 +17,24 @@ import java.util.Objects;
 final class PositionKernels {
     private PositionKernels() {}
 
-    static void triangle(Rearranging.Triangle a, Tensor out, boolean lower) {
+    static void register(KernelTable table) {
+        table.put("tril", Rearranging.Triangle.class, ALL, PositionKernels::lower);
+        table.put("triu", Rearranging.Triangle.class, ALL, PositionKernels::upper);
+        table.put("flip", Rearranging.Flip.class, ALL, PositionKernels::flip);
+        table.put("arange", Factories.Arange.class, ALL, PositionKernels::arange);
+        table.put("linspace", Factories.Linspace.class, ALL, PositionKernels::linspace);
+        table.put("one_hot", Indexing.OneHot.class, ALL, PositionKernels::oneHot);
+    }
+
+    private static void lower(Rearranging.Triangle a, Tensor out) {
+        triangle(a, out, true);
+    }
+
+    private static void upper(Rearranging.Triangle a, Tensor out) {
+        triangle(a, out, false);
+    }
+
+    private static void triangle(Rearranging.Triangle a, Tensor out, boolean lower) {
         long rows = out.size(-2);
         long columns = out.size(-1);
         Native.triangle(
@@ -71,7 +91,7 @@ final class PositionKernels {
         put(scratch, out.address(), to, rank);
         put(scratch, start, from, rank);
         if (!PointwiseKernel.succeeds("flip", Native.program_run(handle, scratch.address()))) {
-            PointwiseKernel.runInJava("flip", Rearranging.FLIP.definition().reference(), a, out);
+            PointwiseKernel.runInJava(Rearranging.FLIP.definition(), a, out);
         }
     }
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
@@ -10,6 +14,14 @@ import org.jspecify.annotations.Nullable;
 /** Random ops natively: bit for bit what the reference gives. */
 final class RandomKernels {
     private RandomKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("uniform_", RandomOps.Uniform.class, FLOATING, RandomKernels::uniform);
+        table.put("normal_", RandomOps.Normal.class, FLOATING, RandomKernels::normal);
+        table.put("integers_", RandomOps.Integers.class, ALL, RandomKernels::integers);
+        table.put("bernoulli_", RandomOps.Bernoulli.class, ALL, RandomKernels::bernoulli);
+        table.put("dropout", RandomOps.Dropout.class, FLOATING, RandomKernels::dropout);
+    }
 
     private static long offset(long offset, @Nullable Tensor base) {
         return base == null ? offset : offset + Elements.of(base).getLong(0);

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
-import org.jspecify.annotations.Nullable;
 
 /** Any reduction with its pointwise prologue, in one pass of the native reducer. */
 final class ReduceKernel implements Kernel<Object, Object> {
+    private final Definition<?, ?> definition;
     private final String op;
     private final ReduceCode code;
-    private final @Nullable Object reference;
 
-    ReduceKernel(String op, ReduceCode code, @Nullable Object reference) {
-        this.op = op;
+    ReduceKernel(Definition<?, ?> definition, ReduceCode code) {
+        this.definition = definition;
+        this.op = definition.name();
         this.code = code;
-        this.reference = reference;
     }
 
     @Override
@@ -28,7 +28,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
         Tensor[] inputs = args.tensors();
         long handle = handle(code.specialize(args));
         if (handle == PointwiseKernel.BEYOND_LIMITS || !runNatively(handle, args, out, inputs)) {
-            PointwiseKernel.runInJava(op, reference, arguments, result);
+            PointwiseKernel.runInJava(definition, arguments, result);
         }
     }
 

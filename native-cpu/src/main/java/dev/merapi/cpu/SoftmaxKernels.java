@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
 import dev.merapi.cpu.IndexKernels.Around;
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
@@ -10,6 +13,15 @@ import dev.merapi.types.DType;
 /** Softmax and its kin, and running sums, along any dimension. */
 final class SoftmaxKernels {
     private SoftmaxKernels() {}
+
+    static void register(KernelTable table) {
+        table.put("softmax", Softmax.Along.class, FLOATING, SoftmaxKernels::softmax);
+        table.put("log_softmax", Softmax.Along.class, FLOATING, SoftmaxKernels::logSoftmax);
+        table.put("softmax_backward", Softmax.BackwardArgs.class, FLOATING, SoftmaxKernels::softmaxBackward);
+        table.put("log_softmax_backward", Softmax.BackwardArgs.class, FLOATING, SoftmaxKernels::logSoftmaxBackward);
+        table.put("logsumexp", Softmax.Along.class, FLOATING, SoftmaxKernels::logSumExp);
+        table.put("cumsum", Reductions.CumSum.class, SoftmaxKernels::scans, SoftmaxKernels::cumsum);
+    }
 
     static void softmax(Softmax.Along a, Tensor out) {
         Around r = Around.of(a.x().shape(), a.dim());

@@ -152,7 +152,9 @@ class OptimizerKernelsTest {
 
     @Test
     void theseAreTheNativeKernels() {
-        assertThat(StructuredKernels.of("merapi::adam_", DType.BFLOAT16)).isNotNull();
-        assertThat(StructuredKernels.of("merapi::non_finite", DType.FLOAT16)).isNotNull();
+        assertThat(StructuredKernels.of(Optimizers.ADAM.definition(), DType.BFLOAT16))
+                .isNotNull();
+        assertThat(StructuredKernels.of(Optimizers.NON_FINITE.definition(), DType.FLOAT16))
+                .isNotNull();
     }
 }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.dispatch;
+
+import dev.merapi.op.Definition;
+import dev.merapi.op.Kernel;
+import dev.merapi.tensor.Scope;
+
+/** A kernel in Java, whose temporaries are freed at its end. */
+public final class ScopedKernel {
+    private ScopedKernel() {}
+
+    /**
+     * A kernel in a scope of its own.
+     *
+     * @param kernel a {@link Kernel} or {@link Kernel.Returning} of the op
+     */
+    @SuppressWarnings("unchecked")
+    public static <A extends Record, R> Object of(Definition<A, R> op, Object kernel) {
+        return kernel instanceof Kernel<?, ?>
+                ? filling((Kernel<A, R>) kernel)
+                : returning(op, (Kernel.Returning<A, R>) kernel);
+    }
+
+    private static <A, R> Kernel<A, R> filling(Kernel<A, R> body) {
+        return (args, out) -> {
+            try (Scope scope = Scope.openInternal(Context.current())) {
+                body.run(args, out);
+            }
+        };
+    }
+
+    private static <A extends Record, R> Kernel.Returning<A, R> returning(
+            Definition<A, R> op, Kernel.Returning<A, R> body) {
+        return args -> {
+            try (Scope scope = Scope.openInternal(Context.current())) {
+                R result = body.run(args);
+                scope.keep(op.result().tensors(op.name(), result));
+                return result;
+            }
+        };
+    }
+}
