@@ -25,16 +25,19 @@ final class NamedArguments {
             Schema.Argument a = schema.arguments().get(i);
             unknown.remove(a.name());
             Object value;
+            List<String> elements = op.elements().get(a.name());
             if (named.containsKey(a.name())) {
                 value = named.get(a.name());
+            } else if (elements != null) {
+                value = elements.stream().map(e -> element(op, named, e)).toList();
+                elements.forEach(unknown::remove);
             } else if (op.definition().defaults().containsKey(a.name())) {
                 value = op.definition().defaults().get(a.name());
                 value = value == Definition.ABSENT ? null : value;
             } else if (a.optional()) {
                 value = null;
             } else {
-                throw new SchemaException(op.name() + ": is missing a value for argument '" + a.name() + "'\n  schema: "
-                        + op.schemaText());
+                throw missing(op, a.name());
             }
             values[i] = Plain.own(convert(op, schema.record().component(i), value));
         }
@@ -42,6 +45,19 @@ final class NamedArguments {
             throw new SchemaException(op.name() + ": unknown arguments " + unknown + "\n  schema: " + op.schemaText());
         }
         return type.cast(schema.record().make(values));
+    }
+
+    private static Object element(Op<?, ?> op, Map<String, ?> named, String name) {
+        Object value = named.get(name);
+        if (value == null) {
+            throw missing(op, name);
+        }
+        return value;
+    }
+
+    private static SchemaException missing(Op<?, ?> op, String name) {
+        return new SchemaException(
+                op.name() + ": is missing a value for argument '" + name + "'\n  schema: " + op.schemaText());
     }
 
     /** @throws SchemaException if the value could not stand for that argument */

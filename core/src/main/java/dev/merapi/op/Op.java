@@ -52,15 +52,17 @@ public final class Op<A extends Record, R> {
     private final String name;
     private final Class<A> argumentType;
     private final Schema schema;
+    private final Map<String, List<String>> elements;
     private final Result<R> result;
     private final Site site;
     private Map<String, List<Piece>> pieces = new LinkedHashMap<>();
     private volatile Definition<A, R> definition;
 
-    private Op(String name, Class<A> argumentType, Schema schema, Result<R> result, Site site) {
+    private Op(String name, Class<A> argumentType, Schema schema, Map<String, List<String>> elements, Result<R> result, Site site) {
         this.name = name;
         this.argumentType = argumentType;
         this.schema = schema;
+        this.elements = Map.copyOf(elements);
         this.result = result;
         this.site = site;
         this.definition = new Definition<>(this, pieces);
@@ -91,12 +93,38 @@ public final class Op<A extends Record, R> {
         return make(lookup, name, arguments, result);
     }
 
+    /**
+     * Begins an op whose lists of plain values have a name for each element: by these they are passed in a call by name, and
+     * shown in the schema.
+     *
+     * @param elements by the name of the list, the names of its elements
+     */
+    public static <A extends Record, R> Op<A, R> define(
+            String name, Class<A> arguments, Class<R> result, Map<String, List<String>> elements) {
+        return make(null, name, arguments, Result.of(result, null), elements);
+    }
+
+    /** As {@link #define(String, Class, Class, Map)}. */
+    public static <A extends Record, R> Op<A, R> define(
+            String name, Class<A> arguments, Result<R> result, Map<String, List<String>> elements) {
+        return make(null, name, arguments, result, elements);
+    }
+
     private static <A extends Record, R> Op<A, R> make(
             MethodHandles.@Nullable Lookup lookup, String name, Class<A> arguments, Result<R> result) {
+        return make(lookup, name, arguments, result, Map.of());
+    }
+
+    private static <A extends Record, R> Op<A, R> make(
+            MethodHandles.@Nullable Lookup lookup,
+            String name,
+            Class<A> arguments,
+            Result<R> result,
+            Map<String, List<String>> elements) {
         OpRegistry.checkName(Objects.requireNonNull(name, "name"));
         Objects.requireNonNull(arguments, "arguments");
         Objects.requireNonNull(result, "result");
-        return new Op<>(name, arguments, Schema.of(arguments, lookup), result, Site.caller());
+        return new Op<>(name, arguments, Schema.of(arguments, lookup), elements, result, Site.caller());
     }
 
     /**
@@ -149,6 +177,11 @@ public final class Op<A extends Record, R> {
 
     public Schema schema() {
         return schema;
+    }
+
+    /** By the name of a list, the names of its elements; of lists that have names for them. */
+    Map<String, List<String>> elements() {
+        return elements;
     }
 
     public Result<R> result() {
@@ -532,7 +565,7 @@ public final class Op<A extends Record, R> {
         Definition<A, R> d = definition;
         Map<String, Object> marks = new LinkedHashMap<>(d.defaults());
         d.mutates().forEach(m -> marks.put(m, Schema.Mark.MUTATED));
-        return name + schema.text(0, marks) + " -> " + result;
+        return name + schema.text(marks, elements) + " -> " + result;
     }
 
     @java.lang.Override

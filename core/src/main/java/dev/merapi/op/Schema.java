@@ -453,19 +453,30 @@ public final class Schema {
 
     /** {@code (Tensor x, float slope)}. */
     public String argumentText() {
-        return text(-1L, null);
+        return text(Map.of(), Map.of());
     }
 
-    String text(long mutatedNone, java.util.@Nullable Map<String, ?> marks) {
+    /**
+     * With marks and defaults, and lists whose elements have names written out.
+     *
+     * @param elements by the name of a list, the names of its elements
+     */
+    String text(Map<String, ?> marks, Map<String, List<String>> elements) {
         StringBuilder s = new StringBuilder("(");
         for (int i = 0; i < arguments.length; i++) {
             Argument a = arguments[i];
             String type = a.type;
-            Object mark = marks == null ? null : marks.get(a.name);
+            List<String> named = elements.get(a.name);
+            if (named != null) {
+                String element = type.replace("[]", "");
+                named.forEach(n -> s.append(s.length() == 1 ? "" : ", ").append(element + " " + n));
+                continue;
+            }
+            Object mark = marks.get(a.name);
             if (mark == Mark.MUTATED) {
                 type = type.replaceFirst("Tensor", "Tensor(a" + i + "!)");
             }
-            s.append(i == 0 ? "" : ", ")
+            s.append(s.length() == 1 ? "" : ", ")
                     .append(type)
                     .append(a.optional ? "? " : " ")
                     .append(a.name);

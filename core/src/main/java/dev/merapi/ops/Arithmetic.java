@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Exprs;
 import dev.merapi.op.CastPolicy;
+import java.util.List;
 
 /**
  * Arithmetic of tensors with tensors and with scalars. An op with a scalar is an op of its own, so that the scalar is a
@@ -87,11 +88,11 @@ public final class Arithmetic {
 
     /** x + s·y·z. */
     public static final PointwiseOp ADDCMUL = Pointwise.define(
-            "merapi::addcmul", 3, 1, a -> a.get(0).add(a.get(3).mul(a.get(1)).mul(a.get(2))));
+            "merapi::addcmul", 3, List.of(S), a -> a.get(0).add(a.get(3).mul(a.get(1)).mul(a.get(2))));
 
     /** x + s·y/z. */
     public static final PointwiseOp ADDCDIV = Pointwise.define(
-            "merapi::addcdiv", 3, 1, a -> a.get(0).add(a.get(3).mul(a.get(1).div(a.get(2)))));
+            "merapi::addcdiv", 3, List.of(S), a -> a.get(0).add(a.get(3).mul(a.get(1).div(a.get(2)))));
 
     public static final PointwiseOp LERP = Pointwise.define("merapi::lerp", Arithmetic::lerp);
     public static final PointwiseOp LERP_SCALAR =

@@ -3,10 +3,12 @@ package dev.merapi.ops;
 
 import dev.merapi.expr.Expr;
 import dev.merapi.types.DType;
+import java.util.List;
 
 /** Comparisons, logic, bits, and choices by a condition. Comparisons with NaN are false, except {@code ne}. */
 public final class Comparisons {
     private static final Param S = Param.scalar("s");
+    private static final List<Param> TOLERANCES = List.of(Param.scalar("relative"), Param.scalar("absolute"));
 
     private Comparisons() {}
 
@@ -28,7 +30,7 @@ public final class Comparisons {
      * Equal, or |x − y| ≤ absolute + relative·|y| with finite numbers. A distance that does not fit the
      * dtype, and so comes out negative or infinite, is taken in float64.
      */
-    public static final PointwiseOp IS_CLOSE = Pointwise.define("merapi::is_close", 2, 2, a -> {
+    public static final PointwiseOp IS_CLOSE = Pointwise.define("merapi::is_close", 2, TOLERANCES, a -> {
         Expr x = a.get(0);
         Expr y = a.get(1);
         Expr near = x.max(y).sub(x.min(y));

@@ -444,7 +444,7 @@ public final class Losses {
     public static final PairLoss HUBER = PairLoss.define("merapi::huber_loss", (x, y, delta) -> {
         Expr d = x.sub(y).abs();
         return d.lt(delta).select(d.square().mul(0.5), delta.mul(d.sub(delta.mul(0.5))));
-    });
+    }, Param.scalar("delta"));
 
     public static Tensor mseLoss(Tensor x, Tensor y) {
         return MSE.call(x, y, Reduction.MEAN);

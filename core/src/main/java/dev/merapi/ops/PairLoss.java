@@ -19,7 +19,7 @@ public final class PairLoss {
     private final ReductionOp mean;
     private final ReductionOp sum;
 
-    private PairLoss(String name, int scalars, Function<List<Expr>, Expr> f) {
+    private PairLoss(String name, List<Param> scalars, Function<List<Expr>, Expr> f) {
         this.name = name;
         this.each = Pointwise.define(name + "_each", 2, scalars, f).autocast(CastPolicy.FLOAT32);
         this.mean = ReductionOp.define(name, 2, scalars, f, Combine.MEAN).autocast(CastPolicy.FLOAT32);
@@ -27,12 +27,12 @@ public final class PairLoss {
     }
 
     public static PairLoss define(String name, BinaryOperator<Expr> f) {
-        return new PairLoss(name, 0, a -> f.apply(a.get(0), a.get(1)));
+        return new PairLoss(name, List.of(), a -> f.apply(a.get(0), a.get(1)));
     }
 
     /** With one scalar. */
-    public static PairLoss define(String name, Pointwise.Ternary f) {
-        return new PairLoss(name, 1, a -> f.apply(a.get(0), a.get(1), a.get(2)));
+    public static PairLoss define(String name, Pointwise.Ternary f, Param scalar) {
+        return new PairLoss(name, List.of(scalar), a -> f.apply(a.get(0), a.get(1), a.get(2)));
     }
 
     /**

@@ -36,34 +36,43 @@ public final class Pointwise {
     }
 
     public static PointwiseOp define(String name, UnaryOperator<Expr> f) {
-        return define(name, f.apply(Expr.input(0)), 1, 0);
+        return define(name, f.apply(Expr.input(0)), 1);
     }
 
     public static PointwiseOp define(String name, BinaryOperator<Expr> f) {
-        return define(name, f.apply(Expr.input(0), Expr.input(1)), 2, 0);
+        return define(name, f.apply(Expr.input(0), Expr.input(1)), 2);
     }
 
     public static PointwiseOp define(String name, Ternary f) {
-        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.input(2)), 3, 0);
+        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.input(2)), 3);
     }
 
     /** One tensor and one scalar. */
     public static PointwiseOp define(String name, BinaryOperator<Expr> f, Param scalar) {
-        return define(name, f.apply(Expr.input(0), Expr.scalar(0)), 1, 1);
+        return define(name, f.apply(Expr.input(0), Expr.scalar(0)), 1, scalar);
     }
 
     /** Two tensors and one scalar. */
     public static PointwiseOp define(String name, Ternary f, Param scalar) {
-        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0)), 2, 1);
+        return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0)), 2, scalar);
     }
 
     /** One tensor and two scalars. */
     public static PointwiseOp define(String name, Ternary f, Param first, Param second) {
-        return define(name, f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1)), 1, 2);
+        return define(name, f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1)), 1, first, second);
     }
 
-    /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
+    /** Any number of tensors and scalars, which are named s0, s1, …: {@code f} gets the tensors, then the scalars. */
     public static PointwiseOp define(String name, int tensors, int scalars, Function<List<Expr>, Expr> f) {
+        return define(name, tensors, Signature.unnamed(scalars), f);
+    }
+
+    /** Any number of tensors and named scalars: {@code f} gets the tensors, then the scalars. */
+    public static PointwiseOp define(String name, int tensors, List<Param> scalars, Function<List<Expr>, Expr> f) {
+        return define(name, f.apply(operands(tensors, scalars.size())), tensors, scalars.toArray(new Param[0]));
+    }
+
+    static List<Expr> operands(int tensors, int scalars) {
         List<Expr> operands = new ArrayList<>();
         for (int i = 0; i < tensors; i++) {
             operands.add(Expr.input(i));
@@ -71,11 +80,12 @@ public final class Pointwise {
         for (int i = 0; i < scalars; i++) {
             operands.add(Expr.scalar(i));
         }
-        return define(name, f.apply(operands), tensors, scalars);
+        return operands;
     }
 
-    private static PointwiseOp define(String name, Expr root, int tensors, int scalars) {
-        return new PointwiseOp(name, List.of(ofOwn(name, root, tensors, scalars)), tensors, scalars).register();
+    private static PointwiseOp define(String name, Expr root, int tensors, Param... scalars) {
+        Expr own = ofOwn(name, root, tensors, scalars.length);
+        return new PointwiseOp(name, List.of(own), Signature.of(name, tensors, List.of(scalars))).register();
     }
 
     /** How operands meet in an op of this name; see {@link Promotion}. */

@@ -26,7 +26,7 @@ final class PointwiseBackward {
 
     private final String name;
     private final PointwiseCode code;
-    private final int scalars;
+    private final Signature signature;
     private final ConcurrentMap<Long, Derived> derived = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, ReductionOp> sums = new ConcurrentHashMap<>();
     private volatile @Nullable Uses @Nullable [] uses;
@@ -51,10 +51,10 @@ final class PointwiseBackward {
     /** The operands and outputs that the gradient of one operand is computed from. */
     private record Uses(BitSet inputs, BitSet outputs) {}
 
-    PointwiseBackward(String name, PointwiseCode code, int scalars) {
+    PointwiseBackward(String name, PointwiseCode code, Signature signature) {
         this.name = name;
         this.code = code;
-        this.scalars = scalars;
+        this.signature = signature;
     }
 
     // ---------------------------------------------------------------- saving
@@ -187,8 +187,7 @@ final class PointwiseBackward {
                 key -> new ReductionOp(
                         name + "_backward_sum",
                         d.roots.get(0),
-                        d.gradients.length + d.outputs.length + d.inputs.length,
-                        scalars,
+                        signature.beside(d.gradients.length + d.outputs.length + d.inputs.length),
                         Combine.SUM));
         List<Tensor> operands = operands(d, saved, gradients);
         Shape full = operands.get(0).shape();
@@ -264,7 +263,7 @@ final class PointwiseBackward {
         }
         PointwiseOp op = roots.isEmpty()
                 ? null
-                : new PointwiseOp(name + "_backward", renamed, g.length + o.length + x.length, scalars);
+                : new PointwiseOp(name + "_backward", renamed, signature.beside(g.length + o.length + x.length));
         return new Derived(
                 key, renamed, op, g, o, x, targets.stream().mapToInt(i -> i).toArray(), passed);
     }

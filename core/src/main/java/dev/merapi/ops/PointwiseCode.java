@@ -39,14 +39,14 @@ public final class PointwiseCode {
         }
 
         /** @throws DTypeException if a scalar does not fit into the integers that it is converted to */
-        void requireFitting(String op, List<Number> scalars) {
+        void requireFitting(String op, Signature signature, List<Number> scalars) {
             if (integers == null) {
                 return;
             }
             for (int k = 0; k < integers.length; k++) {
                 DType dtype = integers[k];
                 if (dtype != null && !dtype.holds(scalars.get(k).longValue())) {
-                    throw new DTypeException(Message.of(op + ": " + scalars.get(k) + " does not fit into " + dtype)
+                    throw new DTypeException(Message.of(op + ": " + signature.scalars().get(k) + " = " + scalars.get(k) + " does not fit into " + dtype)
                             .fix("convert the tensor to a wider dtype first, as with to(DType.INT64)"));
                 }
             }

@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
@@ -21,6 +22,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -33,7 +35,7 @@ public final class PointwiseOp {
     private static final int ARITIES = 4;
 
     private final String name;
-    private final int scalars;
+    private final Signature signature;
     private final PointwiseCode code;
     private final Op<? extends Record, ?> op;
     private final boolean single;
@@ -57,21 +59,23 @@ public final class PointwiseOp {
         }
     }
 
-    PointwiseOp(String name, List<Expr> roots, int inputs, int scalars) {
+    PointwiseOp(String name, List<Expr> roots, Signature signature) {
+        int inputs = signature.inputs();
+        Map<String, List<String>> names = signature.elements();
         this.name = name;
-        this.scalars = scalars;
+        this.signature = signature;
         this.code = new PointwiseCode(roots, inputs, Pointwise.promotion(name));
         this.single = roots.size() == 1;
-        this.backward = new PointwiseBackward(name, code, scalars);
+        this.backward = new PointwiseBackward(name, code, signature);
         this.op = !single
-                ? finish(Op.define(name, PointwiseArgs.Many.class, Result.tensors()))
+                ? finish(Op.define(name, PointwiseArgs.Many.class, Result.tensors(), names))
                 : inputs == 1
-                        ? finish(Op.define(name, PointwiseArgs.X.class, Tensor.class))
+                        ? finish(Op.define(name, PointwiseArgs.X.class, Tensor.class, names))
                         : inputs == 2
-                                ? finish(Op.define(name, PointwiseArgs.XY.class, Tensor.class))
+                                ? finish(Op.define(name, PointwiseArgs.XY.class, Tensor.class, names))
                                 : inputs == ARITIES - 1
-                                        ? finish(Op.define(name, PointwiseArgs.XYZ.class, Tensor.class))
-                                        : finish(Op.define(name, PointwiseArgs.Many.class, Tensor.class));
+                                        ? finish(Op.define(name, PointwiseArgs.XYZ.class, Tensor.class, names))
+                                        : finish(Op.define(name, PointwiseArgs.Many.class, Tensor.class, names));
     }
 
     PointwiseOp register() {
@@ -159,7 +163,7 @@ public final class PointwiseOp {
     public Tensor call(List<Tensor> inputs, List<Number> values) {
         Objects.requireNonNull(inputs, "inputs");
         Objects.requireNonNull(values, "values");
-        return (Tensor) java.util.Objects.requireNonNull(callAny(inputs, values));
+        return (Tensor) Objects.requireNonNull(callAny(inputs, values));
     }
 
     @SuppressWarnings("unchecked")
@@ -180,17 +184,14 @@ public final class PointwiseOp {
     }
 
     private void requireArity(int tensors, int values) {
-        if (tensors != code.inputs() || values != scalars) {
-            throw new ShapeException(name + ": takes " + code.inputs() + " tensors and " + scalars
-                    + " scalars, but got " + tensors + " and " + values);
-        }
+        signature.require(name, tensors, values);
     }
 
     private PointwiseCode.Specialized specialize(Tensor[] inputs, List<Number> values) {
         try {
             return code.specialize(inputs, values);
-        } catch (dev.merapi.error.DTypeException e) {
-            throw new dev.merapi.error.DTypeException(name + ": " + e.getMessage());
+        } catch (DTypeException e) {
+            throw new DTypeException(name + ": " + e.getMessage());
         }
     }
 
@@ -207,7 +208,7 @@ public final class PointwiseOp {
         requireArity(inputs.length, args.scalars().size());
         Shape shape = common(inputs);
         PointwiseCode.Specialized s = specialize(inputs, args.scalars());
-        s.requireFitting(name, args.scalars());
+        s.requireFitting(name, signature, args.scalars());
         if (single) {
             return like(inputs, shape, s, 0);
         }
@@ -266,7 +267,7 @@ public final class PointwiseOp {
     private synchronized Op<PointwiseArgs.Into, Tensor> defineInPlace() {
         if (inPlace == null) {
             String ownName = name + "_";
-            inPlace = Op.define(ownName, PointwiseArgs.Into.class, Tensor.class)
+            inPlace = Op.define(ownName, PointwiseArgs.Into.class, Tensor.class, signature.elements())
                     .mutates("x")
                     .returnsMutated()
                     .stridesOk()
@@ -279,7 +280,7 @@ public final class PointwiseOp {
                                     + a.x().describe());
                         }
                         requireCastable(a.x(), code.specialize(inputs, a.scalars()));
-                        code.specialize(inputs, a.scalars(), a.x()).requireFitting(ownName, a.scalars());
+                        code.specialize(inputs, a.scalars(), a.x()).requireFitting(ownName, signature, a.scalars());
                         return a.x();
                     })
                     .code(code)
@@ -311,7 +312,7 @@ public final class PointwiseOp {
 
     private void requireCastable(Tensor x, PointwiseCode.Specialized s) {
         if (s.output(0).kind().compareTo(x.dtype().kind()) > 0) {
-            throw new dev.merapi.error.DTypeException(
+            throw new DTypeException(
                     name + "_: the result is " + s.output(0) + ", which cannot be stored in " + x.describe()
                             + "\n  fix: convert the tensor with to(dtype) first.");
         }

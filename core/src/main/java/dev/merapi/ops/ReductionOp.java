@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -49,7 +50,7 @@ public final class ReductionOp {
     private static final PointwiseOp EXTREMUM_BACKWARD = Pointwise.define(
             "merapi::extremum_backward", (v, out, g) -> isExtremum(v, out).select(g, Expr.constant(0.0)));
     private static final ReductionOp EXTREMA = new ReductionOp(
-            "merapi::extrema", isExtremum(Expr.input(0), Expr.input(1)).cast(DType.INT64), 2, 0, Combine.SUM);
+            "merapi::extrema", isExtremum(Expr.input(0), Expr.input(1)).cast(DType.INT64), new Signature(2, List.of()), Combine.SUM);
 
     /** Whether an element is the result, or one of those that are; if one is NaN, so is the result. */
     private static Expr isExtremum(Expr v, Expr out) {
@@ -58,7 +59,7 @@ public final class ReductionOp {
 
     private final String name;
     private final ReduceCode code;
-    private final int scalars;
+    private final Signature signature;
     private final boolean identity; // it reduces the operand itself
     private final @Nullable Epilogue epilogue;
     private final Op<? extends Record, Tensor> op;
@@ -88,25 +89,27 @@ public final class ReductionOp {
     }
 
     /** An op that no name leads to; see {@link #register}. */
-    ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine) {
-        this(name, prologue, inputs, scalars, combine, null);
+    ReductionOp(String name, Expr prologue, Signature signature, Combine combine) {
+        this(name, prologue, signature, combine, null);
     }
 
-    private ReductionOp(String name, Expr prologue, int inputs, int scalars, Combine combine, @Nullable Expr behind) {
+    private ReductionOp(String name, Expr prologue, Signature signature, Combine combine, @Nullable Expr behind) {
+        int inputs = signature.inputs();
+        Map<String, List<String>> names = signature.elements();
         this.name = name;
         this.code = new ReduceCode(name, prologue, inputs, combine, behind);
-        this.scalars = scalars;
+        this.signature = signature;
         this.epilogue = behind == null
                 ? null
                 : new Epilogue(
-                        new ReductionOp(name, prologue, inputs, scalars, combine),
-                        new PointwiseOp(name + "_epilogue", List.of(behind), 1, scalars));
+                        new ReductionOp(name, prologue, signature, combine),
+                        new PointwiseOp(name + "_epilogue", List.of(behind), signature.beside(1)));
         this.identity = prologue == Expr.input(0);
         this.op = inputs == 1
-                ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class))
+                ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class, names))
                 : inputs == 2
-                        ? finish(Op.define(name, ReduceArgs.XY.class, Tensor.class))
-                        : finish(Op.define(name, ReduceArgs.Many.class, Tensor.class));
+                        ? finish(Op.define(name, ReduceArgs.XY.class, Tensor.class, names))
+                        : finish(Op.define(name, ReduceArgs.Many.class, Tensor.class, names));
     }
 
     private ReductionOp register() {
@@ -115,30 +118,37 @@ public final class ReductionOp {
     }
 
     public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
-        return define(name, 1, 0, f.apply(Expr.input(0)), combine, null);
+        return define(name, 1, List.of(), f.apply(Expr.input(0)), combine, null);
     }
 
     public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
-        return define(name, 2, 0, f.apply(Expr.input(0), Expr.input(1)), combine, null);
+        return define(name, 2, List.of(), f.apply(Expr.input(0), Expr.input(1)), combine, null);
     }
 
     /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
     public static ReductionOp define(
             String name, int tensors, int scalars, Function<List<Expr>, Expr> f, Combine combine) {
-        return define(name, tensors, scalars, f.apply(operands(tensors, scalars)), combine, null);
+        return define(name, tensors, Signature.unnamed(scalars), f, combine);
+    }
+
+    /** Any number of tensors and named scalars: {@code f} gets the tensors, then the scalars. */
+    public static ReductionOp define(
+            String name, int tensors, List<Param> scalars, Function<List<Expr>, Expr> f, Combine combine) {
+        Expr root = f.apply(Pointwise.operands(tensors, scalars.size()));
+        return define(name, tensors, scalars, root, combine, null);
     }
 
     /** With an epilogue. */
     public static ReductionOp define(
             String name, UnaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
-        return define(name, 1, 0, f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
+        return define(name, 1, List.of(), f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
     }
 
     /** With an epilogue. */
     public static ReductionOp define(
             String name, BinaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
         Expr root = f.apply(Expr.input(0), Expr.input(1));
-        return define(name, 2, 0, root, combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
+        return define(name, 2, List.of(), root, combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
     }
 
     /** With an epilogue, which gets the combined value, then the scalars. */
@@ -149,33 +159,22 @@ public final class ReductionOp {
             Function<List<Expr>, Expr> f,
             Combine combine,
             Function<List<Expr>, Expr> epilogue) {
-        Expr root = f.apply(operands(tensors, scalars));
-        return define(name, tensors, scalars, root, combine, behind(name, scalars, epilogue));
+        Expr root = f.apply(Pointwise.operands(tensors, scalars));
+        return define(name, tensors, Signature.unnamed(scalars), root, combine, behind(name, scalars, epilogue));
     }
 
     private static Expr behind(String name, int scalars, Function<List<Expr>, Expr> epilogue) {
-        return Pointwise.ofOwn(name, epilogue.apply(operands(1, scalars)), 1, scalars);
+        return Pointwise.ofOwn(name, epilogue.apply(Pointwise.operands(1, scalars)), 1, scalars);
     }
 
     private static ReductionOp define(
-            String name, int tensors, int scalars, Expr root, Combine combine, @Nullable Expr behind) {
+            String name, int tensors, List<Param> scalars, Expr root, Combine combine, @Nullable Expr behind) {
         if (behind != null && (combine.isIndex() || combine.isLogical())) {
             throw new IllegalArgumentException("reduction: " + name + " has an epilogue, which takes a number, and "
                     + combine + " gives none\n  fix: apply a second op to the result.");
         }
-        Expr own = Pointwise.ofOwn(name, root, tensors, scalars);
-        return new ReductionOp(name, own, tensors, scalars, notVar(combine), behind).register();
-    }
-
-    private static List<Expr> operands(int tensors, int scalars) {
-        List<Expr> operands = new ArrayList<>();
-        for (int i = 0; i < tensors; i++) {
-            operands.add(Expr.input(i));
-        }
-        for (int i = 0; i < scalars; i++) {
-            operands.add(Expr.scalar(i));
-        }
-        return operands;
+        Expr own = Pointwise.ofOwn(name, root, tensors, scalars.size());
+        return new ReductionOp(name, own, Signature.of(name, tensors, scalars), notVar(combine), behind).register();
     }
 
     /** What automatic mixed precision does to the operands; without this nothing. */
@@ -278,10 +277,7 @@ public final class ReductionOp {
     }
 
     private void requireArity(int tensors, int numbers) {
-        if (tensors != code.inputs() || numbers != scalars) {
-            throw new ShapeException(name + ": takes " + code.inputs() + " tensors and " + scalars
-                    + " scalars, but got " + tensors + " and " + numbers);
-        }
+        signature.require(name, tensors, numbers);
     }
 
     // ---------------------------------------------------------------- backward
@@ -323,7 +319,7 @@ public final class ReductionOp {
     }
 
     private static Tensor out(Saved s) {
-        return java.util.Objects.requireNonNull(s.out);
+        return Objects.requireNonNull(s.out);
     }
 
     /** With the reduced dimensions back, as size 1. */
@@ -350,7 +346,7 @@ public final class ReductionOp {
         }
         PointwiseOp op = values;
         if (op == null) {
-            op = new PointwiseOp(name + "_values", List.of(code.prologue()), code.inputs(), scalars);
+            op = new PointwiseOp(name + "_values", List.of(code.prologue()), signature);
             values = op;
         }
         return op.call(Arrays.asList(s.inputs), s.scalars);
@@ -402,7 +398,7 @@ public final class ReductionOp {
             operands.add(s.inputs[i]);
         }
         Object made = d.op.callAny(operands, s.scalars);
-        Tensor[] all = PointwiseOp.outputs(java.util.Objects.requireNonNull(made));
+        Tensor[] all = PointwiseOp.outputs(Objects.requireNonNull(made));
         for (int k = 0; k < all.length; k++) {
             Tensor t = all[k];
             result[d.targets[k]] = t.shape().equals(s.shape) ? t : t.expand(s.shape.toArray());
@@ -430,7 +426,7 @@ public final class ReductionOp {
             renamed.add(root.substitute(v -> v instanceof Variable x ? renamed(x, inputs) : v));
         }
         PointwiseOp op =
-                roots.isEmpty() ? null : new PointwiseOp(name + "_backward", renamed, 1 + inputs.length, scalars);
+                roots.isEmpty() ? null : new PointwiseOp(name + "_backward", renamed, signature.beside(1 + inputs.length));
         return new Derived(op, inputs, targets.stream().mapToInt(i -> i).toArray());
     }
 
