@@ -7,6 +7,7 @@
 // there are no tuned micro-kernels (other architectures), one thread a tile of ours.
 #include <atomic>
 
+#include "dtypes.h"
 #include "isa.h"
 #include "merapi_kernels.h"
 #include "pool.h"
@@ -80,20 +81,18 @@ void product(int dtype, bool ta, bool tb, int64_t m, int64_t n, int64_t k, doubl
     const int64_t limit = threshold.load(std::memory_order_relaxed);
     const bool fits = most(most(m, n), most(k, most(lda, most(ldb, ldc)))) <= kInt;
     const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
-    if (limit != kNever && dtype <= 1 && fits && k > 0 && work >= static_cast<double>(limit)) {
-        if (dtype == 0 && sgemm.load() != nullptr) {
+    if (limit != kNever && fits && k > 0 && work >= static_cast<double>(limit)) {
+        if (storage_of(dtype) == Storage::f32 && sgemm.load() != nullptr) {
             with_blas<float>(sgemm.load(), ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, bias);
             return;
         }
-        if (dtype == 1 && dgemm.load() != nullptr) {
+        if (storage_of(dtype) == Storage::f64 && dgemm.load() != nullptr) {
             with_blas<double>(dgemm.load(), ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, bias);
             return;
         }
     }
     MERAPI_BEST(gemm_own, (dtype, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, bias));
 }
-
-int64_t size_of(int dtype) { return dtype == 0 ? 4 : dtype == 1 ? 8 : 2; }
 
 }  // namespace
 
@@ -123,7 +122,7 @@ void linear(int dtype, int64_t x, int64_t weight, int64_t bias, int64_t rows, in
 void gemm_batched(int dtype, int trans_a, int trans_b, int64_t batch, int64_t m, int64_t n, int64_t k, double alpha,
                   int64_t a, int64_t lda, int64_t stride_a, int64_t offsets_a, int64_t b, int64_t ldb, int64_t stride_b,
                   int64_t offsets_b, double beta, int64_t c, int64_t ldc, int64_t stride_c) {
-    const int64_t size = size_of(dtype);
+    const int64_t size = storage_size(storage_of(dtype));
     const int64_t* at_a = reinterpret_cast<const int64_t*>(offsets_a);
     const int64_t* at_b = reinterpret_cast<const int64_t*>(offsets_b);
     auto entry = [&](int64_t i) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dtypes.h"
 #include "indices.h"
 #include "merapi_kernels.h"
 #include "pool.h"
@@ -20,7 +21,7 @@ T* at(int64_t address) {
 // fn(const I* indices) with I int32_t or int64_t.
 template <class F>
 void with_index(int index_dtype, int64_t indices, F&& fn) {
-    if (index_dtype == 4) {
+    if (storage_of(index_dtype) == Storage::i32) {
         fn(at<const int32_t>(indices));
     } else {
         fn(at<const int64_t>(indices));
@@ -66,36 +67,25 @@ uint32_t small_key(uint32_t u, uint32_t infinity) {
     return u & 0x8000u ? ~u & 0xffffu : u | 0x8000u;
 }
 uint64_t key_at(int dtype, const void* x, int64_t i) {
-    switch (dtype) {
-        case 0:
+    switch (storage_of(dtype)) {
+        case Storage::f32:
             return order_key(float{}, static_cast<const uint32_t*>(x)[i]);
-        case 1:
+        case Storage::f64:
             return order_key(double{}, static_cast<const uint64_t*>(x)[i]);
-        case 2:
+        case Storage::f16:
             return small_key(static_cast<const uint16_t*>(x)[i], 0x7c00u);
-        case 3:
+        case Storage::bf16:
             return small_key(static_cast<const uint16_t*>(x)[i], 0x7f80u);
-        case 4:
+        case Storage::i8:
+            return static_cast<const uint8_t*>(x)[i] ^ 0x80u;
+        case Storage::i16:
+            return static_cast<const uint16_t*>(x)[i] ^ 0x8000u;
+        case Storage::i32:
             return static_cast<const uint32_t*>(x)[i] ^ 0x80000000u;
-        case 5:
+        case Storage::i64:
             return static_cast<const uint64_t*>(x)[i] ^ (uint64_t{1} << 63);
         default:
             return static_cast<const uint8_t*>(x)[i];
-    }
-}
-int size_of(int dtype) {
-    switch (dtype) {
-        case 0:
-        case 4:
-            return 4;
-        case 1:
-        case 5:
-            return 8;
-        case 2:
-        case 3:
-            return 2;
-        default:
-            return 1;
     }
 }
 
@@ -108,7 +98,7 @@ bool before(const Keyed& a, const Keyed& b) { return a.key != b.key ? a.key < b.
 // The first k of each row in order. Descending order is ascending order of the inverted key: equals keep their order.
 void order_rows(int dtype, int64_t x, int64_t rows, int64_t n, int64_t k, bool descending, int64_t values,
                 int64_t indices) {
-    const int size = size_of(dtype);
+    const int size = storage_size(storage_of(dtype));
     parallel_for(rows, grain_of(n * 8), [&](int64_t begin, int64_t end) {
         ScratchFrame frame;
         Keyed* keyed = static_cast<Keyed*>(scratch_take(static_cast<size_t>(n) * sizeof(Keyed)));
@@ -131,17 +121,19 @@ void order_rows(int dtype, int64_t x, int64_t rows, int64_t n, int64_t k, bool d
 }
 
 bool is_nonzero(int dtype, const void* x, int64_t i) {
-    switch (dtype) {
-        case 0:
+    switch (storage_of(dtype)) {
+        case Storage::f32:
             return (static_cast<const uint32_t*>(x)[i] & 0x7fffffffu) != 0;
-        case 1:
+        case Storage::f64:
             return (static_cast<const uint64_t*>(x)[i] & 0x7fffffffffffffffu) != 0;
-        case 2:
-        case 3:
+        case Storage::f16:
+        case Storage::bf16:
             return (static_cast<const uint16_t*>(x)[i] & 0x7fffu) != 0;
-        case 4:
+        case Storage::i16:
+            return static_cast<const uint16_t*>(x)[i] != 0;
+        case Storage::i32:
             return static_cast<const uint32_t*>(x)[i] != 0;
-        case 5:
+        case Storage::i64:
             return static_cast<const uint64_t*>(x)[i] != 0;
         default:
             return static_cast<const uint8_t*>(x)[i] != 0;

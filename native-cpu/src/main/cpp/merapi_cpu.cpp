@@ -3,6 +3,7 @@
 // From addresses and words to validated calls.
 #include "merapi_cpu.h"
 
+#include <atomic>
 #include <cstring>
 
 #include "isa.h"
@@ -36,6 +37,8 @@ int64_t product(const int64_t* size, int64_t n) {
     return total;
 }
 
+std::atomic<int64_t> alive{0};
+
 int64_t create(int64_t text, int64_t length, bool reduction, int64_t error, int64_t error_capacity) {
     const char* from = at<const char>(text);
     if (from == nullptr || length < 0) {
@@ -44,6 +47,7 @@ int64_t create(int64_t text, int64_t length, bool reduction, int64_t error, int6
     }
     bool beyond;
     Program* p = parse_program(from, length, reduction, &beyond, at<char>(error), error_capacity);
+    if (p != nullptr) alive++;
     return beyond ? kBeyondLimits : static_cast<int64_t>(reinterpret_cast<intptr_t>(p));
 }
 
@@ -52,6 +56,7 @@ void destroy(int64_t handle, bool reduction) {
     if (p == nullptr) return;
     p->magic = 0;
     delete p;
+    alive--;
 }
 
 }  // namespace
@@ -64,10 +69,26 @@ int64_t openblas_callback_address() {
     return static_cast<int64_t>(reinterpret_cast<intptr_t>(&merapi::openblas_callback));
 }
 
+int dtype_code(const char* name) {
+    for (int i = 0; i < kStorageCount; i++) {
+        if (std::strcmp(name, kStorages[i].name) == 0) return i;
+    }
+    return -1;
+}
+int reduction_code(const char* name) {
+    int code = 0;
+    for (const char* known : kLossReductions) {
+        if (std::strcmp(name, known) == 0) return code;
+        code++;
+    }
+    return -1;
+}
+
 int64_t program_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity) {
     return create(text, length, false, error, error_capacity);
 }
 void program_destroy(int64_t handle) { destroy(handle, false); }
+int64_t programs_alive() { return alive; }
 
 int64_t reduce_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity) {
     return create(text, length, true, error, error_capacity);

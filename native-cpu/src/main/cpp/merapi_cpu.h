@@ -27,12 +27,21 @@ int isa_level();
 // The address of a function for openblas_set_threads_callback_function.
 int64_t openblas_callback_address();
 
+// ---- numbers of names -----------------------------------------------------------------------------------------------
+
+// The number by which functions here take a dtype ("f32", "bool", …: the names of program texts) or what a loss of many
+// rows becomes ("none", "mean", "sum"); -1 for a name that nobody knows. Asked for once: no number is agreed on.
+int dtype_code(const char* name);
+int reduction_code(const char* name);
+
 // ---- pointwise programs ---------------------------------------------------------------------------------------------
 
 // Parses program text (UTF-8, `length` bytes). Returns a handle, kBeyondLimits, or 0 with a zero-terminated message in the
 // buffer.
 int64_t program_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity);
 void program_destroy(int64_t handle);
+// How many programs and reductions were created and not destroyed.
+int64_t programs_alive();
 
 // One output and at most three inputs, all contiguous, n elements. Bit k of `broadcast` says that input k is one
 // element for all. `scalars` is the address of (double, int64) pairs, or 0 when the program has none.

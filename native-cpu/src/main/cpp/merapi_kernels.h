@@ -2,8 +2,7 @@
 //
 // Structured CPU kernels, as Java calls them: primitives and addresses only. Nothing here throws or allocates results.
 //
-// A dtype is a code: 0 f32, 1 f64, 2 f16, 3 bf16, 4 i32, 5 i64, 6 u8, 7 bool. Without other words a kernel takes the
-// floating ones; 16-bit floats compute in float and round once. "compute dtype" is f64 for f64 and f32 for the others.
+// A dtype is the number that dtype_code gives for its name. Without other words a kernel takes the floating ones; 16-bit floats compute in float and round once. "compute dtype" is f64 for f64 and f32 for the others.
 // Arrays are contiguous and row-major unless strides are given; strides and leading dimensions count elements. An
 // address of 0 means "absent" where it says (0 ok). No result depends on the number of threads. An output is never an
 // input's memory, unless it says (in place ok).
@@ -28,14 +27,15 @@ void logsumexp(int dtype, int64_t x, int64_t out, int64_t outer, int64_t n, int6
 
 // weight [classes] of the compute dtype (0 ok). The loss of a row with target t and logp = log_softmax(row):
 //   -(1 - smoothing) * weight[t] * logp[t]  -  smoothing / classes * sum_c weight[c] * logp[c]
-// Rows whose target is ignore_index have loss 0 and no weight. reduction: 0 none (result [rows]), 1 mean (sum of losses
-// / sum of the weights of the targets, NaN over no rows), 2 sum (result is one element), of the compute dtype. lse (compute
+// Rows whose target is ignore_index have loss 0 and no weight. reduction, the number
+// that reduction_code gives: none (result [rows]), mean (sum of losses
+// / sum of the weights of the targets, NaN over no rows), sum (result is one element), of the compute dtype. lse (compute
 // dtype [rows]) and total_weight (one f64) are for the backward (0 ok). Returns -1, or the first row with a target outside of
 // [0, classes): then nothing was written, or another thread writes the targets.
 int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                       int64_t ignore_index, double smoothing, int reduction, int64_t result, int64_t lse,
                       int64_t total_weight);
-// grad: the gradient of the result, of the compute dtype: [rows] for reduction 0, else one element. dlogits may be the
+// grad: the gradient of the result, of the compute dtype: [rows] for reduction none, else one element. dlogits may be the
 // logits. Returns as above.
 int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64_t weight, int64_t rows, int64_t classes,
                             int64_t ignore_index, double smoothing, int reduction, int64_t lse, int64_t total_weight,
@@ -152,7 +152,7 @@ void avg_pool2d_backward(int dtype, int64_t shape, int count_include_pad, int64_
 void random_bits(int64_t seed, int64_t offset, int64_t n, int64_t out);  // u32
 void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double low, double high, int64_t out);
 void random_normal(int dtype, int64_t seed, int64_t offset, int64_t n, double mean, double deviation, int64_t out);
-// low + [0, range), range as an unsigned 64-bit number, 0 for 2^64. Also i32, i64, u8 and bool.
+// low + [0, range), range as an unsigned 64-bit number, 0 for 2^64. Integers and bool.
 void random_integers(int dtype, int64_t seed, int64_t offset, int64_t n, int64_t low, int64_t range, int64_t out);
 // out byte = lane >= threshold, threshold in [0, 2^32]: the probability of 1 is 1 - threshold / 2^32.
 void random_mask(int64_t seed, int64_t offset, int64_t n, int64_t threshold, int64_t out);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #define MERAPI_ISA base
+#include "dtypes.h"
 #include "indices.h"
 #include "isa/lanes.h"
 #include "merapi_kernels.h"
@@ -31,16 +32,16 @@ void fill(int dtype, int64_t n, int64_t out, F value) {
             for (int64_t i = begin; i < end; i++) store(i, value(i));
         });
     };
-    switch (dtype) {
-        case 0:
+    switch (storage_of(dtype)) {
+        case Storage::f32:
             return each([=](int64_t i, auto v) { at<float>(out)[i] = static_cast<float>(v); });
-        case 1:
+        case Storage::f64:
             return each([=](int64_t i, auto v) { at<double>(out)[i] = static_cast<double>(v); });
-        case 2:
+        case Storage::f16:
             return each([=](int64_t i, auto v) { narrow_one(at<f16>(out) + i, static_cast<float>(v)); });
-        case 3:
+        case Storage::bf16:
             return each([=](int64_t i, auto v) { narrow_one(at<bf16>(out) + i, static_cast<float>(v)); });
-        case 7:
+        case Storage::boolean:
             return each([=](int64_t i, auto v) { at<uint8_t>(out)[i] = v != 0; });
         default:
             break;
@@ -52,10 +53,12 @@ void fill(int dtype, int64_t n, int64_t out, F value) {
             return static_cast<uint64_t>(v);
         }
     };
-    switch (dtype) {
-        case 4:
+    switch (storage_of(dtype)) {
+        case Storage::i16:
+            return each([=](int64_t i, auto v) { at<uint16_t>(out)[i] = static_cast<uint16_t>(whole(v)); });
+        case Storage::i32:
             return each([=](int64_t i, auto v) { at<uint32_t>(out)[i] = static_cast<uint32_t>(whole(v)); });
-        case 5:
+        case Storage::i64:
             return each([=](int64_t i, auto v) { at<uint64_t>(out)[i] = whole(v); });
         default:
             return each([=](int64_t i, auto v) { at<uint8_t>(out)[i] = static_cast<uint8_t>(whole(v)); });
@@ -106,7 +109,7 @@ void linspace(int dtype, double start, double end, int64_t n, int64_t out) {
 void one_hot(int dtype, int index_dtype, int64_t indices, int64_t n, int64_t classes, int64_t out) {
     fill(dtype, n * classes, out, [=](int64_t i) {
         const int64_t row = i / classes;
-        const int64_t index = index_dtype == 4 ? at<const int32_t>(indices)[row] : at<const int64_t>(indices)[row];
+        const int64_t index = storage_of(index_dtype) == Storage::i32 ? at<const int32_t>(indices)[row] : at<const int64_t>(indices)[row];
         return static_cast<int64_t>((index < 0 ? index + classes : index) == i % classes);
     });
 }
@@ -115,6 +118,8 @@ int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t 
                  int64_t ignore_index, int reduction, int64_t result) {
     const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
     if (wrong >= 0) return wrong;
+    const bool each_row = loss_reduction_of(reduction) == LossReduction::none;
+    const bool is_mean = loss_reduction_of(reduction) == LossReduction::mean;
     Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
@@ -127,11 +132,11 @@ int64_t nll_loss(int dtype, int64_t log_probabilities, int64_t targets, int64_t 
                 w = weight == 0 ? 1.0 : static_cast<double>(widen_one(at<const S>(weight)[target]));
                 loss = -w * static_cast<double>(widen_one(at<const S>(log_probabilities)[r * classes + target]));
             }
-            if (reduction == 0) narrow_one(at<S>(result) + r, static_cast<C>(loss));
+            if (each_row) narrow_one(at<S>(result) + r, static_cast<C>(loss));
             losses += loss;
             weights += w;
         }
-        if (reduction != 0) narrow_one(at<S>(result), static_cast<C>(reduction == 1 ? losses / weights : losses));
+        if (!each_row) narrow_one(at<S>(result), static_cast<C>(is_mean ? losses / weights : losses));
     });
     return outside.position();
 }
@@ -140,6 +145,8 @@ int64_t nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t ro
                        int reduction, int64_t grad, int64_t out) {
     const int64_t wrong = first_outside(at<const int64_t>(targets), rows, classes, ignore_index);
     if (wrong >= 0) return wrong;
+    const bool each_row = loss_reduction_of(reduction) == LossReduction::none;
+    const bool is_mean = loss_reduction_of(reduction) == LossReduction::mean;
     Outside outside;
     auto class_of = [&](int64_t r) {
         return class_once(at<const int64_t>(targets), r, classes, ignore_index, outside);
@@ -151,16 +158,16 @@ int64_t nll_loss_backward(int dtype, int64_t targets, int64_t weight, int64_t ro
             return target < 0 ? 0.0 : weight == 0 ? 1.0 : static_cast<double>(widen_one(at<const S>(weight)[target]));
         };
         double weights = 0;
-        for (int64_t r = 0; reduction == 1 && r < rows; r++) weights += weight_of(class_of(r));
+        for (int64_t r = 0; is_mean && r < rows; r++) weights += weight_of(class_of(r));
         parallel_for(rows, most(1, kGrain / most(1, classes)), [&](int64_t begin, int64_t end) {
             std::memset(at<char>(out) + begin * classes * static_cast<int64_t>(sizeof(S)), 0,
                         static_cast<size_t>((end - begin) * classes) * sizeof(S));
             for (int64_t r = begin; r < end; r++) {
                 const int64_t target = class_of(r);
                 if (target < 0) continue;
-                const double g = static_cast<double>(widen_one(at<const S>(grad)[reduction == 0 ? r : 0]));
+                const double g = static_cast<double>(widen_one(at<const S>(grad)[each_row ? r : 0]));
                 narrow_one(at<S>(out) + r * classes + target,
-                           static_cast<C>(-(reduction == 1 ? g / weights : g) * weight_of(target)));
+                           static_cast<C>(-(is_mean ? g / weights : g) * weight_of(target)));
             }
         });
     });

@@ -161,11 +161,12 @@ struct Parser {
     }
 
     Storage storage(const std::string& s) {
-        static const char* const names[] = {"f32", "f64", "f16", "bf16", "i32", "i64", "u8", "bool"};
-        for (int i = 0; i < 8; i++) {
-            if (s == names[i]) return static_cast<Storage>(i);
+        std::string names;
+        for (int i = 0; i < kStorageCount; i++) {
+            if (s == kStorages[i].name) return static_cast<Storage>(i);
+            names.append(" ").append(kStorages[i].name);
         }
-        refuse(line, "no dtype `%.40s`; there are f32 f64 f16 bf16 i32 i64 u8 bool", s.c_str());
+        refuse(line, "no dtype `%.40s`; there are%s", s.c_str(), names.c_str());
     }
 
     Reg reg_type(const std::string& s) {

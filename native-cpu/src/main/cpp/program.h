@@ -10,10 +10,9 @@
 
 #include <cstdint>
 
-namespace merapi {
+#include "dtypes.h"
 
-enum class Storage : uint8_t { f32, f64, f16, bf16, i32, i64, u8, boolean };
-enum class Reg : uint8_t { f32, f64, i32, i64, boolean };
+namespace merapi {
 
 constexpr int kMaxDims = 16;
 constexpr int kMaxInputs = 24;
@@ -21,22 +20,6 @@ constexpr int kMaxOutputs = 8;
 constexpr int kMaxScalars = 32;
 constexpr int kMaxValues = 512;
 constexpr int kMaxRegisters = 64;
-
-constexpr int storage_size(Storage s) {
-    return s == Storage::f64 || s == Storage::i64    ? 8
-           : s == Storage::f32 || s == Storage::i32  ? 4
-           : s == Storage::f16 || s == Storage::bf16 ? 2
-                                                     : 1;
-}
-constexpr int reg_size(Reg r) { return r == Reg::f64 || r == Reg::i64 ? 8 : (r == Reg::boolean ? 1 : 4); }
-constexpr Reg reg_of(Storage s) {
-    return s == Storage::f64                       ? Reg::f64
-           : s == Storage::i64                     ? Reg::i64
-           : s == Storage::i32 || s == Storage::u8 ? Reg::i32
-           : s == Storage::boolean                 ? Reg::boolean
-                                                   : Reg::f32;
-}
-constexpr bool converts(Storage s) { return s == Storage::f16 || s == Storage::bf16 || s == Storage::u8; }
 
 // n elements: d = op(a, b, c). Operands beyond the op's arity are not read. d may be the very memory of an operand.
 using OpFn = void (*)(void* d, const void* a, const void* b, const void* c, int64_t n);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 
+#include "dtypes.h"
 #include "harness.h"
 #include "merapi_kernels.h"
 #include "pool.h"
@@ -33,6 +34,13 @@ static uint16_t double_to_half(double x, int exponent_bits) {
     uint16_t h = d0 < d1 || (d0 == d1 && low % 2 == 0) ? low : high;
     return static_cast<uint16_t>(h | (std::signbit(x) ? 0x8000 : 0));
 }
+
+using merapi::Storage;
+static_assert(static_cast<int>(Storage::f32) == 0 && static_cast<int>(Storage::f64) == 1 &&
+                  static_cast<int>(Storage::f16) == 2 && static_cast<int>(Storage::bf16) == 3 &&
+                  static_cast<int>(Storage::i32) == 4 && static_cast<int>(Storage::i64) == 5 &&
+                  static_cast<int>(Storage::u8) == 6 && static_cast<int>(Storage::boolean) == 7,
+              "the numbers that this file writes for dtypes");
 
 // An array of a dtype, with a few guard bytes behind.
 struct Array {

@@ -26,6 +26,12 @@ inline void convert_load(Storage s, const char* from, char* to, int64_t n) {
         case Storage::u8:
             map1<int32_t, uint8_t>(to, from, n, [](uint8_t x) -> int32_t { return x; });
             break;
+        case Storage::i8:
+            map1<int32_t, int8_t>(to, from, n, [](int8_t x) -> int32_t { return x; });
+            break;
+        case Storage::i16:
+            map1<int32_t, int16_t>(to, from, n, [](int16_t x) -> int32_t { return x; });
+            break;
         default:
             std::memcpy(to, from, static_cast<size_t>(n * storage_size(s)));
     }
@@ -72,7 +78,11 @@ inline void convert_store(const Program& p, int k, const char* from, char* to, i
             convert_f32_to_bf16(reinterpret_cast<const float*>(from), reinterpret_cast<uint16_t*>(to), n);
             break;
         case Storage::u8:
+        case Storage::i8:
             map1<uint8_t, int32_t>(to, from, n, [](int32_t x) -> uint8_t { return static_cast<uint8_t>(x); });
+            break;
+        case Storage::i16:
+            map1<int16_t, int32_t>(to, from, n, [](int32_t x) -> int16_t { return static_cast<int16_t>(x); });
             break;
         default:
             // memmove: a copy of a tensor onto itself is a valid program.

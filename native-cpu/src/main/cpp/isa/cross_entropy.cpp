@@ -65,7 +65,7 @@ double row_loss(const Rows<S>& q, int64_t row, int64_t target, double* lse) {
 }
 
 template <class S>
-void losses(const Rows<S>& q, int reduction, ComputeOf<S>* result, ComputeOf<S>* lse, double* total_weight,
+void losses(const Rows<S>& q, LossReduction reduction, ComputeOf<S>* result, ComputeOf<S>* lse, double* total_weight,
             Outside& outside) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
@@ -78,7 +78,7 @@ void losses(const Rows<S>& q, int reduction, ComputeOf<S>* result, ComputeOf<S>*
             const int64_t target = q.target_of(r, outside);
             double value = row_loss(q, r, target, &row_lse);
             if (lse != nullptr) lse[r] = static_cast<C>(row_lse);
-            if (reduction == 0) result[r] = static_cast<C>(value);
+            if (reduction == LossReduction::none) result[r] = static_cast<C>(value);
             loss += value;
             if (target >= 0) weight += q.weight_of(target);
         }
@@ -91,12 +91,12 @@ void losses(const Rows<S>& q, int reduction, ComputeOf<S>* result, ComputeOf<S>*
         weight += sums[2 * c + 1];
     }
     if (total_weight != nullptr) *total_weight = weight;
-    if (reduction == 1) *result = static_cast<C>(loss / weight);
-    if (reduction == 2) *result = static_cast<C>(loss);
+    if (reduction == LossReduction::mean) *result = static_cast<C>(loss / weight);
+    if (reduction == LossReduction::sum) *result = static_cast<C>(loss);
 }
 
 template <class S>
-void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double total_weight,
+void gradients(const Rows<S>& q, LossReduction reduction, const ComputeOf<S>* lse, double total_weight,
                const ComputeOf<S>* grad, S* out, Outside& outside) {
     using C = ComputeOf<S>;
     parallel_for(q.rows, q.grain(), [&](int64_t begin, int64_t end) {
@@ -108,8 +108,8 @@ void gradients(const Rows<S>& q, int reduction, const ComputeOf<S>* lse, double 
                 map_row<S>(q.classes, [&](int64_t i, int n) { put(d + i, splat(C(0)), n); });
                 continue;
             }
-            double g = static_cast<double>(grad[reduction == 0 ? r : 0]);
-            if (reduction == 1) g /= total_weight;
+            double g = static_cast<double>(grad[reduction == LossReduction::none ? r : 0]);
+            if (reduction == LossReduction::mean) g /= total_weight;
             const double hit = (1 - q.smoothing) * q.weight_of(target),
                          each = q.smoothing / static_cast<double>(q.classes);
             const C scale = static_cast<C>(g * (hit + each * q.weight_sum));  // of the probabilities
@@ -139,8 +139,8 @@ int64_t cross_entropy(int dtype, int64_t logits, int64_t targets, int64_t weight
     Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        losses(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction,
-               at<ComputeOf<S>>(result), at<ComputeOf<S>>(lse), at<double>(total_weight), outside);
+        losses(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing),
+               loss_reduction_of(reduction), at<ComputeOf<S>>(result), at<ComputeOf<S>>(lse), at<double>(total_weight), outside);
     });
     return outside.position();
 }
@@ -153,8 +153,9 @@ int64_t cross_entropy_backward(int dtype, int64_t logits, int64_t targets, int64
     Outside outside;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        gradients(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing), reduction,
-                  at<const ComputeOf<S>>(lse), reduction == 1 ? *at<const double>(total_weight) : 1.0,
+        gradients(describe<S>(logits, targets, weight, rows, classes, ignore_index, smoothing),
+                  loss_reduction_of(reduction), at<const ComputeOf<S>>(lse),
+                  loss_reduction_of(reduction) == LossReduction::mean ? *at<const double>(total_weight) : 1.0,
                   at<const ComputeOf<S>>(grad), at<S>(dlogits), outside);
     });
     return outside.position();

@@ -13,7 +13,7 @@ namespace MERAPI_ISA {
 namespace {
 
 int64_t index_at(int index_dtype, int64_t indices, int64_t position, int64_t dim, Outside& outside) {
-    return index_dtype == 4 ? index_once(at<const int32_t>(indices), position, dim, outside)
+    return storage_of(index_dtype) == Storage::i32 ? index_once(at<const int32_t>(indices), position, dim, outside)
                             : index_once(at<const int64_t>(indices), position, dim, outside);
 }
 
@@ -30,6 +30,12 @@ struct IntegerSum {
     static T get(const S* p) { return static_cast<T>(*p); }
     static void set(S* p, T x) { *p = static_cast<S>(x); }
 };
+template <>
+struct Sum<uint8_t> : IntegerSum<uint8_t> {};
+template <>
+struct Sum<int8_t> : IntegerSum<int8_t> {};
+template <>
+struct Sum<int16_t> : IntegerSum<int16_t> {};
 template <>
 struct Sum<int32_t> : IntegerSum<int32_t> {};
 template <>
@@ -48,11 +54,20 @@ constexpr bool is_float = same_type<S, float> || same_type<S, double> || same_ty
 
 template <class F>
 void with_number(int dtype, F&& fn) {
-    switch (dtype) {
-        case 4:
+    switch (storage_of(dtype)) {
+        case Storage::u8:
+            fn(Tag<uint8_t>{});
+            break;
+        case Storage::i8:
+            fn(Tag<int8_t>{});
+            break;
+        case Storage::i16:
+            fn(Tag<int16_t>{});
+            break;
+        case Storage::i32:
             fn(Tag<int32_t>{});
             break;
-        case 5:
+        case Storage::i64:
             fn(Tag<int64_t>{});
             break;
         default:

@@ -4,6 +4,7 @@
 // type C (float for the 16-bit types) and rounds once when it stores. Include only from isa/*.cpp, as simd.h.
 #pragma once
 
+#include "dtypes.h"
 #include "simd.h"
 #include "vmath.h"
 
@@ -212,17 +213,17 @@ struct Tag {
 // fn(Tag<S>) for the floating dtypes; other codes do nothing (Java checks dtypes before it calls).
 template <class F>
 MERAPI_INLINE void with_float(int dtype, F&& fn) {
-    switch (dtype) {
-        case 0:
+    switch (storage_of(dtype)) {
+        case Storage::f32:
             fn(Tag<float>{});
             break;
-        case 1:
+        case Storage::f64:
             fn(Tag<double>{});
             break;
-        case 2:
+        case Storage::f16:
             fn(Tag<f16>{});
             break;
-        case 3:
+        case Storage::bf16:
             fn(Tag<bf16>{});
             break;
         default:

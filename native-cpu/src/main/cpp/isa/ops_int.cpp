@@ -125,6 +125,8 @@ const OpEntry kIntOps[] = {
     MERAPI_INT_OPS(int32_t),
     MERAPI_INT_OPS(int64_t),
     MERAPI_UNARY("wrapu8", int32_t, int32_t, x & 0xff),
+    MERAPI_UNARY("wrapi8", int32_t, int32_t, static_cast<int8_t>(x)),
+    MERAPI_UNARY("wrapi16", int32_t, int32_t, static_cast<int16_t>(x)),
     MERAPI_UNARY("not", uint8_t, uint8_t, x == 0),
     MERAPI_BINARY("and", uint8_t, uint8_t, x& y),
     MERAPI_BINARY("or", uint8_t, uint8_t, x | y),

@@ -134,21 +134,21 @@ void random_bits(int64_t seed, int64_t offset, int64_t n, int64_t out) {
 
 void random_uniform(int dtype, int64_t seed, int64_t offset, int64_t n, double low, double high, int64_t out) {
     const double span = high - low;
-    switch (dtype) {
-        case 0:
+    switch (storage_of(dtype)) {
+        case Storage::f32:
             uniforms(seed, offset, n, low, span, 8, 0x1p-24f, at<float>(out));
             break;
-        case 1: {
+        case Storage::f64: {
             double* p = at<double>(out);
             each_pair(seed, offset, n, [=](uint64_t x, int64_t i) {
                 p[i] = low + span * (static_cast<double>(static_cast<int64_t>(x >> 11)) * 0x1p-53);
             });
             break;
         }
-        case 2:
+        case Storage::f16:
             uniforms(seed, offset, n, low, span, 21, 0x1p-11f, at<f16>(out));
             break;
-        case 3:
+        case Storage::bf16:
             uniforms(seed, offset, n, low, span, 24, 0x1p-8f, at<bf16>(out));
             break;
         default:
@@ -166,15 +166,19 @@ void random_normal(int dtype, int64_t seed, int64_t offset, int64_t n, double me
 
 void random_integers(int dtype, int64_t seed, int64_t offset, int64_t n, int64_t low, int64_t range, int64_t out) {
     const uint64_t from = static_cast<uint64_t>(low), span = static_cast<uint64_t>(range);
-    switch (dtype) {
-        case 4:
+    switch (storage_of(dtype)) {
+        case Storage::i16:
+            integers(seed, offset, n, from, span, at<int16_t>(out));
+            break;
+        case Storage::i32:
             integers(seed, offset, n, from, span, at<int32_t>(out));
             break;
-        case 5:
+        case Storage::i64:
             integers(seed, offset, n, from, span, at<int64_t>(out));
             break;
-        case 6:
-        case 7:
+        case Storage::u8:
+        case Storage::i8:
+        case Storage::boolean:
             integers(seed, offset, n, from, span, at<uint8_t>(out));
             break;
         default:

@@ -68,7 +68,11 @@ struct Reduction {
             case Storage::i64:
                 *reinterpret_cast<int64_t*>(at) = integer;
                 break;
+            case Storage::i16:
+                *reinterpret_cast<int16_t*>(at) = static_cast<int16_t>(integer);
+                break;
             case Storage::u8:
+            case Storage::i8:
                 *reinterpret_cast<uint8_t*>(at) = static_cast<uint8_t>(integer);
                 break;
             case Storage::boolean:

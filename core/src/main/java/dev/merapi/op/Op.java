@@ -58,7 +58,13 @@ public final class Op<A extends Record, R> {
     private Map<String, List<Piece>> pieces = new LinkedHashMap<>();
     private volatile Definition<A, R> definition;
 
-    private Op(String name, Class<A> argumentType, Schema schema, Map<String, List<String>> elements, Result<R> result, Site site) {
+    private Op(
+            String name,
+            Class<A> argumentType,
+            Schema schema,
+            Map<String, List<String>> elements,
+            Result<R> result,
+            Site site) {
         this.name = name;
         this.argumentType = argumentType;
         this.schema = schema;

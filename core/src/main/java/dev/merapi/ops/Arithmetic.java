@@ -88,11 +88,17 @@ public final class Arithmetic {
 
     /** x + s·y·z. */
     public static final PointwiseOp ADDCMUL = Pointwise.define(
-            "merapi::addcmul", 3, List.of(S), a -> a.get(0).add(a.get(3).mul(a.get(1)).mul(a.get(2))));
+            "merapi::addcmul",
+            3,
+            List.of(S),
+            a -> a.get(0).add(a.get(3).mul(a.get(1)).mul(a.get(2))));
 
     /** x + s·y/z. */
     public static final PointwiseOp ADDCDIV = Pointwise.define(
-            "merapi::addcdiv", 3, List.of(S), a -> a.get(0).add(a.get(3).mul(a.get(1).div(a.get(2)))));
+            "merapi::addcdiv",
+            3,
+            List.of(S),
+            a -> a.get(0).add(a.get(3).mul(a.get(1).div(a.get(2)))));
 
     public static final PointwiseOp LERP = Pointwise.define("merapi::lerp", Arithmetic::lerp);
     public static final PointwiseOp LERP_SCALAR =

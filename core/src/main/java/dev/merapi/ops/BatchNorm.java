@@ -16,8 +16,11 @@ public final class BatchNorm {
 
     private BatchNorm() {}
 
-    private static final PointwiseOp NORMALIZE =
-            Pointwise.define("merapi::batch_norm_normalize", 3, List.of(Param.scalar("eps")), a -> normal(a.get(0), a.get(1), a.get(2), a.get(3)));
+    private static final PointwiseOp NORMALIZE = Pointwise.define(
+            "merapi::batch_norm_normalize",
+            3,
+            List.of(Param.scalar("eps")),
+            a -> normal(a.get(0), a.get(1), a.get(2), a.get(3)));
 
     private static final PointwiseOp NORMALIZE_AFFINE = Pointwise.define(
             "merapi::batch_norm_affine",

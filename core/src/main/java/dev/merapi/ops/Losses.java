@@ -441,10 +441,13 @@ public final class Losses {
     public static final PairLoss BCE_WITH_LOGITS = PairLoss.define("merapi::bce_with_logits", (x, y) -> BCE.call(x, y));
 
     /** (x − y)²/2 near 0, δ·(|x − y| − δ/2) from |x − y| = δ on. */
-    public static final PairLoss HUBER = PairLoss.define("merapi::huber_loss", (x, y, delta) -> {
-        Expr d = x.sub(y).abs();
-        return d.lt(delta).select(d.square().mul(0.5), delta.mul(d.sub(delta.mul(0.5))));
-    }, Param.scalar("delta"));
+    public static final PairLoss HUBER = PairLoss.define(
+            "merapi::huber_loss",
+            (x, y, delta) -> {
+                Expr d = x.sub(y).abs();
+                return d.lt(delta).select(d.square().mul(0.5), delta.mul(d.sub(delta.mul(0.5))));
+            },
+            Param.scalar("delta"));
 
     public static Tensor mseLoss(Tensor x, Tensor y) {
         return MSE.call(x, y, Reduction.MEAN);

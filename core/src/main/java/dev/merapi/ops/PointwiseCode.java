@@ -15,15 +15,13 @@ import org.jspecify.annotations.Nullable;
 
 /** The expressions of a pointwise op, and their programs for the dtypes that were met. What backends build kernels from. */
 public final class PointwiseCode {
-    /** A program, and what a backend made of it. */
+    /** A program: one object for each that there is, by which backends know what they made of it. */
     public static final class Specialized {
         private final OperandTypes types;
         private final Program program;
         private final DType[] outputs;
         /** Of scalars that become integers, the dtype; null if there are none. */
         private final @Nullable DType @Nullable [] integers;
-
-        private volatile @Nullable Object compiled;
 
         private Specialized(OperandTypes types, Program program) {
             this.types = types;
@@ -46,8 +44,10 @@ public final class PointwiseCode {
             for (int k = 0; k < integers.length; k++) {
                 DType dtype = integers[k];
                 if (dtype != null && !dtype.holds(scalars.get(k).longValue())) {
-                    throw new DTypeException(Message.of(op + ": " + signature.scalars().get(k) + " = " + scalars.get(k) + " does not fit into " + dtype)
-                            .fix("convert the tensor to a wider dtype first, as with to(DType.INT64)"));
+                    throw new DTypeException(
+                            Message.of(op + ": " + signature.scalars().get(k) + " = " + scalars.get(k)
+                                            + " does not fit into " + dtype)
+                                    .fix("convert the tensor to a wider dtype first, as with to(DType.INT64)"));
                 }
             }
         }
@@ -58,15 +58,6 @@ public final class PointwiseCode {
 
         public DType output(int i) {
             return outputs[i];
-        }
-
-        /** What the CPU backend compiled this to; a slot for its use. */
-        public @Nullable Object compiled() {
-            return compiled;
-        }
-
-        public void setCompiled(Object handle) {
-            compiled = handle;
         }
     }
 

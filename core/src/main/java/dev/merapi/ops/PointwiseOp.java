@@ -312,9 +312,8 @@ public final class PointwiseOp {
 
     private void requireCastable(Tensor x, PointwiseCode.Specialized s) {
         if (s.output(0).kind().compareTo(x.dtype().kind()) > 0) {
-            throw new DTypeException(
-                    name + "_: the result is " + s.output(0) + ", which cannot be stored in " + x.describe()
-                            + "\n  fix: convert the tensor with to(dtype) first.");
+            throw new DTypeException(name + "_: the result is " + s.output(0) + ", which cannot be stored in "
+                    + x.describe() + "\n  fix: convert the tensor with to(dtype) first.");
         }
     }
 

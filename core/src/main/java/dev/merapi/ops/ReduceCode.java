@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * met: what backends build kernels from. One pass over memory, whatever stands around it.
  */
 public final class ReduceCode {
-    /** A program whose one output is what is combined, and what a backend made of it. */
+    /** A program whose one output is what is combined: one object for each, by which backends know what they made of it. */
     public static final class Specialized {
         private final OperandTypes types;
         private final Program program;
@@ -26,7 +26,6 @@ public final class ReduceCode {
         private final DType result;
         private final @Nullable Program epilogue;
         private final String text;
-        private volatile @Nullable Object compiled;
 
         private Specialized(
                 OperandTypes types, Program program, Combine combine, DType result, @Nullable Program epilogue) {
@@ -62,15 +61,6 @@ public final class ReduceCode {
         /** The program in front with its line {@code reduce <op> <dtype>}, as native code reads it. */
         public String text() {
             return text;
-        }
-
-        /** What a backend compiled this to; a slot for its use. */
-        public @Nullable Object compiled() {
-            return compiled;
-        }
-
-        public void setCompiled(Object handle) {
-            compiled = handle;
         }
     }
 

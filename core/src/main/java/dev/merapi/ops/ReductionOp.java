@@ -50,7 +50,10 @@ public final class ReductionOp {
     private static final PointwiseOp EXTREMUM_BACKWARD = Pointwise.define(
             "merapi::extremum_backward", (v, out, g) -> isExtremum(v, out).select(g, Expr.constant(0.0)));
     private static final ReductionOp EXTREMA = new ReductionOp(
-            "merapi::extrema", isExtremum(Expr.input(0), Expr.input(1)).cast(DType.INT64), new Signature(2, List.of()), Combine.SUM);
+            "merapi::extrema",
+            isExtremum(Expr.input(0), Expr.input(1)).cast(DType.INT64),
+            new Signature(2, List.of()),
+            Combine.SUM);
 
     /** Whether an element is the result, or one of those that are; if one is NaN, so is the result. */
     private static Expr isExtremum(Expr v, Expr out) {
@@ -141,7 +144,8 @@ public final class ReductionOp {
     /** With an epilogue. */
     public static ReductionOp define(
             String name, UnaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
-        return define(name, 1, List.of(), f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
+        return define(
+                name, 1, List.of(), f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
     }
 
     /** With an epilogue. */
@@ -425,8 +429,9 @@ public final class ReductionOp {
         for (Expr root : roots) {
             renamed.add(root.substitute(v -> v instanceof Variable x ? renamed(x, inputs) : v));
         }
-        PointwiseOp op =
-                roots.isEmpty() ? null : new PointwiseOp(name + "_backward", renamed, signature.beside(1 + inputs.length));
+        PointwiseOp op = roots.isEmpty()
+                ? null
+                : new PointwiseOp(name + "_backward", renamed, signature.beside(1 + inputs.length));
         return new Derived(op, inputs, targets.stream().mapToInt(i -> i).toArray());
     }
 

@@ -57,9 +57,8 @@ record Signature(int inputs, List<String> scalars) {
     /** @throws ShapeException if there are more operands than the op takes, or fewer */
     void require(String op, int tensors, int values) {
         if (tensors != inputs || values != scalars.size()) {
-            throw new ShapeException(Message.of(
-                            op + ": takes " + this + ", but got " + count(tensors, "tensor") + " and "
-                                    + count(values, "scalar"))
+            throw new ShapeException(Message.of(op + ": takes " + this + ", but got " + count(tensors, "tensor")
+                            + " and " + count(values, "scalar"))
                     .fix("pass as many as its expression has."));
         }
     }

@@ -49,7 +49,7 @@ public final class Backstop {
 
     static {
         for (int i = 0; i < STRIPES; i++) {
-            Ref head = new Ref(HEADS, null, null, i); // of an owner that never goes
+            Ref head = new Ref(HEADS, null, null, null, i); // of an owner that never goes
             head.previous = head;
             head.next = head;
             HEADS[i] = head;
@@ -66,13 +66,21 @@ public final class Backstop {
         private final @Nullable MemoryBlock block;
         /** A share of this is what the owner held. */
         private final @Nullable Storage pinned;
+        /** What is to be done about what is no memory of a device. */
+        private final @Nullable Runnable action;
 
         private final int stripe;
         private @Nullable Ref previous;
         private @Nullable Ref next;
 
-        Ref(Object owner, @Nullable MemoryBlock block, @Nullable Storage pinned, int stripe) {
+        Ref(
+                Object owner,
+                @Nullable MemoryBlock block,
+                @Nullable Storage pinned,
+                @Nullable Runnable action,
+                int stripe) {
             super(owner, DEAD);
+            this.action = action;
             this.block = block;
             this.pinned = pinned;
             this.stripe = stripe;
@@ -86,8 +94,19 @@ public final class Backstop {
             return block != null ? block.owner : Objects.requireNonNull(pinned).allocator();
         }
 
+        /** Counts what is watched; {@code sign} is 1 or −1. */
+        private void count(int sign) {
+            if (action == null) {
+                allocator().watched.addAndGet(sign * bytes());
+            }
+        }
+
         /** The owner is unreachable. Not even an error of a device may end who calls this. */
         private void free() {
+            if (action != null) {
+                action.run();
+                return;
+            }
             freedByCollector.addAndGet(bytes());
             try {
                 if (block != null) {
@@ -103,12 +122,20 @@ public final class Backstop {
 
     /** Frees {@code block} when {@code owner} becomes unreachable. */
     static Ref watch(Object owner, MemoryBlock block) {
-        return link(new Ref(owner, block, null, stripe()));
+        return link(new Ref(owner, block, null, null, stripe()));
     }
 
     /** Releases a share of {@code storage}, which the caller has taken, when {@code owner} becomes unreachable. */
     static void pin(Object owner, Storage storage) {
-        link(new Ref(owner, null, storage, stripe()));
+        link(new Ref(owner, null, storage, null, stripe()));
+    }
+
+    /**
+     * Runs {@code action} once, on some thread, when {@code owner} becomes unreachable: for what lives outside of the Java
+     * heap and is no tensor's memory. The action must not hold the owner, nor throw.
+     */
+    public static void whenUnreachable(Object owner, Runnable action) {
+        link(new Ref(owner, null, null, action, stripe()));
     }
 
     private static int stripe() {
@@ -124,7 +151,7 @@ public final class Backstop {
             first.previous = ref;
             head.next = ref;
         }
-        ref.allocator().watched.addAndGet(ref.bytes());
+        ref.count(1);
         return ref;
     }
 
@@ -135,7 +162,7 @@ public final class Backstop {
                 return false;
             }
         }
-        ref.allocator().watched.addAndGet(-ref.bytes());
+        ref.count(-1);
         return true; // not cleared, which is a slow call: nothing leads to it any more, so it is never enqueued
     }
 
@@ -195,7 +222,7 @@ public final class Backstop {
             }
         }
         for (Ref ref : dead) {
-            ref.allocator().watched.addAndGet(-ref.bytes());
+            ref.count(-1);
             ref.free();
         }
     }

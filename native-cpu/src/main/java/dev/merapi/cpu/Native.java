@@ -32,9 +32,15 @@ final class Native {
 
     static native long openblas_callback_address();
 
+    static native int dtype_code(String name);
+
+    static native int reduction_code(String name);
+
     static native long program_create(long text, long length, long error, long errorCapacity);
 
     static native void program_destroy(long handle);
+
+    static native long programs_alive();
 
     static native int program_run_flat(
             long handle, long n, long out, long in0, long in1, long in2, int broadcast, long scalars);

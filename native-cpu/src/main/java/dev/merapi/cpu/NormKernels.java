@@ -106,14 +106,6 @@ final class NormKernels {
                 dweight);
     }
 
-    private static int code(Losses.Reduction reduction) {
-        return switch (reduction) {
-            case NONE -> 0;
-            case MEAN -> 1;
-            case SUM -> 2;
-        };
-    }
-
     private static void requireClass(String op, long row, Tensor targets, long ignoreIndex, long classes) {
         if (row >= 0) {
             throw LossReference.targetOutOfRange(op, Elements.of(targets).getLong(row), row, ignoreIndex, classes)
@@ -133,7 +125,7 @@ final class NormKernels {
                 classes,
                 a.ignoreIndex(),
                 a.labelSmoothing(),
-                code(a.reduction()),
+                DTypes.code(a.reduction()),
                 out.loss().address(),
                 out.lse().address(),
                 out.totalWeight().address());
@@ -150,7 +142,7 @@ final class NormKernels {
                 a.logits().size(1),
                 a.ignoreIndex(),
                 a.labelSmoothing(),
-                code(a.reduction()),
+                DTypes.code(a.reduction()),
                 a.lse().address(),
                 a.totalWeight().address(),
                 a.grad().address(),
@@ -173,7 +165,7 @@ final class NormKernels {
                 a.targets().numel(),
                 classes,
                 a.ignoreIndex(),
-                code(a.reduction()),
+                DTypes.code(a.reduction()),
                 out.address());
         requireClass("nllLoss", bad, a.targets(), a.ignoreIndex(), classes);
     }
@@ -186,7 +178,7 @@ final class NormKernels {
                 a.targets().numel(),
                 out.size(1),
                 a.ignoreIndex(),
-                code(a.reduction()),
+                DTypes.code(a.reduction()),
                 a.grad().address(),
                 out.address());
         requireClass("nll_loss_backward", bad, a.targets(), a.ignoreIndex(), out.size(1));

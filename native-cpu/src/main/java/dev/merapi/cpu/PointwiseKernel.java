@@ -10,19 +10,16 @@ import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.util.List;
 
 /** Any pointwise op, by its program in the native block interpreter. */
 final class PointwiseKernel implements Kernel<Object, Object> {
     private static final int FLAT_INPUTS = 3;
-    /** In place of a handle or of success: more than the native interpreter has room for. See {@code merapi_cpu.h}. */
-    static final int BEYOND_LIMITS = -6;
 
     private final Definition<?, ?> definition;
     private final String op;
     private final PointwiseCode code;
+    private final Programs programs = new Programs();
 
     PointwiseKernel(Definition<?, ?> definition, PointwiseCode code) {
         this.definition = definition;
@@ -37,10 +34,11 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         List<Number> scalars = ((PointwiseArgs) args).scalars();
         if (out instanceof Tensor t) {
             if (t.numel() != 0) {
-                long handle = handle(code.specialize(inputs, scalars, t));
-                boolean beyond = handle == BEYOND_LIMITS
-                        || (inputs.length > FLAT_INPUTS || !runFlat(handle, t, inputs, scalars))
-                                && !runStrided(handle, new Tensor[] {t}, inputs, scalars);
+                NativeProgram program = programs.of(code.specialize(inputs, scalars, t));
+                boolean beyond = program.isBeyondLimits()
+                        || (inputs.length > FLAT_INPUTS || !runFlat(program.handle, t, inputs, scalars))
+                                && !runStrided(program.handle, new Tensor[] {t}, inputs, scalars);
+                program.used();
                 if (beyond) {
                     runInJava(definition, args, out);
                 }
@@ -49,8 +47,10 @@ final class PointwiseKernel implements Kernel<Object, Object> {
         }
         Tensor[] outputs = ((List<Tensor>) out).toArray(new Tensor[0]);
         if (outputs[0].numel() != 0) {
-            long handle = handle(code.specialize(inputs, scalars));
-            if (handle == BEYOND_LIMITS || !runStrided(handle, outputs, inputs, scalars)) {
+            NativeProgram program = programs.of(code.specialize(inputs, scalars));
+            boolean beyond = program.isBeyondLimits() || !runStrided(program.handle, outputs, inputs, scalars);
+            program.used();
+            if (beyond) {
                 runInJava(definition, args, out);
             }
         }
@@ -65,44 +65,6 @@ final class PointwiseKernel implements Kernel<Object, Object> {
                             + " interpreter, and there is no plain-Java kernel\n  fix: split it into several ops.");
         }
         ((Kernel<Object, Object>) kernel).run(args, out);
-    }
-
-    static long handle(PointwiseCode.Specialized s) {
-        return s.compiled() instanceof Long handle ? handle : compile(s);
-    }
-
-    private static synchronized long compile(PointwiseCode.Specialized s) {
-        if (!(s.compiled() instanceof Long)) {
-            s.setCompiled(compile(s.program().text(), false));
-        }
-        return (Long) java.util.Objects.requireNonNull(s.compiled());
-    }
-
-    /** Hands program text to the native parser. */
-    static long compile(String text, boolean reduction) {
-        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        int capacity = 512;
-        long size = bytes.length + capacity;
-        long address = Native.memory_allocate(size);
-        try {
-            ByteBuffer buffer = NativeMemory.wrap(address, size);
-            buffer.put(0, bytes);
-            long error = address + bytes.length;
-            long handle = reduction
-                    ? Native.reduce_create(address, bytes.length, error, capacity)
-                    : Native.program_create(address, bytes.length, error, capacity);
-            if (handle == 0) {
-                StringBuilder message = new StringBuilder();
-                for (int i = bytes.length; i < size && buffer.get(i) != 0; i++) {
-                    message.append((char) buffer.get(i));
-                }
-                throw new IllegalStateException(
-                        "native program refused: " + message + "\nplease report this; the text:\n" + text);
-            }
-            return handle;
-        } finally {
-            Native.memory_free(address, size);
-        }
     }
 
     private boolean runFlat(long handle, Tensor out, Tensor[] inputs, List<Number> scalars) {
@@ -171,7 +133,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
 
     /** False if a call is beyond the limits of the native interpreter. */
     static boolean succeeds(String op, int status) {
-        if (status == BEYOND_LIMITS) {
+        if (status == NativeProgram.BEYOND_LIMITS) {
             return false;
         }
         check(op, status);

@@ -15,6 +15,8 @@ import java.util.Objects;
 
 /** Ops that look at where an element stands: triangles, reversed dimensions, ranges, one-hot rows. */
 final class PositionKernels {
+    private static final Programs COPIES = new Programs();
+
     private PositionKernels() {}
 
     static void register(KernelTable table) {
@@ -82,7 +84,7 @@ final class PositionKernels {
         }
         PointwiseCode copy =
                 (PointwiseCode) Objects.requireNonNull(CopyOps.CAST.definition().code());
-        long handle = PointwiseKernel.handle(copy.specialize(new Tensor[] {a.x()}, List.of(), out));
+        NativeProgram program = COPIES.of(copy.specialize(new Tensor[] {a.x()}, List.of(), out));
         Scratch scratch = Scratch.begin().reserve(4 + rank + 2 * (1 + rank));
         scratch.put(rank).put(1).put(1).put(0);
         for (int d = 0; d < rank; d++) {
@@ -90,7 +92,9 @@ final class PositionKernels {
         }
         put(scratch, out.address(), to, rank);
         put(scratch, start, from, rank);
-        if (!PointwiseKernel.succeeds("flip", Native.program_run(handle, scratch.address()))) {
+        boolean done = PointwiseKernel.succeeds("flip", Native.program_run(program.handle, scratch.address()));
+        program.used();
+        if (!done) {
             PointwiseKernel.runInJava(Rearranging.FLIP.definition(), a, out);
         }
     }

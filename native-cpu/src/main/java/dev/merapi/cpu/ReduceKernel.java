@@ -14,6 +14,7 @@ final class ReduceKernel implements Kernel<Object, Object> {
     private final Definition<?, ?> definition;
     private final String op;
     private final ReduceCode code;
+    private final Programs programs = new Programs();
 
     ReduceKernel(Definition<?, ?> definition, ReduceCode code) {
         this.definition = definition;
@@ -26,8 +27,10 @@ final class ReduceKernel implements Kernel<Object, Object> {
         ReduceArgs args = (ReduceArgs) arguments;
         Tensor out = (Tensor) result;
         Tensor[] inputs = args.tensors();
-        long handle = handle(code.specialize(args));
-        if (handle == PointwiseKernel.BEYOND_LIMITS || !runNatively(handle, args, out, inputs)) {
+        NativeProgram program = programs.of(code.specialize(args));
+        boolean beyond = program.isBeyondLimits() || !runNatively(program.handle, args, out, inputs);
+        program.used();
+        if (beyond) {
             PointwiseKernel.runInJava(definition, arguments, result);
         }
     }
@@ -66,17 +69,6 @@ final class ReduceKernel implements Kernel<Object, Object> {
             scratch.putScalar(n);
         }
         return PointwiseKernel.succeeds(op, Native.reduce_run(handle, scratch.address()));
-    }
-
-    private static long handle(ReduceCode.Specialized s) {
-        return s.compiled() instanceof Long handle ? handle : compile(s);
-    }
-
-    private static synchronized long compile(ReduceCode.Specialized s) {
-        if (!(s.compiled() instanceof Long)) {
-            s.setCompiled(PointwiseKernel.compile(s.text(), true));
-        }
-        return (Long) java.util.Objects.requireNonNull(s.compiled());
     }
 
     private static void putSizes(Scratch scratch, Shape shape, boolean[] mask, boolean which) {

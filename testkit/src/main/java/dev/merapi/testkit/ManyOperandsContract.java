@@ -27,7 +27,7 @@ public abstract class ManyOperandsContract {
     protected abstract Device device();
 
     protected int[] counts() {
-        return new int[] {8, 9, 16, 17, 24, 25, 33, 65};
+        return new int[] {8, 9, 16, 17, 24, 25, 40, 65};
     }
 
     /** The places that are tried. */

@@ -23,8 +23,8 @@ import org.junit.jupiter.api.Test;
 
 /** Scalars of ops that are expressions keep the names that they were given. */
 class ScalarNamesTest {
-    private static final PointwiseOp BLEND = Pointwise.define(
-            "test::blend", (x, y, beta) -> x.mul(beta).add(y), Param.scalar("beta"));
+    private static final PointwiseOp BLEND =
+            Pointwise.define("test::blend", (x, y, beta) -> x.mul(beta).add(y), Param.scalar("beta"));
     private static final ReductionOp SHIFTED = ReductionOp.define(
             "test::shifted_sum",
             1,
@@ -42,19 +42,20 @@ class ScalarNamesTest {
                 .isEqualTo("merapi::clamp(Tensor x, Scalar low, Scalar high) -> Tensor");
         assertThat(Arithmetic.NEG.op().schemaText()).isEqualTo("merapi::neg(Tensor x) -> Tensor");
         assertThat(SHIFTED.op().schemaText())
-                .startsWith("test::shifted_sum(Tensor x, int[] dims, bool keepDim, DType? dtype, Scalar shift, Scalar scale");
+                .startsWith(
+                        "test::shifted_sum(Tensor x, int[] dims, bool keepDim, DType? dtype, Scalar shift, Scalar scale");
     }
 
     @Test
     void callsByNameTakeThem() {
         Op<?, ?> op = BLEND.op();
-        assertThat(((Tensor) op.call(Map.of("x", x, "y", y, "beta", 3))).toDoubleArray()).containsExactly(13, 26);
+        assertThat(((Tensor) op.call(Map.of("x", x, "y", y, "beta", 3))).toDoubleArray())
+                .containsExactly(13, 26);
         assertThat(((Tensor) op.call(Map.of("x", x, "y", y, "scalars", List.of(3)))).toDoubleArray())
                 .containsExactly(13, 26);
         assertThat(((Tensor) Arithmetic.NEG.op().call(Map.of("x", x))).toDoubleArray())
                 .containsExactly(-1, -2);
-        Map<String, Object> named =
-                Map.of("x", x, "dims", new int[0], "keepDim", false, "shift", 1, "scale", 2.0);
+        Map<String, Object> named = Map.of("x", x, "dims", new int[0], "keepDim", false, "shift", 1, "scale", 2.0);
         assertThat(SHIFTED.op().call(named).item()).isEqualTo(10);
         assertThatThrownBy(() -> op.call(Map.of("x", x, "y", y)))
                 .isInstanceOf(SchemaException.class)
@@ -75,7 +76,8 @@ class ScalarNamesTest {
         assertThatThrownBy(() -> SHIFTED.call(x))
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("takes x, shift and scale, but got 1 tensor and 0 scalars");
-        assertThatThrownBy(() -> Arithmetic.NEG.call(x, 3)).hasMessageContaining("takes x, but got 1 tensor and 1 scalar");
+        assertThatThrownBy(() -> Arithmetic.NEG.call(x, 3))
+                .hasMessageContaining("takes x, but got 1 tensor and 1 scalar");
         Tensor bytes = Tensor.of(new byte[] {1});
         assertThatThrownBy(() -> bytes.clamp(0, 300))
                 .isInstanceOf(DTypeException.class)
