@@ -8,6 +8,7 @@ import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
@@ -32,45 +33,154 @@ public final class Autograd {
 
     // ---------------------------------------------------------------- backward
 
-    /** Accumulates d(loss)/d(leaf) into every leaf that requires it. {@code loss} has one element. */
+    /**
+     * Accumulates d(loss)/d(leaf) into {@link Tensor#grad} of every leaf that requires it, and frees the graph.
+     *
+     * @param loss a floating tensor of one element, which was recorded
+     * @throws GradientException if it has more elements, or is not part of a graph
+     */
     public static void backward(Tensor loss) {
         Objects.requireNonNull(loss, "loss");
         backward(loss, null, Graph.FREE);
     }
 
     /**
+     * As {@link #backward(Tensor)}, but only some leaves accumulate, and only what leads to them is computed: for a model
+     * of which a part is trained at a time. A leaf that the loss does not depend on keeps the gradient that it has.
+     *
+     * @param loss a floating tensor of one element, which was recorded
+     * @param leaves at least one; each requires a gradient, and no op made it
+     * @throws GradientException if one of them is no such leaf, and as {@link #backward(Tensor)}
+     */
+    public static void backward(Tensor loss, List<Tensor> leaves) {
+        Objects.requireNonNull(loss, "loss");
+        Objects.requireNonNull(leaves, "leaves");
+        if (leaves.isEmpty()) {
+            throw new GradientException(
+                    "backward: no leaf is named\n  fix: backward(loss) accumulates into all leaves.");
+        }
+        for (int i = 0; i < leaves.size(); i++) {
+            Tensor leaf = Objects.requireNonNull(leaves.get(i), "leaves");
+            if (!leaf.requiresGrad() || gradFn(leaf) != null) {
+                throw new GradientException(
+                        "backward: leaves[" + i + "], " + leaf.describe() + ", is not a leaf that requires a gradient\n"
+                                + (leaf.requiresGrad()
+                                        ? "  fix: an op made it: grad(loss, inputs) returns its gradient."
+                                        : "  fix: requiresGrad(true) before the forward call."));
+            }
+        }
+        run("backward", new Tensor[] {loss}, null, array(leaves), BackwardPass.Aim.SOME_LEAVES, Graph.FREE);
+    }
+
+    /**
      * Accumulates vector-Jacobian products into the leaves.
      *
-     * @param gradient of the same shape as {@code output}; null for ones if it has one element
-     * @throws GradientException if {@code output} is not part of a graph
+     * @param output a floating tensor that was recorded
+     * @param gradient of the shape, dtype and device of {@code output}; null for ones if it has one element
+     * @param graph what becomes of the graph
+     * @throws GradientException if {@code output} is not part of a graph, or the gradient has another form
      */
     public static void backward(Tensor output, @Nullable Tensor gradient, Graph graph) {
         Objects.requireNonNull(output, "output");
         Objects.requireNonNull(graph, "graph");
-        run("backward", new Tensor[] {output}, gradient == null ? null : new Tensor[] {gradient}, null, graph);
+        Tensor[] seeds = gradient == null ? null : new Tensor[] {gradient};
+        run("backward", new Tensor[] {output}, seeds, null, BackwardPass.Aim.ALL_LEAVES, graph);
     }
 
-    /** As above for several outputs in one pass; a leaf accumulates once. */
+    /**
+     * As {@link #backward(Tensor, Tensor, Graph)} for several outputs in one pass; a leaf accumulates once.
+     *
+     * @param outputs floating tensors that were recorded
+     * @param gradients one in the form of each output, or null for ones where each has one element
+     * @param graph what becomes of the graph
+     */
     public static void backward(List<Tensor> outputs, @Nullable List<Tensor> gradients, Graph graph) {
         Objects.requireNonNull(outputs, "outputs");
         Objects.requireNonNull(graph, "graph");
-        run("backward", array(outputs), gradients == null ? null : array(gradients), null, graph);
+        Tensor[] seeds = gradients == null ? null : array(gradients);
+        run("backward", array(outputs), seeds, null, BackwardPass.Aim.ALL_LEAVES, graph);
     }
 
-    /** d(output)/d(inputs), returned instead of accumulated; an input that was not used is an error. */
+    // ---------------------------------------------------------------- gradients as results
+
+    /**
+     * d(output)/d(inputs), returned instead of accumulated; frees the graph.
+     *
+     * @param output a floating tensor of one element, which was recorded
+     * @param inputs leaves or what ops made; each requires a gradient
+     * @return a gradient in the form of each input
+     * @throws GradientException if an input was not used: {@link #gradOrZeros} gives zeros for it
+     */
     public static List<Tensor> grad(Tensor output, List<Tensor> inputs) {
+        return grad(output, inputs, Graph.FREE);
+    }
+
+    /**
+     * As {@link #grad(Tensor, List)}; with {@link Graph#CREATE} the gradients can be differentiated again.
+     *
+     * @param output a floating tensor of one element, which was recorded
+     * @param inputs leaves or what ops made; each requires a gradient
+     * @param graph what becomes of the graph
+     * @return a gradient in the form of each input
+     * @throws GradientException if an input was not used: {@link #gradOrZeros} gives zeros for it
+     */
+    public static List<Tensor> grad(Tensor output, List<Tensor> inputs, Graph graph) {
         Objects.requireNonNull(output, "output");
-        Objects.requireNonNull(inputs, "inputs");
-        return grad(List.of(output), inputs, null, Graph.FREE, false);
+        return grad(List.of(output), inputs, null, graph, false);
+    }
+
+    /**
+     * As {@link #grad(Tensor, List)}, with zeros for an input that the output does not depend on.
+     *
+     * @param output a floating tensor of one element, which was recorded
+     * @param inputs leaves or what ops made; each requires a gradient
+     * @return a gradient in the form of each input
+     */
+    public static List<Tensor> gradOrZeros(Tensor output, List<Tensor> inputs) {
+        return gradOrZeros(output, inputs, Graph.FREE);
+    }
+
+    /**
+     * As {@link #gradOrZeros(Tensor, List)}; with {@link Graph#CREATE} the gradients can be differentiated again, except
+     * for the zeros, which are constants.
+     *
+     * @param output a floating tensor of one element, which was recorded
+     * @param inputs leaves or what ops made; each requires a gradient
+     * @param graph what becomes of the graph
+     * @return a gradient in the form of each input
+     */
+    public static List<Tensor> gradOrZeros(Tensor output, List<Tensor> inputs, Graph graph) {
+        Objects.requireNonNull(output, "output");
+        List<@Nullable Tensor> found = gradients("gradOrZeros", List.of(output), inputs, null, graph, true);
+        List<Tensor> result = new ArrayList<>();
+        for (int i = 0; i < inputs.size(); i++) {
+            Tensor gradient = found.get(i);
+            result.add(gradient == null ? inputs.get(i).zerosLike() : gradient);
+        }
+        return result;
     }
 
     /**
      * Vector-Jacobian products for some inputs; no leaf is touched, and only what leads to them is computed.
      *
-     * @param gradients per output, or null for ones where each has one element
+     * @param outputs floating tensors that were recorded
+     * @param inputs leaves or what ops made; each requires a gradient
+     * @param gradients one in the form of each output, or null for ones where each has one element
+     * @param graph what becomes of the graph
      * @param allowUnused whether an input that the outputs do not depend on gives null; else it is an error
+     * @return a gradient in the form of each input, or null
      */
     public static List<Tensor> grad(
+            List<Tensor> outputs,
+            List<Tensor> inputs,
+            @Nullable List<Tensor> gradients,
+            Graph graph,
+            boolean allowUnused) {
+        return gradients("grad", outputs, inputs, gradients, graph, allowUnused);
+    }
+
+    private static List<Tensor> gradients(
+            String what,
             List<Tensor> outputs,
             List<Tensor> inputs,
             @Nullable List<Tensor> gradients,
@@ -81,24 +191,29 @@ public final class Autograd {
         Objects.requireNonNull(graph, "graph");
         for (Tensor input : inputs) {
             if (!Objects.requireNonNull(input, "inputs").requiresGrad()) {
-                throw BackwardPass.notPartOfGraph("grad", input);
+                throw BackwardPass.notPartOfGraph(what, input);
             }
         }
-        @Nullable
-        Tensor[] result =
-                run("grad", array(outputs), gradients == null ? null : array(gradients), array(inputs), graph);
+        Tensor[] seeds = gradients == null ? null : array(gradients);
+        @Nullable Tensor[] result = run(what, array(outputs), seeds, array(inputs), BackwardPass.Aim.RESULT, graph);
         for (int i = 0; i < result.length; i++) {
             if (result[i] == null && !allowUnused) {
-                throw new GradientException(
-                        "grad: inputs[" + i + "], " + inputs.get(i).describe()
-                                + ", was not used in the graph of the outputs\n  fix: pass allowUnused to get null for it.");
+                throw new GradientException(what + ": inputs[" + i + "], "
+                        + inputs.get(i).describe()
+                        + ", was not used in the graph of the outputs\n  fix: gradOrZeros gives zeros"
+                        + " for it; with allowUnused there is null.");
             }
         }
         return Arrays.asList(result);
     }
 
     private static @Nullable Tensor[] run(
-            String what, Tensor[] roots, Tensor @Nullable [] gradients, Tensor @Nullable [] inputs, Graph graph) {
+            String what,
+            Tensor[] roots,
+            Tensor @Nullable [] gradients,
+            Tensor @Nullable [] inputs,
+            BackwardPass.Aim aim,
+            Graph graph) {
         Tensor[] seeds = new Tensor[roots.length];
         if (gradients != null && gradients.length != roots.length) {
             throw new GradientException(what + ": " + gradients.length + " gradients for " + roots.length + " outputs");
@@ -128,8 +243,7 @@ public final class Autograd {
         }
         boolean create = graph == Graph.CREATE;
         @Nullable
-        Tensor[] result =
-                new BackwardPass(create || graph == Graph.RETAIN, create, inputs != null).run(roots, seeds, inputs);
+        Tensor[] result = new BackwardPass(create || graph == Graph.RETAIN, create, aim).run(roots, seeds, inputs);
         if (gradients == null) {
             for (Tensor seed : seeds) {
                 if (!create) {
@@ -162,8 +276,8 @@ public final class Autograd {
             @Nullable Tensor[] inputs,
             boolean[] needed,
             boolean createGraph) {
-        java.util.ArrayList<Tensor> roots = new java.util.ArrayList<>();
-        java.util.ArrayList<Tensor> seeds = new java.util.ArrayList<>();
+        ArrayList<Tensor> roots = new ArrayList<>();
+        ArrayList<Tensor> seeds = new ArrayList<>();
         for (int i = 0; i < outputs.length; i++) {
             Tensor g = gradients[i];
             if (g != null && outputs[i].requiresGrad()) {
@@ -171,7 +285,7 @@ public final class Autograd {
                 seeds.add(g);
             }
         }
-        java.util.ArrayList<Tensor> wanted = new java.util.ArrayList<>();
+        ArrayList<Tensor> wanted = new ArrayList<>();
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (t != null && needed[i] && t.requiresGrad()) {

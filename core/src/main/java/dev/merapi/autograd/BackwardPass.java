@@ -34,6 +34,13 @@ import org.jspecify.annotations.Nullable;
  * of its own, and lets go of what it saved as soon as it is done.
  */
 final class BackwardPass {
+    /** What a pass is for: all leaves below its roots; some of them; or gradients that are returned. */
+    enum Aim {
+        ALL_LEAVES,
+        SOME_LEAVES,
+        RESULT
+    }
+
     /** A node in this pass. */
     static final class Task {
         final Node node;
@@ -47,6 +54,7 @@ final class BackwardPass {
 
         int waitingFor;
         boolean needed;
+        boolean wanted; // the end of a leaf that accumulates in a pass for some leaves only
         int[] captureTargets = NONE;
         int[] captureOutputs = NONE;
 
@@ -73,16 +81,16 @@ final class BackwardPass {
     private final Context context = Context.current();
     private final boolean retainGraph;
     private final boolean createGraph;
-    private final boolean capturing;
+    private final Aim aim;
     private final List<Task> tasks = new ArrayList<>();
     private @Nullable Map<Node, Task> contended; // tasks of nodes that a pass of another thread has claimed
     private @Nullable List<Runnable> atEnd;
     private @Nullable Tensor[] captures = new Tensor[0];
 
-    BackwardPass(boolean retainGraph, boolean createGraph, boolean capturing) {
+    BackwardPass(boolean retainGraph, boolean createGraph, Aim aim) {
         this.retainGraph = retainGraph;
         this.createGraph = createGraph;
-        this.capturing = capturing;
+        this.aim = aim;
     }
 
     /** Whether somebody may go through the graph again after this pass. */
@@ -112,7 +120,7 @@ final class BackwardPass {
     /**
      * Sends gradients down from the roots.
      *
-     * @param inputs the tensors whose gradients are returned; null to accumulate into the leaves instead
+     * @param inputs the leaves that accumulate, or the tensors whose gradients are returned; null for all leaves
      */
     @Nullable
     Tensor[] run(Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs) {
@@ -139,9 +147,9 @@ final class BackwardPass {
                 deliver(task, edge.output(), gradients[i]);
             }
             if (inputs != null) {
-                captures = new Tensor[inputs.length];
+                captures = new Tensor[aim == Aim.RESULT ? inputs.length : 0];
                 for (int i = 0; i < inputs.length; i++) {
-                    addCapture(inputs[i], i);
+                    addInput(inputs[i], i);
                 }
             }
             markNeeded();
@@ -226,12 +234,16 @@ final class BackwardPass {
         }
     }
 
-    private void addCapture(Tensor input, int target) {
+    private void addInput(Tensor input, int target) {
         AutogradMeta m = input.autograd();
         Edge edge = m == null ? null : m.edge(input);
         Task task = edge == null ? null : known(edge.node());
         if (task == null || edge == null) {
             return; // not reached: no gradient
+        }
+        if (aim == Aim.SOME_LEAVES) {
+            task.wanted = true;
+            return;
         }
         int n = task.captureTargets.length;
         task.captureTargets = Arrays.copyOf(task.captureTargets, n + 1);
@@ -242,7 +254,7 @@ final class BackwardPass {
 
     /** A node is needed if it leads to something that was asked for; in an ordinary pass all are. */
     private void markNeeded() {
-        if (!capturing) {
+        if (aim == Aim.ALL_LEAVES) {
             for (Task t : tasks) {
                 t.needed = true;
             }
@@ -251,7 +263,7 @@ final class BackwardPass {
         List<Task> bySequence = new ArrayList<>(tasks);
         bySequence.sort((a, b) -> Integer.compare(a.node.sequence(), b.node.sequence()));
         for (Task t : bySequence) {
-            boolean leads = false;
+            boolean leads = t.wanted;
             for (int i = 0; i < t.node.inputs() && !leads; i++) {
                 Node next = t.node.next(i);
                 Task below = next == null ? null : known(next);
@@ -497,7 +509,7 @@ final class BackwardPass {
 
     /** Adds to a leaf's gradient (or keeps a retained one), then fires the hooks that wait for that. */
     void accumulate(AutogradMeta meta, Tensor gradient, Tensor like) {
-        if (capturing && meta.requiresGrad) {
+        if (aim == Aim.RESULT && meta.requiresGrad) {
             return; // gradients are returned, leaves stay as they are
         }
         GraphCapture capture = context.graphCapture();

@@ -18,26 +18,52 @@ public final class Grads {
         this.values = values;
     }
 
-    /** For ops whose arguments hold no tensors. */
+    /** {@return no gradients: for ops whose arguments hold no tensors} */
     public static Grads none() {
         return NONE;
     }
 
-    /** The gradient of one argument; null means that none flows there. */
+    /**
+     * The gradient of one argument.
+     *
+     * @param name of an argument that is one tensor
+     * @param gradient of its shape, dtype and device; null if none flows there
+     * @return gradients that {@link #and} adds to
+     */
     public static Grads of(String name, @Nullable Tensor gradient) {
         return new Grads(new String[] {name}, new Object[] {gradient});
     }
 
-    /** The gradients of a list argument, one for each element, null where none flows. */
-    public static Grads of(String name, List<? extends @Nullable Tensor> gradients) {
+    /**
+     * The gradients of an argument that is a list.
+     *
+     * @param name of an argument that is a list of tensors
+     * @param gradients one for each element, null where none flows
+     * @return gradients that {@link #and} adds to
+     */
+    public static Grads ofList(String name, List<? extends @Nullable Tensor> gradients) {
         return new Grads(new String[] {name}, new Object[] {gradients});
     }
 
+    /**
+     * These and the gradient of one more argument.
+     *
+     * @param name of an argument that is one tensor
+     * @param gradient of its shape, dtype and device; null if none flows there
+     * @return all of them; this stays as it is
+     */
     public Grads and(String name, @Nullable Tensor gradient) {
         return with(name, gradient);
     }
 
-    public Grads and(String name, List<? extends @Nullable Tensor> gradients) {
+    /**
+     * These and the gradients of one more argument, which is a list.
+     *
+     * @param name of an argument that is a list of tensors
+     * @param gradients one for each element, null where none flows
+     * @return all of them; this stays as it is
+     */
+    public Grads andList(String name, List<? extends @Nullable Tensor> gradients) {
         return with(name, gradients);
     }
 

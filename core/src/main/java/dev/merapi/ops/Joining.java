@@ -55,7 +55,7 @@ public final class Joining {
                                             : null);
                             at += size;
                         }
-                        return Grads.of("tensors", gradients);
+                        return Grads.ofList("tensors", gradients);
                     })
             .register();
 

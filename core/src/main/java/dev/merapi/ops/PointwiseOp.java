@@ -324,7 +324,7 @@ public final class PointwiseOp {
         Tensor[] gradients = g instanceof List<?> list ? list.toArray(new Tensor[0]) : new Tensor[] {(Tensor) g};
         @Nullable Tensor[] result = backward.gradients(context, saved, gradients);
         if (!single || code.inputs() >= ARITIES) {
-            return Grads.of("inputs", Arrays.asList(result));
+            return Grads.ofList("inputs", Arrays.asList(result));
         }
         Grads grads = Grads.of("x", result[0]);
         if (code.inputs() > 1) {

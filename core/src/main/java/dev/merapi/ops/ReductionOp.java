@@ -316,7 +316,7 @@ public final class ReductionOp {
             through(context.neededSlots(), s, each, result);
         }
         if (code.inputs() > 2) {
-            return Grads.of("inputs", Arrays.asList(result));
+            return Grads.ofList("inputs", Arrays.asList(result));
         }
         Grads grads = Grads.of("x", result[0]);
         return code.inputs() == 2 ? grads.and("y", result[1]) : grads;

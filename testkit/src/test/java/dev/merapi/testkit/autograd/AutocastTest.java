@@ -322,7 +322,7 @@ class AutocastTest {
                 .kernel(DeviceType.CPU, (a, out) -> out.copy_(a.x()))
                 .autograd((a, out) -> null, (context, saved, g) -> {
                     seen.add(g.matmul(g).dtype());
-                    return dev.merapi.op.Grads.of("x", g).and("y", (Tensor) null);
+                    return dev.merapi.op.Grads.of("x", g).and("y", null);
                 })
                 .register();
         try (Autocast mode = Autocast.on(DType.BFLOAT16)) {

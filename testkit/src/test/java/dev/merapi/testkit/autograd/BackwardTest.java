@@ -34,8 +34,7 @@ class BackwardTest {
     }
 
     private static Tensor second(Tensor first, Tensor x) {
-        return Autograd.grad(List.of(first), List.of(x), null, Graph.CREATE, false)
-                .get(0);
+        return Autograd.grad(first, List.of(x), Graph.CREATE).get(0);
     }
 
     // ---------------------------------------------------------------- accumulation
@@ -72,6 +71,62 @@ class BackwardTest {
         Tensor y = x.mul(x).add(x).add(x.mul(x.mul(x)));
         Autograd.backward(y);
         assertThat(x.grad().item()).isEqualTo(2 * 3 + 1 + 3 * 9);
+    }
+
+    @Test
+    void onlyTheNamedLeavesAccumulate() {
+        Tensor x = leaf(2);
+        Tensor w = leaf(3);
+        Tensor unused = leaf(4);
+        w.setGrad(Tensor.of(10.0));
+        int[] calls = {0};
+        Autograd.hookAfterAccumulate(x, leaf -> calls[0]++);
+        Autograd.hook(w, g -> {
+            throw new AssertionError("not on the way to a leaf that was named");
+        });
+        Autograd.backward(x.mul(x).mul(w).sum(), List.of(x, unused));
+        assertThat(x.grad().item()).isEqualTo(12);
+        assertThat(w.grad().item()).as("keeps what it has").isEqualTo(10);
+        assertThat(unused.grad()).as("the loss does not depend on it").isNull();
+        assertThat(calls[0]).isEqualTo(1);
+        Autograd.backward(x.mul(5), List.of(x, x));
+        assertThat(x.grad().item()).as("named twice, accumulated once").isEqualTo(17);
+    }
+
+    @Test
+    void whatIsNoLeafIsRefusedBeforeAnythingAccumulates() {
+        Tensor x = leaf(2);
+        Tensor y = x.mul(x);
+        assertThatThrownBy(() -> Autograd.backward(y, List.of(x, y)))
+                .isInstanceOf(GradientException.class)
+                .hasMessageContaining("leaves[1], float64[1] cpu")
+                .hasMessageContaining("grad(loss, inputs)");
+        assertThatThrownBy(() -> Autograd.backward(y, List.of(x, Tensor.of(1.0))))
+                .isInstanceOf(GradientException.class)
+                .hasMessageContaining("leaves[1]")
+                .hasMessageContaining("requiresGrad(true)");
+        assertThatThrownBy(() -> Autograd.backward(y, List.of()))
+                .isInstanceOf(GradientException.class)
+                .hasMessageContaining("no leaf is named");
+        assertThat(x.grad()).isNull();
+        Autograd.backward(y, List.of(x));
+        assertThat(x.grad().item()).isEqualTo(4);
+    }
+
+    @Test
+    void gradientsOfUnusedInputsMayBeZeros() {
+        Tensor x = leaf(3);
+        Tensor unused = leaf(1, 2);
+        List<Tensor> first = Autograd.gradOrZeros(x.mul(x).mul(x), List.of(unused, x), Graph.CREATE);
+        assertThat(first.get(0).toDoubleArray()).containsExactly(0, 0);
+        assertThat(first.get(0).dtype()).isEqualTo(DType.FLOAT64);
+        assertThat(first.get(1).item()).isEqualTo(27);
+        assertThat(Autograd.gradOrZeros(first.get(1), List.of(x)).get(0).item())
+                .as("6x")
+                .isEqualTo(18);
+        assertThatThrownBy(() -> Autograd.grad(x.mul(2), List.of(unused)))
+                .isInstanceOf(GradientException.class)
+                .hasMessageContaining("gradOrZeros");
     }
 
     @Test

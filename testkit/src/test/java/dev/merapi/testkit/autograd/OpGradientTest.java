@@ -213,11 +213,11 @@ class OpGradientTest {
         refuses(() -> null, "returned null", "registered at: OpGradientTest.java:");
         refuses(() -> Grads.of("x", g), "gave gradients for [x], but the tensor arguments are [x, y]", "exactly once");
         refuses(() -> Grads.of("x", g).and("z", g), "[x, z]");
-        refuses(() -> Grads.of("x", g).and("y", (Tensor) null).and("z", g), "[x, y, z]");
-        refuses(() -> Grads.of("x", g).and("x", g).and("y", (Tensor) null), "[x, x, y]");
-        refuses(() -> Grads.of("x", List.of(g)).and("y", (Tensor) null), "gave a list as the gradient of 'x'");
+        refuses(() -> Grads.of("x", g).and("y", null).and("z", g), "[x, y, z]");
+        refuses(() -> Grads.of("x", g).and("x", g).and("y", null), "[x, x, y]");
+        refuses(() -> Grads.ofList("x", List.of(g)).and("y", null), "gave a list as the gradient of 'x'");
         refuses(() -> Grads.of("x", g).and("y", g), "'y', which was absent in the forward call");
-        refuses(() -> Grads.of("x", Tensor.of(1L)).and("y", (Tensor) null), "gradients are floating");
+        refuses(() -> Grads.of("x", Tensor.of(1L)).and("y", null), "gradients are floating");
     }
 
     @Test
@@ -228,7 +228,7 @@ class OpGradientTest {
                 .autograd(
                         (a, out) -> null,
                         (c, s, g) ->
-                                Grads.of("x", Tensor.ones(DType.FLOAT32, 4, 3)).and("y", (Tensor) null));
+                                Grads.of("x", Tensor.ones(DType.FLOAT32, 4, 3)).and("y", null));
         Tensor x = leaf(1, 2, 3);
         Autograd.backward(op.call(new XY(x, null)));
         assertThat(x.grad().toDoubleArray()).containsExactly(4, 4, 4);
@@ -260,7 +260,7 @@ class OpGradientTest {
                     for (int i = 0; i < n; i++) {
                         all.add(c.needs("xs", i) ? g : null);
                     }
-                    return Grads.of("xs", all).and("y", c.needs("y") ? g : null);
+                    return Grads.ofList("xs", all).and("y", c.needs("y") ? g : null);
                 });
     }
 
@@ -275,9 +275,9 @@ class OpGradientTest {
         assertThat(c.grad().item()).isEqualTo(1);
         Tensor g = Tensor.of(1.0);
         for (Grads wrong : List.of(
-                Grads.of("xs", List.of(g)).and("y", g),
+                Grads.ofList("xs", List.of(g)).and("y", g),
                 Grads.of("xs", g).and("y", g),
-                Grads.of("xs", (Tensor) null).and("y", g))) {
+                Grads.of("xs", null).and("y", g))) {
             assertThatThrownBy(() ->
                             Autograd.backward(sumOfAll(() -> wrong).call(new Listed(List.of(a, b, c), leaf(4)))))
                     .isInstanceOf(GradientException.class)
@@ -336,7 +336,7 @@ class OpGradientTest {
 
     @Test
     void aNullGradientLeavesTheLeafAlone() {
-        Op<X, Tensor> op = forward("test::none").autograd((a, out) -> null, (c, s, g) -> Grads.of("x", (Tensor) null));
+        Op<X, Tensor> op = forward("test::none").autograd((a, out) -> null, (c, s, g) -> Grads.of("x", null));
         Tensor x = leaf(1);
         Autograd.backward(op.call(new X(x)));
         assertThat(x.grad()).isNull();

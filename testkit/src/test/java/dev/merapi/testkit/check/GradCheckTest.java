@@ -138,7 +138,7 @@ class GradCheckTest {
         Op<X, Tensor> forgetful = Op.define("test::square", X.class, Tensor.class)
                 .compose(a -> a.x().mul(a.x()))
                 .shape(a -> Tensor.meta(a.x()))
-                .autograd((a, out) -> a.x(), (context, x, g) -> Grads.of("x", (Tensor) null));
+                .autograd((a, out) -> a.x(), (context, x, g) -> Grads.of("x", null));
         assertThatThrownBy(() -> check(forgetful, input(4)).run().orThrow())
                 .isInstanceOf(CheckFailedException.class)
                 .hasMessageContaining("the backward gives input 0 no gradient at all");

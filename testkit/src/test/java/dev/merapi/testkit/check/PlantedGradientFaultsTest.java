@@ -31,7 +31,7 @@ class PlantedGradientFaultsTest extends Planted {
 
     @Test
     void aForgottenGradient() {
-        Op<XY, Tensor> op = product((c, a, g) -> Grads.of("x", g.mul(a.y())).and("y", (Tensor) null));
+        Op<XY, Tensor> op = product((c, a, g) -> Grads.of("x", g.mul(a.y())).and("y", null));
         found(op, xy(), "gradients", "the backward gives y no gradient at all");
     }
 
@@ -267,7 +267,7 @@ class PlantedGradientFaultsTest extends Planted {
     void aGradientThatNobodyAskedFor() {
         XY sample = new XY(leaf(2, 3), values(2, 3));
         OpCheck.Report report = OpCheck.of(
-                        product((c, a, g) -> Grads.of("x", g.mul(a.y())).and("y", (Tensor) null)))
+                        product((c, a, g) -> Grads.of("x", g.mul(a.y())).and("y", null)))
                 .samples(sample)
                 .run()
                 .orThrow();

@@ -67,9 +67,9 @@ class ReproducerTest {
             .autograd(
                     (a, out) -> null,
                     (c, s, g) -> Grads.of("x", g.mul(3))
-                            .and("more", List.of(g.mul(0)))
-                            .and("none", (Tensor) null)
-                            .and("inner", (Tensor) null));
+                            .andList("more", List.of(g.mul(0)))
+                            .and("none", null)
+                            .and("inner", null));
 
     static {
         // In no field, but registered when its class is initialised.

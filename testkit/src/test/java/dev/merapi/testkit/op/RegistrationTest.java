@@ -372,7 +372,7 @@ class RegistrationTest {
         assertThatThrownBy(() -> unary("regtest::f").returnsMutated().register())
                 .hasMessageContaining("returns a mutated argument");
         assertThatThrownBy(() -> Op.define("regtest::g", X.class, Result.none())
-                        .autograd((a, out) -> null, (context, s, g) -> Grads.of("x", (Tensor) null)))
+                        .autograd((a, out) -> null, (context, s, g) -> Grads.of("x", null)))
                 .hasMessageContaining("nothing to differentiate");
         assertThatThrownBy(() -> unary("regtest::h").mutates("y"))
                 .isInstanceOf(SchemaException.class)
