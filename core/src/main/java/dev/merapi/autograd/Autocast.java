@@ -51,6 +51,7 @@ public final class Autocast implements AutoCloseable {
      * On for all devices.
      *
      * @param lower FLOAT16 or BFLOAT16
+     * @return the mode, to be closed by this thread
      */
     public static Autocast on(DType lower) {
         requireLower(lower);
@@ -59,18 +60,33 @@ public final class Autocast implements AutoCloseable {
         return new Autocast(Context.current(), all);
     }
 
-    /** On for one kind of device; for the others as it was. */
+    /**
+     * On for one kind of device; for the others as it was.
+     *
+     * @param device a kind of device
+     * @param lower FLOAT16 or BFLOAT16
+     * @return the mode, to be closed by this thread
+     */
     public static Autocast on(DeviceType device, DType lower) {
         requireLower(lower);
         return with(device, lower);
     }
 
-    /** Off for all devices, inside a mode that is on. */
+    /**
+     * Off for all devices, inside a mode that is on.
+     *
+     * @return the mode, to be closed by this thread
+     */
     public static Autocast off() {
         return new Autocast(Context.current(), null);
     }
 
-    /** Off for one kind of device; for the others as it was. */
+    /**
+     * Off for one kind of device; for the others as it was.
+     *
+     * @param device a kind of device
+     * @return the mode, to be closed by this thread
+     */
     public static Autocast off(DeviceType device) {
         Objects.requireNonNull(device, "device");
         return with(device, null);
@@ -91,7 +107,11 @@ public final class Autocast implements AutoCloseable {
         }
     }
 
-    /** The 16-bit dtype that is on for a kind of device on this thread, or null. */
+    /**
+     * {@return the 16-bit dtype that is on for a kind of device on this thread, or null}
+     *
+     * @param device a kind of device
+     */
     public static @Nullable DType dtype(DeviceType device) {
         Objects.requireNonNull(device, "device");
         AutocastLayer layer = current(Context.current());

@@ -315,12 +315,20 @@ public final class Autograd {
         void close();
     }
 
-    /** Nothing is recorded on this thread until the mode is closed. */
+    /**
+     * Nothing is recorded on this thread until the mode is closed.
+     *
+     * @return the mode, to be closed by this thread
+     */
     public static Mode noGrad() {
         return gradMode(false);
     }
 
-    /** Recording is on again, inside {@link #noGrad}. */
+    /**
+     * Recording is on again, inside {@link #noGrad}.
+     *
+     * @return the mode, to be closed by this thread
+     */
     public static Mode enableGrad() {
         return gradMode(true);
     }
@@ -331,7 +339,13 @@ public final class Autograd {
         return mode(context, enabled ? "enableGrad" : "noGrad", () -> context.setGradEnabled(before));
     }
 
-    /** Runs {@code body} without recording. */
+    /**
+     * Runs {@code body} without recording.
+     *
+     * @param <T> what it returns
+     * @param body the work
+     * @return what {@code body} returned, which requires no gradient
+     */
     public static <T extends @Nullable Object> T noGrad(Supplier<T> body) {
         Objects.requireNonNull(body, "body");
         try (Mode mode = noGrad()) {
@@ -339,7 +353,11 @@ public final class Autograd {
         }
     }
 
-    /** As {@link #noGrad}, and what is made inside can never become part of a graph: the cheapest mode. */
+    /**
+     * As {@link #noGrad}, and what is made inside can never become part of a graph: the cheapest mode.
+     *
+     * @return the mode, to be closed by this thread
+     */
     public static Mode inference() {
         Context context = Context.current();
         boolean grad = context.setGradEnabled(false);
@@ -350,7 +368,11 @@ public final class Autograd {
         });
     }
 
-    /** Nodes remember where they were made, errors in backward show it, and NaN in a gradient is an error. Slow. */
+    /**
+     * Nodes remember where they were made, errors in backward show it, and NaN in a gradient is an error. Slow.
+     *
+     * @return the mode, to be closed by this thread
+     */
     public static Mode anomaly() {
         Context context = Context.current();
         boolean before = context.setAnomaly(true);
@@ -361,14 +383,15 @@ public final class Autograd {
         return ThreadMode.begin(context, name, undo)::close;
     }
 
+    /** {@return whether this thread records what it does to tensors that require a gradient} */
     public static boolean isGradEnabled() {
         return Context.current().isGradEnabled();
     }
 
     /**
-     * Whether this thread computes a part of the forward call again, for backward: in a {@link Checkpoint}, or in the
-     * composition of an op. Its random numbers are those of the first time; state that a forward call moves on must not
-     * move again.
+     * {@return whether this thread computes a part of the forward call again, for backward: in a {@link Checkpoint}, or
+     * in the composition of an op}. Its random numbers are those of the first time; state that a forward call moves on
+     * must not move again.
      */
     public static boolean isRecomputing() {
         return DrawLog.isReplaying();
@@ -379,6 +402,10 @@ public final class Autograd {
     /**
      * Called with the gradient of a tensor when it is complete, before it travels on; may return another in its place
      * (same shape, dtype, device). Returns what removes it.
+     *
+     * @param tensor one that requires a gradient, leaf or not
+     * @param hook takes the gradient, in the form of the tensor, and returns it or another
+     * @return what removes the hook
      */
     public static Runnable hook(Tensor tensor, UnaryOperator<Tensor> hook) {
         Objects.requireNonNull(tensor, "tensor");
@@ -391,7 +418,13 @@ public final class Autograd {
         return history == null ? m.addHook(hook) : history.node().addOutputHook(history.output(), hook);
     }
 
-    /** Called with a leaf after its gradient was accumulated, once per backward pass. */
+    /**
+     * Called with a leaf after its gradient was accumulated, once per backward pass.
+     *
+     * @param leaf one that requires a gradient
+     * @param hook takes the leaf, whose {@link Tensor#grad} is there
+     * @return what removes the hook
+     */
     public static Runnable hookAfterAccumulate(Tensor leaf, Consumer<Tensor> hook) {
         Objects.requireNonNull(leaf, "leaf");
         Objects.requireNonNull(hook, "hook");
@@ -403,7 +436,11 @@ public final class Autograd {
         return m.addAccumulateHook(gradient -> hook.accept(leaf));
     }
 
-    /** Keeps the gradient of a tensor that is not a leaf: after backward, {@code tensor.grad()} has it. */
+    /**
+     * Keeps the gradient of a tensor that is not a leaf: after backward, {@code tensor.grad()} has it.
+     *
+     * @param tensor one that requires a gradient
+     */
     public static void retainGrad(Tensor tensor) {
         Objects.requireNonNull(tensor, "tensor");
         AutogradMeta m = tensor.autograd();
@@ -413,19 +450,33 @@ public final class Autograd {
         m.retainGrad();
     }
 
-    /** Runs when the backward pass in progress on this thread has finished; at once if there is none. */
+    /**
+     * Runs when the backward pass in progress on this thread has finished; at once if there is none.
+     *
+     * @param action what is run, on this thread
+     */
     public static void atEndOfBackward(Runnable action) {
         Objects.requireNonNull(action, "action");
         BackwardPass.atEnd(action);
     }
 
-    /** The node that made a tensor, or null for a leaf: the way into its graph. */
+    /**
+     * The node that made a tensor, or null for a leaf: the way into its graph.
+     *
+     * @param tensor any tensor that is open
+     * @return the node, or null
+     */
     public static @Nullable Node gradFn(Tensor tensor) {
         Objects.requireNonNull(tensor, "tensor");
         return GraphAccess.gradNode(tensor);
     }
 
-    /** Says in words why a tensor does not require a gradient. */
+    /**
+     * Says in words why a tensor does not require a gradient.
+     *
+     * @param tensor any tensor that is open
+     * @return a sentence for messages
+     */
     public static String whyNoGrad(Tensor tensor) {
         Objects.requireNonNull(tensor, "tensor");
         if (tensor.requiresGrad()) {

@@ -33,7 +33,14 @@ import org.jspecify.annotations.Nullable;
 public final class Checkpoint {
     private Checkpoint() {}
 
-    /** {@code part} of one tensor. */
+    /**
+     * One tensor through a part of a model that is computed again for backward, as in {@link #checkpoint(Function,
+     * List)}.
+     *
+     * @param part what is computed, twice
+     * @param input its input
+     * @return what {@code part} returns
+     */
     public static Tensor checkpoint(UnaryOperator<Tensor> part, Tensor input) {
         Objects.requireNonNull(part, "part");
         Objects.requireNonNull(input, "input");
@@ -44,6 +51,9 @@ public final class Checkpoint {
      * {@code part} of its inputs. Tensors that it takes from elsewhere (parameters) are not looked after: they must stay
      * open, and unchanged until backward, which refuses them otherwise.
      *
+     * @param <R> what the part returns
+     * @param part what is computed, twice
+     * @param inputs its inputs
      * @return what {@code part} returns: a tensor, or a list, map or public record of tensors
      */
     public static <R extends @Nullable Object> R checkpoint(Function<List<Tensor>, R> part, List<Tensor> inputs) {

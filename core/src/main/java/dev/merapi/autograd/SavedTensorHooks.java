@@ -19,15 +19,29 @@ public final class SavedTensorHooks implements AutoCloseable {
         /**
          * Called when a tensor is saved; must not write to it. May return anything; a returned tensor goes on to the next
          * outer pair, and belongs to the engine from then on, which closes it after its last use.
+         *
+         * @param tensor what is saved: a handle of the engine's, valid during the call
+         * @return what waits in its place; not null
          */
         Object pack(Tensor tensor);
 
-        /** As {@link #pack(Tensor)}, for hooks that want to know which op saves. */
+        /**
+         * As {@link #pack(Tensor)}, for hooks that want to know which op saves.
+         *
+         * @param tensor what is saved: a handle of the engine's, valid during the call
+         * @param op the name of the op that saves
+         * @return what waits in its place; not null
+         */
         default Object pack(Tensor tensor, String op) {
             return pack(tensor);
         }
 
-        /** Called when it is needed, with what {@code pack} returned; every time that it is needed. */
+        /**
+         * Called when it is needed, with what {@code pack} returned; every time that it is needed.
+         *
+         * @param packed what {@code pack} returned
+         * @return a tensor with the values, shape, dtype and device of what was saved
+         */
         Tensor unpack(Object packed);
     }
 
@@ -49,7 +63,12 @@ public final class SavedTensorHooks implements AutoCloseable {
         this.mode = ThreadMode.begin(context, "saved-tensor hooks", () -> context.setSavedTensorHooks(before));
     }
 
-    /** Installs a pair on this thread until the returned object is closed. */
+    /**
+     * Installs a pair on this thread until the returned object is closed.
+     *
+     * @param pair how tensors are packed and unpacked
+     * @return what ends it, to be closed by this thread
+     */
     public static SavedTensorHooks install(Pair pair) {
         Context context = Context.current();
         SavedTensorHooks hooks = new SavedTensorHooks(pair, context);
@@ -57,7 +76,11 @@ public final class SavedTensorHooks implements AutoCloseable {
         return hooks;
     }
 
-    /** Saved tensors wait in the memory of the CPU and come back to their device for backward. */
+    /**
+     * Saved tensors wait in the memory of the CPU and come back to their device for backward.
+     *
+     * @return what ends it, to be closed by this thread
+     */
     public static SavedTensorHooks onCpu() {
         return install(new Pair() {
             @Override
@@ -79,7 +102,12 @@ public final class SavedTensorHooks implements AutoCloseable {
         }
     }
 
-    /** Saving for backward is an error until the returned object is closed; {@code why} is its message. */
+    /**
+     * Saving for backward is an error until the returned object is closed; {@code why} is its message.
+     *
+     * @param why what the error says
+     * @return what ends it, to be closed by this thread
+     */
     public static SavedTensorHooks refuse(String why) {
         return install(new Pair() {
             @Override

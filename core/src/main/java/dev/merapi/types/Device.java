@@ -10,6 +10,7 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class Device {
     private static final Map<String, Device> INTERNED = new ConcurrentHashMap<>();
 
+    /** The CPU, which is always there. */
     public static final Device CPU = of(DeviceType.CPU, 0);
 
     private final DeviceType type;
@@ -20,6 +21,13 @@ public final class Device {
         this.index = index;
     }
 
+    /**
+     * {@return the device of a kind with a number}
+     *
+     * @param type the kind
+     * @param index from 0; whether there is such a device shows at its first use
+     * @throws DeviceException if the number is negative
+     */
     public static Device of(DeviceType type, int index) {
         Objects.requireNonNull(type, "type");
         if (index < 0) {
@@ -31,6 +39,8 @@ public final class Device {
     /**
      * Parses {@code "cpu"}, {@code "cuda:1"}, …; without an index it is 0.
      *
+     * @param text such as {@code "cuda:1"}
+     * @return the device; whether there is one shows at its first use
      * @throws DeviceException if the text has another form, or there is no type of that name
      */
     public static Device of(String text) {
@@ -43,10 +53,12 @@ public final class Device {
         }
     }
 
+    /** {@return the kind of device} */
     public DeviceType type() {
         return type;
     }
 
+    /** {@return its number among the devices of that kind, from 0} */
     public int index() {
         return index;
     }

@@ -17,8 +17,11 @@ public final class DeviceType {
 
     private static final Map<String, DeviceType> BY_NAME = new LinkedHashMap<>();
 
+    /** The CPU: native kernels, or plain Java where they cannot be loaded. */
     public static final DeviceType CPU = register("cpu");
+    /** GPUs of NVIDIA. */
     public static final DeviceType CUDA = register("cuda");
+    /** The simulator that runs CUDA kernels on the CPU, for tests without a GPU. */
     public static final DeviceType CUDA_SIM = register("cuda-sim");
 
     private final String name;
@@ -32,6 +35,8 @@ public final class DeviceType {
     /**
      * The type of that name.
      *
+     * @param name such as {@code "cpu"}
+     * @return the one instance
      * @throws DeviceException if there is none; the message lists those that there are
      */
     public static DeviceType of(String name) {
@@ -52,6 +57,8 @@ public final class DeviceType {
     /**
      * The type of that name, made if it is new: a backend of one's own starts here. There is room for {@link #LIMIT}.
      *
+     * @param name lower-case letters, digits, - and _
+     * @return the one instance
      * @throws DeviceException if the name has other characters than lower-case letters, digits, - and _, or there is no
      *     room
      */
@@ -75,18 +82,19 @@ public final class DeviceType {
         }
     }
 
-    /** All types known so far. */
+    /** {@return all types known so far} */
     public static Collection<DeviceType> all() {
         synchronized (BY_NAME) {
             return List.copyOf(BY_NAME.values());
         }
     }
 
+    /** {@return the name that {@link Device#of(String)} knows} */
     public String name() {
         return name;
     }
 
-    /** A small number, dense from 0, stable for the life of the process. */
+    /** {@return a small number, dense from 0, stable for the life of the process} */
     public int id() {
         return id;
     }

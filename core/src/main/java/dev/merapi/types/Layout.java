@@ -30,13 +30,26 @@ public final class Layout {
         this.contiguous = isRowMajor(shape, strides);
     }
 
-    /** Row-major layout at offset 0. */
+    /**
+     * Row-major layout at offset 0.
+     *
+     * @param shape the sizes
+     * @return the layout
+     */
     public static Layout contiguous(Shape shape) {
         Objects.requireNonNull(shape, "shape");
         return new Layout(shape, rowMajor(shape), 0);
     }
 
-    /** @throws ShapeException if the counts differ or a stride or the offset is negative */
+    /**
+     * A layout of any strides.
+     *
+     * @param shape the sizes
+     * @param strides how far apart neighbours of each dimension are, in elements; at least 0
+     * @param offset where the first element is, in elements from the start of the memory
+     * @return the layout
+     * @throws ShapeException if the counts differ or a stride or the offset is negative
+     */
     public static Layout of(Shape shape, long[] strides, long offset) {
         Objects.requireNonNull(shape, "shape");
         Objects.requireNonNull(strides, "strides");
@@ -82,41 +95,55 @@ public final class Layout {
         return true;
     }
 
+    /** {@return the sizes} */
     public Shape shape() {
         return shape;
     }
 
+    /** {@return the number of dimensions} */
     public int rank() {
         return shape.rank();
     }
 
+    /** {@return the number of elements: the product of the sizes} */
     public long numel() {
         return shape.numel();
     }
 
+    /**
+     * {@return the size of a dimension}
+     *
+     * @param dim the dimension, negative from the end
+     */
     public long size(int dim) {
         return shape.size(dim);
     }
 
+    /**
+     * {@return how far apart neighbours of a dimension are, in elements}
+     *
+     * @param dim the dimension, negative from the end
+     */
     public long stride(int dim) {
         return strides[requireDim("stride", dim)];
     }
 
-    /** The strides, a copy. */
+    /** {@return the strides in elements, a copy} */
     public long[] strides() {
         return strides.clone();
     }
 
+    /** {@return where the first element is, in elements from the start of the memory} */
     public long offset() {
         return offset;
     }
 
-    /** True if the elements stand in row-major order without gaps; the offset may be anything. */
+    /** {@return whether the elements stand in row-major order without gaps; the offset may be anything} */
     public boolean isContiguous() {
         return contiguous;
     }
 
-    /** True if all index tuples lead to one element: a broadcast scalar. */
+    /** {@return whether all index tuples lead to one element: a broadcast scalar} */
     public boolean isUniform() {
         for (int d = 0; d < strides.length; d++) {
             if (strides[d] != 0 && shape.raw()[d] != 1) {
@@ -126,7 +153,7 @@ public final class Layout {
         return true;
     }
 
-    /** True if no two index tuples share an element (strides of 0 are the usual reason for false). */
+    /** {@return whether no two index tuples share an element (strides of 0 are the usual reason for false)} */
     public boolean isInjective() {
         if (contiguous) {
             return true;
@@ -152,8 +179,8 @@ public final class Layout {
     }
 
     /**
-     * One past the last element that is reached, counted from the start of the storage; 0 if there is none, and the
-     * greatest long if no long can tell.
+     * {@return one past the last element that is reached, counted in elements from the start of the storage; 0 if there
+     * is none, and the greatest long if no long can tell}
      */
     public long end() {
         if (numel() == 0) {
@@ -171,7 +198,12 @@ public final class Layout {
         return last == Long.MAX_VALUE ? last : last + 1;
     }
 
-    /** True if both reach a common element of the same memory; also if that would take too long to find out. */
+    /**
+     * True if both reach a common element of the same memory; also if that would take too long to find out.
+     *
+     * @param other a layout over the same memory
+     * @return true if both reach a common element; also if that would take too long to find out
+     */
     public boolean meets(Layout other) {
         Objects.requireNonNull(other, "other");
         if (numel() == 0 || other.numel() == 0 || end() <= other.offset || other.end() <= offset) {
@@ -199,12 +231,23 @@ public final class Layout {
         }
     }
 
-    /** True if all elements, of that many bytes each, lie within memory of {@code bytes}. */
+    /**
+     * True if all elements, of that many bytes each, lie within memory of {@code bytes}.
+     *
+     * @param elementSize bytes of an element
+     * @param bytes how many there are
+     * @return whether nothing lies beyond
+     */
     public boolean fits(int elementSize, long bytes) {
         return end() <= bytes / elementSize;
     }
 
-    /** True if both reach the same elements by the same indices. */
+    /**
+     * True if both reach the same elements by the same indices.
+     *
+     * @param other any layout
+     * @return whether it reaches the same elements by the same indices
+     */
     public boolean sameAs(Layout other) {
         Objects.requireNonNull(other, "other");
         return this == other
@@ -213,11 +256,23 @@ public final class Layout {
                         && (Arrays.equals(strides, other.strides) || contiguous && other.contiguous);
     }
 
-    /** The same strides from another offset. */
+    /**
+     * The same strides from another offset.
+     *
+     * @param newOffset in elements, at least 0
+     * @return the layout
+     */
     public Layout at(long newOffset) {
         return newOffset == offset ? this : new Layout(shape, strides, newOffset);
     }
 
+    /**
+     * Two dimensions change places.
+     *
+     * @param dim0 one, negative from the end
+     * @param dim1 the other
+     * @return the layout
+     */
     public Layout transpose(int dim0, int dim1) {
         int a = shape.normalize(dim0);
         int b = shape.normalize(dim1);
@@ -233,6 +288,12 @@ public final class Layout {
         return new Layout(Shape.owning(sizes), s, offset);
     }
 
+    /**
+     * Dimension i of the result is dimension {@code dims[i]} of this.
+     *
+     * @param dims each dimension once, negative ones from the end
+     * @return the layout
+     */
     public Layout permute(int... dims) {
         Objects.requireNonNull(dims, "dims");
         if (dims.length != rank()) {
@@ -254,7 +315,15 @@ public final class Layout {
         return new Layout(Shape.owning(sizes), s, offset);
     }
 
-    /** Elements start, start + step, … below end; start and end count from the end when negative, and are clamped. */
+    /**
+     * Elements start, start + step, … below end; start and end count from the end when negative, and are clamped.
+     *
+     * @param dim the dimension, negative from the end
+     * @param start the first index
+     * @param end no index from here on
+     * @param step at least 1
+     * @return the layout
+     */
     public Layout slice(int dim, long start, long end, long step) {
         if (step <= 0) {
             throw new ShapeException("slice: step " + step + " must be at least 1");
@@ -269,7 +338,13 @@ public final class Layout {
         return new Layout(shape.with(d, count), s, offset + from * strides[d]);
     }
 
-    /** Drops a dimension by fixing its index, which counts from the end when negative. */
+    /**
+     * Drops a dimension by fixing its index, which counts from the end when negative.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index negative from the end
+     * @return the layout, of one dimension less
+     */
     public Layout select(int dim, long index) {
         int d = requireDim("select", dim);
         long size = shape.raw()[d];
@@ -284,6 +359,9 @@ public final class Layout {
     /**
      * A dimension in [−rank, rank) as one in [0, rank).
      *
+     * @param op what the error begins with
+     * @param dim the dimension, negative from the end
+     * @return the same counted from the front
      * @throws ShapeException naming {@code op} if there is none; a 0-d tensor has none
      */
     public int requireDim(String op, int dim) {
@@ -300,7 +378,12 @@ public final class Layout {
         return v;
     }
 
-    /** Repeats sizes of 1, and new leading dimensions, by strides of 0. A target size of −1 keeps the own one. */
+    /**
+     * Repeats sizes of 1, and new leading dimensions, by strides of 0. A target size of −1 keeps the own one.
+     *
+     * @param target sizes that this shape broadcasts to, or −1
+     * @return the layout
+     */
     public Layout expand(Shape target) {
         Objects.requireNonNull(target, "target");
         if (target.equals(shape)) {
@@ -318,7 +401,12 @@ public final class Layout {
         return new Layout(target, s, offset);
     }
 
-    /** Drops dimension {@code dim} if its size is 1, else changes nothing. */
+    /**
+     * Drops dimension {@code dim} if its size is 1, else changes nothing.
+     *
+     * @param dim the dimension, negative from the end
+     * @return the layout
+     */
     public Layout squeeze(int dim) {
         int d = shape.normalize(dim);
         if (rank() == 0 || shape.raw()[d] != 1) {
@@ -327,7 +415,12 @@ public final class Layout {
         return new Layout(shape.without(d), without(strides, d), offset);
     }
 
-    /** Inserts a dimension of size 1 so that it becomes {@code dim} of the result. */
+    /**
+     * Inserts a dimension of size 1 so that it becomes {@code dim} of the result.
+     *
+     * @param dim where it is in the result, from −rank − 1 to rank
+     * @return the layout
+     */
     public Layout unsqueeze(int dim) {
         int d = Shape.normalize(dim, rank() + 1);
         long[] s = new long[rank() + 1];
@@ -338,7 +431,14 @@ public final class Layout {
         return new Layout(shape.inserted(d, 1), s, offset);
     }
 
-    /** The diagonal of two dimensions as a new last one; a positive {@code diagonal} lies above the main one. */
+    /**
+     * The diagonal of two dimensions as a new last one; a positive {@code diagonal} lies above the main one.
+     *
+     * @param diagonal how far above the main one
+     * @param dim0 the dimension of the rows
+     * @param dim1 the dimension of the columns
+     * @return the layout, of one dimension less
+     */
     public Layout diagonal(long diagonal, int dim0, int dim1) {
         int a = requireDim("diagonal", dim0);
         int b = requireDim("diagonal", dim1);
@@ -367,6 +467,10 @@ public final class Layout {
     /**
      * Resolves one −1 in a requested shape.
      *
+     * @param op what the error begins with
+     * @param from the shape that is there
+     * @param sizes the wanted ones, one of which may be −1
+     * @return the wanted shape
      * @throws ShapeException if the number of elements cannot fit
      */
     public static Shape inferred(String op, Shape from, long... sizes) {
@@ -399,7 +503,12 @@ public final class Layout {
         return Shape.owning(result);
     }
 
-    /** The layout of the same elements in another shape, or null if that needs a copy. */
+    /**
+     * The layout of the same elements in another shape, or null if that needs a copy.
+     *
+     * @param target of as many elements
+     * @return the layout, or null
+     */
     public @Nullable Layout reshape(Shape target) {
         Objects.requireNonNull(target, "target");
         if (target.numel() != numel()) {

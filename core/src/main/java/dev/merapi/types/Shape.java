@@ -24,13 +24,25 @@ public final class Shape {
         this.numel = product(op, sizes);
     }
 
-    /** @throws ShapeException if a size is negative or the number of elements exceeds 2^63 − 1 */
+    /**
+     * A shape, outermost dimension first; without sizes that of a scalar.
+     *
+     * @param sizes each at least 0; copied
+     * @return the shape
+     * @throws ShapeException if a size is negative or the number of elements exceeds 2^63 − 1
+     */
     public static Shape of(long... sizes) {
         Objects.requireNonNull(sizes, "sizes");
         return sizes.length == 0 ? SCALAR : new Shape(sizes.clone());
     }
 
-    /** {@link #of(long...)} for an argument of an op, which errors name. */
+    /**
+     * {@link #of(long...)} for an argument of an op, which errors name.
+     *
+     * @param op what the error begins with
+     * @param sizes each at least 0; copied
+     * @return the shape
+     */
     public static Shape of(String op, long... sizes) {
         Objects.requireNonNull(sizes, "sizes");
         return sizes.length == 0 ? SCALAR : new Shape(op, sizes.clone());
@@ -64,6 +76,7 @@ public final class Shape {
         return empty ? 0 : n;
     }
 
+    /** {@return the number of dimensions; 0 for a scalar} */
     public int rank() {
         return sizes.length;
     }
@@ -71,6 +84,8 @@ public final class Shape {
     /**
      * Size of a dimension; negative ones count from the end.
      *
+     * @param dim the dimension, negative from the end
+     * @return its size, in elements
      * @throws ShapeException if there is no such dimension; a 0-d tensor has none
      */
     public long size(int dim) {
@@ -81,12 +96,12 @@ public final class Shape {
         return sizes[d];
     }
 
-    /** Number of elements. */
+    /** {@return the number of elements: the product of the sizes, 1 for a scalar} */
     public long numel() {
         return numel;
     }
 
-    /** The sizes, a copy. */
+    /** {@return the sizes, a copy} */
     public long[] toArray() {
         return sizes.clone();
     }
@@ -99,13 +114,21 @@ public final class Shape {
     /**
      * Maps a dimension in [−rank, rank) to [0, rank). A 0-d tensor takes −1 and 0, as if it had one dimension.
      *
+     * @param dim the dimension, negative from the end
+     * @return the same counted from the front
      * @throws ShapeException if it is out of range
      */
     public int normalize(int dim) {
         return normalize(dim, sizes.length);
     }
 
-    /** As above; an error names the op or method that was given the dimension. */
+    /**
+     * As above; an error names the op or method that was given the dimension.
+     *
+     * @param op what the error begins with
+     * @param dim the dimension, negative from the end
+     * @return the same counted from the front
+     */
     public int normalize(String op, int dim) {
         try {
             return normalize(dim);
@@ -114,7 +137,13 @@ public final class Shape {
         }
     }
 
-    /** {@link #normalize(int)} for a given rank. */
+    /**
+     * {@link #normalize(int)} for a given rank.
+     *
+     * @param dim the dimension, negative from the end
+     * @param rank the number of dimensions
+     * @return the same counted from the front
+     */
     public static int normalize(int dim, int rank) {
         int r = Math.max(rank, 1);
         if (dim < -r || dim >= r) {
@@ -124,14 +153,25 @@ public final class Shape {
         return dim < 0 ? dim + r : dim;
     }
 
-    /** This shape with one size replaced. */
+    /**
+     * This shape with one size replaced.
+     *
+     * @param dim the dimension, negative from the end
+     * @param size what it becomes, at least 0
+     * @return a new shape
+     */
     public Shape with(int dim, long size) {
         long[] s = sizes.clone();
         s[normalize(dim)] = size;
         return owning(s);
     }
 
-    /** This shape without one dimension. */
+    /**
+     * This shape without one dimension.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new shape
+     */
     public Shape without(int dim) {
         int d = normalize(dim);
         if (sizes.length == 0) {
@@ -143,7 +183,13 @@ public final class Shape {
         return owning(s);
     }
 
-    /** This shape with a dimension inserted so that it becomes dimension {@code dim} of the result. */
+    /**
+     * This shape with a dimension inserted so that it becomes dimension {@code dim} of the result.
+     *
+     * @param dim where it is in the result, from −rank − 1 to rank
+     * @param size at least 0
+     * @return a new shape
+     */
     public Shape inserted(int dim, long size) {
         int d = normalize(dim, sizes.length + 1);
         long[] s = new long[sizes.length + 1];
@@ -153,7 +199,12 @@ public final class Shape {
         return owning(s);
     }
 
-    /** True if a tensor of this shape can be expanded to {@code target} without copying. */
+    /**
+     * True if a tensor of this shape can be expanded to {@code target} without copying.
+     *
+     * @param target the wanted shape
+     * @return whether sizes are equal or 1 here, aligned at the end
+     */
     public boolean expandableTo(Shape target) {
         Objects.requireNonNull(target, "target");
         int shift = target.rank() - rank();
@@ -171,6 +222,10 @@ public final class Shape {
     /**
      * The common shape of two operands by NumPy's rule: aligned at the end, sizes equal or one of them 1.
      *
+     * @param op what the error begins with
+     * @param a one shape
+     * @param b the other
+     * @return the shape of the result
      * @throws ShapeException naming {@code op}, both shapes and the first dimension that does not fit
      */
     public static Shape broadcast(String op, Shape a, Shape b) {

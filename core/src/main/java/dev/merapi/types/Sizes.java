@@ -11,7 +11,13 @@ import dev.merapi.error.ShapeException;
 public final class Sizes {
     private Sizes() {}
 
-    /** @throws ShapeException if the sum leaves 64 bits */
+    /**
+     * {@return a + b}
+     *
+     * @param a any number
+     * @param b any number
+     * @throws ShapeException if the sum leaves 64 bits
+     */
     public static long add(long a, long b) {
         long sum = a + b;
         if (((a ^ sum) & (b ^ sum)) < 0) {
@@ -20,7 +26,13 @@ public final class Sizes {
         return sum;
     }
 
-    /** @throws ShapeException if the difference leaves 64 bits */
+    /**
+     * {@return a − b}
+     *
+     * @param a any number
+     * @param b any number
+     * @throws ShapeException if the difference leaves 64 bits
+     */
     public static long subtract(long a, long b) {
         long difference = a - b;
         if (((a ^ b) & (a ^ difference)) < 0) {
@@ -29,7 +41,13 @@ public final class Sizes {
         return difference;
     }
 
-    /** @throws ShapeException if the product leaves 64 bits */
+    /**
+     * {@return a · b}
+     *
+     * @param a any number
+     * @param b any number
+     * @throws ShapeException if the product leaves 64 bits
+     */
     public static long multiply(long a, long b) {
         long product = a * b;
         if (Math.multiplyHigh(a, b) != product >> 63) {
@@ -38,7 +56,12 @@ public final class Sizes {
         return product;
     }
 
-    /** a/b rounded up, for a of 0 or more and b of 1 or more; nothing overflows. */
+    /**
+     * {@return a/b rounded up; nothing overflows}
+     *
+     * @param a at least 0
+     * @param b at least 1
+     */
     public static long divideUp(long a, long b) {
         return a / b + (a % b == 0 ? 0 : 1);
     }

@@ -7,7 +7,11 @@ import java.util.Objects;
 public final class SmallFloat {
     private SmallFloat() {}
 
-    /** The float32 value of IEEE 754 binary16 bits; exact. */
+    /**
+     * {@return the float32 value of IEEE 754 binary16 bits; exact}
+     *
+     * @param bits sign, 5 bits of exponent, 10 of fraction
+     */
     public static float halfToFloat(short bits) {
         int h = bits & 0xffff;
         int sign = (h & 0x8000) << 16;
@@ -21,7 +25,11 @@ public final class SmallFloat {
         return Float.intBitsToFloat(sign | e << 23 | fraction << 13);
     }
 
-    /** Nearest binary16, ties to even; overflow gives infinity, NaN stays NaN. */
+    /**
+     * {@return the bits of the nearest binary16, ties to even; overflow gives infinity, NaN stays NaN}
+     *
+     * @param value any number
+     */
     public static short floatToHalf(float value) {
         int f = Float.floatToRawIntBits(value);
         int sign = f >>> 16 & 0x8000;
@@ -41,12 +49,20 @@ public final class SmallFloat {
         return (short) (sign | magnitude - 0x38000000 + 0xfff + odd >>> 13);
     }
 
-    /** The float32 value of bfloat16 bits; exact. */
+    /**
+     * {@return the float32 value of bfloat16 bits; exact}
+     *
+     * @param bits the upper half of a float32's
+     */
     public static float bfloatToFloat(short bits) {
         return Float.intBitsToFloat(bits << 16);
     }
 
-    /** Nearest bfloat16, ties to even; NaN stays NaN. */
+    /**
+     * {@return the bits of the nearest bfloat16, ties to even; NaN stays NaN}
+     *
+     * @param value any number
+     */
     public static short floatToBfloat(float value) {
         int f = Float.floatToRawIntBits(value);
         if ((f & 0x7fffffff) > 0x7f800000) {
@@ -58,6 +74,10 @@ public final class SmallFloat {
     /**
      * Nearest value of a floating dtype to a double, rounded once: through float32 a half-way case of the small type
      * could be rounded twice, so the float32 step rounds to odd.
+     *
+     * @param value any number
+     * @param dtype floating
+     * @return a number that the dtype holds exactly
      */
     public static double round(double value, DType dtype) {
         Objects.requireNonNull(dtype, "dtype");

@@ -70,9 +70,9 @@ final class CustomBackward implements Backward<Object, Object> {
             } else if (argument.kind() == Schema.Kind.TENSORS) {
                 List<Tensor> made = gradients(context, name, known);
                 operands.outputs("d_" + name, made);
-                grads = grads.and(name, made);
+                grads = grads.andList(name, made);
             } else if (argument.kind() == Schema.Kind.RECORD) {
-                grads = grads.and(name, (Tensor) null); // of plain values: CudaNames has refused others
+                grads = grads.and(name, null); // of plain values: CudaNames has refused others
             }
         }
         operands.add(inputs);
