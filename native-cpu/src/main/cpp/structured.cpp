@@ -7,10 +7,10 @@
 namespace merapi {
 namespace abi {
 
-#define MERAPI_DEFINE(result, name, parameters, arguments) \
+#define MERAPI_KERNEL(result, name, parameters, arguments) \
     result name parameters { return MERAPI_BEST(name, arguments); }
-MERAPI_STRUCTURED(MERAPI_DEFINE)
-#undef MERAPI_DEFINE
+#include "structured.def"
+#undef MERAPI_KERNEL
 
 }  // namespace abi
 }  // namespace merapi
