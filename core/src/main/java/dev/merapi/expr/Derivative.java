@@ -8,10 +8,11 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.IntPredicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reverse-mode differentiation. A derivative is an ordinary expression over the inputs, the forward results
+ * Differentiation, in reverse and in forward mode, by the same table of rules. A derivative is an ordinary expression over the inputs, the forward results
  * ({@code output(k)}, used where it saves work) and the incoming gradients ({@code gradient(k)}); with those renamed to
  * inputs it is a pointwise op, and differentiates again.
  *
@@ -46,7 +47,7 @@ public final class Derivative {
 
     private static List<@Nullable Expr> walked(List<Expr> roots, int inputs, BitSet defined) {
         List<Expr> order = Traversal.postorder(roots);
-        Set<Expr> differentiable = differentiable(order);
+        Set<Expr> differentiable = differentiable(order, i -> true);
         DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable);
         Map<Expr, Expr> gradients = new HashMap<>();
         for (int k = 0; k < roots.size(); k++) {
@@ -78,12 +79,57 @@ public final class Derivative {
         return found;
     }
 
-    private static Set<Expr> differentiable(List<Expr> order) {
+    /**
+     * Forward mode: the tangent of each root, with {@code gradient(i)} for the tangent of {@code input(i)}, and
+     * {@code output(k)} for results that are worth using. Null where it is zero everywhere.
+     *
+     * @param active the inputs that have a tangent; those of the others are zero
+     * @throws IllegalArgumentException as {@link #vjp(List, int, BitSet)}
+     */
+    public static List<@Nullable Expr> jvp(List<Expr> roots, BitSet active) {
+        return DeepStack.call(Expr.depth(roots), () -> pushed(roots, active));
+    }
+
+    private static List<@Nullable Expr> pushed(List<Expr> roots, BitSet active) {
+        List<Expr> order = Traversal.postorder(roots);
+        Set<Expr> differentiable = differentiable(order, active::get);
+        DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable);
+        Map<Expr, Expr> tangents = new HashMap<>();
+        for (Expr node : order) {
+            if (!differentiable.contains(node)) {
+                continue;
+            }
+            if (node instanceof Variable v) {
+                tangents.put(node, Expr.gradient(v.index()));
+                continue;
+            }
+            // A rule is linear in the gradient: given an operand's tangent it says what that does to the node.
+            for (int k = 0; k < node.operands().size(); k++) {
+                Expr tangent = tangents.get(node.operands().get(k));
+                List<? extends @Nullable Expr> parts = tangent == null ? List.of() : rules.gradients(node, tangent);
+                Expr part = k < parts.size() ? parts.get(k) : null;
+                if (part != null) {
+                    tangents.put(node, Algebra.accumulate(tangents.get(node), part));
+                }
+            }
+        }
+        Map<Expr, Expr> reuse = results(roots);
+        List<@Nullable Expr> found = new ArrayList<>(roots.size());
+        for (Expr root : roots) {
+            Expr tangent = tangents.get(root);
+            found.add(tangent == null ? null : Substitution.ofNodes(tangent, reuse));
+        }
+        return found;
+    }
+
+    private static Set<Expr> differentiable(List<Expr> order, IntPredicate active) {
         Set<Expr> found = new HashSet<>();
         for (Expr node : order) {
             if (node instanceof Variable v) {
                 if (v.role() == Variable.Role.INPUT) {
-                    found.add(node);
+                    if (active.test(v.index())) {
+                        found.add(node);
+                    }
                 } else if (v.role() != Variable.Role.SCALAR) {
                     throw new IllegalArgumentException(
                             "derivative: the expression contains " + v.name()

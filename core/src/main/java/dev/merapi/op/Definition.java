@@ -49,6 +49,7 @@ public final class Definition<A extends Record, R> {
     private final @Nullable Object[] backwardKernels = new Object[DeviceType.LIMIT];
     private final boolean anyBackwardKernel;
     private final @Nullable Function<A, R> compose;
+    private final @Nullable Jvp<A, R> jvp;
     private final boolean composite;
     private final boolean nonDifferentiable;
     private final boolean @Nullable [] differentiable;
@@ -79,6 +80,7 @@ public final class Definition<A extends Record, R> {
         this.save = value("save");
         this.backward = value("backward");
         this.compose = value("compose");
+        this.jvp = value("jvp");
         this.differentiable = value("differentiable");
         this.deterministic = value("nondeterministic") == null;
         this.stridesOk = value("stridesOk") != null;
@@ -301,6 +303,11 @@ public final class Definition<A extends Record, R> {
 
     public @Nullable Function<A, R> compose() {
         return compose;
+    }
+
+    /** Its forward-mode rule; null if tangents go through its parts, or through its backward. */
+    public @Nullable Jvp<A, R> jvp() {
+        return jvp;
     }
 
     /** True if the op has nothing but its expansion into other ops, whose gradients are its gradients. */

@@ -352,6 +352,32 @@ public final class Op<A extends Record, R> {
     }
 
     /**
+     * The forward-mode rule, for {@code Autograd.jvp}. Without one the tangents go through the op's composition if it has
+     * no backward formula of its own, and else through the formula, which is differentiated; a view is linear in what it
+     * views. Refused beside {@link #mutates}.
+     */
+    public Op<A, R> jvp(Jvp<A, R> rule) {
+        return add("jvp", rule);
+    }
+
+    /**
+     * The result is linear in each of these arguments while the others are held; of names joined by a comma, in all of them
+     * together. {@code linear("a", "b")} of a product, {@code linear("tensors")} of a concatenation,
+     * {@code linear("x, bias", "weight, bias")} of x·weightᵀ + bias. Then the forward mode follows: the op of the tangents.
+     *
+     * @throws SchemaException if one is not a tensor argument
+     */
+    public Op<A, R> linear(String... arguments) {
+        Objects.requireNonNull(arguments, "arguments");
+        if (arguments.length == 0) {
+            throw new SchemaException(name + ": linear() names no argument\n  fix: name those that it is linear in.");
+        }
+        List<Set<String>> sets = Linear.sets(arguments);
+        sets.forEach(set -> set.forEach(this::requireTensor));
+        return jvp(new Linear<>(this, sets));
+    }
+
+    /**
      * The op written with other ops. Without kernels the op expands into it above autograd; with a gradient formula it is
      * the kernel, and the formula holds; beside kernels it is the reference, and the rule for higher derivatives.
      */

@@ -27,6 +27,7 @@ final class Pieces {
             Map.entry("internal", "its results are what the caller asked for"),
             Map.entry("autocast", "a converted argument would be a copy"),
             Map.entry("code", "it computes nothing, so it has no kernels"),
+            Map.entry("jvp", "it is linear in what it views"),
             Map.entry("disabled", "it has no kernels"));
 
     private static final List<String> OF_BACKWARD = List.of("saveForBackward", "backward", "backward kernel");
@@ -58,6 +59,8 @@ final class Pieces {
         for (String backward : OF_BACKWARD) {
             apart("nonDifferentiable", backward, "no gradient flows through a non-differentiable op");
         }
+        apart("nonDifferentiable", "jvp", "no tangent passes a non-differentiable op");
+        apart("mutates", "jvp", "forward mode refuses ops that write in place");
         apart("nonDifferentiable", "differentiableOutputs", "the one speaks for all outputs already");
         apart("mutates", "autocast", "the op writes its arguments, and a converted one would be a copy");
         apart("shape", "returning kernel", "with a shape rule, register kernels that fill the outputs");
@@ -65,7 +68,7 @@ final class Pieces {
             apart("returning kernel", "filling kernel", "a result is made by kernels or reference, or filled by them");
         }
         if (!op.result().hasTensors()) {
-            for (String piece : List.of("differentiableOutputs", "internal", "returnsMutated")) {
+            for (String piece : List.of("differentiableOutputs", "internal", "returnsMutated", "jvp")) {
                 without(piece, "the result holds no tensors, " + op.result());
             }
             for (String piece : OF_BACKWARD) {

@@ -173,6 +173,28 @@ public final class Result<R> {
         }
     }
 
+    /** As {@link #tensors}, of what a {@link Jvp} gives for {@code result}: any tensor may be absent. */
+    public @Nullable Tensor[] tangents(String op, R result, @Nullable R value) {
+        int count = tensors(op, result).length;
+        if (value == null) {
+            return new Tensor[count];
+        }
+        @Nullable
+        Tensor[] all = switch (form) {
+            case TENSOR -> new Tensor[] {(Tensor) value};
+            case TENSORS -> ((List<?>) value).toArray(new Tensor[0]);
+            case RECORD -> {
+                Schema s = java.util.Objects.requireNonNull(schema);
+                yield s.sparse((Record) value, s.slotCounts(op, (Record) result));
+            }
+            default -> new Tensor[0];
+        };
+        if (all.length != count) {
+            throw new OpResultException(op + ": its jvp gave " + all.length + " tangents for " + count + " outputs");
+        }
+        return all;
+    }
+
     private static OpResultException wrong(String op, @Nullable Object result, String expected) {
         return new OpResultException(op + ": the kernel or shape rule returned "
                 + (result == null ? "null" : "a " + result.getClass().getName()) + " where " + expected

@@ -415,6 +415,32 @@ public final class Schema {
         return NESTED.computeIfAbsent(value.getClass(), type -> of(type.asSubclass(Record.class), lookup));
     }
 
+    /** Whether the tensor at {@code slot} may be absent. */
+    boolean isOptional(int[] slotCounts, int slot) {
+        int end = 0;
+        for (int i = 0; i < slotCounts.length; i++) {
+            end += slotCounts[i];
+            if (slot < end) {
+                Argument a = tensorArgument(i);
+                return a.kind == Kind.TENSOR ? a.optional : a.optionalElements;
+            }
+        }
+        return false;
+    }
+
+    /** As {@link #tensors}, of a record in which any tensor may be absent. */
+    @Nullable
+    Tensor[] sparse(Record value, int[] slotCounts) {
+        List<@Nullable Tensor> all = new ArrayList<>(8);
+        for (int i = 0; i < slotCounts.length; i++) {
+            Object part = record.get(value, tensorArguments[i]);
+            for (int k = 0; k < slotCounts[i]; k++) {
+                all.add(part instanceof List<?> list ? (Tensor) list.get(k) : (Tensor) part);
+            }
+        }
+        return all.toArray(new Tensor[0]);
+    }
+
     /** What messages call a slot of {@link #tensors}: {@code x}, or of a list or record {@code tensors[2]}. */
     String slotName(int[] slotCounts, int slot) {
         int first = 0;

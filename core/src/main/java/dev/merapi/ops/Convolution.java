@@ -62,6 +62,7 @@ public final class Convolution {
                     (context, s, g) -> Grads.of("x", context.needs("x") ? s.inputGradient(g, s.weight) : null)
                             .and("weight", context.needs("weight") ? s.weightGradient(g, s.x) : null)
                             .and("bias", s.hasBias && context.needs("bias") ? g.sum(0, 2, 3) : null))
+            .linear("x, bias", "weight, bias")
             .autocast(CastPolicy.LOWER)
             .register();
 
@@ -90,6 +91,7 @@ public final class Convolution {
                 return Grads.of("grad", context.needs("grad") ? s.convolve(u, a.weight()) : null)
                         .and("weight", context.needs("weight") ? s.weightGradient(a.grad(), u) : null);
             })
+            .linear("grad", "weight")
             .register();
 
     /** The gradient of the weight: x correlated with {@code grad}. */
@@ -117,6 +119,7 @@ public final class Convolution {
                 return Grads.of("grad", context.needs("grad") ? s.convolve(a.x(), u) : null)
                         .and("x", context.needs("x") ? s.inputGradient(a.grad(), u) : null);
             })
+            .linear("grad", "x")
             .register();
 
     /** What the gradients are made of. */

@@ -47,6 +47,7 @@ public final class CopyOps {
             .stridesOk()
             .code(IDENTITY)
             .autograd((a, out) -> a.x().dtype(), (context, from, g) -> Grads.of("x", g.to(from)))
+            .linear("x")
             .register();
 
     /** Writes {@code x}, broadcast and converted, into {@code target}. */
@@ -73,6 +74,7 @@ public final class CopyOps {
             .returningKernel(DeviceType.CUDA, a -> moved(a.x(), a.device()))
             .returningKernel(DeviceType.CUDA_SIM, a -> moved(a.x(), a.device()))
             .autograd((a, out) -> a.x().device(), (context, from, g) -> Grads.of("x", g.to(from)))
+            .linear("x")
             .register();
 
     private static Tensor moved(Tensor x, Device device) {

@@ -4,6 +4,7 @@ package dev.merapi.ops;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -52,8 +53,8 @@ public final class Indexing {
             })
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                    (context, s, g) -> Grads.of("x", zeros(s.shape(), g).scatterAdd_(s.dim(), s.index(), g))
-                            .and("index", (Tensor) null))
+                    (context, s, g) -> Grads.of("x", scattered(context, s, g)).and("index", (Tensor) null))
+            .linear("x")
             .register();
 
     /** A copy of x with out[o, index[o, j, i], i] = src[o, j, i]; the last of several wins, and it alone gets the gradient. */
@@ -64,8 +65,23 @@ public final class Indexing {
                     (context, s, g) -> Grads.of("x", context.needs("x") ? g.scatter(s.dim(), s.index(), 0) : null)
                             .and("src", context.needs("src") ? ofWinners(g.gather(s.dim(), s.index()), s) : null)
                             .and("index", (Tensor) null))
+            .linear("x, src")
             .autocast(CastPolicy.PROMOTE)
             .register();
+
+    /** Into zeros; in place where nothing will differentiate that again. */
+    private static Tensor scattered(BackwardContext context, Saved s, Tensor g) {
+        Tensor zeros = zeros(s.shape(), g);
+        return context.createGraph()
+                ? zeros.scatterAdd(s.dim(), s.index(), g)
+                : zeros.scatterAdd_(s.dim(), s.index(), g);
+    }
+
+    /** As above. */
+    private static Tensor added(BackwardContext context, Saved s, Tensor g) {
+        Tensor zeros = zeros(s.shape(), g);
+        return context.createGraph() ? zeros.indexAdd(s.dim(), s.index(), g) : zeros.indexAdd_(s.dim(), s.index(), g);
+    }
 
     /** 0 where a later source was written to the same place: positions that are scattered as the sources were tell. */
     private static Tensor ofWinners(Tensor g, Saved s) {
@@ -83,6 +99,7 @@ public final class Indexing {
                 requireScatter("scatter_add", a);
                 return a.x().copy().scatterAdd_(a.dim(), a.index(), a.src());
             })
+            .linear("x, src")
             .autocast(CastPolicy.PROMOTE)
             .register();
 
@@ -108,8 +125,8 @@ public final class Indexing {
             })
             .autograd(
                     (a, out) -> new Saved(a.index(), a.dim(), a.x().shape()),
-                    (context, s, g) -> Grads.of("x", zeros(s.shape(), g).indexAdd_(s.dim(), s.index(), g))
-                            .and("index", (Tensor) null))
+                    (context, s, g) -> Grads.of("x", added(context, s, g)).and("index", (Tensor) null))
+            .linear("x")
             .register();
 
     /** A copy of x with out[o, index[j], i] += src[o, j, i]. */
@@ -118,6 +135,7 @@ public final class Indexing {
                 requireAdd("index_add", a);
                 return a.x().copy().indexAdd_(a.dim(), a.index(), a.src());
             })
+            .linear("x, src")
             .autocast(CastPolicy.PROMOTE)
             .register();
 
@@ -142,6 +160,7 @@ public final class Indexing {
                     (a, out) -> new SavedLookup(a.indices(), a.weight().size(0), a.paddingIndex()),
                     (context, s, g) -> Grads.of("weight", embeddingBackward(g, s.indices(), s.rows(), s.paddingIndex()))
                             .and("indices", (Tensor) null))
+            .linear("weight")
             .register();
 
     /** What backward needs of a look-up. */
@@ -172,6 +191,7 @@ public final class Indexing {
                         s.indices().eq(s.paddingIndex()).logicalOr(s.indices().eq(s.paddingIndex() - s.rows()));
                 return Grads.of("g", rows.maskedFill(pads.unsqueeze(-1), 0)).and("indices", (Tensor) null);
             })
+            .linear("g")
             .register();
 
     private static Tensor embeddingBackward(Tensor g, Tensor indices, long rows, long padding) {

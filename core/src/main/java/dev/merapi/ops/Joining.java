@@ -57,6 +57,7 @@ public final class Joining {
                         }
                         return Grads.ofList("tensors", gradients);
                     })
+            .linear("tensors")
             .register();
 
     public static final Op<Stack, Tensor> STACK = Op.define("merapi::stack", Stack.class, Tensor.class)
@@ -80,6 +81,7 @@ public final class Joining {
             .autograd(
                     (a, out) -> Arrays.stream(a.amounts()).map(n -> -n).toArray(),
                     (context, back, g) -> Grads.of("x", pad(g, back, 0)))
+            .jvp((a, out, t) -> pad(t.orZeros("x"), a.amounts(), 0))
             .register();
 
     public static final Op<Repeat, Tensor> REPEAT = Op.define("merapi::repeat", Repeat.class, Tensor.class)

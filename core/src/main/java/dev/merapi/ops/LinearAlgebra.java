@@ -40,6 +40,7 @@ public final class LinearAlgebra {
             .stridesOk()
             .shape(LinearAlgebra::product)
             .autograd((a, out) -> a, LinearAlgebra::matmulBackward)
+            .linear("a", "b")
             .autocast(CastPolicy.LOWER)
             .register();
 
@@ -47,6 +48,7 @@ public final class LinearAlgebra {
     public static final Op<Linear, Tensor> LINEAR = Op.define("merapi::linear", Linear.class, Tensor.class)
             .shape(LinearAlgebra::mapped)
             .autograd((a, out) -> new SavedLinear(a.x(), a.weight(), a.bias() != null), LinearAlgebra::linearBackward)
+            .linear("x, bias", "weight, bias")
             .autocast(CastPolicy.LOWER)
             .register();
 

@@ -33,14 +33,15 @@ public final class Ordering {
                 Shape first = shape.rank() == 0 ? shape : shape.with(-1, a.k());
                 return new Ordered(Tensor.meta(a.x(), first), Tensor.meta(first, DType.INT64, a.x().device()));
             })
-            .autograd(
-                    (a, out) -> new Saved(out.indices(), a.x().shape()),
-                    (context, s, g) -> Grads.of(
-                            "x",
-                            Tensor.zeros(
-                                            Tensor.meta(g.values(), s.shape()),
-                                            g.values().isMeta())
-                                    .scatterAdd_(-1, s.indices(), g.values())))
+            .autograd((a, out) -> new Saved(out.indices(), a.x().shape()), (context, s, g) -> {
+                Tensor zeros = Tensor.zeros(
+                        Tensor.meta(g.values(), s.shape()), g.values().isMeta());
+                return Grads.of(
+                        "x",
+                        context.createGraph()
+                                ? zeros.scatterAdd(-1, s.indices(), g.values())
+                                : zeros.scatterAdd_(-1, s.indices(), g.values()));
+            })
             .register();
 
     /** @throws ShapeException if there are not {@code k} elements along a dimension */

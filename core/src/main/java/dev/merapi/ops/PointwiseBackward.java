@@ -268,7 +268,7 @@ final class PointwiseBackward {
                 key, renamed, op, g, o, x, targets.stream().mapToInt(i -> i).toArray(), passed);
     }
 
-    private static Expr renamed(Variable v, int[] g, int[] o, int[] x) {
+    static Expr renamed(Variable v, int[] g, int[] o, int[] x) {
         return switch (v.role()) {
             case GRADIENT -> Expr.input(Arrays.binarySearch(g, v.index()));
             case OUTPUT -> Expr.input(g.length + Arrays.binarySearch(o, v.index()));

@@ -40,6 +40,7 @@ public final class PointwiseOp {
     private final Op<? extends Record, ?> op;
     private final boolean single;
     private final PointwiseBackward backward;
+    private final PointwiseTangents tangents;
     private volatile @Nullable Op<PointwiseArgs.Into, Tensor> inPlace;
 
     /**
@@ -67,6 +68,7 @@ public final class PointwiseOp {
         this.code = new PointwiseCode(roots, inputs, Pointwise.promotion(name));
         this.single = roots.size() == 1;
         this.backward = new PointwiseBackward(name, code, signature);
+        this.tangents = new PointwiseTangents(name, code, signature);
         this.op = !single
                 ? finish(Op.define(name, PointwiseArgs.Many.class, Result.tensors(), names))
                 : inputs == 1
@@ -97,8 +99,14 @@ public final class PointwiseOp {
             return bare.nonDifferentiable();
         }
         return bare.autograd(
-                (a, out) -> backward.save((PointwiseArgs) a, outputs(out)),
-                (context, saved, g) -> backward(context, saved, g));
+                        (a, out) -> backward.save((PointwiseArgs) a, outputs(out)),
+                        (context, saved, g) -> backward(context, saved, g))
+                .jvp((a, out, t) -> {
+                    PointwiseArgs args = (PointwiseArgs) a;
+                    Tensor[] results = outputs(out);
+                    return bare.result()
+                            .rebuild(out, tangents.tangents(args.tensors(), args.scalars(), results, t.slots()));
+                });
     }
 
     private boolean hasDerivative(Expr root) {
@@ -115,6 +123,12 @@ public final class PointwiseOp {
 
     public Op<? extends Record, ?> op() {
         return op;
+    }
+
+    /** The tangents of the results, null for zero; see {@link PointwiseTangents}. */
+    @Nullable
+    Tensor[] tangents(Tensor[] operands, List<Number> values, Tensor[] results, @Nullable Tensor[] given) {
+        return tangents.tangents(operands, values, results, given);
     }
 
     public PointwiseCode code() {

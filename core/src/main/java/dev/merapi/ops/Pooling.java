@@ -58,6 +58,7 @@ public final class Pooling {
                 return Grads.of("grad", picked.reshape(indices.shape().toArray()))
                         .and("indices", (Tensor) null);
             })
+            .linear("grad")
             .register();
 
     /** The largest element of each window; of equals the first, and NaN wins. Padding never does. */
@@ -103,6 +104,7 @@ public final class Pooling {
                             a.padding(),
                             a.countIncludePad()),
                     (context, s, g) -> Grads.of("x", averageBackward(s, g)))
+            .linear("x")
             .register();
 
     /** Each gradient spread evenly over its window. */
@@ -121,6 +123,7 @@ public final class Pooling {
                     (context, s, u) -> Grads.of(
                             "grad",
                             AVG_POOL2D.call(new AvgPool2d(u, s.kernel, s.stride, s.padding, s.countIncludePad))))
+            .linear("grad")
             .register();
 
     /** What the gradient of {@link #AVG_POOL2D} is made of. */

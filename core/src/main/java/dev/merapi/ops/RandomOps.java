@@ -5,6 +5,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.op.Grads;
+import dev.merapi.op.Jvp;
 import dev.merapi.op.Op;
 import dev.merapi.random.Philox;
 import dev.merapi.tensor.Tensor;
@@ -248,6 +249,8 @@ public final class RandomOps {
                     (a, out) -> new Kept(out.mask(), scale(a.p())),
                     (context, kept, g) -> Grads.of("x", dropoutBackward(context.orZeros(g.output(), 0), kept))
                             .and("base", (Tensor) null))
+            .jvp(Jvp.refused(
+                    "it draws random numbers", "switch it off (p = 0), or multiply with a mask that is drawn outside."))
             .register();
 
     /** What was kept, scaled; 0 elsewhere. */

@@ -22,12 +22,14 @@ public final class Rearranging {
     public static final Op<Triangle, Tensor> TRIL = Op.define("merapi::tril", Triangle.class, Tensor.class)
             .shape(a -> matrix("tril", a))
             .autograd((a, out) -> a.diagonal(), (context, k, g) -> Grads.of("x", g.tril(k)))
+            .linear("x")
             .register();
 
     /** Keeps what lies on and above the diagonal of the last two dimensions; the rest is 0. */
     public static final Op<Triangle, Tensor> TRIU = Op.define("merapi::triu", Triangle.class, Tensor.class)
             .shape(a -> matrix("triu", a))
             .autograd((a, out) -> a.diagonal(), (context, k, g) -> Grads.of("x", g.triu(k)))
+            .linear("x")
             .register();
 
     /** The elements in reverse order along some dimensions. */
@@ -37,6 +39,7 @@ public final class Rearranging {
                 return Tensor.meta(a.x());
             })
             .autograd((a, out) -> a.dims(), (context, dims, g) -> Grads.of("x", g.flip(dims)))
+            .linear("x")
             .register();
 
     /** Moves the elements along a dimension; what leaves at the end comes back at the beginning. */

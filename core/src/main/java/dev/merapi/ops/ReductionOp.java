@@ -55,6 +55,9 @@ public final class ReductionOp {
             new Signature(2, List.of()),
             Combine.SUM);
 
+    private static final ReductionOp WEIGHTED_SUM = new ReductionOp(
+            "merapi::weighted_sum", Expr.input(0).mul(Expr.input(1)), new Signature(2, List.of()), Combine.SUM);
+
     /** Whether an element is the result, or one of those that are; if one is NaN, so is the result. */
     private static Expr isExtremum(Expr v, Expr out) {
         return v.eq(out).or(v.isNan());
@@ -67,6 +70,7 @@ public final class ReductionOp {
     private final @Nullable Epilogue epilogue;
     private final Op<? extends Record, Tensor> op;
     private final ConcurrentMap<BitSet, Derived> derived = new ConcurrentHashMap<>();
+    private final ReductionTangents tangents;
     private volatile @Nullable PointwiseOp values;
 
     /** What backward needs. */
@@ -108,6 +112,7 @@ public final class ReductionOp {
                         new ReductionOp(name, prologue, signature, combine),
                         new PointwiseOp(name + "_epilogue", List.of(behind), signature.beside(1)));
         this.identity = prologue == Expr.input(0);
+        this.tangents = new ReductionTangents(name, code, signature);
         this.op = inputs == 1
                 ? finish(Op.define(name, ReduceArgs.X.class, Tensor.class, names))
                 : inputs == 2
@@ -207,7 +212,8 @@ public final class ReductionOp {
                         .allMatch(e -> e == null);
         return discrete
                 ? bare.nonDifferentiable()
-                : bare.autograd((a, out) -> save((ReduceArgs) a, out), (context, s, g) -> backward(context, s, g));
+                : bare.autograd((a, out) -> save((ReduceArgs) a, out), (context, s, g) -> backward(context, s, g))
+                        .jvp((a, out, t) -> tangent((ReduceArgs) a, out, t.slots()));
     }
 
     /** The result without memory. */
@@ -306,8 +312,7 @@ public final class ReductionOp {
         Tensor each = switch (code.combine()) {
             case SUM -> kept;
             case MEAN -> kept.mul(1.0 / ReduceArgs.count(s.shape, mask));
-            case PROD -> ofProduct(values(s), kept, reducedDims(mask));
-            default -> ofExtremum(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
+            default -> ofOne(s, mask, kept);
         };
         @Nullable Tensor[] result = new Tensor[code.inputs()];
         if (identity) {
@@ -320,6 +325,32 @@ public final class ReductionOp {
         }
         Grads grads = Grads.of("x", result[0]);
         return code.inputs() == 2 ? grads.and("y", result[1]) : grads;
+    }
+
+    /** The gradient of what is combined, where it depends on the other values. */
+    private Tensor ofOne(Saved s, boolean[] mask, Tensor kept) {
+        return code.combine() == Combine.PROD
+                ? ofProduct(values(s), kept, reducedDims(mask))
+                : ofExtremum(values(s), keep(out(s), s.shape, mask), kept, reducedDims(mask));
+    }
+
+    /** Forward mode: a sum or mean of tangents; else of tangents times what each value does to the one result it is in. */
+    private @Nullable Tensor tangent(ReduceArgs args, Tensor out, @Nullable Tensor[] given) {
+        if (code.combine() == Combine.SUM || code.combine() == Combine.MEAN) {
+            return tangents.combined(args, out, given);
+        }
+        Saved s = save(args, out);
+        Tensor v = values(s);
+        Tensor t =
+                identity ? given[0] : valuesOp().tangents(args.tensors(), args.scalars(), new Tensor[] {v}, given)[0];
+        if (t == null) {
+            return null;
+        }
+        boolean[] mask = ReduceArgs.mask(name, s.shape, s.dims);
+        Shape kept = ReduceArgs.reduced(s.shape, mask, true);
+        Tensor slopes = ofOne(s, mask, Tensor.ones(kept, out.dtype(), out.device()));
+        List<Tensor> both = List.of(ReductionTangents.wide(slopes, s.shape), ReductionTangents.wide(t, s.shape));
+        return WEIGHTED_SUM.call(both, List.of(), s.dims, args.keepDim(), out.dtype());
     }
 
     private static Tensor out(Saved s) {
@@ -348,12 +379,16 @@ public final class ReductionOp {
         if (identity) {
             return s.inputs[0];
         }
+        return valuesOp().call(Arrays.asList(s.inputs), s.scalars);
+    }
+
+    private PointwiseOp valuesOp() {
         PointwiseOp op = values;
         if (op == null) {
             op = new PointwiseOp(name + "_values", List.of(code.prologue()), signature);
             values = op;
         }
-        return op.call(Arrays.asList(s.inputs), s.scalars);
+        return op;
     }
 
     /** All elements that are the result share its gradient evenly. */

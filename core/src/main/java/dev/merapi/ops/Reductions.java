@@ -183,6 +183,7 @@ public final class Reductions {
                     (a, out) -> a.dim(),
                     // The sum of all gradients from here to the end.
                     (context, dim, g) -> Grads.of("x", g.flip(dim).cumsum(dim).flip(dim)))
+            .linear("x")
             .autocast(CastPolicy.FLOAT32)
             .register();
 
