@@ -16,6 +16,7 @@ module dev.merapi.core {
     exports dev.merapi.autograd;
     exports dev.merapi.check;
     exports dev.merapi.random;
+    exports dev.merapi.state;
     exports dev.merapi.reference;
     exports dev.merapi.nn;
     exports dev.merapi.optim;

@@ -33,7 +33,8 @@ final class GptModel extends Block {
             blocks.add(child("block" + i, new TransformerBlock(sizes.width(), sizes.heads(), fused)));
         }
         norm = child("norm", new LayerNorm(sizes.width()));
-        namedParameters().forEach((name, p) -> {
+        namedParameters().forEach((name, parameter) -> {
+            Tensor p = parameter.tensor();
             if (p.rank() == 2) {
                 dev.merapi.nn.Init.normal_(p, 0.02);
             }

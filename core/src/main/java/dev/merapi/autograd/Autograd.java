@@ -419,7 +419,8 @@ public final class Autograd {
     }
 
     /**
-     * Called with a leaf after its gradient was accumulated, once per backward pass.
+     * Called with a leaf after its gradient was accumulated, once per backward pass. Moves along with a parameter whose
+     * model moves, and is called with its new tensor then.
      *
      * @param leaf one that requires a gradient
      * @param hook takes the leaf, whose {@link Tensor#grad} is there
@@ -433,7 +434,7 @@ public final class Autograd {
             throw new GradientException(
                     "hookAfterAccumulate: only leaves that require a gradient accumulate; this is " + leaf.describe());
         }
-        return m.addAccumulateHook(gradient -> hook.accept(leaf));
+        return m.addAccumulateHook(gradient -> hook.accept(GraphAccess.latest(leaf)));
     }
 
     /**

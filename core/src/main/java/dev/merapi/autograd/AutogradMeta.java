@@ -36,6 +36,8 @@ public class AutogradMeta {
     private volatile @Nullable AccumulateGrad accumulator;
     private volatile @Nullable List<UnaryOperator<Tensor>> hooks; // replaced as a whole, as is the next
     private volatile @Nullable List<Consumer<Tensor>> accumulateHooks;
+    /** The leaf that took this one's place when a model moved; hooks and gradients go there. */
+    private volatile @Nullable Tensor successor;
 
     public AutogradMeta() {}
 
@@ -124,30 +126,48 @@ public class AutogradMeta {
         return a;
     }
 
+    /** Another leaf takes this one's place, with its hooks. */
+    final synchronized void moveTo(Tensor leaf) {
+        AutogradMeta to = leaf.variable();
+        to.hooks = hooks;
+        to.accumulateHooks = accumulateHooks;
+        successor = leaf;
+    }
+
+    final @Nullable Tensor successor() {
+        return successor;
+    }
+
+    /** This leaf's place in the graph, or that of what took its place last. */
+    private AutogradMeta latest() {
+        Tensor next = successor;
+        return next == null ? this : next.variable().latest();
+    }
+
     synchronized Runnable addHook(UnaryOperator<Tensor> hook) {
         List<UnaryOperator<Tensor>> next = hooks == null ? new ArrayList<>() : new ArrayList<>(hooks);
         next.add(hook);
         hooks = next;
-        return () -> {
-            synchronized (this) {
-                List<UnaryOperator<Tensor>> rest = new ArrayList<>(hooks == null ? List.of() : hooks);
-                rest.remove(hook);
-                hooks = rest;
-            }
-        };
+        return () -> latest().removeHook(hook);
+    }
+
+    private synchronized void removeHook(UnaryOperator<Tensor> hook) {
+        List<UnaryOperator<Tensor>> rest = new ArrayList<>(hooks == null ? List.of() : hooks);
+        rest.remove(hook);
+        hooks = rest;
     }
 
     synchronized Runnable addAccumulateHook(Consumer<Tensor> hook) {
         List<Consumer<Tensor>> next = accumulateHooks == null ? new ArrayList<>() : new ArrayList<>(accumulateHooks);
         next.add(hook);
         accumulateHooks = next;
-        return () -> {
-            synchronized (this) {
-                List<Consumer<Tensor>> rest = new ArrayList<>(accumulateHooks == null ? List.of() : accumulateHooks);
-                rest.remove(hook);
-                accumulateHooks = rest;
-            }
-        };
+        return () -> latest().removeAccumulateHook(hook);
+    }
+
+    private synchronized void removeAccumulateHook(Consumer<Tensor> hook) {
+        List<Consumer<Tensor>> rest = new ArrayList<>(accumulateHooks == null ? List.of() : accumulateHooks);
+        rest.remove(hook);
+        accumulateHooks = rest;
     }
 
     List<UnaryOperator<Tensor>> hooks() {

@@ -512,6 +512,13 @@ final class BackwardPass {
         if (aim == Aim.RESULT && meta.requiresGrad) {
             return; // gradients are returned, leaves stay as they are
         }
+        Tensor moved = meta.successor();
+        if (moved != null) { // since the forward pass
+            if (moved.requiresGrad()) {
+                accumulate(moved.variable(), gradient.to(moved.dtype()).to(moved.device()), Tensor.meta(moved));
+            }
+            return;
+        }
         GraphCapture capture = context.graphCapture();
         synchronized (meta) {
             Tensor there = meta.grad;

@@ -42,6 +42,35 @@ public final class GraphAccess {
         }
     }
 
+    /**
+     * A leaf takes another's place, on another device or in another dtype: it wants a gradient if the other did, and gets its
+     * gradient, converted, and its hooks. What a backward pass brings to the other from now on goes to it.
+     */
+    public static void move(Tensor from, Tensor to) {
+        AutogradMeta m = from.autograd();
+        if (m == null) {
+            return;
+        }
+        to.requiresGrad(m.requiresGrad);
+        Tensor gradient = m.grad;
+        if (gradient != null) {
+            Tensor moved = gradient.to(to.dtype()).to(to.device());
+            m.grad = null;
+            setGrad(to, moved);
+            if (moved != gradient) {
+                gradient.close();
+            }
+        }
+        m.moveTo(to);
+    }
+
+    /** This leaf, or what took its place last. */
+    static Tensor latest(Tensor leaf) {
+        AutogradMeta m = leaf.autograd();
+        Tensor next = m == null ? null : m.successor();
+        return next == null ? leaf : latest(next);
+    }
+
     public static @Nullable Tensor grad(Tensor t) {
         AutogradMeta m = t.autograd();
         return m == null ? null : m.grad;

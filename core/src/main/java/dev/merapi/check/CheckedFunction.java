@@ -22,7 +22,7 @@ final class CheckedFunction {
     private final Function<List<Tensor>, List<Tensor>> f;
     private final List<Tensor> inputs;
     private final Generator generator = Context.current().generator();
-    private final Generator.State state = generator.state();
+    private final Generator.Position state = generator.position();
     private final long[] outputSizes; // of the floating outputs
     private final boolean[] inGraph; // whether those require a gradient
     private final int count;
@@ -54,7 +54,7 @@ final class CheckedFunction {
     }
 
     private List<Tensor> call(List<Tensor> arguments) {
-        generator.restore(state);
+        generator.moveTo(state);
         return f.apply(arguments);
     }
 
@@ -63,7 +63,7 @@ final class CheckedFunction {
         try {
             body.run();
         } finally {
-            generator.restore(state);
+            generator.moveTo(state);
         }
     }
 

@@ -32,11 +32,11 @@ final class OpSample<A extends Record, R> {
     final long seed;
     private final double tolerance;
     private final @Nullable Function<A, R> expecting;
-    private final Generator.State random;
+    private final Generator.Position random;
     private @Nullable Boolean onlyKernel;
 
     OpSample(Op<A, R> op, A args, long seed, double tolerance, @Nullable Function<A, R> expecting) {
-        this(op, args, seed, tolerance, expecting, Context.current().generator().state());
+        this(op, args, seed, tolerance, expecting, Context.current().generator().position());
     }
 
     private OpSample(
@@ -45,7 +45,7 @@ final class OpSample<A extends Record, R> {
             long seed,
             double tolerance,
             @Nullable Function<A, R> expecting,
-            Generator.State random) {
+            Generator.Position random) {
         this.op = op;
         this.definition = op.definition();
         this.args = args;
@@ -136,13 +136,13 @@ final class OpSample<A extends Record, R> {
 
     /** The outputs on these arguments, without recording; the written arguments where nothing is returned. */
     Tensor[] run(A given) {
-        Context.current().generator().restore(random);
+        Context.current().generator().moveTo(random);
         return Autograd.noGrad(() -> outputs(given, op.call(given)));
     }
 
     /** With the generator as it was for the other runs. */
     R call(A given) {
-        Context.current().generator().restore(random);
+        Context.current().generator().moveTo(random);
         return op.call(given);
     }
 

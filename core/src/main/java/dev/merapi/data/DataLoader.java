@@ -4,6 +4,9 @@ package dev.merapi.data;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
 import dev.merapi.random.Generator;
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.types.Device;
 import java.util.Arrays;
 import java.util.Iterator;
@@ -26,12 +29,12 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A dataset or sampler that draws random numbers by Merapi's ops gets those of (seed, epoch, number of the batch), where
  * the seed is that of the generator of the thread that begins the epoch: the same batches with and without a thread, in each
- * run, and after {@link #restore}; and the model's own numbers do not depend on them.
+ * run, and after {@link #loadStateDict}; and the model's own numbers do not depend on them.
  *
- * <p>{@link #state} and {@link #restore} continue in the middle of an epoch with the batches that would have come.
+ * <p>{@link #stateDict} and {@link #loadStateDict} continue in the middle of an epoch with the batches that would have come.
  * For one thread at a time.
  */
-public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
+public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable {
     private final Dataset<B> dataset;
     private final int batchSize;
     private Sampler sampler = Sampler.sequential();
@@ -91,22 +94,40 @@ public final class DataLoader<B> implements Iterable<B>, AutoCloseable {
         return this;
     }
 
-    /** Where a loader stands: the epoch, and how many of its batches were taken. */
-    public record State(long epoch, long batch) {}
-
-    public State state() {
-        return new State(epoch, taken);
+    /**
+     * Where the loader stands: {@code epoch} and {@code batch}, how many of its batches were taken; and what these numbers
+     * depend on, {@code samples}, {@code batch_size} and {@code drop_last}.
+     */
+    @Override
+    public StateDict stateDict() {
+        return new StateDict()
+                .put("epoch", epoch)
+                .put("batch", taken)
+                .put("samples", dataset.size())
+                .put("batch_size", batchSize)
+                .put("drop_last", dropLast);
     }
 
-    /** The next iterator goes on from there; one that is running ends. The dataset and the options must be the same. */
-    public void restore(State state) {
-        java.util.Objects.requireNonNull(state, "state");
-        if (state.epoch() < 0 || state.batch() < 0) {
-            throw new IllegalArgumentException("data loader: " + state + " is not a state of any loader");
-        }
+    /**
+     * The next iterator goes on from there; one that is running ends. The sampler must be the same.
+     *
+     * @throws dev.merapi.error.StateDictException if it is the state of a loader with other samples or options; nothing is
+     *     changed then
+     */
+    @Override
+    public void loadStateDict(StateDict state) {
+        StateReader in = new StateReader("data loader", state);
+        long newEpoch = in.integer("epoch");
+        long newBatch = in.integer("batch");
+        in.require(newEpoch >= 0, "epoch", newEpoch + " is negative");
+        in.require(newBatch >= 0, "batch", newBatch + " is negative");
+        in.same("samples", dataset.size());
+        in.same("batch_size", (long) batchSize);
+        in.same("drop_last", dropLast);
+        in.copy();
         stop();
-        epoch = state.epoch();
-        taken = state.batch();
+        epoch = newEpoch;
+        taken = newBatch;
     }
 
     /**

@@ -9,11 +9,19 @@ import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.WeakHashMap;
+import org.jspecify.annotations.Nullable;
 
 /** Work that was captured, with the memory that it needs. For the engine; see Note [Captured graphs]. */
 public final class CapturedGraph implements AutoCloseable {
+    /** All graphs that are open, for {@link #outdate}. */
+    private static final Set<CapturedGraph> OPEN =
+            Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
+
     private final Device device;
     private final Graphs graphs;
     private final long graph;
@@ -25,6 +33,7 @@ public final class CapturedGraph implements AutoCloseable {
     private DeviceStream last;
 
     private boolean closed;
+    private volatile @Nullable String outdated;
 
     /** So many blocks of random numbers, counted from what {@code base} holds. */
     record Drawn(Generator generator, long seed, long blocks, Tensor base) {}
@@ -45,12 +54,29 @@ public final class CapturedGraph implements AutoCloseable {
         this.used = used;
         this.drawn = drawn;
         this.conditions = conditions;
+        OPEN.add(this);
+    }
+
+    /** Memory that is no longer what it was for, such as that of a parameter that moved: graphs that use it are refused. */
+    public static void outdate(Storage storage, String why) {
+        synchronized (OPEN) {
+            OPEN.forEach(graph -> {
+                if (graph.used.containsKey(storage)) {
+                    graph.outdated = why;
+                }
+            });
+        }
     }
 
     /** Does the captured work; returns before it is done. */
     public synchronized void replay() {
         if (closed) {
             throw new GraphCaptureException("graph: it is closed");
+        }
+        String why = outdated;
+        if (why != null) {
+            throw new GraphCaptureException(
+                    Message.of("graph: " + why).fix("call reset(), so that it is captured again."));
         }
         for (GraphCapture.Condition c : conditions) {
             if (!c.holds().getAsBoolean()) {
@@ -110,6 +136,7 @@ public final class CapturedGraph implements AutoCloseable {
             return;
         }
         closed = true;
+        OPEN.remove(this);
         if (last.handle() != 0 && last.isOpen()) {
             last.synchronize();
         }

@@ -143,7 +143,7 @@ public final class GraphCapture {
      * Where numbers that were taken from a generator at {@code at} stand in each replay. Those of a forward call before the
      * capture, which is computed again in it, stay what they are.
      */
-    public Draw draw(Generator generator, Generator.State at) {
+    public Draw draw(Generator generator, Generator.Position at) {
         Draws d = draws.get(generator);
         boolean same = d != null && d.seed == at.seed() && at.offset() >= d.start;
         if (!same && DrawLog.isReplaying()) {
@@ -198,7 +198,7 @@ public final class GraphCapture {
         List<CapturedGraph.Drawn> drawn = new ArrayList<>();
         draws.values().forEach(d -> {
             long blocks = d.generator.offset() - d.start;
-            d.generator.restore(new Generator.State(d.seed, d.start));
+            d.generator.moveTo(new Generator.Position(d.seed, d.start));
             drawn.add(new CapturedGraph.Drawn(d.generator, d.seed, blocks, d.base));
         });
         return new CapturedGraph(device, graphs, graph, pool, used, drawn, conditions);
@@ -223,7 +223,7 @@ public final class GraphCapture {
 
     private void giveUp() {
         onAbort.forEach(Runnable::run);
-        draws.values().forEach(d -> d.generator.restore(new Generator.State(d.seed, d.start)));
+        draws.values().forEach(d -> d.generator.moveTo(new Generator.Position(d.seed, d.start)));
         draws.values().forEach(d -> d.base.close());
         used.keySet().forEach(s -> s.release(context.memory()));
         pool.close(context.memory());

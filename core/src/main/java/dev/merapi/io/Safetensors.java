@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.io;
 
+import dev.merapi.state.StateDict;
 import dev.merapi.tensor.Tensor;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -19,6 +20,8 @@ import java.util.Objects;
  * @see <a href="https://huggingface.co/docs/safetensors">the format</a>
  */
 public final class Safetensors {
+    private static final String STATE = "state.";
+
     private Safetensors() {}
 
     public static void save(Path file, Map<String, Tensor> tensors) throws IOException {
@@ -58,6 +61,33 @@ public final class Safetensors {
                 TensorBytes.write(get(tensors, name), channel);
             }
         });
+    }
+
+    /** Writes a state: its tensors, and the rest as metadata, whose names begin with {@code state.} */
+    public static void save(Path file, StateDict state) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(state, "state");
+        Map<String, String> metadata = new LinkedHashMap<>();
+        state.literals().forEach((name, text) -> metadata.put(STATE + name, text));
+        save(file, state.all(Tensor.class), metadata);
+    }
+
+    /**
+     * Reads what {@link #save(Path, StateDict)} wrote; of another file its tensors.
+     *
+     * @throws FormatException as {@link #load}
+     */
+    public static StateDict loadState(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Map<String, String> literals = new LinkedHashMap<>();
+        try (SafetensorsFile open = SafetensorsFile.open(file)) {
+            open.metadata().forEach((name, text) -> {
+                if (name.startsWith(STATE)) {
+                    literals.put(name.substring(STATE.length()), text);
+                }
+            });
+        }
+        return StateDict.of(load(file), literals);
     }
 
     private static Tensor get(Map<String, Tensor> tensors, String name) {

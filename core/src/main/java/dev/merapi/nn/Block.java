@@ -2,9 +2,14 @@
 package dev.merapi.nn;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
-import dev.merapi.error.Message;
-import dev.merapi.error.ShapeException;
+import dev.merapi.error.GraphCaptureException;
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -15,8 +20,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Part of a model: parameters and buffers by name, and blocks inside it. A subclass registers them in its constructor
@@ -33,9 +38,11 @@ import java.util.function.UnaryOperator;
  * }
  * }</pre>
  */
-public abstract class Block {
+public abstract class Block implements Stateful {
     private final Map<String, Parameter> own = new LinkedHashMap<>();
     private final Map<String, Block> children = new LinkedHashMap<>();
+    private @Nullable Block parent;
+    private String nameInParent = "";
     private boolean training = true;
 
     /** Registers a tensor to be trained. It leaves its scope. */
@@ -56,6 +63,7 @@ public abstract class Block {
     private Parameter register(String name, Parameter p) {
         requireNew(name);
         own.put(name, p);
+        p.register(this, name);
         return p;
     }
 
@@ -63,7 +71,17 @@ public abstract class Block {
     protected final <M extends Block> M child(String name, M block) {
         requireNew(name);
         children.put(name, block);
+        Block child = block;
+        if (child.parent == null) {
+            child.parent = this;
+            child.nameInParent = name;
+        }
         return block;
+    }
+
+    /** Its dotted name within the outermost block around it, with a dot behind; empty for that block itself. */
+    final String path() {
+        return parent == null ? "" : parent.path() + nameInParent + ".";
     }
 
     private void requireNew(String name) {
@@ -94,25 +112,21 @@ public abstract class Block {
         children.forEach((name, m) -> m.collect(prefix + name + ".", into, seen));
     }
 
-    /** The tensors to be trained, by name. */
-    public final Map<String, Tensor> namedParameters() {
-        Map<String, Tensor> all = new LinkedHashMap<>();
-        named().forEach((name, p) -> {
-            if (p.isTrained()) {
-                all.put(name, p.tensor());
-            }
-        });
+    /** What is to be trained, by name. */
+    public final Map<String, Parameter> namedParameters() {
+        Map<String, Parameter> all = named();
+        all.values().removeIf(p -> !p.isTrained());
         return all;
     }
 
-    /** The tensors to be trained. */
-    public final List<Tensor> parameters() {
+    /** What is to be trained: for an optimiser, which follows where the model moves. */
+    public final List<Parameter> parameters() {
         return new ArrayList<>(namedParameters().values());
     }
 
     /** Number of elements to be trained. */
     public final long parameterCount() {
-        return parameters().stream().mapToLong(Tensor::numel).sum();
+        return parameters().stream().mapToLong(p -> p.tensor().numel()).sum();
     }
 
     /** The blocks inside, by name. */
@@ -145,16 +159,23 @@ public abstract class Block {
 
     // ---------------------------------------------------------------- moves
 
-    /** Moves parameters and buffers; gradients are dropped. */
+    /**
+     * Moves parameters and buffers, with their gradients and hooks. Optimisers that hold the parameters follow at their next
+     * step.
+     *
+     * @throws GraphCaptureException in a step that is being captured
+     */
     public final void to(Device device) {
         Objects.requireNonNull(device, "device");
         replaceAll(t -> t.to(device));
     }
 
     /**
-     * Converts floating parameters and buffers; gradients are dropped.
+     * Converts floating parameters and buffers, with their gradients and hooks. Optimisers that hold the parameters follow at
+     * their next step.
      *
      * @throws DTypeException if the dtype is not floating
+     * @throws GraphCaptureException in a step that is being captured
      */
     public final void to(DType dtype) {
         Objects.requireNonNull(dtype, "dtype");
@@ -165,56 +186,41 @@ public abstract class Block {
         replaceAll(t -> t.dtype().isFloating() ? t.to(dtype) : t);
     }
 
+    /** All or none: what fails is found before the first is replaced. */
     private void replaceAll(UnaryOperator<Tensor> change) {
-        try (Autograd.Mode mode = Autograd.noGrad()) {
-            named().values().forEach(p -> p.replace(change.apply(p.tensor())));
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null) {
+            throw capture.refused("to", getClass().getSimpleName() + " would move");
+        }
+        try (Autograd.Mode mode = Autograd.noGrad();
+                Scope scope = Scope.open()) {
+            Map<Parameter, Tensor> changed = new LinkedHashMap<>();
+            named().values().forEach(p -> changed.put(p, change.apply(p.tensor())));
+            changed.forEach(Parameter::replace);
         }
     }
 
     // ---------------------------------------------------------------- state
 
     /** Parameters and buffers by name: the tensors themselves, not copies. */
-    public final Map<String, Tensor> stateDict() {
-        Map<String, Tensor> all = new LinkedHashMap<>();
+    @Override
+    public final StateDict stateDict() {
+        StateDict all = new StateDict();
         named().forEach((name, p) -> all.put(name, p.tensor()));
         return all;
     }
 
     /**
-     * Copies values in, by name; converts dtype and device.
+     * Copies values in, by name, from any device; floating dtypes become those of the parameters.
      *
-     * @throws ShapeException if names are missing or unknown or a shape differs; nothing is changed then
+     * @throws dev.merapi.error.StateDictException if names are missing or unknown, or a shape or dtype does not fit; nothing
+     *     is changed then
      */
-    public final void loadStateDict(Map<String, Tensor> state) {
-        Objects.requireNonNull(state, "state");
-        Map<String, Parameter> mine = named();
-        TreeSet<String> missing = new TreeSet<>(mine.keySet());
-        missing.removeAll(state.keySet());
-        TreeSet<String> unknown = new TreeSet<>(state.keySet());
-        unknown.removeAll(mine.keySet());
-        Message wrong = Message.of("loadStateDict of " + getClass().getSimpleName() + ": the state does not fit");
-        boolean fits = missing.isEmpty() && unknown.isEmpty();
-        if (!fits) {
-            wrong.fact("missing", missing).fact("unknown", unknown);
-        }
-        for (Map.Entry<String, Tensor> e : state.entrySet()) {
-            Parameter p = mine.get(e.getKey());
-            if (p != null && !p.tensor().shape().equals(e.getValue().shape())) {
-                wrong.fact(
-                        e.getKey(),
-                        "expected " + p.tensor().describe() + ", got "
-                                + e.getValue().describe());
-                fits = false;
-            }
-        }
-        if (!fits) {
-            throw new ShapeException(wrong);
-        }
-        try (Autograd.Mode mode = Autograd.noGrad()) {
-            mine.forEach((name, p) -> p.tensor()
-                    .copy_(java.util.Objects.requireNonNull(state.get(name))
-                            .to(p.tensor().device())));
-        }
+    @Override
+    public final void loadStateDict(StateDict state) {
+        StateReader in = new StateReader(getClass().getSimpleName(), state);
+        named().forEach((name, p) -> in.floating(name, p.tensor()));
+        in.copy();
     }
 
     /** The tree of blocks and their parameters. */

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
+import dev.merapi.autograd.GraphAccess;
+import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A tensor that a block owns: trained (it requires a gradient) or merely kept (a buffer). The tensor may be replaced, when
- * the block moves to another device or dtype; so ask for it at each use.
+ * A tensor that a block owns: trained (it requires a gradient) or merely kept (a buffer). The parameter stays the same as long
+ * as its block lives; its tensor is replaced when the block moves to another device or dtype. So hold parameters, as
+ * optimisers do, and ask for the tensor at each use.
  */
-public final class Parameter {
+public final class Parameter implements Trainable {
     private final boolean trained;
     private Tensor tensor;
+    private @Nullable Block block;
+    private String ownName = "";
 
     Parameter(Tensor tensor, boolean trained) {
         this.trained = trained;
@@ -20,7 +27,21 @@ public final class Parameter {
         }
     }
 
+    /** The block that registers it first gives it its name. */
+    void register(Block by, String name) {
+        if (block == null) {
+            block = by;
+            ownName = name;
+        }
+    }
+
+    /** Its dotted name, as {@link Block#named} of the outermost block around it has it. */
+    public String name() {
+        return (block == null ? "" : block.path()) + ownName;
+    }
+
     /** The current tensor: a leaf that belongs to no scope. */
+    @Override
     public Tensor tensor() {
         return tensor;
     }
@@ -30,7 +51,10 @@ public final class Parameter {
         return trained;
     }
 
-    /** Puts another tensor in its place and closes the old one. */
+    /**
+     * Puts another tensor in its place, which gets the gradient, converted, and the hooks of the old one; closes that. Graphs
+     * that were captured with it are refused from now on.
+     */
     void replace(Tensor other) {
         if (!other.shape().equals(tensor.shape())) {
             throw new ShapeException("parameter: " + other.describe() + " in place of " + tensor.describe());
@@ -39,14 +63,18 @@ public final class Parameter {
         if (other == before) {
             return;
         }
-        before.setGrad(null);
+        GraphAccess.move(before, other);
         tensor = other.leaveScope();
-        if (trained) {
-            tensor.requiresGrad(true);
+        if (!before.isMeta()) {
+            CapturedGraph.outdate(
+                    before.storage(),
+                    "the captured step uses '" + name() + "' as it was before it moved, " + before.describe()
+                            + "; now it is " + other.describe());
         }
         before.close();
     }
 
+    /** Its name and form. */
     @Override
     public String toString() {
         return (trained ? "parameter " : "buffer ") + tensor.describe();

@@ -2,7 +2,10 @@
 package dev.merapi.optim;
 
 import dev.merapi.ops.Optimizers;
+import dev.merapi.state.StateDict;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -12,32 +15,33 @@ import org.jspecify.annotations.Nullable;
  * @see <a href="https://arxiv.org/abs/1711.05101">Loshchilov, Hutter 2017</a>
  */
 public final class AdamW extends Optimizer {
-    private final double beta1;
-    private final double beta2;
-    private final double eps;
+    private double beta1;
+    private double beta2;
+    private double eps;
     private final boolean decoupled;
 
     /** β 0.9 and 0.999, eps 1e-8. */
-    public AdamW(List<Tensor> params, double lr, double weightDecay) {
+    public AdamW(List<? extends Trainable> params, double lr, double weightDecay) {
         this(params, lr, 0.9, 0.999, 1e-8, weightDecay);
     }
 
-    public AdamW(List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
+    public AdamW(
+            List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
         this(params, lr, beta1, beta2, eps, weightDecay, true);
     }
 
     private AdamW(
-            List<Tensor> params,
+            List<? extends Trainable> params,
             double lr,
             double beta1,
             double beta2,
             double eps,
             double weightDecay,
             boolean decoupled) {
-        super(params, lr, weightDecay, 2);
-        if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0 && Double.isFinite(eps))) {
-            throw new IllegalArgumentException("adam: betas " + beta1 + ", " + beta2 + " must lie in [0, 1), eps " + eps
-                    + " must not be negative");
+        super(params, lr, weightDecay, List.of("exp_avg", "exp_avg_sq"));
+        String wrong = wrong(beta1, beta2, eps);
+        if (wrong != null) {
+            throw new IllegalArgumentException("adam: " + wrong);
         }
         this.beta1 = beta1;
         this.beta2 = beta2;
@@ -45,9 +49,15 @@ public final class AdamW extends Optimizer {
         this.decoupled = decoupled;
     }
 
+    private static @Nullable String wrong(double beta1, double beta2, double eps) {
+        return beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1 && eps >= 0 && Double.isFinite(eps)
+                ? null
+                : "betas " + beta1 + ", " + beta2 + " must lie in [0, 1), eps " + eps + " must not be negative";
+    }
+
     /** Adam as first published: weight decay is part of the gradient. */
     public static AdamW adam(
-            List<Tensor> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
+            List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
         return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false);
     }
 
@@ -68,5 +78,29 @@ public final class AdamW extends Optimizer {
                 eps,
                 group.weightDecay,
                 decoupled));
+    }
+
+    @Override
+    String kind() {
+        return decoupled ? "AdamW" : "Adam";
+    }
+
+    @Override
+    void putSettings(StateDict into) {
+        into.put("beta1", beta1).put("beta2", beta2).put("eps", eps);
+    }
+
+    @Override
+    Runnable readSettings(StateReader in) {
+        double newBeta1 = in.number("beta1");
+        double newBeta2 = in.number("beta2");
+        double newEps = in.number("eps");
+        String wrong = wrong(newBeta1, newBeta2, newEps);
+        in.require(wrong == null, "beta1", String.valueOf(wrong));
+        return () -> {
+            beta1 = newBeta1;
+            beta2 = newBeta2;
+            eps = newEps;
+        };
     }
 }

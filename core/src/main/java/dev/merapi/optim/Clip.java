@@ -4,17 +4,12 @@ package dev.merapi.optim;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
-import java.util.ArrayList;
-import java.util.Collections;
-import java.util.IdentityHashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
-import java.util.Set;
 
 /**
  * Limits the norm of all gradients together, of whatever dtypes and devices. Nothing here reads a value back: it works
@@ -32,19 +27,21 @@ public final class Clip {
      * float64 tensors. Pass the factor to {@link Optimizer#step(Tensor)}, which saves a pass over the gradients.
      *
      * @throws IllegalArgumentException if {@code maxNorm} is not greater than 0
-     * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or replaced when its model moved
+     * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or is a plain tensor that its model has replaced
      */
-    public static Optimizers.NormAndScale norm(List<Tensor> params, double maxNorm) {
+    public static Optimizers.NormAndScale norm(List<? extends Trainable> params, double maxNorm) {
         Objects.requireNonNull(params, "params");
-        return norm(params, gradients(params), maxNorm);
+        return norm(params, Gradients.ofKinds("clip", params), maxNorm);
     }
 
-    private static Optimizers.NormAndScale norm(List<Tensor> params, List<List<Tensor>> all, double maxNorm) {
+    private static Optimizers.NormAndScale norm(
+            List<? extends Trainable> params, List<List<Tensor>> all, double maxNorm) {
         if (!(maxNorm > 0)) {
             throw new IllegalArgumentException("clip: the norm " + maxNorm + " must be greater than 0");
         }
         if (all.isEmpty()) {
-            Device device = params.isEmpty() ? Device.CPU : params.get(0).device();
+            Device device =
+                    params.isEmpty() ? Device.CPU : params.get(0).tensor().device();
             return new Optimizers.NormAndScale(
                     Tensor.zeros(Shape.SCALAR, DType.FLOAT64, device),
                     Tensor.ones(Shape.SCALAR, DType.FLOAT64, device));
@@ -58,10 +55,10 @@ public final class Clip {
     }
 
     /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d float64. */
-    public static Tensor norm_(List<Tensor> params, double maxNorm) {
+    public static Tensor norm_(List<? extends Trainable> params, double maxNorm) {
         Objects.requireNonNull(params, "params");
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            List<List<Tensor>> all = gradients(params);
+            List<List<Tensor>> all = Gradients.ofKinds("clip", params);
             Optimizers.NormAndScale found = norm(params, all, maxNorm);
             for (List<Tensor> same : all) {
                 Tensor factor = found.scale().to(same.get(0).device());
@@ -69,26 +66,5 @@ public final class Clip {
             }
             return found.norm();
         }
-    }
-
-    private record Kind(DType dtype, Device device) {}
-
-    /** In lists of one dtype on one device. */
-    private static List<List<Tensor>> gradients(List<Tensor> params) {
-        Map<Kind, List<Tensor>> ofKind = new LinkedHashMap<>();
-        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>(params.size()));
-        List<Tensor> same = List.of();
-        for (Tensor g : Optimizer.gradients("clip", params)) {
-            if (g != null && seen.add(g)) {
-                boolean another = same.isEmpty()
-                        || same.get(0).dtype() != g.dtype()
-                        || same.get(0).device() != g.device();
-                if (another) {
-                    same = ofKind.computeIfAbsent(new Kind(g.dtype(), g.device()), k -> new ArrayList<>());
-                }
-                same.add(g);
-            }
-        }
-        return new ArrayList<>(ofKind.values());
     }
 }

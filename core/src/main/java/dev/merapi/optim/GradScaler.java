@@ -2,16 +2,20 @@
 package dev.merapi.optim;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
-import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Optimizers;
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
 import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.IdentityHashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -38,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * <p>All of it stays on the device; nothing waits for a value. A scaler that is not enabled, as bfloat16 and float32 want
  * it, passes everything on as it is.
  */
-public final class GradScaler implements AutoCloseable {
+public final class GradScaler implements Stateful, AutoCloseable {
     private static final double INITIAL = 65536;
     private static final int INTERVAL = 2000;
 
@@ -56,9 +60,12 @@ public final class GradScaler implements AutoCloseable {
     }
 
     private final boolean enabled;
-    private final double growth;
-    private final double backoff;
-    private final int interval;
+    private double growth;
+    private double backoff;
+    private int interval;
+    /** How often settings were loaded: captured steps have them as they were. */
+    private int loads;
+
     private final Map<Optimizer, Found> found = new IdentityHashMap<>();
     private Tensor scale;
     private Tensor streak;
@@ -78,13 +85,9 @@ public final class GradScaler implements AutoCloseable {
      * @param backoff what it is multiplied by after a step that was left out
      */
     public GradScaler(double initial, double growth, double backoff, int interval, boolean enabled) {
-        if (!isScale(initial)
-                || !(growth >= 1 && Double.isFinite(growth) && backoff > 0 && backoff < 1 && interval > 0)) {
-            throw new IllegalArgumentException(
-                    "grad scaler: initial " + initial + " must be a normal float32 greater than"
-                            + " 0, interval " + interval + " greater than 0, growth " + growth
-                            + " finite and at least 1, backoff "
-                            + backoff + " between 0 and 1");
+        if (!isScale(initial) || !areSettings(growth, backoff, interval)) {
+            throw new IllegalArgumentException("grad scaler: initial " + initial
+                    + " must be a normal float32 greater than 0, " + settings(growth, backoff, interval));
         }
         this.enabled = enabled;
         this.growth = growth;
@@ -92,6 +95,15 @@ public final class GradScaler implements AutoCloseable {
         this.interval = interval;
         this.scale = Tensor.scalar(initial, DType.FLOAT32).leaveScope();
         this.streak = Tensor.scalar(0, DType.INT64).leaveScope();
+    }
+
+    private static boolean areSettings(double growth, double backoff, long interval) {
+        return growth >= 1 && Double.isFinite(growth) && backoff > 0 && backoff < 1 && interval > 0;
+    }
+
+    private static String settings(double growth, double backoff, long interval) {
+        return "interval " + interval + " greater than 0, growth " + growth + " finite and at least 1, backoff "
+                + backoff + " between 0 and 1";
     }
 
     private static boolean isScale(double value) {
@@ -155,7 +167,8 @@ public final class GradScaler implements AutoCloseable {
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor inverse = inverse();
             for (List<Tensor> grads : optimizer.gradients()) {
-                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(grads, inverse));
+                Tensor there = inverse.to(grads.get(0).device());
+                Optimizers.SCALE_GRADS.call(new Optimizers.ScaleGrads(grads, there));
             }
         }
         f.unscaled = true;
@@ -175,9 +188,11 @@ public final class GradScaler implements AutoCloseable {
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor any = null;
             for (List<Tensor> grads : optimizer.gradients()) {
-                moveTo(grads.get(0).device());
+                if (any == null) {
+                    moveTo(grads.get(0).device());
+                }
                 Tensor these = Optimizers.NON_FINITE.call(new Optimizers.NonFinite(grads));
-                any = any == null ? these : any.maximum(these);
+                any = any == null ? these : any.maximum(these.to(any.device()));
             }
             f = new Found(any == null ? null : any.leaveScope());
         }
@@ -234,6 +249,11 @@ public final class GradScaler implements AutoCloseable {
                 }
             }
             if (any != null) {
+                GraphCapture capture = Context.current().graphCapture();
+                if (capture != null) {
+                    int then = loads;
+                    capture.require(() -> then == loads, "the settings of the scaler were loaded since the capture");
+                }
                 Optimizers.UPDATE_SCALE.call(new Optimizers.UpdateScale(scale, streak, any, growth, backoff, interval));
             }
         }
@@ -254,36 +274,43 @@ public final class GradScaler implements AutoCloseable {
         return enabled ? scale.item() : 1;
     }
 
-    /** Scale and number of good steps in a row, by name: the tensors themselves. */
-    public Map<String, Tensor> stateDict() {
-        Map<String, Tensor> state = new LinkedHashMap<>();
-        state.put("scale", scale);
-        state.put("streak", streak);
-        return state;
+    /** {@code scale}, {@code streak} (the number of good steps in a row), {@code growth}, {@code backoff}, {@code interval}. */
+    @Override
+    public StateDict stateDict() {
+        return new StateDict()
+                .put("scale", scale)
+                .put("streak", streak)
+                .put("growth", growth)
+                .put("backoff", backoff)
+                .put("interval", interval);
     }
 
-    /** Copies a state in; nothing is changed if it does not fit. */
-    public void loadStateDict(Map<String, Tensor> state) {
-        Objects.requireNonNull(state, "state");
-        Map<String, Tensor> mine = stateDict();
-        boolean fits =
-                mine.keySet().equals(state.keySet()) && state.values().stream().allMatch(t -> t.numel() == 1);
-        if (!fits) {
-            throw new ShapeException(Message.of("grad scaler: the state does not fit")
-                    .fact("expected", "a number each for " + mine.keySet())
-                    .fact("got", state));
+    /**
+     * Takes all of that over; whether it is enabled stays as it is.
+     *
+     * @throws dev.merapi.error.StateDictException if it does not fit; nothing is changed then
+     */
+    @Override
+    public void loadStateDict(StateDict state) {
+        StateReader in = new StateReader("grad scaler", state);
+        in.tensor("scale", scale);
+        in.tensor("streak", streak);
+        Tensor stored = state.all(Tensor.class).get("scale");
+        if (stored != null && stored.shape().equals(Shape.SCALAR) && !stored.isClosed() && !stored.isMeta()) {
+            in.require(isScale(stored.item()), "scale", stored.item() + " is not a normal float32 greater than 0");
         }
-        double stored = java.util.Objects.requireNonNull(state.get("scale")).item();
-        if (!isScale(stored)) {
-            throw new IllegalArgumentException(
-                    "grad scaler: the scale of the state, " + stored + ", is not a normal float32 greater than 0");
-        }
-        try (Scope scope = Scope.open();
-                Autograd.Mode mode = Autograd.noGrad()) {
-            mine.forEach((name, t) -> t.copy_(java.util.Objects.requireNonNull(state.get(name))
-                    .to(t.device())
-                    .reshape()));
-        }
+        double newGrowth = in.number("growth");
+        double newBackoff = in.number("backoff");
+        long newInterval = in.integer("interval");
+        in.require(
+                areSettings(newGrowth, newBackoff, newInterval) && newInterval <= Integer.MAX_VALUE,
+                "interval",
+                settings(newGrowth, newBackoff, newInterval));
+        in.copy();
+        growth = newGrowth;
+        backoff = newBackoff;
+        interval = (int) newInterval;
+        loads++;
     }
 
     /** Frees its tensors. */

@@ -5,15 +5,19 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.ClosedTensorException;
-import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
-import dev.merapi.error.ShapeException;
+import dev.merapi.nn.Parameter;
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
 import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
 import dev.merapi.types.DType;
-import dev.merapi.types.Shape;
+import dev.merapi.types.Device;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
@@ -21,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,122 +33,74 @@ import org.jspecify.annotations.Nullable;
  * gets its first gradient late begins as all others did. States, learning rate (float64) and counts of steps (int64) are
  * tensors on the parameters' device; they belong to the optimiser and live until {@link #close}.
  *
- * <p>The parameters are those that it was made with. A model that moves to another device or dtype gets others, so the
- * optimiser is made after that; a step with a parameter that was replaced or closed is refused.
+ * <p>It holds <em>parameters</em> ({@code model.parameters()}), not their tensors: when the model moves to another device or
+ * dtype, states, masters and rate follow at the next step. Parameters may be on several devices. Plain leaf tensors are
+ * accepted too; one that was closed is refused.
  *
  * <p>Beside 16-bit parameters the optimiser keeps float32 <em>masters</em>, steps those, and rounds them to the parameters:
  * most steps are smaller than what 16 bits can show of a weight, and would be lost. They are part of the state. A parameter
- * that somebody else wrote, such as by loading a model, is taken over into its master.
+ * that somebody else wrote, such as by loading a model, is taken over into its master. A model that becomes 16 bits wide gets
+ * masters, of its rounded parameters; between 16-bit dtypes and devices masters move; in one that becomes float32 or float64
+ * the parameters hold, and the masters' finer digits are dropped.
  */
-public abstract class Optimizer implements AutoCloseable {
-    /** Parameters of one dtype that share settings. */
-    static final class Group {
-        final List<Tensor> params;
-        final double weightDecay;
-        final List<List<Tensor>> states = new ArrayList<>();
-        /** How many steps each parameter has had: views of {@link #counts}. */
-        List<Tensor> steps = List.of();
+public abstract class Optimizer implements Stateful, AutoCloseable {
+    private final List<String> stateNames;
+    private List<Slot> slots = List.of();
+    private List<Group> groups = List.of();
+    /** The learning rate on each device that has parameters: 0-d float64. */
+    private final Map<Device, Tensor> rates = new LinkedHashMap<>();
 
-        @Nullable
-        Tensor counts; // int64 [number of parameters]; null in a part of a group
-
-        /** The parameters in float32; empty if they are what is stepped. */
-        List<Tensor> master = List.of();
-        /** The parameters' versions when the masters last agreed with them. */
-        int[] versions = {};
-
-        Group(List<Tensor> params, double weightDecay) {
-            this.params = List.copyOf(params);
-            this.weightDecay = weightDecay;
-        }
-    }
-
-    private final List<Group> groups = new ArrayList<>();
-    private final int statesPerParameter;
-    private final Tensor lr;
+    private double rate;
     private boolean masters = true;
+    /** How often settings were loaded: captured steps have them as they were. */
+    private int loads;
 
-    Optimizer(List<Tensor> params, double lr, double weightDecay, int statesPerParameter) {
+    Optimizer(List<? extends Trainable> params, double lr, double weightDecay, List<String> stateNames) {
         Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         if (params.isEmpty()) {
             throw new IllegalArgumentException("optimizer: there are no parameters");
         }
         requireNotNegative("learning rate", lr);
-        requireNotNegative("weight decay", weightDecay);
-        this.statesPerParameter = statesPerParameter;
-        this.lr = Tensor.scalar(lr).to(params.get(0).device()).leaveScope();
+        this.stateNames = stateNames;
+        this.rate = lr;
         add(params, weightDecay);
     }
 
+    private static boolean isNotNegative(double value) {
+        return value >= 0 && Double.isFinite(value);
+    }
+
     private static void requireNotNegative(String what, double value) {
-        if (!(value >= 0 && Double.isFinite(value))) {
+        if (!isNotNegative(value)) {
             throw new IllegalArgumentException(
                     "optimizer: " + what + " " + value + " must be finite and may not be negative");
         }
     }
 
-    /**
-     * Adds parameters with another weight decay; those of different dtypes become groups of their own.
-     *
-     * @throws DeviceException if one is on another device than the first
-     */
-    public final void add(List<Tensor> params, double weightDecay) {
+    /** Adds parameters with another weight decay. */
+    public final void add(List<? extends Trainable> params, double weightDecay) {
         Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         requireNotNegative("weight decay", weightDecay);
-        gradients("optimizer", params); // refuses closed ones
-        Map<DType, List<Tensor>> ofType = new LinkedHashMap<>();
-        Set<Tensor> seen = Collections.newSetFromMap(new IdentityHashMap<>());
-        groups.forEach(group -> seen.addAll(group.params));
-        for (Tensor p : params) {
+        Gradients.of("optimizer", params); // refuses closed ones
+        Set<Object> seen = Collections.newSetFromMap(new IdentityHashMap<>());
+        slots.forEach(slot -> seen.add(slot.holder().tensor()));
+        for (Trainable holder : params) {
+            Tensor p = holder.tensor();
             if (!seen.add(p)) {
                 throw new IllegalArgumentException("optimizer: " + p.describe()
                         + " is given twice, and would be stepped twice\n  fix: pass each parameter once.");
             }
-            if (!p.requiresGrad() || Autograd.gradFn(p) != null) {
+            boolean frozen = holder instanceof Parameter parameter && parameter.isTrained(); // may thaw later
+            if (!p.requiresGrad() && !frozen || Autograd.gradFn(p) != null) {
                 throw new IllegalArgumentException(
                         "optimizer: " + p.describe() + " is not a leaf that requires a gradient");
             }
-            if (p.device() != lr.device()) {
-                throw new DeviceException(Message.of("optimizer: " + p.describe() + " is not on the device of the first"
-                                + " parameter, " + lr.device())
-                        .fix("use an optimizer for each device, or move the parameter with to(device)."));
-            }
-            ofType.computeIfAbsent(p.dtype(), t -> new ArrayList<>()).add(p);
         }
-        ofType.values().forEach(same -> groups.add(group(same, weightDecay)));
-    }
-
-    private Group group(List<Tensor> params, double weightDecay) {
-        Group group = new Group(params, weightDecay);
-        for (int k = 0; k < statesPerParameter; k++) {
-            List<Tensor> states = new ArrayList<>();
-            for (Tensor p : params) {
-                states.add(Tensor.zeros(p.shape(), p.dtype().computeType(), p.device())
-                        .leaveScope());
-            }
-            group.states.add(states);
-        }
-        DType dtype = params.get(0).dtype();
-        Tensor counts = Tensor.zeros(
-                        Shape.of(params.size()), DType.INT64, params.get(0).device())
-                .leaveScope();
-        group.counts = counts;
-        group.steps = java.util.stream.IntStream.range(0, params.size())
-                .mapToObj(i -> counts.at(i).leaveScope())
-                .toList();
-        if (masters && dtype != dtype.computeType()) {
-            try (Autograd.Mode mode = Autograd.noGrad()) {
-                group.master = params.stream()
-                        .map(p -> p.detach().to(dtype.computeType()).leaveScope())
-                        .toList();
-            }
-            group.versions = versions(params);
-        }
-        return group;
-    }
-
-    private static int[] versions(List<Tensor> params) {
-        return params.stream().mapToInt(Tensor::version).toArray();
+        change(() -> {
+            List<Slot> all = following();
+            params.forEach(p -> all.add(Slot.first(p, weightDecay, stateNames.size(), masters)));
+            return all;
+        });
     }
 
     /**
@@ -151,24 +108,83 @@ public abstract class Optimizer implements AutoCloseable {
      * what their rounding does not show.
      */
     public final void dropMasters() {
+        requireNoCapture();
         masters = false;
-        for (Group group : groups) {
-            group.master.forEach(Tensor::close);
-            group.master = List.of();
-        }
+        change(() -> following().stream().map(Slot::withoutMaster).toList());
     }
 
-    /** Where somebody else wrote a parameter, its master follows; where it rounds to the parameter anyway, it stays. */
-    private static void refreshMasters(Group group) {
-        for (int i = 0; i < group.master.size(); i++) {
-            Tensor p = group.params.get(i);
-            if (p.version() != group.versions[i]) {
-                Tensor master = group.master.get(i);
-                Tensor same = master.to(p.dtype()).eq(p);
-                master.copy_(Tensor.where(same, master, p.to(master.dtype())));
+    // ---------------------------------------------------------------- following
+
+    /** The slots, with what belongs to the tensors that their holders have now. */
+    private List<Slot> following() {
+        List<Slot> all = new ArrayList<>();
+        slots.forEach(slot -> all.add(slot.follow(masters)));
+        return all;
+    }
+
+    /** Groups the parameters anew if one of them has another tensor than before. */
+    private void follow() {
+        for (Slot slot : slots) {
+            if (slot.holder().tensor() != slot.tensor()) {
+                change(this::following);
+                return;
             }
         }
     }
+
+    /** Other slots take the place of these: all is made before anything is changed, and what is not used any more freed. */
+    private void change(Supplier<List<Slot>> next) {
+        requireNoCapture();
+        try (Autograd.Mode mode = Autograd.noGrad();
+                Scope scope = Scope.open()) {
+            List<Group> formed = Group.of(next.get());
+            Map<Trainable, Slot> ofHolder = new IdentityHashMap<>();
+            formed.forEach(group -> group.slots.forEach(slot -> ofHolder.put(slot.holder(), slot)));
+            Map<Device, Tensor> newRates = new LinkedHashMap<>();
+            for (Group group : formed) {
+                newRates.computeIfAbsent(group.device(), device -> {
+                    Tensor known = rates.get(device);
+                    return known != null ? known : Tensor.scalar(rate).to(device);
+                });
+            }
+            Set<Tensor> unused = owned();
+            List<Slot> ordered = new ArrayList<>();
+            slots.forEach(slot -> ordered.add(Objects.requireNonNull(ofHolder.remove(slot.holder()))));
+            formed.forEach(group -> group.slots.forEach(slot -> {
+                if (ofHolder.containsKey(slot.holder())) {
+                    ordered.add(slot);
+                }
+            }));
+            slots = ordered;
+            groups = formed;
+            rates.clear();
+            rates.putAll(newRates);
+            for (Tensor t : owned()) {
+                if (!unused.remove(t)) {
+                    t.leaveScope();
+                }
+            }
+            unused.forEach(Tensor::close);
+        }
+    }
+
+    private static void requireNoCapture() {
+        if (Context.current().graphCapture() != null) {
+            throw new GraphCaptureException(Message.of("optimizer: parameters were added or have moved since its last"
+                            + " step, or masters are dropped; in a captured step each replay would do it again")
+                    .fix("do it before, and warm up by one run at least after it."));
+        }
+    }
+
+    /** All tensors that belong to this optimiser. */
+    private Set<Tensor> owned() {
+        Set<Tensor> all = Collections.newSetFromMap(new IdentityHashMap<>());
+        slots.forEach(slot -> all.addAll(slot.owned()));
+        all.addAll(rates.values());
+        return all;
+    }
+
+    // ---------------------------------------------------------------- steps
 
     /** One step with the gradients as they are. */
     public final void step() {
@@ -183,106 +199,55 @@ public abstract class Optimizer implements AutoCloseable {
     /**
      * As above; if {@code skip}, 0-d float32, is not 0, nothing changes and the step does not count.
      *
-     * @throws ClosedTensorException if a parameter was closed, or replaced because its model moved; nothing is changed then
+     * @throws ClosedTensorException if a parameter was closed, or is a plain tensor that its model has replaced; nothing is
+     *     changed then
+     * @throws GraphCaptureException if parameters have moved since the last step, and this one is captured
      */
     public final void step(@Nullable Tensor gradScale, @Nullable Tensor skip) {
-        List<List<@Nullable Tensor>> all = new ArrayList<>(groups.size());
-        for (Group group : groups) {
-            all.add(gradients("optimizer.step", group.params));
+        Gradients.of("optimizer.step", holders());
+        follow();
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null) {
+            int then = loads;
+            capture.require(() -> then == loads, "the settings of the optimiser were loaded since the capture");
         }
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor factor = gradScale == null ? null : gradScale.to(DType.FLOAT64);
-            for (int g = 0; g < groups.size(); g++) {
-                Group group = groups.get(g);
-                refreshMasters(group);
-                List<Tensor> grads = present(all.get(g));
+            for (Group group : groups) {
+                group.refreshMasters();
+                List<@Nullable Tensor> all = Gradients.of("optimizer.step", group.params);
+                List<Tensor> grads = Gradients.present(all);
                 if (!grads.isEmpty()) {
-                    update(withGradients(group, all.get(g), grads.size()), grads, lr, factor, skip);
+                    Device on = group.device();
+                    update(
+                            group.with(all),
+                            grads,
+                            Objects.requireNonNull(rates.get(on)),
+                            factor == null ? null : factor.to(on),
+                            skip == null ? null : skip.to(on));
                 }
                 if (!group.master.isEmpty()) {
-                    group.versions = versions(group.params);
+                    group.agree();
                 }
             }
         }
-    }
-
-    /** The gradients that there are, in lists of one dtype; for {@link GradScaler}. */
-    final List<List<Tensor>> gradients() {
-        List<List<Tensor>> all = new ArrayList<>();
-        for (Group group : groups) {
-            List<Tensor> grads = present(gradients("optimizer", group.params));
-            if (!grads.isEmpty()) {
-                all.add(grads);
-            }
-        }
-        return all;
     }
 
     abstract void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip);
 
-    /**
-     * The gradient of each parameter, or null. A closed parameter has none any more: passing it over would train nothing,
-     * and say nothing.
-     */
-    static List<@Nullable Tensor> gradients(String what, List<Tensor> params) {
-        List<@Nullable Tensor> grads = new ArrayList<>(params.size());
-        for (Tensor p : Objects.requireNonNull(params, "params")) {
-            Tensor g = Objects.requireNonNull(p, "params").isClosed() ? null : p.grad();
-            if (p.isClosed() || g != null && g.isClosed()) {
-                throw new ClosedTensorException(Message.of(what + ": " + (g == null ? "" : "the gradient of ")
-                                + "parameter " + grads.size() + " of " + params.size() + ", " + p.describe()
-                                + ", was closed" + (g == null ? ", or replaced when its model moved" : ""))
-                        .fix("move or convert the model first, with to(…), and make the optimizer of"
-                                + " model.parameters() then; loadStateDict carries a state over."));
-            }
-            grads.add(g);
-        }
-        return grads;
+    private List<Trainable> holders() {
+        return slots.stream().map(Slot::holder).toList();
     }
 
-    private static List<Tensor> present(List<@Nullable Tensor> grads) {
-        List<Tensor> present = new ArrayList<>(grads.size());
-        for (Tensor g : grads) {
-            if (g != null) {
-                present.add(g);
-            }
-        }
-        return present;
-    }
-
-    /** The part of a group that has gradients, so many. */
-    private static Group withGradients(Group group, List<@Nullable Tensor> grads, int count) {
-        if (count == group.params.size()) {
-            return group;
-        }
-        List<Tensor> params = new ArrayList<>();
-        List<List<Tensor>> states = new ArrayList<>();
-        group.states.forEach(s -> states.add(new ArrayList<>()));
-        List<Tensor> master = new ArrayList<>();
-        List<Tensor> steps = new ArrayList<>();
-        for (int i = 0; i < group.params.size(); i++) {
-            if (grads.get(i) != null) {
-                params.add(group.params.get(i));
-                steps.add(group.steps.get(i));
-                for (int k = 0; k < states.size(); k++) {
-                    states.get(k).add(group.states.get(k).get(i));
-                }
-                if (!group.master.isEmpty()) {
-                    master.add(group.master.get(i));
-                }
-            }
-        }
-        Group part = new Group(params, group.weightDecay);
-        part.states.addAll(states);
-        part.master = master;
-        part.steps = steps;
-        return part;
+    /** The gradients that there are, in lists of one dtype and device; for {@link GradScaler}. */
+    final List<List<Tensor>> gradients() {
+        return Gradients.ofKinds("optimizer", holders());
     }
 
     /** Drops and frees the gradients of all parameters. */
     public final void zeroGrad() {
-        groups.forEach(g -> g.params.forEach(p -> p.setGrad(null)));
+        slots.forEach(slot -> slot.holder().tensor().setGrad(null));
     }
 
     /**
@@ -298,77 +263,123 @@ public abstract class Optimizer implements AutoCloseable {
                             .fix("call it before graph.run(), outside of the captured step."));
         }
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            lr.fill_(value);
+            rates.values().forEach(lr -> lr.fill_(value));
         }
+        rate = value;
     }
 
     /** The learning rate of the next step. */
     public final double learningRate() {
-        return lr.item();
+        return rate;
     }
 
     /** How many steps were made: the most that any parameter has had. Waits for the device. */
     public final long steps() {
         long most = 0;
         for (Group group : groups) {
-            for (long count : java.util.Objects.requireNonNull(group.counts).toLongArray()) {
-                most = Math.max(most, count);
+            try (Scope scope = Scope.open()) {
+                for (long count : Tensor.stack(group.steps, 0).toLongArray()) {
+                    most = Math.max(most, count);
+                }
             }
         }
         return most;
     }
 
-    /** Everything that the next step depends on, by name: the tensors themselves. */
-    public final Map<String, Tensor> stateDict() {
-        Map<String, Tensor> all = new LinkedHashMap<>();
-        all.put("lr", lr);
-        for (int g = 0; g < groups.size(); g++) {
-            all.put("group" + g + ".steps", java.util.Objects.requireNonNull(groups.get(g).counts));
-            List<List<Tensor>> states = groups.get(g).states;
-            for (int k = 0; k < states.size(); k++) {
-                for (int i = 0; i < states.get(k).size(); i++) {
-                    all.put("group" + g + ".state" + k + "." + i, states.get(k).get(i));
-                }
+    // ---------------------------------------------------------------- state
+
+    /** What kind of optimiser it is: states of another kind are refused. */
+    abstract String kind();
+
+    /** Numbers that steps depend on, beside rate and weight decay. */
+    abstract void putSettings(StateDict into);
+
+    /** Expects them; what is returned takes them over. */
+    abstract Runnable readSettings(StateReader in);
+
+    /**
+     * All that the next step depends on: {@code kind}, {@code lr}, the settings ({@code beta1}, {@code momentum}, …), and
+     * under {@code parameters.}<em>name</em> each parameter's {@code weight_decay}, {@code step}, states ({@code exp_avg},
+     * {@code momentum_buffer}, …) and {@code master}. Names are those of {@link Parameter#name}; plain tensors are numbered.
+     */
+    @Override
+    public final StateDict stateDict() {
+        Gradients.of("optimizer.stateDict", holders()); // refuses closed ones
+        follow();
+        StateDict all = new StateDict().put("kind", kind()).put("lr", rate);
+        putSettings(all);
+        byName().forEach((name, slot) -> {
+            all.put(name + ".weight_decay", slot.weightDecay()).put(name + ".step", slot.step());
+            for (int k = 0; k < stateNames.size(); k++) {
+                all.put(name + "." + stateNames.get(k), slot.states().get(k));
             }
-            List<Tensor> master = groups.get(g).master;
-            for (int i = 0; i < master.size(); i++) {
-                all.put("group" + g + ".master." + i, master.get(i));
+            if (slot.master() != null) {
+                all.put(name + ".master", slot.master());
             }
+        });
+        return all;
+    }
+
+    /**
+     * Takes rate, settings, weight decays, counts, states and masters over. Masters that do not round to the parameters are
+     * another model's: the parameters hold.
+     *
+     * @throws dev.merapi.error.StateDictException if it is the state of another kind of optimiser, of other parameters, or of
+     *     parameters of another shape or dtype; nothing is changed then
+     */
+    @Override
+    public final void loadStateDict(StateDict state) {
+        Gradients.of("optimizer.loadStateDict", holders());
+        follow();
+        StateReader in = new StateReader("optimizer " + kind(), state);
+        in.same("kind", kind());
+        double newRate = in.number("lr");
+        in.require(isNotNegative(newRate), "lr", newRate + " must be finite and may not be negative");
+        Runnable settings = readSettings(in);
+        Map<Trainable, Double> decays = new IdentityHashMap<>();
+        byName().forEach((name, slot) -> {
+            double decay = in.number(name + ".weight_decay");
+            in.require(isNotNegative(decay), name + ".weight_decay", decay + " must be finite and may not be negative");
+            decays.put(slot.holder(), decay);
+            in.tensor(name + ".step", slot.step());
+            for (int k = 0; k < stateNames.size(); k++) {
+                in.tensor(name + "." + stateNames.get(k), slot.states().get(k));
+            }
+            if (slot.master() != null) {
+                in.tensor(name + ".master", slot.master());
+            }
+        });
+        in.copy();
+        settings.run();
+        setLearningRate(newRate);
+        boolean same = slots.stream().allMatch(s -> decays.get(s.holder()) == s.weightDecay());
+        if (same) {
+            groups.forEach(group -> Arrays.fill(group.versions, -1));
+        } else {
+            change(() -> slots.stream()
+                    .map(s -> s.withDecay(Objects.requireNonNull(decays.get(s.holder()))))
+                    .toList());
+        }
+        loads++;
+    }
+
+    private Map<String, Slot> byName() {
+        Map<String, Slot> all = new LinkedHashMap<>();
+        for (int i = 0; i < slots.size(); i++) {
+            Slot slot = slots.get(i);
+            String name = "parameters." + (slot.holder() instanceof Parameter p ? p.name() : String.valueOf(i));
+            String unique = name;
+            for (int n = 2; all.containsKey(unique); n++) { // two models
+                unique = name + "#" + n;
+            }
+            all.put(unique, slot);
         }
         return all;
     }
 
-    /** Copies a state in; nothing is changed if it does not fit. */
-    public final void loadStateDict(Map<String, Tensor> state) {
-        Objects.requireNonNull(state, "state");
-        Map<String, Tensor> mine = stateDict();
-        if (!mine.keySet().equals(state.keySet())) {
-            throw new ShapeException(Message.of("optimizer.loadStateDict: the names differ")
-                    .fact("expected", mine.keySet())
-                    .fact("got", state.keySet()));
-        }
-        mine.forEach((name, t) -> {
-            if (!t.shape()
-                    .equals(java.util.Objects.requireNonNull(state.get(name)).shape())) {
-                throw new ShapeException("optimizer.loadStateDict: " + name + " is "
-                        + java.util.Objects.requireNonNull(state.get(name)).describe() + ", expected " + t.describe());
-            }
-        });
-        requireNotNegative(
-                "learning rate of the state",
-                java.util.Objects.requireNonNull(state.get("lr")).item());
-        try (Autograd.Mode mode = Autograd.noGrad()) {
-            mine.forEach((name, t) ->
-                    t.copy_(java.util.Objects.requireNonNull(state.get(name)).to(t.device())));
-        }
-        // Masters that do not round to their parameters are another model's: the parameters hold.
-        groups.forEach(g -> java.util.Arrays.fill(g.versions, -1));
-    }
-
-    /** Frees the states. */
+    /** Frees the states. Idempotent. */
     @Override
     public final void close() {
-        groups.forEach(group -> group.steps.forEach(Tensor::close));
-        stateDict().values().forEach(Tensor::close);
+        owned().forEach(Tensor::close);
     }
 }

@@ -2,38 +2,51 @@
 package dev.merapi.optim;
 
 import dev.merapi.ops.Optimizers;
+import dev.merapi.state.StateDict;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Stochastic gradient descent, with momentum (Nesterov's or plain) if wanted. */
 public final class Sgd extends Optimizer {
-    private final double momentum;
-    private final double dampening;
-    private final boolean nesterov;
+    private double momentum;
+    private double dampening;
+    private boolean nesterov;
 
-    public Sgd(List<Tensor> params, double lr) {
+    public Sgd(List<? extends Trainable> params, double lr) {
         this(params, lr, 0, false, 0);
     }
 
-    public Sgd(List<Tensor> params, double lr, double momentum, boolean nesterov, double weightDecay) {
+    public Sgd(List<? extends Trainable> params, double lr, double momentum, boolean nesterov, double weightDecay) {
         this(params, lr, momentum, 0, nesterov, weightDecay);
     }
 
     /** {@code dampening} is how much less than 1 a gradient counts for in the momentum, after a parameter's first step. */
     public Sgd(
-            List<Tensor> params, double lr, double momentum, double dampening, boolean nesterov, double weightDecay) {
-        super(params, lr, weightDecay, momentum == 0 ? 0 : 1);
-        if (!(momentum >= 0 && momentum < 1) || nesterov && (momentum == 0 || dampening != 0)) {
-            throw new IllegalArgumentException("sgd: momentum " + momentum
-                    + " must lie in [0, 1), above 0 for Nesterov, and then dampening " + dampening + " be 0");
-        }
-        if (!Double.isFinite(dampening)) {
-            throw new IllegalArgumentException("sgd: dampening " + dampening + " is not finite");
+            List<? extends Trainable> params,
+            double lr,
+            double momentum,
+            double dampening,
+            boolean nesterov,
+            double weightDecay) {
+        super(params, lr, weightDecay, momentum == 0 ? List.of() : List.of("momentum_buffer"));
+        String wrong = wrong(momentum, dampening, nesterov);
+        if (wrong != null) {
+            throw new IllegalArgumentException("sgd: " + wrong);
         }
         this.momentum = momentum;
         this.dampening = dampening;
         this.nesterov = nesterov;
+    }
+
+    private static @Nullable String wrong(double momentum, double dampening, boolean nesterov) {
+        if (!(momentum >= 0 && momentum < 1) || nesterov && (momentum == 0 || dampening != 0)) {
+            return "momentum " + momentum + " must lie in [0, 1), above 0 for Nesterov, and then dampening " + dampening
+                    + " be 0";
+        }
+        return Double.isFinite(dampening) ? null : "dampening " + dampening + " is not finite";
     }
 
     @Override
@@ -51,5 +64,29 @@ public final class Sgd extends Optimizer {
                 dampening,
                 nesterov,
                 group.weightDecay));
+    }
+
+    @Override
+    String kind() {
+        return momentum == 0 ? "Sgd" : "Sgd with momentum";
+    }
+
+    @Override
+    void putSettings(StateDict into) {
+        into.put("momentum", momentum).put("dampening", dampening).put("nesterov", nesterov);
+    }
+
+    @Override
+    Runnable readSettings(StateReader in) {
+        double newMomentum = in.number("momentum");
+        double newDampening = in.number("dampening");
+        boolean newNesterov = in.flag("nesterov");
+        String wrong = wrong(newMomentum, newDampening, newNesterov);
+        in.require(wrong == null && newMomentum == 0 == (momentum == 0), "momentum", String.valueOf(wrong));
+        return () -> {
+            momentum = newMomentum;
+            dampening = newDampening;
+            nesterov = newNesterov;
+        };
     }
 }

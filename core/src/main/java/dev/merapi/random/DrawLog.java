@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
 public final class DrawLog {
     private static final ThreadLocal<@Nullable Use> CURRENT = new ThreadLocal<>();
 
-    private record Taken(long blocks, Generator.State from) {}
+    private record Taken(long blocks, Generator.Position from) {}
 
     private final List<Taken> taken = new ArrayList<>(2);
 
@@ -55,9 +55,9 @@ public final class DrawLog {
             CURRENT.set(this);
         }
 
-        Generator.State draw(Generator generator, long blocks) {
+        Generator.Position draw(Generator generator, long blocks) {
             if (next < 0) {
-                Generator.State from = outer == null ? generator.advance(blocks) : outer.draw(generator, blocks);
+                Generator.Position from = outer == null ? generator.advance(blocks) : outer.draw(generator, blocks);
                 log.taken.add(new Taken(blocks, from));
                 return from;
             }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.random;
 
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
@@ -14,14 +17,14 @@ import java.util.concurrent.atomic.AtomicReference;
  * ({@link #split}, {@link #foldIn}), as the batches of a data loader do. What is computed a second time for backward takes
  * the numbers of the first time, whatever was drawn since: {@link DrawLog}.
  */
-public final class Generator {
+public final class Generator implements Stateful {
     private static final Generator GLOBAL = new Generator(0x6d65726170690001L);
     private static final long GOLDEN = 0x9e3779b97f4a7c15L;
 
-    private final AtomicReference<State> state;
+    private final AtomicReference<Position> state;
 
     public Generator(long seed) {
-        state = new AtomicReference<>(new State(seed, 0));
+        state = new AtomicReference<>(new Position(seed, 0));
     }
 
     /** The process's own, used where a thread has set none. */
@@ -31,16 +34,16 @@ public final class Generator {
 
     /** Starts the sequence of another seed from its beginning; without effect in what is computed again for backward. */
     public void seed(long newSeed) {
-        restore(new State(newSeed, 0));
+        moveTo(new Position(newSeed, 0));
     }
 
     public long seed() {
-        return state().seed();
+        return position().seed();
     }
 
     /** Index of the next block that will be handed out. */
     public long offset() {
-        return state().offset();
+        return position().offset();
     }
 
     /**
@@ -48,7 +51,7 @@ public final class Generator {
      *
      * @throws IllegalArgumentException for less than 0 blocks
      */
-    public State draw(long blocks) {
+    public Position draw(long blocks) {
         if (blocks < 0) {
             throw new IllegalArgumentException("generator: cannot take " + blocks + " blocks");
         }
@@ -61,13 +64,13 @@ public final class Generator {
         return draw(blocks).offset();
     }
 
-    State advance(long blocks) {
-        return state.getAndUpdate(s -> new State(s.seed(), s.offset() + blocks));
+    Position advance(long blocks) {
+        return state.getAndUpdate(s -> new Position(s.seed(), s.offset() + blocks));
     }
 
     /** An independent generator, determined by this one's state, which moves on. */
     public Generator split() {
-        State at = draw(1);
+        Position at = draw(1);
         return new Generator(mix(at.seed() + GOLDEN * (at.offset() + 1)));
     }
 
@@ -87,15 +90,29 @@ public final class Generator {
         return b ^ b >>> 31;
     }
 
-    /** All that is needed to go on from here later. */
-    public record State(long seed, long offset) {}
+    /** {@code seed} and {@code offset}, read together. */
+    @Override
+    public StateDict stateDict() {
+        Position at = position();
+        return new StateDict().put("seed", at.seed()).put("offset", at.offset());
+    }
 
-    public State state() {
+    /** Goes on from there; without effect in what is computed again for backward. */
+    @Override
+    public void loadStateDict(StateDict from) {
+        Objects.requireNonNull(from, "from").requireNames("generator", Set.of("seed", "offset"));
+        moveTo(new Position(from.get("seed", Long.class), from.get("offset", Long.class)));
+    }
+
+    /** A place in a sequence: all that is needed to go on from there. */
+    public record Position(long seed, long offset) {}
+
+    public Position position() {
         return Objects.requireNonNull(state.get());
     }
 
     /** Goes on from there; without effect in what is computed again for backward. */
-    public void restore(State to) {
+    public void moveTo(Position to) {
         if (!DrawLog.isReplaying()) {
             state.set(to);
         }
@@ -103,7 +120,7 @@ public final class Generator {
 
     @Override
     public String toString() {
-        State s = state();
+        Position s = position();
         return "Generator(seed " + s.seed() + ", offset " + s.offset() + ")";
     }
 }

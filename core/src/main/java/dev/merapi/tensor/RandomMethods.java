@@ -121,7 +121,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             throw new ShapeException(Message.of("merapi::randperm", n + " numbers need more than 2^63 - 1 bytes")
                     .argument("n"));
         }
-        Generator.State at = Context.current().generator().draw(Philox.blocks(Math.max(0, n), true));
+        Generator.Position at = Context.current().generator().draw(Philox.blocks(Math.max(0, n), true));
         return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, at.seed(), at.offset()));
     }
 
@@ -230,7 +230,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     private static GraphCapture.Draw draw(long blocks, Device device) {
         Context context = Context.current();
         Generator g = context.generator();
-        Generator.State at = g.draw(blocks);
+        Generator.Position at = g.draw(blocks);
         GraphCapture capture = context.graphCapture();
         return capture == null || capture.device() != device
                 ? new GraphCapture.Draw(at.seed(), at.offset(), null)

@@ -28,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * is never closed goes when it is unreachable; a {@link Scope} closes what was made in it. A tensor without storage is
  * <em>meta</em>: shape, dtype and device only, for shape rules and tracing.
  */
-public final class Tensor extends TensorMethods implements AutoCloseable {
+public final class Tensor extends TensorMethods implements Trainable, AutoCloseable {
     private static final int CLOSED = 1;
     private static final int UNCOUNTED = 2;
     private static final int INFERENCE = 4;
@@ -468,6 +468,12 @@ public final class Tensor extends TensorMethods implements AutoCloseable {
 
     @Override
     Tensor self() {
+        return this;
+    }
+
+    /** This tensor. */
+    @Override
+    public Tensor tensor() {
         return this;
     }
 }

@@ -38,7 +38,8 @@ final class Gpt extends Block {
             blocks.add(child("block" + i, new TransformerBlock(shape.width(), shape.heads())));
         }
         norm = child("norm", new LayerNorm(shape.width()));
-        namedParameters().forEach((name, p) -> {
+        namedParameters().forEach((name, parameter) -> {
+            Tensor p = parameter.tensor();
             if (name.endsWith(".bias")) {
                 p.detach().zero_();
             } else if (p.rank() == 2) {

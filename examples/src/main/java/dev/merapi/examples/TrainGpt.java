@@ -9,6 +9,7 @@ import dev.merapi.data.Labelled;
 import dev.merapi.data.Sampler;
 import dev.merapi.data.TextCorpus;
 import dev.merapi.io.Safetensors;
+import dev.merapi.nn.Parameter;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
@@ -157,7 +158,7 @@ public final class TrainGpt implements Callable<Integer> {
         }
         Safetensors.save(
                 run.file("weights.safetensors"),
-                model.stateDict(),
+                model.stateDict().all(Tensor.class),
                 Map.of("shape", model.shape().toString(), "steps", String.valueOf(steps)));
         System.out.println("\n" + write(model, corpus, on) + "\n\nsaved to " + run);
         return 0;
@@ -171,9 +172,11 @@ public final class TrainGpt implements Callable<Integer> {
             Precision arithmetic,
             Metrics metrics) {
         // As usual for GPTs, only matrices decay; biases and norms do not.
-        List<Tensor> parameters = model.parameters();
-        List<Tensor> matrices = parameters.stream().filter(p -> p.rank() > 1).toList();
-        List<Tensor> vectors = parameters.stream().filter(p -> p.rank() <= 1).toList();
+        List<Parameter> parameters = model.parameters();
+        List<Parameter> matrices =
+                parameters.stream().filter(p -> p.tensor().rank() > 1).toList();
+        List<Parameter> vectors =
+                parameters.stream().filter(p -> p.tensor().rank() <= 1).toList();
         Schedule schedule = Schedule.warmupCosine(lr, lr / 10, warmup, steps);
         Labelled b = new Labelled(
                 Tensor.zeros(Shape.of(batch, context), DType.INT64, on),
@@ -209,7 +212,12 @@ public final class TrainGpt implements Callable<Integer> {
 
     /** One step of training; returns the loss and the norm of the gradients, both still on the device. */
     private static List<Tensor> step(
-            Gpt model, Labelled b, Precision arithmetic, List<Tensor> parameters, AdamW optimizer, GradScaler scaler) {
+            Gpt model,
+            Labelled b,
+            Precision arithmetic,
+            List<Parameter> parameters,
+            AdamW optimizer,
+            GradScaler scaler) {
         Tensor loss;
         try (Autocast mode = arithmetic.mode()) {
             loss = model.loss(b.inputs(), b.targets());
@@ -267,7 +275,7 @@ public final class TrainGpt implements Callable<Integer> {
     }
 
     private static int draw(double[] probability, Generator generator) {
-        Generator.State at = generator.draw(1);
+        Generator.Position at = generator.draw(1);
         double rest = Philox.uniform(Philox.bits(at.seed(), at.offset(), 0));
         int token = 0;
         while (token < probability.length - 1 && rest >= probability[token]) {

@@ -17,6 +17,7 @@ import dev.merapi.error.SavedTensorException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.nn.Dropout;
 import dev.merapi.nn.Linear;
+import dev.merapi.nn.Parameter;
 import dev.merapi.nn.Sequential;
 import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
@@ -77,7 +78,7 @@ class CudaGraphTest {
     // ---------------------------------------------------------------- the same as without
 
     /** What a training run leaves: losses, gradient norms, parameters, and where the generator stands. */
-    record Trained(float[] losses, List<float[]> state, Generator.State random) {}
+    record Trained(float[] losses, List<float[]> state, Generator.Position random) {}
 
     /** A small network with all that makes steps differ: dropout, clipping, a schedule, a count of steps. */
     static Trained train(Device on, int steps, int warmup, boolean captured, boolean zeroFirst) {
@@ -93,7 +94,7 @@ class CudaGraphTest {
         model.to(on);
         Tensor x = Tensor.zeros(Shape.of(8, 6), DType.FLOAT32, on);
         Tensor y = Tensor.zeros(Shape.of(8), DType.INT64, on);
-        List<Tensor> parameters = model.parameters();
+        List<Parameter> parameters = model.parameters();
         float[] losses = new float[2 * steps];
         try (AdamW optimizer = new AdamW(parameters, 1e-2, 0.1)) {
             Supplier<List<Tensor>> body = () -> {
@@ -122,11 +123,12 @@ class CudaGraphTest {
                     assertEquals(captured && i >= warmup, graph.isCaptured());
                 }
                 List<float[]> state = new ArrayList<>();
-                parameters.forEach(p -> state.add(values(p)));
-                for (Map.Entry<String, Tensor> e : optimizer.stateDict().entrySet()) {
+                parameters.forEach(p -> state.add(values(p.tensor())));
+                for (Map.Entry<String, Tensor> e :
+                        optimizer.stateDict().all(Tensor.class).entrySet()) {
                     state.add(values(e.getValue()));
                 }
-                return new Trained(losses, state, Context.current().generator().state());
+                return new Trained(losses, state, Context.current().generator().position());
             }
         }
     }
@@ -270,7 +272,7 @@ class CudaGraphTest {
         Tensor x = there(1, 2, 3).requiresGrad(true);
         long allocated = Memory.stats(ON).allocated();
         long blocks = Memory.stats(ON).liveBlocks();
-        Generator.State random = Context.current().generator().state();
+        Generator.Position random = Context.current().generator().position();
         refuses("item", () -> {
             Tensor loss = x.mul(2).dropout(0.5, true).sum();
             Autograd.backward(loss);
@@ -278,7 +280,7 @@ class CudaGraphTest {
         });
         assertTrue(Memory.stats(ON).allocated() <= allocated);
         assertTrue(Memory.stats(ON).liveBlocks() <= blocks);
-        assertEquals(random, Context.current().generator().state());
+        assertEquals(random, Context.current().generator().position());
         assertEquals(null, x.grad());
         assertArrayEquals(new float[] {1, 2, 3}, values(x));
         Autograd.backward(x.mul(x).sum());

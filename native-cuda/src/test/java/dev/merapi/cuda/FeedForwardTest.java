@@ -9,6 +9,7 @@ import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.GradCheck;
 import dev.merapi.nn.FeedForward;
+import dev.merapi.nn.Parameter;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -132,7 +133,8 @@ class FeedForwardTest {
         FeedForward layer = new FeedForward(8, 32);
         layer.to(device);
         Tensor x = PointwiseTest.random(DType.FLOAT32, 1, 6, 8).to(device).requiresGrad(true);
-        List<Tensor> parameters = layer.parameters();
+        List<Tensor> parameters =
+                layer.parameters().stream().map(Parameter::tensor).toList();
         assertEquals(4, parameters.size());
         Autograd.backward(layer.forward(layer.forward(x)).square().sum());
         List<Tensor> expected = new ArrayList<>();

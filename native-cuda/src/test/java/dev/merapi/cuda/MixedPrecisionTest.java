@@ -52,7 +52,7 @@ class MixedPrecisionTest {
                     seen.add(new double[] {i == 5 ? 0 : loss.item(), scaler.scale(), optimizer.steps()});
                 }
             }
-            model.parameters().forEach(p -> seen.add(p.toDoubleArray()));
+            model.parameters().forEach(p -> seen.add(p.tensor().toDoubleArray()));
         }
         return seen;
     }

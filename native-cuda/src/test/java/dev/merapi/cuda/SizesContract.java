@@ -13,6 +13,7 @@ import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.Init;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.MultiheadAttention;
+import dev.merapi.nn.Parameter;
 import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
@@ -238,7 +239,10 @@ abstract class SizesContract extends ProductSizes {
             attention = child("attention", new MultiheadAttention(width, heads, true));
             norm2 = child("norm2", new LayerNorm(width));
             forward = child("forward", new FeedForward(width, 4 * width));
-            parameters().stream().filter(p -> p.rank() == 2).forEach(p -> Init.normal_(p, 0.02));
+            parameters().stream()
+                    .map(Parameter::tensor)
+                    .filter(p -> p.rank() == 2)
+                    .forEach(p -> Init.normal_(p, 0.02));
         }
 
         Tensor loss(Tensor input, Tensor targets) {
@@ -315,7 +319,7 @@ abstract class SizesContract extends ProductSizes {
                 }
             }
             List<Tensor> result = new ArrayList<>(List.of(losses));
-            model.parameters().forEach(p -> result.add(p.detach()));
+            model.parameters().forEach(p -> result.add(p.tensor().detach()));
             return result;
         } finally {
             Context.current().setGenerator(before);

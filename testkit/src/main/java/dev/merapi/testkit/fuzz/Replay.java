@@ -116,7 +116,7 @@ final class Replay {
     /** Contents of all that a call gives; null if it is refused. */
     private <A extends Record, R> @Nullable List<double[]> call(Definition<A, R> op, A args) {
         int mask = context.addMask(Key.ABOVE_KERNEL);
-        var generator = context.generator().state();
+        var generator = context.generator().position();
         try (Scope scope = Scope.open()) {
             R result = Dispatcher.call(op, args, context);
             List<double[]> all = new ArrayList<>();
@@ -127,7 +127,7 @@ final class Replay {
         } catch (RuntimeException e) {
             return null;
         } finally {
-            context.generator().restore(generator);
+            context.generator().moveTo(generator);
             context.restoreMask(mask);
         }
     }

@@ -97,16 +97,16 @@ class RecomputationTest {
             for (int way = 0; way < 5; way++) {
                 Context.current().setGenerator(way == 1 ? new Generator(5) : null);
                 Merapi.seed(5);
-                OWN.restore(new Generator.State(11, 0));
+                OWN.moveTo(new Generator.Position(11, 0));
                 Tensor x = Tensor.arange(64).to(DType.FLOAT64).div(10).add(0.1).requiresGrad(true);
                 Tensor y = way == 0 ? part.apply(x) : Checkpoint.checkpoint(part, x);
-                Generator.State own = OWN.state();
+                Generator.Position own = OWN.position();
                 long after = Context.current().generator().offset();
                 if (way >= 2) {
                     OWN.take(7);
                     Merapi.seed(way == 2 ? 5 : 99);
                     Tensor.rand(1000);
-                    own = OWN.state();
+                    own = OWN.position();
                     after = Context.current().generator().offset();
                 }
                 Graph graph = way == 4 ? Graph.RETAIN : Graph.FREE;
@@ -118,7 +118,7 @@ class RecomputationTest {
                     assertThat(gradient == null ? again : gradient).as(name).isEqualTo(again);
                     gradient = again;
                 }
-                assertThat(OWN.state())
+                assertThat(OWN.position())
                         .as(name + ": no generator moves in backward")
                         .isEqualTo(own);
                 assertThat(Context.current().generator().offset()).as(name).isEqualTo(after);
@@ -183,9 +183,9 @@ class RecomputationTest {
                 },
                 x);
         Tensor.rand(40);
-        Generator.State before = Generator.global().state();
+        Generator.Position before = Generator.global().position();
         Autograd.backward(y.sum());
-        assertThat(Generator.global().state()).isEqualTo(before);
+        assertThat(Generator.global().position()).isEqualTo(before);
         assertThat(x.grad().toFloatArray()).isEqualTo(y.toFloatArray());
         int[] runs = {0};
         Tensor more = Checkpoint.checkpoint(

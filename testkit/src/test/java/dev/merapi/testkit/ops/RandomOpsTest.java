@@ -65,9 +65,9 @@ class RandomOpsTest {
     @Test
     void aLongTensorBeginsAsAShortOne() {
         float[] all = Tensor.randn(1000).toFloatArray();
-        generator.restore(new Generator.State(SEED, 0));
+        generator.moveTo(new Generator.Position(SEED, 0));
         assertThat(Tensor.randn(10).toFloatArray()).containsExactly(Arrays.copyOf(all, 10));
-        generator.restore(new Generator.State(SEED, 0));
+        generator.moveTo(new Generator.Position(SEED, 0));
         assertThat(Tensor.zeros(20, 50).t().normal_(0, 1).flatten().toFloatArray())
                 .containsExactly(all);
     }

@@ -8,7 +8,6 @@ import static org.assertj.core.api.Assertions.within;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DTypeException;
-import dev.merapi.error.DeviceException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.nn.Linear;
 import dev.merapi.ops.Optimizers;
@@ -17,6 +16,7 @@ import dev.merapi.optim.Clip;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.optim.Sgd;
+import dev.merapi.state.StateDict;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -101,7 +101,7 @@ class OptimizerStepsTest {
                 }
                 optimizer.step(clip && t % 2 == 1 ? Clip.norm(params, 1.5).scale() : null);
                 for (int w = 0; w < 2; w++) {
-                    Tensor master = optimizer.stateDict().get("group0.master." + w);
+                    Tensor master = optimizer.stateDict().all(Tensor.class).get("parameters." + w + ".master");
                     Tensor values = master == null ? params.get(w) : master;
                     seen.put(w + " " + t, values.detach().to(DType.FLOAT64).toDoubleArray());
                     if (master != null) {
@@ -110,8 +110,7 @@ class OptimizerStepsTest {
                     }
                 }
             }
-            assertThat(optimizer.stateDict().get("group0.steps").toLongArray())
-                    .containsExactly(20, late ? 21 - LATE : 20);
+            assertThat(steps(optimizer)).containsExactly(20, late ? 21 - LATE : 20);
         }
         return seen;
     }
@@ -143,6 +142,13 @@ class OptimizerStepsTest {
     }
 
     // ---------------------------------------------------------------- rates and counts
+
+    private static long[] steps(Optimizer optimizer) {
+        return optimizer.stateDict().all(Tensor.class).entrySet().stream()
+                .filter(e -> e.getKey().endsWith(".step"))
+                .mapToLong(e -> e.getValue().toLongArray()[0])
+                .toArray();
+    }
 
     private static List<Tensor> ones(int n, DType dtype) {
         List<Tensor> all = new ArrayList<>();
@@ -192,7 +198,7 @@ class OptimizerStepsTest {
                 assertThat(params.get(1).toDoubleArray()[0])
                         .as(dtype.toString())
                         .isCloseTo(0.875, within(1e-6));
-                assertThat(adam.stateDict().get("group0.steps").toLongArray()).containsExactly(50, 1, 25);
+                assertThat(steps(adam)).containsExactly(50, 1, 25);
                 assertThat(adam.steps()).isEqualTo(50);
             }
         }
@@ -212,14 +218,14 @@ class OptimizerStepsTest {
         List<Tensor> params = ones(2, DType.FLOAT32);
         for (long had : new long[] {(1L << 24) - 1, 1L << 24, 1L << 40, (1L << 53) + 3}) {
             try (Optimizer adam = new AdamW(params, 1e-3, 0)) {
-                Map<String, Tensor> state = new LinkedHashMap<>(adam.stateDict());
-                state.put("group0.steps", Tensor.of(had, 5L));
-                adam.loadStateDict(state);
+                StateDict state = adam.stateDict();
+                adam.loadStateDict(state.with("parameters.0.step", Tensor.scalar(had))
+                        .with("parameters.1.step", Tensor.scalar(5L)));
                 gradients(params, 1);
                 adam.step();
                 assertThat(adam.steps()).isEqualTo(had + 1);
                 adam.step(null, Tensor.scalar(1f));
-                assertThat(adam.stateDict().get("group0.steps").toLongArray()).containsExactly(had + 1, 6);
+                assertThat(steps(adam)).containsExactly(had + 1, 6);
             }
         }
     }
@@ -236,7 +242,7 @@ class OptimizerStepsTest {
             Linear layer = new Linear(3, 2);
             Tensor other = Tensor.ones(2).requiresGrad(true);
             List<Tensor> params = new ArrayList<>(List.of(other));
-            params.addAll(layer.parameters());
+            layer.parameters().forEach(p -> params.add(p.tensor()));
             try (Optimizer adam = new AdamW(params, 0.1, 0)) {
                 move.accept(layer);
                 other.setGrad(Tensor.ones(2));
@@ -273,18 +279,29 @@ class OptimizerStepsTest {
     }
 
     @Test
-    void parametersOfOneOptimizerAreOnOneDevice() {
+    void parametersMayBeOnSeveralDevices() {
         dev.merapi.dispatch.Backends.register(
                 new dev.merapi.reference.JavaBackend(dev.merapi.types.DeviceType.register("toy")));
         Tensor there = Tensor.ones(3).to(dev.merapi.types.Device.of("toy")).requiresGrad(true);
         List<Tensor> params = List.of(ones(1, DType.FLOAT32).get(0), there);
-        assertThatThrownBy(() -> new Sgd(params, 1)).isInstanceOf(DeviceException.class);
-        // Norms go over all devices.
         params.get(0).setGrad(Tensor.of(0f, 3, 0));
         there.setGrad(Tensor.of(0f, 0, 4).to(there.device()));
         assertThat(Clip.norm_(params, 1).item()).isEqualTo(5);
         assertThat(params.get(0).grad().toFloatArray()[1]).isCloseTo(0.6f, within(1e-6f));
         assertThat(there.grad().toFloatArray()[2]).isCloseTo(0.8f, within(1e-6f));
+        try (Optimizer sgd = new Sgd(params, 1);
+                GradScaler scaler = new GradScaler(2, 2, 0.5, 1, true)) {
+            sgd.setLearningRate(0.5);
+            scaler.step(sgd);
+            scaler.update();
+            assertThat(params.get(0).toFloatArray()[1]).isCloseTo(1 - 0.15f, within(1e-6f));
+            assertThat(there.toFloatArray()[2]).isCloseTo(1 - 0.2f, within(1e-6f));
+            there.setGrad(there.grad().fullLike(Double.NaN));
+            scaler.step(sgd);
+            scaler.update();
+            assertThat(params.get(0).toFloatArray()[1]).isCloseTo(1 - 0.15f, within(1e-6f));
+            assertThat(scaler.scale()).isEqualTo(2);
+        }
     }
 
     private static final class Call {
@@ -535,9 +552,9 @@ class OptimizerStepsTest {
                 }
                 assertThat(scaler.scale()).isEqualTo(phase == 0 ? Float.MIN_NORMAL : 0x1p127);
             }
-            Map<String, Tensor> bad = new LinkedHashMap<>(scaler.stateDict());
+            StateDict good = scaler.stateDict();
             for (double scale : new double[] {0, -1, Double.NaN, Double.POSITIVE_INFINITY, 1e-42}) {
-                bad.put("scale", Tensor.scalar((float) scale));
+                StateDict bad = good.with("scale", Tensor.scalar((float) scale));
                 assertThatThrownBy(() -> scaler.loadStateDict(bad)).isInstanceOf(IllegalArgumentException.class);
                 assertThat(scaler.scale()).isEqualTo(0x1p127);
             }
@@ -573,7 +590,8 @@ class OptimizerStepsTest {
                     .hasMessageContaining("step(optimizer) divides in float32");
             assertThat(x.grad().item() / 65536).isEqualTo(exact);
             scaler.step(sgd);
-            assertThat(sgd.stateDict().get("group0.master.0").item()).isCloseTo(-exact, within(1e-15));
+            assertThat(sgd.stateDict().get("parameters.0.master", Tensor.class).item())
+                    .isCloseTo(-exact, within(1e-15));
             scaler.update();
         }
     }

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.error;
+
+/** A saved state that does not fit what it is loaded into; the message has every name at which it does not. */
+public class StateDictException extends ArgumentError {
+    private static final long serialVersionUID = 1L;
+
+    public StateDictException(Message message) {
+        super(message);
+    }
+}
