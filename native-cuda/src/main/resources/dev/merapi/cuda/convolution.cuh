@@ -186,9 +186,8 @@ MERAPI_F void store(const Sizes& s, T* out, i64 r, int q, i64 n, const float* v,
         put8(to + at, v, count);
         return;
     }
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-        if (e >= count) break;
+#pragma unroll 1
+    for (int e = 0; e < count; e++) {
         if (at == plane) {
             to += image;
             at = 0;
@@ -229,8 +228,7 @@ extern "C" __global__ void __launch_bounds__(tiles::kThreads, tiles::kBlocks)
                     }
                     if (bias) {
                         const float add = rd(bias[z * m + r]);
-#pragma unroll
-                        for (int e = 0; e < 8; e++) v[e] += add;
+                        add8(v, [&](int) { return add; });
                     }
                     store(s, to, r, q, n, v, here);
                 });

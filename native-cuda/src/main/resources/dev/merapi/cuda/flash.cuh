@@ -83,11 +83,7 @@ MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stri
 template <int N, int G>
 MERAPI_F void clear(FragmentC (&s)[G][N]) {
 #pragma unroll
-    for (int i = 0; i < G; i++)
-#pragma unroll
-        for (int n = 0; n < N; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e++) s[i][n][e] = 0;
+    for (int at = 0; at < G * N * 4; at++) s[at / 4 / N][at / 4 % N][at % 4] = 0;
 }
 // A warp's groups of 16 lines of its own side, as left operands: in registers all the time, or read at each use.
 template <int G, bool HELD>
@@ -140,26 +136,23 @@ MERAPI_F void scores(FragmentC (&s)[G][kPart / 8], const Own<G, HELD>& own, cons
 // sums += p · other, p rounded to T.
 template <int G>
 MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][kPart / 8], const unsigned char* other) {
+    FragmentA a[kPart / 16][G];
 #pragma unroll
-    for (int deep = 0; deep < kPart / 16; deep++) {
-        FragmentA a[G];
+    for (int at = 0; at < kPart / 16 * G * 4; at++) {
+        const int deep = at / 4 / G, i = at / 4 % G, e = at % 4;
+        const FragmentC& from = p[i][2 * deep + e / 2];
+        a[deep][i][e] = packed(T(), from[e % 2 * 2], from[e % 2 * 2 + 1]);
+    }
 #pragma unroll
-        for (int i = 0; i < G; i++)
+    for (int at = 0; at < kPart / 16 * (kWidth / 16); at++) {
+        const int deep = at / (kWidth / 16), n = at % (kWidth / 16);
+        u32 b[4];
+        load_matrices_transposed(b, other + deep * kGroupBytes + (inRows() ^ n * 32));
+        const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const FragmentC& from = p[i][2 * deep + e / 2];
-                a[i][e] = packed(T(), from[e % 2 * 2], from[e % 2 * 2 + 1]);
-            }
-#pragma unroll
-        for (int n = 0; n < kWidth / 16; n++) {
-            u32 b[4];
-            load_matrices_transposed(b, other + deep * kGroupBytes + (inRows() ^ n * 32));
-            const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
-#pragma unroll
-            for (int i = 0; i < G; i++) {
-                mma(T(), sums[i][2 * n], a[i], even);
-                mma(T(), sums[i][2 * n + 1], a[i], odd);
-            }
+        for (int i = 0; i < G; i++) {
+            mma(T(), sums[i][2 * n], a[deep][i], even);
+            mma(T(), sums[i][2 * n + 1], a[deep][i], odd);
         }
     }
 }

@@ -100,10 +100,7 @@ extern "C" __global__ void __launch_bounds__(tiles::kThreads)
                         put8(part + r * n + q, v, here);
                         return;
                     }
-                    if (add) {
-#pragma unroll
-                        for (int i = 0; i < 8; i++) v[i] += i < here ? rd(add[q + i]) : 0.0f;
-                    }
+                    if (add) add8(v, [&](int i) { return i < here ? rd(add[q + i]) : 0.0f; });
                     put8(to + r * n + q, v, here);
                 });
     }

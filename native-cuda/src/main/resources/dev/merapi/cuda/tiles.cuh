@@ -56,21 +56,16 @@ struct Stage {
 };
 
 #if MMA
+// Loops over fragments are one, not nested: the compiler unrolls each level again, and takes a tenth longer for a kernel.
 struct Core {
     static constexpr int kI = kWarpRows / 16, kJ = kWarpColumns / 8;
     FragmentC sums[kI][kJ];
     int row, column;
 
-    MERAPI_F Core() {
+    MERAPI_F Core() : sums{} {
         const int warp = threadIdx.x / 32;
         row = warp / kWarpsAcross * kWarpRows;
         column = warp % kWarpsAcross * kWarpColumns;
-#pragma unroll
-        for (int i = 0; i < kI; i++)
-#pragma unroll
-            for (int j = 0; j < kJ; j++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) sums[i][j][e] = 0;
     }
 
     // 32 bytes along k of 16 rows or columns, as lanes hold them: registers 0 and 1 in the order that A or B wants.
@@ -103,26 +98,22 @@ struct Core {
 #pragma unroll
             for (int j = 0; j < kJ / 2; j++) fragments<Right, B_ALONG_K, false>(right, column + j * 16, half, b[j]);
 #pragma unroll
-            for (int i = 0; i < kI; i++)
-#pragma unroll
-                for (int j = 0; j < kJ; j++) {
-                    const FragmentB pair = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
-                    mma(T(), sums[i][j], a[i], pair);
-                }
+            for (int n = 0; n < kI * kJ; n++) {
+                const int i = n / kJ, j = n % kJ;
+                const FragmentB pair = {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]};
+                mma(T(), sums[i][j], a[i], pair);
+            }
         }
     }
 
     MERAPI_F void store(const Stage& to) const {
-        const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+        float* const corner = to.at(row + threadIdx.x % 32 / 4, column + threadIdx.x % 4 * 2);
 #pragma unroll
-        for (int i = 0; i < kI; i++)
-#pragma unroll
-            for (int j = 0; j < kJ; j++)
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    *(float2*)to.at(row + i * 16 + h * 8 + g, column + j * 8 + t * 2) =
-                        make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
-                }
+        for (int n = 0; n < kI * kJ * 2; n++) {
+            const int i = n / (2 * kJ), j = n / 2 % kJ, h = n % 2;
+            *(float2*)(corner + (i * 16 + h * 8) * kPitch + j * 8) =
+                make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
+        }
     }
 };
 #else
@@ -132,16 +123,12 @@ struct Core {
     float sums[kI][kJ];
     int row, column, down, across;
 
-    MERAPI_F Core() {
+    MERAPI_F Core() : sums{} {
         const int warp = threadIdx.x / 32, l = threadIdx.x % 32;
         down = l / 8;
         across = l % 8;
         row = warp / kWarpsAcross * kWarpRows;
         column = warp % kWarpsAcross * kWarpColumns;
-#pragma unroll
-        for (int i = 0; i < kI; i++)
-#pragma unroll
-            for (int j = 0; j < kJ; j++) sums[i][j] = 0;
     }
     MERAPI_F int rowAt(int i) const { return row + (A_ALONG_K ? down + 4 * i : down * 4 + i % 4 + 16 * (i / 4)); }
     MERAPI_F int columnAt(int j) const {
@@ -179,17 +166,16 @@ struct Core {
 #pragma unroll
             for (int e = 0; e < 2; e++)
 #pragma unroll
-                for (int i = 0; i < kI; i++)
-#pragma unroll
-                    for (int j = 0; j < kJ; j++) sums[i][j] = op_fma(x[i][e], y[j][e], sums[i][j]);
+                for (int n = 0; n < kI * kJ; n++) {
+                    const int i = n / kJ, j = n % kJ;
+                    sums[i][j] = op_fma(x[i][e], y[j][e], sums[i][j]);
+                }
         }
     }
 
     MERAPI_F void store(const Stage& to) const {
 #pragma unroll
-        for (int i = 0; i < kI; i++)
-#pragma unroll
-            for (int j = 0; j < kJ; j++) *to.at(rowAt(i), columnAt(j)) = sums[i][j];
+        for (int n = 0; n < kI * kJ; n++) *to.at(rowAt(n / kJ), columnAt(n % kJ)) = sums[n / kJ][n % kJ];
     }
 };
 #endif
@@ -242,25 +228,38 @@ MERAPI_F void multiply(Core& core, Ring& ring, int slices, A& left, B& right) {
     copies.wait<0>();
 }
 
-// Eight neighbours, of which the first `count` exist.
+// Eight neighbours of shared memory, from a multiple of 16 bytes on, of which the first `count` exist.
 template <class U>
 MERAPI_F void put8(U* to, const float* from, int count) {
     if (count >= 8 && (u64)to % 16 == 0) {
+        __align__(16) float v[8];
+        *(float4*)v = *(const float4*)from;
+        *(float4*)(v + 4) = *(const float4*)(from + 4);
         Pack<U, 16 / sizeof(U)> out[sizeof(U) / 2];
 #pragma unroll
-        for (int e = 0; e < 8; e++) wr(out[e * sizeof(U) / 16].v[e % (16 / sizeof(U))], from[e]);
+        for (int e = 0; e < 8; e++) wr(out[e * sizeof(U) / 16].v[e % (16 / sizeof(U))], v[e]);
 #pragma unroll
         for (int i = 0; i < (int)sizeof(U) / 2; i++) ((Pack<U, 16 / sizeof(U)>*)to)[i] = out[i];
     } else {
-#pragma unroll
-        for (int e = 0; e < 8; e++) {
-            if (e < count) wr(to[e], from[e]);
-        }
+#pragma unroll 1
+        for (int e = 0; e < count; e++) wr(to[e], from[e]);
     }
 }
 
+// Adds a number to each of eight neighbours of shared memory.
+template <class F>
+MERAPI_F void add8(float* to, F number) {
+    __align__(16) float v[8];
+    *(float4*)v = *(const float4*)to;
+    *(float4*)(v + 4) = *(const float4*)(to + 4);
+#pragma unroll
+    for (int e = 0; e < 8; e++) v[e] += number(e);
+    *(float4*)to = *(const float4*)v;
+    *(float4*)(to + 4) = *(const float4*)(v + 4);
+}
+
 // Hands out the results, through the ring's memory: put(row, column, values, count) for up to eight in a row, for the
-// first `rows` and `columns` of the tile.
+// first `rows` and `columns` of the tile. The values lie in shared memory, so that a loop over them need not be unrolled.
 template <class F>
 MERAPI_F void results(const Core& core, Ring& ring, int rows, int columns, F put) {
     // Once a tile: what is unrolled here costs more to compile than it saves.
@@ -274,10 +273,7 @@ MERAPI_F void results(const Core& core, Ring& ring, int rows, int columns, F put
         for (int e = threadIdx.x; e < kBatch * COLUMNS / 8; e += kThreads) {
             const int r = first + e / (COLUMNS / 8), q = e % (COLUMNS / 8) * 8;
             if (r >= rows || q >= columns) continue;
-            __align__(16) float v[8];
-            *(float4*)v = *(const float4*)stage.at(r, q);
-            *(float4*)(v + 4) = *(const float4*)stage.at(r, q + 4);
-            put(r, q, v, min(8, columns - q));
+            put(r, q, stage.at(r, q), min(8, columns - q));
         }
     }
     __syncthreads();
