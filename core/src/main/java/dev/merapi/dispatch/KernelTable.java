@@ -59,18 +59,48 @@ public final class KernelTable {
         add(op, arguments, dtypes, name -> kernel);
     }
 
-    /** A kernel that is made, from the op's full name, whenever it is asked for; otherwise as {@link #put}. */
-    public <A extends Record, R> void make(
-            String op, Class<A> arguments, Predicate<DType> dtypes, Function<String, Kernel<A, R>> maker) {
+    /** A kernel as a method of an object that is made for it. */
+    @FunctionalInterface
+    public interface Method<K, A, R> {
+        void run(K owner, A args, R out);
+    }
+
+    /** As {@link Method}, for kernels that make their result. */
+    @FunctionalInterface
+    public interface ReturningMethod<K, A, R> {
+        R run(K owner, A args);
+    }
+
+    /**
+     * A kernel that is a method of an object, which is made whenever the kernel is asked for; otherwise as {@link #put}.
+     *
+     * @param maker from the op's full name to the object
+     */
+    public <K, A extends Record, R> void make(
+            String op, Class<A> arguments, Predicate<DType> dtypes, Function<String, K> maker, Method<K, A, R> method) {
         Objects.requireNonNull(maker, "maker");
-        add(op, arguments, dtypes, maker::apply);
+        Objects.requireNonNull(method, "method");
+        add(op, arguments, dtypes, name -> bound(maker.apply(name), method));
+    }
+
+    private static <K, A, R> Kernel<A, R> bound(K owner, Method<K, A, R> method) {
+        return (args, out) -> method.run(owner, args, out);
     }
 
     /** As {@link #make}, for a kernel that makes its result. */
-    public <A extends Record, R> void makeReturning(
-            String op, Class<A> arguments, Predicate<DType> dtypes, Function<String, Kernel.Returning<A, R>> maker) {
+    public <K, A extends Record, R> void makeReturning(
+            String op,
+            Class<A> arguments,
+            Predicate<DType> dtypes,
+            Function<String, K> maker,
+            ReturningMethod<K, A, R> method) {
         Objects.requireNonNull(maker, "maker");
-        add(op, arguments, dtypes, maker::apply);
+        Objects.requireNonNull(method, "method");
+        add(op, arguments, dtypes, name -> bound(maker.apply(name), method));
+    }
+
+    private static <K, A, R> Kernel.Returning<A, R> bound(K owner, ReturningMethod<K, A, R> method) {
+        return args -> method.run(owner, args);
     }
 
     private void add(

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Layout;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Function;
 
 /** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
 final class AttentionKernels {
@@ -39,15 +41,18 @@ final class AttentionKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        AttentionKernels k = new AttentionKernels(op, kernels);
-        return switch (op) {
-            case "merapi::attention" -> (Kernel<Attention.Args, Attention.AttentionResult>) k::forward;
-            case "merapi::attention_backward" -> (Kernel<Attention.BackwardArgs, Attention.Gradients>) k::backward;
-            case "merapi::self_attention" -> (Kernel<SelfAttention.Args, SelfAttention.Attended>) k::selfForward;
-            case "merapi::self_attention_backward" -> (Kernel<SelfAttention.BackwardArgs, Tensor>) k::selfBackward;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, AttentionKernels> of = op -> new AttentionKernels(op, kernels);
+        table.make("attention", Attention.Args.class, FLOATING, of, AttentionKernels::attention);
+        table.make(
+                "attention_backward", Attention.BackwardArgs.class, FLOATING, of, AttentionKernels::attentionBackward);
+        table.make("self_attention", SelfAttention.Args.class, FLOATING, of, AttentionKernels::selfForward);
+        table.make(
+                "self_attention_backward",
+                SelfAttention.BackwardArgs.class,
+                FLOATING,
+                of,
+                AttentionKernels::selfBackward);
     }
 
     /** A tensor as [B, H, T, D], or the part of one that lies so: where it begins, and its strides in elements. */
@@ -181,7 +186,7 @@ final class AttentionKernels {
 
     // ---------------------------------------------------------------- the two ops
 
-    private void forward(Attention.Args a, Attention.AttentionResult out) {
+    private void attention(Attention.Args a, Attention.AttentionResult out) {
         Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
         forward(p, Heads.of(a.q()), Heads.of(a.k()), Heads.of(a.v()), Heads.of(out.out()), out.lse());
     }
@@ -191,7 +196,7 @@ final class AttentionKernels {
         forward(p, part(p, a.qkv(), 0), part(p, a.qkv(), 1), part(p, a.qkv(), 2), part(p, out.out(), 0), out.lse());
     }
 
-    private void backward(Attention.BackwardArgs a, Attention.Gradients out) {
+    private void attentionBackward(Attention.BackwardArgs a, Attention.Gradients out) {
         if (a.q().numel() == 0 || a.k().numel() == 0) {
             for (Tensor t : new Tensor[] {out.q(), out.k(), out.v()}) {
                 if (t.numel() > 0) {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.Kernel;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.Rearranging;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Function;
 
 /** Ranges, triangles, and reversed elements. */
 final class CreationKernels {
@@ -22,16 +24,13 @@ final class CreationKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        CreationKernels k = new CreationKernels(op, kernels);
-        return switch (op) {
-            case "merapi::arange" -> (Kernel<Factories.Arange, Tensor>) k::arange;
-            case "merapi::linspace" -> (Kernel<Factories.Linspace, Tensor>) k::linspace;
-            case "merapi::tril" -> (Kernel<Rearranging.Triangle, Tensor>) (a, out) -> k.triangle(a, out, true);
-            case "merapi::triu" -> (Kernel<Rearranging.Triangle, Tensor>) (a, out) -> k.triangle(a, out, false);
-            case "merapi::flip" -> (Kernel<Rearranging.Flip, Tensor>) k::flip;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, CreationKernels> of = op -> new CreationKernels(op, kernels);
+        table.make("arange", Factories.Arange.class, ALL, of, CreationKernels::arange);
+        table.make("linspace", Factories.Linspace.class, ALL, of, CreationKernels::linspace);
+        table.make("tril", Rearranging.Triangle.class, ALL, of, CreationKernels::lower);
+        table.make("triu", Rearranging.Triangle.class, ALL, of, CreationKernels::upper);
+        table.make("flip", Rearranging.Flip.class, ALL, of, CreationKernels::flip);
     }
 
     private Family.Call call(Tensor at, String entry) {
@@ -63,6 +62,14 @@ final class CreationKernels {
                 .real(a.end())
                 .real(n > 1 ? (a.end() - a.start()) / (n - 1) : 0)
                 .each(n);
+    }
+
+    private void lower(Rearranging.Triangle a, Tensor out) {
+        triangle(a, out, true);
+    }
+
+    private void upper(Rearranging.Triangle a, Tensor out) {
+        triangle(a, out, false);
     }
 
     private void triangle(Rearranging.Triangle a, Tensor out, boolean lower) {

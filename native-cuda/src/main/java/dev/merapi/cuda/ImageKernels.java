@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.op.Kernel;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Pooling;
 import dev.merapi.tensor.Tensor;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Function;
 
 /**
  * Convolution and pooling. Convolutions go to {@link ConvolutionTiles}; those that it does not serve, float64 and groups of
@@ -31,18 +33,21 @@ final class ImageKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        ImageKernels k = new ImageKernels(op, kernels);
-        return switch (op) {
-            case "merapi::conv2d" -> (Kernel<Convolution.Conv2d, Tensor>) k::convolve;
-            case "merapi::conv2d_input_gradient" -> (Kernel<Convolution.InputGradient, Tensor>) k::inputGradient;
-            case "merapi::conv2d_weight_gradient" -> (Kernel<Convolution.WeightGradient, Tensor>) k::weightGradient;
-            case "merapi::max_pool2d" -> (Kernel<Pooling.MaxPool2d, Pooling.MaxPoolResult>) k::maxPool;
-            case "merapi::max_pool2d_backward" -> (Kernel<Pooling.MaxPool2dBackward, Tensor>) k::maxPoolBackward;
-            case "merapi::avg_pool2d" -> (Kernel<Pooling.AvgPool2d, Tensor>) k::averagePool;
-            case "merapi::avg_pool2d_backward" -> (Kernel<Pooling.AvgPool2dBackward, Tensor>) k::averagePoolBackward;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, ImageKernels> of = op -> new ImageKernels(op, kernels);
+        table.make("conv2d", Convolution.Conv2d.class, FLOATING, of, ImageKernels::convolve);
+        table.make("conv2d_input_gradient", Convolution.InputGradient.class, FLOATING, of, ImageKernels::inputGradient);
+        table.make(
+                "conv2d_weight_gradient", Convolution.WeightGradient.class, FLOATING, of, ImageKernels::weightGradient);
+        table.make("max_pool2d", Pooling.MaxPool2d.class, FLOATING, of, ImageKernels::maxPool);
+        table.make("max_pool2d_backward", Pooling.MaxPool2dBackward.class, FLOATING, of, ImageKernels::maxPoolBackward);
+        table.make("avg_pool2d", Pooling.AvgPool2d.class, FLOATING, of, ImageKernels::averagePool);
+        table.make(
+                "avg_pool2d_backward",
+                Pooling.AvgPool2dBackward.class,
+                FLOATING,
+                of,
+                ImageKernels::averagePoolBackward);
     }
 
     private Family.Call call(Tensor at, String entry) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.op.Kernel;
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,32 +27,16 @@ final class IndexKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        IndexKernels k = new IndexKernels(op, kernels);
-        return switch (op) {
-            case "merapi::gather" -> (Kernel<Indexing.Gather, Tensor>) k::gather;
-            case "merapi::index_select" -> (Kernel<Indexing.IndexSelect, Tensor>) k::indexSelect;
-            case "merapi::embedding" -> (Kernel<Indexing.Embedding, Tensor>) k::embedding;
-            case "merapi::scatter" ->
-                (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
-                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                    out.copy_(a.x());
-                    k.scatter(out, a.dim(), a.index(), a.src(), false, false);
-                };
-            case "merapi::scatter_add_" ->
-                (Kernel<Indexing.Scatter, Tensor>) (a, out) -> {
-                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                    k.added(out, a.dim(), a.index(), a.src(), false);
-                };
-            case "merapi::index_add_" ->
-                (Kernel<Indexing.IndexAdd, Tensor>) (a, out) -> {
-                    k.check(a.index(), out.rank() == 0 ? 1 : out.size(a.dim()));
-                    k.added(out, a.dim(), a.index(), a.src(), true);
-                };
-            case "merapi::embedding_backward" -> (Kernel<Indexing.EmbeddingBackward, Tensor>) k::embeddingBackward;
-            case "merapi::one_hot" -> (Kernel<Indexing.OneHot, Tensor>) k::oneHot;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, IndexKernels> of = op -> new IndexKernels(op, kernels);
+        table.make("gather", Indexing.Gather.class, ALL, of, IndexKernels::gather);
+        table.make("index_select", Indexing.IndexSelect.class, ALL, of, IndexKernels::indexSelect);
+        table.make("embedding", Indexing.Embedding.class, ALL, of, IndexKernels::embedding);
+        table.make("scatter", Indexing.Scatter.class, ALL, of, IndexKernels::scattered);
+        table.make("scatter_add_", Indexing.Scatter.class, ALL, of, IndexKernels::scatterAddInto);
+        table.make("index_add_", Indexing.IndexAdd.class, ALL, of, IndexKernels::indexAddInto);
+        table.make("embedding_backward", Indexing.EmbeddingBackward.class, ALL, of, IndexKernels::embeddingBackward);
+        table.make("one_hot", Indexing.OneHot.class, ALL, of, IndexKernels::oneHot);
     }
 
     /** What the kernels are compiled for. */
@@ -59,6 +46,26 @@ final class IndexKernels {
                     + Family.type("I", index)
                     + Family.type("ACC", storage.isFloating() ? storage.computeType() : DType.INT64);
         }
+    }
+
+    private void scattered(Indexing.Scatter a, Tensor out) {
+        check(a.index(), along(out, a.dim()));
+        out.copy_(a.x());
+        scatter(out, a.dim(), a.index(), a.src(), false, false);
+    }
+
+    private void scatterAddInto(Indexing.Scatter a, Tensor out) {
+        check(a.index(), along(out, a.dim()));
+        added(out, a.dim(), a.index(), a.src(), false);
+    }
+
+    private void indexAddInto(Indexing.IndexAdd a, Tensor out) {
+        check(a.index(), along(out, a.dim()));
+        added(out, a.dim(), a.index(), a.src(), true);
+    }
+
+    private static long along(Tensor out, int dim) {
+        return out.rank() == 0 ? 1 : out.size(dim);
     }
 
     private String name() {

@@ -5,6 +5,7 @@ import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.dispatch.Graphs;
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.dispatch.Streams;
 import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
@@ -37,6 +38,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     private record Running(
             CudaRuntime runtime,
             Kernels kernels,
+            KernelTable table,
             MoveKernel move,
             Graphs graphs,
             Streams streams,
@@ -61,9 +63,11 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             if (runtime == null) {
                 throw new IllegalStateException(type + " is not available", unavailableBecause());
             }
+            Kernels kernels = new Kernels(runtime, type);
             r = new Running(
                     runtime,
-                    new Kernels(runtime, type),
+                    kernels,
+                    StructuredKernels.table(kernels),
                     new MoveKernel(runtime),
                     new RuntimeGraphs(runtime),
                     new RuntimeStreams(runtime),
@@ -104,6 +108,11 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
     }
 
     @Override
+    public KernelTable kernelTable() {
+        return running().table;
+    }
+
+    @Override
     public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
         Running r = running();
         // The simulator, and whatever else stands on this, runs what is registered for CUDA.
@@ -117,9 +126,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         if (op.code() instanceof ReduceCode code) {
             return new ReduceKernel(op.name(), code, r.kernels);
         }
-        return op.name().startsWith("merapi::") || op.name().startsWith("cuda::")
-                ? StructuredKernels.of(op.name(), dtype, r.kernels)
-                : null;
+        return r.table.get(op, dtype);
     }
 
     @Override

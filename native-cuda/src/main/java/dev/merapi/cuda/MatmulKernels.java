@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.Kernel;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Products of matrices: by a library, else by the tiles of {@link Gemm}, and for dtypes that neither takes by a plain
@@ -27,18 +28,17 @@ final class MatmulKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        MatmulKernels k = new MatmulKernels(kernels);
-        return switch (op) {
-            case "merapi::matmul" -> (Kernel<LinearAlgebra.Matmul, Tensor>) k::matmul;
-            case "merapi::linear" ->
-                (Kernel<LinearAlgebra.Linear, Tensor>) (args, out) -> k.run(MatrixProduct.of(args, out));
-            case LinearGradients.NAME -> (Kernel<LinearGradients.Args, LinearGradients.Parameters>) k::gradients;
-            case FusedFeedForward.NAME -> (Kernel<FeedForwardOp.Args, FusedFeedForward.Fed>) k::feedForward;
-            case FusedFeedForward.BACKWARD_NAME ->
-                (Kernel<FusedFeedForward.BackwardArgs, FusedFeedForward.Gradients>) k::feedForwardBackward;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        MatmulKernels all = new MatmulKernels(kernels);
+        table.put("matmul", LinearAlgebra.Matmul.class, ALL, all::matmul);
+        table.put("linear", LinearAlgebra.Linear.class, ALL, all::linear);
+        table.put(LinearGradients.NAME, LinearGradients.Args.class, ALL, all::gradients);
+        table.put(FusedFeedForward.NAME, FeedForwardOp.Args.class, ALL, all::feedForward);
+        table.put(FusedFeedForward.BACKWARD_NAME, FusedFeedForward.BackwardArgs.class, ALL, all::feedForwardBackward);
+    }
+
+    private void linear(LinearAlgebra.Linear args, Tensor out) {
+        run(MatrixProduct.of(args, out));
     }
 
     private void gradients(LinearGradients.Args args, LinearGradients.Parameters out) {

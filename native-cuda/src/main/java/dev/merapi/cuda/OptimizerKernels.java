@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.op.Kernel;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.List;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** Optimiser steps: a launch goes over as many parameters as its arguments can name. */
@@ -36,17 +39,34 @@ final class OptimizerKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        OptimizerKernels k = new OptimizerKernels(op, kernels);
-        return switch (op) {
-            case "merapi::adam_" -> (Kernel<Optimizers.Adam, Void>) (a, none) -> k.adam(a);
-            case "merapi::sgd_" -> (Kernel<Optimizers.Sgd, Void>) (a, none) -> k.sgd(a);
-            case "merapi::grad_norm" -> (Kernel<Optimizers.GradNorm, Optimizers.NormAndScale>) k::gradNorm;
-            case "merapi::non_finite" -> (Kernel<Optimizers.NonFinite, Tensor>) k::nonFinite;
-            case "merapi::update_scale_" -> (Kernel<Optimizers.UpdateScale, Void>) (a, none) -> k.updateScale(a);
-            case "merapi::scale_grads_" -> (Kernel<Optimizers.ScaleGrads, Void>) (a, none) -> k.scale(a);
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, OptimizerKernels> of = op -> new OptimizerKernels(op, kernels);
+        table.make(
+                "adam_",
+                Optimizers.Adam.class,
+                FLOATING,
+                of,
+                (OptimizerKernels k, Optimizers.Adam a, Void none) -> k.adam(a));
+        table.make(
+                "sgd_",
+                Optimizers.Sgd.class,
+                FLOATING,
+                of,
+                (OptimizerKernels k, Optimizers.Sgd a, Void none) -> k.sgd(a));
+        table.make("grad_norm", Optimizers.GradNorm.class, FLOATING, of, OptimizerKernels::gradNorm);
+        table.make("non_finite", Optimizers.NonFinite.class, FLOATING, of, OptimizerKernels::nonFinite);
+        table.make(
+                "update_scale_",
+                Optimizers.UpdateScale.class,
+                FLOATING,
+                of,
+                (OptimizerKernels k, Optimizers.UpdateScale a, Void none) -> k.updateScale(a));
+        table.make(
+                "scale_grads_",
+                Optimizers.ScaleGrads.class,
+                FLOATING,
+                of,
+                (OptimizerKernels k, Optimizers.ScaleGrads a, Void none) -> k.scale(a));
     }
 
     /** What the kernels are compiled for: the dtype, and how many tensors a launch can name. */

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.Kernel;
 import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Sorting. A row that a block holds, of up to {@link RadixSort#TILE} elements, is sorted by one block, in its shared memory;
@@ -27,10 +28,13 @@ final class OrderingKernels {
 
     private OrderingKernels() {}
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        return op.equals("merapi::topk")
-                ? (Kernel<Ordering.TopK, Ordering.Ordered>) (a, out) -> topk(op, kernels, a, out)
-                : null;
+    static void register(KernelTable table, Kernels kernels) {
+        table.make(
+                "topk",
+                Ordering.TopK.class,
+                ALL,
+                op -> op,
+                (String op, Ordering.TopK a, Ordering.Ordered out) -> topk(op, kernels, a, out));
     }
 
     private static void topk(String op, Kernels kernels, Ordering.TopK a, Ordering.Ordered out) {

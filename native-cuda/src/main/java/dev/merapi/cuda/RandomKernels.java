@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.op.Kernel;
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
-import org.jspecify.annotations.Nullable;
+import java.util.function.Function;
 
 /** Random numbers, bit for bit those of every other device. */
 final class RandomKernels {
@@ -20,56 +22,65 @@ final class RandomKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        RandomKernels k = new RandomKernels(op, kernels);
-        return switch (op) {
-            case "merapi::uniform_" ->
-                (Kernel<RandomOps.Uniform, Tensor>) (a, out) -> k.call(out, "uniform")
-                        .pointer(out)
-                        .word(out.numel())
-                        .real(a.low())
-                        .real(a.high() - a.low())
-                        .word(a.seed())
-                        .word(a.offset())
-                        .pointer(a.base())
-                        .each(out.numel());
-            case "merapi::normal_" ->
-                (Kernel<RandomOps.Normal, Tensor>) (a, out) -> k.call(out, "gaussian")
-                        .pointer(out)
-                        .word(out.numel())
-                        .real(a.mean())
-                        .real(a.deviation())
-                        .word(a.seed())
-                        .word(a.offset())
-                        .pointer(a.base())
-                        .each(out.numel());
-            case "merapi::integers_" ->
-                (Kernel<RandomOps.Integers, Tensor>) (a, out) -> k.call(out, "integers")
-                        .pointer(out)
-                        .word(out.numel())
-                        .word(a.low())
-                        .word(a.range())
-                        .flag(RandomOps.isWide(a.range()))
-                        .word(a.seed())
-                        .word(a.offset())
-                        .pointer(a.base())
-                        .each(out.numel());
-            case "merapi::bernoulli_" ->
-                (Kernel<RandomOps.Bernoulli, Tensor>) (a, out) -> k.call(out, "bernoulli")
-                        .pointer(out)
-                        .word(out.numel())
-                        .word(RandomOps.threshold(1 - a.p()))
-                        .word(a.seed())
-                        .word(a.offset())
-                        .pointer(a.base())
-                        .each(out.numel());
-            case "merapi::dropout" -> (Kernel<RandomOps.Dropout, RandomOps.Dropped>) k::dropout;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, RandomKernels> of = op -> new RandomKernels(op, kernels);
+        table.make("uniform_", RandomOps.Uniform.class, ALL, of, RandomKernels::uniform);
+        table.make("normal_", RandomOps.Normal.class, ALL, of, RandomKernels::normal);
+        table.make("integers_", RandomOps.Integers.class, ALL, of, RandomKernels::integers);
+        table.make("bernoulli_", RandomOps.Bernoulli.class, ALL, of, RandomKernels::bernoulli);
+        table.make("dropout", RandomOps.Dropout.class, ALL, of, RandomKernels::dropout);
     }
 
     static String types(DType dtype) {
         return Family.type("T", dtype) + (dtype.isFloating() ? "#define FLOATING\n" : "");
+    }
+
+    private void uniform(RandomOps.Uniform a, Tensor out) {
+        call(out, "uniform")
+                .pointer(out)
+                .word(out.numel())
+                .real(a.low())
+                .real(a.high() - a.low())
+                .word(a.seed())
+                .word(a.offset())
+                .pointer(a.base())
+                .each(out.numel());
+    }
+
+    private void normal(RandomOps.Normal a, Tensor out) {
+        call(out, "gaussian")
+                .pointer(out)
+                .word(out.numel())
+                .real(a.mean())
+                .real(a.deviation())
+                .word(a.seed())
+                .word(a.offset())
+                .pointer(a.base())
+                .each(out.numel());
+    }
+
+    private void integers(RandomOps.Integers a, Tensor out) {
+        call(out, "integers")
+                .pointer(out)
+                .word(out.numel())
+                .word(a.low())
+                .word(a.range())
+                .flag(RandomOps.isWide(a.range()))
+                .word(a.seed())
+                .word(a.offset())
+                .pointer(a.base())
+                .each(out.numel());
+    }
+
+    private void bernoulli(RandomOps.Bernoulli a, Tensor out) {
+        call(out, "bernoulli")
+                .pointer(out)
+                .word(out.numel())
+                .word(RandomOps.threshold(1 - a.p()))
+                .word(a.seed())
+                .word(a.offset())
+                .pointer(a.base())
+                .each(out.numel());
     }
 
     private Family.Call call(Tensor at, String entry) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.op.Kernel;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
@@ -11,6 +13,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.List;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** Softmax, normalisation and losses of classes. */
@@ -47,46 +50,38 @@ final class RowKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        RowKernels k = new RowKernels(op, kernels);
-        return switch (op) {
-            case "merapi::softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, "softmax");
-            case "merapi::log_softmax" -> (Kernel<Softmax.Along, Tensor>) (a, out) -> k.softmax(a, out, "log_softmax");
-            case "merapi::softmax_backward" ->
-                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, "softmax_backward");
-            case "merapi::log_softmax_backward" ->
-                (Kernel<Softmax.BackwardArgs, Tensor>) (a, out) -> k.softmaxBackward(a, out, "log_softmax_backward");
-            case "merapi::logsumexp" -> (Kernel<Softmax.Along, Tensor>) k::logSumExp;
-            case "merapi::layer_norm" ->
-                (Kernel<Normalization.LayerNorm, Normalization.LayerNormResult>) (a, out) ->
-                        k.norm(a.x(), a.weight(), a.bias(), out.y(), out.mean(), out.rstd(), a.dims(), a.eps());
-            case "merapi::rms_norm" ->
-                (Kernel<Normalization.RmsNorm, Normalization.RmsNormResult>)
-                        (a, out) -> k.norm(a.x(), a.weight(), null, out.y(), null, out.rstd(), a.dims(), a.eps());
-            case "merapi::layer_norm_backward" ->
-                (Kernel<Normalization.LayerNormBackward, List<Tensor>>) (a, out) -> k.normBackward(
-                        a.grad(),
-                        a.x(),
-                        a.weight(),
-                        a.mean(),
-                        a.rstd(),
-                        a.dims(),
-                        a.wantX(),
-                        a.wantWeight(),
-                        a.wantBias(),
-                        out);
-            case "merapi::rms_norm_backward" ->
-                (Kernel<Normalization.RmsNormBackward, List<Tensor>>) (a, out) -> k.normBackward(
-                        a.grad(), a.x(), a.weight(), null, a.rstd(), a.dims(), a.wantX(), a.wantWeight(), false, out);
-            case "merapi::cross_entropy" -> (Kernel<Losses.CrossEntropy, Losses.CrossEntropyResult>) k::crossEntropy;
-            case "merapi::linear_cross_entropy" ->
-                (Kernel<LinearCrossEntropy.Args, LinearCrossEntropy.Result>) k::linearCrossEntropy;
-            case "merapi::cross_entropy_backward", "merapi::cross_entropy_backward_" ->
-                (Kernel<Losses.CrossEntropyBackward, Tensor>) k::crossEntropyBackward;
-            case "merapi::nll_loss" -> (Kernel<Losses.Nll, Tensor>) k::nll;
-            case "merapi::nll_loss_backward" -> (Kernel<Losses.NllBackward, Tensor>) k::nllBackward;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, RowKernels> of = op -> new RowKernels(op, kernels);
+        table.make("softmax", Softmax.Along.class, FLOATING, of, RowKernels::softmax);
+        table.make("log_softmax", Softmax.Along.class, FLOATING, of, RowKernels::logSoftmax);
+        table.make("softmax_backward", Softmax.BackwardArgs.class, FLOATING, of, RowKernels::softmaxBackward);
+        table.make("log_softmax_backward", Softmax.BackwardArgs.class, FLOATING, of, RowKernels::logSoftmaxBackward);
+        table.make("logsumexp", Softmax.Along.class, FLOATING, of, RowKernels::logSumExp);
+        table.make("layer_norm", Normalization.LayerNorm.class, FLOATING, of, RowKernels::layerNorm);
+        table.make("rms_norm", Normalization.RmsNorm.class, FLOATING, of, RowKernels::rmsNorm);
+        table.make(
+                "layer_norm_backward",
+                Normalization.LayerNormBackward.class,
+                FLOATING,
+                of,
+                RowKernels::layerNormBackward);
+        table.make("rms_norm_backward", Normalization.RmsNormBackward.class, FLOATING, of, RowKernels::rmsNormBackward);
+        table.make("cross_entropy", Losses.CrossEntropy.class, FLOATING, of, RowKernels::crossEntropy);
+        table.make("linear_cross_entropy", LinearCrossEntropy.Args.class, FLOATING, of, RowKernels::linearCrossEntropy);
+        table.make(
+                "cross_entropy_backward",
+                Losses.CrossEntropyBackward.class,
+                FLOATING,
+                of,
+                RowKernels::crossEntropyBackward);
+        table.make(
+                "cross_entropy_backward_",
+                Losses.CrossEntropyBackward.class,
+                FLOATING,
+                of,
+                RowKernels::crossEntropyBackward);
+        table.make("nll_loss", Losses.Nll.class, FLOATING, of, RowKernels::nll);
+        table.make("nll_loss_backward", Losses.NllBackward.class, FLOATING, of, RowKernels::nllBackward);
     }
 
     private Family.Call call(Family family, String entry, Tensor at, RowForm.Types types) {
@@ -131,7 +126,23 @@ final class RowKernels {
         }
     }
 
-    private void softmax(Softmax.Along a, Tensor out, String entry) {
+    private void softmax(Softmax.Along a, Tensor out) {
+        along(a, out, "softmax");
+    }
+
+    private void logSoftmax(Softmax.Along a, Tensor out) {
+        along(a, out, "log_softmax");
+    }
+
+    private void softmaxBackward(Softmax.BackwardArgs a, Tensor out) {
+        backwardAlong(a, out, "softmax_backward");
+    }
+
+    private void logSoftmaxBackward(Softmax.BackwardArgs a, Tensor out) {
+        backwardAlong(a, out, "log_softmax_backward");
+    }
+
+    private void along(Softmax.Along a, Tensor out, String entry) {
         Around r = Around.of(a.x(), a.dim());
         RowForm form = r.form(out.dtype(), a.x(), out);
         call(SOFTMAX, entry, out, form.types())
@@ -145,7 +156,7 @@ final class RowKernels {
                 .run(form.grid(r.rows()));
     }
 
-    private void softmaxBackward(Softmax.BackwardArgs a, Tensor out, String entry) {
+    private void backwardAlong(Softmax.BackwardArgs a, Tensor out, String entry) {
         Around r = Around.of(a.y(), a.dim());
         RowForm form = r.form(out.dtype(), a.grad(), a.y(), out);
         call(SOFTMAX, entry, out, form.types())
@@ -175,6 +186,32 @@ final class RowKernels {
     }
 
     // ---------------------------------------------------------------- normalisation
+
+    private void layerNorm(Normalization.LayerNorm a, Normalization.LayerNormResult out) {
+        norm(a.x(), a.weight(), a.bias(), out.y(), out.mean(), out.rstd(), a.dims(), a.eps());
+    }
+
+    private void rmsNorm(Normalization.RmsNorm a, Normalization.RmsNormResult out) {
+        norm(a.x(), a.weight(), null, out.y(), null, out.rstd(), a.dims(), a.eps());
+    }
+
+    private void layerNormBackward(Normalization.LayerNormBackward a, List<Tensor> out) {
+        normBackward(
+                a.grad(),
+                a.x(),
+                a.weight(),
+                a.mean(),
+                a.rstd(),
+                a.dims(),
+                a.wantX(),
+                a.wantWeight(),
+                a.wantBias(),
+                out);
+    }
+
+    private void rmsNormBackward(Normalization.RmsNormBackward a, List<Tensor> out) {
+        normBackward(a.grad(), a.x(), a.weight(), null, a.rstd(), a.dims(), a.wantX(), a.wantWeight(), false, out);
+    }
 
     private void norm(
             Tensor x,

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
+import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.Kernel;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** Running sums, and where what is not 0 stands; see {@code scan.cuh}. */
@@ -81,13 +84,10 @@ final class ScanKernels {
         this.kernels = kernels;
     }
 
-    static @Nullable Object kernel(String op, Kernels kernels) {
-        ScanKernels k = new ScanKernels(op, kernels);
-        return switch (op) {
-            case "merapi::cumsum" -> (Kernel<Reductions.CumSum, Tensor>) k::cumsum;
-            case "merapi::nonzero" -> (Kernel.Returning<Indexing.NonZero, Tensor>) k::nonzero;
-            default -> null;
-        };
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, ScanKernels> of = op -> new ScanKernels(op, kernels);
+        table.make("cumsum", Reductions.CumSum.class, ALL, of, ScanKernels::cumsum);
+        table.makeReturning("nonzero", Indexing.NonZero.class, ALL, of, ScanKernels::nonzero);
     }
 
     private Family.Call call(Tensor at, String entry, Types types) {

@@ -453,6 +453,12 @@ public abstract class BackendContract {
     }
 
     @Test
+    void everyKernelIsRegisteredForAnOpThatTakesItsRecord() {
+        List<String> faults = KernelTables.faults(Backends.of(device().type()).kernelTable());
+        Assertions.assertTrue(faults.isEmpty(), () -> device() + ": " + String.join("\n", faults));
+    }
+
+    @Test
     void misusesAreRefusedAsInPlainJava() {
         List<String> differences = Misuses.differences(device());
         Assertions.assertTrue(
