@@ -225,7 +225,10 @@ final class DeviceQuestions {
 
     /** Where no library multiplies there is nothing to choose. */
     private void epilogues() {
-        if (device.type() == DeviceType.CUDA && EpilogueCost.isAsked(device)) {
+        if (device.type() != DeviceType.CUDA || !EpilogueCost.isAsked(device)) {
+            sink.leaveOut(
+                    "epilogue_", "no library multiplies on " + device + ": there are no epilogues to choose from");
+        } else {
             DeviceClock short_ = new DeviceClock(device, 3, sizes.small());
             new EpilogueQuestions(sizes.gpt(), (e, rows, in, out) -> {
                         try (Scope scope = Scope.open()) {

@@ -49,6 +49,9 @@ public final class DeviceReport {
         private final Path file;
         private final DeviceTable table;
 
+        private String leftOut = "";
+        private boolean asked;
+
         private Sink(Path file, @Nullable Path peers) throws IOException {
             this.file = file;
             table = new DeviceTable(Answers.read(file), peers == null ? null : Answers.read(peers));
@@ -61,6 +64,14 @@ public final class DeviceReport {
         /** Whether there is a question about a training step: see {@link DeviceSteps}. */
         boolean asksOfStep(String key) {
             return Stream.of("", "_peak", "_graph", "_kernels", "_idle").anyMatch(end -> asks(key + end));
+        }
+
+        /** Questions with keys that begin so have no sense here. */
+        void leaveOut(String keys, String reason) {
+            if (wanted.matcher(keys).find()) {
+                System.out.println(keys + "…: " + reason);
+                leftOut = reason;
+            }
         }
 
         /** Questions and what they stand on: if that cannot be made, it is an answer too, and the others are asked. */
@@ -93,6 +104,7 @@ public final class DeviceReport {
         }
 
         private void keep(String key, Answer answer) {
+            asked = true;
             table.answers().all().put(key, answer);
             System.out.println(table.line(key, answer));
             try {
@@ -159,8 +171,13 @@ public final class DeviceReport {
         System.out.println("\n" + DeviceTable.HEADER);
         String peer = options.getOrDefault("peer", "none");
         Path peers = peer.equals("none") ? null : Path.of(peer);
-        new DeviceQuestions(device, sizes, new DeviceClock(device, rounds, sizes.small()), new Sink(file, peers)).all();
+        Sink sink = new Sink(file, peers);
+        new DeviceQuestions(device, sizes, new DeviceClock(device, rounds, sizes.small()), sink).all();
         System.out.println("written: " + file + " and " + DeviceTable.write(file, peers));
+        if (!sink.asked && !sink.leftOut.isEmpty()) {
+            System.out.println(sink.leftOut);
+            System.exit(Session.LEFT_OUT);
+        }
     }
 
     private Path file(Device device) throws IOException {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
+import dev.merapi.cuda.EpilogueCost.Part;
 import dev.merapi.cuda.Epilogues;
 import dev.merapi.cuda.Epilogues.Epilogue;
-import java.util.EnumSet;
 import java.util.Locale;
 import java.util.Set;
 
@@ -13,9 +13,9 @@ import java.util.Set;
  * {@code merapi.cuda.epilogues} should be follows from them.
  */
 final class EpilogueQuestions {
-    /** Times the part of a step that an epilogue is for, as the switches are now. */
+    /** Times a part of a step, as the switches are now. */
     interface Clock {
-        double seconds(Epilogue epilogue, long rows, long in, long out);
+        double seconds(Part part, long rows, long in, long out);
     }
 
     interface Sink {
@@ -32,28 +32,19 @@ final class EpilogueQuestions {
 
     void ask(Sink sink) {
         long w = gpt.width();
-        for (Epilogue epilogue : Epilogue.values()) {
+        for (Part part : Part.values()) {
             for (long[] shape : new long[][] {{w, 3 * w}, {w, w}, {w, 4 * w}, {4 * w, w}}) {
-                String key = "epilogue_" + epilogue.name().toLowerCase(Locale.ROOT) + "_" + shape[0] + "_" + shape[1];
-                sink.ask(key, "µs", () -> microseconds(epilogue, shape, used(epilogue)));
-                Set<Epilogue> others = used(epilogue);
-                others.remove(epilogue);
-                sink.ask(key + "_apart", "µs", () -> microseconds(epilogue, shape, others));
+                String key = "epilogue_" + part.name().toLowerCase(Locale.ROOT) + "_" + shape[0] + "_" + shape[1];
+                sink.ask(key, "µs", () -> microseconds(part, shape, part.used()));
+                sink.ask(key + "_apart", "µs", () -> microseconds(part, shape, part.apart()));
             }
         }
     }
 
-    /** The others are used in both cases; but a sum within the GELU's gradient would be a matter of its own. */
-    private static Set<Epilogue> used(Epilogue asked) {
-        return asked == Epilogue.DGELU
-                ? EnumSet.complementOf(EnumSet.of(Epilogue.BGRAD))
-                : EnumSet.allOf(Epilogue.class);
-    }
-
-    private double microseconds(Epilogue epilogue, long[] shape, Set<Epilogue> used) {
+    private double microseconds(Part part, long[] shape, Set<Epilogue> used) {
         Set<Epilogue> before = Epilogues.use(used);
         try {
-            return 1e6 * clock.seconds(epilogue, gpt.batch() * gpt.context(), shape[0], shape[1]);
+            return 1e6 * clock.seconds(part, gpt.batch() * gpt.context(), shape[0], shape[1]);
         } finally {
             Epilogues.use(before);
         }

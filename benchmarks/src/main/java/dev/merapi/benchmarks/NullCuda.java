@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
+import dev.merapi.cuda.Cuda;
 import dev.merapi.types.Device;
 import java.io.File;
 import java.io.IOException;
@@ -13,7 +14,15 @@ import java.util.stream.Stream;
 
 /** A device {@code cuda:0} whose driver does nothing, at once, as does its compiler of kernels; made by the host's C compiler. */
 final class NullCuda {
+    /** Of its only device. */
+    private static final String NAME = "none";
+
     private NullCuda() {}
+
+    /** Whether it is this driver that a device is reached through. */
+    static boolean isOne(Device device) {
+        return Cuda.deviceName(device).equals(NAME);
+    }
 
     /**
      * From now on this process knows no other CUDA device. Comes before anything of CUDA is touched.

@@ -34,7 +34,7 @@ public final class Session {
             steps, in this order:""";
 
     /** What a process ends with that has nothing to do here: its last line says why. */
-    private static final int LEFT_OUT = 3;
+    static final int LEFT_OUT = 3;
 
     private static final long LOG_OF_A_STEP = 1 << 20;
 

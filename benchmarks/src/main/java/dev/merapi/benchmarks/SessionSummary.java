@@ -26,6 +26,9 @@ final class SessionSummary {
     private static final Pattern FAILURE =
             Pattern.compile("^\\{\"failed\": \"(.*)\", \"type\": \"(.*)\", \"message\": \"(.*)\"}$");
 
+    /** What holds of all that the tests of a step say. */
+    private static final Pattern NOTE = Pattern.compile("^\\{\"note\": \"(.*)\"}$");
+
     private static final Pattern NO_ANSWER = Pattern.compile("^\\{\"key\": \"([^\"]+)\", .*\"failure\": \"(.*)\"}$");
 
     private final List<Outcome> outcomes = new ArrayList<>();
@@ -56,7 +59,10 @@ final class SessionSummary {
             String step, String result, int code, int limit, double seconds, List<String> lines, String last) {
         Map<String, int[]> classes = new LinkedHashMap<>(); // of which the last line counts
         List<String> details = new ArrayList<>();
+        String note = "";
         for (String line : lines) {
+            Matcher noted = NOTE.matcher(line);
+            note = noted.matches() ? "; " + noted.group(1) : note;
             Matcher tests = CLASS.matcher(line);
             Matcher failure = FAILURE.matcher(line);
             Matcher answer = NO_ANSWER.matcher(line);
@@ -79,7 +85,7 @@ final class SessionSummary {
         }
         String how = result.equals("ok") && !details.isEmpty() ? "FAILED" : result;
         boolean tested = counts[0] + counts[1] + counts[2] > 0;
-        String more = tested ? counts[0] + " passed, " + counts[1] + " failed, " + counts[2] + " skipped" : "";
+        String more = tested ? counts[0] + " passed, " + counts[1] + " failed, " + counts[2] + " skipped" + note : "";
         String[] end = last.split("\n");
         if (result.equals("left out")) {
             more = end[end.length - 1];

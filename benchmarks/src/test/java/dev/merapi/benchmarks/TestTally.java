@@ -92,6 +92,12 @@ final class TestTally implements TestExecutionListener {
         }
     }
 
+    /** What holds of all that follows. */
+    synchronized void note(String text) {
+        out.println(text);
+        write("{\"note\": " + Answers.quoted(text) + "}");
+    }
+
     private void write(String name, Counts counts) {
         counts.written = System.nanoTime();
         write("{\"class\": " + Answers.quoted(name) + ", \"passed\": " + counts.passed + ", \"failed\": "

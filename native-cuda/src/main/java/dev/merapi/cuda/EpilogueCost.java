@@ -8,12 +8,42 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.util.EnumSet;
+import java.util.Set;
 
 /**
- * The part of a training step that an {@link Epilogue} is for, done as {@link Epilogues#used} says: in one product of the
+ * What an {@link Epilogue} does in a training step, done as {@link Epilogues#used} says: in one product of the
  * library's, or in several kernels. For reports, which switch and measure.
  */
 public final class EpilogueCost {
+    /** What is asked: an epilogue, or two in one product. */
+    public enum Part {
+        BIAS(Epilogue.BIAS),
+        GELU(Epilogue.GELU),
+        DGELU(Epilogue.DGELU),
+        /** The sums of a GELU's gradient, which is made in any case: within its product, or by a kernel that reads it again. */
+        DGELU_BGRAD(Epilogue.BGRAD),
+        BGRAD(Epilogue.BGRAD);
+
+        private final Epilogue asked;
+
+        Part(Epilogue asked) {
+            this.asked = asked;
+        }
+
+        /** Those that are used in one; without a sum where the sum is a part of its own. */
+        public Set<Epilogue> used() {
+            return this == DGELU ? EnumSet.complementOf(EnumSet.of(Epilogue.BGRAD)) : EnumSet.allOf(Epilogue.class);
+        }
+
+        /** The same without what is asked. */
+        public Set<Epilogue> apart() {
+            Set<Epilogue> others = used();
+            others.remove(asked);
+            return others;
+        }
+    }
+
     private EpilogueCost() {}
 
     /** Whether a library multiplies on a device: else there is nothing to choose. */
@@ -28,7 +58,7 @@ public final class EpilogueCost {
      *
      * @throws IllegalArgumentException if no kernels of ours run on the device
      */
-    public static Runnable of(Device device, Epilogue epilogue, long rows, long in, long out) {
+    public static Runnable of(Device device, Part part, long rows, long in, long out) {
         if (!(Backends.of(device.type()) instanceof KernelBackend backend)) {
             throw new IllegalArgumentException("epilogues: " + device + " has no kernels of CUDA's");
         }
@@ -36,7 +66,7 @@ public final class EpilogueCost {
         Tensor x = random(device, rows, in);
         Tensor y = random(device, rows, out);
         Tensor bias = random(device, out);
-        switch (epilogue) {
+        switch (part) {
             case BIAS:
                 Tensor weight = random(device, out, in);
                 return () -> LinearAlgebra.linear(x, weight, bias);
@@ -46,6 +76,14 @@ public final class EpilogueCost {
             case DGELU:
                 Tensor down = random(device, in, out);
                 return () -> kernels.beforeActivation(x, down, y, like(bias), like(y));
+            case DGELU_BGRAD:
+                Tensor after = random(device, in, out);
+                return () -> {
+                    Tensor before = like(y);
+                    if (!kernels.beforeActivation(x, after, y, like(bias), before)) {
+                        before.sum(0);
+                    }
+                };
             default:
                 return () -> LinearGradients.OP.call(new LinearGradients.Args(y, x));
         }

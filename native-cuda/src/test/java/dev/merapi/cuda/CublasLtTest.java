@@ -409,9 +409,9 @@ class CublasLtTest {
     @Test
     void whatAnEpilogueIsFor() throws IOException, InterruptedException {
         Device device = FakeCublasLt.device("cuda-lt-cost");
-        for (Epilogue e : Epilogue.values()) {
+        for (EpilogueCost.Part e : EpilogueCost.Part.values()) {
             for (boolean used : new boolean[] {true, false}) {
-                Epilogues.use(used ? EnumSet.of(e) : EnumSet.noneOf(Epilogue.class));
+                Epilogues.use(used ? e.used() : e.apart());
                 try (Scope scope = Scope.open()) {
                     Runnable call = EpilogueCost.of(device, e, 10, 8, 16);
                     int products = calls.getInt(4 * PRODUCTS);
@@ -422,7 +422,8 @@ class CublasLtTest {
         }
         assertTrue(EpilogueCost.isAsked(device));
         assertFalse(EpilogueCost.isAsked(Device.CPU));
-        assertThrows(IllegalArgumentException.class, () -> EpilogueCost.of(Device.CPU, Epilogue.BIAS, 1, 1, 1));
+        assertThrows(
+                IllegalArgumentException.class, () -> EpilogueCost.of(Device.CPU, EpilogueCost.Part.BIAS, 1, 1, 1));
         Epilogues.use(EnumSet.allOf(Epilogue.class));
         FakeGpu.forget();
     }

@@ -105,6 +105,60 @@ class FlashTest {
         check(DType.FLOAT16, 1, 1, 100, 33, 32, true); // the first queries see no key
     }
 
+    /**
+     * Scores that float32 cannot hold, and what is no number, against a softmax by hand: +∞ and NaN make a row NaN, −∞ has no
+     * weight beside others, and nothing that a query does not see matters to it.
+     */
+    @Test
+    void scoresThatAreNoNumbers() {
+        double inf = Double.POSITIVE_INFINITY;
+        int keys = 40;
+        for (double odd : new double[] {inf, -inf, Double.NaN, 3e38, -3e38, 100, -100}) {
+            for (long width : new long[] {32, 24}) { // on tensor cores, and not
+                double[] q = new double[keys * (int) width];
+                double[] k = new double[keys * (int) width];
+                double[] v = new double[keys * (int) width];
+                float first = Math.abs(odd) > 1e38 && odd - odd == 0 ? 3e38f : 1;
+                for (int i = 0; i < keys; i++) {
+                    q[i * (int) width] = first;
+                    v[i * (int) width] = i;
+                }
+                k[20 * (int) width] = odd;
+                double[] out;
+                try (Scope scope = Scope.open()) {
+                    Tensor[] all = new Tensor[3];
+                    double[][] numbers = {q, k, v};
+                    for (int i = 0; i < 3; i++) {
+                        all[i] = Tensor.of(numbers[i])
+                                .reshape(1, 1, keys, width)
+                                .to(DType.BFLOAT16)
+                                .to(Simulator.DEVICE);
+                    }
+                    out = Attention.ATTENTION
+                            .call(new Attention.Args(all[0], all[1], all[2], true, 1))
+                            .out()
+                            .toDoubleArray();
+                }
+                double score = first > 1 ? odd * inf : odd; // in float32
+                for (int i = 0; i < keys; i++) {
+                    double weight = Math.exp(Math.min(score, 88));
+                    double expected = i < 20
+                            ? i / 2.0
+                            : Double.isNaN(score) || score == inf
+                                    ? Double.NaN
+                                    : (i * (i + 1) / 2.0 - 20 + 20 * weight) / (i + weight);
+                    double got = out[i * (int) width];
+                    String what = "score " + score + ", width " + width + ", query " + i;
+                    if (Double.isNaN(expected)) {
+                        assertTrue(Double.isNaN(got), what + ": " + got);
+                    } else {
+                        assertEquals(expected, got, expected * 0.01 + 1e-6, what);
+                    }
+                }
+            }
+        }
+    }
+
     /** Queries, keys and values of all heads side by side, and their gradients too: nothing is brought together. */
     @Test
     void jointProjections() {
