@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -241,9 +242,20 @@ public final class Autograd {
             }
             seeds[i] = g;
         }
+        // Tangents come through formulas made of ops, as a graph does, and not through backward kernels.
+        boolean tangents = ForwardMode.sees(Context.current());
+        if (tangents && aim != BackwardPass.Aim.RESULT) {
+            throw new GradientException(what + ": accumulates into leaves, which forward mode cannot follow"
+                    + "\n  fix: inside of jvp use Autograd.grad, which returns the gradients.");
+        }
         boolean create = graph == Graph.CREATE;
         @Nullable
-        Tensor[] result = new BackwardPass(create || graph == Graph.RETAIN, create, aim).run(roots, seeds, inputs);
+        Tensor[] result =
+                new BackwardPass(create || graph == Graph.RETAIN, create || tangents, aim).run(roots, seeds, inputs);
+        for (int i = 0; tangents && !create && i < result.length; i++) {
+            Tensor g = result[i];
+            result[i] = g == null ? null : ForwardMode.withoutHistory(g);
+        }
         if (gradients == null) {
             for (Tensor seed : seeds) {
                 if (!create) {
@@ -305,6 +317,85 @@ public final class Autograd {
             }
         }
         return result;
+    }
+
+    // ---------------------------------------------------------------- forward mode
+
+    /**
+     * A function at {@code x}, and its Jacobian times {@code tangent}, in one forward pass: as {@code torch.func.jvp}.
+     *
+     * <p>Every op moves tangents along as it computes: by its own rule ({@code Op.jvp}, {@code Op.linear}), through its
+     * parts, or by the backward of its backward. It nests, and works within and around {@link #grad}:
+     * {@code jvp(in -> grad(f(in), …), x, v)} is the product of the Hessian with v. Gradients flow through value and tangent
+     * if {@code x} or {@code tangent} requires one. {@code detach()} drops the tangent; {@link #noGrad} does not.
+     *
+     * @param f runs once; writes nothing in place that depends on {@code x}
+     * @param tangent of the shape, dtype and device of {@code x}, which is floating
+     * @return value and tangent, both in the shape and dtype of what {@code f} returns
+     * @throws dev.merapi.error.ShapeException if the tangent has another form
+     * @throws GradientException if {@code f} calls an op that forward mode refuses (one that writes in place, draws random
+     *     numbers, or is differentiable only once), naming it; or in inference mode
+     */
+    public static Dual jvp(UnaryOperator<Tensor> f, Tensor x, Tensor tangent) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(tangent, "tangent");
+        return Jacobians.jvp("jvp", in -> List.of(f.apply(in.get(0))), List.of(x), List.of(tangent))
+                .get(0);
+    }
+
+    /** As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs, each with its tangent. */
+    public static Dual jvp(Function<List<Tensor>, Tensor> f, List<Tensor> inputs, List<Tensor> tangents) {
+        Objects.requireNonNull(f, "f");
+        return Jacobians.jvp("jvp", in -> List.of(f.apply(in)), checked(inputs), checked(tangents))
+                .get(0);
+    }
+
+    /** As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs and outputs: one value and tangent an output. */
+    public static List<Dual> jvpMany(
+            Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs, List<Tensor> tangents) {
+        Objects.requireNonNull(f, "f");
+        return Jacobians.jvp("jvpMany", f, checked(inputs), checked(tangents));
+    }
+
+    /**
+     * The Jacobian of {@code f} at {@code x}, of the shape of the result followed by that of {@code x}: in forward mode if
+     * {@code x} has fewer elements than the result, else in reverse, which takes {@code f} to run twice.
+     *
+     * @throws GradientException if {@code f} calls an op that has no derivative in the mode that is taken
+     */
+    public static Tensor jacobian(UnaryOperator<Tensor> f, Tensor x) {
+        Objects.requireNonNull(f, "f");
+        Objects.requireNonNull(x, "x");
+        return Jacobians.either("jacobian", in -> List.of(f.apply(in.get(0))), List.of(x))
+                .get(0)
+                .get(0);
+    }
+
+    /**
+     * As {@link #jacobian(UnaryOperator, Tensor)}, of several inputs and outputs.
+     *
+     * @return per output, per input: a tensor of the output's shape followed by the input's
+     */
+    public static List<List<Tensor>> jacobian(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        return Jacobians.either("jacobian", f, checked(inputs));
+    }
+
+    /** {@link #jacobian(Function, List)} in forward mode: one pass for each element of the inputs. */
+    public static List<List<Tensor>> jacfwd(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        return Jacobians.forward("jacfwd", f, checked(inputs));
+    }
+
+    /** {@link #jacobian(Function, List)} in reverse mode: one backward for each element of the outputs. */
+    public static List<List<Tensor>> jacrev(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
+        Objects.requireNonNull(f, "f");
+        return Jacobians.reverse("jacrev", f, checked(inputs));
+    }
+
+    private static List<Tensor> checked(List<Tensor> tensors) {
+        return List.of(array(Objects.requireNonNull(tensors, "tensors")));
     }
 
     // ---------------------------------------------------------------- modes

@@ -32,6 +32,9 @@ public class AutogradMeta {
     @SuppressWarnings("unused") // through HISTORY
     private @Nullable Edge history;
 
+    /** Its tangents in the calls of forward mode that are under way; null if there were none. */
+    volatile @Nullable Duals duals;
+
     private boolean retainsGrad; // guarded by this
     private volatile @Nullable AccumulateGrad accumulator;
     private volatile @Nullable List<UnaryOperator<Tensor>> hooks; // replaced as a whole, as is the next

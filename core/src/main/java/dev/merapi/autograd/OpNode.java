@@ -104,9 +104,10 @@ final class OpNode<A extends Record, R> extends Node {
                 return;
             }
             SavedTensorHooks hooks = context.savedTensorHooks();
+            ForwardMode.expect(results, context);
             saved = Saved.keep(op, tree, forComposition, t -> {
-                SavedTensor slot = SavedTensor.save(
-                        t, sourceOf(t, inputs, results), graphOf(t, inputs, result, results), hooks, name());
+                AutogradMeta graph = ForwardMode.carry(t, graphOf(t, inputs, result, results));
+                SavedTensor slot = SavedTensor.save(t, sourceOf(t, inputs, results), graph, hooks, name());
                 slots.add(slot);
                 return slot.placeholder();
             });
@@ -151,7 +152,7 @@ final class OpNode<A extends Record, R> extends Node {
         for (int i = 0; i < results.length; i++) {
             if (results[i] == t) {
                 if (op.isInternal(result, i)) {
-                    return guard(t);
+                    return guard(t, inputs);
                 }
                 return results[i].autograd() == null ? null : new AutogradMeta(this, i);
             }
@@ -165,11 +166,11 @@ final class OpNode<A extends Record, R> extends Node {
         if (m != null && m.requiresGradNow()) {
             return snapshot(t);
         }
-        return guard(t);
+        return guard(t, inputs);
     }
 
     /** For a value that depends on the inputs in a way that only the op knows. */
-    private @Nullable AutogradMeta guard(Tensor t) {
+    private @Nullable AutogradMeta guard(Tensor t, @Nullable Tensor[] inputs) {
         if (!t.dtype().isFloating()) {
             return null;
         }
@@ -179,7 +180,9 @@ final class OpNode<A extends Record, R> extends Node {
             nodes[i] = next(i);
             indices[i] = nextIndex(i);
         }
-        return new AutogradMeta(new ErrorNode(name(), Tensor.meta(t), nodes, indices), 0);
+        AutogradMeta meta = new AutogradMeta(new ErrorNode(name(), Tensor.meta(t), nodes, indices), 0);
+        ForwardMode.computedFrom(inputs, meta, name());
+        return meta;
     }
 
     /** For what a backward kernel computed: it depends on the inputs and on the gradients that came in. */
@@ -283,6 +286,9 @@ final class OpNode<A extends Record, R> extends Node {
         for (Tensor g : result) {
             if (g != null) {
                 guardKernelResult(g, gradients);
+                AutogradMeta meta = g.variable();
+                ForwardMode.computedFrom(gradients, meta, name());
+                Tree.forEach(tree, op.lookup(), t -> ForwardMode.computedFrom(new Tensor[] {t}, meta, name()));
             }
         }
         return result;

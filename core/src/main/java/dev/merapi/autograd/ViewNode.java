@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -46,9 +47,12 @@ final class ViewNode<A extends Record, R> extends Node {
     @Override
     @Nullable
     Tensor[] backward(@Nullable Tensor[] gradients, boolean[] needed, BackwardPass pass) {
-        if (op.hasManyViews() && pass.createsGraph()) {
-            return new Tensor[] {oneByOne(gradients)};
-        }
+        boolean oneByOne = op.hasManyViews() && pass.createsGraph();
+        return ForwardMode.linear(
+                gradients, g -> new Tensor[] {oneByOne ? oneByOne(g) : together(g)}, Context.current());
+    }
+
+    private Tensor together(@Nullable Tensor[] gradients) {
         Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
         R views = op.op().call(withViewed(args, whole));
         Tensor ofOverlapping = null;
@@ -66,7 +70,7 @@ final class ViewNode<A extends Record, R> extends Node {
                 }
             }
         }
-        return new Tensor[] {ofOverlapping == null ? whole : whole.add(ofOverlapping)};
+        return ofOverlapping == null ? whole : whole.add(ofOverlapping);
     }
 
     /** For a view whose elements overlap, such as sliding windows: an element of the viewed gets what its images get. */

@@ -2,6 +2,7 @@
 package dev.merapi.check;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.autograd.Dual;
 import dev.merapi.dispatch.Context;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Scope;
@@ -135,6 +136,47 @@ final class CheckedFunction {
     /** The product of weights of all floating outputs with the Jacobian, per input; empty for those that have none. */
     double[][] vjp(double[] weights) {
         return vjp(weights, output -> true, Form.DENSE);
+    }
+
+    /**
+     * The product of the Jacobian with a direction, for all floating outputs in one array, in forward mode.
+     *
+     * @param directions per input; empty for one that has no tangent
+     */
+    double[] jvp(double[][] directions) {
+        try (Scope scope = Scope.open()) {
+            List<Tensor> variables = new ArrayList<>();
+            List<Tensor> tangents = new ArrayList<>();
+            boolean[] moved = new boolean[inputs.size()];
+            for (int i = 0; i < moved.length; i++) {
+                Tensor t = inputs.get(i);
+                moved[i] = isDifferentiated(i) && directions[i].length == t.numel();
+                if (moved[i]) {
+                    variables.add(t.detach());
+                    tangents.add(tensor(directions[i], t));
+                }
+            }
+            List<Dual> duals = Autograd.jvpMany(
+                    in -> {
+                        List<Tensor> arguments = new ArrayList<>();
+                        int next = 0;
+                        for (int i = 0; i < moved.length; i++) {
+                            arguments.add(
+                                    moved[i] ? in.get(next++) : inputs.get(i).detach());
+                        }
+                        return floating(call(arguments));
+                    },
+                    variables,
+                    tangents);
+            double[] all = new double[count];
+            int at = 0;
+            for (Dual dual : duals) {
+                double[] values = dual.tangent().toDoubleArray();
+                System.arraycopy(values, 0, all, at, values.length);
+                at += values.length;
+            }
+            return all;
+        }
     }
 
     /** How an incoming gradient lies in memory. */

@@ -39,10 +39,10 @@ final class GradientChecks<A extends Record, R> {
     // ---------------------------------------------------------------- the op as a function of tensors
 
     /** The sample in a dtype in which differences can be taken. */
-    private record Ready<A extends Record, R>(OpSample<A, R> sample, Precision precision) {}
+    record Ready<A extends Record, R>(OpSample<A, R> sample, Precision precision) {}
 
     /** @throws NotChecked if the op takes neither float64 nor float32 */
-    private Ready<A, R> ready(OpSample<A, R> given) {
+    Ready<A, R> ready(OpSample<A, R> given) {
         RuntimeException refusal = null;
         for (Precision precision : Precision.values()) {
             // Of the inputs that want no gradient some may have to stay as they are.
@@ -77,7 +77,7 @@ final class GradientChecks<A extends Record, R> {
         return new CheckedFunction(in -> call(s, in), present, names);
     }
 
-    private static <A extends Record, R> CheckedFunction function(OpSample<A, R> s) {
+    static <A extends Record, R> CheckedFunction function(OpSample<A, R> s) {
         return function(s, i -> true, t -> t);
     }
 
@@ -176,9 +176,8 @@ final class GradientChecks<A extends Record, R> {
         return "";
     }
 
-    /** One signed probe of all entries at each size that the op takes, and without each optional input. */
-    String otherSizes() {
-        List<String> tried = new ArrayList<>();
+    /** The sample at other sizes, as far as it has them. */
+    List<OpSample<A, R>> resized() {
         List<OpSample<A, R>> others = new ArrayList<>();
         List<UnaryOperator<@Nullable Tensor>> forms = List.of(
                 Layouts::grown, Layouts::odd, Layouts::shrunk, Layouts::single, Layouts::scalar, Layouts::empty);
@@ -188,6 +187,13 @@ final class GradientChecks<A extends Record, R> {
                 others.add(other);
             }
         }
+        return others;
+    }
+
+    /** One signed probe of all entries at each size that the op takes, and without each optional input. */
+    String otherSizes() {
+        List<String> tried = new ArrayList<>();
+        List<OpSample<A, R>> others = resized();
         for (int slot : ValueChecks.optional(sample)) {
             @Nullable Tensor[] tensors = sample.inputs.clone();
             tensors[slot] = null;

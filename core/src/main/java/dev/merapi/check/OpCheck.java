@@ -20,7 +20,8 @@ import org.jspecify.annotations.Nullable;
  * empty, 0-d, one-element, odd-sized and absent inputs, and one tensor for two of them; other floating dtypes within what
  * their rounding explains; autocast; gradients of first and second order ({@link GradCheck}; of the inputs that require
  * one, in float64, or in float32 if the op takes nothing wider), at other sizes, in other dtypes and layouts, of some
- * inputs only, and on strided and expanded incoming gradients, which may not be written to; the kernel against the
+ * inputs only, and on strided and expanded incoming gradients, which may not be written to; forward mode against finite
+ * differences and against the backward; the kernel against the
  * plain-Java one, the composition, {@link #expecting} and the other devices of this machine; memory that is not given back.
  *
  * <p>One report tells what passed, what failed, and what was not checked and why: a report without failures says no more

@@ -74,6 +74,7 @@ final class SampleCheck<A extends Record, R> {
         checks.put("gradients in other dtypes", s -> new GradientChecks<>(s).otherDtypes());
         checks.put("gradients of some inputs", s -> new GradientChecks<>(s).subsets());
         checks.put("second derivatives", s -> new GradientChecks<>(s).secondDerivatives());
+        checks.put("forward mode", s -> new ForwardChecks<>(s).forward());
         checks.put("backward kernel and formula agree", s -> new GradientChecks<>(s).kernelAndFormula());
         checks.put("backward under suspicion", s -> new WriteChecks<>(s).backward());
         checks.put("large sizes", s -> new SizeChecks<>(s).large());

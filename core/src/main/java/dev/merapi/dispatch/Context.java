@@ -142,8 +142,7 @@ public final class Context {
         mask = before;
     }
 
-    @Nullable
-    Interceptor tracer() {
+    public @Nullable Interceptor tracer() {
         return tracer;
     }
 

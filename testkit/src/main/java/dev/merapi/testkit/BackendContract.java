@@ -255,8 +255,12 @@ public abstract class BackendContract {
 
     // ---------------------------------------------------------------- everything else
 
-    private static final List<String> SLOW_ON_DEVICES =
-            List.of("threads", "gradients at other sizes", "gradients of other layouts", "gradients of some inputs");
+    private static final List<String> SLOW_ON_DEVICES = List.of(
+            "threads",
+            "gradients at other sizes",
+            "gradients of other layouts",
+            "gradients of some inputs",
+            "forward mode");
 
     @TestFactory
     Stream<DynamicNode> opsPassOpCheck() {
