@@ -9,6 +9,7 @@ import torch
 DTYPES = [
     ("f32", torch.float32), ("f64", torch.float64), ("f16", torch.float16), ("bf16", torch.bfloat16),
     ("i32", torch.int32), ("i64", torch.int64), ("u8", torch.uint8), ("bool", torch.bool),
+    ("i8", torch.int8), ("i16", torch.int16),
 ]
 NAMES = {dtype: name for name, dtype in DTYPES}
 
@@ -43,7 +44,8 @@ def operand(value, dtype, rank0):
         value = value != 0
     elif not dtype.is_floating_point:
         value = int(value)
-        value = value % 256 if dtype == torch.uint8 else value
+        info = torch.iinfo(dtype)
+        value = (value - info.min) % 2 ** info.bits + info.min
     return torch.tensor(value if rank0 else [value] * 2, dtype=dtype)
 
 

@@ -9,7 +9,7 @@ public interface BlockSink {
      */
     void store(long start, int count, double[] from);
 
-    /** Stores results of an integer or bool output; narrow ones are in range, but for uint8 keep the low 8 bits. */
+    /** Stores results of an integer or bool output; narrow ones are in range. */
     void store(long start, int count, long[] from);
 
     /** A sink into an array of doubles, unrounded. */

@@ -9,7 +9,7 @@ public interface BlockSource {
     /** Converts elements {@code start … start + count − 1} of a floating input into {@code into[0 … count − 1]}. */
     void load(long start, int count, double[] into);
 
-    /** Converts elements of an integer or bool input; uint8 gives 0 to 255. */
+    /** Converts elements of an integer or bool input; each is in the range of its dtype. */
     void load(long start, int count, long[] into);
 
     /** A source over an array of floats. */

@@ -573,7 +573,8 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     /**
-     * Converts like a C cast; floats to int32 and int64 saturate, NaN gives 0; uint8 is the low 8 bits of that int32. Rounding to a small float happens when the
+     * Converts like a C cast; floats to int32 and int64 saturate, NaN gives 0; uint8, int8 and
+     * int16 are the low bits of that int32. Rounding to a small float happens when the
      * result is stored, not here.
      */
     public final Expr cast(DType dtype) {

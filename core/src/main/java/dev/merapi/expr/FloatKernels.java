@@ -231,7 +231,7 @@ final class FloatKernels {
         }
     }
 
-    /** Saturating, where a sink of uint8 takes the low 8 bits; NaN gives 0, or true. */
+    /** Saturating, from which narrower integers are wrapped; NaN gives 0, or true. */
     static void toInteger(RegType to, long[] into, double[] a, int count) {
         switch (to) {
             case I32 -> {

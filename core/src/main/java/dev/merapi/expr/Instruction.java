@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
+import java.util.List;
+
 /**
  * One step of a {@link Program}.
  *
@@ -11,11 +13,16 @@ package dev.merapi.expr;
  * @param b second operand register, or −1
  * @param c third operand register, or −1
  * @param imm load, store, scalar: which input, output, scalar parameter; const: the raw bits, of 32-bit types
- *     in the low half; cast: ordinal of the result
- *     type; else 0
+ *     in the low half; cast: the result
+ *     type, see {@link #resultType()}; else 0
  */
 public record Instruction(Opcode op, RegType type, int dst, int a, int b, int c, long imm) {
-    private static final RegType[] TYPES = RegType.values();
+    private static final List<RegType> TYPES = List.of(RegType.values());
+
+    /** What stands for the result type of a cast in {@code imm}, in this process. */
+    static long code(RegType type) {
+        return TYPES.indexOf(type);
+    }
 
     /** Type of the result register. */
     public RegType resultType() {
@@ -24,7 +31,7 @@ public record Instruction(Opcode op, RegType type, int dst, int a, int b, int c,
 
     static RegType resultType(Opcode op, RegType type, long imm) {
         if (op == Opcode.CAST) {
-            return TYPES[(int) imm];
+            return TYPES.get((int) imm);
         }
         return op.isPredicate() ? RegType.BOOL : type;
     }

@@ -37,6 +37,8 @@ final class IntegerKernels {
             case BITNOT -> x -> ~x;
             case NOT -> x -> x ^ 1;
             case WRAPU8 -> x -> x & 0xff;
+            case WRAPI8 -> x -> (byte) x;
+            case WRAPI16 -> x -> (short) x;
             default -> throw new AssertionError(op + " has no integer loop");
         };
     }

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * done (1 − β^t needs it), and then converted; what a condition on inputs selects, in the dtype it is used in. A node that
  * is used in another dtype than its own is computed in that one where {@link Promotion} says so.
  *
- * <p>uint8 lives in i32 registers and is wrapped after each op that can leave 0 … 255.
+ * <p>Integers of 8 and 16 bits live in i32 registers and are wrapped after each op that can leave their range.
  */
 final class Lowering {
     private record Use(Expr node, DType dtype) {}
@@ -75,14 +75,14 @@ final class Lowering {
             Value value = c.kind() == DType.Kind.FLOATING
                     ? values.constant(c.doubleValue(), register)
                     : values.constant(c.longValue(), register);
-            return dtype == DType.UINT8 ? values.wrapU8(value) : value;
+            return values.wrap(value, dtype);
         }
         if (e instanceof Variable v && dtype.kind().compareTo(kind) >= 0) {
             Value value = values.scalar(v.index(), register);
             if (dtype.isIntegral()) {
                 narrow.merge(v.index(), dtype, (a, b) -> a.byteSize() < b.byteSize() ? a : b);
             }
-            return dtype == DType.UINT8 ? values.wrapU8(value) : value;
+            return values.wrap(value, dtype);
         }
         DType own = switch (kind) {
             case BOOLEAN -> DType.BOOL;
@@ -107,10 +107,8 @@ final class Lowering {
 
     private Value convert(Value value, DType from, DType to) {
         RegType register = RegType.of(to);
-        if (to != DType.UINT8 || from == DType.UINT8 || from == DType.BOOL) {
-            return values.cast(value, register);
-        }
-        return values.wrapU8(values.cast(value, register));
+        Value there = values.cast(value, register);
+        return !from.isFloating() && to.contains(from) ? there : values.wrap(there, to);
     }
 
     /** The node computed in a dtype: its own, or for a weak node the one it is used in. */
@@ -157,7 +155,7 @@ final class Lowering {
                     operands[k] = at(x.get(k), dtype);
                 }
                 Value value = arithmetic(op, register, operands);
-                return dtype == DType.UINT8 && leavesByte(op) ? values.wrapU8(value) : value;
+                return leaves(dtype, op) ? values.wrap(value, dtype) : value;
             }
         }
     }
@@ -181,10 +179,12 @@ final class Lowering {
         return op.group() == Opcode.Group.ROUNDING && type.isInteger() ? x[0] : values.make(op, type, x);
     }
 
-    /** Whether a result of operands in 0 … 255 may lie outside. */
-    private static boolean leavesByte(Opcode op) {
+    /** Whether a result of operands in the range of an integer dtype may lie outside. */
+    private static boolean leaves(DType dtype, Opcode op) {
         return switch (op) {
-            case NEG, SQUARE, BITNOT, ADD, SUB, MUL, POW, SHL, FMA -> true;
+            case NEG, SQUARE, ADD, SUB, MUL, POW, SHL, FMA -> true;
+            case BITNOT -> dtype.min() == 0;
+            case ABS, FLOORDIV, TRUNCDIV -> dtype.min() < 0; // the smallest number, without its sign
             default -> false;
         };
     }
@@ -234,12 +234,10 @@ final class Lowering {
 
     private boolean mayOverflow(Expr e, DType dtype) {
         if (e instanceof Constant c) {
-            return dtype == DType.UINT8
-                    ? c.longValue() != (c.longValue() & 0xff)
-                    : dtype == DType.INT32 && c.longValue() != (int) c.longValue();
+            return !dtype.contains(c.longValue());
         }
         Type type = typing.of(e);
         // A rank-0 int64 beside an int32 tensor does not widen the arithmetic either.
-        return type.dtype().isIntegral() && type.dtype().byteSize() > dtype.byteSize();
+        return type.dtype().isIntegral() && !dtype.contains(type.dtype());
     }
 }

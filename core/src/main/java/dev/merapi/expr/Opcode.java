@@ -16,6 +16,10 @@ public enum Opcode {
     CAST(Group.MEMORY, 1),
     /** Keeps the low 8 bits of an i32: arithmetic on uint8 wraps after each op. */
     WRAPU8(Group.MEMORY, 1),
+    /** Keeps the low 8 bits of an i32, with their sign. */
+    WRAPI8(Group.MEMORY, 1),
+    /** Keeps the low 16 bits of an i32, with their sign. */
+    WRAPI16(Group.MEMORY, 1),
 
     NEG(Group.SIGNED, 1),
     ABS(Group.SIGNED, 1),

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
  * Expressions specialised for concrete dtypes: a flat list of typed instructions over registers, immutable and safe to
  * share. Native code takes {@link #text}, a CUDA printer {@link #instructions}, plain Java {@link #run}.
  *
- * <p>Types follow PyTorch's promotion, and {@link Promotion} says where operands are converted. Small floats compute in float32, and are rounded when stored; uint8 arithmetic
- * wraps after each op; integer division by zero gives 0.
+ * <p>Types follow PyTorch's promotion, and {@link Promotion} says where operands are converted. Small floats compute in float32, and are rounded when stored; arithmetic on integers
+ * of 8 and 16 bits wraps after each op; integer division by zero gives 0.
  */
 public final class Program {
     private final List<DType> inputDTypes;

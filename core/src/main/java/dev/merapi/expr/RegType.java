@@ -14,12 +14,12 @@ public enum RegType {
 
     private final String text = name().toLowerCase(Locale.ROOT);
 
-    /** The register type that elements of a dtype are loaded into: small floats compute in f32, uint8 in i32. */
+    /** The register type that elements of a dtype are loaded into: small floats compute in f32, small integers in i32. */
     public static RegType of(DType dtype) {
         return switch (dtype) {
             case FLOAT16, BFLOAT16, FLOAT32 -> F32;
             case FLOAT64 -> F64;
-            case UINT8, INT32 -> I32;
+            case UINT8, INT8, INT16, INT32 -> I32;
             case INT64 -> I64;
             case BOOL -> BOOL;
         };

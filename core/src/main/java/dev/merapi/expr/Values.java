@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
+import dev.merapi.types.DType;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +53,7 @@ final class Values {
         if (a.is(Opcode.CAST) && a.type == to && keepsAll(to, from)) {
             return a.operand(0);
         }
-        return foldOrIntern(Opcode.CAST, from, List.of(a), to.ordinal());
+        return foldOrIntern(Opcode.CAST, from, List.of(a), Instruction.code(to));
     }
 
     private static boolean keepsAll(RegType narrow, RegType wide) {
@@ -64,12 +65,15 @@ final class Values {
         };
     }
 
-    /** Keeps the low 8 bits of an i32. */
-    Value wrapU8(Value a) {
-        if (a.is(Opcode.WRAPU8)) {
-            return a;
-        }
-        return foldOrIntern(Opcode.WRAPU8, RegType.I32, List.of(a), 0);
+    /** Keeps what an integer dtype narrower than its register has room for; other values as they are. */
+    Value wrap(Value a, DType dtype) {
+        Opcode op = switch (dtype) {
+            case UINT8 -> Opcode.WRAPU8;
+            case INT8 -> Opcode.WRAPI8;
+            case INT16 -> Opcode.WRAPI16;
+            default -> null;
+        };
+        return op == null || a.is(op) ? a : foldOrIntern(op, RegType.I32, List.of(a), 0);
     }
 
     Value make(Opcode op, RegType type, Value... operands) {

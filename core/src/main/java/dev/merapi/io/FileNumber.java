@@ -19,8 +19,8 @@ enum FileNumber {
     BF16(2, DType.BFLOAT16, ""),
     I64(8, DType.INT64, "i8"),
     I32(4, DType.INT32, "i4"),
-    I16(2, DType.INT32, "i2"),
-    I8(1, DType.INT32, "i1"),
+    I16(2, DType.INT16, "i2"),
+    I8(1, DType.INT8, "i1"),
     U64(8, DType.INT64, "u8"),
     U32(4, DType.INT64, "u4"),
     U16(2, DType.INT32, "u2"),
@@ -82,13 +82,11 @@ enum FileNumber {
             switch (this) {
                 case F64, I64 -> to.putLong(from.getLong());
                 case F32, I32 -> to.putInt(from.getInt());
-                case F16, BF16 -> to.putShort(from.getShort());
-                case I16 -> to.putInt(from.getShort());
-                case I8 -> to.putInt(from.get());
+                case F16, BF16, I16 -> to.putShort(from.getShort());
                 case U64 -> to.putLong(signed(from.getLong()));
                 case U32 -> to.putLong(from.getInt() & 0xffffffffL);
                 case U16 -> to.putInt(from.getShort() & 0xffff);
-                case U8 -> to.put(from.get());
+                case U8, I8 -> to.put(from.get());
                 case BOOL -> to.put((byte) (from.get() != 0 ? 1 : 0));
             }
         }

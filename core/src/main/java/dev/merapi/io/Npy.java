@@ -15,7 +15,7 @@ import java.util.Objects;
 /**
  * One tensor in a file of NumPy's format, versions 1 to 3, of either byte order; arrays in Fortran's order are transposed.
  *
- * <p>What has no dtype here is widened, exactly: int8, int16 and uint16 to int32, uint32 and uint64 to int64. Bytes of bools
+ * <p>What has no dtype here is widened, exactly: uint16 to int32, uint32 and uint64 to int64. Bytes of bools
  * other than 0 are true, as in NumPy.
  *
  * @see <a href="https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html">the format</a>

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Definition<A extends Record, R> {
     static final Object ABSENT = new Object();
-    static final int ANY_DTYPE = DType.values().length;
+    static final int ANY_DTYPE = DType.COUNT;
     static final int ROW = ANY_DTYPE + 1;
 
     /** A piece, where it was registered, and the override that it belongs to (null for good). */
@@ -129,7 +129,7 @@ public final class Definition<A extends Record, R> {
     }
 
     private static int dtypeOf(String text) {
-        return text.equals("*") ? ANY_DTYPE : DType.valueOf(text).ordinal();
+        return text.equals("*") ? ANY_DTYPE : DType.valueOf(text).index();
     }
 
     static int index(DeviceType device, int dtype) {
@@ -246,7 +246,7 @@ public final class Definition<A extends Record, R> {
         if (disabled[device.id()]) {
             return null;
         }
-        Object exact = dtype == null ? null : kernels[index(device, dtype.ordinal())];
+        Object exact = dtype == null ? null : kernels[index(device, dtype.index())];
         return exact != null ? exact : kernels[index(device, ANY_DTYPE)];
     }
 
@@ -261,7 +261,7 @@ public final class Definition<A extends Record, R> {
     public @Nullable Object resolved(DeviceType device, @Nullable DType dtype) {
         Resolved known = resolved;
         return known.generation == Backends.generation()
-                ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())]
+                ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())]
                 : null;
     }
 
@@ -272,7 +272,7 @@ public final class Definition<A extends Record, R> {
             known = new Resolved(generation, new Object[DeviceType.LIMIT * ROW]);
             resolved = known;
         }
-        known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.ordinal())] = kernel;
+        known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())] = kernel;
     }
 
     /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */

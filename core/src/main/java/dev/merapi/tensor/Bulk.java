@@ -21,6 +21,8 @@ final class Bulk {
                     bytes.asIntBuffer().get(a, at, n);
                 } else if (array instanceof long[] a) {
                     bytes.asLongBuffer().get(a, at, n);
+                } else if (array instanceof short[] a) {
+                    bytes.asShortBuffer().get(a, at, n);
                 } else {
                     bytes.get((byte[]) array, at, n);
                 }
@@ -36,6 +38,8 @@ final class Bulk {
                 a[at + i] = (int) e.getLong(i);
             } else if (array instanceof long[] a) {
                 a[at + i] = e.getLong(i);
+            } else if (array instanceof short[] a) {
+                a[at + i] = (short) e.getLong(i);
             } else if (array instanceof boolean[] a) {
                 a[at + i] = e.getDouble(i) != 0;
             } else {
@@ -58,6 +62,8 @@ final class Bulk {
                     bytes.asIntBuffer().put(a, at, n);
                 } else if (array instanceof long[] a) {
                     bytes.asLongBuffer().put(a, at, n);
+                } else if (array instanceof short[] a) {
+                    bytes.asShortBuffer().put(a, at, n);
                 } else {
                     bytes.put((byte[]) array, at, n);
                 }
@@ -73,6 +79,8 @@ final class Bulk {
                 e.setLong(i, a[at + i]);
             } else if (array instanceof long[] a) {
                 e.setLong(i, a[at + i]);
+            } else if (array instanceof short[] a) {
+                e.setLong(i, a[at + i]);
             } else if (array instanceof boolean[] a) {
                 e.setLong(i, a[at + i] ? 1 : 0);
             } else {
@@ -87,7 +95,8 @@ final class Bulk {
             case FLOAT64 -> array instanceof double[];
             case INT32 -> array instanceof int[];
             case INT64 -> array instanceof long[];
-            case UINT8, BOOL -> array instanceof byte[];
+            case INT16 -> array instanceof short[];
+            case INT8, UINT8, BOOL -> array instanceof byte[];
             default -> false;
         };
     }

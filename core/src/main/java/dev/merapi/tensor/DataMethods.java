@@ -92,6 +92,15 @@ public abstract sealed class DataMethods extends RandomMethods permits TensorMet
     }
 
     /**
+     * As {@link #toFloatArray}; floats are cut towards 0, integers keep their low 16 bits.
+     *
+     * @return a new array of {@link Tensor#numel()} values
+     */
+    public short[] toShortArray() {
+        return (short[]) HostCopy.array(self(), short.class);
+    }
+
+    /**
      * As {@link #toFloatArray}; floats are cut towards 0, integers keep their low 8 bits, so that uint8 255 is −1.
      *
      * @return a new array of {@link Tensor#numel()} values

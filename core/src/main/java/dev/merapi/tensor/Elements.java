@@ -209,6 +209,8 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
             case BFLOAT16 -> SmallFloat.bfloatToFloat(buffer.getShort(at));
             case INT32 -> buffer.getInt(at);
             case INT64 -> buffer.getLong(at);
+            case INT16 -> buffer.getShort(at);
+            case INT8 -> buffer.get(at);
             case UINT8 -> buffer.get(at) & 0xff;
             case BOOL -> buffer.get(at) != 0 ? 1 : 0;
         };
@@ -220,6 +222,8 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
         long value = switch (dtype) {
             case INT32 -> buffer.getInt(at);
             case INT64 -> buffer.getLong(at);
+            case INT16 -> buffer.getShort(at);
+            case INT8 -> buffer.get(at);
             case UINT8 -> buffer.get(at) & 0xff;
             case BOOL -> buffer.get(at) != 0 ? 1 : 0;
             default -> (long) readDouble(at);
@@ -244,7 +248,8 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
         switch (dtype) {
             case INT32 -> buffer.putInt(at, (int) value);
             case INT64 -> buffer.putLong(at, value);
-            case UINT8 -> buffer.put(at, (byte) value);
+            case INT16 -> buffer.putShort(at, (short) value);
+            case INT8, UINT8 -> buffer.put(at, (byte) value);
             case BOOL -> buffer.put(at, (byte) (value != 0 ? 1 : 0));
             default -> writeDouble(at, value);
         }

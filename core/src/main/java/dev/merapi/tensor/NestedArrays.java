@@ -30,7 +30,7 @@ final class NestedArrays {
         if (sizes.isEmpty() || !type.isPrimitive()) {
             throw new DTypeException(
                     "of: cannot make a tensor of " + array.getClass().getSimpleName()
-                            + "\n  allowed: arrays, of any depth, of float, double, int, long, byte, boolean");
+                            + "\n  allowed: arrays, of any depth, of float, double, int, long, short, byte, boolean");
         }
         long[] shape = sizes.stream().mapToLong(Long::longValue).toArray();
         Object flat = Array.newInstance(type, Math.toIntExact(count));
@@ -43,13 +43,15 @@ final class NestedArrays {
             return Tensor.of(v, shape);
         } else if (flat instanceof long[] v) {
             return Tensor.of(v, shape);
+        } else if (flat instanceof short[] v) {
+            return Tensor.of(v, shape);
         } else if (flat instanceof byte[] v) {
             return Tensor.of(v, shape);
         } else if (flat instanceof boolean[] v) {
             return Tensor.of(v, shape);
         }
         throw new DTypeException(
-                "of: there is no dtype for " + type + "\n  allowed: float, double, int, long, byte, boolean");
+                "of: there is no dtype for " + type + "\n  allowed: float, double, int, long, short, byte, boolean");
     }
 
     private static int fill(@Nullable Object part, long[] shape, int depth, Object flat, int at, String where) {

@@ -241,14 +241,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (low >= high) {
             throw new ShapeException("randint: there are no integers from " + low + " up to, not including, " + high);
         }
-        boolean fits = switch (dtype) {
-            case INT64 -> true;
-            case INT32 -> low >= Integer.MIN_VALUE && high - 1 <= Integer.MAX_VALUE;
-            case UINT8 -> low >= 0 && high <= 256;
-            case BOOL -> low >= 0 && high <= 2;
-            default -> false;
-        };
-        if (!fits) {
+        if (dtype.isFloating() || !dtype.contains(low) || !dtype.contains(high - 1)) {
             throw new DTypeException(
                     "randint: " + dtype + " cannot hold the integers from " + low + " to " + (high - 1));
         }

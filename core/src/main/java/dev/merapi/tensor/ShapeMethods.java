@@ -45,7 +45,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
 
     /**
      * Itself if it has that dtype, else a converted copy. Floats to int32 and int64: towards 0, saturating, NaN gives 0; to
-     * uint8 the low 8 bits of that int32, as integers to narrower ones keep their low bits; to bool whether it differs from
+     * uint8, int8 and int16 the low bits of that int32, as integers to narrower ones keep their low bits; to bool whether it differs from
      * 0, so NaN is true. Floats to narrower ones are rounded once, to nearest even.
      *
      * @param dtype the wanted one

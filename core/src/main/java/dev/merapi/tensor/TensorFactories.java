@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Factories;
 import dev.merapi.types.DType;
@@ -62,7 +64,18 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     }
 
     /**
-     * One dimension, uint8: the bytes count from 0 to 255.
+     * One dimension, int16.
+     *
+     * @param values one for each element; copied
+     * @return a new tensor [n] on the CPU
+     */
+    public static Tensor of(short... values) {
+        Objects.requireNonNull(values, "values");
+        return of(values, values.length);
+    }
+
+    /**
+     * One dimension, uint8: the bytes count from 0 to 255. For int8 see {@link #of(byte[], DType, long...)}.
      *
      * @param values one for each element; copied
      * @return a new tensor [n] on the CPU
@@ -150,6 +163,46 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     }
 
     /**
+     * As {@link #of(float[], long...)}, of a dtype of 8 bits.
+     *
+     * @param values row by row: what lies in memory for uint8 and int8; for bool, whether they differ from 0
+     * @param dtype uint8, int8 or bool
+     * @param shape the sizes; none gives a 0-d tensor
+     * @return a new tensor on the CPU
+     * @throws DTypeException for other dtypes
+     */
+    public static Tensor of(byte[] values, DType dtype, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(shape, "shape");
+        if (dtype.isFloating() || dtype.byteSize() != Byte.BYTES) {
+            throw new DTypeException(Message.of("of: bytes are no " + dtype)
+                    .fix("take UINT8, INT8 or BOOL, then convert with to(DType." + dtype.name() + ")."));
+        }
+        byte[] own = values;
+        if (dtype == DType.BOOL) {
+            own = new byte[values.length];
+            for (int i = 0; i < own.length; i++) {
+                own[i] = (byte) (values[i] != 0 ? 1 : 0);
+            }
+        }
+        return filled(dtype, own, own.length, shape);
+    }
+
+    /**
+     * As {@link #of(float[], long...)}, int16.
+     *
+     * @param values row by row
+     * @param shape the sizes; none gives a 0-d tensor
+     * @return a new tensor on the CPU
+     */
+    public static Tensor of(short[] values, long... shape) {
+        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(shape, "shape");
+        return filled(DType.INT16, values, values.length, shape);
+    }
+
+    /**
      * As {@link #of(float[], long...)}, bool.
      *
      * @param values row by row
@@ -217,7 +270,7 @@ public abstract sealed class TensorFactories permits PointwiseMethods {
     }
 
     /**
-     * An array of arrays … of float, double, int, long, byte or boolean, of any depth.
+     * An array of arrays … of float, double, int, long, short, byte or boolean, of any depth.
      *
      * @param array such as {@code new double[][][] {…}}; its depth is the rank
      * @return a new tensor on the CPU, of the dtype of the values

@@ -1,25 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.types;
 
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 
 /**
- * Element type of a tensor.
+ * Element type of a tensor. A type is one row here: its kind, size, name, numbers, and the types that are directly below it
+ * in PyTorch's lattice of promotion:
  *
- * <p>Promotion follows PyTorch's lattice: bool &lt; uint8 &lt; int32 &lt; int64 &lt; {float16, bfloat16} &lt; float32
- * &lt; float64, and float16 with bfloat16 gives float32. Floating types smaller than 32 bits are storage formats:
- * kernels compute in {@link #computeType()} and round once.
+ * <pre>{@code
+ * bool ─ uint8 ─┐                            ┌─ float16  ─┐
+ *      └ int8  ─┴─ int16 ─ int32 ─ int64 ────┴─ bfloat16 ─┴─ float32 ─ float64
+ * }</pre>
+ *
+ * <p>Two types promote to the lowest one that is above both: uint8 with int8 gives int16, float16 with bfloat16 float32.
+ * Floating types smaller than 32 bits are storage formats: kernels compute in {@link #computeType()} and round once.
+ * Integers wrap around in their own width.
  */
 public enum DType {
-    FLOAT32(Kind.FLOATING, 4, "f32"),
-    FLOAT64(Kind.FLOATING, 8, "f64"),
-    FLOAT16(Kind.FLOATING, 2, "f16"),
-    BFLOAT16(Kind.FLOATING, 2, "bf16"),
-    INT32(Kind.INTEGRAL, 4, "i32"),
-    INT64(Kind.INTEGRAL, 8, "i64"),
-    UINT8(Kind.INTEGRAL, 1, "u8"),
-    BOOL(Kind.BOOLEAN, 1, "bool");
+    BOOL(1, "bool"),
+    UINT8(1, "u8", false, BOOL),
+    INT8(1, "i8", true, BOOL),
+    INT16(2, "i16", true, UINT8, INT8),
+    INT32(4, "i32", true, INT16),
+    INT64(8, "i64", true, INT32),
+    FLOAT16(2, "f16", 0x1p-10, INT64),
+    BFLOAT16(2, "bf16", 0x1p-7, INT64),
+    FLOAT32(4, "f32", 0x1p-23, FLOAT16, BFLOAT16),
+    FLOAT64(8, "f64", 0x1p-52, FLOAT32);
 
     /** The three categories of promotion, in rising order. */
     public enum Kind {
@@ -28,26 +42,48 @@ public enum DType {
         FLOATING
     }
 
-    private static final DType[] VALUES = values();
-    private static final DType[][] PROMOTED = new DType[VALUES.length][VALUES.length];
+    /** How many dtypes there are; {@link #index()} is below. */
+    public static final int COUNT = values().length;
+
+    private static final Map<DType, Map<DType, DType>> PROMOTED = new EnumMap<>(DType.class);
 
     static {
-        for (DType a : VALUES) {
-            for (DType b : VALUES) {
-                PROMOTED[a.ordinal()][b.ordinal()] = joined(a, b);
+        for (DType a : values()) {
+            Map<DType, DType> row = new EnumMap<>(DType.class);
+            for (DType b : values()) {
+                row.put(b, lowestAbove(a, b));
             }
+            PROMOTED.put(a, row);
         }
     }
 
     private final Kind kind;
     private final int byteSize;
     private final String shortName;
+    private final boolean signed;
+    private final double epsilon;
+    private final List<DType> below;
     private final String text = name().toLowerCase(Locale.ROOT);
 
-    DType(Kind kind, int byteSize, String shortName) {
+    DType(int byteSize, String shortName) {
+        this(Kind.BOOLEAN, byteSize, shortName, false, 0);
+    }
+
+    DType(int byteSize, String shortName, boolean signed, DType... below) {
+        this(Kind.INTEGRAL, byteSize, shortName, signed, 0, below);
+    }
+
+    DType(int byteSize, String shortName, double epsilon, DType... below) {
+        this(Kind.FLOATING, byteSize, shortName, true, epsilon, below);
+    }
+
+    DType(Kind kind, int byteSize, String shortName, boolean signed, double epsilon, DType... below) {
         this.kind = kind;
         this.byteSize = byteSize;
         this.shortName = shortName;
+        this.signed = signed;
+        this.epsilon = epsilon;
+        this.below = List.of(below);
     }
 
     public Kind kind() {
@@ -75,50 +111,90 @@ public enum DType {
 
     /** The type that arithmetic on this one is carried out in: float32 for the small floats, else itself. */
     public DType computeType() {
-        return this == FLOAT16 || this == BFLOAT16 ? FLOAT32 : this;
+        return isFloating() && byteSize < Float.BYTES ? FLOAT32 : this;
+    }
+
+    /** The smallest integer of an integral type or bool; of floating ones that of int64. */
+    public long min() {
+        return isFloating() ? Long.MIN_VALUE : signed ? -1L << 8 * byteSize - 1 : 0;
+    }
+
+    /** The largest integer of an integral type or bool; of floating ones that of int64. */
+    public long max() {
+        int bits = kind == Kind.BOOLEAN ? 1 : 8 * byteSize - (signed ? 1 : 0);
+        return isFloating() ? Long.MAX_VALUE : -1L >>> Long.SIZE - bits;
+    }
+
+    /** Whether an integer is one of this type's, from {@link #min()} to {@link #max()}; always true for floating types. */
+    public boolean contains(long value) {
+        return value >= min() && value <= max();
+    }
+
+    /** Whether all integers of another integral type, or bool, are integers of this one. */
+    public boolean contains(DType other) {
+        return contains(other.min()) && contains(other.max());
     }
 
     /**
      * Whether an integer converts to this type without being cut; true for floating types and bool. A negative one may
-     * become a uint8 that equals it modulo 256, as Java's bytes do.
+     * become an unsigned one that equals it modulo 256, as Java's bytes do.
      */
     public boolean holds(long value) {
-        return switch (this) {
-            case INT32 -> value == (int) value;
-            case UINT8 -> value >= -255 && value <= 255;
-            default -> true;
-        };
+        return !isIntegral() || contains(value) || !signed && value < 0 && contains(-value);
+    }
+
+    /** The integer of this type that has the same low bits: what arithmetic leaves of a number that is out of range. */
+    public long wrap(long value) {
+        if (kind != Kind.INTEGRAL) {
+            return kind == Kind.BOOLEAN ? value == 0 ? 0 : 1 : value;
+        }
+        int unused = Long.SIZE - 8 * byteSize;
+        return signed ? value << unused >> unused : value << unused >>> unused;
+    }
+
+    /** Where this type stands in arrays that one process makes: no file, and no other language, knows this number. */
+    @SuppressWarnings("EnumOrdinal")
+    public int index() {
+        return ordinal();
     }
 
     /** Distance from 1 to the next larger number; 0 for types that are not floating. */
     public double epsilon() {
-        return switch (this) {
-            case FLOAT64 -> 0x1p-52;
-            case FLOAT32 -> 0x1p-23;
-            case FLOAT16 -> 0x1p-10;
-            case BFLOAT16 -> 0x1p-7;
-            default -> 0;
-        };
+        return epsilon;
     }
 
-    /** The smallest type that both convert to, by the lattice above. */
+    /** The lowest type that both convert to, by the lattice above. */
     public static DType promote(DType a, DType b) {
         Objects.requireNonNull(a, "a");
         Objects.requireNonNull(b, "b");
-        return PROMOTED[a.ordinal()][b.ordinal()];
+        return Objects.requireNonNull(PROMOTED.get(a).get(b));
     }
 
-    private static DType joined(DType a, DType b) {
-        if (a == b) {
-            return a;
+    private static DType lowestAbove(DType a, DType b) {
+        Set<DType> common = a.above();
+        common.retainAll(b.above());
+        for (DType lowest : common) {
+            if (lowest.above().containsAll(common)) {
+                return lowest;
+            }
         }
-        if (a.kind != b.kind) {
-            return a.kind.compareTo(b.kind) > 0 ? a : b;
+        throw new AssertionError(a + " and " + b + " promote to none of " + common);
+    }
+
+    /** This type and all that it converts to. */
+    private Set<DType> above() {
+        Set<DType> all = EnumSet.of(this);
+        for (DType other : values()) { // rows stand below those that they convert to
+            if (other.below.stream().anyMatch(all::contains)) {
+                all.add(other);
+            }
         }
-        if (a.kind == Kind.FLOATING) {
-            return a == FLOAT64 || b == FLOAT64 ? FLOAT64 : FLOAT32;
-        }
-        return a.byteSize >= b.byteSize ? a : b;
+        return all;
+    }
+
+    /** What texts for people call all types, in order. */
+    public static String names() {
+        return String.join(", ", Arrays.stream(values()).map(DType::toString).toList());
     }
 
     @Override

@@ -74,7 +74,7 @@ final class TextEvaluator {
     private static String register(String storage) {
         return switch (storage) {
             case "f16", "bf16" -> "f32";
-            case "u8" -> "i32";
+            case "u8", "i8", "i16" -> "i32";
             default -> storage;
         };
     }
@@ -183,6 +183,8 @@ final class TextEvaluator {
             case "square" -> a * a;
             case "relu" -> Math.max(a, 0);
             case "wrapu8" -> a & 0xff;
+            case "wrapi8" -> (byte) a;
+            case "wrapi16" -> (short) a;
             case "not" -> 1 - a;
             case "bitnot" -> ~a;
             case "add" -> a + b;

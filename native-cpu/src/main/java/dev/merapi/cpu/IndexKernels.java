@@ -117,7 +117,7 @@ final class IndexKernels {
 
     /** True if the native adds know the dtype. */
     static boolean adds(DType dtype) {
-        return dtype.isFloating() || dtype == DType.INT32 || dtype == DType.INT64;
+        return dtype != DType.BOOL;
     }
 
     static void scatterAddInto(Indexing.Scatter a, Tensor out) {

@@ -61,7 +61,7 @@ final class RandomKernels {
     }
 
     static void bernoulli(RandomOps.Bernoulli a, Tensor out) {
-        if (out.dtype() != DType.BOOL && out.dtype() != DType.UINT8) {
+        if (out.dtype().isFloating() || out.dtype().byteSize() != Byte.BYTES) {
             dev.merapi.reference.RandomReference.bernoulli(a, out);
             return;
         }

@@ -6,7 +6,11 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * Prints the kernel around a body that somebody wrote: one struct of 8-byte words as its argument, then names for its
@@ -33,6 +37,7 @@ final class BodyPrinter {
     private final String real;
     private final StringBuilder fields = new StringBuilder();
     private final StringBuilder locals = new StringBuilder();
+    private final Set<Class<?>> enums = new HashSet<>();
 
     /** @param real what floating scalars are given as */
     BodyPrinter(String op, String statements, CudaKernel.Launch launch, DType real) {
@@ -79,9 +84,20 @@ final class BodyPrinter {
 
     void scalar(String name, Object value) {
         boolean floating = value instanceof Double || value instanceof Float;
+        if (value instanceof Enum<?> e && enums.add(e.getDeclaringClass())) {
+            line(locals, constants(e));
+        }
         String field = operand(floating ? "double" : "long long", name);
         String type = floating ? real : value instanceof Boolean ? "bool" : value instanceof Long ? "long long" : "int";
         line(locals, "const " + type + " " + name + " = (" + type + ")merapi_arguments." + field + ";");
+    }
+
+    /** The constants of an enum by name: {@code Reduction_MEAN}. */
+    static String constants(Enum<?> of) {
+        Class<?> type = of.getDeclaringClass();
+        return Arrays.stream(type.getEnumConstants())
+                .map(c -> type.getSimpleName() + "_" + ((Enum<?>) c).name())
+                .collect(Collectors.joining(", ", "enum { ", " };"));
     }
 
     /** Whether an optional plain argument is there. */

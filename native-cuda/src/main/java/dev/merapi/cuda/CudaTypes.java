@@ -17,6 +17,8 @@ final class CudaTypes {
             case BFLOAT16 -> "merapi::bf16";
             case INT32 -> "int";
             case INT64 -> "long long";
+            case INT16 -> "short";
+            case INT8 -> "signed char";
             case UINT8 -> "unsigned char";
             case BOOL -> "merapi::b8";
         };

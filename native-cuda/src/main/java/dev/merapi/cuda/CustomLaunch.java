@@ -9,7 +9,9 @@ import dev.merapi.types.DType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.function.Supplier;
@@ -84,7 +86,7 @@ final class CustomLaunch {
         StringBuilder key = new StringBuilder()
                 .append(device)
                 .append(' ')
-                .append(first.dtype().ordinal());
+                .append(first.dtype().shortName());
         operands.values().forEach((name, value) -> {
             key.append(' ');
             words(a, key, value);
@@ -102,7 +104,7 @@ final class CustomLaunch {
     /** The words of a value; and to the key, all that the printed text depends on. */
     private static void words(Arguments a, StringBuilder key, Object value) {
         if (value instanceof Tensor t) {
-            key.append(t.dtype().ordinal()).append(t.isContiguous() ? 'd' : 's');
+            key.append(t.dtype().shortName()).append(t.isContiguous() ? 'd' : 's');
             view(a, t);
         } else if (value == Operands.Missing.TENSOR) {
             key.append('-');
@@ -115,7 +117,7 @@ final class CustomLaunch {
         } else if (value instanceof List<?> list && list.stream().allMatch(e -> e instanceof Tensor)) {
             key.append('l').append(list.size());
             for (Object e : list) {
-                key.append(',').append(((Tensor) e).dtype().ordinal());
+                key.append(',').append(((Tensor) e).dtype().shortName());
                 key.append(((Tensor) e).isContiguous() ? 'd' : 's');
                 view(a, (Tensor) e);
             }
@@ -124,9 +126,11 @@ final class CustomLaunch {
             }
         } else if (isScalar(value)) {
             key.append(
-                    value.getClass() == Long.class
-                            ? 'L'
-                            : value.getClass().getSimpleName().charAt(0));
+                    value instanceof Enum<?> e
+                            ? e.getDeclaringClass().getName()
+                            : value.getClass() == Long.class
+                                    ? "L"
+                                    : value.getClass().getSimpleName().substring(0, 1));
             scalar(a, value);
         } else if (isNumbers(value)) {
             List<?> all = numbers(value);
@@ -162,10 +166,16 @@ final class CustomLaunch {
         } else if (value instanceof Boolean b) {
             a.word(b ? 1 : 0);
         } else if (value instanceof Enum<?> e) {
-            a.word(e.ordinal());
+            a.word(number(e));
         } else {
             a.word(((Number) value).longValue());
         }
+    }
+
+    /** The number of a constant, for which the printed text has its name. */
+    @SuppressWarnings("EnumOrdinal")
+    private static int number(Enum<?> constant) {
+        return constant.ordinal();
     }
 
     private static boolean isNumbers(Object value) {
@@ -243,7 +253,11 @@ final class CustomLaunch {
     private static String types(Map<String, Object> values, DType first) {
         StringBuilder types = new StringBuilder("#line 1 \"" + KernelSource.GENERATED + "\"\n");
         types.append(Family.type("scalar_t", first)).append(Family.type("acc_t", first.computeType()));
+        Set<Class<?>> enums = new HashSet<>();
         values.forEach((name, value) -> {
+            if (value instanceof Enum<?> e && enums.add(e.getDeclaringClass())) {
+                types.append(BodyPrinter.constants(e)).append('\n');
+            }
             List<Tensor> all = Operands.tensors(value);
             boolean missing = value == Operands.Missing.TENSOR || value == Operands.Missing.OUTPUT;
             if (!all.isEmpty() || missing) {
@@ -269,7 +283,7 @@ final class CustomLaunch {
         } else if (value instanceof Integer i) {
             a.half(i);
         } else if (value instanceof Enum<?> e) {
-            a.half(e.ordinal());
+            a.half(number(e));
         } else if (value instanceof Boolean b) {
             a.flag(b);
         } else if (value instanceof Number) {

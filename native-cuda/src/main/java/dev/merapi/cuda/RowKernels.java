@@ -405,7 +405,8 @@ final class RowKernels {
                 .pointer(out)
                 .pointer(total)
                 .word(rows)
-                .half(reduction.ordinal())
+                .half(reduction == Losses.Reduction.NONE ? 1 : 0)
+                .half(reduction == Losses.Reduction.MEAN ? 1 : 0)
                 .run(CudaRuntime.Grid.of(1, 1024));
     }
 
@@ -425,7 +426,8 @@ final class RowKernels {
                 .word(a.ignoreIndex())
                 .half(form.lanes())
                 .real(a.labelSmoothing())
-                .half(a.reduction().ordinal())
+                .half(a.reduction() == Losses.Reduction.NONE ? 1 : 0)
+                .half(a.reduction() == Losses.Reduction.MEAN ? 1 : 0)
                 .run(form.grid(x.size(0)));
     }
 
@@ -450,7 +452,8 @@ final class RowKernels {
                     .word(x.size(0))
                     .word(x.size(1))
                     .word(a.ignoreIndex())
-                    .half(a.reduction().ordinal())
+                    .half(a.reduction() == Losses.Reduction.NONE ? 1 : 0)
+                .half(a.reduction() == Losses.Reduction.MEAN ? 1 : 0)
                     .each(x.numel());
         }
     }

@@ -43,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
 extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
     cross_entropy_backward(const rows::C* g, const T* x, const long long* targets, const rows::C* weight,
                            const rows::C* lse, const double* total, T* dx, long long count, long long classes, long long ignore, int lanes,
-                           double smoothing, int reduction) {
+                           double smoothing, int each, int mean) {
     using namespace rows;
     C all = (C)classes;
     if (weight && smoothing != 0) {
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
         const i64 target = alive ? targets[r] : ignore;
         const bool counts = target != ignore && target >= 0 && target < classes;
         const C scale =
-            (C)(reduction == 1 ? (double)g[0] / *total : (double)g[reduction == 0 && alive ? r : 0]);
+            (C)(mean ? (double)g[0] / *total : (double)g[each && alive ? r : 0]);
         const C own = counts ? (C)(1 - smoothing) * own_weight(weight, target) : C(0), l = alive ? lse[r] : C(0);
         in.map(dx, [&](Index c, C(&v)[1][kPack], C(&out)[kPack]) {
 #pragma unroll
@@ -96,9 +96,9 @@ extern "C" __global__ void nll_rows(const T* x, const long long* targets, const 
     }
 }
 
-// One block. Reduction: 0 none, 1 mean, 2 sum.
+// One block. The result is each loss, or their mean, or else their sum.
 extern "C" __global__ void __launch_bounds__(1024)
-    losses_reduced(const rows::C* loss, const rows::C* weights, T* y, double* total, long long count, int reduction) {
+    losses_reduced(const rows::C* loss, const rows::C* weights, T* y, double* total, long long count, int each, int mean) {
     using namespace rows;
     __shared__ double a[1024], b[1024];
     const int t = threadIdx.x;
@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(1024)
         sum += loss[r];
         weight += weights[r];
     }
-    if (reduction == 0) {
+    if (each) {
         for (i64 r = t; r < count; r += 1024) wr(y[r], loss[r]);
     }
     a[t] = sum;
@@ -122,18 +122,18 @@ extern "C" __global__ void __launch_bounds__(1024)
     }
     if (t == 0) {
         if (total) *total = b[0];
-        if (reduction != 0) wr(*y, (C)(reduction == 1 ? a[0] / b[0] : a[0]));
+        if (!each) wr(*y, (C)(mean ? a[0] / b[0] : a[0]));
     }
 }
 
 extern "C" __global__ void nll_backward(const T* g, const long long* targets, const T* weight, const double* total,
-                                        T* dx, long long count, long long classes, long long ignore, int reduction) {
+                                        T* dx, long long count, long long classes, long long ignore, int each, int mean) {
     using namespace rows;
     const i64 n = count * classes;
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
         const i64 r = i / classes, c = i - r * classes;
         const bool own = c == targets[r] && c != ignore;
-        const C scale = (C)(reduction == 1 ? (double)rd(g[0]) / *total : (double)rd(g[reduction == 0 ? r : 0]));
+        const C scale = (C)(mean ? (double)rd(g[0]) / *total : (double)rd(g[each ? r : 0]));
         wr(dx[i], own ? -scale * weight_of(weight, c) : C(0));
     }
 }

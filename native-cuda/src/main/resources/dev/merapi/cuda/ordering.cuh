@@ -22,6 +22,8 @@ MERAPI_F u32 order(bf16 x) { return order_small(x.bits, 0x7f80u); }
 MERAPI_F u32 order(int x) { return u32(x) ^ 0x80000000u; }
 MERAPI_F u64 order(i64 x) { return u64(x) ^ (1ull << 63); }
 MERAPI_F u32 order(u8 x) { return x; }
+MERAPI_F u32 order(i8 x) { return u8(x) ^ 0x80u; }
+MERAPI_F u32 order(i16 x) { return u32(x) & 0xffffu ^ 0x8000u; }
 MERAPI_F u32 order(b8 x) { return x.bits; }
 
 template <int Bytes>

@@ -43,6 +43,8 @@ typedef long long i64;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef unsigned char u8;
+typedef signed char i8;
+typedef short i16;
 
 // Storage of the dtypes that C++ has no type for.
 struct f16 {
@@ -162,6 +164,8 @@ MERAPI_F float rd(bf16 x) { return __uint_as_float(u32(x.bits) << 16); }
 MERAPI_F int rd(int x) { return x; }
 MERAPI_F i64 rd(i64 x) { return x; }
 MERAPI_F int rd(u8 x) { return x; }
+MERAPI_F int rd(i8 x) { return x; }
+MERAPI_F int rd(i16 x) { return x; }
 MERAPI_F bool rd(b8 x) { return x.bits != 0; }
 MERAPI_F void wr(float& at, float x) { at = x; }
 MERAPI_F void wr(double& at, double x) { at = x; }
@@ -182,6 +186,8 @@ MERAPI_F void wr(bf16& at, X x) {
 MERAPI_F void wr(int& at, int x) { at = x; }
 MERAPI_F void wr(i64& at, i64 x) { at = x; }
 MERAPI_F void wr(u8& at, int x) { at = u8(x); }
+MERAPI_F void wr(i8& at, int x) { at = i8(x); }
+MERAPI_F void wr(i16& at, int x) { at = i16(x); }
 MERAPI_F void wr(b8& at, bool x) { at.bits = x; }
 
 MERAPI_F float infinity(float) { return __int_as_float(0x7f800000); }
@@ -355,6 +361,8 @@ MERAPI_F float op_short_gelu_grad(float x) {
     MERAPI_F T op_shr(T a, T b) { return a >> (b < 0 || b >= WIDTH ? WIDTH - 1 : b); }
 MERAPI_INTS(MERAPI_INTEGER)
 MERAPI_F int op_wrapu8(int x) { return x & 0xff; }
+MERAPI_F int op_wrapi8(int x) { return i8(x); }
+MERAPI_F int op_wrapi16(int x) { return i16(x); }
 
 MERAPI_F bool op_not(bool x) { return !x; }
 MERAPI_F bool op_and(bool a, bool b) { return a && b; }

@@ -50,6 +50,11 @@ abstract class KernelContract extends BackendContract {
     }
 
     @Override
+    protected int partsOfSmallIntegers() {
+        return notYet().isEmpty() ? 1 : 8;
+    }
+
+    @Override
     protected List<PointwiseOp> inPlace() {
         return super.inPlace().stream()
                 .filter(op -> !notYet().containsKey(op.op().name()))

@@ -19,7 +19,7 @@ import java.util.stream.IntStream;
 
 /** Ops that only move elements: views, copies, joining, indexing, factories. Exact in every dtype. */
 final class MovementRows {
-    private static final DType[] ANY = DType.values();
+    private static final DType[] ANY = Kinds.all();
 
     private MovementRows() {}
 
@@ -247,7 +247,7 @@ final class MovementRows {
     // ---------------------------------------------------------------- indexing
 
     private static List<OpSamples<?, ?>> indexing() {
-        DType[] numbers = {DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32};
+        DType[] numbers = Kinds.numbers();
         return List.of(
                 samples(Indexing.GATHER)
                         .dtypes(ANY)
@@ -478,7 +478,7 @@ final class MovementRows {
                         .sample("3 x 4", m -> new Factories.Eye(3, 4, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> i[0] == i[1] ? 1 : 0, 3, 4)),
                 samples(Factories.ARANGE)
-                        .dtypes(DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32)
+                        .dtypes(Kinds.numbers())
                         .sample("2 to 17 by 3", m -> new Factories.Arange(2, 17, 3, m.dtype(), m.device()))
                         .references(a -> Grid.filled(i -> 2 + 3 * i[0], 5))
                         .error(

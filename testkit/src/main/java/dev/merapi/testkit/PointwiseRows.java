@@ -22,11 +22,9 @@ import java.util.function.Function;
 
 /** Pointwise ops, held against plain functions of doubles. */
 final class PointwiseRows {
-    private static final DType[] FLOATS = {DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16};
-    private static final DType[] INTS = {DType.INT64, DType.INT32, DType.UINT8};
-    private static final DType[] NUMBERS = {
-        DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32, DType.UINT8
-    };
+    private static final DType[] FLOATS = Kinds.floats();
+    private static final DType[] INTS = Kinds.integers();
+    private static final DType[] NUMBERS = Kinds.numbers();
     /** Values that functions stumble over. */
     private static final double[] SPECIAL = {
         0.0,

@@ -28,6 +28,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** Operands of all dtypes beside each other: what PyTorch makes of them (src/test/python/promotion.py), for built-in ops. */
@@ -123,8 +124,8 @@ public abstract class PromotionContract {
             for (int k = 0; k < n - 1; k++) {
                 dtypes[k] = named(words[2 + k]);
             }
-            for (int c = 0; c < DType.values().length; c++) {
-                dtypes[n - 1] = LAST[c];
+            for (int c = 0; c < LAST.size(); c++) {
+                dtypes[n - 1] = LAST.get(c);
                 String cell = words[n + 2 + c];
                 // Of bools only, PyTorch makes a bool of the scale.
                 boolean scaledBools =
@@ -139,9 +140,11 @@ public abstract class PromotionContract {
         assertTrue(tried > 3000 / (2 * every()), "only " + tried + " were tried");
     }
 
-    private static final DType[] LAST = {
-        DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT32, DType.INT64, DType.UINT8, DType.BOOL
-    };
+    /** As promotion.py has them. */
+    private static final List<DType> LAST = Stream.of(
+                    "f32", "f64", "f16", "bf16", "i32", "i64", "u8", "bool", "i8", "i16")
+            .map(PromotionContract::named)
+            .toList();
 
     private static List<String> table() throws IOException {
         try (BufferedReader in = new BufferedReader(new InputStreamReader(
@@ -197,7 +200,7 @@ public abstract class PromotionContract {
     private Tensor operand(double value, DType dtype, boolean rank0) {
         double v = switch (dtype.kind()) {
             case BOOLEAN -> value != 0 ? 1 : 0;
-            case INTEGRAL -> dtype == DType.UINT8 ? (long) value & 255 : (long) value;
+            case INTEGRAL -> dtype.wrap((long) value);
             case FLOATING -> value;
         };
         Tensor t = rank0 ? Tensor.of(new double[] {v}, new long[0]) : Tensor.of(new double[] {v, v});

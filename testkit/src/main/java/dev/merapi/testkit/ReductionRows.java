@@ -229,7 +229,7 @@ final class ReductionRows {
     @SuppressWarnings("unchecked")
     private static OpSamples<ReduceArgs.X, Tensor> extreme(ReductionOp op, ToDoubleFunction<double[]> f) {
         return OpSamples.samples((Op<ReduceArgs.X, Tensor>) op.op())
-                .dtypes(DType.FLOAT32, DType.FLOAT64, DType.FLOAT16, DType.BFLOAT16, DType.INT64, DType.INT32)
+                .dtypes(Kinds.numbers())
                 .sample("[2, 3] all", m -> new ReduceArgs.X(m.distinct(2, 3), ALL, false, null, List.of()))
                 .sample("[3, 4, 2] 1", m -> new ReduceArgs.X(m.distinct(3, 4, 2), new int[] {1}, true, null, List.of()))
                 .valuesOnly(

@@ -65,13 +65,13 @@ public record Tolerance(double ulps, double terms, boolean roundsEachTerm) {
         }
     }
 
-    /** What overflows in the dtype is infinite there; the rest is left as it is. */
+    /** What overflows in the dtype is infinite there, and integers wrap around; the rest is left as it is. */
     private static double rounded(double value, DType dtype) {
         return switch (dtype) {
             case FLOAT32 -> Math.abs(value) > Float.MAX_VALUE ? (float) value : value;
             case FLOAT16 -> Math.abs(value) >= 65520 ? Math.copySign(Double.POSITIVE_INFINITY, value) : value;
             case BFLOAT16 -> Math.abs(value) >= 0x1.ffp127 ? Math.copySign(Double.POSITIVE_INFINITY, value) : value;
-            default -> value;
+            default -> dtype.isIntegral() && value == Math.rint(value) ? dtype.wrap((long) value) : value;
         };
     }
 }

@@ -249,7 +249,7 @@ enum Action implements Callee {
     }
 
     boolean opens() {
-        return ordinal() < END.ordinal();
+        return compareTo(END) < 0;
     }
 
     private static Tensor tensor(@Nullable Object arg) {

@@ -9,11 +9,13 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Arguments for methods of {@link Tensor}, by the names and types of their parameters: most of them fit. */
 final class Arguments {
-    private static final DType[] INTEGERS = {DType.INT32, DType.INT64, DType.UINT8, DType.BOOL};
+    private static final DType[] INTEGERS =
+            Stream.of(DType.values()).filter(d -> !d.isFloating()).toArray(DType[]::new);
 
     private final Composer composer;
     private final SplittableRandom random;

@@ -30,7 +30,7 @@ final class Bits {
     }
 
     private static long of(Tensor t, boolean signs) {
-        long hash = t.dtype().ordinal();
+        long hash = t.dtype().shortName().hashCode();
         for (int d = 0; d < t.rank(); d++) {
             hash = hash * 31 + t.size(d) + 1;
         }

@@ -435,8 +435,9 @@ final class Composer {
     private void action() {
         switch (random.nextInt(13)) {
             case 0, 1 -> {
-                Action[] modes = Action.values();
-                Action mode = modes[random.nextInt(Action.END.ordinal())];
+                List<Action> modes =
+                        Arrays.stream(Action.values()).filter(Action::opens).toList();
+                Action mode = modes.get(random.nextInt(modes.size()));
                 if (mode != Action.AUTOCAST || !catalogue.isClosed()) {
                     emit(mode);
                 }

@@ -8,6 +8,7 @@ import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.Maker;
 import dev.merapi.testkit.OpSamples;
+import dev.merapi.testkit.Kinds;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.List;
@@ -49,13 +50,13 @@ final class RowlessOps {
                                 m -> new RandomOps.Rand(
                                         new long[] {5}, -1, 2, m.dtype(), m.device(), SEED, 1, count(m, 2))),
                 samples(RandomOps.RANDINT)
-                        .dtypes(DType.INT64, DType.INT32, DType.UINT8)
+                        .dtypes(Kinds.integers())
                         .sample(
                                 "range",
                                 m -> new RandomOps.Randint(
                                         new long[] {3, 3}, 2, 100, m.dtype(), m.device(), SEED, 0, null)),
                 samples(RandomOps.INTEGERS)
-                        .dtypes(DType.INT64, DType.INT32, DType.UINT8)
+                        .dtypes(Kinds.integers())
                         .sample(
                                 "range",
                                 m -> new RandomOps.Integers(m.constant(0, 9, 2, 5), 0, 200, SEED, 5, count(m, 1))));

@@ -112,9 +112,7 @@ final class Values {
                                             ? r.nextInt(5)
                                             : SPECIAL_INTEGERS[r.nextInt(SPECIAL_INTEGERS.length)];
             };
-            if (dtype == DType.INT32) {
-                values[i] = (int) values[i];
-            }
+            values[i] = dtype.wrap(values[i]);
         }
         return values;
     }
