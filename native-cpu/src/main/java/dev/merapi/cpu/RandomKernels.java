@@ -8,7 +8,6 @@ import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.DType;
 import org.jspecify.annotations.Nullable;
 
 /** Random ops natively: bit for bit what the reference gives. */

@@ -453,7 +453,7 @@ final class RowKernels {
                     .word(x.size(1))
                     .word(a.ignoreIndex())
                     .half(a.reduction() == Losses.Reduction.NONE ? 1 : 0)
-                .half(a.reduction() == Losses.Reduction.MEAN ? 1 : 0)
+                    .half(a.reduction() == Losses.Reduction.MEAN ? 1 : 0)
                     .each(x.numel());
         }
     }

@@ -109,8 +109,7 @@ public abstract class BackendContract {
     private <A extends Record, R> Stream<DynamicTest> parity(OpSamples<A, R> row) {
         List<DynamicTest> tests = new ArrayList<>();
         for (DType dtype : row.dtypes()) {
-            if (Kinds.isSmallInteger(dtype)
-                    && !Rotation.isToday(row.op().name() + dtype, partsOfSmallIntegers())) {
+            if (Kinds.isSmallInteger(dtype) && !Rotation.isToday(row.op().name() + dtype, partsOfSmallIntegers())) {
                 continue;
             }
             for (OpSamples.Sample<A> sample : row.samples()) {

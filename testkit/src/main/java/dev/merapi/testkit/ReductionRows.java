@@ -11,7 +11,6 @@ import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.DType;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
