@@ -9,6 +9,7 @@ import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
+import dev.merapi.op.PieceKey;
 import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -145,11 +146,11 @@ public final class Recorder {
     /** What a node keeps and what reads it come together. */
     private static void requireBothHalves(Definition<?, ?> op) {
         if (op.hasSave() && !op.hasBackward()) {
-            throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.site("save")
-                    + ", but there is no backward\n  fix: register both.");
+            throw new MissingBackwardException(op.name() + ": saveForBackward is registered at "
+                    + op.site(PieceKey.SAVE) + ", but there is no backward\n  fix: register both.");
         }
         if (op.hasBackward() && !op.hasSave()) {
-            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site("backward")
+            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site(PieceKey.BACKWARD)
                     + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
     }

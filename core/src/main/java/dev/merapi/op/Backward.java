@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * @param <R> the op's result; gradients arrive in the same form, a tensor that got none being null
  */
 @FunctionalInterface
-public interface Backward<S extends @Nullable Object, R> {
+public non-sealed interface Backward<S extends @Nullable Object, R> extends BackwardPiece {
     /** Gradients by argument name, one for each argument that is made of tensors; null where there is none. */
     Grads apply(BackwardContext context, S saved, R gradients);
 

@@ -87,7 +87,7 @@ public final class CudaNames {
      */
     static void require(Definition<?, ?> op, boolean whole) {
         op.forEachPiece((key, value) -> {
-            if (value instanceof CudaKernel code && key.startsWith("kernel/")) {
+            if (value instanceof CudaKernel code && key instanceof PieceKey.KernelKey) {
                 new CudaNames(op.name(), code).forward(op, whole);
             } else if (value instanceof CudaKernel code) {
                 new CudaNames("backward of " + op.name(), code).backward(op);

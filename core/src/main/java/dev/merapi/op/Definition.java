@@ -4,6 +4,10 @@ package dev.merapi.op;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
+import dev.merapi.op.PieceKey.BackwardKernelKey;
+import dev.merapi.op.PieceKey.DefaultKey;
+import dev.merapi.op.PieceKey.DisabledKey;
+import dev.merapi.op.PieceKey.KernelKey;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -16,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.function.BiPredicate;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -31,22 +36,19 @@ public final class Definition<A extends Record, R> {
     /** A piece, where it was registered, and the override that it belongs to (null for good). */
     record Piece(Object value, Site site, @Nullable Object layer) {}
 
-    /** A view rule: which argument's memory, and how it is seen. */
-    record ViewRule<A>(String argument, Function<A, ? extends Object> layouts, boolean many) {}
-
     private final Op<A, R> op;
     private final @Nullable Function<A, R> shape;
     private final @Nullable ViewRule<A> view;
     private final Set<String> mutates;
     private final boolean[] mutatedArguments;
     private final boolean returnsMutated;
-    private final @Nullable Object[] kernels = new Object[DeviceType.LIMIT * ROW];
+    private final @Nullable KernelPiece[] kernels = new KernelPiece[DeviceType.LIMIT * ROW];
     private Resolved resolved = new Resolved(-1, new Object[0]);
-    private final @Nullable Object reference;
+    private final @Nullable KernelPiece reference;
     private final boolean[] disabled = new boolean[DeviceType.LIMIT];
     private final Backward.@Nullable Save<A, R, Object> save;
     private final @Nullable Backward<Object, R> backward;
-    private final @Nullable Object[] backwardKernels = new Object[DeviceType.LIMIT];
+    private final @Nullable BackwardPiece[] backwardKernels = new BackwardPiece[DeviceType.LIMIT];
     private final boolean anyBackwardKernel;
     private final @Nullable Function<A, R> compose;
     private final @Nullable Jvp<A, R> jvp;
@@ -61,50 +63,48 @@ public final class Definition<A extends Record, R> {
     private final @Nullable Function<A, Device> device;
     private final Map<String, Object> defaults;
     private final @Nullable Object code;
-    private final Map<String, Piece> effective;
+    private final Map<PieceKey<?>, Piece> effective;
     private boolean whole; // known to be: two threads may find out
 
-    @SuppressWarnings("unchecked")
-    Definition(Op<A, R> op, Map<String, List<Piece>> pieces) {
+    Definition(Op<A, R> op, Map<PieceKey<?>, List<Piece>> pieces) {
         this.op = op;
-        Map<String, Piece> top = new LinkedHashMap<>();
+        Map<PieceKey<?>, Piece> top = new LinkedHashMap<>();
         pieces.forEach((key, stack) -> top.put(key, stack.get(stack.size() - 1)));
         this.effective = top;
-        this.shape = value("shape");
-        this.view = value("view");
-        this.mutates = value("mutates") == null ? Set.of() : value("mutates");
+        this.shape = value(PieceKey.SHAPE);
+        this.view = value(PieceKey.VIEW);
+        this.mutates = valueOr(PieceKey.MUTATES, Set.of());
         this.mutatedArguments = new boolean[op.schema().arguments().size()];
         mutates.forEach(name -> mutatedArguments[op.schema().indexOf(name)] = true);
-        this.returnsMutated = value("returnsMutated") != null;
-        this.reference = value("reference");
-        this.save = value("save");
-        this.backward = value("backward");
-        this.compose = value("compose");
-        this.jvp = value("jvp");
-        this.differentiable = value("differentiable");
-        this.deterministic = value("nondeterministic") == null;
-        this.stridesOk = value("stridesOk") != null;
-        this.castPolicy = value("autocast") == null ? CastPolicy.NONE : value("autocast");
-        this.internal = value("internal") == null ? Set.of() : value("internal");
-        this.kernelType = value("kernelType");
-        this.device = value("device");
-        this.code = value("code");
+        this.returnsMutated = valueOr(PieceKey.RETURNS_MUTATED, false);
+        this.reference = value(PieceKey.REFERENCE);
+        this.save = value(PieceKey.SAVE);
+        this.backward = value(PieceKey.BACKWARD);
+        this.jvp = value(PieceKey.JVP);
+        this.compose = value(PieceKey.COMPOSE);
+        this.differentiable = value(PieceKey.DIFFERENTIABLE_OUTPUTS);
+        this.deterministic = !valueOr(PieceKey.NONDETERMINISTIC, false);
+        this.stridesOk = valueOr(PieceKey.STRIDES_OK, false);
+        this.castPolicy = valueOr(PieceKey.AUTOCAST, CastPolicy.NONE);
+        this.internal = valueOr(PieceKey.INTERNAL, Set.of());
+        this.kernelType = value(PieceKey.KERNEL_TYPE);
+        this.device = value(PieceKey.DEVICE);
+        this.code = value(PieceKey.CODE);
         Map<String, Object> d = new HashMap<>();
         boolean any = false;
-        for (Map.Entry<String, Piece> e : top.entrySet()) {
-            String[] key = e.getKey().split("/", -1);
-            Object v = e.getValue().value();
-            switch (key[0]) {
-                case "kernel" -> kernels[index(DeviceType.of(key[1]), dtypeOf(key[2]))] = v;
-                case "disabled" -> disabled[DeviceType.of(key[1]).id()] = true;
-                case "backwardKernel" -> {
-                    backwardKernels[DeviceType.of(key[1]).id()] = v;
-                    any = true;
-                }
-                case "default" -> d.put(key[1], v);
-                default -> {
-                    // read above by name
-                }
+        for (PieceKey<?> each : top.keySet()) {
+            if (each instanceof KernelKey key) {
+                kernels[
+                        index(
+                                key.device(),
+                                key.dtype() == null ? ANY_DTYPE : key.dtype().index())] = value(key);
+            } else if (each instanceof BackwardKernelKey key) {
+                backwardKernels[key.device().id()] = value(key);
+                any = true;
+            } else if (each instanceof DisabledKey key) {
+                disabled[key.device().id()] = true;
+            } else if (each instanceof DefaultKey key) {
+                d.put(key.argument(), java.util.Objects.requireNonNull(value(key)));
             }
         }
         this.anyBackwardKernel = any;
@@ -118,18 +118,20 @@ public final class Definition<A extends Record, R> {
         for (int i = 0; none && i < java.util.Objects.requireNonNull(differentiable).length; i++) {
             none = !differentiable[i];
         }
-        this.nonDifferentiable = value("nonDifferentiable") != null || none;
+        this.nonDifferentiable = valueOr(PieceKey.NON_DIFFERENTIABLE, false) || none;
         this.defaults = d;
     }
 
-    @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
-    private <T> @Nullable T value(String key) {
+    /** What is put under a key is of its type, and made for this op: so it is also of the type for these A and R. */
+    @SuppressWarnings("unchecked")
+    private <V, T extends V> @Nullable T value(PieceKey<V> key) {
         Piece p = effective.get(key);
         return p == null ? null : (T) p.value();
     }
 
-    private static int dtypeOf(String text) {
-        return text.equals("*") ? ANY_DTYPE : DType.valueOf(text).index();
+    private <V> V valueOr(PieceKey<V> key, V otherwise) {
+        V value = value(key);
+        return value == null ? otherwise : value;
     }
 
     static int index(DeviceType device, int dtype) {
@@ -161,23 +163,20 @@ public final class Definition<A extends Record, R> {
     }
 
     public boolean hasManyViews() {
-        return view != null && view.many;
+        return view != null && view.many();
     }
 
     /** Index of the viewed argument within the record. */
     public String viewedArgument() {
-        return java.util.Objects.requireNonNull(view).argument;
+        return java.util.Objects.requireNonNull(view).argument();
     }
 
     /** The layouts of the view op's outputs over the viewed argument's storage. */
-    @SuppressWarnings("unchecked")
     public List<Layout> viewLayouts(A args) {
-        ViewRule<A> rule = java.util.Objects.requireNonNull(view);
-        Object layouts = rule.layouts.apply(args);
-        if (layouts == null) {
+        List<Layout> all = java.util.Objects.requireNonNull(view).layouts().apply(args);
+        if (all == null) {
             throw new OpResultException(name() + ": the view rule returned null");
         }
-        List<Layout> all = rule.many ? (List<Layout>) layouts : List.of((Layout) layouts);
         for (Layout layout : all) {
             if (layout == null) {
                 throw new OpResultException(name() + ": the view rule returned a list with null in it");
@@ -242,11 +241,11 @@ public final class Definition<A extends Record, R> {
     }
 
     /** A registered kernel for a device and dtype: {@link Kernel}, {@link Kernel.Returning} or {@link DeviceCode}. */
-    public @Nullable Object kernel(DeviceType device, @Nullable DType dtype) {
+    public @Nullable KernelPiece kernel(DeviceType device, @Nullable DType dtype) {
         if (disabled[device.id()]) {
             return null;
         }
-        Object exact = dtype == null ? null : kernels[index(device, dtype.index())];
+        KernelPiece exact = dtype == null ? null : kernels[index(device, dtype.index())];
         return exact != null ? exact : kernels[index(device, ANY_DTYPE)];
     }
 
@@ -276,7 +275,7 @@ public final class Definition<A extends Record, R> {
     }
 
     /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */
-    public @Nullable Object reference() {
+    public @Nullable KernelPiece reference() {
         return reference;
     }
 
@@ -289,7 +288,7 @@ public final class Definition<A extends Record, R> {
     }
 
     /** A {@link Backward} or {@link DeviceCode} for one kind of device, or null. */
-    public @Nullable Object backwardKernel(DeviceType device) {
+    public @Nullable BackwardPiece backwardKernel(DeviceType device) {
         return backwardKernels[device.id()];
     }
 
@@ -400,16 +399,15 @@ public final class Definition<A extends Record, R> {
         return defaults;
     }
 
-    void forEachPiece(BiConsumer<String, Object> visitor) {
+    void forEachPiece(BiConsumer<PieceKey<?>, Object> visitor) {
         effective.forEach((key, piece) -> visitor.accept(key, piece.value()));
     }
 
-    /** Where the first piece was registered whose key begins so, and whose value is of that class if one is given. */
+    /** Where the first piece was registered that is meant. */
     @Nullable
-    Site siteOf(String prefix, @Nullable Class<?> type) {
-        for (Map.Entry<String, Piece> e : effective.entrySet()) {
-            if (e.getKey().startsWith(prefix)
-                    && (type == null || type.isInstance(e.getValue().value()))) {
+    Site site(BiPredicate<PieceKey<?>, Object> meant) {
+        for (Map.Entry<PieceKey<?>, Piece> e : effective.entrySet()) {
+            if (meant.test(e.getKey(), e.getValue().value())) {
                 return e.getValue().site();
             }
         }
@@ -417,23 +415,26 @@ public final class Definition<A extends Record, R> {
     }
 
     /** Where a piece was registered. */
-    public @Nullable Site site(String piece) {
+    public @Nullable Site site(PieceKey<?> piece) {
         Piece p = effective.get(piece);
         return p == null ? null : p.site();
+    }
+
+    boolean hasRegisteredKernels(DeviceType device) {
+        return effective.keySet().stream().anyMatch(key -> key instanceof KernelKey k && k.device() == device);
     }
 
     /** The devices and dtypes that kernels were registered for, for messages. */
     public List<String> registeredKernels() {
         List<String> all = new ArrayList<>();
-        effective.forEach((key, piece) -> {
-            String[] parts = key.split("/", -1);
-            if (parts[0].equals("kernel")) {
-                all.add(parts[1] + " {" + (parts[2].equals("*") ? "any dtype" : DType.valueOf(parts[2])) + "}"
-                        + (disabled[DeviceType.of(parts[1]).id()] ? " (disabled)" : ""));
-            } else if (parts[0].equals("reference")) {
+        for (PieceKey<?> each : effective.keySet()) {
+            if (each instanceof KernelKey key) {
+                all.add(key.device() + " {" + (key.dtype() == null ? "any dtype" : key.dtype()) + "}"
+                        + (disabled[key.device().id()] ? " (disabled)" : ""));
+            } else if (each == PieceKey.REFERENCE) {
                 all.add("plain Java");
             }
-        });
+        }
         return all;
     }
 

@@ -5,4 +5,4 @@ package dev.merapi.op;
  * A kernel as a value that only its backend can turn into something that runs: source text, for instance. Classes that
  * hold such values load on machines without the device.
  */
-public interface DeviceCode {}
+public non-sealed interface DeviceCode extends KernelPiece, BackwardPiece {}

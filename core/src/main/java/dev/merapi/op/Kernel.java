@@ -6,12 +6,12 @@ package dev.merapi.op;
  * shape rule; inputs are contiguous unless the op declares that it takes strides.
  */
 @FunctionalInterface
-public interface Kernel<A, R> {
+public non-sealed interface Kernel<A, R> extends KernelPiece {
     void run(A args, R out);
 
     /** A kernel that makes its own result: for sizes that depend on data, and for plain values. */
     @FunctionalInterface
-    interface Returning<A, R> {
+    non-sealed interface Returning<A, R> extends KernelPiece {
         R run(A args);
     }
 }

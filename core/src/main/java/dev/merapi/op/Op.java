@@ -9,13 +9,17 @@ import dev.merapi.error.OpError;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.error.SchemaException;
 import dev.merapi.op.Definition.Piece;
-import dev.merapi.op.Definition.ViewRule;
+import dev.merapi.op.PieceKey.BackwardKernelKey;
+import dev.merapi.op.PieceKey.DefaultKey;
+import dev.merapi.op.PieceKey.DisabledKey;
+import dev.merapi.op.PieceKey.KernelKey;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import dev.merapi.types.Layout;
 import java.lang.invoke.MethodHandles;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -55,7 +59,7 @@ public final class Op<A extends Record, R> {
     private final Map<String, List<String>> elements;
     private final Result<R> result;
     private final Site site;
-    private Map<String, List<Piece>> pieces = new LinkedHashMap<>();
+    private Map<PieceKey<?>, List<Piece>> pieces = new LinkedHashMap<>();
     private volatile Definition<A, R> definition;
 
     private Op(
@@ -210,19 +214,23 @@ public final class Op<A extends Record, R> {
      * storage to those very tensors. Never reads data.
      */
     public Op<A, R> shape(Function<A, R> rule) {
-        return add("shape", rule);
+        return add(PieceKey.SHAPE, rule);
     }
 
     /** The result is a view: a layout over one argument's storage. No memory, no kernel, no formula. */
     public Op<A, R> view(String argument, Function<A, Layout> layout) {
         requireViewed(argument, result.isTensor(), "a view is one tensor");
-        return add("view", new ViewRule<A>(argument, layout, false));
+        return add(PieceKey.VIEW, new ViewRule<A>(argument, a -> one(layout.apply(a)), false));
+    }
+
+    private static @Nullable List<Layout> one(@Nullable Layout layout) {
+        return layout == null ? null : List.of(layout);
     }
 
     /** The result is a list of views of one argument. In-place ops on them are refused. */
     public Op<A, R> views(String argument, Function<A, List<Layout>> layouts) {
         requireViewed(argument, result.isList(), "views are a list of tensors, Result.tensors()");
-        return add("view", new ViewRule<A>(argument, layouts, true));
+        return add(PieceKey.VIEW, new ViewRule<A>(argument, layouts, true));
     }
 
     /** These arguments may be written; everything else is read-only. */
@@ -236,7 +244,7 @@ public final class Op<A extends Record, R> {
             requireTensor(a);
             set.add(a);
         }
-        return add("mutates", set);
+        return add(PieceKey.MUTATES, set);
     }
 
     /**
@@ -244,7 +252,7 @@ public final class Op<A extends Record, R> {
      * if the op has a backward.
      */
     public Op<A, R> returnsMutated() {
-        return add("returnsMutated", true);
+        return add(PieceKey.RETURNS_MUTATED, true);
     }
 
     /** Fills the outputs on one kind of device, for all dtypes or those named. */
@@ -266,34 +274,31 @@ public final class Op<A extends Record, R> {
         return addKernel(device, code, dtypes);
     }
 
-    private Op<A, R> addKernel(DeviceType device, Object kernel, DType... dtypes) {
+    private Op<A, R> addKernel(DeviceType device, KernelPiece kernel, DType... dtypes) {
         OpRegistry.refuseHiddenReplacement(name, device);
         return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, false)));
     }
 
-    private static List<String> kernelKeys(DeviceType device, DType... dtypes) {
+    private static List<KernelKey> kernelKeys(DeviceType device, DType... dtypes) {
         Objects.requireNonNull(device, "device");
-        List<String> keys = new ArrayList<>();
         if (Objects.requireNonNull(dtypes, "dtypes").length == 0) {
-            keys.add("kernel/" + device + "/*");
+            return List.of(new KernelKey(device, null));
         }
-        for (DType dtype : dtypes) {
-            keys.add("kernel/" + device + "/"
-                    + Objects.requireNonNull(dtype, "dtype").name());
-        }
-        return keys;
+        return Arrays.stream(dtypes)
+                .map(dtype -> new KernelKey(device, Objects.requireNonNull(dtype, "dtype")))
+                .toList();
     }
 
     /** The kernel in plain Java: for every device whose memory Java sees, unless its backend has a better one. */
     public Op<A, R> reference(Kernel<A, R> kernel) {
         OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
-        return add("reference", kernel);
+        return add(PieceKey.REFERENCE, kernel);
     }
 
     /** As {@link #reference}, for kernels that make their result. */
     public Op<A, R> returningReference(Kernel.Returning<A, R> kernel) {
         OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
-        return add("reference", kernel);
+        return add(PieceKey.REFERENCE, kernel);
     }
 
     /**
@@ -303,14 +308,14 @@ public final class Op<A extends Record, R> {
      * Continue with the formula: {@code .saveForBackward(…).backward(…)}.
      */
     public <S extends @Nullable Object> Saving<A, R, S> saveForBackward(Backward.Save<A, R, S> save) {
-        add("save", save);
+        add(PieceKey.SAVE, save);
         return new Saving<>(this);
     }
 
     /** The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives. */
     public <S extends @Nullable Object> Op<A, R> backward(Class<S> saved, Backward<S, R> formula) {
         Objects.requireNonNull(formula, "formula");
-        return add("backward", checked(saved, formula));
+        return add(PieceKey.BACKWARD, checked(saved, formula));
     }
 
     /**
@@ -320,7 +325,7 @@ public final class Op<A extends Record, R> {
     public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
         Objects.requireNonNull(device, "device");
         Objects.requireNonNull(kernel, "kernel");
-        return add("backwardKernel/" + device, checked(saved, kernel));
+        return add(new BackwardKernelKey(device), checked(saved, kernel));
     }
 
     /** A formula that is told a wrong class would fail somewhere inside, and not name the op. */
@@ -340,14 +345,14 @@ public final class Op<A extends Record, R> {
     /** A backward kernel that the device's backend builds. */
     public Op<A, R> backward(DeviceType device, DeviceCode code) {
         Objects.requireNonNull(device, "device");
-        return add("backwardKernel/" + device, code);
+        return add(new BackwardKernelKey(device), code);
     }
 
     /** {@link #saveForBackward} and the shared formula in one. */
     public <S extends @Nullable Object> Op<A, R> autograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
         return change(next -> {
-            put(next, "save", save, null, false);
-            put(next, "backward", formula, null, false);
+            put(next, PieceKey.SAVE, save, null, false);
+            put(next, PieceKey.BACKWARD, formula, null, false);
         });
     }
 
@@ -357,7 +362,7 @@ public final class Op<A extends Record, R> {
      * views. Refused beside {@link #mutates}.
      */
     public Op<A, R> jvp(Jvp<A, R> rule) {
-        return add("jvp", rule);
+        return add(PieceKey.JVP, rule);
     }
 
     /**
@@ -382,18 +387,18 @@ public final class Op<A extends Record, R> {
      * the kernel, and the formula holds; beside kernels it is the reference, and the rule for higher derivatives.
      */
     public Op<A, R> compose(Function<A, R> expansion) {
-        return add("compose", expansion);
+        return add(PieceKey.COMPOSE, expansion);
     }
 
     /** No gradient ever flows through this op; its outputs never require one. A view is then as after {@code detach()}. */
     public Op<A, R> nonDifferentiable() {
-        return add("nonDifferentiable", true);
+        return add(PieceKey.NON_DIFFERENTIABLE, true);
     }
 
     /** Per output (lists count once) whether it is differentiable; without this all floating outputs are. */
     public Op<A, R> differentiableOutputs(boolean... outputs) {
         Objects.requireNonNull(outputs, "outputs");
-        return add("differentiable", outputs.clone());
+        return add(PieceKey.DIFFERENTIABLE_OUTPUTS, outputs.clone());
     }
 
     /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
@@ -410,32 +415,32 @@ public final class Op<A extends Record, R> {
                         this.name + ": internal output '" + name + "' is not a tensor of the result " + result);
             }
         }
-        return add("internal", Set.of(outputs));
+        return add(PieceKey.INTERNAL, Set.of(outputs));
     }
 
     /** The kernel is chosen by this dtype instead of the result's. */
     public Op<A, R> kernelType(Function<A, DType> rule) {
-        return add("kernelType", rule);
+        return add(PieceKey.KERNEL_TYPE, rule);
     }
 
     /** Where an op without tensor arguments runs. */
     public Op<A, R> device(Function<A, Device> rule) {
-        return add("device", rule);
+        return add(PieceKey.DEVICE, rule);
     }
 
     /** Two runs on the same input may differ; refused under {@code Merapi.deterministic(true)}. */
     public Op<A, R> nondeterministic() {
-        return add("nondeterministic", true);
+        return add(PieceKey.NONDETERMINISTIC, true);
     }
 
     /** Kernels, of backward too, take any strides; without this the engine makes what they get contiguous first. */
     public Op<A, R> stridesOk() {
-        return add("stridesOk", true);
+        return add(PieceKey.STRIDES_OK, true);
     }
 
     /** What automatic mixed precision does to floating arguments; without this nothing. */
     public Op<A, R> autocast(CastPolicy policy) {
-        return add("autocast", policy);
+        return add(PieceKey.AUTOCAST, policy);
     }
 
     /** The value of an argument that a call by name leaves out; null for absent. */
@@ -446,13 +451,13 @@ public final class Op<A extends Record, R> {
         }
         NamedArguments.checkDefault(this, argument, value);
         return add(
-                "default/" + argument,
+                new DefaultKey(argument),
                 value == null ? Definition.ABSENT : java.util.Objects.requireNonNull(Plain.own(value)));
     }
 
     /** A value that backends generate their kernel from, such as a pointwise expression. */
     public Op<A, R> code(Object code) {
-        return add("code", code);
+        return add(PieceKey.CODE, code);
     }
 
     private void requireTensor(String argument) {
@@ -474,7 +479,7 @@ public final class Op<A extends Record, R> {
         }
     }
 
-    private Op<A, R> add(String key, Object value) {
+    private <V> Op<A, R> add(PieceKey<V> key, @Nullable V value) {
         return change(next -> put(next, key, value, null, false));
     }
 
@@ -488,8 +493,8 @@ public final class Op<A extends Record, R> {
     /** Replaces both halves of the gradient formula. */
     public <S extends @Nullable Object> Op<A, R> replaceAutograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
         return change(next -> {
-            put(next, "save", save, null, true);
-            put(next, "backward", formula, null, true);
+            put(next, PieceKey.SAVE, save, null, true);
+            put(next, PieceKey.BACKWARD, formula, null, true);
         });
     }
 
@@ -512,28 +517,28 @@ public final class Op<A extends Record, R> {
         }
 
         public Override<A, R> shape(Function<A, R> rule) {
-            return change(next -> put(next, "shape", rule, this, false));
+            return change(next -> put(next, PieceKey.SHAPE, rule, this, false));
         }
 
         public <S extends @Nullable Object> Override<A, R> autograd(
                 Backward.Save<A, R, S> save, Backward<S, R> formula) {
             return change(next -> {
-                put(next, "save", save, this, false);
-                put(next, "backward", formula, this, false);
+                put(next, PieceKey.SAVE, save, this, false);
+                put(next, PieceKey.BACKWARD, formula, this, false);
             });
         }
 
         /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */
         public Override<A, R> disable(DeviceType device) {
-            if (op.definition().siteOf("kernel/" + device + "/", null) == null) {
+            if (!op.definition().hasRegisteredKernels(device)) {
                 throw new RegistrationException(Message.of(op.name() + ": there is no " + device + " kernel to disable")
                         .fact("registered", op.definition().registeredKernels())
                         .fix("leave it out, or register the kernel first."));
             }
-            return change(next -> put(next, "disabled/" + device, true, this, false));
+            return change(next -> put(next, new DisabledKey(device), true, this, false));
         }
 
-        private Override<A, R> change(Consumer<Map<String, List<Piece>>> edit) {
+        private Override<A, R> change(Consumer<Map<PieceKey<?>, List<Piece>>> edit) {
             if (closed) {
                 throw new RegistrationException(op.name() + ": this override is closed\n  fix: begin another one.");
             }
@@ -551,14 +556,14 @@ public final class Op<A extends Record, R> {
         }
     }
 
-    private static void put(
-            Map<String, List<Piece>> next,
-            String key,
-            @Nullable Object value,
+    private static <V> void put(
+            Map<PieceKey<?>, List<Piece>> next,
+            PieceKey<V> key,
+            @Nullable V value,
             @Nullable Object layer,
             boolean replace) {
         if (value == null) {
-            throw new RegistrationException("piece '" + key + "' is null\n  fix: leave it out.");
+            throw new RegistrationException("piece '" + key.text() + "' is null\n  fix: leave it out.");
         }
         List<Piece> stack = next.computeIfAbsent(key, k -> new ArrayList<>());
         Piece base = stack.isEmpty() || stack.get(0).layer() != null ? null : stack.get(0);
@@ -570,15 +575,15 @@ public final class Op<A extends Record, R> {
         } else if (replace) {
             stack.set(0, piece);
         } else {
-            throw new RegistrationException(Message.of("there is already a piece '"
-                            + (key.equals("save") ? "saveForBackward" : key) + "', registered at " + base.site())
-                    .fact("second registration", piece.site())
-                    .fix("use replace… to take its place for good, or override() for a while."));
+            throw new RegistrationException(
+                    Message.of("there is already a piece '" + key.text() + "', registered at " + base.site())
+                            .fact("second registration", piece.site())
+                            .fix("use replace… to take its place for good, or override() for a while."));
         }
     }
 
-    private synchronized Op<A, R> change(Consumer<Map<String, List<Piece>>> edit) {
-        Map<String, List<Piece>> next = new LinkedHashMap<>();
+    private synchronized Op<A, R> change(Consumer<Map<PieceKey<?>, List<Piece>>> edit) {
+        Map<PieceKey<?>, List<Piece>> next = new LinkedHashMap<>();
         pieces.forEach((key, stack) -> next.put(key, new ArrayList<>(stack)));
         try {
             edit.accept(next);

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.op;
+
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import java.util.Set;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Names a piece of an op. A value is put and read under the key of its type, so that the one cast, from the key's type to
+ * that of the op's own arguments and result, is in {@link Definition}.
+ *
+ * @param <V> what the piece is, for any op
+ */
+public sealed interface PieceKey<V> {
+    PieceKey<Function<?, ?>> SHAPE = new Named<>("shape");
+    PieceKey<ViewRule<?>> VIEW = new Named<>("view");
+    PieceKey<Set<String>> MUTATES = new Named<>("mutates");
+    PieceKey<Boolean> RETURNS_MUTATED = new Named<>("returnsMutated");
+    PieceKey<KernelPiece> REFERENCE = new Named<>("reference");
+    PieceKey<Backward.Save<?, ?, ?>> SAVE = new Named<>("saveForBackward");
+    PieceKey<Backward<?, ?>> BACKWARD = new Named<>("backward");
+    PieceKey<Jvp<?, ?>> JVP = new Named<>("jvp");
+    PieceKey<Function<?, ?>> COMPOSE = new Named<>("compose");
+    PieceKey<Boolean> NON_DIFFERENTIABLE = new Named<>("nonDifferentiable");
+    PieceKey<boolean[]> DIFFERENTIABLE_OUTPUTS = new Named<>("differentiableOutputs");
+    PieceKey<Set<String>> INTERNAL = new Named<>("internal");
+    PieceKey<Function<?, DType>> KERNEL_TYPE = new Named<>("kernelType");
+    PieceKey<Function<?, Device>> DEVICE = new Named<>("device");
+    PieceKey<Boolean> NONDETERMINISTIC = new Named<>("nondeterministic");
+    PieceKey<Boolean> STRIDES_OK = new Named<>("stridesOk");
+    PieceKey<CastPolicy> AUTOCAST = new Named<>("autocast");
+    PieceKey<Object> CODE = new Named<>("code");
+
+    /** What messages call it: the method that declares it. */
+    String text();
+
+    /** A piece that an op has once. */
+    record Named<V>(String text) implements PieceKey<V> {}
+
+    /** @param dtype null for any */
+    record KernelKey(DeviceType device, @Nullable DType dtype) implements PieceKey<KernelPiece> {
+        @Override
+        public String text() {
+            return "kernel/" + device + "/" + (dtype == null ? "*" : dtype.name());
+        }
+    }
+
+    record BackwardKernelKey(DeviceType device) implements PieceKey<BackwardPiece> {
+        @Override
+        public String text() {
+            return "backwardKernel/" + device;
+        }
+    }
+
+    /** Registered kernels of a device that are passed over. */
+    record DisabledKey(DeviceType device) implements PieceKey<Boolean> {
+        @Override
+        public String text() {
+            return "disabled/" + device;
+        }
+    }
+
+    /** The value of an argument that a call by name leaves out. */
+    record DefaultKey(String argument) implements PieceKey<Object> {
+        @Override
+        public String text() {
+            return "default/" + argument;
+        }
+    }
+}
