@@ -14,7 +14,7 @@ import dev.merapi.types.DeviceType;
 public final class Merapi {
     private Merapi() {}
 
-    /** The version of the engine, or "development". */
+    /** {@return the version of the engine, or "development"} */
     public static String version() {
         Module module = Merapi.class.getModule();
         return module.getDescriptor() != null
@@ -22,7 +22,11 @@ public final class Merapi {
                 : "development";
     }
 
-    /** Seeds the generator that random ops draw from where a thread has none of its own. */
+    /**
+     * Seeds the generator that random ops draw from where a thread has none of its own.
+     *
+     * @param seed any number; the same one gives the same numbers on every machine
+     */
     public static void seed(long seed) {
         Generator.global().seed(seed);
     }
@@ -30,11 +34,14 @@ public final class Merapi {
     /**
      * Whether results must be the same bits on every run and for every number of threads. Ops that cannot promise that
      * then refuse to run; matrix products use fixed tiles. Off by default.
+     *
+     * @param on whether they must
      */
     public static void deterministic(boolean on) {
         Determinism.set(on);
     }
 
+    /** {@return whether results must be the same bits on every run} */
     public static boolean isDeterministic() {
         return Determinism.isOn();
     }
@@ -42,21 +49,28 @@ public final class Merapi {
     /**
      * Whether products of float32 matrices may round their operands to tf32, ten bits of fraction instead of 23, for the
      * sake of tensor cores; sums stay float32. Off by default; devices without tf32 don't look at it.
+     *
+     * @param allowed whether they may
      */
     public static void allowTf32(boolean allowed) {
         Precision.allowTf32(allowed);
     }
 
+    /** {@return whether products of float32 matrices may round their operands to tf32} */
     public static boolean isTf32Allowed() {
         return Precision.isTf32Allowed();
     }
 
-    /** Distrusts kernels on this thread: finds undeclared writes and aliases, bit for bit. Slow; for tests. */
+    /**
+     * Distrusts kernels on this thread: finds undeclared writes and aliases, bit for bit. Slow; for tests.
+     *
+     * @param on whether they are distrusted from now on
+     */
     public static void checked(boolean on) {
         Context.current().setChecked(on);
     }
 
-    /** One line for each device that works here, and why others do not. */
+    /** {@return one line for each device that works here, and why others do not} */
     public static String describe() {
         StringBuilder s = new StringBuilder("Merapi " + version() + ", Java " + Runtime.version() + ", "
                 + System.getProperty("os.name") + " " + System.getProperty("os.arch"));
@@ -94,7 +108,11 @@ public final class Merapi {
                 + String.valueOf(e.getMessage()).replace("\n", ";");
     }
 
-    /** Prints {@link #describe()}. */
+    /**
+     * Prints {@link #describe()}.
+     *
+     * @param args not looked at
+     */
     public static void main(String[] args) {
         System.out.println(describe());
     }

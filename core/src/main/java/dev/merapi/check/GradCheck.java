@@ -58,6 +58,9 @@ public final class GradCheck {
     /**
      * A function of one output.
      *
+     * @param f called many times; the same inputs must give the same output
+     * @param inputs what {@code f} is called with; float64 where they require a gradient
+     * @return a check, to be run
      * @throws IllegalArgumentException if no input requires a gradient, or one that does is not float64
      */
     public static GradCheck of(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
@@ -75,7 +78,13 @@ public final class GradCheck {
         return List.of(output);
     }
 
-    /** A function of several outputs; those that are not floating are ignored. */
+    /**
+     * A function of several outputs; those that are not floating are ignored.
+     *
+     * @param f called many times; the same inputs must give the same output
+     * @param inputs what {@code f} is called with; float64 where they require a gradient
+     * @return a check, to be run
+     */
     public static GradCheck ofMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
@@ -100,14 +109,26 @@ public final class GradCheck {
         return new GradCheck(function, precision);
     }
 
-    /** Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients. */
+    /**
+     * Checks second derivatives: the gradients of {@code f} as a function of its inputs and of incoming gradients.
+     *
+     * @param f called many times; the same inputs must give the same output
+     * @param inputs what {@code f} is called with; float64 where they require a gradient
+     * @return a check, to be run
+     */
     public static GradCheck second(Function<List<Tensor>, Tensor> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
         return secondOfMany(in -> one(f, in), inputs);
     }
 
-    /** As {@link #second}, of several outputs. */
+    /**
+     * As {@link #second}, of several outputs.
+     *
+     * @param f called many times; the same inputs must give the same output
+     * @param inputs what {@code f} is called with; float64 where they require a gradient
+     * @return a check, to be run
+     */
     public static GradCheck secondOfMany(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         Objects.requireNonNull(inputs, "inputs").forEach(t -> Objects.requireNonNull(t, "inputs"));
@@ -138,13 +159,21 @@ public final class GradCheck {
                 all);
     }
 
-    /** Compares every entry; cost grows with inputs times outputs. */
+    /**
+     * Compares every entry; cost grows with inputs times outputs.
+     *
+     * @return this
+     */
     public GradCheck slow() {
         fast = false;
         return this;
     }
 
-    /** Compares random combinations, and the first, last and a random row and column. */
+    /**
+     * Compares random combinations, and the first, last and a random row and column.
+     *
+     * @return this
+     */
     public GradCheck fast() {
         fast = true;
         return this;
@@ -181,19 +210,34 @@ public final class GradCheck {
         return fast();
     }
 
-    /** How many random combinations the fast mode tries for each input. */
+    /**
+     * How many random combinations the fast mode tries for each input.
+     *
+     * @param count at least 1
+     * @return this
+     */
     public GradCheck probes(int count) {
         probes = count;
         return this;
     }
 
-    /** What the random choices start from; printed with every failure. */
+    /**
+     * What the random choices start from; printed with every failure.
+     *
+     * @param newSeed any number
+     * @return this
+     */
     public GradCheck seed(long newSeed) {
         seed = newSeed;
         return this;
     }
 
-    /** The relative error that passes; 2e-7 unless a function is too noisy for that, which needs a reason. */
+    /**
+     * The relative error that passes; 2e-7 unless a function is too noisy for that, which needs a reason.
+     *
+     * @param relative greater than 0
+     * @return this
+     */
     public GradCheck tolerance(double relative) {
         tolerance = relative;
         return this;
@@ -201,6 +245,7 @@ public final class GradCheck {
 
     /** What was found. */
     public record Report(List<String> passed, List<String> failures) {
+        /** {@return whether nothing failed} */
         public boolean ok() {
             return failures.isEmpty();
         }
@@ -208,6 +253,7 @@ public final class GradCheck {
         /**
          * This report, if all is well.
          *
+         * @return this report
          * @throws CheckFailedException with this report as its message, if something failed
          */
         public Report orThrow() {
@@ -224,7 +270,11 @@ public final class GradCheck {
         }
     }
 
-    /** Runs all checks. Exceptions of the function itself come through. */
+    /**
+     * Runs all checks. Exceptions of the function itself come through.
+     *
+     * @return what was found; {@link Report#orThrow} makes an error of it
+     */
     public Report run() {
         failures.clear();
         done.clear();

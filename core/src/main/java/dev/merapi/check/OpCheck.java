@@ -41,16 +41,30 @@ public final class OpCheck<A extends Record, R> {
         this.op = op;
     }
 
+    /**
+     * Begins a check of an op.
+     *
+     * @param <A> the record of arguments
+     * @param <R> the result
+     * @param op what is checked, with all that is registered for it now
+     * @return a check, to be given samples
+     */
     public static <A extends Record, R> OpCheck<A, R> of(Op<A, R> op) {
         Objects.requireNonNull(op, "op");
         return new OpCheck<>(op);
     }
 
+    /** {@return the op that is checked} */
     public Op<A, R> op() {
         return op;
     }
 
-    /** Arguments to try. They are copied before anything is done with them. */
+    /**
+     * Arguments to try. They are copied before anything is done with them.
+     *
+     * @param arguments at least one record of arguments; their tensors may require gradients
+     * @return this
+     */
     @SafeVarargs
     public final OpCheck<A, R> samples(A... arguments) {
         Objects.requireNonNull(arguments, "arguments");
@@ -58,7 +72,12 @@ public final class OpCheck<A extends Record, R> {
         return this;
     }
 
-    /** As {@link #samples(Record[])}. */
+    /**
+     * As {@link #samples(Record[])}.
+     *
+     * @param arguments at least one record of arguments
+     * @return this
+     */
     public OpCheck<A, R> samples(List<A> arguments) {
         Objects.requireNonNull(arguments, "arguments");
         samples.addAll(arguments);
@@ -68,6 +87,9 @@ public final class OpCheck<A extends Record, R> {
     /**
      * Leaves a check out, by the name that the report calls it, or all that begin with these words; the reason is printed.
      *
+     * @param check such as {@code "layouts"}
+     * @param reason why it does not apply here
+     * @return this
      * @throws IllegalArgumentException if there is no such check
      */
     public OpCheck<A, R> skip(String check, String reason) {
@@ -76,13 +98,23 @@ public final class OpCheck<A extends Record, R> {
         return this;
     }
 
-    /** What random choices start from; printed with failures. */
+    /**
+     * What random choices start from; printed with failures.
+     *
+     * @param newSeed any number
+     * @return this
+     */
     public OpCheck<A, R> seed(long newSeed) {
         seed = newSeed;
         return this;
     }
 
-    /** How far kernels may differ, relative to the largest element; by default a small multiple of the dtype's epsilon. */
+    /**
+     * How far kernels may differ, relative to the largest element; by default a small multiple of the dtype's epsilon.
+     *
+     * @param relative greater than 0
+     * @return this
+     */
     public OpCheck<A, R> tolerance(double relative) {
         tolerance = relative;
         return this;
@@ -91,13 +123,20 @@ public final class OpCheck<A extends Record, R> {
     /**
      * What the result must be, written in any other way: with other ops, or element by element. A kernel that has no plain
      * Java one beside it, no composition and no other device is otherwise held against its gradient only.
+     *
+     * @param result takes arguments, returns what the op must
+     * @return this
      */
     public OpCheck<A, R> expecting(Function<A, R> result) {
         expecting = result;
         return this;
     }
 
-    /** Tries more than a million elements, too. */
+    /**
+     * Tries more than a million elements, too.
+     *
+     * @return this
+     */
     public OpCheck<A, R> large() {
         large = true;
         return this;
@@ -106,6 +145,8 @@ public final class OpCheck<A extends Record, R> {
     /**
      * Makes these checks only, by the names that reports call them.
      *
+     * @param checks at least one name
+     * @return this
      * @throws IllegalArgumentException if there is no such check
      */
     public OpCheck<A, R> only(String... checks) {
@@ -125,7 +166,9 @@ public final class OpCheck<A extends Record, R> {
 
     /** What became of one check. */
     public enum Outcome {
+        /** What was tried is as it should be. */
         PASS("passed"),
+        /** What was tried is not as it should be. */
         FAIL("FAILED"),
         /** Something is in the way, there is nothing of the kind to check, or it was left out. */
         NOT_CHECKED("not checked");
@@ -166,10 +209,16 @@ public final class OpCheck<A extends Record, R> {
      * @param reproducer if something failed, a Java program that fails alike; else empty
      */
     public record Report(String op, List<Line> lines, long seed, String reproducer) {
+        /** {@return whether nothing failed} */
         public boolean ok() {
             return count(Outcome.FAIL) == 0;
         }
 
+        /**
+         * {@return how many checks ended that way}
+         *
+         * @param outcome one way
+         */
         public long count(Outcome outcome) {
             return lines.stream().filter(l -> l.outcome() == outcome).count();
         }
@@ -177,6 +226,7 @@ public final class OpCheck<A extends Record, R> {
         /**
          * This report, if all is well.
          *
+         * @return this report
          * @throws CheckFailedException with this report as its message, if something failed
          */
         public Report orThrow() {
@@ -195,7 +245,11 @@ public final class OpCheck<A extends Record, R> {
         }
     }
 
-    /** Runs all checks on all samples. */
+    /**
+     * Runs all checks on all samples.
+     *
+     * @return what was found; {@link Report#orThrow} makes an error of it
+     */
     public Report run() {
         if (samples.isEmpty()) {
             throw new IllegalArgumentException(

@@ -5,6 +5,12 @@ package dev.merapi.data;
 public class DataLoaderException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /**
+     * An error of a dataset, thrown where the batch is taken.
+     *
+     * @param message which batch and samples
+     * @param cause what the dataset threw
+     */
     public DataLoaderException(String message, Throwable cause) {
         super(message, cause);
     }

@@ -8,7 +8,12 @@ import dev.merapi.types.Device;
 
 /** A batch for supervised learning: inputs [B, ..] and what should come out of them [B, ..]. */
 public record Labelled(Tensor inputs, Tensor targets) {
-    /** Itself if it is there, else a copy on that device. */
+    /**
+     * Itself if it is there, else a copy on that device.
+     *
+     * @param device where it shall be
+     * @return this or a copy
+     */
     public Labelled to(Device device) {
         return new Labelled(inputs.to(device), targets.to(device));
     }
@@ -16,6 +21,7 @@ public record Labelled(Tensor inputs, Tensor targets) {
     /**
      * Copies another batch into these tensors: the inputs of a captured step, for instance.
      *
+     * @param other of the same sizes; dtypes convert
      * @throws ShapeException if it has other sizes
      */
     public void copyFrom(Labelled other) {

@@ -6,10 +6,20 @@ import dev.merapi.random.Philox;
 /** Which samples an epoch takes, and in what order: a function of the epoch's number alone, so that runs can be resumed. */
 @FunctionalInterface
 public interface Sampler {
-    /** The samples of an epoch, each from 0 up to, not including, {@code size}. */
+    /**
+     * The samples of an epoch, each from 0 up to, not including, {@code size}.
+     *
+     * @param size how many samples there are
+     * @param epoch which one, from 0
+     * @return the samples in their order; fewer or more than {@code size} if wanted
+     */
     long[] order(long size, long epoch);
 
-    /** All, as they come. */
+    /**
+     * All, as they come.
+     *
+     * @return a sampler
+     */
     static Sampler sequential() {
         return (size, epoch) -> {
             long[] order = new long[Math.toIntExact(size)];
@@ -20,7 +30,12 @@ public interface Sampler {
         };
     }
 
-    /** All, in another random order each epoch. The same for the same seed, everywhere. */
+    /**
+     * All, in another random order each epoch. The same for the same seed, everywhere.
+     *
+     * @param seed any number
+     * @return a sampler
+     */
     static Sampler shuffled(long seed) {
         return (size, epoch) -> {
             long[] order = sequential().order(size, epoch);
@@ -34,7 +49,13 @@ public interface Sampler {
         };
     }
 
-    /** So many an epoch, each chosen from all at random. */
+    /**
+     * So many an epoch, each chosen from all at random.
+     *
+     * @param seed any number
+     * @param count how many, at least 0
+     * @return a sampler
+     */
     static Sampler random(long seed, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("sampler: cannot choose " + count + " samples an epoch");

@@ -10,7 +10,13 @@ public final class TensorDataset implements Dataset<Labelled> {
     private final Tensor inputs;
     private final Tensor targets;
 
-    /** @throws ShapeException if the numbers of samples differ */
+    /**
+     * Samples that lie along the first dimension of two tensors.
+     *
+     * @param inputs [N, …], any dtype, on any device
+     * @param targets [N, …], any dtype, on any device
+     * @throws ShapeException if the numbers of samples differ
+     */
     public TensorDataset(Tensor inputs, Tensor targets) {
         Objects.requireNonNull(inputs, "inputs");
         Objects.requireNonNull(targets, "targets");
@@ -36,10 +42,12 @@ public final class TensorDataset implements Dataset<Labelled> {
         }
     }
 
+    /** {@return all inputs, [N, …]} */
     public Tensor inputs() {
         return inputs;
     }
 
+    /** {@return all targets, [N, …]} */
     public Tensor targets() {
         return targets;
     }

@@ -53,13 +53,25 @@ public final class TextCorpus {
         heldOut = encode(test);
     }
 
-    /** Of texts by name. */
+    /**
+     * Of texts by name.
+     *
+     * @param files texts by name
+     * @return the corpus
+     */
     public static TextCorpus of(SortedMap<String, String> files) {
         Objects.requireNonNull(files, "files");
         return new TextCorpus(files);
     }
 
-    /** Of the files with a suffix such as {@code .java} in a folder or in a zip or jar archive; UTF-8. */
+    /**
+     * Of the files with a suffix such as {@code .java} in a folder or in a zip or jar archive; UTF-8.
+     *
+     * @param folderOrArchive where the files are
+     * @param suffix how their names end
+     * @return the corpus
+     * @throws java.io.IOException if the disk refuses
+     */
     public static TextCorpus of(Path folderOrArchive, String suffix) throws IOException {
         Objects.requireNonNull(folderOrArchive, "folderOrArchive");
         Objects.requireNonNull(suffix, "suffix");
@@ -72,6 +84,11 @@ public final class TextCorpus {
     /**
      * Of the archive or folder on the class path that has this resource in it: all of its files with the suffix.
      *
+     * @param loader whose class path is meant
+     * @param resource such as {@code java/lang/String.java}
+     * @param suffix how their names end
+     * @return the corpus
+     * @throws java.io.IOException if the disk refuses
      * @throws IllegalArgumentException if nothing on the class path has the resource
      */
     public static TextCorpus ofClassPath(ClassLoader loader, String resource, String suffix) throws IOException {
@@ -128,7 +145,7 @@ public final class TextCorpus {
 
     // ---------------------------------------------------------------- characters
 
-    /** Number of different characters. */
+    /** {@return the number of different characters} */
     public int vocabularySize() {
         return vocabulary.length;
     }
@@ -136,6 +153,8 @@ public final class TextCorpus {
     /**
      * The numbers of a text's characters.
      *
+     * @param text of characters that the corpus has
+     * @return a number from 0 below {@link #vocabularySize} for each
      * @throws IllegalArgumentException if a character is not in the vocabulary
      */
     public int[] encode(CharSequence text) {
@@ -152,6 +171,11 @@ public final class TextCorpus {
                 .toArray();
     }
 
+    /**
+     * {@return the text that these numbers stand for}
+     *
+     * @param tokens each from 0 below {@link #vocabularySize}
+     */
     public String decode(int... tokens) {
         Objects.requireNonNull(tokens, "tokens");
         StringBuilder s = new StringBuilder();
@@ -167,12 +191,22 @@ public final class TextCorpus {
 
     // ---------------------------------------------------------------- samples
 
-    /** All windows of the training text. */
+    /**
+     * All windows of the training text.
+     *
+     * @param length characters in a window, at least 1
+     * @return a dataset of int64 inputs [batch, length] and, one character further, targets
+     */
     public Windows training(int length) {
         return new Windows(training, length, 1);
     }
 
-    /** Windows of the text held out, side by side, so that each character counts once. */
+    /**
+     * Windows of the text held out, side by side, so that each character counts once.
+     *
+     * @param length characters in a window, at least 1
+     * @return a dataset of int64 inputs [batch, length] and, one character further, targets
+     */
     public Windows heldOut(int length) {
         return new Windows(heldOut, length, length);
     }
@@ -193,7 +227,7 @@ public final class TextCorpus {
             this.stride = stride;
         }
 
-        /** Characters in this part of the corpus. */
+        /** {@return how many characters this part of the corpus has} */
         public int characters() {
             return text.length;
         }

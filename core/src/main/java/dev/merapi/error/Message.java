@@ -19,34 +19,66 @@ public final class Message implements Serializable {
         text = new StringBuilder(headline);
     }
 
-    /** Starts with what is wrong; the op's name comes when the error leaves the op. */
+    /**
+     * Starts with what is wrong; the op's name comes when the error leaves the op.
+     *
+     * @param headline what is wrong, with the numbers
+     * @return a message that can be added to
+     */
     public static Message of(String headline) {
         return new Message(headline);
     }
 
-    /** Starts with {@code op: what is wrong}, where no call of an op would say so. */
+    /**
+     * Starts with {@code op: what is wrong}, where no call of an op would say so.
+     *
+     * @param op the op or method
+     * @param headline what is wrong, with the numbers
+     * @return a message that can be added to
+     */
     public static Message of(String op, String headline) {
         return new Message(headline).in(op);
     }
 
-    /** Adds a line {@code name: value}. */
+    /**
+     * Adds a line {@code name: value}.
+     *
+     * @param name what it is about
+     * @param value its value now
+     * @return this
+     */
     public Message fact(String name, @Nullable Object value) {
         text.append("\n  ").append(name).append(": ").append(value);
         return this;
     }
 
-    /** Adds the line that says what to do. */
+    /**
+     * Adds the line that says what to do.
+     *
+     * @param advice something that works here; it ends with a full stop
+     * @return this
+     */
     public Message fix(String advice) {
         return fact("fix", advice);
     }
 
-    /** Which argument is at fault; the headline says it in words. */
+    /**
+     * Which argument is at fault; the headline says it in words.
+     *
+     * @param name as the op's schema has it
+     * @return this
+     */
     public Message argument(String name) {
         argument = name;
         return this;
     }
 
-    /** Puts the name of an op in front, unless the text begins with it; of one op in another that of the outer one. */
+    /**
+     * Puts the name of an op in front, unless the text begins with it; of one op in another that of the outer one.
+     *
+     * @param name such as {@code merapi::add}
+     * @return this
+     */
     public Message in(String name) {
         if (name.equals(op)) {
             return this;

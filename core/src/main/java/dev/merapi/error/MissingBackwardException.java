@@ -5,10 +5,20 @@ package dev.merapi.error;
 public class MissingBackwardException extends UnsupportedError {
     private static final long serialVersionUID = 1L;
 
+    /**
+     * An error told by one text.
+     *
+     * @param message what is wrong, with the numbers; then the facts and a {@code fix:}, one a line
+     */
     public MissingBackwardException(String message) {
         this(Message.of(message));
     }
 
+    /**
+     * An error told by its parts.
+     *
+     * @param message headline, facts and fix; shared, so that names of ops can be added
+     */
     public MissingBackwardException(Message message) {
         super(message);
     }

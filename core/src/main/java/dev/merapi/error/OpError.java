@@ -11,20 +11,26 @@ import org.jspecify.annotations.Nullable;
  * op is made of, the first thing to be read is the op that was called.
  */
 public interface OpError {
-    /** The text in its parts. */
+    /** {@return the text in its parts} */
     Message details();
 
-    /** The op that was called, as {@code merapi::add}, or the method; null if the error is about none. */
+    /** {@return the op that was called, as {@code merapi::add}, or the method; null if the error is about none} */
     default @Nullable String op() {
         return details().op();
     }
 
-    /** The argument at fault, as the op's schema calls it; null if it is not just one. */
+    /** {@return the argument at fault, as the op's schema calls it; null if it is not just one} */
     default @Nullable String argument() {
         return details().argument();
     }
 
-    /** The same exception, said to come out of {@code op}; one of another kind stays as it is. */
+    /**
+     * The same exception, said to come out of {@code op}; one of another kind stays as it is.
+     *
+     * @param op such as {@code merapi::add}
+     * @param e any exception
+     * @return {@code e} itself
+     */
     static RuntimeException in(String op, RuntimeException e) {
         if (e instanceof OpError error) {
             error.details().in(op);

@@ -8,10 +8,24 @@ public class OutOfMemoryException extends RuntimeException implements OpError {
     private final long requestedBytes;
     private final long capBytes;
 
+    /**
+     * An error told by one text.
+     *
+     * @param message what is wrong, with the numbers
+     * @param requestedBytes what was asked for
+     * @param capBytes what may be reserved at most
+     */
     public OutOfMemoryException(String message, long requestedBytes, long capBytes) {
         this(Message.of(message), requestedBytes, capBytes);
     }
 
+    /**
+     * An error told by its parts.
+     *
+     * @param message headline, facts and fix
+     * @param requestedBytes what was asked for
+     * @param capBytes what may be reserved at most
+     */
     public OutOfMemoryException(Message message, long requestedBytes, long capBytes) {
         super(message.toString());
         this.message = message;
@@ -29,10 +43,12 @@ public class OutOfMemoryException extends RuntimeException implements OpError {
         return message.toString();
     }
 
+    /** {@return how many bytes were asked for} */
     public long requestedBytes() {
         return requestedBytes;
     }
 
+    /** {@return how many bytes may be reserved at most} */
     public long capBytes() {
         return capBytes;
     }

@@ -5,6 +5,11 @@ package dev.merapi.error;
 public final class OverrunException extends IllegalStateException {
     private static final long serialVersionUID = 1;
 
+    /**
+     * An error told by one text.
+     *
+     * @param message what is wrong, with the numbers; then the facts and a {@code fix:}, one a line
+     */
     public OverrunException(String message) {
         super(message);
     }

@@ -6,21 +6,35 @@ public class ShapeException extends ArgumentError {
     private static final long serialVersionUID = 1L;
     private boolean beforeWriting;
 
+    /**
+     * An error told by one text.
+     *
+     * @param message what is wrong, with the numbers; then the facts and a {@code fix:}, one a line
+     */
     public ShapeException(String message) {
         this(Message.of(message));
     }
 
+    /**
+     * An error told by its parts.
+     *
+     * @param message headline, facts and fix; shared, so that names of ops can be added
+     */
     public ShapeException(Message message) {
         super(message);
     }
 
-    /** For kernels that find it in their data: they have not written anything yet. Returns this. */
+    /**
+     * For kernels that find it in their data: they have not written anything yet. Returns this.
+     *
+     * @return this
+     */
     public ShapeException beforeWriting() {
         beforeWriting = true;
         return this;
     }
 
-    /** Whether an op that writes in place has left everything as it was. */
+    /** {@return whether an op that writes in place has left everything as it was} */
     public boolean isBeforeWriting() {
         return beforeWriting;
     }

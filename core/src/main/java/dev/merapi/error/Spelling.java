@@ -8,7 +8,13 @@ import org.jspecify.annotations.Nullable;
 public final class Spelling {
     private Spelling() {}
 
-    /** The known name that differs in the fewest letters, if at most a third of them; else null. */
+    /**
+     * The known name that differs in the fewest letters, if at most a third of them; else null.
+     *
+     * @param word what was written
+     * @param known what could have been meant
+     * @return one of {@code known}, or null
+     */
     public static @Nullable String nearest(String word, Collection<String> known) {
         String best = null;
         int fewest = Math.max(2, word.length() / 3) + 1;

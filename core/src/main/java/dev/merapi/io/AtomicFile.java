@@ -31,6 +31,12 @@ public final class AtomicFile {
     /** Writes the contents. */
     @FunctionalInterface
     public interface Content {
+        /**
+         * Writes the contents of the new file.
+         *
+         * @param channel open for writing, at its beginning
+         * @throws java.io.IOException if they cannot be written
+         */
         void writeTo(FileChannel channel) throws IOException;
     }
 
@@ -38,6 +44,10 @@ public final class AtomicFile {
      * Replaces {@code file}, or leaves it as it was if {@code content} throws. When this returns, the contents and the name
      * are on the disk: a crash or a power cut leaves the old file or the new one, never half of one. A symbolic link
      * stays, and what it points to is replaced; permissions of a file that is replaced are kept. Missing folders are made.
+     *
+     * @param file what is replaced
+     * @param content writes what stands there afterwards
+     * @throws java.io.IOException if the disk refuses, or {@code content} throws it
      */
     public static void write(Path file, Content content) throws IOException {
         Objects.requireNonNull(file, "file");

@@ -33,6 +33,9 @@ public final class Idx {
     /**
      * Reads one tensor into CPU memory.
      *
+     * @param file plain or gzip
+     * @return a new tensor in the shape and dtype that the file says; big-endian numbers are turned over
+     * @throws java.io.IOException if the file cannot be read
      * @throws FormatException if the file is damaged, cut off or of another format, or grows without measure when it is
      *     decompressed
      */
@@ -43,7 +46,14 @@ public final class Idx {
         }
     }
 
-    /** As {@link #read(Path)}; {@code name} is for error messages. The stream is read to its end and not closed. */
+    /**
+     * As {@link #read(Path)}; {@code name} is for error messages. The stream is read to its end and not closed.
+     *
+     * @param source plain or gzip
+     * @param name what messages call it
+     * @return a new tensor
+     * @throws java.io.IOException if it cannot be read
+     */
     public static Tensor read(InputStream source, String name) throws IOException {
         Objects.requireNonNull(source, "source");
         try {

@@ -26,6 +26,9 @@ public final class Npy {
     /**
      * Writes a tensor of any device and layout; the file is replaced in one step when all is written.
      *
+     * @param file what is written
+     * @param t any shape; any dtype but bfloat16
+     * @throws java.io.IOException if it cannot be written
      * @throws DTypeException for bfloat16, which NumPy does not have
      * @throws ShapeException for more than 64 dimensions, which NumPy does not have
      */
@@ -47,8 +50,11 @@ public final class Npy {
     /**
      * Reads into fresh CPU memory; the tensor belongs to the open scope, if there is one.
      *
-     * @throws FormatException if the file is damaged, cut off, or holds what there is no dtype for: text, objects, records,
-     *     complex numbers, an unsigned number of 2^63 or more
+     * @param file of format 1.0 to 3.0, either byte order and either memory order
+     * @return a new tensor, row-major
+     * @throws java.io.IOException if the file cannot be read
+     * @throws FormatException if the file is damaged, cut off, or holds what there is no dtype for: text, objects,
+     *     records, complex numbers, an unsigned number of 2^63 or more
      */
     public static Tensor load(Path file) throws IOException {
         Objects.requireNonNull(file, "file");

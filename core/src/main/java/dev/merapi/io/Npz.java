@@ -46,6 +46,9 @@ public final class Npz implements AutoCloseable {
     /**
      * Opens an archive to read some of its tensors.
      *
+     * @param path such as NumPy's {@code savez} writes
+     * @return the archive, to be closed
+     * @throws java.io.IOException if the file cannot be read
      * @throws FormatException if it is no zip file, is damaged, or names an array twice
      */
     public static Npz open(Path path) throws IOException {
@@ -72,7 +75,7 @@ public final class Npz implements AutoCloseable {
         }
     }
 
-    /** Names of the tensors, in the order of the archive. */
+    /** {@return the names of the tensors, in the order of the archive} */
     public Set<String> names() {
         return Collections.unmodifiableSet(entries.keySet());
     }
@@ -80,6 +83,9 @@ public final class Npz implements AutoCloseable {
     /**
      * Reads one tensor into fresh CPU memory; it belongs to the open scope, if there is one.
      *
+     * @param name one of {@link #names}
+     * @return a new tensor, row-major
+     * @throws java.io.IOException if the file cannot be read
      * @throws FormatException as {@link Npy#load}, and for what grows without measure when it is decompressed
      * @throws IllegalArgumentException if there is no such name
      */
@@ -113,6 +119,9 @@ public final class Npz implements AutoCloseable {
     /**
      * Reads all tensors into fresh CPU memory; they belong to the open scope, if there is one.
      *
+     * @param path such as NumPy's {@code savez} writes
+     * @return new tensors by name, in the order of the archive
+     * @throws java.io.IOException if the file cannot be read
      * @throws FormatException as {@link #open} and {@link #tensor}
      */
     public static Map<String, Tensor> load(Path path) throws IOException {
@@ -129,14 +138,26 @@ public final class Npz implements AutoCloseable {
         }
     }
 
-    /** Writes tensors of any device and layout, sorted by name and not compressed; the same contents give the same bytes. */
+    /**
+     * Writes tensors of any device and layout, sorted by name and not compressed; the same contents give the same bytes.
+     *
+     * @param path what is written
+     * @param tensors by name
+     * @throws java.io.IOException if it cannot be written
+     */
     public static void save(Path path, Map<String, Tensor> tensors) throws IOException {
         Objects.requireNonNull(path, "path");
         Objects.requireNonNull(tensors, "tensors");
         save(path, tensors, Deflater.NO_COMPRESSION);
     }
 
-    /** As {@link #save}, but compressed: smaller, and many times slower. */
+    /**
+     * As {@link #save}, but compressed: smaller, and many times slower.
+     *
+     * @param path what is written
+     * @param tensors by name
+     * @throws java.io.IOException if it cannot be written
+     */
     public static void saveCompressed(Path path, Map<String, Tensor> tensors) throws IOException {
         Objects.requireNonNull(path, "path");
         Objects.requireNonNull(tensors, "tensors");

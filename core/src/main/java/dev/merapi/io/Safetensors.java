@@ -24,6 +24,13 @@ public final class Safetensors {
 
     private Safetensors() {}
 
+    /**
+     * {@link #save(Path, Map, Map)} without metadata.
+     *
+     * @param file what is written
+     * @param tensors by name
+     * @throws java.io.IOException if it cannot be written
+     */
     public static void save(Path file, Map<String, Tensor> tensors) throws IOException {
         Objects.requireNonNull(file, "file");
         Objects.requireNonNull(tensors, "tensors");
@@ -34,8 +41,12 @@ public final class Safetensors {
      * Writes tensors of any device, layout and dtype; the same contents give the same bytes. The file is replaced in one
      * step when all is written, and only by what {@link #load} accepts.
      *
-     * @throws IllegalArgumentException if a tensor is named {@code __metadata__}, if a name or text is not Unicode, or if
-     *     names and metadata take more than 100 MB
+     * @param file what is written
+     * @param tensors by name
+     * @param metadata free text by name, which travels along
+     * @throws java.io.IOException if it cannot be written
+     * @throws IllegalArgumentException if a tensor is named {@code __metadata__}, if a name or text is not Unicode, or
+     *     if names and metadata take more than 100 MB
      * @throws dev.merapi.error.ShapeException if a tensor has more than 64 dimensions
      */
     public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
@@ -100,7 +111,13 @@ public final class Safetensors {
         }
     }
 
-    /** Opens a file to read some of its tensors, or its metadata. */
+    /**
+     * Opens a file to read some of its tensors, or its metadata.
+     *
+     * @param file what is read
+     * @return the file, to be closed
+     * @throws java.io.IOException if it cannot be read
+     */
     public static SafetensorsFile open(Path file) throws IOException {
         Objects.requireNonNull(file, "file");
         return SafetensorsFile.open(file);
@@ -109,9 +126,12 @@ public final class Safetensors {
     /**
      * Reads all tensors into fresh CPU memory; they belong to the open scope, if there is one.
      *
+     * @param file what is read
+     * @return new tensors by name, in the order of the file
+     * @throws java.io.IOException if it cannot be read
      * @throws FormatException if the file is damaged, cut off or of another format
-     * @throws dev.merapi.error.DTypeException if a tensor is of a type that there is no dtype for; {@link #open} reads the
-     *     others
+     * @throws dev.merapi.error.DTypeException if a tensor is of a type that there is no dtype for; {@link #open} reads
+     *     the others
      */
     public static Map<String, Tensor> load(Path file) throws IOException {
         Objects.requireNonNull(file, "file");

@@ -38,6 +38,9 @@ public final class SafetensorsFile implements AutoCloseable {
     /**
      * Opens a file and checks its header against its size.
      *
+     * @param path what is read
+     * @return the file, to be closed
+     * @throws java.io.IOException if it cannot be read
      * @throws FormatException if the file is damaged, cut off or of another format
      */
     public static SafetensorsFile open(Path path) throws IOException {
@@ -73,21 +76,31 @@ public final class SafetensorsFile implements AutoCloseable {
         }
     }
 
-    /** Names of the tensors, in the order of the header. */
+    /** {@return the names of the tensors, in the order of the header} */
     public Set<String> names() {
         return Collections.unmodifiableSet(header.entries.keySet());
     }
 
-    /** The free text that travels with the tensors. */
+    /** {@return the free text that travels with the tensors, by name} */
     public Map<String, String> metadata() {
         return Collections.unmodifiableMap(header.metadata);
     }
 
+    /**
+     * {@return the shape of a tensor, which is not read for that}
+     *
+     * @param name one of {@link #names}
+     */
     public Shape shape(String name) {
         return entry(name).shape();
     }
 
-    /** How the file has a tensor's numbers, in the format's own words: {@code F32}, {@code I16}, … */
+    /**
+     * How the file has a tensor's numbers, in the format's own words: {@code F32}, {@code I16}, …
+     *
+     * @param name one of {@link #names}
+     * @return the word
+     */
     public String storedType(String name) {
         return entry(name).type();
     }
@@ -96,6 +109,8 @@ public final class SafetensorsFile implements AutoCloseable {
      * The dtype that a tensor is read as. What has none of its own is widened, exactly: I8, I16 and U16 to int32, U32 and
      * U64 to int64.
      *
+     * @param name one of {@link #names}
+     * @return the dtype
      * @throws DTypeException if there is none for what the file holds, such as C64
      */
     public DType dtype(String name) {
@@ -125,8 +140,12 @@ public final class SafetensorsFile implements AutoCloseable {
      * Reads one tensor into fresh CPU memory; it belongs to the open scope, if there is one. Threads may read side by side,
      * and be interrupted.
      *
+     * @param name one of {@link #names}
+     * @return a new tensor, row-major
+     * @throws java.io.IOException if it cannot be read
      * @throws DTypeException as {@link #dtype}
-     * @throws FormatException if the file was cut off or replaced meanwhile, or holds an unsigned number of 2^63 or more
+     * @throws FormatException if the file was cut off or replaced meanwhile, or holds an unsigned number of 2^63 or
+     *     more
      */
     public Tensor tensor(String name) throws IOException {
         FileNumber number = number(name);
@@ -143,6 +162,9 @@ public final class SafetensorsFile implements AutoCloseable {
     /**
      * Reads one tensor into existing memory, wherever it is; dtypes convert.
      *
+     * @param name one of {@link #names}
+     * @param target of the same shape; any dtype, device and layout
+     * @throws java.io.IOException if it cannot be read
      * @throws ShapeException if the shapes differ
      */
     public void readInto(String name, Tensor target) throws IOException {
