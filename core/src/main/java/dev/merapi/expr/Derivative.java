@@ -93,7 +93,8 @@ public final class Derivative {
     private static List<@Nullable Expr> pushed(List<Expr> roots, BitSet active) {
         List<Expr> order = Traversal.postorder(roots);
         Set<Expr> differentiable = differentiable(order, active::get);
-        DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable);
+        // The slopes are those of the backward, whichever operands move.
+        DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable(order, i -> true));
         Map<Expr, Expr> tangents = new HashMap<>();
         for (Expr node : order) {
             if (!differentiable.contains(node)) {

@@ -18,18 +18,21 @@ import dev.merapi.ops.Convolution;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
+import dev.merapi.ops.PointwiseOp;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.Maker;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;
+import dev.merapi.testkit.Ops;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
@@ -287,6 +290,79 @@ class ForwardModeTest {
             } else if (line.outcome() != OpCheck.Outcome.PASS && line.detail().contains("disagree")) {
                 silent.add(line.toString());
             }
+        }
+    }
+
+    /** At zeros, infinities and NaN, and where numbers are huge or tiny, forward mode gives what the backward gives. */
+    @Test
+    void singularPoints() {
+        double[] special = {
+            0, -0.0, 1, -1, 0.5, -0.5, 2, 1e-300, -1e-300, 1e300, -1e300, 710, -710, 1 / 0.0, -1 / 0.0, Double.NaN
+        };
+        int n = special.length;
+        double[] first = new double[n * n];
+        double[] second = new double[n * n];
+        for (int i = 0; i < n * n; i++) {
+            first[i] = special[i / n];
+            second[i] = special[i % n];
+        }
+        int compared = 0;
+        for (PointwiseOp op : Ops.pointwise()) {
+            int arity = op.code().inputs();
+            if (arity > 2 || op.op().definition().isNonDifferentiable()) {
+                continue;
+            }
+            List<Tensor> in = new ArrayList<>();
+            in.add(Tensor.of(first).requiresGrad(true));
+            if (arity == 2) {
+                in.add(Tensor.of(second).requiresGrad(true));
+            }
+            for (int i = 0; i < arity; i++) {
+                Tensor x = in.get(i);
+                Tensor ones = Tensor.of(new double[n * n]).add(1);
+                int at = i;
+                List<Number> scalars = scalars(op, in);
+                Tensor y = op.call(in, scalars);
+                Tensor reverse = Autograd.grad(List.of(y), List.of(x), List.of(ones), Autograd.Graph.FREE, true)
+                        .get(0);
+                Dual forward = Autograd.jvp(
+                        t -> {
+                            List<Tensor> moved = new ArrayList<>(in);
+                            moved.set(at, t);
+                            return op.call(moved, scalars);
+                        },
+                        x.detach(),
+                        ones);
+                if (reverse != null) {
+                    same(op + " by " + i, first, second, forward.tangent(), reverse);
+                    compared++;
+                }
+            }
+        }
+        assertThat(compared).isGreaterThan(60);
+    }
+
+    /** As many as the op takes. */
+    private static List<Number> scalars(PointwiseOp op, List<Tensor> in) {
+        for (List<Number> some : List.<List<Number>>of(List.of(), List.of(0.75))) {
+            try {
+                Tensor unused = op.call(in, some);
+                return some;
+            } catch (ShapeException e) {
+                continue;
+            }
+        }
+        return List.of(-0.5, 2.0);
+    }
+
+    private static void same(String what, double[] x, double[] y, Tensor forward, Tensor reverse) {
+        double[] f = forward.toDoubleArray();
+        double[] r = reverse.toDoubleArray();
+        for (int k = 0; k < f.length; k++) {
+            boolean close = Double.compare(f[k], r[k]) == 0 || Math.abs(f[k] - r[k]) <= 4 * Math.ulp(r[k]);
+            assertThat(close)
+                    .as("%s at %s, %s: %s and %s", what, x[k], y[k], f[k], r[k])
+                    .isTrue();
         }
     }
 
