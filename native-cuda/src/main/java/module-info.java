@@ -10,7 +10,7 @@ module dev.merapi.cuda {
 
     exports dev.merapi.cuda;
 
-    opens dev.merapi.cuda to
+    opens dev.merapi.cuda.driver to
             org.bytedeco.javacpp;
 
     provides dev.merapi.dispatch.Backend with

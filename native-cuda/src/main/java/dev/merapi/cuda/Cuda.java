@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.driver.CudaNumbers;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.driver.Driver;
+import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.driver.Nvrtc;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
@@ -102,7 +108,7 @@ public final class Cuda {
     }
 
     /** @throws CudaException if reading that tensor would be a wait that is refused */
-    static void requireSync(Tensor read) {
+    public static void requireSync(Tensor read) {
         if (refusesSyncs && SYNCS_ALLOWED.get() == 0) {
             throw new CudaException(
                     "cuda: reading " + read.describe() + " waits for the device, and silent waits are refused"

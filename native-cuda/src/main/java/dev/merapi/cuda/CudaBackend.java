@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.types.DeviceType;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.kernels.CustomBackward;
+import dev.merapi.cuda.kernels.CustomKernel;
+import dev.merapi.cuda.kernels.FusedFeedForward;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.kernels.LinearGradients;
+import dev.merapi.cuda.kernels.MoveKernel;
+import dev.merapi.cuda.kernels.PointwiseKernel;
+import dev.merapi.cuda.kernels.ReduceKernel;
+import dev.merapi.cuda.kernels.StructuredKernels;
 import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
@@ -27,7 +37,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** A backend above a {@link CudaRuntime}; which kernel serves which op. */
-abstract sealed class KernelBackend implements Backend permits CudaBackend, CudaSimBackend {
+public abstract sealed class KernelBackend implements Backend permits CudaBackend, CudaSimBackend {
     private final DeviceType type;
     private final ConcurrentMap<BackwardKey, CustomBackward> backwards = new ConcurrentHashMap<>();
     private volatile @Nullable Running running;
@@ -44,7 +54,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
             Streams streams,
             AtomicReferenceArray<CachingAllocator> allocators) {}
 
-    KernelBackend(DeviceType type) {
+    public KernelBackend(DeviceType type) {
         this.type = type;
     }
 
@@ -77,7 +87,7 @@ abstract sealed class KernelBackend implements Backend permits CudaBackend, Cuda
         return r;
     }
 
-    Kernels kernels() {
+    public Kernels kernels() {
         return running().kernels;
     }
 

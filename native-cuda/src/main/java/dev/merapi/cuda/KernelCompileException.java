@@ -5,7 +5,7 @@ package dev.merapi.cuda;
 public final class KernelCompileException extends IllegalArgumentException {
     private static final long serialVersionUID = 1L;
 
-    KernelCompileException(String message) {
+    public KernelCompileException(String message) {
         super(message);
     }
 }

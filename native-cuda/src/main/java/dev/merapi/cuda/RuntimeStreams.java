@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.dispatch.Streams;
 
 /** The runtime's streams and events, as the engine asks for them. */

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.driver.CublasLt;
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.driver.Driver;
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.driver.NativeCuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.print.PointwisePrinter;
+import dev.merapi.cuda.print.PointwiseVariant;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Variable;
 import dev.merapi.ops.Activations;

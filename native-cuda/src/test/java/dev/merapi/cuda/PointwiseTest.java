@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.print.PointwiseVariant;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;

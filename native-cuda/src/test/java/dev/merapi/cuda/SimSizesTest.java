@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.Blas;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.io.IOException;

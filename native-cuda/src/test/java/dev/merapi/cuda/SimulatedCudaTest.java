@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;

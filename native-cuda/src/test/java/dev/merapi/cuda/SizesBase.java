@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.Kernels;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.Merapi;

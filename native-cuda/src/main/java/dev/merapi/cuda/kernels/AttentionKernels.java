@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cuda.kernels;
+
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.Family;
+import dev.merapi.cuda.launch.Kernels;
+import static dev.merapi.dispatch.KernelTable.FLOATING;
+
+import dev.merapi.dispatch.KernelTable;
+import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Attention;
+import dev.merapi.ops.SelfAttention;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Layout;
+import java.util.function.Function;
+
+/** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
+public final class AttentionKernels {
+    public static final Family FAMILY = new Family(
+            "attention.cuh",
+            "attend_forward",
+            "attend_backward_inner",
+            "attend_backward_queries",
+            "attend_backward_keys");
+    public static final Family FLASH = Family.above(
+            "mma.cuh",
+            "flash.cuh",
+            "flash_forward",
+            "flash_backward_inner",
+            "flash_backward_queries",
+            "flash_backward_keys");
+    private static final int THREADS = 128;
+    /** Queries or keys that a block of {@link #FLASH} owns in a backward kernel. */
+    private static final int OWN = 64;
+
+    private static final int MAX_WIDTH = 512;
+
+    private final Kernels kernels;
+    private final String op;
+
+    private AttentionKernels(String op, Kernels kernels) {
+        this.op = op;
+        this.kernels = kernels;
+    }
+
+    static void register(KernelTable table, Kernels kernels) {
+        Function<String, AttentionKernels> of = op -> new AttentionKernels(op, kernels);
+        table.make("attention", Attention.Args.class, FLOATING, of, AttentionKernels::attention);
+        table.make(
+                "attention_backward", Attention.BackwardArgs.class, FLOATING, of, AttentionKernels::attentionBackward);
+        table.make("self_attention", SelfAttention.Args.class, FLOATING, of, AttentionKernels::selfForward);
+        table.make(
+                "self_attention_backward",
+                SelfAttention.BackwardArgs.class,
+                FLOATING,
+                of,
+                AttentionKernels::selfBackward);
+    }
+
+    /** A tensor as [B, H, T, D], or the part of one that lies so: where it begins, and its strides in elements. */
+    private record Heads(Tensor tensor, long first, long b, long h, long t, long d) {
+        static Heads of(Tensor x) {
+            return new Heads(x, 0, stride(x, 0), stride(x, 1), stride(x, 2), stride(x, 3));
+        }
+
+        /** That of a dimension of one element says nothing. */
+        private static long stride(Tensor x, int dim) {
+            Layout l = x.layout();
+            return l.size(dim) == 1 && dim < 3 ? 0 : l.stride(dim);
+        }
+
+        /** The n-th of several that lie side by side: [B, T, parts · H · D], row-major. */
+        static Heads part(Tensor x, int n, long heads, long width) {
+            long all = x.size(2);
+            return new Heads(x, n * heads * width, x.size(1) * all, width, all, 1);
+        }
+
+        boolean isAligned() {
+            return d == 1
+                    && (tensor.address() + first * tensor.dtype().byteSize()) % 16 == 0
+                    && b % 8 == 0
+                    && h % 8 == 0
+                    && t % 8 == 0;
+        }
+    }
+
+    /** Sizes of what is asked, and the scale. */
+    private record Problem(
+            DType dtype, long batch, long heads, long queries, long keys, long width, boolean causal, double scale) {
+        long rows() {
+            return batch * heads * queries;
+        }
+
+        /** As kernels are given it: with the strides of q, k, v, out, and in a backward of grad, dq, dk, dv. */
+        long[] words(Heads... tensors) {
+            long[] words = new long[7 + 8 * 4];
+            words[0] = batch;
+            words[1] = heads;
+            words[2] = queries;
+            words[3] = keys;
+            words[4] = width;
+            words[5] = causal ? 1 : 0;
+            words[6] = Double.doubleToRawLongBits(scale);
+            for (int i = 0; i < tensors.length; i++) {
+                words[7 + 4 * i] = tensors[i].b;
+                words[8 + 4 * i] = tensors[i].h;
+                words[9 + 4 * i] = tensors[i].t;
+                words[10 + 4 * i] = tensors[i].d;
+            }
+            return words;
+        }
+    }
+
+    private Problem problem(Tensor q, Tensor k, boolean causal, double scale) {
+        return checked(new Problem(q.dtype(), q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), causal, scale));
+    }
+
+    private Problem problem(Tensor qkv, int heads, boolean causal, double scale) {
+        long positions = qkv.size(1);
+        long width = qkv.size(2) / 3 / heads;
+        return checked(new Problem(qkv.dtype(), qkv.size(0), heads, positions, positions, width, causal, scale));
+    }
+
+    private Problem checked(Problem p) {
+        if (p.width > MAX_WIDTH) {
+            throw new ShapeException(op + ": heads of " + p.width + " elements; the CUDA kernel takes at most "
+                    + MAX_WIDTH + "\n  fix: use more heads.");
+        }
+        return p;
+    }
+
+    /** What the kernels on tensor cores are compiled for. */
+    public record FlashTypes(DType dtype, long width) {
+        /** Shared memory of the backward kernels: 49 KiB for heads of 64 elements, 64.5 for 128. */
+        static int backwardBytes(long width) {
+            long other = width == 128 ? 32 : OWN;
+            long stage = 2 * other * width * 2 + 2 * other * Float.BYTES;
+            return (int) (2 * OWN * width * 2 + 2 * stage);
+        }
+
+        /** Queries that a block of the forward kernel owns: fewer where registers do not hold more. */
+        static int forwardRows(long width) {
+            return width == 128 ? OWN : 2 * OWN;
+        }
+
+        public String text() {
+            return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
+        }
+    }
+
+    /** Whether the kernels on tensor cores can read, or write, all of these. */
+    private boolean isForTensorCores(Problem p, Heads... tensors) {
+        boolean fits = (p.dtype == DType.BFLOAT16 || p.dtype == DType.FLOAT16)
+                && (p.width == 32 || p.width == 64 || p.width == 128)
+                && p.rows() > 0
+                && p.scale > 0
+                && p.keys > 0
+                && kernels.runtime()
+                                .properties(tensors[0].tensor.device().index())
+                                .architecture()
+                        >= 80;
+        for (Heads t : tensors) {
+            fits = fits && t.isAligned();
+        }
+        return fits;
+    }
+
+    private Family.Call begun(boolean fast, Problem p, Heads at, String part) {
+        return fast
+                ? FLASH.call(
+                        kernels, op, at.tensor, "flash_" + part, new FlashTypes(p.dtype, p.width), FlashTypes::text)
+                : FAMILY.call(kernels, op, at.tensor, "attend_" + part, p.dtype);
+    }
+
+    /** A block for so many positions of each head, or for each. */
+    private static CudaRuntime.Grid grid(boolean fast, Problem p, long positions, long own) {
+        long heads = p.batch * p.heads;
+        int bytes = (int) (2 * p.width * p.dtype.computeType().byteSize());
+        return fast
+                ? CudaRuntime.Grid.of(heads * ((positions + own - 1) / own), THREADS)
+                : new CudaRuntime.Grid(Math.min(heads * positions, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
+    }
+
+    private static CudaRuntime.Grid backwardGrid(boolean fast, Problem p, long positions) {
+        CudaRuntime.Grid g = grid(fast, p, positions, OWN);
+        return fast ? new CudaRuntime.Grid(g.x(), 1, 1, THREADS, 1, 1, FlashTypes.backwardBytes(p.width)) : g;
+    }
+
+    // ---------------------------------------------------------------- the two ops
+
+    private void attention(Attention.Args a, Attention.AttentionResult out) {
+        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        forward(p, Heads.of(a.q()), Heads.of(a.k()), Heads.of(a.v()), Heads.of(out.out()), out.lse());
+    }
+
+    private void selfForward(SelfAttention.Args a, SelfAttention.Attended out) {
+        Problem p = problem(a.qkv(), a.heads(), a.causal(), a.scale());
+        forward(p, part(p, a.qkv(), 0), part(p, a.qkv(), 1), part(p, a.qkv(), 2), part(p, out.out(), 0), out.lse());
+    }
+
+    private void attentionBackward(Attention.BackwardArgs a, Attention.Gradients out) {
+        if (a.q().numel() == 0 || a.k().numel() == 0) {
+            for (Tensor t : new Tensor[] {out.q(), out.k(), out.v()}) {
+                if (t.numel() > 0) {
+                    t.zero_();
+                }
+            }
+            return;
+        }
+        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        Heads[] all = {
+            Heads.of(a.q()),
+            Heads.of(a.k()),
+            Heads.of(a.v()),
+            Heads.of(a.out()),
+            Heads.of(a.grad()),
+            Heads.of(out.q()),
+            Heads.of(out.k()),
+            Heads.of(out.v())
+        };
+        // A gradient that is a sum's is one number, many times.
+        if (!isForTensorCores(p, all[4]) && isForTensorCores(p, all[0], all[1], all[2], all[3])) {
+            try (Tensor grad = a.grad().copy()) {
+                all[4] = Heads.of(grad);
+                backward(p, all, a.lse());
+            }
+        } else {
+            backward(p, all, a.lse());
+        }
+    }
+
+    private void selfBackward(SelfAttention.BackwardArgs a, Tensor out) {
+        if (out.numel() == 0) {
+            return;
+        }
+        Problem p = problem(a.qkv(), a.heads(), a.causal(), a.scale());
+        Heads[] all = {
+            part(p, a.qkv(), 0),
+            part(p, a.qkv(), 1),
+            part(p, a.qkv(), 2),
+            part(p, a.out(), 0),
+            part(p, a.grad(), 0),
+            part(p, out, 0),
+            part(p, out, 1),
+            part(p, out, 2)
+        };
+        backward(p, all, a.lse());
+    }
+
+    private static Heads part(Problem p, Tensor x, int n) {
+        return Heads.part(x, n, p.heads, p.width);
+    }
+
+    // ---------------------------------------------------------------- launches
+
+    private static Family.Call pointer(Family.Call call, Heads x) {
+        return call.pointer(x.tensor, x.first);
+    }
+
+    private void forward(Problem p, Heads q, Heads k, Heads v, Heads y, Tensor lse) {
+        if (p.rows() == 0 || p.width == 0) {
+            return;
+        }
+        boolean fast = isForTensorCores(p, q, k, v, y);
+        Family.Call call = begun(fast, p, q, "forward");
+        pointer(call, q);
+        pointer(call, k);
+        pointer(call, v);
+        pointer(call, y)
+                .pointer(lse)
+                .struct(p.words(q, k, v, y))
+                .run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
+    }
+
+    /** @param all q, k, v, out, grad, and where the gradients of the first three go */
+    private void backward(Problem p, Heads[] all, Tensor lseOfAny) {
+        Tensor lse = lseOfAny.contiguous();
+        long[] words = p.words(all);
+        boolean fast = isForTensorCores(p, all);
+        try (Tensor inner = Tensor.allocate(lse.shape(), lse.dtype(), lse.device())) {
+            Family.Call call = begun(fast, p, all[0], "backward_inner");
+            pointer(call, all[4]);
+            pointer(call, all[3]).pointer(inner).struct(words).each(fast ? p.rows() * p.width / 8 : p.rows());
+            pointer(gradient(fast, p, all, "backward_queries", lse, inner), all[5])
+                    .struct(words)
+                    .run(backwardGrid(fast, p, p.queries));
+            call = gradient(fast, p, all, "backward_keys", lse, inner);
+            pointer(call, all[6]);
+            pointer(call, all[7]).struct(words).run(backwardGrid(fast, p, p.keys));
+        }
+    }
+
+    private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor lse, Tensor inner) {
+        Family.Call call = begun(fast, p, all[0], part);
+        pointer(call, all[4]);
+        pointer(call, all[0]);
+        pointer(call, all[1]);
+        return pointer(call, all[2]).pointer(lse).pointer(inner);
+    }
+}
