@@ -3,10 +3,10 @@ package dev.merapi.cuda;
 
 import dev.merapi.cuda.driver.CudaNative;
 import dev.merapi.cuda.driver.CudaNumbers;
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.driver.Driver;
 import dev.merapi.cuda.driver.NativeCuda;
 import dev.merapi.cuda.driver.Nvrtc;
+import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Epilogues;
+import dev.merapi.cuda.Epilogues.Epilogue;
 import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MatmulKernels;
-import dev.merapi.cuda.launch.Epilogues.Epilogue;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;

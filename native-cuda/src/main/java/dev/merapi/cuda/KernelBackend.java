@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.kernels.CustomBackward;
 import dev.merapi.cuda.kernels.CustomKernel;
 import dev.merapi.cuda.kernels.FusedFeedForward;
-import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MoveKernel;
 import dev.merapi.cuda.kernels.PointwiseKernel;
 import dev.merapi.cuda.kernels.ReduceKernel;
 import dev.merapi.cuda.kernels.StructuredKernels;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.types.Device;
 import java.util.List;

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.Epilogues;
-import dev.merapi.cuda.kernels.LinearGradients;
-import dev.merapi.cuda.launch.MatrixProduct;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import dev.merapi.cuda.launch.Epilogues.Epilogue;
+import dev.merapi.cuda.Epilogues.Epilogue;
+import dev.merapi.cuda.kernels.LinearGradients;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.ops.LinearAlgebra;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.driver.CudaLibraries;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.HostMemory;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.driver.CudaLibraries;
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.HostMemory;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;

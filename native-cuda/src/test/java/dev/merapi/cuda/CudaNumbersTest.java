@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.driver.CublasLt;
-import dev.merapi.cuda.driver.CudaNumbers;
-import dev.merapi.cuda.driver.Driver;
-import dev.merapi.cuda.driver.Nvrtc;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.driver.CublasLt;
+import dev.merapi.cuda.driver.CudaNumbers;
+import dev.merapi.cuda.driver.Driver;
+import dev.merapi.cuda.driver.Nvrtc;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.Field;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.driver.CublasLt;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.sim.SimulatedCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.driver.CublasLt;
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import dev.merapi.types.Device;
 import java.io.IOException;
 import java.io.InputStream;

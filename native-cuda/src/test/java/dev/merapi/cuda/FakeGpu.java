@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.driver.Driver;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.driver.NativeCuda;
-import dev.merapi.cuda.sim.SimulatedCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.driver.Driver;
+import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;

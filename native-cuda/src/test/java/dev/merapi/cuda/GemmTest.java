@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.kernels.Gemm;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import dev.merapi.cuda.kernels.Gemm;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Scope;

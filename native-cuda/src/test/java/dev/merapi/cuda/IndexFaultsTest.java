@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.launch.IndexFaults;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.launch.IndexFaults;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.ShapeException;

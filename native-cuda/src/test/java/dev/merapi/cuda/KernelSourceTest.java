@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.kernels.AttentionKernels;
-import dev.merapi.cuda.kernels.ConvolutionTiles;
-import dev.merapi.cuda.kernels.CreationKernels;
-import dev.merapi.cuda.launch.Family;
-import dev.merapi.cuda.kernels.Gemm;
-import dev.merapi.cuda.kernels.ImageKernels;
-import dev.merapi.cuda.kernels.IndexKernels;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.kernels.LookupKernels;
-import dev.merapi.cuda.kernels.MatmulKernels;
-import dev.merapi.cuda.kernels.OptimizerKernels;
-import dev.merapi.cuda.kernels.OrderingKernels;
-import dev.merapi.cuda.print.ReducePrinter;
-import dev.merapi.cuda.print.ReduceVariant;
-import dev.merapi.cuda.kernels.RowKernels;
-import dev.merapi.cuda.kernels.ScanKernels;
-import dev.merapi.cuda.kernels.SegmentKernels;
-import dev.merapi.cuda.kernels.TransposeKernel;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.kernels.AttentionKernels;
+import dev.merapi.cuda.kernels.ConvolutionTiles;
+import dev.merapi.cuda.kernels.CreationKernels;
+import dev.merapi.cuda.kernels.Gemm;
+import dev.merapi.cuda.kernels.ImageKernels;
+import dev.merapi.cuda.kernels.IndexKernels;
+import dev.merapi.cuda.kernels.LookupKernels;
+import dev.merapi.cuda.kernels.MatmulKernels;
+import dev.merapi.cuda.kernels.OptimizerKernels;
+import dev.merapi.cuda.kernels.OrderingKernels;
+import dev.merapi.cuda.kernels.RowKernels;
+import dev.merapi.cuda.kernels.ScanKernels;
+import dev.merapi.cuda.kernels.SegmentKernels;
+import dev.merapi.cuda.kernels.TransposeKernel;
+import dev.merapi.cuda.launch.Family;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.print.ReducePrinter;
+import dev.merapi.cuda.print.ReduceVariant;
 import dev.merapi.ops.Reductions;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.driver.Driver;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.MatrixProduct;
-import dev.merapi.cuda.driver.NativeCuda;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -17,6 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.cuda.driver.Driver;
+import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.optim.AdamW;

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.kernels.AttentionKernels;
-import dev.merapi.cuda.print.BodyPrinter;
-import dev.merapi.cuda.kernels.ConvolutionTiles;
-import dev.merapi.cuda.kernels.Gemm;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.kernels.LookupKernels;
-import dev.merapi.cuda.driver.Nvrtc;
-import dev.merapi.cuda.kernels.OptimizerKernels;
-import dev.merapi.cuda.print.ReducePrinter;
-import dev.merapi.cuda.print.ReduceVariant;
-import dev.merapi.cuda.print.RowForm;
-import dev.merapi.cuda.kernels.RowKernels;
-import dev.merapi.cuda.kernels.ScanKernels;
-import dev.merapi.cuda.launch.TensorLists;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.driver.Nvrtc;
+import dev.merapi.cuda.kernels.AttentionKernels;
+import dev.merapi.cuda.kernels.ConvolutionTiles;
+import dev.merapi.cuda.kernels.Gemm;
+import dev.merapi.cuda.kernels.LookupKernels;
+import dev.merapi.cuda.kernels.OptimizerKernels;
+import dev.merapi.cuda.kernels.RowKernels;
+import dev.merapi.cuda.kernels.ScanKernels;
+import dev.merapi.cuda.launch.TensorLists;
+import dev.merapi.cuda.print.BodyPrinter;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.print.ReducePrinter;
+import dev.merapi.cuda.print.ReduceVariant;
+import dev.merapi.cuda.print.RowForm;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.ops.ReduceArgs;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.TensorLists;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import dev.merapi.cuda.launch.TensorLists;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.print.PointwiseVariant;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.print.PointwiseVariant;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.ops.Activations;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.Epilogues;
-import dev.merapi.cuda.kernels.Gemm;
-import dev.merapi.cuda.kernels.LinearGradients;
-import dev.merapi.cuda.launch.MatrixProduct;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.cuda.launch.Epilogues.Epilogue;
+import dev.merapi.cuda.Epilogues.Epilogue;
+import dev.merapi.cuda.kernels.Gemm;
+import dev.merapi.cuda.kernels.LinearGradients;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Scope;

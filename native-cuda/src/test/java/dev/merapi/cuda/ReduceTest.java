@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.print.ReducePlan;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import dev.merapi.cuda.print.ReducePlan;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.ops.Combine;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.print.RowForm;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.cuda.print.RowForm;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.tensor.Scope;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.MatrixProduct;
-import dev.merapi.cuda.sim.SimulatedBlas;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.cpu.HostProducts;
+import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.sim.SimulatedBlas;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

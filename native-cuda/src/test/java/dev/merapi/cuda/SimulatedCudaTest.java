@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.sim.SimulatedCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -13,6 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.sim.SimulatedCuda;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Op;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.driver.Nvrtc;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.driver.Nvrtc;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;

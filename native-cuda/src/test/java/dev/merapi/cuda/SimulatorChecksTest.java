@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.Kernels;
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Op;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.Kernels;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.Merapi;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;

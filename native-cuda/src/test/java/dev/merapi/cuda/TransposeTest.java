@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.kernels.TransposeKernel;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.kernels.TransposeKernel;
 import dev.merapi.ops.Collapsed;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;

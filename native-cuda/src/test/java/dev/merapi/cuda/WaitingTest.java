@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.driver.NativeCuda;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.dispatch.DeviceEvent;
 import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.tensor.Tensor;

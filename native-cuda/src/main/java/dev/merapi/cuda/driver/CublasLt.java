@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.launch.Blas;
 import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.launch.Epilogues;
+import dev.merapi.cuda.Epilogues;
+import dev.merapi.cuda.launch.Blas;
 import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.dispatch.Determinism;

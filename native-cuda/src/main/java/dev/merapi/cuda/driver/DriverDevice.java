@@ -2,9 +2,9 @@
 package dev.merapi.cuda.driver;
 
 import dev.merapi.cuda.CudaException;
+import dev.merapi.cuda.launch.CudaRuntime.Properties;
 import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.launch.IndexFaults;
-import dev.merapi.cuda.launch.CudaRuntime.Properties;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongFunction;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.Blas;
 import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.CudaException;
+import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.Blas;
 import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.launch.ImageCache;
 import dev.merapi.cuda.launch.IndexFaults;
-import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.print.KernelSource;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;

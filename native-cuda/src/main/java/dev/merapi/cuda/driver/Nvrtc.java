@@ -2,8 +2,8 @@
 package dev.merapi.cuda.driver;
 
 import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.KernelCompileException;
+import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.print.KernelSource;
 import java.util.ArrayList;
 import java.util.List;

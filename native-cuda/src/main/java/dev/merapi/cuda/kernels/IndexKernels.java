@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
 import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
-import static dev.merapi.dispatch.KernelTable.ALL;
-
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.KernelTable.ALL;
+
 import dev.merapi.cuda.launch.Blas;
 import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.launch.MatrixProduct;
-import static dev.merapi.dispatch.KernelTable.ALL;
-
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.dispatch.Precision;

@@ -14,7 +14,8 @@ import dev.merapi.types.Shape;
  * The caller writes {@link #keys} first, and reads them and {@link #places} after {@link #run}.
  */
 public final class RadixSort implements AutoCloseable {
-    public static final Family FAMILY = Family.above("radix.cuh", "sorting.cuh", "sort_counts", "sort_offsets", "sort_move");
+    public static final Family FAMILY =
+            Family.above("radix.cuh", "sorting.cuh", "sort_counts", "sort_offsets", "sort_move");
 
     /** How many keys a block holds: rows of as many need no help from others. */
     static final int TILE = 4096;

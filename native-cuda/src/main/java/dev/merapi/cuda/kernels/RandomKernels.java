@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.launch.Family;
-import dev.merapi.cuda.launch.Kernels;
 import static dev.merapi.dispatch.KernelTable.ALL;
 
+import dev.merapi.cuda.launch.Family;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.tensor.Tensor;

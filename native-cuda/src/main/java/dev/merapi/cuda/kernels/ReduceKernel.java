@@ -2,9 +2,9 @@
 package dev.merapi.cuda.kernels;
 
 import dev.merapi.cuda.launch.Arguments;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.Combiner;
 import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.ReducePlan;
 import dev.merapi.cuda.print.ReducePrinter;
 import dev.merapi.cuda.print.ReduceVariant;

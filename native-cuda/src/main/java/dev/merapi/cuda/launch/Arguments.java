@@ -26,7 +26,8 @@ public final class Arguments {
      *
      * @param fresh whether it holds nothing yet, and is to be written wholly
      */
-    public record Region(String name, String what, long address, long bytes, int element, boolean writable, boolean fresh) {
+    public record Region(
+            String name, String what, long address, long bytes, int element, boolean writable, boolean fresh) {
         static Region of(String name, Tensor t, boolean writable, boolean fresh) {
             int element = t.dtype().byteSize();
             long elements = t.numel() == 0 ? 0 : t.layout().end() - t.layout().offset();

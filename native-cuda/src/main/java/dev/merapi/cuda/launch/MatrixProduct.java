@@ -136,7 +136,8 @@ public record MatrixProduct(
     }
 
     /** g·weight ⊙ geluTanh'(inner), all rows as one matrix, and the sums of its columns if they are wanted. */
-    public static MatrixProduct beforeActivation(Tensor g, Tensor weight, Tensor inner, @Nullable Tensor sums, Tensor out) {
+    public static MatrixProduct beforeActivation(
+            Tensor g, Tensor weight, Tensor inner, @Nullable Tensor sums, Tensor out) {
         MatrixProduct p = of(new LinearAlgebra.Matmul(g, weight), out);
         return new MatrixProduct(
                 FusedFeedForward.BACKWARD_NAME,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.launch.HostMemory;
 import java.util.ArrayList;
 import java.util.Comparator;

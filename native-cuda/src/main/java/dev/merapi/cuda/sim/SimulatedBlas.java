@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.cpu.HostProducts;
+import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.Blas;
+import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.tensor.Tensor;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
+import dev.merapi.cuda.CudaException;
+import dev.merapi.cuda.CudaSim;
+import dev.merapi.cuda.KernelCompileException;
+import dev.merapi.cuda.driver.CudaNative;
 import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.driver.CudaNative;
 import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.CudaSim;
 import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.launch.ImageCache;
 import dev.merapi.cuda.launch.IndexFaults;
-import dev.merapi.cuda.KernelCompileException;
 import dev.merapi.cuda.print.KernelSource;
 import dev.merapi.cuda.print.Resources;
 import java.nio.ByteBuffer;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.CudaException;
 import dev.merapi.cuda.driver.CudaNative;
+import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.launch.HostMemory;
 import dev.merapi.cuda.print.KernelSource;
 import java.nio.file.Path;

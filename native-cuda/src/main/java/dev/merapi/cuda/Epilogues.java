@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.cuda.launch;
+package dev.merapi.cuda;
 
+import dev.merapi.cuda.launch.MatrixProduct;
 import dev.merapi.error.DeviceException;
 import java.util.Collections;
 import java.util.EnumSet;
