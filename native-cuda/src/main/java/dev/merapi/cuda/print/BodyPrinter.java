@@ -93,7 +93,7 @@ public final class BodyPrinter {
     }
 
     /** The constants of an enum by name: {@code Reduction_MEAN}. */
-    static String constants(Enum<?> of) {
+    public static String constants(Enum<?> of) {
         Class<?> type = of.getDeclaringClass();
         return Arrays.stream(type.getEnumConstants())
                 .map(c -> type.getSimpleName() + "_" + ((Enum<?>) c).name())
