@@ -2,11 +2,9 @@
 package dev.merapi.types;
 
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 
@@ -45,15 +43,13 @@ public enum DType {
     /** How many dtypes there are; {@link #index()} is below. */
     public static final int COUNT = values().length;
 
-    private static final Map<DType, Map<DType, DType>> PROMOTED = new EnumMap<>(DType.class);
+    private static final DType[][] PROMOTED = new DType[COUNT][COUNT];
 
     static {
         for (DType a : values()) {
-            Map<DType, DType> row = new EnumMap<>(DType.class);
             for (DType b : values()) {
-                row.put(b, lowestAbove(a, b));
+                PROMOTED[a.index()][b.index()] = lowestAbove(a, b);
             }
-            PROMOTED.put(a, row);
         }
     }
 
@@ -167,7 +163,7 @@ public enum DType {
     public static DType promote(DType a, DType b) {
         Objects.requireNonNull(a, "a");
         Objects.requireNonNull(b, "b");
-        return Objects.requireNonNull(PROMOTED.get(a).get(b));
+        return PROMOTED[a.index()][b.index()];
     }
 
     private static DType lowestAbove(DType a, DType b) {

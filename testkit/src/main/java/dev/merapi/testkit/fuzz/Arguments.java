@@ -144,7 +144,7 @@ final class Arguments {
             return Values.number(random, t.dtype(), composer.smooth());
         }
         if (type == DType.class) {
-            return composer.smooth() ? DType.FLOAT64 : DType.values()[random.nextInt(DType.values().length)];
+            return composer.smooth() ? DType.FLOAT64 : List.of(DType.values()).get(random.nextInt(DType.COUNT));
         }
         if (type == int[].class) {
             return m.name().equals("permute") ? order(t.rank()) : dims(t.rank());

@@ -117,7 +117,7 @@ final class Composer {
         if (smooth || kind < 70) {
             return kind < 50 ? DType.FLOAT32 : FLOATS[random.nextInt(FLOATS.length)];
         }
-        return DType.values()[random.nextInt(DType.values().length)];
+        return List.of(DType.values()).get(random.nextInt(DType.COUNT));
     }
 
     long[] shape() {
@@ -137,7 +137,7 @@ final class Composer {
     /** A new leaf with contents of its dtype. */
     Ref leaf(DType dtype, long[] shape, boolean wantsGrad) {
         int form = random.nextInt(12);
-        Leaf.Form wanted = form < 5 ? Leaf.Form.values()[form] : Leaf.Form.DENSE;
+        Leaf.Form wanted = form < 5 ? List.of(Leaf.Form.values()).get(form) : Leaf.Form.DENSE;
         Leaf.Form possible = Leaf.possible(wanted, shape);
         int count = Leaf.count(possible, shape);
         Object values = smooth ? Values.tame(random, dtype, count) : Values.any(random, dtype, count);
@@ -402,7 +402,7 @@ final class Composer {
             }
         }
         int form = random.nextInt(10);
-        Leaf.Form wanted = form < 4 ? Leaf.Form.values()[form] : Leaf.Form.DENSE;
+        Leaf.Form wanted = form < 4 ? List.of(Leaf.Form.values()).get(form) : Leaf.Form.DENSE;
         Leaf.Form possible = Leaf.possible(wanted, shape);
         int count = Leaf.count(possible, shape);
         Object values;
@@ -508,7 +508,8 @@ final class Composer {
     // ---------------------------------------------------------------- gradients
 
     private void gradients() {
-        gradients(smooth ? Autograd.Graph.FREE : Autograd.Graph.values()[random.nextInt(3)]);
+        gradients(
+                smooth ? Autograd.Graph.FREE : List.of(Autograd.Graph.values()).get(random.nextInt(3)));
     }
 
     private void gradients(Autograd.Graph graph) {
