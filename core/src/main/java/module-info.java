@@ -26,7 +26,10 @@ module dev.merapi.core {
 
     uses dev.merapi.dispatch.Backend;
     uses dev.merapi.dispatch.FallbackBackend;
+    uses dev.merapi.dispatch.GraphLayer;
 
     provides dev.merapi.dispatch.FallbackBackend with
             dev.merapi.reference.JavaBackend;
+    provides dev.merapi.dispatch.GraphLayer with
+            dev.merapi.autograd.Recorder;
 }

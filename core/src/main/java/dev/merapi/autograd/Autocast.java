@@ -2,7 +2,7 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
 import dev.merapi.types.DType;
@@ -38,7 +38,7 @@ public final class Autocast implements AutoCloseable {
         AutocastLayer outer = current(context);
         CastCache shared = outer == null ? null : outer.cache();
         AutocastLayer layer = lower == null ? null : new AutocastLayer(lower, shared, context);
-        Interceptor before = context.setAutocast(layer);
+        DispatchLayer before = context.setAutocast(layer);
         this.mode = ThreadMode.begin(context, "autocast", () -> {
             context.setAutocast(before);
             if (layer != null && layer.cache() != shared) {

@@ -2,9 +2,8 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
-import dev.merapi.dispatch.Key;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
@@ -12,8 +11,8 @@ import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 
-/** The layer between tracing and autograd that converts arguments by their op's {@link CastPolicy}. */
-final class AutocastLayer implements Interceptor {
+/** The layer directly above autograd that converts arguments by their op's {@link CastPolicy}. */
+final class AutocastLayer implements DispatchLayer {
     private final @Nullable DType[] lower;
     private final CastCache cache;
 
@@ -37,35 +36,37 @@ final class AutocastLayer implements Interceptor {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
-        if (op.castPolicy() == CastPolicy.NONE) {
-            return op.isComposite() ? insideOut(op, args, context) : Dispatcher.call(op, args, context);
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+        if (context.isAutocastPaused() || op.castPolicy() == CastPolicy.NONE && op.isComposite()) {
+            // An op that is a composition has no precision of its own: the ops in it have theirs.
+            return Dispatcher.below(op, args, context, below);
         }
+        context.setAutocastPaused(true); // the parts of any other have its precision
+        try {
+            return op.castPolicy() == CastPolicy.NONE
+                    ? Dispatcher.below(op, args, context, below)
+                    : converted(op, args, context, below);
+        } finally {
+            context.setAutocastPaused(false);
+        }
+    }
+
+    private <A extends Record, R> R converted(Definition<A, R> op, A args, Context context, int below) {
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         DType to = target(op.castPolicy(), inputs);
         @Nullable Tensor[] given = to == null ? inputs : converted(inputs, to, context);
         if (given == inputs) {
-            return Dispatcher.call(op, args, context);
+            return Dispatcher.below(op, args, context, below);
         }
         R result;
         try {
-            result = Dispatcher.call(op, op.schema().rebuild(args, given), context);
+            result = Dispatcher.below(op, op.schema().rebuild(args, given), context, below);
         } catch (RuntimeException | Error e) {
             freeTemporaries(inputs, given, new Tensor[0]);
             throw e;
         }
         freeTemporaries(inputs, given, op.result().tensors(op.name(), result));
         return result;
-    }
-
-    /** An op that is a composition has no precision of its own: the ops in it have theirs. */
-    private static <A extends Record, R> R insideOut(Definition<A, R> op, A args, Context context) {
-        int mask = context.removeMask(Key.AUTOCAST);
-        try {
-            return Dispatcher.expand(op, args, context);
-        } finally {
-            context.restoreMask(mask);
-        }
     }
 
     /** What the arguments are to be converted to; null if they stay as they are. */

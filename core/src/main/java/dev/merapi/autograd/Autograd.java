@@ -501,7 +501,7 @@ public final class Autograd {
     public static Runnable hook(Tensor tensor, UnaryOperator<Tensor> hook) {
         Objects.requireNonNull(tensor, "tensor");
         Objects.requireNonNull(hook, "hook");
-        AutogradMeta m = tensor.autograd();
+        AutogradMeta m = AutogradMeta.of(tensor);
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("hook", tensor);
         }
@@ -520,7 +520,7 @@ public final class Autograd {
     public static Runnable hookAfterAccumulate(Tensor leaf, Consumer<Tensor> hook) {
         Objects.requireNonNull(leaf, "leaf");
         Objects.requireNonNull(hook, "hook");
-        AutogradMeta m = leaf.autograd();
+        AutogradMeta m = AutogradMeta.of(leaf);
         if (m == null || m.gradFn() != null || !leaf.requiresGrad()) {
             throw new GradientException(
                     "hookAfterAccumulate: only leaves that require a gradient accumulate; this is " + leaf.describe());
@@ -535,7 +535,7 @@ public final class Autograd {
      */
     public static void retainGrad(Tensor tensor) {
         Objects.requireNonNull(tensor, "tensor");
-        AutogradMeta m = tensor.autograd();
+        AutogradMeta m = AutogradMeta.of(tensor);
         if (m == null || !tensor.requiresGrad()) {
             throw BackwardPass.notPartOfGraph("retainGrad", tensor);
         }
@@ -560,7 +560,8 @@ public final class Autograd {
      */
     public static @Nullable Node gradFn(Tensor tensor) {
         Objects.requireNonNull(tensor, "tensor");
-        return GraphAccess.gradNode(tensor);
+        AutogradMeta m = AutogradMeta.of(tensor);
+        return m == null ? null : m.gradFn();
     }
 
     /**

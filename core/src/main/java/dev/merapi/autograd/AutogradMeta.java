@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.tensor.GraphPlace;
 import dev.merapi.tensor.Tensor;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
@@ -14,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * A tensor's place in the graph: which node made it and as which output, or, for a leaf, its gradient. Shared by the
  * handles of one variable. For the engine.
  */
-public class AutogradMeta {
+public class AutogradMeta implements GraphPlace {
     private static final VarHandle HISTORY; // a volatile field would cost a fence for each tensor that is made
 
     static {
@@ -52,6 +53,17 @@ public class AutogradMeta {
         this(new Edge(gradFn, output));
     }
 
+    /** A tensor's place, if it has one. */
+    static @Nullable AutogradMeta of(Tensor t) {
+        return (AutogradMeta) t.autograd();
+    }
+
+    /** A tensor's place; a leaf's that wants no gradient if it had none. One, whoever asks at once. */
+    static AutogradMeta variable(Tensor t) {
+        GraphPlace known = t.autograd();
+        return (AutogradMeta) (known != null ? known : t.autogradOr(new AutogradMeta()));
+    }
+
     final synchronized void setRequiresGrad(boolean wanted) {
         if (requiresGrad != wanted) {
             requiresGrad = wanted;
@@ -75,8 +87,8 @@ public class AutogradMeta {
         return (Edge) HISTORY.getAcquire(this);
     }
 
-    /** The node that made this variable; null for a leaf. */
-    final @Nullable Node gradFn() {
+    @Override
+    public final @Nullable Node gradFn() {
         Edge h = history();
         return h == null ? null : h.node();
     }
@@ -105,8 +117,14 @@ public class AutogradMeta {
         }
     }
 
-    final boolean requiresGradNow() {
+    @Override
+    public final boolean requiresGradNow() {
         return requiresGrad || history() != null;
+    }
+
+    @Override
+    public final @Nullable Tensor grad() {
+        return grad;
     }
 
     /** Where a gradient of this variable goes; null if none is wanted. */
@@ -131,7 +149,7 @@ public class AutogradMeta {
 
     /** Another leaf takes this one's place, with its hooks. */
     final synchronized void moveTo(Tensor leaf) {
-        AutogradMeta to = leaf.variable();
+        AutogradMeta to = AutogradMeta.variable(leaf);
         to.hooks = hooks;
         to.accumulateHooks = accumulateHooks;
         successor = leaf;
@@ -144,7 +162,7 @@ public class AutogradMeta {
     /** This leaf's place in the graph, or that of what took its place last. */
     private AutogradMeta latest() {
         Tensor next = successor;
-        return next == null ? this : next.variable().latest();
+        return next == null ? this : AutogradMeta.variable(next).latest();
     }
 
     synchronized Runnable addHook(UnaryOperator<Tensor> hook) {

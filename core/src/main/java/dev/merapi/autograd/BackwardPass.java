@@ -3,7 +3,6 @@ package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
-import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpError;
@@ -133,13 +132,13 @@ final class BackwardPass {
     private @Nullable Tensor[] walk(
             Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs, @Nullable BackwardPass outer) {
         boolean gradBefore = context.setGradEnabled(createGraph);
-        int mask = context.clearMask();
-        context.addMask(Key.AUTOCAST); // formulas run in the dtypes that their forward call had
+        int level = context.ascendToAutograd();
+        boolean paused = context.setAutocastPaused(true); // formulas run in the dtypes that their forward call had
         Scope scope = Scope.openInternal(context);
         try {
             List<Task> rootTasks = new ArrayList<>();
             for (int i = 0; i < roots.length; i++) {
-                AutogradMeta m = java.util.Objects.requireNonNull(roots[i].autograd());
+                AutogradMeta m = java.util.Objects.requireNonNull(AutogradMeta.of(roots[i]));
                 Edge edge = java.util.Objects.requireNonNull(m.edge(roots[i]));
                 Task task = task(edge.node());
                 rootTasks.add(task);
@@ -174,7 +173,8 @@ final class BackwardPass {
                 }
             }
             scope.close();
-            context.restoreMask(mask);
+            context.setAutocastPaused(paused);
+            context.restoreLevel(level);
             context.setGradEnabled(gradBefore);
             context.setBackwardPass(outer);
         }
@@ -235,7 +235,7 @@ final class BackwardPass {
     }
 
     private void addInput(Tensor input, int target) {
-        AutogradMeta m = input.autograd();
+        AutogradMeta m = AutogradMeta.of(input);
         Edge edge = m == null ? null : m.edge(input);
         Task task = edge == null ? null : known(edge.node());
         if (task == null || edge == null) {
@@ -515,7 +515,10 @@ final class BackwardPass {
         Tensor moved = meta.successor();
         if (moved != null) { // since the forward pass
             if (moved.requiresGrad()) {
-                accumulate(moved.variable(), gradient.to(moved.dtype()).to(moved.device()), Tensor.meta(moved));
+                accumulate(
+                        AutogradMeta.variable(moved),
+                        gradient.to(moved.dtype()).to(moved.device()),
+                        Tensor.meta(moved));
             }
             return;
         }

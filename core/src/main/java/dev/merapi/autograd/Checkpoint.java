@@ -139,8 +139,8 @@ public final class Checkpoint {
                 }
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
-                SavedTensor saved =
-                        SavedTensor.save(t, SavedTensor.COMPUTED, null, context.savedTensorHooks(), "checkpoint");
+                SavedTensor saved = SavedTensor.save(
+                        t, SavedTensor.COMPUTED, null, SavedTensorHooks.current(context), "checkpoint");
                 saved.escape();
                 inputs.add(saved);
             }

@@ -21,7 +21,7 @@ final class CopySlices extends Node {
         this.slot = slot;
         @Nullable Node[] nodes = new Node[op.inputs() + 1];
         int[] indices = new int[nodes.length];
-        AutogradMeta m = base.autograd();
+        AutogradMeta m = AutogradMeta.of(base);
         Edge edge = m == null ? null : m.edge(base);
         if (edge != null) {
             nodes[0] = edge.node();

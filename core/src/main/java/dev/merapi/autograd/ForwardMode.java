@@ -2,9 +2,10 @@
 package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
-import dev.merapi.dispatch.Key;
+import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;
@@ -24,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * rule, the backward of its backward) are calls too, seen by the levels outside of it and by no other: so a tangent gets
  * tangents of its own, and one level never takes the tangents of another for its own.
  */
-final class ForwardMode implements Interceptor {
+final class ForwardMode implements DispatchLayer {
     /** One {@code jvp} under way. */
     static final class Level {
         final int depth;
@@ -52,7 +53,8 @@ final class ForwardMode implements Interceptor {
 
     /** That of the thread; null if no {@code jvp} is under way on it. */
     static @Nullable ForwardMode of(Context context) {
-        return context.tracer() instanceof ForwardMode m && m.owner == Thread.currentThread() ? m : null;
+        ForwardMode m = context.layer(ForwardMode.class);
+        return m != null && m.owner == Thread.currentThread() ? m : null;
     }
 
     /** Whether what is called now may have tangents. */
@@ -70,14 +72,14 @@ final class ForwardMode implements Interceptor {
         mode.levels.subList(mode.seeing, mode.levels.size()).clear();
         mode.levels.add(level);
         mode.seeing++;
-        Interceptor outer = there == null ? context.setTracer(mode) : null;
-        int mask = context.removeMask(Key.TRACE);
+        ThreadMode pushed = there == null ? Layers.push(mode) : null;
+        int start = context.startAt(mode);
         try {
             return body.apply(level);
         } finally {
-            context.restoreMask(mask);
-            if (there == null) {
-                context.setTracer(outer);
+            context.restoreLevel(start);
+            if (pushed != null) {
+                pushed.close();
             }
             level.end();
             mode.levels.remove(mode.levels.size() - 1);
@@ -90,7 +92,7 @@ final class ForwardMode implements Interceptor {
 
     /** A tensor, {@link Duals.Unknown}, or null for zero. */
     static @Nullable Object tangent(@Nullable Tensor t, Level level) {
-        AutogradMeta m = t == null ? null : t.autograd();
+        AutogradMeta m = t == null ? null : AutogradMeta.of(t);
         Duals duals = m == null ? null : m.duals;
         return duals == null ? null : duals.at(level);
     }
@@ -99,10 +101,10 @@ final class ForwardMode implements Interceptor {
     static void attach(Level level, Tensor t, @Nullable Object tangent) {
         if (tangent instanceof Tensor value) {
             if (value.numel() > 0) {
-                duals(t.variable()).put(level, value.engineHandle());
+                duals(AutogradMeta.variable(t)).put(level, value.engineHandle());
             }
         } else if (tangent != null) {
-            duals(t.variable()).put(level, tangent);
+            duals(AutogradMeta.variable(t)).put(level, tangent);
         }
     }
 
@@ -117,7 +119,7 @@ final class ForwardMode implements Interceptor {
 
     /** What backward will see of a saved tensor has the tangents of the tensor itself. */
     static @Nullable AutogradMeta carry(Tensor from, @Nullable AutogradMeta to) {
-        AutogradMeta m = from.autograd();
+        AutogradMeta m = AutogradMeta.of(from);
         if (m == null || m.duals == null || m == to) {
             return to;
         }
@@ -131,7 +133,7 @@ final class ForwardMode implements Interceptor {
         if (of(context) != null) {
             for (Tensor t : results) {
                 if (t.autograd() != null) {
-                    Duals unused = duals(t.variable());
+                    Duals unused = duals(AutogradMeta.variable(t));
                 }
             }
         }
@@ -140,7 +142,7 @@ final class ForwardMode implements Interceptor {
     /** For a value that an op computed from others in a way that only it knows. */
     static void computedFrom(@Nullable Tensor[] sources, AutogradMeta meta, String op) {
         for (Tensor s : sources) {
-            AutogradMeta m = s == null ? null : s.autograd();
+            AutogradMeta m = s == null ? null : AutogradMeta.of(s);
             if (m != null && m.duals != null) {
                 duals(meta).computedFrom(m.duals, op);
             }
@@ -149,11 +151,11 @@ final class ForwardMode implements Interceptor {
 
     /** The same value and tangents, and no history of reverse mode. */
     static Tensor withoutHistory(Tensor t) {
-        AutogradMeta m = t.autograd();
+        AutogradMeta m = AutogradMeta.of(t);
         Tensor plain = t.detach();
         if (m != null && m.duals != null) {
             plain.setAutograd(new AutogradMeta());
-            plain.variable().duals = m.duals;
+            AutogradMeta.variable(plain).duals = m.duals;
         }
         return plain;
     }
@@ -161,7 +163,7 @@ final class ForwardMode implements Interceptor {
     // ---------------------------------------------------------------- calls
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (owner != Thread.currentThread()) {
             return Dispatcher.call(op, args, context); // modes came along to a thread that has no tangents
         }
@@ -177,20 +179,10 @@ final class ForwardMode implements Interceptor {
                 }
             }
             if (tangents != null && Pushforward.isSeen(op, args, tangents)) {
-                return at(level, op, args, inputs, tangents, context);
+                return at(level, op, args, inputs, tangents, context, below);
             }
         }
-        return op.isComposite() ? parts(op, args, context) : Dispatcher.call(op, args, context);
-    }
-
-    /** The op as its parts, each of which is seen again. */
-    private <A extends Record, R> R parts(Definition<A, R> op, A args, Context context) {
-        int mask = context.removeMask(Key.TRACE);
-        try {
-            return Dispatcher.expand(op, args, context);
-        } finally {
-            context.restoreMask(mask);
-        }
+        return op.isComposite() ? Dispatcher.below(op, args, context, below) : Dispatcher.call(op, args, context);
     }
 
     private <A extends Record, R> R at(
@@ -199,9 +191,10 @@ final class ForwardMode implements Interceptor {
             A args,
             @Nullable Tensor[] inputs,
             @Nullable Object[] tangents,
-            Context context) {
+            Context context,
+            int below) {
         if (Pushforward.isOfParts(op)) {
-            R result = parts(op, args, context);
+            R result = Dispatcher.expand(op, args, context, below); // each part is seen again
             if (op.restrictsGradients()) {
                 forget(op, result, inputs);
             }
@@ -213,7 +206,7 @@ final class ForwardMode implements Interceptor {
                 .findFirst()
                 .orElse(null);
         int before = seeing;
-        int mask = context.removeMask(Key.TRACE);
+        int start = context.startAt(this);
         seeing = level.depth;
         try (Scope scope = Scope.openInternal(context)) {
             Pushforward.Pushed<R> pushed;
@@ -236,7 +229,7 @@ final class ForwardMode implements Interceptor {
             return result;
         } finally {
             seeing = before;
-            context.restoreMask(mask);
+            context.restoreLevel(start);
         }
     }
 
@@ -244,7 +237,7 @@ final class ForwardMode implements Interceptor {
     private static <R> void forget(Definition<?, R> op, R result, @Nullable Tensor[] inputs) {
         Tensor[] outputs = op.result().tensors(op.name(), result);
         for (int i = 0; i < outputs.length; i++) {
-            AutogradMeta m = outputs[i].autograd();
+            AutogradMeta m = AutogradMeta.of(outputs[i]);
             if (m != null
                     && !op.isDifferentiable(result, i)
                     && Arrays.asList(inputs).indexOf(outputs[i]) < 0) {

@@ -9,23 +9,12 @@ import dev.merapi.error.Message;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
-/** What the tensor handle asks of the graph. For the engine. */
+/** What the tensor handle asks of the graph where it has no place in one yet. For the engine. */
 public final class GraphAccess {
     private GraphAccess() {}
 
-    /** The node that made this variable; null for a leaf. */
-    public static @Nullable Node gradNode(Tensor t) {
-        AutogradMeta m = t.autograd();
-        return m == null ? null : m.gradFn();
-    }
-
-    public static boolean requiresGrad(Tensor t) {
-        AutogradMeta m = t.autograd();
-        return m != null && m.requiresGradNow();
-    }
-
     public static void setRequiresGrad(Tensor t, boolean wanted) {
-        AutogradMeta m = t.autograd();
+        AutogradMeta m = AutogradMeta.of(t);
         if (m != null && m.gradFn() != null) {
             if (!wanted) {
                 throw new GradientException("requiresGrad(false): this is not a leaf, " + m.gradFn() + " made it"
@@ -38,7 +27,7 @@ public final class GraphAccess {
                     "requiresGrad: this tensor was made in inference mode\n  fix: copy() it outside of inference mode.");
         }
         if (m != null || wanted) {
-            t.variable().setRequiresGrad(wanted);
+            AutogradMeta.variable(t).setRequiresGrad(wanted);
         }
     }
 
@@ -47,7 +36,7 @@ public final class GraphAccess {
      * gradient, converted, and its hooks. What a backward pass brings to the other from now on goes to it.
      */
     public static void move(Tensor from, Tensor to) {
-        AutogradMeta m = from.autograd();
+        AutogradMeta m = AutogradMeta.of(from);
         if (m == null) {
             return;
         }
@@ -66,14 +55,9 @@ public final class GraphAccess {
 
     /** This leaf, or what took its place last. */
     static Tensor latest(Tensor leaf) {
-        AutogradMeta m = leaf.autograd();
+        AutogradMeta m = AutogradMeta.of(leaf);
         Tensor next = m == null ? null : m.successor();
         return next == null ? leaf : latest(next);
-    }
-
-    public static @Nullable Tensor grad(Tensor t) {
-        AutogradMeta m = t.autograd();
-        return m == null ? null : m.grad;
     }
 
     public static void setGrad(Tensor t, @Nullable Tensor gradient) {
@@ -88,7 +72,7 @@ public final class GraphAccess {
                     "setGrad: the gradient is " + gradient.describe() + ", the tensor " + t.describe());
         }
         GraphCapture capture = Context.current().graphCapture();
-        AutogradMeta m = t.variable();
+        AutogradMeta m = AutogradMeta.variable(t);
         synchronized (m) {
             Tensor before = m.grad;
             if (capture != null

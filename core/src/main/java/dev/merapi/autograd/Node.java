@@ -3,6 +3,7 @@ package dev.merapi.autograd;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.GraphNode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -18,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * One recorded operation: edges to the nodes that made its inputs, and what its outputs look like. The edges point from
  * outputs to inputs, the way gradients travel. A node's sequence is greater than that of all nodes it points to.
  */
-public abstract class Node {
+public abstract class Node implements GraphNode {
     private static final Node[] NO_NODES = new Node[0];
 
     private final String name;
@@ -58,7 +59,7 @@ public abstract class Node {
         int[] indices = new int[inputs.length];
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            AutogradMeta m = t == null ? null : t.autograd();
+            AutogradMeta m = t == null ? null : AutogradMeta.of(t);
             Edge edge = m == null || t == null ? null : m.edge(t);
             if (edge != null) {
                 nodes[i] = edge.node();
@@ -92,24 +93,24 @@ public abstract class Node {
     /** Lets go of what was saved, after the last use. */
     void release(ThreadState memory) {}
 
-    /** As {@link #release}; a later backward says that the scope is the reason. */
+    @Override
     public void releaseByScope(ThreadState memory) {
         release(memory);
     }
 
-    /** What is saved outlives its scope: put it under the backstop. */
+    @Override
     public void escape() {}
 
     public final String name() {
         return name;
     }
 
-    /** Number of edges: one for each tensor that the operation took, absent ones included. */
+    @Override
     public final int inputs() {
         return next.length;
     }
 
-    /** Where the gradient of input {@code i} goes; null if it is not wanted. */
+    @Override
     public final @Nullable Node next(int i) {
         return next[i];
     }

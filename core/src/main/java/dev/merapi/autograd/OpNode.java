@@ -4,7 +4,6 @@ package dev.merapi.autograd;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.CheckedMode;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Key;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
@@ -103,7 +102,7 @@ final class OpNode<A extends Record, R> extends Node {
             if (tree == null && forComposition == null) {
                 return;
             }
-            SavedTensorHooks hooks = context.savedTensorHooks();
+            SavedTensorHooks hooks = SavedTensorHooks.current(context);
             ForwardMode.expect(results, context);
             saved = Saved.keep(op, tree, forComposition, t -> {
                 AutogradMeta graph = ForwardMode.carry(t, graphOf(t, inputs, result, results));
@@ -162,7 +161,7 @@ final class OpNode<A extends Record, R> extends Node {
                 return snapshot(t);
             }
         }
-        AutogradMeta m = t.autograd();
+        AutogradMeta m = AutogradMeta.of(t);
         if (m != null && m.requiresGradNow()) {
             return snapshot(t);
         }
@@ -197,7 +196,7 @@ final class OpNode<A extends Record, R> extends Node {
                 continue;
             }
             Tensor g = gradients[i - n];
-            AutogradMeta m = g == null ? null : g.autograd();
+            AutogradMeta m = g == null ? null : AutogradMeta.of(g);
             Edge edge = g == null || m == null ? null : m.edge(g);
             if (edge != null) {
                 nodes[i] = edge.node();
@@ -209,7 +208,7 @@ final class OpNode<A extends Record, R> extends Node {
     }
 
     private static @Nullable AutogradMeta snapshot(Tensor t) {
-        AutogradMeta m = t.autograd();
+        AutogradMeta m = AutogradMeta.of(t);
         if (m == null) {
             return null;
         }
@@ -286,7 +285,7 @@ final class OpNode<A extends Record, R> extends Node {
         for (Tensor g : result) {
             if (g != null) {
                 guardKernelResult(g, gradients);
-                AutogradMeta meta = g.variable();
+                AutogradMeta meta = AutogradMeta.variable(g);
                 ForwardMode.computedFrom(gradients, meta, name());
                 Tree.forEach(tree, op.lookup(), t -> ForwardMode.computedFrom(new Tensor[] {t}, meta, name()));
             }
@@ -331,7 +330,7 @@ final class OpNode<A extends Record, R> extends Node {
     private @Nullable Tensor[] runKernel(
             Backward<Object, R> kernel, BackwardContext context, @Nullable Object tree, @Nullable Tensor[] gradients) {
         Context thread = Context.current();
-        int mask = thread.addMask(Key.ABOVE_KERNEL);
+        int level = thread.descendBelowAutograd();
         thread.memory().enter();
         try {
             UnaryOperator<@Nullable Tensor> dense = t -> t == null ? null : t.contiguous();
@@ -342,7 +341,7 @@ final class OpNode<A extends Record, R> extends Node {
             return GradValidation.flatten(op, slotCounts, grads, this::inputWas);
         } finally {
             thread.memory().exit();
-            thread.restoreMask(mask);
+            thread.restoreLevel(level);
         }
     }
 

@@ -210,12 +210,12 @@ final class Pushforward {
         if (wanted && x.requiresGrad()) {
             v = Views.ALIAS.call(new Views.Alias(x));
         } else {
-            AutogradMeta m = x.autograd();
+            AutogradMeta m = AutogradMeta.of(x);
             Duals duals = m == null ? null : m.duals;
             v = x.detach().requiresGrad(true);
-            v.variable().duals = duals == null ? null : duals.outside(level);
+            AutogradMeta.variable(v).duals = duals == null ? null : duals.outside(level);
         }
-        Duals unused = ForwardMode.duals(v.variable()); // what saves it shares them
+        Duals unused = ForwardMode.duals(AutogradMeta.variable(v)); // what saves it shares them
         return v;
     }
 

@@ -4,6 +4,7 @@ package dev.merapi.autograd;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.dispatch.GraphLayer;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
@@ -25,20 +26,46 @@ import org.jspecify.annotations.Nullable;
  * The autograd layer of a call: refuses what cannot be differentiated before anything runs, runs the kernel below, and
  * records a node. See Note [Views and in-place ops] in {@link ViewMeta}.
  */
-public final class Recorder {
-    private Recorder() {}
+public final class Recorder implements GraphLayer {
+    /** For the service loader. */
+    public Recorder() {}
+
+    @Override
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+        if (op.isComposite()) {
+            Dispatcher.requireOpen(op, args, op.schema().tensors(op.name(), args));
+            return Dispatcher.expand(op, args, context, below);
+        }
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        boolean recording = context.isGradEnabled() && context.isAboveAutograd();
+        if (op.isView()) {
+            return view(op, args, inputs, recording, context);
+        }
+        if (recording) {
+            for (Tensor t : inputs) {
+                if (t != null && t.requiresGrad()) {
+                    return record(op, args, inputs, context, below);
+                }
+            }
+        }
+        R result = Dispatcher.belowAutograd(op, args, inputs, context, below);
+        if (op.hasInternal()) {
+            op.closeInternal(result);
+        }
+        return result;
+    }
 
     /** A call with grad mode on and an input that requires a gradient. */
-    public static <A extends Record, R> R record(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+    private static <A extends Record, R> R record(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, int below) {
         if (op.isNonDifferentiable()) {
             refuseStaleHistory(op, args, inputs);
-            return Dispatcher.belowAutograd(op, args, inputs, context);
+            return Dispatcher.belowAutograd(op, args, inputs, context, below);
         }
         requireBothHalves(op);
         if (!op.hasBackward()) {
             if (op.compose() != null) {
-                return Dispatcher.expand(op, args, context);
+                return Dispatcher.expand(op, args, context, below);
             }
             throw new MissingBackwardException(Message.of(op.name() + ": autograd has not been implemented for this op,"
                             + " and an input requires a gradient")
@@ -77,7 +104,7 @@ public final class Recorder {
             Tensor t = inputs[i];
             if (t != null) {
                 device = device == null ? t.device() : device;
-                AutogradMeta m = t.autograd();
+                AutogradMeta m = AutogradMeta.of(t);
                 Edge edge = m == null ? null : m.edge(t);
                 if (edge != null) {
                     nodes[i] = edge.node();
@@ -88,10 +115,10 @@ public final class Recorder {
         DrawLog draws = OpNode.isRunAgain(op) ? new DrawLog() : null;
         R result;
         if (draws == null) {
-            result = Dispatcher.belowAutograd(op, args, inputs, context);
+            result = Dispatcher.belowAutograd(op, args, inputs, context, below);
         } else {
             try (DrawLog.Use use = draws.record()) {
-                result = Dispatcher.belowAutograd(op, args, inputs, context);
+                result = Dispatcher.belowAutograd(op, args, inputs, context, below);
             }
         }
         Tensor[] results = op.result().tensors(op.name(), result);
@@ -155,8 +182,8 @@ public final class Recorder {
         }
     }
 
-    /** A composition whose outputs, or some of them, are declared to need no gradient. */
-    public static <A extends Record, R> R restricted(Definition<A, R> op, A args, Context context) {
+    @Override
+    public <A extends Record, R> R restricted(Definition<A, R> op, A args, Context context) {
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         boolean recording = context.isGradEnabled();
         if (recording && op.isNonDifferentiable()) {
@@ -244,7 +271,7 @@ public final class Recorder {
     }
 
     private static void requireMutable(Definition<?, ?> op, Tensor t) {
-        AutogradMeta m = t.autograd();
+        AutogradMeta m = AutogradMeta.of(t);
         if (m == null) {
             return;
         }
@@ -253,7 +280,7 @@ public final class Recorder {
                 throw new GradientException(op.name() + ": in place on one of several views of one tensor ("
                         + t.describe() + ") cannot be recorded\n  fix: use the out-of-place op.");
             }
-            AutogradMeta base = v.base().autograd();
+            AutogradMeta base = AutogradMeta.of(v.base());
             if (base != null && base.requiresGrad && base.gradFn() == null) {
                 throw new GradientException(op.name() + ": would write in place to a view of a leaf that requires a"
                         + " gradient: " + t.describe() + "\n  fix: run it under Autograd.noGrad(), or out of place.");
@@ -274,12 +301,12 @@ public final class Recorder {
             }
             if (t.autograd() instanceof ViewMeta v) {
                 Tensor base = v.base();
-                AutogradMeta meta = java.util.Objects.requireNonNull(base.autograd());
+                AutogradMeta meta = java.util.Objects.requireNonNull(AutogradMeta.of(base));
                 CopySlices slices = new CopySlices(base, v, node, i);
                 meta.setHistory(new Edge(slices, 0));
                 return slices;
             } else {
-                t.variable().setHistory(new Edge(node, output));
+                AutogradMeta.variable(t).setHistory(new Edge(node, output));
             }
             output++;
         }
@@ -288,7 +315,7 @@ public final class Recorder {
 
     /** Makes the views of a view op and ties them to their base. */
     @SuppressWarnings("unchecked")
-    public static <A extends Record, R> R view(
+    private static <A extends Record, R> R view(
             Definition<A, R> op, A given, @Nullable Tensor[] inputs, boolean recording, Context context) {
         op.requireWhole();
         A args = op.schema().own(given); // the view makes itself again from them
@@ -348,7 +375,7 @@ public final class Recorder {
 
     /** A handle of the viewed variable that shares its place in the graph, now and later. */
     private static Tensor baseOf(Tensor viewed) {
-        viewed.variable();
+        AutogradMeta.variable(viewed);
         return viewed.uncountedHandle();
     }
 }

@@ -69,7 +69,7 @@ final class SavedTensor {
         List<SavedTensorHooks.Pair> applied = new ArrayList<>();
         Object value = own;
         boolean grad = context.setGradEnabled(false);
-        SavedTensorHooks installed = context.setSavedTensorHooks(null);
+        Object installed = context.setSavedTensorHooks(null);
         Scope scope = context.scope();
         context.setScope(null);
         try {

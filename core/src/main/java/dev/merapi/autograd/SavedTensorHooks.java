@@ -58,7 +58,7 @@ public final class SavedTensorHooks implements AutoCloseable {
 
     private SavedTensorHooks(Pair pair, Context context) {
         this.pair = pair;
-        SavedTensorHooks before = context.savedTensorHooks();
+        SavedTensorHooks before = current(context);
         this.outer = before;
         this.mode = ThreadMode.begin(context, "saved-tensor hooks", () -> context.setSavedTensorHooks(before));
     }
@@ -120,6 +120,11 @@ public final class SavedTensorHooks implements AutoCloseable {
                 throw new SavedTensorException(why);
             }
         });
+    }
+
+    /** The innermost pair that is installed, or null. */
+    static @Nullable SavedTensorHooks current(Context context) {
+        return (SavedTensorHooks) context.savedTensorHooks();
     }
 
     Pair pair() {

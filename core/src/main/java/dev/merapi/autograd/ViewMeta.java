@@ -113,7 +113,7 @@ final class ViewMeta extends AutogradMeta {
     }
 
     private int changesOfBase() {
-        AutogradMeta b = base.autograd();
+        AutogradMeta b = AutogradMeta.of(base);
         return b == null ? 0 : b.changes();
     }
 
@@ -124,16 +124,14 @@ final class ViewMeta extends AutogradMeta {
         }
         Edge fresh = null;
         int changes = changesOfBase();
-        AutogradMeta b = base.autograd();
+        AutogradMeta b = AutogradMeta.of(base);
         if (b != null && b.requiresGradNow()) {
             Context context = Context.current();
             Context.Snapshot before = context.capture();
-            context.setTracer(null);
-            context.setAutocast(null);
-            context.clearMask();
+            int unused = context.startAtAutograd();
             context.setGradEnabled(true);
             try (Scope scope = Scope.openInternal(context)) {
-                fresh = java.util.Objects.requireNonNull(replay(base).autograd())
+                fresh = java.util.Objects.requireNonNull(AutogradMeta.of(replay(base)))
                         .recorded();
             } finally {
                 context.install(before);

@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * never happen; outputs that alias, that are not written or that differ from run to run. Kernels run twice for that.
  * Memory that Java does not see is copied to the host; tensors above 2 GiB are not looked at. On in tests, absent from the path in production.
  */
-public final class CheckedMode {
+public final class CheckedMode implements DispatchLayer {
+    static final CheckedMode LAYER = new CheckedMode();
     private static final byte GARBAGE = (byte) 0xa5;
     private static final byte OTHER_GARBAGE = 0x5a;
     /** What a Java array holds: larger memory is not looked at. */
@@ -29,28 +30,25 @@ public final class CheckedMode {
 
     private CheckedMode() {}
 
-    static <A extends Record, R> R call(Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
-        int mask = context.addMask(Key.CHECKED);
-        try {
-            boolean strict = context.strictMutation();
-            byte[] @Nullable [] before = snapshots(inputs, strict);
-            R result = Dispatcher.kernel(op, args, inputs, context, true);
-            byte[] @Nullable [] after = snapshots(inputs, strict);
-            boolean[] mutated = op.mutatedSlots(args);
-            for (int i = 0; i < inputs.length; i++) {
-                Tensor t = inputs[i];
-                if (t != null && !Arrays.equals(before[i], after[i]) && !isDestination(t, inputs, mutated)) {
-                    throw undeclaredWrite(op, args, i, t);
-                }
+    @Override
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
+        boolean strict = context.strictMutation();
+        byte[] @Nullable [] before = snapshots(inputs, strict);
+        R result = Dispatcher.kernel(op, args, inputs, context, true);
+        byte[] @Nullable [] after = snapshots(inputs, strict);
+        boolean[] mutated = op.mutatedSlots(args);
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && !Arrays.equals(before[i], after[i]) && !isDestination(t, inputs, mutated)) {
+                throw undeclaredWrite(op, args, i, t);
             }
-            if (strict) {
-                requireWrites(op, args, inputs, mutated, before, after);
-            }
-            refuseAliases(op, args, result, op.result().tensors(op.name(), result), inputs);
-            return result;
-        } finally {
-            context.restoreMask(mask);
         }
+        if (strict) {
+            requireWrites(op, args, inputs, mutated, before, after);
+        }
+        refuseAliases(op, args, result, op.result().tensors(op.name(), result), inputs);
+        return result;
     }
 
     /** Of each argument that is declared as written something must change: of a list, some tensor of it. */

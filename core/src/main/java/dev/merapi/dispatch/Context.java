@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.random.Generator;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.ThreadState;
@@ -23,15 +22,16 @@ public final class Context {
     private boolean inference;
     private boolean anomaly;
     private boolean strictMutation;
-    /** Layers that are on because of the thread, not because of a tensor. */
-    private int active = CHECKED_BY_DEFAULT ? Key.CHECKED : 0;
+    private LayerStack layers = CHECKED_BY_DEFAULT ? LayerStack.PLAIN.withChecks(CheckedMode.LAYER) : LayerStack.PLAIN;
+    /** Where calls of this thread start: the layers above this index are passed over. */
+    private int level = Layers.ALL;
+    /** Calls of layers above autograd, or of such as were pushed below it, in progress. */
+    private int inLayers;
 
-    private int mask;
-    private @Nullable Interceptor tracer;
-    private @Nullable Interceptor autocast;
+    private boolean autocastPaused;
     private @Nullable Scope scope;
     private @Nullable Generator generator;
-    private @Nullable SavedTensorHooks savedTensorHooks;
+    private @Nullable Object savedTensorHooks;
     private @Nullable Object backwardPass;
     private @Nullable DeviceStream stream;
     private @Nullable GraphCapture graphCapture;
@@ -83,7 +83,7 @@ public final class Context {
     }
 
     public boolean isChecked() {
-        return (active & Key.CHECKED) != 0;
+        return layers.checks() != null;
     }
 
     /** Whether writes in place remember where they were called from. */
@@ -93,7 +93,7 @@ public final class Context {
 
     public boolean setChecked(boolean on) {
         boolean before = isChecked();
-        active = on ? active | Key.CHECKED : active & ~Key.CHECKED;
+        layers = layers.withChecks(on ? CheckedMode.LAYER : null);
         return before;
     }
 
@@ -108,62 +108,109 @@ public final class Context {
         return before;
     }
 
-    /** Layers that are on for this thread and not masked. */
-    int activeLayers() {
-        return active & ~mask;
+    // ---------------------------------------------------------------- layers
+
+    LayerStack layers() {
+        return layers;
     }
 
-    int mask() {
-        return mask;
+    void setLayers(LayerStack newLayers) {
+        layers = newLayers;
     }
 
-    /** Masks layers; returns the mask to be restored with {@link #restoreMask}. */
-    public int addMask(int layers) {
-        int before = mask;
-        mask |= layers;
+    /** Where calls start: at this index of the layers, or at the outermost one. */
+    int level() {
+        return level;
+    }
+
+    /** Sets where calls start; returns what is to be set again. */
+    int setLevel(int newLevel) {
+        int before = level;
+        level = newLevel;
         return before;
     }
 
-    /** Unmasks layers; returns the mask to be restored. */
-    public int removeMask(int layers) {
-        int before = mask;
-        mask &= ~layers;
+    /** Sets where calls start again, after one of the methods here that say so. */
+    public void restoreLevel(int before) {
+        level = before;
+    }
+
+    /** Whether calls come by autograd: not so within kernels. */
+    public boolean isAboveAutograd() {
+        return level >= layers.autograd();
+    }
+
+    /** Calls start below autograd from now on, as within a kernel; returns the level to be restored. */
+    public int descendBelowAutograd() {
+        return setLevel(Math.min(level, layers.autograd() - 1));
+    }
+
+    /** Calls start at autograd from now on, wherever they did; returns the level to be restored. */
+    public int startAtAutograd() {
+        return setLevel(layers.autograd());
+    }
+
+    /** Calls start at autograd at least from now on, also within a kernel; returns the level to be restored. */
+    public int ascendToAutograd() {
+        return setLevel(Math.max(level, layers.autograd()));
+    }
+
+    /** The outermost layer of a class on this thread, active or not; null if there is none. */
+    public <L extends DispatchLayer> @Nullable L layer(Class<L> type) {
+        for (int i = layers.top(); i > layers.autograd(); i--) {
+            if (type.isInstance(layers.get(i))) {
+                return type.cast(layers.get(i));
+            }
+        }
+        return null;
+    }
+
+    /** Calls start at a layer of this thread at least, which so sees those that it makes; returns the level to be restored. */
+    public int startAt(DispatchLayer layer) {
+        int index = layers.top();
+        while (index > layers.autograd() && layers.get(index) != layer) {
+            index--;
+        }
+        return setLevel(Math.max(level, index));
+    }
+
+    void enterLayer() {
+        inLayers++;
+    }
+
+    void leaveLayer() {
+        inLayers--;
+    }
+
+    /** How many calls of layers are in progress, one inside the other. */
+    int depth() {
+        return inLayers;
+    }
+
+    boolean isInLayer() {
+        return inLayers > 0;
+    }
+
+    /** What stands at the place of autocast, or null. */
+    public @Nullable DispatchLayer autocast() {
+        return layers.autocast();
+    }
+
+    /** Puts a layer at the place of autocast, or takes it away; returns the one before. */
+    public @Nullable DispatchLayer setAutocast(@Nullable DispatchLayer newAutocast) {
+        DispatchLayer before = layers.autocast();
+        layers = layers.withAutocast(newAutocast);
         return before;
     }
 
-    /** Unmasks all layers; returns the mask to be restored. */
-    public int clearMask() {
-        int before = mask;
-        mask = 0;
-        return before;
+    /** Whether autocast lets all calls pass: in a backward pass, and in the parts of an op whose arguments it converted. */
+    public boolean isAutocastPaused() {
+        return autocastPaused;
     }
 
-    public void restoreMask(int before) {
-        mask = before;
-    }
-
-    public @Nullable Interceptor tracer() {
-        return tracer;
-    }
-
-    /** Puts an interceptor above all layers, or takes it away; returns the one before. */
-    public @Nullable Interceptor setTracer(@Nullable Interceptor newTracer) {
-        Interceptor before = tracer;
-        tracer = newTracer;
-        active = newTracer == null ? active & ~Key.TRACE : active | Key.TRACE;
-        return before;
-    }
-
-    /** What stands between tracing and autograd, or null. */
-    public @Nullable Interceptor autocast() {
-        return autocast;
-    }
-
-    /** Puts an interceptor between tracing and autograd, or takes it away; returns the one before. */
-    public @Nullable Interceptor setAutocast(@Nullable Interceptor newAutocast) {
-        Interceptor before = autocast;
-        autocast = newAutocast;
-        active = newAutocast == null ? active & ~Key.AUTOCAST : active | Key.AUTOCAST;
+    public boolean setAutocastPaused(boolean paused) {
+        boolean before = autocastPaused;
+        autocastPaused = paused;
         return before;
     }
 
@@ -197,12 +244,13 @@ public final class Context {
         return before;
     }
 
-    public @Nullable SavedTensorHooks savedTensorHooks() {
+    /** The hooks for saved tensors, which only autograd knows how to read; null for none. */
+    public @Nullable Object savedTensorHooks() {
         return savedTensorHooks;
     }
 
-    public @Nullable SavedTensorHooks setSavedTensorHooks(@Nullable SavedTensorHooks hooks) {
-        SavedTensorHooks before = savedTensorHooks;
+    public @Nullable Object setSavedTensorHooks(@Nullable Object hooks) {
+        Object before = savedTensorHooks;
         savedTensorHooks = hooks;
         return before;
     }
@@ -263,7 +311,7 @@ public final class Context {
     /** The modes of this thread at this moment; the scope and the memory caches are not among them. */
     public Snapshot capture() {
         return new Snapshot(
-                gradEnabled, inference, anomaly, active, mask, tracer, autocast, generator, savedTensorHooks, stream);
+                gradEnabled, inference, anomaly, layers, level, autocastPaused, generator, savedTensorHooks, stream);
     }
 
     /** Sets all modes; returns those before, to be installed again. */
@@ -272,10 +320,9 @@ public final class Context {
         gradEnabled = snapshot.gradEnabled;
         inference = snapshot.inference;
         anomaly = snapshot.anomaly;
-        active = snapshot.active;
-        mask = snapshot.mask;
-        tracer = snapshot.tracer;
-        autocast = snapshot.autocast;
+        layers = snapshot.layers;
+        level = snapshot.level;
+        autocastPaused = snapshot.autocastPaused;
         generator = snapshot.generator;
         savedTensorHooks = snapshot.savedTensorHooks;
         stream = snapshot.stream;
@@ -287,26 +334,26 @@ public final class Context {
             boolean gradEnabled,
             boolean inference,
             boolean anomaly,
-            int active,
-            int mask,
-            @Nullable Interceptor tracer,
-            @Nullable Interceptor autocast,
+            LayerStack layers,
+            int level,
+            boolean autocastPaused,
             @Nullable Generator generator,
-            @Nullable SavedTensorHooks savedTensorHooks,
+            @Nullable Object savedTensorHooks,
             @Nullable DeviceStream stream) {
         /** The same modes with work on another stream. */
         public Snapshot on(@Nullable DeviceStream other) {
             return new Snapshot(
-                    gradEnabled,
-                    inference,
-                    anomaly,
-                    active,
-                    mask,
-                    tracer,
-                    autocast,
-                    generator,
-                    savedTensorHooks,
-                    other);
+                    gradEnabled, inference, anomaly, layers, level, autocastPaused, generator, savedTensorHooks, other);
+        }
+
+        /** Whether calls go through the same layers, from the same one on. */
+        public boolean sameLayers(Snapshot other) {
+            return layers.equals(other.layers) && level == other.level && autocastPaused == other.autocastPaused;
+        }
+
+        /** Recording as here, and nothing else: for a thread that shall do as a fresh one does. */
+        public Snapshot plain() {
+            return new Snapshot(gradEnabled, inference, false, LayerStack.PLAIN, Layers.ALL, false, null, null, null);
         }
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.autograd.Recorder;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
@@ -27,8 +26,8 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The way of a call: tracing, autocast, autograd, checks, then shape rule, allocation and kernel. One class on purpose,
- * to be read from top to bottom.
+ * The way of a call: the {@linkplain Layers layers} that are active, then shape rule, allocation and kernel. One class on
+ * purpose, to be read from top to bottom.
  */
 public final class Dispatcher {
     private Dispatcher() {}
@@ -38,7 +37,14 @@ public final class Dispatcher {
         Scope scope = context.scope();
         R result = null;
         try {
-            result = enter(op, args, context);
+            int level = context.level();
+            LayerStack layers = context.layers();
+            int autograd = layers.autograd();
+            if (layers.top() > autograd && level > autograd) {
+                result = go(op, args, context, level, Math.min(level, layers.top()));
+            } else {
+                result = Layers.AUTOGRAD.call(op, args, context, here(context));
+            }
             return result;
         } finally {
             if (context.scope() != scope) {
@@ -47,43 +53,58 @@ public final class Dispatcher {
         }
     }
 
-    private static <A extends Record, R> R enter(Definition<A, R> op, A args, Context context) {
-        int layers = context.activeLayers();
-        if ((layers & (Key.TRACE | Key.AUTOCAST)) != 0) {
-            boolean trace = (layers & Key.TRACE) != 0;
-            Interceptor interceptor = java.util.Objects.requireNonNull(trace ? context.tracer() : context.autocast());
-            int mask = context.addMask(trace ? Key.TRACE : Key.AUTOCAST);
-            try {
-                return interceptor.call(op, args, context);
-            } finally {
-                context.restoreMask(mask);
-            }
+    /**
+     * Goes on with a call below the layer that it has come to.
+     *
+     * @param args those that the layer got, or others in the same form
+     * @param below as the layer got it
+     */
+    public static <A extends Record, R> R below(Definition<A, R> op, A args, Context context, int below) {
+        int next = Layers.next(below);
+        int level = context.setLevel(next);
+        try {
+            return go(op, args, context, Layers.entry(below), next);
+        } finally {
+            context.restoreLevel(level);
         }
-        if (op.isComposite()) {
-            requireOpen(op, args, op.schema().tensors(op.name(), args));
-            return expand(op, args, context);
-        }
-        @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
-        boolean recording = context.isGradEnabled() && (context.mask() & Key.AUTOGRAD) == 0;
-        if (op.isView()) {
-            return Recorder.view(op, args, inputs, recording, context);
-        }
-        if (recording) {
-            for (Tensor t : inputs) {
-                if (t != null && t.requiresGrad()) {
-                    return Recorder.record(op, args, inputs, context);
-                }
-            }
-        }
-        R result = belowAutograd(op, args, inputs, context);
-        if (op.hasInternal()) {
-            op.closeInternal(result);
-        }
-        return result;
     }
 
-    /** Runs the op as a composition of others, above autograd; outputs that are declared to need no gradient have none. */
-    public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+    /** On to the next layer that is on; what is below autograd is not seen by views and ops that others compute. */
+    private static <A extends Record, R> R go(Definition<A, R> op, A args, Context context, int entry, int next) {
+        LayerStack layers = context.layers();
+        int autograd = layers.autograd();
+        for (int i = next; i > autograd; i--) {
+            DispatchLayer layer = layers.get(i);
+            if (layer != null) {
+                return through(layer, op, args, context, entry, i - 1);
+            }
+        }
+        if (next >= autograd || op.isComposite() || op.isView()) {
+            return Layers.AUTOGRAD.call(op, args, context, Layers.at(entry, Math.min(next, autograd - 1)));
+        }
+        return belowAutograd(op, args, op.schema().tensors(op.name(), args), context, Layers.at(entry, next));
+    }
+
+    /** Ops that the layer calls itself start below it. */
+    private static <A extends Record, R> R through(
+            DispatchLayer layer, Definition<A, R> op, A args, Context context, int entry, int next) {
+        int level = context.setLevel(next);
+        context.enterLayer();
+        try {
+            return layer.call(op, args, context, Layers.at(entry, next));
+        } finally {
+            context.leaveLayer();
+            context.restoreLevel(level);
+        }
+    }
+
+    /**
+     * Runs the op as a composition of others; outputs that are declared to need no gradient have none. The parts start where
+     * the call came in, so that layers which let it pass see them too.
+     *
+     * @param below as a layer got it
+     */
+    public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context, int below) {
         op.requireWhole();
         if (!op.isDeterministic()) {
             Determinism.refuse(op);
@@ -92,11 +113,24 @@ public final class Dispatcher {
         if (shape != null) {
             var unused = shape.apply(args); // refuses what the parts would complain about in their own words, or worse
         }
-        R result = op.restrictsGradients() ? Recorder.restricted(op, args, context) : composition(op, args, context);
+        R result;
+        int level = context.setLevel(Layers.entry(below));
+        try {
+            result = op.restrictsGradients()
+                    ? Layers.AUTOGRAD.restricted(op, args, context)
+                    : composition(op, args, context);
+        } finally {
+            context.restoreLevel(level);
+        }
         if (op.hasInternal()) {
             op.closeInternal(result);
         }
         return result;
+    }
+
+    /** As above for code that calls the op where it stands, and wants the composition whatever else there is. */
+    public static <A extends Record, R> R expand(Definition<A, R> op, A args, Context context) {
+        return expand(op, args, context, here(context));
     }
 
     /** The composition itself; what it makes on the way is freed at its end. */
@@ -145,20 +179,37 @@ public final class Dispatcher {
         return java.util.Objects.requireNonNull(op.compose());
     }
 
-    /** Checks and the kernel, with everything above them masked. */
+    /** The layers below autograd and the kernel, with everything above them masked. */
     public static <A extends Record, R> R belowAutograd(
-            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
-        int mask = context.addMask(Key.ABOVE_KERNEL);
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, int below) {
+        LayerStack layers = context.layers();
+        int level = context.setLevel(Layers.NONE);
         context.memory().enter();
         try {
-            return context.isChecked() && (mask & Key.CHECKED) == 0
-                    ? CheckedMode.call(op, args, inputs, context)
-                    : kernel(op, args, inputs, context, false);
+            for (int i = Layers.next(below); i >= 0; i--) {
+                DispatchLayer layer = layers.get(i);
+                if (layer != null) {
+                    return through(layer, op, args, context, Layers.entry(below), i - 1);
+                }
+            }
+            return kernel(op, args, inputs, context, false);
         } finally {
             context.memory().exit();
-            context.restoreMask(mask);
+            context.restoreLevel(level);
             Reference.reachabilityFence(args);
         }
+    }
+
+    /** As above for a kernel that stands on another op's, with its internal outputs. */
+    public static <A extends Record, R> R belowAutograd(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context) {
+        return belowAutograd(op, args, inputs, context, here(context));
+    }
+
+    /** Below autograd, for what comes in where this thread's calls do. */
+    private static int here(Context context) {
+        int level = context.level();
+        return Layers.at(level, Math.min(level, context.layers().autograd() - 1));
     }
 
     /**
@@ -514,7 +565,7 @@ public final class Dispatcher {
     }
 
     /** For an op that is only its composition: the ops in it would name themselves. */
-    private static <A extends Record> void requireOpen(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+    public static <A extends Record> void requireOpen(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (t != null && t.isClosed()) {

@@ -13,11 +13,15 @@ public final class ThreadMode implements AutoCloseable {
     private final String name;
     private final @Nullable ThreadMode outer;
     private final Runnable undo;
+    /** For a layer, how many calls of layers were in progress when it was pushed; else as many as there may be. */
+    private final int depth;
+
     private boolean closed;
 
-    private ThreadMode(Context context, String name, Runnable undo) {
+    private ThreadMode(Context context, String name, int depth, Runnable undo) {
         this.context = context;
         this.name = name;
+        this.depth = depth;
         this.undo = undo;
         this.outer = context.mode();
     }
@@ -28,15 +32,24 @@ public final class ThreadMode implements AutoCloseable {
      * @param undo sets what was there before
      */
     public static ThreadMode begin(Context context, String name, Runnable undo) {
-        ThreadMode mode = new ThreadMode(context, name, undo);
-        context.setMode(mode);
+        return begin(new ThreadMode(context, name, Integer.MAX_VALUE, undo));
+    }
+
+    /** As {@link #begin}, for a layer: calls that it sees hold indices of the layers, which must not move meanwhile. */
+    static ThreadMode ofLayer(Context context, String name, Runnable undo) {
+        return begin(new ThreadMode(context, name, context.depth(), undo));
+    }
+
+    private static ThreadMode begin(ThreadMode mode) {
+        mode.context.setMode(mode);
         return mode;
     }
 
     /**
      * Sets what was there before. Idempotent.
      *
-     * @throws IllegalStateException on another thread than the one that opened it
+     * @throws IllegalStateException on another thread than the one that opened it, or if a call is in progress that began
+     *     after this, or something opened after it, was opened, and that a layer sees
      */
     @Override
     public void close() {
@@ -47,6 +60,12 @@ public final class ThreadMode implements AutoCloseable {
             throw new IllegalStateException(
                     name + ": closed by thread " + Thread.currentThread().getName()
                             + ", but another one opened it\n  fix: open and close a mode on one thread.");
+        }
+        for (ThreadMode m = context.mode(); m != null; m = m == this ? null : m.outer) {
+            if (context.depth() > m.depth) {
+                throw new IllegalStateException(name + ": closed within a call that " + (m == this ? "it" : m.name)
+                        + " sees" + "\n  fix: close it where it was opened, after the call.");
+            }
         }
         while (!closed) {
             ThreadMode inner = java.util.Objects.requireNonNull(context.mode());

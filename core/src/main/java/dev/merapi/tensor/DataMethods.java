@@ -16,7 +16,7 @@ import java.util.Objects;
  * Elements as Java values. Any layout and any device: the call waits for the device, and leaves no memory behind but
  * what it returns.
  */
-public abstract sealed class DataMethods extends RandomMethods permits TensorMethods {
+public abstract sealed class DataMethods extends RandomMethods permits GradientMethods {
     DataMethods() {}
 
     // ---------------------------------------------------------------- one element

@@ -111,7 +111,7 @@ final class HostCopy {
 
     private static void piece(Tensor t, Part part, long start, boolean writing, Context context) {
         Shape shape = t.shape();
-        int mask = context.addMask(dev.merapi.dispatch.Key.ABOVE_KERNEL);
+        int level = context.descendBelowAutograd();
         try (Tensor seen = Tensor.allocate(shape, t.dtype(), Device.CPU)) {
             if (writing) {
                 part.at(seen, start);
@@ -121,7 +121,7 @@ final class HostCopy {
                 part.at(seen, start);
             }
         } finally {
-            context.restoreMask(mask);
+            context.restoreLevel(level);
         }
     }
 

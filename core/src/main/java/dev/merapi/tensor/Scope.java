@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.Node;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
 import dev.merapi.storage.MemoryBlock;
@@ -28,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Scope implements AutoCloseable {
     private static final Tensor[] NO_TENSORS = new Tensor[0];
-    private static final Node[] NO_NODES = new Node[0];
+    private static final GraphNode[] NO_NODES = new GraphNode[0];
 
     private final Context context;
     private final @Nullable Scope parent;
@@ -37,10 +36,10 @@ public final class Scope implements AutoCloseable {
 
     private Tensor[] owned;
     private int count;
-    private Node[] nodes = NO_NODES;
+    private GraphNode[] nodes = NO_NODES;
     private int nodeCount;
     /** Of an outermost scope: nodes that made tensors which left it, or a scope inside it, and live on. */
-    private @Nullable Set<Node> survivors;
+    private @Nullable Set<GraphNode> survivors;
 
     private final boolean ofEngine;
     private boolean closed;
@@ -152,7 +151,7 @@ public final class Scope implements AutoCloseable {
     }
 
     /** A graph node that was made inside; the outermost scope remembers it. */
-    public void addNode(Node node) {
+    public void addNode(GraphNode node) {
         Scope r = root;
         if (r == null) {
             node.escape();
@@ -166,7 +165,8 @@ public final class Scope implements AutoCloseable {
 
     /** A tensor that outlives all scopes: what its graph has saved must live on too. */
     void leave(Tensor t) {
-        Node node = root == null ? null : t.gradNode();
+        GraphPlace place = t.autograd();
+        GraphNode node = root == null || place == null ? null : place.gradFn();
         if (root != null && node != null) {
             if (root.survivors == null) {
                 root.survivors = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -293,10 +293,10 @@ public final class Scope implements AutoCloseable {
 
     /** Frees what the nodes of this outermost scope have saved, unless a surviving tensor's graph leads to them. */
     private void releaseNodes(ThreadState memory) {
-        Set<Node> reached = Set.of();
+        Set<GraphNode> reached = Set.of();
         if (survivors != null) {
             reached = Collections.newSetFromMap(new IdentityHashMap<>());
-            for (Node node : survivors) {
+            for (GraphNode node : survivors) {
                 reach(node, reached);
             }
             survivors = null;
@@ -312,16 +312,16 @@ public final class Scope implements AutoCloseable {
         nodeCount = 0;
     }
 
-    private static void reach(Node from, Set<Node> reached) {
+    private static void reach(GraphNode from, Set<GraphNode> reached) {
         if (!reached.add(from)) {
             return;
         }
-        ArrayDeque<Node> open = new ArrayDeque<>();
+        ArrayDeque<GraphNode> open = new ArrayDeque<>();
         open.add(from);
         while (!open.isEmpty()) {
-            Node node = open.poll();
+            GraphNode node = open.poll();
             for (int i = 0; i < node.inputs(); i++) {
-                Node next = node.next(i);
+                GraphNode next = node.next(i);
                 if (next != null && reached.add(next)) {
                     open.add(next);
                 }

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.AutogradMeta;
-import dev.merapi.autograd.GraphAccess;
-import dev.merapi.autograd.Node;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
-import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.storage.MemoryBlock;
@@ -38,7 +34,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     static {
         try {
             STATE = MethodHandles.lookup().findVarHandle(Tensor.class, "state", int.class);
-            AUTOGRAD = MethodHandles.lookup().findVarHandle(Tensor.class, "autograd", AutogradMeta.class);
+            AUTOGRAD = MethodHandles.lookup().findVarHandle(Tensor.class, "autograd", GraphPlace.class);
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
@@ -48,7 +44,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     private final DType dtype;
     private final Device device;
     private @Nullable Storage storage;
-    private volatile @Nullable AutogradMeta autograd;
+    private volatile @Nullable GraphPlace autograd;
     private volatile int state;
 
     @Nullable
@@ -386,73 +382,23 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** This variable's place in the graph, if it has one. */
-    public @Nullable AutogradMeta autograd() {
+    public @Nullable GraphPlace autograd() {
         return autograd;
     }
 
-    /** This variable's place in the graph; a leaf's that wants no gradient if it had none. One, whoever asks at once. */
-    public AutogradMeta variable() {
-        AutogradMeta known = autograd;
-        if (known != null) {
-            return known;
-        }
-        AUTOGRAD.compareAndSet(this, null, new AutogradMeta());
+    /** This variable's place in the graph, or {@code fresh} from now on if it has none. One, whoever asks at once. */
+    public GraphPlace autogradOr(GraphPlace fresh) {
+        AUTOGRAD.compareAndSet(this, null, fresh);
         return java.util.Objects.requireNonNull(autograd);
     }
 
-    public void setAutograd(@Nullable AutogradMeta meta) {
-        AUTOGRAD.setRelease(this, meta);
+    public void setAutograd(@Nullable GraphPlace place) {
+        AUTOGRAD.setRelease(this, place);
     }
 
     /** {@return whether it was made in inference mode, so that it can never be part of a graph} */
     public boolean isInference() {
         return (state & INFERENCE) != 0;
-    }
-
-    @Nullable
-    Node gradNode() {
-        return GraphAccess.gradNode(this);
-    }
-
-    // ---------------------------------------------------------------- autograd
-
-    /** {@return whether gradients flow to this tensor: it is a leaf that wants them, or was made from one} */
-    public boolean requiresGrad() {
-        return autograd != null && GraphAccess.requiresGrad(this);
-    }
-
-    /**
-     * Makes this leaf want gradients, or not; returns it.
-     *
-     * @param wanted whether backward passes shall accumulate into {@link #grad}
-     * @return this tensor
-     * @throws DTypeException if it is not floating
-     */
-    public Tensor requiresGrad(boolean wanted) {
-        if (wanted && !dtype.isFloating()) {
-            throw new DTypeException("requiresGrad: only floating tensors can have gradients; this is " + describe());
-        }
-        GraphAccess.setRequiresGrad(this, wanted);
-        return this;
-    }
-
-    /**
-     * The gradient accumulated by backward passes, or null. The tensor itself, not a copy.
-     *
-     * @return a tensor of this shape, dtype and device; null before the first backward pass and after {@code
-     *     setGrad(null)}
-     */
-    public @Nullable Tensor grad() {
-        return GraphAccess.grad(this);
-    }
-
-    /**
-     * Replaces the accumulated gradient; null drops and frees it.
-     *
-     * @param gradient of this shape, dtype and device, or null
-     */
-    public void setGrad(@Nullable Tensor gradient) {
-        GraphAccess.setGrad(this, gradient);
     }
 
     /** {@return dtype, shape and device as errors name them: {@code float32[2, 3] cpu}} */

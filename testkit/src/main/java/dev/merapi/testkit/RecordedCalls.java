@@ -4,8 +4,10 @@ package dev.merapi.testkit;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
 import dev.merapi.op.Schema;
@@ -23,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * The calls of ops that a thread makes, one of each form (op, shapes, dtypes, wanted gradients, plain arguments), with
  * copies of their arguments. Threads to which the modes of this one are carried, such as those of a data loader, count too.
  */
-final class RecordedCalls implements Interceptor, AutoCloseable {
+final class RecordedCalls implements DispatchLayer, AutoCloseable {
     /** More elements than this take too long to be differenced. */
     private static final long MOST_ELEMENTS = 20_000;
 
@@ -45,8 +47,7 @@ final class RecordedCalls implements Interceptor, AutoCloseable {
 
     private final Predicate<String> wanted;
     private final Set<String> known;
-    private final Context context = Context.current();
-    private final @Nullable Interceptor outer;
+    private final ThreadMode mode;
     private final Map<String, Call<?, ?>> calls = new LinkedHashMap<>();
     private final Map<String, String> left = new LinkedHashMap<>();
 
@@ -59,13 +60,13 @@ final class RecordedCalls implements Interceptor, AutoCloseable {
     RecordedCalls(Predicate<String> wanted, Set<String> known) {
         this.wanted = wanted;
         this.known = known;
-        this.outer = context.setTracer(this);
+        this.mode = Layers.push(this);
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context here) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context here, int below) {
         Call<A, R> call = wanted.test(op.name()) ? record(op, args, here) : null;
-        R result = outer == null ? Dispatcher.call(op, args, here) : outer.call(op, args, here);
+        R result = Dispatcher.call(op, args, here); // its parts are its own affair
         if (call != null) { // a call that is refused is not the op's fault
             synchronized (calls) {
                 calls.put(form(op, args), call);
@@ -127,7 +128,7 @@ final class RecordedCalls implements Interceptor, AutoCloseable {
 
     /** Ends recording. */
     void stop() {
-        context.setTracer(outer);
+        mode.close();
     }
 
     /** Checks what was recorded; reports of what failed. */

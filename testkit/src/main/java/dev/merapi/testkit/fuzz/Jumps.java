@@ -2,9 +2,8 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
-import dev.merapi.dispatch.Key;
 import dev.merapi.expr.Apply;
 import dev.merapi.expr.BlockSink;
 import dev.merapi.expr.BlockSource;
@@ -42,7 +41,7 @@ import java.util.Set;
  * <p>The choices are read from the expressions that ops are made of, so that it holds for each op that ever joins, and
  * from results that are no floating numbers, as indices of the largest are.
  */
-final class Jumps implements Interceptor {
+final class Jumps implements DispatchLayer {
     /** Constant between their jumps. */
     private static final Set<Opcode> STEPS = EnumSet.of(
             Opcode.SIGN, Opcode.FLOOR, Opcode.CEIL, Opcode.ROUND, Opcode.TRUNC, Opcode.FLOORDIV, Opcode.TRUNCDIV);
@@ -56,14 +55,9 @@ final class Jumps implements Interceptor {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (op.isComposite()) {
-            int mask = context.removeMask(Key.TRACE); // its parts are seen one by one
-            try {
-                return Dispatcher.expand(op, args, context);
-            } finally {
-                context.restoreMask(mask);
-            }
+            return Dispatcher.below(op, args, context, below); // its parts are seen one by one
         }
         RuntimeException failed = null;
         try {

@@ -3,7 +3,6 @@ package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Key;
 import dev.merapi.op.Definition;
 import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
@@ -115,7 +114,7 @@ final class Replay {
 
     /** Contents of all that a call gives; null if it is refused. */
     private <A extends Record, R> @Nullable List<double[]> call(Definition<A, R> op, A args) {
-        int mask = context.addMask(Key.ABOVE_KERNEL);
+        int level = context.descendBelowAutograd();
         var generator = context.generator().position();
         try (Scope scope = Scope.open()) {
             R result = Dispatcher.call(op, args, context);
@@ -128,7 +127,7 @@ final class Replay {
             return null;
         } finally {
             context.generator().moveTo(generator);
-            context.restoreMask(mask);
+            context.restoreLevel(level);
         }
     }
 

@@ -2,7 +2,9 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.DispatchLayer;
+import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
@@ -25,6 +27,8 @@ final class Run implements AutoCloseable {
     private final Set<Integer> moved;
     private final Context context = Context.current();
     private final Context.Snapshot before = context.capture();
+    private final @Nullable ThreadMode tracing;
+    private final Context.Snapshot during;
     private final @Nullable Scope around = context.scope();
     private final Scope scope = Scope.open();
     private final Deque<AutoCloseable> modes = new ArrayDeque<>();
@@ -33,7 +37,7 @@ final class Run implements AutoCloseable {
     private @Nullable Tensor[] tensors = new Tensor[32];
 
     /** @param tracer sees every call of an op; null for nobody */
-    Run(Device device, long seed, @Nullable Interceptor tracer) {
+    Run(Device device, long seed, @Nullable DispatchLayer tracer) {
         this(device, seed, tracer, false, 0, Set.of());
     }
 
@@ -42,15 +46,14 @@ final class Run implements AutoCloseable {
      * @param shift how far some tensors are moved along the direction that {@link #direction} says
      * @param moved the numbers of these
      */
-    Run(Device device, long seed, @Nullable Interceptor tracer, boolean wide, double shift, Set<Integer> moved) {
+    Run(Device device, long seed, @Nullable DispatchLayer tracer, boolean wide, double shift, Set<Integer> moved) {
         this.moved = moved;
         this.device = device;
         this.wide = wide;
         this.shift = shift;
         context.setGenerator(new Generator(seed));
-        if (tracer != null) {
-            context.setTracer(tracer);
-        }
+        this.tracing = tracer == null ? null : Layers.push(tracer);
+        this.during = context.capture();
     }
 
     Device device() {
@@ -177,12 +180,11 @@ final class Run implements AutoCloseable {
         }
         String wrong = context.scope() != scope ? "another scope is open than before" : null;
         Context.Snapshot after = context.capture();
-        if (after.gradEnabled() != before.gradEnabled()
-                || after.inference() != before.inference()
-                || after.anomaly() != before.anomaly()
-                || after.mask() != before.mask()
-                || after.autocast() != before.autocast()
-                || after.savedTensorHooks() != before.savedTensorHooks()
+        if (after.gradEnabled() != during.gradEnabled()
+                || after.inference() != during.inference()
+                || after.anomaly() != during.anomaly()
+                || !after.sameLayers(during)
+                || after.savedTensorHooks() != during.savedTensorHooks()
                 || context.backwardPass() != null) {
             wrong = "modes are not as before: " + after;
         }
@@ -191,7 +193,9 @@ final class Run implements AutoCloseable {
 
     @Override
     public void close() {
-        context.setTracer(null);
+        if (tracing != null) {
+            tracing.close();
+        }
         context.install(before);
         for (Tensor t : withGradients) {
             t.setGrad(null);

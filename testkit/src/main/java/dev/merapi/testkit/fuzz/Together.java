@@ -35,9 +35,7 @@ record Together(List<MethodCallee> calls) implements Callee {
         for (int i = 0; i < calls.size(); i++) {
             int at = i;
             results.add(THREADS.submit(() -> {
-                Context.Snapshot before = Context.current()
-                        .install(new Context.Snapshot(
-                                modes.gradEnabled(), modes.inference(), false, 0, 0, null, null, null, null, null));
+                Context.Snapshot before = Context.current().install(modes.plain());
                 try {
                     all.countDown();
                     all.await();

@@ -2,8 +2,8 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * Sees every call of an op in a run, those of backward formulas too, and holds each against the same call on plain Java:
  * where the contents of its inputs are those of the other run by comparing the results, else by calling it there again.
  */
-final class Tracer implements Interceptor {
+final class Tracer implements DispatchLayer {
     /** One call: hashes of what went in and came out. */
     private record Call(String op, long in, long out) {}
 
@@ -53,7 +53,7 @@ final class Tracer implements Interceptor {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (op.isView() || op.name().equals("merapi::move")) {
             coverage.op(op.name());
             if (op.isView()) {

@@ -8,8 +8,10 @@ import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
@@ -450,36 +452,34 @@ class CallTest {
     }
 
     @Test
-    void anInterceptorSeesEveryCallAndMayRebuildArguments() {
+    void aLayerSeesEveryCallAndMayRebuildArguments() {
         List<String> names = new ArrayList<>();
-        Interceptor tracer = new Interceptor() {
+        DispatchLayer tracer = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
                 names.add(op.name());
-                return Dispatcher.call(op, args, context);
+                return Dispatcher.below(op, args, context, below);
             }
         };
-        Interceptor half = new Interceptor() {
+        DispatchLayer half = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
                 Tensor[] tensors = op.schema().tensors(op.name(), args);
                 for (int i = 0; i < tensors.length; i++) {
                     tensors[i] = tensors[i] == null || !tensors[i].dtype().isFloating()
                             ? tensors[i]
                             : tensors[i].to(DType.BFLOAT16);
                 }
-                return Dispatcher.call(op, op.schema().rebuild(args, tensors), context);
+                return Dispatcher.below(op, op.schema().rebuild(args, tensors), context, below);
             }
         };
         Context context = Context.current();
         Tensor x = Tensor.of(2f).requiresGrad(true);
-        context.setTracer(tracer);
-        context.setAutocast(half);
         Tensor y;
-        try {
+        try (ThreadMode trace = Layers.push(tracer)) {
+            context.setAutocast(half);
             y = x.mul(x);
         } finally {
-            context.setTracer(null);
             context.setAutocast(null);
         }
         assertThat(names).containsExactly("merapi::mul");

@@ -8,8 +8,10 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Interceptor;
+import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
@@ -135,9 +137,9 @@ class ProbesTest {
     /** As autocast does it: the record rebuilt around cast tensors, and the casts recorded. */
     private static <A extends Record, R> void rebuilt(Probe<A, R> p) {
         List<String> seen = new ArrayList<>();
-        Interceptor autocast = new Interceptor() {
+        DispatchLayer autocast = new DispatchLayer() {
             @Override
-            public <B extends Record, S> S call(Definition<B, S> op, B args, Context context) {
+            public <B extends Record, S> S call(Definition<B, S> op, B args, Context context, int below) {
                 seen.add(op.name());
                 Tensor[] tensors = op.schema().tensors(op.name(), args);
                 boolean cast = !op.isMutating();
@@ -220,18 +222,16 @@ class ProbesTest {
         Tensor w = Tensor.meta(Shape.of(3, 4), DType.FLOAT32, Device.CPU).requiresGrad(true);
         Tensor x = Tensor.meta(Shape.of(2, 4), DType.FLOAT32, Device.CPU);
         List<String> names = new ArrayList<>();
-        Context.current().setTracer(new Interceptor() {
+        DispatchLayer tracer = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
                 names.add(op.name());
-                return Dispatcher.call(op, args, context);
+                return Dispatcher.below(op, args, context, below);
             }
-        });
-        try {
+        };
+        try (ThreadMode trace = Layers.push(tracer)) {
             Tensor loss = x.matmul(w.transpose(0, 1)).relu().mean();
             Autograd.backward(loss, Tensor.meta(loss), Autograd.Graph.FREE);
-        } finally {
-            Context.current().setTracer(null);
         }
         assertThat(names).startsWith("merapi::transpose", "merapi::matmul", "merapi::relu", "merapi::mean");
         assertThat(names.size()).as("and the backward").isGreaterThan(6);
