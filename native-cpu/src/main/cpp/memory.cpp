@@ -13,7 +13,9 @@
 #include <windows.h>
 #else
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #endif
 
@@ -154,6 +156,33 @@ void memory_guarded_free(int64_t address, int64_t size) {
     if (region.begin != nullptr) {
         munmap(region.begin, region.bytes);
     }
+}
+#endif
+
+#if defined(_WIN32)
+int64_t memory_map(const char*, int64_t, int64_t) { return 0; }
+void memory_unmap(int64_t, int64_t) {}
+#else
+int64_t memory_map(const char* path, int64_t offset, int64_t bytes) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        return 0;
+    }
+    struct stat status;
+    int64_t lead = offset % sysconf(_SC_PAGESIZE);
+    void* begin = MAP_FAILED;
+    if (bytes > 0 && offset >= 0 && fstat(file, &status) == 0 && bytes <= status.st_size &&
+        offset <= status.st_size - bytes) {
+        begin = mmap(nullptr, static_cast<size_t>(lead + bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file,
+                     static_cast<off_t>(offset - lead));
+    }
+    close(file);
+    return begin == MAP_FAILED ? 0 : reinterpret_cast<int64_t>(begin) + lead;
+}
+
+void memory_unmap(int64_t address, int64_t bytes) {
+    int64_t lead = address % sysconf(_SC_PAGESIZE);
+    munmap(reinterpret_cast<void*>(address - lead), static_cast<size_t>(lead + bytes));
 }
 #endif
 

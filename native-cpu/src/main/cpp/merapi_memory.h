@@ -20,6 +20,10 @@ int64_t memory_guarded_size(int64_t bytes);
 int64_t memory_guarded_allocate(int64_t bytes);
 void memory_guarded_free(int64_t address, int64_t size);
 
+// A part of a file in memory, privately: what is written there does not go to the file. 0 if the system cannot.
+int64_t memory_map(const char* path, int64_t offset, int64_t bytes);
+void memory_unmap(int64_t address, int64_t bytes);
+
 // The most working memory that a kernel gets at once, for tests of what happens when there is no more; negative: all.
 void working_memory_limit(int64_t bytes);
 

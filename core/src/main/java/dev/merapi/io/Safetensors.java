@@ -124,6 +124,18 @@ public final class Safetensors {
     }
 
     /**
+     * Opens all tensors by mapping ({@link SafetensorsFile#map}): at once, whatever the size of the file, which must not be cut
+     * as long as they live.
+     *
+     * @throws FormatException as {@link #load}
+     * @throws dev.merapi.error.DTypeException as {@link #load}
+     */
+    public static Map<String, Tensor> map(Path file) throws IOException {
+        Objects.requireNonNull(file, "file");
+        return all(file, SafetensorsFile::map);
+    }
+
+    /**
      * Reads all tensors into fresh CPU memory; they belong to the open scope, if there is one.
      *
      * @param file what is read
@@ -135,10 +147,18 @@ public final class Safetensors {
      */
     public static Map<String, Tensor> load(Path file) throws IOException {
         Objects.requireNonNull(file, "file");
+        return all(file, SafetensorsFile::tensor);
+    }
+
+    private interface Reader {
+        Tensor read(SafetensorsFile file, String name) throws IOException;
+    }
+
+    private static Map<String, Tensor> all(Path file, Reader reader) throws IOException {
         Map<String, Tensor> tensors = new LinkedHashMap<>();
         try (SafetensorsFile open = SafetensorsFile.open(file)) {
             for (String name : open.names()) {
-                tensors.put(name, open.tensor(name));
+                tensors.put(name, reader.read(open, name));
             }
             return tensors;
         } catch (IOException | RuntimeException e) {

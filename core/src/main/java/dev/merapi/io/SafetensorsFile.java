@@ -3,6 +3,7 @@ package dev.merapi.io;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.error.DTypeException;
+import dev.merapi.error.DeviceException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -157,6 +158,40 @@ public final class SafetensorsFile implements AutoCloseable {
             throw new FormatException(
                     "safetensors: " + path + ": tensor '" + name + "': " + damage.getMessage(), damage);
         }
+    }
+
+    /**
+     * Opens one tensor by mapping, as {@link Tensor#map} does: nothing is read before it is used, and what is written in place
+     * does not go to the file. What cannot be mapped (bools, what is widened, what is not aligned, what the system refuses) is
+     * read as by {@link #tensor}. The tensor outlives this object.
+     *
+     * @throws DTypeException as {@link #dtype}
+     * @throws FormatException if the file was replaced meanwhile
+     */
+    public Tensor map(String name) throws IOException {
+        FileNumber number = number(name);
+        SafetensorsHeader.Entry e = entry(name);
+        long at = dataStart + e.begin();
+        boolean asItIs = number.isDirect(ByteOrder.LITTLE_ENDIAN)
+                && number != FileNumber.BOOL
+                && at % number.dtype.byteSize() == 0
+                && ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN;
+        if (!asItIs || e.shape().numel() == 0) {
+            return tensor(name);
+        }
+        Tensor mapped;
+        try {
+            mapped = Tensor.map(path, at, number.dtype, e.shape().toArray());
+        } catch (DeviceException none) {
+            return tensor(name);
+        }
+        try {
+            file.requireSame();
+        } catch (IOException replaced) {
+            mapped.close();
+            throw replaced;
+        }
+        return mapped;
     }
 
     /**

@@ -74,14 +74,23 @@ final class SharedFile implements Closeable {
             return;
         }
         FileChannel again = FileChannel.open(path, StandardOpenOption.READ);
+        try {
+            requireSame();
+        } catch (IOException e) {
+            again.close();
+            throw e;
+        }
+        channel = again;
+    }
+
+    /** @throws FormatException if the path names another file by now */
+    void requireSame() throws IOException {
         BasicFileAttributes now = Files.readAttributes(path, BasicFileAttributes.class);
         if (now.size() != identity.size()
                 || !now.lastModifiedTime().equals(identity.lastModifiedTime())
                 || now.fileKey() != null && !now.fileKey().equals(identity.fileKey())) {
-            again.close();
             throw new FormatException("the file was replaced while it was open");
         }
-        channel = again;
     }
 
     @Override

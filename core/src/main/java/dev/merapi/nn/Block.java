@@ -69,6 +69,7 @@ public abstract class Block implements Stateful {
 
     /** Registers a block inside this one; returns it. */
     protected final <M extends Block> M child(String name, M block) {
+        Objects.requireNonNull(block, "block");
         requireNew(name);
         children.put(name, block);
         Block child = block;

@@ -4,6 +4,7 @@ package dev.merapi.nn;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.UnaryOperator;
 
 /**
@@ -18,6 +19,7 @@ public final class Sequential extends Layer {
 
     /** Adds a layer. */
     public Sequential then(Layer layer) {
+        Objects.requireNonNull(layer, "layer");
         child(String.valueOf(steps.size()), layer);
         steps.add(layer::forward);
         return this;

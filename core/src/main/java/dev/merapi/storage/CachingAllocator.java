@@ -6,7 +6,9 @@ import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.error.OverrunException;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -455,6 +457,10 @@ public final class CachingAllocator {
                 lose(block, e);
             }
         }
+        if (block instanceof Foreign foreign) {
+            foreign.release();
+            return;
+        }
         allocated.addAndGet(-block.size);
         liveBlocks.getAndDecrement();
         if (block instanceof Guard.Guarded) {
@@ -490,6 +496,10 @@ public final class CachingAllocator {
             complained = true;
             LOG.error("{}: freed memory cannot be used again", device, reason);
         }
+    }
+
+    void complain(String what, Throwable reason) {
+        LOG.error("{}: {}", device, what, reason);
     }
 
     private void freeGuarded(MemoryBlock block, @Nullable ThreadState state) {
@@ -636,6 +646,21 @@ public final class CachingAllocator {
     /** After a collection: what is left lives. */
     void restGrowth() {
         watchedLeast = watched.get();
+    }
+
+    /** See {@link RawAllocator#wrap(ByteBuffer)}. */
+    public @Nullable Segment wrap(ByteBuffer buffer) {
+        return raw.wrap(buffer);
+    }
+
+    /** See {@link RawAllocator#wrap(long, long)}. */
+    public @Nullable Segment wrap(long address, long bytes) {
+        return raw.wrap(address, bytes);
+    }
+
+    /** See {@link RawAllocator#map}. */
+    public @Nullable Mapping map(Path file, long offset, long bytes) throws IOException {
+        return raw.map(file, offset, bytes);
     }
 
     /** A buffer of its own over a part of a segment. */

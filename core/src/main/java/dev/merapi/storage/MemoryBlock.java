@@ -7,7 +7,7 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** A piece of a segment, handed out and taken back by one allocator; the object is reused with its memory. */
-public sealed class MemoryBlock permits Guard.Guarded {
+public sealed class MemoryBlock permits Guard.Guarded, Foreign {
     final CachingAllocator owner;
     final Segment segment;
     long offset;

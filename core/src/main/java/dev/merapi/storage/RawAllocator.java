@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.storage;
 
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +35,26 @@ public interface RawAllocator {
 
     /** Gives back what {@link #allocateGuarded} gave; whoever reads or writes it afterwards is stopped too. */
     default void freeGuarded(Segment segment) {}
+
+    /** What remains of a buffer as a segment, while the buffer is reachable; null if this device cannot use it. */
+    default @Nullable Segment wrap(ByteBuffer buffer) {
+        return null;
+    }
+
+    /** Memory at an address as a segment; null if this device cannot use it. */
+    default @Nullable Segment wrap(long address, long bytes) {
+        return null;
+    }
+
+    /**
+     * A part of a file in memory, privately: who writes there does not write to the file.
+     *
+     * @return null if this device or the system cannot do that with this file
+     * @throws IOException if the file cannot be opened, or is shorter
+     */
+    default @Nullable Mapping map(Path file, long offset, long bytes) throws IOException {
+        return null;
+    }
 
     /** How much is asked for at once to serve small requests. */
     default long segmentSize() {

@@ -101,6 +101,28 @@ public final class Storage {
     }
 
     /**
+     * Memory that somebody else owns, on the device of {@code allocator}, which does not count it. When the last share is
+     * closed and no call uses it any more, or when the collector finds it unreachable, {@code release} runs: once, on any
+     * thread. It shall be short; what it throws is logged.
+     *
+     * @param segment where it is
+     * @param owner kept reachable until then; it must not hold what is made of this storage
+     * @param release tells the owner
+     */
+    public static Storage foreign(
+            CachingAllocator allocator, Segment segment, @Nullable Object owner, Runnable release) {
+        Foreign block = new Foreign(allocator, segment, owner, release);
+        Storage storage = new Storage(block, 0, segment.byteSize(), null);
+        storage.ref = Backstop.watch(storage, block);
+        return storage;
+    }
+
+    /** Whether somebody outside owns this memory, and may see what is written there. */
+    public boolean isForeign() {
+        return block instanceof Foreign;
+    }
+
+    /**
      * A part of this storage with a version counter of its own, so that tensors may share memory without being views of
      * each other (parameters in one flat buffer). It keeps the whole alive.
      */
@@ -202,9 +224,10 @@ public final class Storage {
         return count > 0;
     }
 
-    /** True if there is exactly one owner: whoever that is may write in place. */
+    /** True if there is exactly one owner, and none outside: whoever that is may write in place. */
     public boolean isExclusive() {
         return count == 1
+                && !isForeign()
                 && (!(landlord instanceof Storage whole) || whole.byteSize == byteSize && whole.isExclusive());
     }
 
@@ -326,6 +349,9 @@ public final class Storage {
 
     /** True if both are parts of the same block and their bytes meet. */
     public boolean overlaps(Storage other) {
+        if (isForeign() && other.isForeign() && address() != 0) { // the same memory may have been given twice
+            return address() < other.address() + other.byteSize && other.address() < address() + byteSize;
+        }
         return this == other
                 || block == other.block && offset < other.offset + other.byteSize && other.offset < offset + byteSize;
     }

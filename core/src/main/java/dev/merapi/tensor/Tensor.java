@@ -12,8 +12,11 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
+import java.io.IOException;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -341,6 +344,78 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
             }
         }
         return t;
+    }
+
+    // ---------------------------------------------------------------- memory of others
+
+    /**
+     * A CPU tensor over what remains of a buffer, without a copy: each sees what the other writes. The buffer stays reachable as
+     * long as the memory is used. Its own byte order is not looked at; the machine's counts. Wrap a buffer once, and take
+     * views: two tensors over one buffer are not known to overlap by plain Java.
+     *
+     * @param buffer that may be written; a direct one where kernels are native
+     * @param dtype of its elements; not BOOL
+     * @param shape of the tensor; it may take less than remains
+     * @return a tensor, in the open scope
+     * @throws ShapeException if the buffer is too small, or does not begin at a multiple of an element's size
+     * @throws dev.merapi.error.DeviceException if it is on the Java heap and kernels are native
+     */
+    public static Tensor wrap(ByteBuffer buffer, DType dtype, long... shape) {
+        Objects.requireNonNull(buffer, "buffer");
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(shape, "shape");
+        return ForeignMemory.wrap(buffer, dtype, Shape.of(shape));
+    }
+
+    /**
+     * A CPU tensor over memory that others own, without a copy. <b>Unsafe</b>: an address that is wrong, or too few bytes
+     * behind it, ends the process or spoils other data. Needs native kernels.
+     *
+     * <p>{@code release} runs once: when the last handle, view and saved value is closed and no call uses the memory any more,
+     * or after the collector has found them unreachable; on any thread, and what it throws is logged. It does not run if this
+     * call fails. The memory counts as 0 bytes of the device's cap.
+     *
+     * @param address of the first byte, a multiple of an element's size
+     * @param dtype of the elements; not BOOL
+     * @param shape of the tensor, row-major
+     * @param owner is kept reachable until then; it must not hold the tensor
+     * @param release tells the owner that the memory is not used any more
+     * @return a tensor, in the open scope
+     * @throws ShapeException if the address is not aligned, or the size beyond all memory
+     * @throws IllegalArgumentException if the address is 0
+     * @throws dev.merapi.error.DeviceException without native kernels
+     */
+    public static Tensor over(long address, DType dtype, Shape shape, @Nullable Object owner, Runnable release) {
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(shape, "shape");
+        Objects.requireNonNull(release, "release");
+        return ForeignMemory.over(address, dtype, shape, owner, release);
+    }
+
+    /**
+     * A CPU tensor over a part of a file, read as it is used: nothing is copied, processes share it, and it counts as 0 bytes of
+     * the device's cap. It may be written in place; that stays in this process, and does not go to the file. Elements are in the
+     * machine's byte order.
+     *
+     * <p>The file must not be cut while it is mapped: the system then ends the process (SIGBUS). Replacing it by another of
+     * the same name is safe. It is unmapped when the tensor is closed (on Windows and in plain Java: when it is collected;
+     * Windows lets nobody delete or replace the file before that).
+     *
+     * @param file of any size, also one that may not be written; in plain Java and on Windows up to 2 GiB for one tensor, and
+     *     one that may be written
+     * @param offset of the first byte, a multiple of an element's size
+     * @param dtype of the elements; not BOOL
+     * @param shape of the tensor, row-major
+     * @return a tensor, in the open scope
+     * @throws IOException if the file cannot be opened
+     * @throws ShapeException if the file ends before, or the offset is not aligned
+     * @throws dev.merapi.error.DeviceException if the system cannot map it
+     */
+    public static Tensor map(Path file, long offset, DType dtype, long... shape) throws IOException {
+        Objects.requireNonNull(file, "file");
+        Objects.requireNonNull(dtype, "dtype");
+        Objects.requireNonNull(shape, "shape");
+        return ForeignMemory.map(file, offset, dtype, Shape.of(shape));
     }
 
     /** A tensor over given memory, taking over one share of it; belongs to no scope. */

@@ -68,6 +68,10 @@ final class Native {
 
     static native void memory_guarded_free(long address, long size);
 
+    static native long memory_map(String path, long offset, long bytes);
+
+    static native void memory_unmap(long address, long bytes);
+
     static native long memory_limit();
 
     static native long symbol_address(long path, long symbol);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import dev.merapi.storage.HeapAllocator;
+import dev.merapi.storage.Mapping;
 import dev.merapi.storage.RawAllocator;
 import dev.merapi.storage.Segment;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
@@ -26,7 +30,7 @@ final class NativeMemory implements RawAllocator {
     /** Its own root, unlike a slice: views of a direct buffer hold the buffer that they all come from. */
     @Override
     public ByteBuffer view(Segment segment, int offset, int size) {
-        return wrap(segment.address() + offset, size);
+        return bufferAt(segment.address() + offset, size);
     }
 
     @Override
@@ -42,6 +46,32 @@ final class NativeMemory implements RawAllocator {
     @Override
     public void freeGuarded(Segment segment) {
         Native.memory_guarded_free(segment.address(), segment.byteSize());
+    }
+
+    @Override
+    public @Nullable Segment wrap(ByteBuffer buffer) {
+        if (!buffer.isDirect()) {
+            return null;
+        }
+        ByteBuffer whole = buffer.slice().order(ByteOrder.nativeOrder());
+        return new Segment(whole, whole.capacity() == 0 ? 0 : new BytePointer(whole).address(), whole.capacity());
+    }
+
+    @Override
+    public Segment wrap(long address, long bytes) {
+        return new Segment(view(address, bytes), address, bytes);
+    }
+
+    @Override
+    public @Nullable Mapping map(Path file, long offset, long bytes) throws IOException {
+        long address = Native.memory_map(file.toString(), offset, bytes);
+        if (address != 0) {
+            return new Mapping(wrap(address, bytes), () -> Native.memory_unmap(address, bytes));
+        }
+        Mapping byJava = new HeapAllocator().map(file, offset, bytes); // on Windows, or with a name that C cannot say
+        ByteBuffer buffer = byJava == null ? null : byJava.segment().buffer();
+        Segment segment = buffer == null ? null : wrap(buffer);
+        return segment == null ? null : new Mapping(segment, () -> {});
     }
 
     @Override
@@ -62,7 +92,7 @@ final class NativeMemory implements RawAllocator {
         return address;
     }
 
-    static ByteBuffer wrap(long address, long byteSize) {
+    static ByteBuffer bufferAt(long address, long byteSize) {
         return new Window(address, byteSize).open();
     }
 

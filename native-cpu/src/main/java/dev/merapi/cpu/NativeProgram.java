@@ -48,7 +48,7 @@ final class NativeProgram {
         long size = bytes.length + MESSAGE_BYTES;
         long address = Native.memory_allocate(size);
         try {
-            ByteBuffer buffer = NativeMemory.wrap(address, size);
+            ByteBuffer buffer = NativeMemory.bufferAt(address, size);
             buffer.put(0, bytes);
             long error = address + bytes.length;
             long handle = reduction

@@ -34,7 +34,7 @@ class GuardTest {
 
         public static void main(String[] arguments) {
             Tensor t = Tensor.ones(Shape.of(16), DType.FLOAT32, Device.CPU);
-            ByteBuffer raw = NativeMemory.wrap(t.address(), 1 << 13);
+            ByteBuffer raw = NativeMemory.bufferAt(t.address(), 1 << 13);
             switch (arguments[0]) {
                 case "behind" -> raw.put(64, (byte) 1);
                 case "freed" -> {

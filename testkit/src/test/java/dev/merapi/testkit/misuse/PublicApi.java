@@ -23,7 +23,19 @@ import java.util.stream.Stream;
 /** What users call: the public classes of the packages for them, less what is for the engine or unsafe, by name. */
 final class PublicApi {
     private static final List<String> PACKAGES = List.of(
-            "tensor", "ops", "nn", "optim", "data", "io", "autograd", "check", "op", "random", "train", "types");
+            "tensor",
+            "ops",
+            "nn",
+            "optim",
+            "data",
+            "io",
+            "autograd",
+            "check",
+            "op",
+            "random",
+            "state",
+            "train",
+            "types");
 
     /** Public for other packages of the engine and for backends, which pass what they have checked. */
     private static final Set<String> FOR_THE_ENGINE = Set.of(
