@@ -63,6 +63,7 @@ public final class Definition<A extends Record, R> {
     private final @Nullable Function<A, Device> device;
     private final Map<String, Object> defaults;
     private final @Nullable Object code;
+    private final boolean layerRules;
     private final Map<PieceKey<?>, Piece> effective;
     private boolean whole; // known to be: two threads may find out
 
@@ -90,6 +91,7 @@ public final class Definition<A extends Record, R> {
         this.kernelType = value(PieceKey.KERNEL_TYPE);
         this.device = value(PieceKey.DEVICE);
         this.code = value(PieceKey.CODE);
+        this.layerRules = top.keySet().stream().anyMatch(key -> key instanceof PieceKey.LayerKey);
         Map<String, Object> d = new HashMap<>();
         boolean any = false;
         for (PieceKey<?> each : top.keySet()) {
@@ -388,6 +390,11 @@ public final class Definition<A extends Record, R> {
 
     public @Nullable Device device(A args) {
         return device == null ? null : device.apply(args);
+    }
+
+    /** What the op says to a layer of dispatch; null if it says nothing. See {@link Op#rule}. */
+    public <L> @Nullable LayerRule<L, A, R> rule(Class<L> layer) {
+        return layerRules ? value(new PieceKey.LayerKey(layer)) : null;
     }
 
     /** What a backend generates its kernel from, such as a pointwise expression; null if there is nothing. */

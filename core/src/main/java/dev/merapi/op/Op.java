@@ -13,6 +13,7 @@ import dev.merapi.op.PieceKey.BackwardKernelKey;
 import dev.merapi.op.PieceKey.DefaultKey;
 import dev.merapi.op.PieceKey.DisabledKey;
 import dev.merapi.op.PieceKey.KernelKey;
+import dev.merapi.op.PieceKey.LayerKey;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -443,6 +444,15 @@ public final class Op<A extends Record, R> {
         return add(PieceKey.AUTOCAST, policy);
     }
 
+    /**
+     * What this op says to one layer of dispatch, which reads it with {@link Definition#rule}; one for each layer.
+     *
+     * @param layer the class that the layer asks with
+     */
+    public <L> Op<A, R> rule(Class<L> layer, LayerRule<L, A, R> rule) {
+        return add(new LayerKey(Objects.requireNonNull(layer, "layer")), rule);
+    }
+
     /** The value of an argument that a call by name leaves out; null for absent. */
     public Op<A, R> defaultValue(String argument, @Nullable Object value) {
         if (schema.indexOf(argument) < 0) {
@@ -526,6 +536,11 @@ public final class Op<A extends Record, R> {
                 put(next, PieceKey.SAVE, save, this, false);
                 put(next, PieceKey.BACKWARD, formula, this, false);
             });
+        }
+
+        public <L> Override<A, R> rule(Class<L> layer, LayerRule<L, A, R> rule) {
+            Objects.requireNonNull(layer, "layer");
+            return change(next -> put(next, new LayerKey(layer), rule, this, false));
         }
 
         /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */

@@ -63,6 +63,14 @@ public sealed interface PieceKey<V> {
         }
     }
 
+    /** What the op says to one layer. */
+    record LayerKey(Class<?> layer) implements PieceKey<LayerRule<?, ?, ?>> {
+        @Override
+        public String text() {
+            return "rule/" + layer.getName();
+        }
+    }
+
     /** The value of an argument that a call by name leaves out. */
     record DefaultKey(String argument) implements PieceKey<Object> {
         @Override

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.cuda.launch.Arguments;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;

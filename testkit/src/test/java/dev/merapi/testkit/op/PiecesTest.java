@@ -17,8 +17,10 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.LayerRule;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
+import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -601,5 +603,33 @@ class PiecesTest {
         Tensor x = data().requiresGrad(true);
         Autograd.backward(call.apply(x).sum());
         return x.grad().toDoubleArray()[0];
+    }
+
+    private interface Counting {}
+
+    private interface Cost<A extends Record, R> extends LayerRule<Counting, A, R> {
+        long flops(A args);
+    }
+
+    @Test
+    void rulesOfLayersAreFoundByTheLayerAndOverriddenForAWhile() {
+        Op<PointwiseArgs.X, Tensor> op = Op.define("pieces::ruled", PointwiseArgs.X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .rule(Counting.class, (Cost<PointwiseArgs.X, Tensor>) a -> a.x().numel());
+        PointwiseArgs.X args = new PointwiseArgs.X(Tensor.ones(3), List.of());
+        assertThat(cost(op, args)).isEqualTo(3);
+        assertThat(op.definition().rule(Runnable.class)).isNull();
+        assertThatThrownBy(() -> op.rule(Counting.class, (Cost<PointwiseArgs.X, Tensor>) a -> 0))
+                .isInstanceOf(RegistrationException.class)
+                .hasMessageContaining("there is already a piece 'rule/" + Counting.class.getName());
+        try (Op.Override<PointwiseArgs.X, Tensor> override = op.override()) {
+            override.rule(Counting.class, (Cost<PointwiseArgs.X, Tensor>) a -> 7);
+            assertThat(cost(op, args)).isEqualTo(7);
+        }
+        assertThat(cost(op, args)).isEqualTo(3);
+    }
+
+    private static <A extends Record> long cost(Op<A, Tensor> op, A args) {
+        return op.definition().rule(Counting.class) instanceof Cost<A, Tensor> rule ? rule.flops(args) : -1;
     }
 }
