@@ -14,6 +14,9 @@ import dev.merapi.op.Definition;
  * kernels of its own) is seen as one call, and after {@code below} its parts are seen one by one; a layer that does not care
  * for the parts calls {@link Dispatcher#call} instead.
  *
+ * <p>What an op says to one kind of layer is a {@link dev.merapi.op.LayerRule}, which the layer reads with
+ * {@link Definition#rule}.
+ *
  * <p>Threads to which modes are carried (a data loader's, a checkpoint that is computed again on another) call the same
  * object: one that is used there must be safe for threads.
  */
@@ -34,14 +37,4 @@ public interface DispatchLayer {
     default boolean isBelowAutograd() {
         return false;
     }
-
-    /**
-     * What an op says to one kind of layer: how it is batched, say. A layer declares a functional interface that extends
-     * this one, and finds what was registered for itself with {@link Definition#rule}.
-     *
-     * @param <L> the layer that reads it
-     * @param <A> the arguments of the op
-     * @param <R> its result
-     */
-    interface Rule<L extends DispatchLayer, A extends Record, R> {}
 }

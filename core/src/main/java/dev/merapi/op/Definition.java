@@ -2,7 +2,6 @@
 package dev.merapi.op;
 
 import dev.merapi.dispatch.Backends;
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.PieceKey.BackwardKernelKey;
@@ -305,11 +304,6 @@ public final class Definition<A extends Record, R> {
 
     public @Nullable Function<A, R> compose() {
         return compose;
-    }
-
-    /** What it says to one kind of layer; null if nothing was registered for that class. */
-    public <L extends DispatchLayer> DispatchLayer.@Nullable Rule<L, A, R> rule(Class<L> layer) {
-        return value(new PieceKey.RuleKey(layer));
     }
 
     /** Its forward-mode rule; null if tangents go through its parts, or through its backward. */

@@ -2,7 +2,6 @@
 package dev.merapi.op;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
@@ -356,18 +355,6 @@ public final class Op<A extends Record, R> {
             put(next, PieceKey.SAVE, save, null, false);
             put(next, PieceKey.BACKWARD, formula, null, false);
         });
-    }
-
-    /**
-     * What this op says to one kind of layer, which reads it with {@link Definition#rule}. It has an effect where a layer
-     * of that class is on, and none elsewhere.
-     *
-     * @param layer the class of the layer
-     * @param rule of the type that the layer asks for
-     * @return this op
-     */
-    public <L extends DispatchLayer> Op<A, R> rule(Class<L> layer, DispatchLayer.Rule<L, A, R> rule) {
-        return add(new PieceKey.RuleKey(Objects.requireNonNull(layer, "layer")), rule);
     }
 
     /**

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -64,8 +63,6 @@ public sealed interface PieceKey<V> {
         }
     }
 
-    /** What the op says to one kind of layer. */
-    record RuleKey(Class<?> layer) implements PieceKey<DispatchLayer.Rule<?, ?, ?>> {
     /** What the op says to one layer. */
     record LayerKey(Class<?> layer) implements PieceKey<LayerRule<?, ?, ?>> {
         @Override

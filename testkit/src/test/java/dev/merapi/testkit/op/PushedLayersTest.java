@@ -14,6 +14,7 @@ import dev.merapi.dispatch.Layers;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.Definition;
+import dev.merapi.op.LayerRule;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -53,7 +54,7 @@ class PushedLayersTest {
         }
     }
 
-    private interface Named<A extends Record, R> extends DispatchLayer.Rule<Log, A, R> {
+    private interface Named<A extends Record, R> extends LayerRule<Log, A, R> {
         String text();
     }
 
@@ -200,6 +201,6 @@ class PushedLayersTest {
         assertThat(op.definition().rule(Log.class)).isSameAs(rule);
         assertThatThrownBy(() -> op.rule(Log.class, rule))
                 .isInstanceOf(RegistrationException.class)
-                .hasMessageContaining("rule/" + Log.class.getName());
+                .hasMessageContaining("already a piece");
     }
 }
