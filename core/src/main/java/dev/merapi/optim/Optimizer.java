@@ -352,7 +352,7 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         in.copy();
         settings.run();
         setLearningRate(newRate);
-        boolean same = slots.stream().allMatch(s -> decays.get(s.holder()) == s.weightDecay());
+        boolean same = slots.stream().allMatch(s -> Objects.requireNonNull(decays.get(s.holder())) == s.weightDecay());
         if (same) {
             groups.forEach(group -> Arrays.fill(group.versions, -1));
         } else {
