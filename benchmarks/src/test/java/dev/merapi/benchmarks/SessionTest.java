@@ -129,7 +129,10 @@ class SessionTest {
             switch (step.command().get(0)) {
                 case "test" -> assertTrue(result.matches(".*\"result\": \"(ok|FAILED)\".*\\d+ passed, .*"), result);
                 case "torch", "sanitize" -> assertTrue(result.contains("\"left out\""), result);
-                default -> assertTrue(result.contains("\"ok\""), result + "\n" + printed);
+                default -> {
+                    boolean leftOut = step.name().equals("epilogues") && result.contains("\"left out\""); // no library
+                    assertTrue(result.contains("\"ok\"") || leftOut, result + "\n" + printed);
+                }
             }
         }
         for (String line : lines) {

@@ -152,7 +152,7 @@ final class Jacobians {
         requireReverse(name);
         try (Scope scope = Scope.openInternal(Context.current());
                 Autograd.Mode mode = Autograd.enableGrad()) {
-            List<Tensor> variables = variables(inputs);
+            List<Tensor> variables = variables(name, inputs);
             return scope.keep(rows(f.apply(variables), variables));
         }
     }
@@ -164,7 +164,7 @@ final class Jacobians {
         long in = inputs.stream().mapToLong(Tensor::numel).sum();
         try (Scope scope = Scope.openInternal(Context.current());
                 Autograd.Mode mode = Autograd.enableGrad()) {
-            List<Tensor> variables = variables(inputs);
+            List<Tensor> variables = variables(name, inputs);
             List<Tensor> outputs = f.apply(variables);
             if (in >= outputs.stream().mapToLong(Tensor::numel).sum()) {
                 return scope.keep(rows(outputs, variables));
@@ -181,7 +181,14 @@ final class Jacobians {
     }
 
     /** Parts of the graph that the inputs are in, or leaves. */
-    private static List<Tensor> variables(List<Tensor> inputs) {
+    private static List<Tensor> variables(String name, List<Tensor> inputs) {
+        for (int i = 0; i < inputs.size(); i++) {
+            if (!inputs.get(i).dtype().isFloating()) {
+                throw new DTypeException(
+                        Message.of(name, "inputs[" + i + "], " + inputs.get(i).describe() + ", can have no gradient")
+                                .fix("convert it to a floating dtype, or let the function hold it."));
+            }
+        }
         return inputs.stream()
                 .map(x -> Views.ALIAS.call(new Views.Alias(x)))
                 .map(x -> x.requiresGrad() ? x : x.requiresGrad(true))

@@ -20,6 +20,8 @@ public final class TensorDataset implements Dataset<Labelled> {
     public TensorDataset(Tensor inputs, Tensor targets) {
         Objects.requireNonNull(inputs, "inputs");
         Objects.requireNonNull(targets, "targets");
+        inputs.requireOpen("dataset", "inputs");
+        targets.requireOpen("dataset", "targets");
         if (inputs.rank() < 1 || targets.rank() < 1 || inputs.size(0) != targets.size(0)) {
             throw new ShapeException("dataset: inputs and targets must have one sample each for each other"
                     + "\n  inputs: " + inputs.describe() + "\n  targets: " + targets.describe());

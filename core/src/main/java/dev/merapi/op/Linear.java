@@ -5,6 +5,7 @@ import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -24,8 +25,8 @@ final class Linear<A extends Record, R> implements Jvp<A, R> {
     /** The names of each set; {@code "x, bias"} are two that are taken together. */
     static List<Set<String>> sets(String[] texts) {
         return Arrays.stream(texts)
-                .map(text ->
-                        (Set<String>) new LinkedHashSet<>(List.of(text.trim().split("\\s*,\\s*"))))
+                .map(text -> (Set<String>) new LinkedHashSet<>(
+                        List.of(Objects.requireNonNull(text, "arguments").trim().split("\\s*,\\s*"))))
                 .toList();
     }
 

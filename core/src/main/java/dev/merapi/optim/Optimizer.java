@@ -204,6 +204,12 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
      * @throws GraphCaptureException if parameters have moved since the last step, and this one is captured
      */
     public final void step(@Nullable Tensor gradScale, @Nullable Tensor skip) {
+        if (gradScale != null) {
+            gradScale.requireOpen("optimizer.step", "gradScale");
+        }
+        if (skip != null) {
+            skip.requireOpen("optimizer.step", "skip");
+        }
         Gradients.of("optimizer.step", holders());
         follow();
         GraphCapture capture = Context.current().graphCapture();

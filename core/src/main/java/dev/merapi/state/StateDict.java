@@ -84,6 +84,7 @@ public final class StateDict {
 
     /** All values of a type, by name: {@code all(Tensor.class)}. */
     public <T> Map<String, T> all(Class<T> type) {
+        Objects.requireNonNull(type, "type");
         Map<String, T> found = new LinkedHashMap<>();
         values.forEach((name, value) -> {
             if (type.isInstance(value)) {
@@ -126,7 +127,8 @@ public final class StateDict {
 
     /** @throws StateDictException if the names are not exactly these; {@code of} says whose */
     public void requireNames(String of, Set<String> expected) {
-        Set<String> missing = new TreeSet<>(expected);
+        Objects.requireNonNull(of, "of");
+        Set<String> missing = new TreeSet<>(Objects.requireNonNull(expected, "expected"));
         missing.removeAll(values.keySet());
         Set<String> unknown = new TreeSet<>(values.keySet());
         unknown.removeAll(expected);

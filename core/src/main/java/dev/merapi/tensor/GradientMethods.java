@@ -29,6 +29,9 @@ public abstract sealed class GradientMethods extends DataMethods permits TensorM
         if (wanted && !t.dtype().isFloating()) {
             throw new DTypeException("requiresGrad: only floating tensors can have gradients; this is " + t.describe());
         }
+        if (wanted) {
+            t.requireOpen("requiresGrad", "this");
+        }
         GraphAccess.setRequiresGrad(t, wanted);
         return t;
     }
@@ -51,6 +54,10 @@ public abstract sealed class GradientMethods extends DataMethods permits TensorM
      * @throws GradientException if its shape, dtype or device is another than this tensor's
      */
     public void setGrad(@Nullable Tensor gradient) {
+        if (gradient != null) {
+            self().requireOpen("setGrad", "this");
+            gradient.requireOpen("setGrad", "gradient");
+        }
         GraphAccess.setGrad(self(), gradient);
     }
 }

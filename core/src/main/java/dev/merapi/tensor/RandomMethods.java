@@ -218,6 +218,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             throw new ShapeException("dropout: probability " + p + " does not lie in [0, 1]");
         }
         if (!training || p == 0) {
+            self().requireOpen("dropout", "x");
             return self();
         }
         GraphCapture.Draw d = draw(Philox.blocks(self().numel(), false), self().device());

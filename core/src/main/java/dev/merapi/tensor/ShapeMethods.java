@@ -40,7 +40,13 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      * @return this tensor or a copy of it
      */
     public Tensor contiguous() {
-        return self().isContiguous() ? self() : copy();
+        return self().isContiguous() ? open("contiguous") : copy();
+    }
+
+    /** Itself, for a method that has nothing to do. */
+    private Tensor open(String method) {
+        self().requireOpen(method, "x");
+        return self();
     }
 
     /**
@@ -52,7 +58,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      * @return this tensor or a new one; the gradient is converted back
      */
     public Tensor to(DType dtype) {
-        return dtype == self().dtype() ? self() : CopyOps.CAST.call(new CopyOps.Cast(self(), dtype));
+        return dtype == self().dtype() ? open("to") : CopyOps.CAST.call(new CopyOps.Cast(self(), dtype));
     }
 
     /**
@@ -62,7 +68,7 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      * @return this tensor or a new one; the gradient goes back to this device
      */
     public Tensor to(Device device) {
-        return device == self().device() ? self() : CopyOps.MOVE.call(new CopyOps.Move(self(), device));
+        return device == self().device() ? open("to") : CopyOps.MOVE.call(new CopyOps.Move(self(), device));
     }
 
     /**

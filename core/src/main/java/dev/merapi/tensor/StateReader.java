@@ -51,6 +51,7 @@ public final class StateReader {
     }
 
     private void tensor(String name, Tensor target, boolean converts) {
+        Objects.requireNonNull(target, "target");
         Tensor t = value(name, Tensor.class);
         if (t == null) {
             return;
@@ -87,6 +88,7 @@ public final class StateReader {
 
     /** Expects exactly this value. */
     public void same(String name, Object expected) {
+        Objects.requireNonNull(expected, "expected");
         Object value = value(name, expected.getClass());
         if (value != null && !value.equals(expected)) {
             wrong.put(name, "expected " + expected + ", got " + value);
@@ -95,13 +97,15 @@ public final class StateReader {
 
     /** Says that a value is wrong, unless {@code holds}. */
     public void require(boolean holds, String name, String what) {
+        Objects.requireNonNull(name, "name");
+        Objects.requireNonNull(what, "what");
         if (!holds && !missing.contains(name)) {
             wrong.putIfAbsent(name, what);
         }
     }
 
     private <T> @org.jspecify.annotations.Nullable T value(String name, Class<T> type) {
-        unknown.remove(name);
+        unknown.remove(Objects.requireNonNull(name, "name"));
         if (!state.names().contains(name)) {
             missing.add(name);
             return null;

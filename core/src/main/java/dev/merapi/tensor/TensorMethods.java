@@ -66,6 +66,7 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
         Objects.requireNonNull(shape, "shape");
         Tensor t = self();
         if (t.shape().equals(shape)) {
+            t.requireOpen("sumTo", "x");
             return t;
         }
         if (!shape.expandableTo(t.shape())) {

@@ -30,7 +30,7 @@ class PlantedFaultsTest {
     private static final int PROGRAMS = 6000;
     private static final int LINES = 4;
     /** A gradient takes a leaf, what is done to it, the gradient that comes in, the call, and its result. */
-    private static final int LINES_OF_GRADIENTS = 6;
+    private static final int LINES_OF_GRADIENTS = 7;
 
     @SuppressWarnings("unchecked")
     private static final Op<PointwiseArgs.X, Tensor> RELU = (Op<PointwiseArgs.X, Tensor>) Activations.RELU.op();

@@ -63,11 +63,11 @@ class IdxTest {
     }
 
     @Test
-    void widensNarrowTypes() throws IOException {
+    void readsNarrowTypes() throws IOException {
         assertThat(read(bytes(9, new int[] {2}, (byte) -1, (byte) 127)).toIntArray())
                 .containsExactly(-1, 127);
         Tensor t = read(bytes(11, new int[] {2}, (byte) -1, (byte) -2, (byte) 1, (byte) 0));
-        assertThat(t.dtype()).isEqualTo(DType.INT32);
+        assertThat(t.dtype()).isEqualTo(DType.INT16);
         assertThat(t.toIntArray()).containsExactly(-2, 256);
     }
 

@@ -62,7 +62,7 @@ class NpzTest {
             }
             assertThat(compared).isEqualTo(3 * 3 + 8 * 3 + 5);
             assertThat(open.tensor("u4.big").dtype()).isEqualTo(DType.INT64);
-            assertThat(open.tensor("i1.little").dtype()).isEqualTo(DType.INT32);
+            assertThat(open.tensor("i1.little").dtype()).isEqualTo(DType.INT8);
             assertThat(open.tensor("f2.fortran").dtype()).isEqualTo(DType.FLOAT16);
             assertThatThrownBy(() -> open.tensor("absent"))
                     .hasMessageContaining("absent")

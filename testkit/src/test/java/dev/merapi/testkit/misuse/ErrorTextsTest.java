@@ -23,6 +23,7 @@ class ErrorTextsTest {
 
     /** Names of Java and of what is outside of the modules. */
     private static final Set<String> OTHERS = Set.of(
+            "ByteBuffer",
             "Files",
             "List",
             "Map",
@@ -39,6 +40,8 @@ class ErrorTextsTest {
             "cublasLtMatmul", // libraries
             "GiB",
             "IDX",
+            "INF",
+            "META", // the folder META-INF
             "JSON",
             "NaN",
             "NumPy",

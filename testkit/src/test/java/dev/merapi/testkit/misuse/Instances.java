@@ -14,7 +14,9 @@ import dev.merapi.op.Result;
 import dev.merapi.ops.*;
 import dev.merapi.optim.*;
 import dev.merapi.random.Generator;
+import dev.merapi.state.StateDict;
 import dev.merapi.tensor.*;
+import dev.merapi.tensor.StateReader;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.types.*;
 import java.lang.invoke.MethodHandles;
@@ -88,6 +90,8 @@ final class Instances {
             case "DeviceType" -> DeviceType.CPU;
             case "Layout" -> x.layout();
             case "Shape" -> x.shape();
+            case "StateDict" -> new StateDict().with("misuse", x);
+            case "StateReader" -> new StateReader("misuse", new StateDict().with("misuse", x));
             default -> null;
         };
     }

@@ -24,6 +24,7 @@ import java.lang.reflect.Modifier;
 import java.lang.reflect.Type;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -172,6 +173,11 @@ class MisuseSweepTest {
             } else {
                 ((Constructor<?>) e).newInstance(args);
             }
+            if (isClosed(self) || Arrays.stream(args).anyMatch(MisuseSweepTest::isClosed)) {
+                if (!PublicApi.answersOnClosed(c, e)) {
+                    finding("took a closed tensor", what);
+                }
+            }
         } catch (InvocationTargetException x) {
             judge(c, e, what, x.getCause());
             versions.forEach((t, version) -> {
@@ -193,6 +199,11 @@ class MisuseSweepTest {
         if (context.isChecked() != checked) {
             finding("changed the checked mode", what);
         }
+    }
+
+    private static boolean isClosed(@Nullable Object value) {
+        return value instanceof Tensor t && t.isClosed()
+                || value instanceof List<?> list && list.stream().anyMatch(MisuseSweepTest::isClosed);
     }
 
     private static void collect(@Nullable Object value, Map<Tensor, Integer> into) {

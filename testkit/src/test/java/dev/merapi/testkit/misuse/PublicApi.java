@@ -157,7 +157,48 @@ final class PublicApi {
 
     /** Classes without an instance here, and methods that take something of which there is no ordinary value. */
     static Set<String> untried() {
-        return new TreeSet<>(Set.of("Pair", "Scope"));
+        return new TreeSet<>(Set.of(
+                "Op.rule",
+                "Override.rule",
+                "Pair",
+                "Scope",
+                "StateDict.requireNames",
+                "Tangents",
+                "Tangents.Tangents",
+                "Tensor.autogradOr"));
+    }
+
+    /** What is asked of a tensor, or of its form only, or is refused where it is used. */
+    static boolean answersOnClosed(Class<?> c, Executable e) {
+        String name = e.getName();
+        return switch (c.getSimpleName()) {
+            case "Tensor" ->
+                name.startsWith("is")
+                        || name.endsWith("Like")
+                        || Set.of(
+                                        "close",
+                                        "describe",
+                                        "device",
+                                        "dtype",
+                                        "expandAs",
+                                        "grad",
+                                        "layout",
+                                        "leaveScope",
+                                        "meta",
+                                        "numel",
+                                        "rank",
+                                        "requiresGrad",
+                                        "shape",
+                                        "size",
+                                        "tensor",
+                                        "toString",
+                                        "version",
+                                        "zeros")
+                                .contains(name);
+            case "Autograd" -> Set.of("gradFn", "whyNoGrad").contains(name);
+            case "Grads", "StateReader" -> true; // refused by the backward, or by copy()
+            default -> false;
+        };
     }
 
     static boolean opensScope(Class<?> c, Executable e) {
@@ -187,6 +228,7 @@ final class PublicApi {
             case "RunDirectory" -> List.of("run");
             case "TensorDataset" -> List.of("dataset");
             case "Elements" -> List.of("element", "storage");
+            case "StateDict", "StateReader" -> List.of("state");
             case "Block", "Layer", "Sequential" -> List.of("sequential");
             case "Op" -> List.of("devicetype", "resulttype");
             case "Override" -> List.of("misuse::op");
@@ -194,12 +236,14 @@ final class PublicApi {
             default ->
                 e.getName().equals("argsort")
                         ? List.of("sort")
-                        : e.getName().equals("nested")
-                                        || e.getName().startsWith("to")
-                                        || e.getName().equals("copyTo")
-                                        || e.getName().startsWith("item")
-                                ? List.of("of:", "export", "item", "storage")
-                                : List.of();
+                        : Set.of("map", "wrap", "over").contains(e.getName())
+                                ? List.of("shape")
+                                : e.getName().equals("nested")
+                                                || e.getName().startsWith("to")
+                                                || e.getName().equals("copyTo")
+                                                || e.getName().startsWith("item")
+                                        ? List.of("of:", "export", "item", "storage")
+                                        : List.of();
         };
     }
 }

@@ -7,6 +7,7 @@ import dev.merapi.op.CudaKernel;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Result;
 import dev.merapi.optim.Optimizer;
+import dev.merapi.state.StateDict;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -84,6 +85,9 @@ final class Values {
         }
         if (raw == Shape.class) {
             return Shape.of(2, 3);
+        }
+        if (raw == StateDict.class) {
+            return new StateDict().with("misuse", 1L);
         }
         if (raw == Path.class) {
             return folder.resolve("misuse.bin");
