@@ -50,9 +50,7 @@ public final class CachingAllocator {
     private final ReentrantLock growing = new ReentrantLock();
 
     private final List<ArrayDeque<MemoryBlock>> classLists = new ArrayList<>();
-    private final TreeSet<MemoryBlock> freeBlocks = new TreeSet<>(Comparator.comparingLong((MemoryBlock b) -> b.size)
-            .thenComparingLong(b -> System.identityHashCode(b.segment))
-            .thenComparingLong(b -> b.offset));
+    private final TreeSet<MemoryBlock> freeBlocks = new TreeSet<>(CachingAllocator::bySize);
     private final List<MemoryBlock> segmentHeads = new ArrayList<>();
     private final AtomicLong allocated = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
@@ -287,6 +285,20 @@ public final class CachingAllocator {
             rest.free = true;
             freeBlocks.add(rest);
         }
+    }
+
+    /** By size, then by place. Written out, as each request and each freed block walks the tree with it. */
+    private static int bySize(MemoryBlock a, MemoryBlock b) {
+        if (a.size != b.size) {
+            return a.size < b.size ? -1 : 1;
+        }
+        if (a.segment != b.segment) {
+            int order = Integer.compare(System.identityHashCode(a.segment), System.identityHashCode(b.segment));
+            if (order != 0) {
+                return order;
+            }
+        }
+        return Long.compare(a.offset, b.offset);
     }
 
     private @Nullable MemoryBlock ceiling(MemoryBlock key) {

@@ -30,7 +30,9 @@ final class DocumentationTest {
             "CONTRIBUTING.md",
             "docs/simulator.md",
             "docs/custom-kernels.md",
-            "docs/checking.md");
+            "docs/checking.md",
+            "docs/forward-mode.md",
+            "docs/layers.md");
     private static final Pattern PROGRAM = Pattern.compile("```java\\n// file: ([^\\n]+)\\n(.*?)```", Pattern.DOTALL);
     private static final Pattern CLASS_NAME = Pattern.compile("public (?:final )?class (\\w+)");
     private static final Pattern NAMED_PATH = Pattern.compile(

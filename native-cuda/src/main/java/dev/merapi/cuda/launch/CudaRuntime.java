@@ -4,12 +4,11 @@ package dev.merapi.cuda.launch;
 import dev.merapi.cuda.CudaException;
 import dev.merapi.cuda.KernelCompileException;
 import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.sim.SimulatedCuda;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The seam: what the backend needs of CUDA. A GPU implements it with a driver and NVRTC, {@link SimulatedCuda} with the
+ * The seam: what the backend needs of CUDA. A GPU implements it with a driver and NVRTC, {@code SimulatedCuda} with the
  * host's compiler; nothing above knows which. Addresses are device addresses, streams and functions are handles; stream 0
  * is the device's compute stream. Methods that take a stream return before the work is done.
  */
