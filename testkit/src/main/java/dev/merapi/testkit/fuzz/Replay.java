@@ -6,6 +6,7 @@ import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.op.Definition;
 import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
+import dev.merapi.ops.PointwiseCode;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -373,6 +374,23 @@ final class Replay {
         return false;
     }
 
+    /** Whether a 0-d float64 is rounded to float32 first, since it does not widen the others: a comparison sees that. */
+    private static boolean demotesScalars(Definition<?, ?> op, @Nullable Tensor[] inputs) {
+        if (!(op.code() instanceof PointwiseCode)) {
+            return false;
+        }
+        boolean any = false;
+        for (Tensor t : inputs) {
+            if (t != null && t.rank() > 0 && t.dtype().isFloating()) {
+                if (t.dtype() == DType.FLOAT64) {
+                    return false;
+                }
+                any = true;
+            }
+        }
+        return any;
+    }
+
     private <A extends Record, R> A inFloat64(
             Definition<A, R> op,
             A args,
@@ -381,6 +399,7 @@ final class Replay {
             @Nullable SplittableRandom noise,
             double eps) {
         @Nullable Tensor[] wide = new Tensor[copies.length];
+        boolean demotes = demotesScalars(op, copies);
         for (int i = 0; i < copies.length; i++) {
             Tensor t = copies[i];
             for (int k = 0; k < i && wide[i] == null; k++) {
@@ -388,7 +407,11 @@ final class Replay {
             }
             if (t != null && wide[i] == null) {
                 DType dtype = t.dtype().isFloating() ? DType.FLOAT64 : t.dtype();
-                wide[i] = filled(Tensor.allocate(t.shape(), dtype, java), t, noise, eps);
+                Tensor from = demotes && t.rank() == 0 && t.dtype() == DType.FLOAT64 ? t.to(DType.FLOAT32) : t;
+                wide[i] = filled(Tensor.allocate(t.shape(), dtype, java), from, noise, eps);
+                if (from != t) {
+                    from.close();
+                }
             }
         }
         A rebuilt = op.schema().rebuild(args, wide);
