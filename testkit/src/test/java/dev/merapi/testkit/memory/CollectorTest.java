@@ -340,7 +340,9 @@ class CollectorTest {
         double scope = scopeMicros(device);
         System.out.println("virtual threads against a pool: " + (double) best / pool + " times as long, " + best / tasks
                 + " ns each, " + bare / tasks + " of them the thread; a scope then takes " + scope + " us");
-        assertThat(best).isLessThanOrEqualTo(2 * pool + bare);
+        // About twice, which is printed above; threads that leave something behind for each other cost thirty times
+        // that.
+        assertThat(best).isLessThanOrEqualTo(4 * pool + bare);
         assertThat(scope).isLessThan(10);
     }
 
