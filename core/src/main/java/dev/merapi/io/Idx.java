@@ -19,8 +19,8 @@ import java.util.zip.GZIPInputStream;
 import java.util.zip.ZipException;
 
 /**
- * Reads the IDX files of MNIST and its successors, plain or gzipped: uint8, int32, float32 and float64; int8 and int16 are
- * widened to int32. Memory grows with what the file holds, never with what its header claims.
+ * Reads the IDX files of MNIST and its successors, plain or gzipped: uint8, int8, int16, int32, float32
+ * and float64. Memory grows with what the file holds, never with what its header claims.
  */
 public final class Idx {
     /** Bytes that are believed before they are seen; beyond, an array is collected first. */

@@ -107,8 +107,7 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     /**
-     * The dtype that a tensor is read as. What has none of its own is widened, exactly: I8, I16 and U16 to int32, U32 and
-     * U64 to int64.
+     * The dtype that a tensor is read as. What has none of its own is widened, exactly: U16 to int32, U32 and U64 to int64.
      *
      * @param name one of {@link #names}
      * @return the dtype

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Closing a handle lets go of its share of the memory; views and saved values hold shares of their own. A tensor that
  * is never closed goes when it is unreachable; a {@link Scope} closes what was made in it. A tensor without storage is
- * <em>meta</em>: shape, dtype and device only, for shape rules and tracing.
+ * <em>meta</em>: shape, dtype and device only, for shape rules.
  */
 public final class Tensor extends TensorMethods implements Trainable, AutoCloseable {
     private static final int CLOSED = 1;

@@ -36,7 +36,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-/** What a call does below autograd: shapes, layouts, mutation, aliasing, devices, tracing; and checked mode. */
+/** What a call does below autograd: shapes, layouts, mutation, aliasing, devices; and checked mode. */
 class CallTest {
     private static final DeviceType TOY = DeviceType.register("toy");
 
