@@ -113,6 +113,8 @@ class SessionTest {
         return builder;
     }
 
+    private static final String TRAIN_BEGAN = "\"step\": \"train\", \"began\"";
+
     @Test
     void everyStepRuns() throws IOException, InterruptedException {
         Path out = folder.resolve("all");
@@ -166,6 +168,10 @@ class SessionTest {
         try (BufferedReader in = p.inputReader()) {
             String first = in.readLine();
             assertTrue(first != null && first.startsWith("libraries   ok"), first);
+            Path lines = out.resolve("session.jsonl");
+            for (int tries = 0; tries < 600 && !Files.readString(lines).contains(TRAIN_BEGAN); tries++) {
+                Thread.sleep(50); // the next step begins after the line of the last one was printed
+            }
             List<ProcessHandle> all = p.descendants().collect(Collectors.toList());
             all.add(p.toHandle());
             all.forEach(ProcessHandle::destroyForcibly);
@@ -173,7 +179,7 @@ class SessionTest {
         }
         assertTrue(Files.readString(out.resolve("summary.txt")).startsWith("libraries   ok"));
         assertTrue(Files.readString(out.resolve("session.log")).contains("CUDA folders:"));
-        assertTrue(Files.readString(out.resolve("session.jsonl")).contains("\"step\": \"train\", \"began\""));
+        assertTrue(Files.readString(out.resolve("session.jsonl")).contains(TRAIN_BEGAN));
     }
 
     @Test
