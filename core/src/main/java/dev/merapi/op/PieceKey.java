@@ -37,8 +37,24 @@ public sealed interface PieceKey<V> {
     /** What messages call it: the method that declares it. */
     String text();
 
-    /** A piece that an op has once. */
-    record Named<V>(String text) implements PieceKey<V> {}
+    /** A piece that an op has once: one of the constants above, each equal to itself only. */
+    final class Named<V> implements PieceKey<V> {
+        private final String text;
+
+        private Named(String text) {
+            this.text = text;
+        }
+
+        @Override
+        public String text() {
+            return text;
+        }
+
+        @Override
+        public String toString() {
+            return text;
+        }
+    }
 
     /** @param dtype null for any */
     record KernelKey(DeviceType device, @Nullable DType dtype) implements PieceKey<KernelPiece> {

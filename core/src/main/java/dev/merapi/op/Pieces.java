@@ -17,10 +17,21 @@ import org.jspecify.annotations.Nullable;
  * called.
  */
 final class Pieces {
-    /** A piece, or all those of a kind, under the name of the method that declares it. */
-    private record Part(String name, BiPredicate<PieceKey<?>, Object> is) {
+    /**
+     * A piece, or all those of a kind, under the name of the method that declares it. No record: the first of their generated
+     * comparisons takes milliseconds, and every program would wait for it.
+     */
+    private static final class Part {
+        private final String name;
+        private final BiPredicate<PieceKey<?>, Object> is;
+
+        private Part(String name, BiPredicate<PieceKey<?>, Object> is) {
+            this.name = name;
+            this.is = is;
+        }
+
         static Part of(PieceKey<?> key) {
-            return new Part(key.text(), (k, value) -> k.equals(key));
+            return new Part(key.text(), (k, value) -> k == key);
         }
     }
 

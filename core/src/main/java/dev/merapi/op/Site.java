@@ -45,7 +45,12 @@ public record Site(String file, int line, String method) {
     }
 
     private static boolean isDefiner(String className) {
-        return DEFINERS.stream().anyMatch(className::startsWith);
+        for (String definer : DEFINERS) {
+            if (className.startsWith(definer)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     @Override

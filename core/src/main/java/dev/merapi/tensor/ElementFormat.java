@@ -2,12 +2,17 @@
 package dev.merapi.tensor;
 
 import dev.merapi.types.DType;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
 /** Numbers as text, all of a tensor in one style: whole numbers as {@code 3.}, else four digits, or an exponent. */
 final class ElementFormat {
+    private static final String WHOLE = "%.0f.";
+    private static final String DECIMALS = "%.4f";
+    private static final String SCIENTIFIC = "%.4e";
     private static final double LARGE = 1e8;
     private static final double SMALL = 1e-4;
     private static final double SPREAD = 1e3;
@@ -43,10 +48,10 @@ final class ElementFormat {
             }
         }
         if (whole) {
-            return largest >= LARGE ? "%.4e" : "%.0f.";
+            return largest >= LARGE ? SCIENTIFIC : WHOLE;
         }
         boolean wide = largest / smallest > SPREAD && (smallest < SMALL || largest >= 1e5);
-        return largest >= LARGE || smallest < SMALL || wide ? "%.4e" : "%.4f";
+        return largest >= LARGE || smallest < SMALL || wide ? SCIENTIFIC : DECIMALS;
     }
 
     private static String text(double v, String pattern) {
@@ -56,6 +61,13 @@ final class ElementFormat {
         if (Double.isInfinite(v)) {
             return v > 0 ? "inf" : "-inf";
         }
-        return String.format(Locale.ROOT, pattern, v);
+        if (pattern.equals(SCIENTIFIC)) {
+            return String.format(Locale.ROOT, pattern, v);
+        }
+        // As String.format rounds, without its locales: they are what printing a first tensor would wait for.
+        String digits = new BigDecimal(Double.toString(Math.abs(v)))
+                .setScale(pattern.equals(WHOLE) ? 0 : 4, RoundingMode.HALF_UP)
+                .toPlainString();
+        return (Math.copySign(1, v) < 0 ? "-" : "") + digits + (pattern.equals(WHOLE) ? "." : "");
     }
 }

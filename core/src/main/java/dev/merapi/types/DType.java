@@ -2,6 +2,7 @@
 package dev.merapi.types;
 
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
@@ -181,7 +182,7 @@ public enum DType {
     private Set<DType> above() {
         Set<DType> all = EnumSet.of(this);
         for (DType other : values()) { // rows stand below those that they convert to
-            if (other.below.stream().anyMatch(all::contains)) {
+            if (!Collections.disjoint(other.below, all)) {
                 all.add(other);
             }
         }

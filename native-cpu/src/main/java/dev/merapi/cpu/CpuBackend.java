@@ -3,6 +3,7 @@ package dev.merapi.cpu;
 
 import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.KernelTable;
+import dev.merapi.error.DeviceException;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.ReduceCode;
@@ -16,21 +17,31 @@ import org.jspecify.annotations.Nullable;
 public final class CpuBackend implements Backend {
     private final @Nullable Throwable reason;
     private final @Nullable CachingAllocator allocator;
+    /** A setting that makes no sense: said when the CPU is first used, for who can put it right. */
+    private final @Nullable DeviceException mistake;
 
     public CpuBackend() {
         Throwable why = null;
         CachingAllocator memory = null;
+        DeviceException wrong = null;
         if (Boolean.getBoolean("merapi.cpu.java")) {
             why = new IllegalStateException("switched off by -Dmerapi.cpu.java=true");
         } else {
             try {
                 memory = new CachingAllocator(Device.CPU, new NativeMemory());
+                int threads = Cpu.wanted(System.getProperty(Cpu.THREADS), System.getenv(Cpu.THREADS_VARIABLE));
+                if (threads > 0) {
+                    Cpu.setThreads(threads);
+                }
+            } catch (DeviceException e) {
+                wrong = e;
             } catch (LinkageError | RuntimeException e) {
                 why = e;
             }
         }
         this.reason = why;
         this.allocator = memory;
+        this.mistake = wrong;
     }
 
     @Override
@@ -57,6 +68,9 @@ public final class CpuBackend implements Backend {
 
     @Override
     public CachingAllocator allocator(int index) {
+        if (mistake != null) {
+            throw mistake;
+        }
         return java.util.Objects.requireNonNull(allocator);
     }
 
