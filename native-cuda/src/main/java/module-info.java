@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /** The CUDA backend, and the simulator that runs its kernels where there is no GPU. */
+@SuppressWarnings("module") // the benchmarks are built later
 module dev.merapi.cuda {
     requires transitive dev.merapi.core;
     requires dev.merapi.cpu;
@@ -10,10 +11,16 @@ module dev.merapi.cuda {
 
     exports dev.merapi.cuda;
 
-    opens dev.merapi.cuda.driver to
+    // For those who bring a runtime like CUDA's.
+    exports dev.merapi.cuda.backend;
+    exports dev.merapi.cuda.runtime;
+    exports dev.merapi.cuda.report to
+            dev.merapi.benchmarks;
+
+    opens dev.merapi.cuda.host to
             org.bytedeco.javacpp;
 
     provides dev.merapi.dispatch.Backend with
-            dev.merapi.cuda.CudaBackend,
-            dev.merapi.cuda.CudaSimBackend;
+            dev.merapi.cuda.backend.CudaBackend,
+            dev.merapi.cuda.backend.CudaSimBackend;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
-import dev.merapi.cuda.EpilogueCost.Part;
-import dev.merapi.cuda.Epilogues;
-import dev.merapi.cuda.Epilogues.Epilogue;
+import dev.merapi.cuda.report.EpilogueCost.Part;
+import dev.merapi.cuda.runtime.Epilogues;
+import dev.merapi.cuda.runtime.Epilogues.Epilogue;
 import java.util.Locale;
 import java.util.Set;
 

@@ -4,9 +4,9 @@ package dev.merapi.benchmarks;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.merapi.cuda.EpilogueCost;
-import dev.merapi.cuda.Epilogues;
-import dev.merapi.cuda.Epilogues.Epilogue;
+import dev.merapi.cuda.report.EpilogueCost;
+import dev.merapi.cuda.runtime.Epilogues;
+import dev.merapi.cuda.runtime.Epilogues.Epilogue;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;

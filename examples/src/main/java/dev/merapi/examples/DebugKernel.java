@@ -2,8 +2,8 @@
 package dev.merapi.examples;
 
 import dev.merapi.check.OpCheck;
-import dev.merapi.cuda.CudaException;
 import dev.merapi.cuda.CudaSim;
+import dev.merapi.cuda.runtime.CudaException;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Elements;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
+import dev.merapi.cuda.sim.SimSettings;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.types.DeviceType;
 
@@ -13,18 +14,7 @@ import dev.merapi.types.DeviceType;
  * run some twenty times slower. Without checks they cost nothing.
  */
 public final class CudaSim {
-    private static volatile boolean checks = Boolean.getBoolean("merapi.cuda.sim.check");
-    private static volatile long order = order(System.getProperty("merapi.cuda.sim.order", "forward"));
-
     private CudaSim() {}
-
-    private static long order(String text) {
-        return switch (text) {
-            case "forward" -> 0;
-            case "reverse" -> -1;
-            default -> Long.parseLong(text);
-        };
-    }
 
     /** Whether kernels can be simulated here: that takes a C++ compiler. Never throws. */
     public static boolean isAvailable() {
@@ -33,17 +23,17 @@ public final class CudaSim {
 
     /** Whether accesses are checked; at first what {@code -Dmerapi.cuda.sim.check} says, else not. */
     public static boolean checks() {
-        return checks;
+        return SimSettings.checks();
     }
 
     /** Switches the checks of accesses on or off. */
     public static void setChecks(boolean on) {
-        checks = on;
+        SimSettings.setChecks(on);
     }
 
     /** See {@link #setOrder}; at first what {@code -Dmerapi.cuda.sim.order} says: forward, reverse, or a seed. */
     public static long order() {
-        return order;
+        return SimSettings.order();
     }
 
     /**
@@ -53,6 +43,6 @@ public final class CudaSim {
      * @param seed 0: by their numbers; −1: backwards; else at random, the same for the same seed
      */
     public static void setOrder(long seed) {
-        order = Math.max(-1, seed);
+        SimSettings.setOrder(seed);
     }
 }

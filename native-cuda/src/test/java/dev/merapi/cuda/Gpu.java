@@ -13,8 +13,8 @@ import org.junit.jupiter.api.extension.ExtensionContext;
  * The GPU of the tests that this extends. Where there is none they are skipped, with the reason; with {@code -Drequire.gpu}, which
  * {@code scripts/test gpu} sets, they fail.
  */
-final class Gpu implements BeforeAllCallback {
-    static final Device DEVICE = Device.of(DeviceType.CUDA, 0);
+public final class Gpu implements BeforeAllCallback {
+    public static final Device DEVICE = Device.of(DeviceType.CUDA, 0);
 
     /** Before the class's own preparations, which need the device already. */
     @Override

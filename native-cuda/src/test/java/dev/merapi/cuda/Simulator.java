@@ -3,9 +3,11 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.cuda.backend.KernelBackend;
+import dev.merapi.cuda.driver.FakeGpu;
 import dev.merapi.cuda.driver.Nvrtc;
 import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
@@ -18,18 +20,18 @@ import org.junit.jupiter.api.extension.ExtensionContext;
  * {@code -Dmerapi.cuda.tests=gpu} those that are tagged {@code kernels} run on a GPU instead, and fail if there is none; with
  * {@code =driver} on a driver made of threads, which is as late as a GPU: what would fail on every GPU fails here.
  */
-final class Simulator implements BeforeAllCallback {
+public final class Simulator implements BeforeAllCallback {
     private static final String ON = System.getProperty("merapi.cuda.tests", "simulator");
     private static final boolean ON_A_GPU = ON.equals("gpu");
     private static final Device SIMULATED = Device.of(DeviceType.CUDA_SIM, 0);
 
     /** Whether kernels are launched through a driver: nothing of the simulator's own can be expected. */
-    static final boolean BY_A_DRIVER = !ON.equals("simulator");
+    public static final boolean BY_A_DRIVER = !ON.equals("simulator");
 
     /** Whether a kernel is done when its launch returns. */
-    static final boolean WAITS = !BY_A_DRIVER || Boolean.getBoolean("merapi.cuda.checked");
+    public static final boolean WAITS = !BY_A_DRIVER || Boolean.getBoolean("merapi.cuda.checked");
 
-    static final Device DEVICE = device();
+    public static final Device DEVICE = device();
 
     private static Device device() {
         return switch (ON) {
@@ -40,7 +42,7 @@ final class Simulator implements BeforeAllCallback {
     }
 
     /** What the driver of these tests loads. */
-    static byte[] image(KernelSource source) {
+    public static byte[] image(KernelSource source) {
         Kernels kernels = ((KernelBackend) Backends.of(DEVICE.type())).kernels();
         return ON_A_GPU
                 ? java.util.Objects.requireNonNull(Nvrtc.get())
@@ -54,7 +56,7 @@ final class Simulator implements BeforeAllCallback {
         require();
     }
 
-    static void require() {
+    public static void require() {
         if (ON_A_GPU) {
             Gpu.require();
             return;

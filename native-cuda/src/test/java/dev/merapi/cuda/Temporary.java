@@ -6,16 +6,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** Files that libraries are loaded from: they have to stay as long as the process, and no longer. */
-final class Temporary {
+public final class Temporary {
     private Temporary() {}
 
     /** An empty folder that goes with the process, if by then it holds nothing but {@link #file files of these}. */
-    static Path folder(String name) throws IOException {
+    public static Path folder(String name) throws IOException {
         return atExit(Files.createTempDirectory(name));
     }
 
     /** A place in such a folder; what is written there goes with the process. */
-    static Path file(Path folder, String name) {
+    public static Path file(Path folder, String name) {
         return atExit(folder.resolve(name));
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.Epilogues;
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.Blas;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.Epilogues;
+import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.dispatch.Determinism;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.tensor.Tensor;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.launch.CudaRuntime.Properties;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.launch.IndexFaults;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.CudaRuntime.Properties;
+import dev.merapi.cuda.runtime.IndexFaults;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongFunction;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;

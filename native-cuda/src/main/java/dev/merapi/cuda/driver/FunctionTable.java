@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.CudaException;
 import java.util.List;
 
 /**

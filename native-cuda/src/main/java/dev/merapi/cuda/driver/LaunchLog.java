@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.launch.CudaRuntime;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import java.util.function.LongFunction;
 
 /**

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.Cuda;
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.launch.ImageCache;
-import dev.merapi.cuda.launch.IndexFaults;
-import dev.merapi.cuda.launch.MatrixProduct;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.Blas;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.ImageCache;
+import dev.merapi.cuda.runtime.IndexFaults;
+import dev.merapi.cuda.runtime.KernelSource;
+import dev.merapi.cuda.runtime.MatrixProduct;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -58,6 +58,7 @@ public final class NativeCuda implements CudaRuntime {
     private record Function(int device, String name) {}
 
     private final Driver driver;
+    private final int driverVersion;
     /** Each is begun by its first use: on a machine with several, a process takes nothing of those that it leaves alone. */
     private final AtomicReferenceArray<DriverDevice> devices;
 
@@ -72,8 +73,13 @@ public final class NativeCuda implements CudaRuntime {
 
     private final boolean waits = Boolean.getBoolean("merapi.cuda.checked");
 
-    public NativeCuda(Driver driver, int count, Compiler compiler) {
+    /**
+     * @param driverVersion the version of CUDA that the driver is for, 1000 · major + 10 · minor; 0 if it is not known
+     * @param count how many devices it offers
+     */
+    public NativeCuda(Driver driver, int driverVersion, int count, Compiler compiler) {
         this.driver = driver;
+        this.driverVersion = driverVersion;
         this.compiler = compiler;
         this.devices = new AtomicReferenceArray<>(count);
         this.blas = new AtomicReferenceArray<>(count);
@@ -111,8 +117,7 @@ public final class NativeCuda implements CudaRuntime {
 
     /** Driver and compiler. */
     public String libraries() {
-        return "driver for CUDA " + version(Cuda.driverVersion()) + " (" + driver.place() + "); "
-                + compiler.description();
+        return "driver for CUDA " + version(driverVersion) + " (" + driver.place() + "); " + compiler.description();
     }
 
     private static String version(int number) {
@@ -123,7 +128,7 @@ public final class NativeCuda implements CudaRuntime {
     @Override
     public int argumentBytes(int device) {
         Nvrtc nvrtc = Nvrtc.get();
-        boolean many = Cuda.driverVersion() >= 12_010
+        boolean many = driverVersion >= 12_010
                 && nvrtc != null
                 && nvrtc.version() >= 12_001
                 && properties(device).architecture() >= 70;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.KernelCompileException;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.KernelCompileException;
+import dev.merapi.cuda.runtime.KernelSource;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;

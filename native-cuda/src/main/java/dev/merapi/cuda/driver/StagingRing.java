@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
+import dev.merapi.cuda.host.CudaNative;
 import java.util.ArrayDeque;
 
 /**

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What reaches a GPU: NVIDIA's driver, its compiler and its libraries, found and called by address. No API. */
+
+/** NVIDIA's GPUs under the seam: driver, NVRTC and cuBLASLt, found when they are asked for and called through tables of functions. No API. */
 @NullMarked
 package dev.merapi.cuda.driver;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwiseVariant;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.ops.Convolution;
 import dev.merapi.tensor.Tensor;

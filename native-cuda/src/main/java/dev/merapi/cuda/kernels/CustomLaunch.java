@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.KernelCompileException;
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.launch.Operands;
 import dev.merapi.cuda.print.BodyPrinter;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.KernelCompileException;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.error.Message;
 import dev.merapi.error.SchemaException;
 import dev.merapi.op.CudaKernel;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.expr.Exprs;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
@@ -14,6 +15,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandles;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * {@link FeedForwardOp} where a library multiplies: the first product adds the bias and applies the GELU before it writes,
@@ -21,8 +23,8 @@ import java.util.function.Function;
  * the bias's gradient. So neither reads or writes [rows, hidden] once more.
  */
 public final class FusedFeedForward {
-    public static final String NAME = "cuda::feed_forward";
-    public static final String BACKWARD_NAME = "cuda::feed_forward_backward";
+    static final String NAME = "cuda::feed_forward";
+    static final String BACKWARD_NAME = "cuda::feed_forward_backward";
 
     private FusedFeedForward() {}
 
@@ -80,6 +82,22 @@ public final class FusedFeedForward {
         boolean empty = a.x().numel() == 0 || a.up().numel() == 0 || a.down().numel() == 0;
         return empty ? FeedForwardOp.composed(a) : OP.call(a).out();
     };
+
+    /** geluTanh(x·weightᵀ + bias); {@code inner} gets what that is applied to. */
+    public static MatrixProduct activated(LinearAlgebra.Linear args, Tensor inner, Tensor out) {
+        MatrixProduct p = MatrixProduct.of(args, out);
+        MatrixProduct.Gelu gelu = new MatrixProduct.Gelu(inner, false);
+        return new MatrixProduct(NAME, p.a(), p.b(), p.bias(), null, gelu, p.out(), p.m(), p.n(), p.k(), p.batch());
+    }
+
+    /** g·weight ⊙ geluTanh'(inner), all rows as one matrix, and the sums of its columns if they are wanted. */
+    public static MatrixProduct beforeActivation(
+            Tensor g, Tensor weight, Tensor inner, @Nullable Tensor sums, Tensor out) {
+        MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(g, weight), out);
+        MatrixProduct.Gelu gelu = new MatrixProduct.Gelu(inner, true);
+        return new MatrixProduct(
+                BACKWARD_NAME, p.a(), p.b(), null, sums, gelu, p.out(), p.m(), p.n(), p.k(), p.batch());
+    }
 
     /** The shape of a linear map's result, by its own rule. */
     private static Tensor linear(Tensor x, Tensor weight, Tensor bias) {

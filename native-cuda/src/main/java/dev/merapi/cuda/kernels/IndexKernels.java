@@ -3,10 +3,11 @@ package dev.merapi.cuda.kernels;
 
 import static dev.merapi.dispatch.KernelTable.ALL;
 
-import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.launch.SilentSyncs;
 import dev.merapi.dispatch.KernelTable;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -99,7 +100,7 @@ public final class IndexKernels {
         if (index.numel() == 0 || kernels.isLate()) {
             return -1;
         }
-        try (Cuda.SyncScope wait = Cuda.allowSyncs();
+        try (ThreadMode wait = SilentSyncs.allow();
                 Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
             first.fill_(Long.MAX_VALUE);
             FAMILY.call(kernels, op, index, "check", new Types(DType.FLOAT32, index.dtype()), Types::text)
@@ -118,7 +119,7 @@ public final class IndexKernels {
 
     /** One index; for messages. */
     static long indexAt(Tensor index, long position) {
-        try (Cuda.SyncScope wait = Cuda.allowSyncs();
+        try (ThreadMode wait = SilentSyncs.allow();
                 Tensor flat = index.reshape(-1);
                 Tensor one = flat.select(0, position)) {
             return one.itemLong();

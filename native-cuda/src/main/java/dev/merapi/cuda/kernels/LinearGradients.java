@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.op.Backward;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.Grads;
@@ -9,13 +10,14 @@ import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.lang.invoke.MethodHandles;
+import java.util.List;
 
 /**
  * The backward of {@code linear} where a library multiplies: the gradient of the bias comes out of the product that makes
  * the weight's, which reads the incoming gradient anyway.
  */
 public final class LinearGradients {
-    public static final String NAME = "cuda::linear_gradients";
+    static final String NAME = "cuda::linear_gradients";
 
     private LinearGradients() {}
 
@@ -52,6 +54,12 @@ public final class LinearGradients {
         }
         return grads.and("weight", weight ? rows(g).t().matmul(rows(s.x())) : null)
                 .and("bias", bias ? rows(g).sum(0) : null);
+    }
+
+    /** gᵀ·x for the gradient of a weight, and the sums of g's columns, the gradient of a bias. */
+    public static MatrixProduct product(Args args, Parameters out) {
+        MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(args.g().t(), args.x()), out.weight());
+        return new MatrixProduct(NAME, p.a(), p.b(), null, out.bias(), null, p.out(), p.m(), p.n(), p.k(), List.of());
     }
 
     /** All but the last dimension as one. */

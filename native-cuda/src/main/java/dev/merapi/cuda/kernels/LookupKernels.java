@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 

@@ -3,11 +3,11 @@ package dev.merapi.cuda.kernels;
 
 import static dev.merapi.dispatch.KernelTable.ALL;
 
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.runtime.Blas;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.dispatch.Precision;
@@ -47,7 +47,7 @@ public final class MatmulKernels {
     }
 
     private void gradients(LinearGradients.Args args, LinearGradients.Parameters out) {
-        MatrixProduct p = MatrixProduct.of(args, out);
+        MatrixProduct p = LinearGradients.product(args, out);
         if (!multiplied(p)) {
             run(p.withoutSums());
             try (Tensor sums = args.g().sum(0)) {
@@ -63,7 +63,7 @@ public final class MatmulKernels {
 
     /** x·weightᵀ + bias into {@code inner}, and its GELU. */
     public void activated(LinearAlgebra.Linear up, Tensor inner, Tensor active) {
-        if (!multiplied(MatrixProduct.activated(up, inner, active))) {
+        if (!multiplied(FusedFeedForward.activated(up, inner, active))) {
             run(MatrixProduct.of(up, inner));
             Activations.GELU_TANH.into(active, List.of(inner), List.of());
         }
@@ -71,10 +71,10 @@ public final class MatmulKernels {
 
     /** g·weight times the GELU's derivative at {@code inner}. True if the sums of its columns are made too. */
     public boolean beforeActivation(Tensor g, Tensor weight, Tensor inner, Tensor sums, Tensor before) {
-        if (multiplied(MatrixProduct.beforeActivation(g, weight, inner, sums, before))) {
+        if (multiplied(FusedFeedForward.beforeActivation(g, weight, inner, sums, before))) {
             return true;
         }
-        if (!multiplied(MatrixProduct.beforeActivation(g, weight, inner, null, before))) {
+        if (!multiplied(FusedFeedForward.beforeActivation(g, weight, inner, null, before))) {
             matmul(new LinearAlgebra.Matmul(g, weight), before);
             FusedFeedForward.GELU_GRADIENT.into(before, List.of(FusedFeedForward.rows(inner), before), List.of());
         }

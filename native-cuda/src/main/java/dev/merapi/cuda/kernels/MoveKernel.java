@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.Cuda;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.launch.SilentSyncs;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.DeviceStream;
@@ -75,7 +75,7 @@ public final class MoveKernel {
     }
 
     private void download(Tensor from, Tensor to, long bytes) {
-        Cuda.requireSync(from);
+        SilentSyncs.require(from);
         int device = from.device().index();
         long stream = Context.current().stream(from.device());
         if (to.address() != 0) {

@@ -3,9 +3,9 @@ package dev.merapi.cuda.kernels;
 
 import static dev.merapi.dispatch.KernelTable.ALL;
 
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Ordering;

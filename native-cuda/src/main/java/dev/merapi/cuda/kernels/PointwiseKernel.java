@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwisePrinter;
 import dev.merapi.cuda.print.PointwiseVariant;
+import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.CopyOps;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import dev.merapi.cuda.launch.Arguments;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.Combiner;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.print.ReducePlan;
 import dev.merapi.cuda.print.ReducePrinter;
 import dev.merapi.cuda.print.ReduceVariant;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.ReduceArgs;

@@ -3,10 +3,9 @@ package dev.merapi.cuda.kernels;
 
 import static dev.merapi.dispatch.KernelTable.FLOATING;
 
-import dev.merapi.cuda.launch.CudaRuntime;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.cuda.print.RowForm;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.Losses;

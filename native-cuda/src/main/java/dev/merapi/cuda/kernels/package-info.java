@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The kernels of ops, and which op each serves. No API. */
+
+/** Which kernels serve which op, and how their work is cut into blocks. No API. */
 @NullMarked
 package dev.merapi.cuda.kernels;
 

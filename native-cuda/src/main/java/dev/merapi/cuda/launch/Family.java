@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.launch;
 
+import dev.merapi.cuda.host.Resources;
 import dev.merapi.cuda.print.CudaTypes;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.print.Resources;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.IndexFaults;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.HashMap;

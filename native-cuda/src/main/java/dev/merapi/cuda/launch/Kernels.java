@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.launch;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ShapeException;
 import dev.merapi.types.Device;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.launch;
 
+import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.op.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.lang.reflect.RecordComponent;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What every kernel needs: compiled modules, arguments, launches, and the seam to a runtime. No API. */
+
+/** From an op's arguments to a launch: functions by their sources, families of kernels written by hand, operands. No API. */
 @NullMarked
 package dev.merapi.cuda.launch;
 

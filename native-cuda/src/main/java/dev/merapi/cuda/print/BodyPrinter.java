@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
+import dev.merapi.cuda.host.Resources;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.error.SchemaException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.CudaKernel;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.expr.Program;
 import dev.merapi.types.DType;
 import java.util.BitSet;

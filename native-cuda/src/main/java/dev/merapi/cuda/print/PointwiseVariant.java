@@ -15,7 +15,7 @@ import dev.merapi.tensor.Tensor;
  * @param uniform operands of one element; with {@code rank > 0}: that do not step in the last dimension
  */
 public record PointwiseVariant(int rank, int vector, boolean wide, long linear, long uniform) {
-    static final int LARGEST_LOAD = 16;
+    public static final int LARGEST_LOAD = 16;
     private static final int LARGEST_VECTOR = 8;
     /** Room for the index to step over the end by a whole grid. */
     private static final long NARROW = Integer.MAX_VALUE - (1 << 24);

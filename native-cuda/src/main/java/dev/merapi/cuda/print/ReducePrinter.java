@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
+import dev.merapi.cuda.host.Resources;
+import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.expr.Program;
 import dev.merapi.expr.RegType;
 import dev.merapi.ops.ReduceCode;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** From expressions and bodies to CUDA source. No API. */
+
+/** CUDA sources printed from expressions: pointwise ops, reductions, and what stands around the bodies of custom kernels. No API. */
 @NullMarked
 package dev.merapi.cuda.print;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.HostMemory;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.Arguments;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.KernelSource;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;

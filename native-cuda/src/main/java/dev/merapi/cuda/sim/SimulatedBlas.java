@@ -2,9 +2,9 @@
 package dev.merapi.cuda.sim;
 
 import dev.merapi.cpu.HostProducts;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.MatrixProduct;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.runtime.Blas;
+import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.tensor.Tensor;
 import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.CudaSim;
-import dev.merapi.cuda.KernelCompileException;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.Blas;
-import dev.merapi.cuda.launch.CudaRuntime;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.launch.ImageCache;
-import dev.merapi.cuda.launch.IndexFaults;
-import dev.merapi.cuda.print.KernelSource;
-import dev.merapi.cuda.print.Resources;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.host.Resources;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.Blas;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.CudaRuntime;
+import dev.merapi.cuda.runtime.ImageCache;
+import dev.merapi.cuda.runtime.IndexFaults;
+import dev.merapi.cuda.runtime.KernelCompileException;
+import dev.merapi.cuda.runtime.KernelSource;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -29,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * threads, barriers and warps. Everything is done when a call returns, so streams and events are numbers only,
  * and a graph is a list of what a stream was given.
  *
- * <p>{@link CudaSim} says in which order threads run, and whether accesses are checked; {@code
+ * <p>{@code CudaSim} says in which order threads run, and whether accesses are checked; {@code
  * -Dmerapi.cuda.sim.threads} limits how many blocks run at once.
  */
 public final class SimulatedCuda implements CudaRuntime {
@@ -231,7 +230,7 @@ public final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public Path compile(int device, KernelSource source) {
-        return compile(source, CudaSim.checks());
+        return compile(source, SimSettings.checks());
     }
 
     private Path compile(KernelSource source, boolean checked) {
@@ -295,7 +294,7 @@ public final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public boolean checks() {
-        return CudaSim.checks();
+        return SimSettings.checks();
     }
 
     @Override
@@ -320,7 +319,7 @@ public final class SimulatedCuda implements CudaRuntime {
     }
 
     private void run(String op, long function, Grid grid, Arguments arguments) {
-        boolean checked = CudaSim.checks();
+        boolean checked = SimSettings.checks();
         SimulatedModule.Function f = function(function, checked);
         if (!checked) {
             launch(op, f, grid, arguments, false, List.of());
@@ -350,7 +349,7 @@ public final class SimulatedCuda implements CudaRuntime {
             b.putLong(grid.x()).putLong(grid.y()).putLong(grid.z());
             b.putLong(grid.blockX()).putLong(grid.blockY()).putLong(grid.blockZ());
             b.putLong(grid.sharedBytes()).putLong(arguments.table()).putLong(threads);
-            b.putLong(CudaSim.order()).putLong(checked ? 1 : 0);
+            b.putLong(SimSettings.order()).putLong(checked ? 1 : 0);
             long at = descriptor.address() + WORDS * Long.BYTES;
             for (long[][] table : tables) {
                 b.putLong(at).putLong(table.length);

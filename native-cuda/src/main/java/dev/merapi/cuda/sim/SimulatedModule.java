@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.sim;
 
-import dev.merapi.cuda.CudaException;
-import dev.merapi.cuda.driver.CudaNative;
-import dev.merapi.cuda.launch.Arguments;
-import dev.merapi.cuda.launch.HostMemory;
-import dev.merapi.cuda.print.KernelSource;
+import dev.merapi.cuda.host.CudaNative;
+import dev.merapi.cuda.host.HostMemory;
+import dev.merapi.cuda.runtime.Arguments;
+import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.KernelSource;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;

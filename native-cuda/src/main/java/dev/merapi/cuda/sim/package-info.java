@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The simulator: CUDA kernels compiled for the CPU and run block by block. No API. */
+
+/** The simulator under the seam: the same kernels, compiled with the host's compiler and run on its threads, with checks. No API. */
 @NullMarked
 package dev.merapi.cuda.sim;
 

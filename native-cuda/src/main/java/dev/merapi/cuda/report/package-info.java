@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** What reports measure and programs do not ask for; for the benchmarks. No API. */
+@NullMarked
+package dev.merapi.cuda.report;
+
+import org.jspecify.annotations.NullMarked;
