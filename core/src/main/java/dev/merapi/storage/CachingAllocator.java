@@ -54,7 +54,6 @@ public final class CachingAllocator {
     private final List<MemoryBlock> segmentHeads = new ArrayList<>();
     private final AtomicLong allocated = new AtomicLong();
     private final AtomicLong peak = new AtomicLong();
-    private final AtomicLong liveBlocks = new AtomicLong();
     /** Bytes that the backstop watches over: live, or garbage that waits for a collection. */
     final AtomicLong watched = new AtomicLong();
     /** The least that this was since the last collection. */
@@ -187,7 +186,6 @@ public final class CachingAllocator {
         block.occupant = occupant;
         block.dtype = dtype;
         block.origin = LeakDetection.origin();
-        liveBlocks.getAndIncrement();
         long now = allocated.addAndGet(block.size);
         if (now > peak.get()) {
             peak.accumulateAndGet(now, Math::max);
@@ -474,7 +472,6 @@ public final class CachingAllocator {
             return;
         }
         allocated.addAndGet(-block.size);
-        liveBlocks.getAndDecrement();
         if (block instanceof Guard.Guarded) {
             freeGuarded(block, state);
             return;
@@ -618,7 +615,7 @@ public final class CachingAllocator {
     public MemoryStats stats() {
         lock.lock();
         try {
-            return new MemoryStats(allocated.get(), reserved, peak.get(), cap, liveBlocks.get());
+            return new MemoryStats(allocated.get(), reserved, peak.get(), cap, live().size());
         } finally {
             lock.unlock();
         }
@@ -684,20 +681,25 @@ public final class CachingAllocator {
     public List<String> largest(int count) {
         lock.lock();
         try {
-            List<MemoryBlock> live = new ArrayList<>();
-            for (MemoryBlock head : segmentHeads) {
-                for (MemoryBlock b = head; b != null; b = b.next) {
-                    if (b.occupant != null) {
-                        live.add(b);
-                    }
-                }
-            }
-            live.addAll(guarded);
+            List<MemoryBlock> live = live();
             live.sort(Comparator.comparingLong((MemoryBlock b) -> b.size).reversed());
             return live.stream().limit(count).map(CachingAllocator::describe).toList();
         } finally {
             lock.unlock();
         }
+    }
+
+    /** All blocks that are handed out. Looked for, not counted: a call pays for what each allocation counts. */
+    private List<MemoryBlock> live() {
+        List<MemoryBlock> live = new ArrayList<>(guarded);
+        for (MemoryBlock head : segmentHeads) {
+            for (MemoryBlock b = head; b != null; b = b.next) {
+                if (b.occupant != null) {
+                    live.add(b);
+                }
+            }
+        }
+        return live;
     }
 
     static String describe(MemoryBlock block) {
