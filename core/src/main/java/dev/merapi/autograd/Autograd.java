@@ -4,6 +4,7 @@ package dev.merapi.autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
+import dev.merapi.error.Message;
 import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
@@ -215,6 +216,11 @@ public final class Autograd {
             Tensor @Nullable [] inputs,
             BackwardPass.Aim aim,
             Graph graph) {
+        boolean create = graph == Graph.CREATE;
+        if (create && Context.current().isInference()) {
+            throw new GradientException(Message.of(what, "Graph.CREATE: inference mode records nothing")
+                    .fix("call it outside of inference mode; under noGrad() the gradients are recorded."));
+        }
         Tensor[] seeds = new Tensor[roots.length];
         if (gradients != null && gradients.length != roots.length) {
             throw new GradientException(what + ": " + gradients.length + " gradients for " + roots.length + " outputs");
@@ -248,7 +254,6 @@ public final class Autograd {
             throw new GradientException(what + ": accumulates into leaves, which forward mode cannot follow"
                     + "\n  fix: inside of jvp use Autograd.grad, which returns the gradients.");
         }
-        boolean create = graph == Graph.CREATE;
         @Nullable
         Tensor[] result =
                 new BackwardPass(create || graph == Graph.RETAIN, create || tangents, aim).run(roots, seeds, inputs);
@@ -416,7 +421,7 @@ public final class Autograd {
     }
 
     /**
-     * Recording is on again, inside {@link #noGrad}.
+     * Recording is on again, inside {@link #noGrad}. Not so in {@link #inference inference mode}, which records nothing.
      *
      * @return the mode, to be closed by this thread
      */

@@ -64,14 +64,19 @@ public class AutogradMeta implements GraphPlace {
         return (AutogradMeta) (known != null ? known : t.autogradOr(new AutogradMeta()));
     }
 
-    final synchronized void setRequiresGrad(boolean wanted) {
+    /** @param self a handle of this leaf */
+    synchronized void setRequiresGrad(Tensor self, boolean wanted) {
         if (requiresGrad != wanted) {
             requiresGrad = wanted;
-            changes++;
+            countChange();
         }
     }
 
-    /** How often a leaf began or ceased to want a gradient. */
+    final synchronized void countChange() {
+        changes++;
+    }
+
+    /** How often a leaf, or one of its views as a leaf, began or ceased to want a gradient. */
     final int changes() {
         return changes;
     }

@@ -132,6 +132,7 @@ final class BackwardPass {
     private @Nullable Tensor[] walk(
             Tensor[] roots, Tensor[] gradients, Tensor @Nullable [] inputs, @Nullable BackwardPass outer) {
         boolean gradBefore = context.setGradEnabled(createGraph);
+        boolean inference = context.setInference(context.isInference() && !createGraph);
         int level = context.ascendToAutograd();
         boolean paused = context.setAutocastPaused(true); // formulas run in the dtypes that their forward call had
         Scope scope = Scope.openInternal(context);
@@ -175,6 +176,7 @@ final class BackwardPass {
             scope.close();
             context.setAutocastPaused(paused);
             context.restoreLevel(level);
+            context.setInference(inference);
             context.setGradEnabled(gradBefore);
             context.setBackwardPass(outer);
         }

@@ -71,11 +71,13 @@ final class CastCache {
 
     /** Out of all scopes, and an ordinary tensor also in inference mode: it may be used again outside of it. */
     private static Tensor copy(Tensor t, DType to, Context context) {
+        boolean recording = context.setGradEnabled(context.isGradEnabled());
         boolean inference = context.setInference(false);
         try {
             return t.to(to).leaveScope();
         } finally {
             context.setInference(inference);
+            context.setGradEnabled(recording);
         }
     }
 

@@ -27,7 +27,7 @@ public final class GraphAccess {
                     "requiresGrad: this tensor was made in inference mode\n  fix: copy() it outside of inference mode.");
         }
         if (m != null || wanted) {
-            AutogradMeta.variable(t).setRequiresGrad(wanted);
+            AutogradMeta.variable(t).setRequiresGrad(t, wanted);
         }
     }
 
@@ -51,6 +51,15 @@ public final class GraphAccess {
             }
         }
         m.moveTo(to);
+    }
+
+    /** What made a tensor or, of a view, the tensor that it shows: a write that is not recorded would be unknown there. */
+    public static @Nullable Node madeBy(Tensor t) {
+        AutogradMeta m = AutogradMeta.of(t);
+        Node own = m == null ? null : m.gradFn();
+        return own == null && m instanceof ViewMeta v
+                ? AutogradMeta.variable(v.base()).gradFn()
+                : own;
     }
 
     /** This leaf, or what took its place last. */

@@ -18,6 +18,7 @@ import dev.merapi.op.Tree;
 import dev.merapi.ops.Views;
 import dev.merapi.random.DrawLog;
 import dev.merapi.storage.ThreadState;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
@@ -116,6 +117,46 @@ final class OpNode<A extends Record, R> extends Node {
             slots.forEach(slot -> slot.release(context.memory()));
             throw e;
         }
+    }
+
+    /**
+     * Refuses an argument that could not be saved, before an op writes in place: afterwards it would be too late. What is
+     * saved is asked with the values from before; only which tensors it is matters.
+     */
+    static <A extends Record, R> void requireSavable(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, boolean[] mutated) {
+        boolean any = false;
+        for (Tensor t : inputs) {
+            any |= t != null && t.isInference();
+        }
+        if (!any) {
+            return;
+        }
+        Context context = Context.current();
+        boolean recording = context.setGradEnabled(false);
+        Object tree;
+        try (Scope scope = Scope.openInternal(context)) {
+            Backward.Save<A, R, Object> save = op.save();
+            tree = isRunAgain(op) ? args : save == null ? null : save.apply(args, written(op, args, inputs, mutated));
+        } finally {
+            context.setGradEnabled(recording);
+        }
+        Tree.forEach(tree, op.lookup(), t -> SavedTensor.requireSavable(t, op.name(), context));
+    }
+
+    /** What an op that returns what it writes will return. */
+    @SuppressWarnings("NullAway") // an op with a backward has a result
+    private static <A extends Record, R> R written(
+            Definition<A, R> op, A args, @Nullable Tensor[] inputs, boolean[] mutated) {
+        Function<A, R> shape = op.shape();
+        List<Tensor> all = new ArrayList<>();
+        for (int i = 0; i < inputs.length && shape == null; i++) {
+            Tensor t = inputs[i];
+            if (mutated[i] && t != null) {
+                all.add(t);
+            }
+        }
+        return shape != null ? shape.apply(args) : op.result().rebuild(null, all.toArray(new Tensor[0]));
     }
 
     private static int sourceOf(Tensor t, @Nullable Tensor[] inputs, Tensor[] results) {
@@ -354,6 +395,7 @@ final class OpNode<A extends Record, R> extends Node {
         @Nullable Tensor[] inputs = op.schema().tensors(name(), args);
         Context context = Context.current();
         boolean createGraph = context.setGradEnabled(true);
+        boolean inference = context.setInference(false); // for backward may run in it
         try {
             R again;
             try (DrawLog.Use same = java.util.Objects.requireNonNull(draws).replay()) {
@@ -362,6 +404,7 @@ final class OpNode<A extends Record, R> extends Node {
             Tensor[] results = op.result().tensors(name(), again);
             return Autograd.vjp(results, gradients, inputs, needed, createGraph);
         } finally {
+            context.setInference(inference);
             context.setGradEnabled(createGraph);
         }
     }

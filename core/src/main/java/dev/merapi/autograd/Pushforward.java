@@ -139,7 +139,8 @@ final class Pushforward {
         for (int i = 0; i < inputs.length && recording; i++) {
             wanted |= wantsGradient(inputs[i]) || wantsGradient(tangents[i]);
         }
-        context.setGradEnabled(true);
+        boolean gradMode = context.setGradEnabled(true);
+        boolean inference = context.setInference(false);
         Scope around = context.scope();
         if (!wanted) {
             context.setScope(null); // the graph is nobody else's, so what it has saved goes when this is done
@@ -183,7 +184,8 @@ final class Pushforward {
             own.keep(pushed);
         } finally {
             context.setScope(around);
-            context.setGradEnabled(recording);
+            context.setInference(inference);
+            context.setGradEnabled(gradMode);
         }
         if (!wanted) {
             join(op.result().tensors(op.name(), kept.result()), context);

@@ -47,6 +47,9 @@ public final class Recorder implements GraphLayer {
                     return record(op, args, inputs, context, below);
                 }
             }
+            if (op.isMutating() && writesIntoGraph(op, args, inputs)) {
+                return record(op, args, inputs, context, below);
+            }
         }
         R result = Dispatcher.belowAutograd(op, args, inputs, context, below);
         if (op.hasInternal()) {
@@ -55,7 +58,22 @@ public final class Recorder implements GraphLayer {
         return result;
     }
 
-    /** A call with grad mode on and an input that requires a gradient. */
+    /** Whether the op would write to a view that wants no gradient itself, of a tensor that does: that is refused. */
+    private static <A extends Record> boolean writesIntoGraph(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+        boolean[] mutated = null;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (t != null && t.autograd() instanceof ViewMeta v && v.isOfGraph()) {
+                mutated = mutated == null ? op.mutatedSlots(args) : mutated;
+                if (mutated[i]) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+    /** A call with grad mode on and an input that requires a gradient, or a view of such a tensor that it writes. */
     private static <A extends Record, R> R record(
             Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, int below) {
         if (op.isNonDifferentiable()) {
@@ -63,6 +81,10 @@ public final class Recorder implements GraphLayer {
             return Dispatcher.belowAutograd(op, args, inputs, context, below);
         }
         requireBothHalves(op);
+        boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
+        if (mutated != null) {
+            requireMutable(op, inputs, mutated);
+        }
         if (!op.hasBackward()) {
             if (op.compose() != null) {
                 return Dispatcher.expand(op, args, context, below);
@@ -78,23 +100,8 @@ public final class Recorder implements GraphLayer {
             throw new GradientException(op.name() + ": has a backward and writes " + op.mutates()
                     + ", so it must return the written tensors in order\n  fix: declare returnsMutated().");
         }
-        boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         if (mutated != null) {
-            int written = 0;
-            boolean view = false;
-            for (int i = 0; i < inputs.length; i++) {
-                Tensor t = inputs[i];
-                if (mutated[i] && t != null) {
-                    requireMutable(op, t);
-                    written++;
-                    view |= t.autograd() instanceof ViewMeta;
-                }
-            }
-            if (written > 1 && view) {
-                throw new GradientException(op.name()
-                        + ": writes several tensors in place, one of which is a view; that cannot be recorded"
-                        + "\n  fix: copy() the view first, or call it under Autograd.noGrad().");
-            }
+            OpNode.requireSavable(op, args, inputs, mutated);
         }
         // The edges are those from before the call: an in-place op points to the history that it replaces.
         @Nullable Node[] nodes = new Node[inputs.length];
@@ -189,12 +196,12 @@ public final class Recorder implements GraphLayer {
         if (recording && op.isNonDifferentiable()) {
             refuseStaleHistory(op, args, inputs);
         }
-        context.setGradEnabled(recording && !op.isNonDifferentiable());
+        boolean before = context.setGradEnabled(recording && !op.isNonDifferentiable());
         R result;
         try {
             result = Dispatcher.composition(op, args, context);
         } finally {
-            context.setGradEnabled(recording);
+            context.setGradEnabled(before);
         }
         Tensor[] outputs = op.result().tensors(op.name(), result);
         boolean changed = false;
@@ -263,31 +270,66 @@ public final class Recorder implements GraphLayer {
         boolean[] mutated = op.mutatedSlots(args);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (mutated[i] && t != null && t.requiresGrad()) {
+            if (mutated[i] && t != null && (t.requiresGrad() || t.autograd() instanceof ViewMeta v && v.isOfGraph())) {
                 throw new GradientException(op.name() + ": is non-differentiable and would write " + t.describe()
                         + ", which requires a gradient\n  fix: run it under Autograd.noGrad(), or on t.detach().");
             }
         }
     }
 
+    private static void requireMutable(Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
+        int written = 0;
+        boolean view = false;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (mutated[i] && t != null) {
+                requireMutable(op, t);
+                written++;
+                view |= t.autograd() instanceof ViewMeta;
+            }
+        }
+        if (written > 1 && view) {
+            throw new GradientException(op.name()
+                    + ": writes several tensors in place, one of which is a view; that cannot be recorded"
+                    + "\n  fix: copy() the view first, or call it under Autograd.noGrad().");
+        }
+    }
+
     private static void requireMutable(Definition<?, ?> op, Tensor t) {
+        if (t.isInference()) {
+            throw new GradientException(
+                    op.name() + ": would write in place what requires a gradient to a tensor that was"
+                            + " made in inference mode: " + t.describe()
+                            + "\n  fix: copy() it outside of inference mode, or use the out-of-place op.");
+        }
         AutogradMeta m = AutogradMeta.of(t);
         if (m == null) {
             return;
         }
-        if (m instanceof ViewMeta v) {
-            if (!v.isSingle() && v.requiresGradNow()) {
+        boolean leaf = m.requiresGrad && m.gradFn() == null;
+        boolean ofLeaf = false;
+        if (m instanceof ViewMeta v && !leaf) {
+            boolean wants = v.requiresGradNow();
+            boolean ofGraph = v.isOfGraph();
+            if (!v.isSingle() && (wants || ofGraph)) {
                 throw new GradientException(op.name() + ": in place on one of several views of one tensor ("
                         + t.describe() + ") cannot be recorded\n  fix: use the out-of-place op.");
             }
-            AutogradMeta base = AutogradMeta.of(v.base());
-            if (base != null && base.requiresGrad && base.gradFn() == null) {
-                throw new GradientException(op.name() + ": would write in place to a view of a leaf that requires a"
-                        + " gradient: " + t.describe() + "\n  fix: run it under Autograd.noGrad(), or out of place.");
+            // One that wanted a gradient when it was made is of a leaf also if that has ceased to want one.
+            boolean made = AutogradMeta.variable(v.base()).gradFn() != null;
+            ofLeaf = !made && (wants || ofGraph) || v.nearestLeaf() != null;
+            if (ofGraph && !wants && !ofLeaf) {
+                throw new GradientException(op.name()
+                        + ": would write in place to a view that was made without recording,"
+                        + " of a tensor that requires a gradient: " + t.describe() + "\n  fix: make the view while"
+                        + " recording is on; or write under Autograd.noGrad() too, or to t.detach().");
             }
-        } else if (m.requiresGrad && m.gradFn() == null) {
-            throw new GradientException(op.name() + ": would write in place to a leaf that requires a gradient: "
-                    + t.describe() + "\n  fix: run it under Autograd.noGrad(), or out of place.");
+        }
+        if (leaf || ofLeaf) {
+            throw new GradientException(
+                    op.name() + ": would write in place to " + (leaf ? "a leaf" : "a view of a leaf")
+                            + " that requires a gradient: " + t.describe()
+                            + "\n  fix: run it under Autograd.noGrad(), or out of place.");
         }
     }
 

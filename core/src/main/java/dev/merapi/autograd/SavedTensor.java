@@ -51,15 +51,20 @@ final class SavedTensor {
     static SavedTensor save(
             Tensor tensor, int source, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks, String op) {
         Context context = Context.current();
-        if (tensor.isInference() && context.isGradEnabled()) {
-            throw new SavedTensorException("inference tensors cannot be saved for backward: " + tensor.describe()
-                    + "\n  fix: copy() it outside of inference mode.");
-        }
+        requireSavable(tensor, op, context);
         SavedTensor saved = new SavedTensor(tensor, source, graph, hooks != null);
         if (hooks != null) {
             saved.pack(tensor, hooks, op, context);
         }
         return saved;
+    }
+
+    static void requireSavable(Tensor tensor, String op, Context context) {
+        if (tensor.isInference() && context.isGradEnabled()) {
+            throw new SavedTensorException(
+                    Message.of(op, "inference tensors cannot be saved for backward: " + tensor.describe())
+                            .fix("copy() it outside of inference mode."));
+        }
     }
 
     /** Runs the hooks, innermost first, with recording off and outside of all scopes: what they make stays. */

@@ -18,6 +18,11 @@ import org.jspecify.annotations.Nullable;
  * version is behind re-derives its node from the base at its next use, and again when its base begins or ceases to want a
  * gradient: it would depend on who looked at the view in between otherwise. The base is kept as a handle that does not
  * count: the view itself keeps the storage alive.
+ *
+ * <p>A view that was made a leaf by {@code requiresGrad(true)} stands for itself: what is viewed of it derives from it and not
+ * from the base, writes to it are refused as those to any leaf, and it ends when a recorded write gives the memory another
+ * history. What is read from a view that was made without recording is a constant, but a write to it would be one to the base:
+ * while recording is on it is refused.
  */
 final class ViewMeta extends AutogradMeta {
     private final Tensor base;
@@ -26,9 +31,13 @@ final class ViewMeta extends AutogradMeta {
     private final Record args;
     private final boolean single;
     private final int output;
+    private volatile @Nullable Leaf leaf;
     private volatile int versionSeen;
     /** The changes of the base that it was derived again after; −1 for never. */
     private volatile int changesSeen = -1;
+
+    /** @param historyOfBase what had made the base when its view became a leaf: the same is there as long as it is one */
+    private record Leaf(Tensor self, @Nullable Edge historyOfBase) {}
 
     ViewMeta(
             Tensor base,
@@ -57,10 +66,49 @@ final class ViewMeta extends AutogradMeta {
         return single;
     }
 
+    /** Whether the base wants a gradient: what is written here is part of its history. */
+    boolean isOfGraph() {
+        return metaOfBase().requiresGradNow();
+    }
+
+    private AutogradMeta metaOfBase() {
+        return AutogradMeta.variable(base);
+    }
+
+    @Override
+    synchronized void setRequiresGrad(Tensor self, boolean wanted) {
+        if (requiresGrad != wanted) {
+            AutogradMeta b = metaOfBase();
+            leaf = wanted ? new Leaf(self.uncountedHandle(), b.recorded()) : null;
+            super.setRequiresGrad(self, wanted);
+            b.countChange(); // views of this one look again
+        }
+    }
+
+    boolean isLeaf() {
+        Leaf l = leaf;
+        return l != null && l.historyOfBase == metaOfBase().recorded();
+    }
+
+    /** The nearest view that is a leaf among this one and those that it was made from; null if there is none. */
+    @Nullable
+    ViewMeta nearestLeaf() {
+        ViewMeta v = this;
+        while (v != null && !v.isLeaf()) {
+            v = v.parent;
+        }
+        return v;
+    }
+
     /** The same view of another tensor that has the base's shape. */
     Tensor replay(Tensor onto) {
+        return replay(onto, null);
+    }
+
+    /** The same view of another tensor, which has the shape of {@code from}. */
+    private Tensor replay(Tensor onto, @Nullable ViewMeta from) {
         Deque<ViewMeta> chain = new ArrayDeque<>(); // no recursion: it may be long
-        for (ViewMeta v = this; v != null; v = v.parent) {
+        for (ViewMeta v = this; v != null && v != from; v = v.parent) {
             chain.push(v);
         }
         Tensor seen = onto;
@@ -99,7 +147,7 @@ final class ViewMeta extends AutogradMeta {
     @Override
     @Nullable
     Edge history() {
-        if (isBehind() && !Context.current().isInference()) {
+        if (isBehind()) {
             deriveAgain();
         }
         return recorded();
@@ -109,12 +157,8 @@ final class ViewMeta extends AutogradMeta {
         if (!base.isMeta() && !base.storage().isOpen()) {
             return false; // what is gone was not written since anybody could see it
         }
-        return base.version() != versionSeen || changesSeen >= 0 && changesSeen != changesOfBase();
-    }
-
-    private int changesOfBase() {
-        AutogradMeta b = AutogradMeta.of(base);
-        return b == null ? 0 : b.changes();
+        return base.version() != versionSeen
+                || changesSeen >= 0 && changesSeen != metaOfBase().changes();
     }
 
     private synchronized void deriveAgain() {
@@ -123,16 +167,18 @@ final class ViewMeta extends AutogradMeta {
             return; // another thread was faster
         }
         Edge fresh = null;
-        int changes = changesOfBase();
-        AutogradMeta b = AutogradMeta.of(base);
-        if (b != null && b.requiresGradNow()) {
+        int changes = metaOfBase().changes();
+        ViewMeta from = nearestLeaf();
+        if (from != null ? from != this : isOfGraph()) {
+            Leaf l = from == null ? null : from.leaf;
             Context context = Context.current();
             Context.Snapshot before = context.capture();
             int unused = context.startAtAutograd();
             context.setGradEnabled(true);
+            context.setInference(false);
             try (Scope scope = Scope.openInternal(context)) {
-                fresh = java.util.Objects.requireNonNull(AutogradMeta.of(replay(base)))
-                        .recorded();
+                Tensor again = replay(l == null ? base : l.self, from);
+                fresh = java.util.Objects.requireNonNull(AutogradMeta.of(again)).recorded();
             } finally {
                 context.install(before);
             }

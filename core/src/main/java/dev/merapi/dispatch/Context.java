@@ -49,11 +49,12 @@ public final class Context {
         return memory;
     }
 
-    /** Whether calls on tensors that require gradients are recorded. */
+    /** Whether calls on tensors that require gradients are recorded: never in inference mode, whatever else is on. */
     public boolean isGradEnabled() {
-        return gradEnabled;
+        return gradEnabled && !inference;
     }
 
+    /** Returns what is to be set again, which is not what {@link #isGradEnabled} said in inference mode. */
     public boolean setGradEnabled(boolean enabled) {
         boolean before = gradEnabled;
         gradEnabled = enabled;

@@ -2,6 +2,7 @@
 package dev.merapi.tensor;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.autograd.GraphAccess;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
@@ -238,8 +239,9 @@ public abstract sealed class DataMethods extends RandomMethods permits GradientM
             throw new AliasException("copyFrom: would write to a tensor whose elements overlap: " + t.dtype()
                     + t.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
         }
-        if (Autograd.isGradEnabled() && Autograd.gradFn(t) != null) {
-            throw new GradientException("copyFrom: " + t.describe() + " was made by " + Autograd.gradFn(t)
+        GraphNode maker = Autograd.isGradEnabled() ? GraphAccess.madeBy(t) : null;
+        if (maker != null) {
+            throw new GradientException("copyFrom: " + t.describe() + " was made by " + maker
                     + " and is part of a graph, which would not know of the new values"
                     + "\n  fix: call it under Autograd.noGrad(), or on t.detach().");
         }

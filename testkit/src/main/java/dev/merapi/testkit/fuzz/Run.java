@@ -108,6 +108,12 @@ final class Run implements AutoCloseable {
                         .anyMatch(o -> o != null && o != t && !o.isClosed() && o.storage() == t.storage());
     }
 
+    /** Whether a tensor that wants a gradient is narrower than float64: sums of integers are, and what is written to them. */
+    boolean hasNarrowVariables() {
+        return Arrays.stream(tensors)
+                .anyMatch(t -> t != null && !t.isClosed() && t.dtype() != DType.FLOAT64 && t.requiresGrad());
+    }
+
     private void put(int number, Tensor t) {
         if (number >= tensors.length) {
             tensors = Arrays.copyOf(tensors, Math.max(number + 1, 2 * tensors.length));

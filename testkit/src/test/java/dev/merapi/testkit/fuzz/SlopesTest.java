@@ -106,6 +106,32 @@ class SlopesTest {
         assertThat(findings()).isEmpty();
     }
 
+    /** It turns a million times between the points: what they say has nothing to do with its slope. */
+    @Test
+    void whatTurnsTooFastForDifferencesIsNotJudged() {
+        for (double speed = 1e10; speed < 1e13; speed *= 1.7) {
+            steps.clear();
+            Ref x = leaf(true, 0.3);
+            Ref fast = add(new OpCallee<>(Arithmetic.MUL.op()), x, leaf(false, speed), List.<Number>of());
+            Ref y = add(new OpCallee<>(Elementary.SIN.op()), fast, List.<Number>of());
+            gradient(y, x, leaf(false, 1), Autograd.Graph.FREE);
+            assertThat(findings()).as("speed " + speed).isEmpty();
+        }
+    }
+
+    /** A sum of integers is float32, whatever the others are: what is added to it in place is rounded there. */
+    @Test
+    void whatIsRoundedToLessThanFloat64IsNotJudged() {
+        Ref whole = add(new Leaf(DType.INT64, new long[] {1}, Leaf.Form.DENSE, new long[] {1}, false));
+        Ref sum = add(new OpCallee<>(Elementary.SQRT.op()), whole, List.<Number>of());
+        Ref x = leaf(true, 0.3);
+        Ref part = add(new OpCallee<>(Arithmetic.MUL.op()), x, leaf(false, 0.1131591796875), List.<Number>of());
+        steps.add(new Step(
+                new InPlaceCallee(Arithmetic.ADD), List.of(sum, List.of(sum, part), List.<Number>of()), 99, 0));
+        gradient(sum, x, leaf(false, 1), Autograd.Graph.FREE);
+        assertThat(findings()).isEmpty();
+    }
+
     @Test
     void rightGradientsOfBothOrdersAreNoFindings() {
         Ref x = leaf(true, 0.3, -1.2);
