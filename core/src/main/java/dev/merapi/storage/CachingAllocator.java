@@ -421,6 +421,7 @@ public final class CachingAllocator {
         for (int collections = 0; ; ) {
             Protection.flushCaches(state);
             Protection.drainIfPending(state);
+            boolean more = Protection.isHeldUp(state); // asked before the look, or what comes in between is missed
             long now = gather();
             MemoryBlock block = take(size);
             if (block != null) {
@@ -430,7 +431,7 @@ public final class CachingAllocator {
                 before = now;
                 collections++;
                 Backstop.collectNow();
-            } else if (Protection.isHeldUp(state) && System.nanoTime() < deadline) {
+            } else if (more && System.nanoTime() < deadline) {
                 LockSupport.parkNanos(200_000);
             } else {
                 return null;

@@ -221,8 +221,14 @@ final class Protection {
         }
     }
 
-    /** Whether memory is on its way that calls of other threads hold up: closed under them, or in their caches. */
+    /**
+     * Whether memory is on its way that calls of other threads hold up: closed under them, in their caches, or taken out of
+     * limbo and not free yet.
+     */
     static boolean isHeldUp(@Nullable ThreadState state) {
+        if (DRAINING.isLocked()) {
+            return true;
+        }
         Slot own = state == null ? null : state.held();
         long mine = own == null ? Slot.NO_CALL : own.epoch();
         for (Slot s : slots) {
