@@ -13,6 +13,9 @@ else
     java=java javac=javac
 fi
 
+# The modules that are published, for Maven's -pl.
+published=bom,core,testkit,native-cpu,openblas,native-cuda,merapi
+
 fail() {
     printf '%s\n' "$@" >&2
     exit 1
@@ -111,4 +114,9 @@ newer_than() {
     find pom.xml scripts/common.sh scripts/native-build ./*/pom.xml ./*/src/main ./*/src/peers -newer "$1" -type f -print -quit 2>/dev/null || true
     # Another build may have thrown the classes away.
     [[ -d core/target/classes ]] && compgen -G "native-cpu/target/classes/dev/merapi/cpu/*/*jniNative*" >/dev/null || echo missing
+}
+
+# Whether a folder that scripts/native-jars has laid out holds a library, or a stand-in.
+has_library() {
+    [[ -n $(find "$1" \( -name '*.so' -o -name '*.dylib' -o -name '*.dll' \) -print -quit) ]]
 }

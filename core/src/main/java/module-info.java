@@ -2,7 +2,7 @@
 /** The engine: tensors, ops, autograd, and a CPU backend in plain Java. */
 module dev.merapi.core {
     requires transitive org.slf4j;
-    requires static transitive org.jspecify;
+    requires transitive org.jspecify; // its @Nullable is read at run time: an argument that may be left out
 
     exports dev.merapi;
     exports dev.merapi.types;

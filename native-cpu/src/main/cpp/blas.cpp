@@ -3,8 +3,8 @@
 // Which matrix multiplication runs: our own, or BLAS where it is the better one.
 //
 // On x86-64 our kernels are level with OpenBLAS on large matrices and ahead on small ones, on transposed ones and when
-// the cores are shared with others, and their results don't depend on the number of threads. So BLAS serves only where
-// there are no tuned micro-kernels (other architectures), one thread a tile of ours.
+// the cores are shared with others. So a BLAS serves only where there are no tuned micro-kernels (other architectures), or
+// where the user says so: Blas.java decides, and hands its functions over. It computes one thread a tile of ours.
 #include <atomic>
 
 #include "dtypes.h"
@@ -23,11 +23,7 @@ std::atomic<Sgemm> sgemm{nullptr};
 std::atomic<Dgemm> dgemm{nullptr};
 
 constexpr int64_t kNever = INT64_MAX;
-#if defined(__x86_64__)
-std::atomic<int64_t> threshold{kNever};
-#else
 std::atomic<int64_t> threshold{int64_t{48} * 48 * 48};
-#endif
 
 constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
 constexpr int64_t kInt = INT32_MAX;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The CPU backend: C++ kernels through JavaCPP, and OpenBLAS. */
+/** The CPU backend: C++ kernels through JavaCPP. */
 module dev.merapi.cpu {
     requires transitive dev.merapi.core;
     requires org.bytedeco.javacpp;
-    requires org.bytedeco.openblas;
     requires org.slf4j;
     requires static org.jspecify;
 
@@ -11,6 +10,9 @@ module dev.merapi.cpu {
 
     opens dev.merapi.cpu to
             org.bytedeco.javacpp;
+
+    uses dev.merapi.cpu.Natives;
+    uses dev.merapi.cpu.BlasLibrary;
 
     provides dev.merapi.dispatch.Backend with
             dev.merapi.cpu.CpuBackend;

@@ -5,6 +5,7 @@ import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Determinism;
 import dev.merapi.dispatch.Precision;
+import dev.merapi.error.Artifact;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Memory;
 import dev.merapi.types.Device;
@@ -14,12 +15,9 @@ import dev.merapi.types.DeviceType;
 public final class Merapi {
     private Merapi() {}
 
-    /** {@return the version of the engine, or "development"} */
+    /** {@return the version of the engine, or "development" if it runs from a folder of classes} */
     public static String version() {
-        Module module = Merapi.class.getModule();
-        return module.getDescriptor() != null
-                ? module.getDescriptor().rawVersion().orElse("development")
-                : "development";
+        return Artifact.version();
     }
 
     /**

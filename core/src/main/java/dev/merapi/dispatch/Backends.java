@@ -19,8 +19,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Which backend serves each kind of device. The CPU always has one: plain Java if the native one cannot be loaded, with
- * one log line that says why.
+ * Which backend serves each kind of device. The CPU always has one: plain Java if the native one cannot be loaded,
+ * with one line that says why.
  */
 public final class Backends {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
@@ -134,20 +134,16 @@ public final class Backends {
         for (Backend backend : candidates) {
             Throwable why = backend.unavailableBecause();
             if (why == null) {
-                LOG.debug("{}: {}", type, backend.description());
+                if (LOG.isDebugEnabled()) {
+                    LOG.debug("{}: {}", type, backend.description());
+                }
                 return set(type, backend);
             }
             reasons.add(backend.description() + ": " + why);
             cause = cause == null ? why : cause;
         }
         if (type == DeviceType.CPU) {
-            if (reasons.isEmpty()) {
-                LOG.info("cpu: plain Java kernels, since no native backend is on the class path; add the dependency"
-                        + " dev.merapi:merapi-native-cpu for speed");
-            } else {
-                LOG.warn("cpu: plain Java kernels, since the native backend cannot be loaded: {}", reasons.get(0));
-                LOG.debug("why", cause);
-            }
+            PlainJava.announce(cause);
             return set(type, fallback());
         }
         Message message = Message.of(type + ": no backend for this device works here");

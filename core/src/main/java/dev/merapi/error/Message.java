@@ -63,6 +63,16 @@ public final class Message implements Serializable {
     }
 
     /**
+     * Adds the line that says which artifact to add, as it is written in a {@code pom.xml}.
+     *
+     * @param artifact of the group {@code dev.merapi}, in the version of this one
+     * @return this
+     */
+    public Message fixByArtifact(String artifact) {
+        return fix("add " + Artifact.xml(artifact) + ".");
+    }
+
+    /**
      * Which argument is at fault; the headline says it in words.
      *
      * @param name as the op's schema has it

@@ -36,7 +36,7 @@ public final class CpuBackend implements Backend {
             } catch (DeviceException e) {
                 wrong = e;
             } catch (LinkageError | RuntimeException e) {
-                why = e;
+                why = NoNatives.explained(e);
             }
         }
         this.reason = why;
@@ -51,9 +51,12 @@ public final class CpuBackend implements Backend {
 
     @Override
     public String description() {
-        return reason != null
-                ? "native CPU"
-                : "native CPU, " + Cpu.instructionSet() + ", " + Cpu.threads() + " threads";
+        if (reason != null) {
+            return "native CPU";
+        }
+        String blas = Blas.serving();
+        return "native CPU, " + Cpu.instructionSet() + ", " + Cpu.threads() + " threads"
+                + (blas == null ? "" : ", large products by " + blas);
     }
 
     @Override

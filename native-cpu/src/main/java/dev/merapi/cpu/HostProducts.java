@@ -13,7 +13,6 @@ public final class HostProducts {
 
     private static boolean load() {
         try {
-            Blas.ensure();
             return Native.num_threads() > 0;
         } catch (LinkageError e) {
             return false;
@@ -46,6 +45,7 @@ public final class HostProducts {
             boolean transposedB,
             long c,
             boolean adds) {
+        Blas.ensure();
         Native.gemm(
                 DTypes.code(dtype),
                 transposedA ? 1 : 0,

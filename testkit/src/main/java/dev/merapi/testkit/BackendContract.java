@@ -74,6 +74,11 @@ public abstract class BackendContract {
         return Map.of();
     }
 
+    /** Whether a row says something about what is tested; all do, unless it is only a part of a backend. */
+    protected boolean concerns(OpSamples<?, ?> row) {
+        return true;
+    }
+
     /** In how many parts the rows are run, one a day: more than one where they are dear. See {@link Rotation}. */
     protected int parts() {
         return 1;
@@ -89,7 +94,7 @@ public abstract class BackendContract {
     private Stream<OpSamples<?, ?>> rows() {
         if (chosen.isEmpty()) {
             List<OpSamples<?, ?>> ready = OpRows.all().stream()
-                    .filter(row -> !notYet().containsKey(row.op().name()))
+                    .filter(row -> !notYet().containsKey(row.op().name()) && concerns(row))
                     .toList();
             chosen = parts() == 1
                     ? ready
