@@ -140,7 +140,7 @@ public final class Checkpoint {
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
                 SavedTensor saved = SavedTensor.save(
-                        t, SavedTensor.COMPUTED, null, SavedTensorHooks.current(context), "checkpoint");
+                        t, SavedTensor.COMPUTED, null, HookStack.current(context), "checkpoint");
                 saved.escape();
                 inputs.add(saved);
             }

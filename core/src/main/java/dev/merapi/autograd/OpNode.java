@@ -103,7 +103,7 @@ final class OpNode<A extends Record, R> extends Node {
             if (tree == null && forComposition == null) {
                 return;
             }
-            SavedTensorHooks hooks = SavedTensorHooks.current(context);
+            HookStack hooks = HookStack.current(context);
             ForwardMode.expect(results, context);
             saved = Saved.keep(op, tree, forComposition, t -> {
                 AutogradMeta graph = ForwardMode.carry(t, graphOf(t, inputs, result, results));

@@ -49,7 +49,7 @@ final class SavedTensor {
      * @param op who saves it
      */
     static SavedTensor save(
-            Tensor tensor, int source, @Nullable AutogradMeta graph, @Nullable SavedTensorHooks hooks, String op) {
+            Tensor tensor, int source, @Nullable AutogradMeta graph, @Nullable HookStack hooks, String op) {
         Context context = Context.current();
         requireSavable(tensor, op, context);
         SavedTensor saved = new SavedTensor(tensor, source, graph, hooks != null);
@@ -68,7 +68,7 @@ final class SavedTensor {
     }
 
     /** Runs the hooks, innermost first, with recording off and outside of all scopes: what they make stays. */
-    private void pack(Tensor source, SavedTensorHooks hooks, String op, Context context) {
+    private void pack(Tensor source, HookStack hooks, String op, Context context) {
         original = source.isMeta() ? null : new WeakReference<>(source.storage());
         Tensor own = (Tensor) java.util.Objects.requireNonNull(packed);
         List<SavedTensorHooks.Pair> applied = new ArrayList<>();
@@ -78,7 +78,7 @@ final class SavedTensor {
         Scope scope = context.scope();
         context.setScope(null);
         try {
-            for (SavedTensorHooks h = hooks; h != null && value instanceof Tensor t; h = h.outer()) {
+            for (HookStack h = hooks; h != null && value instanceof Tensor t; h = h.outer()) {
                 int before = t.version();
                 value = h.pair().pack(t, op);
                 if (t.version() != before) {

@@ -6,7 +6,7 @@ import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
-import org.jspecify.annotations.Nullable;
+import java.util.Objects;
 
 /**
  * Replaces saved tensors by something else while they wait for backward: offloaded, compressed or recomputed ones. Hooks
@@ -52,15 +52,10 @@ public final class SavedTensorHooks implements AutoCloseable {
         void close();
     }
 
-    private final Pair pair;
-    private final @Nullable SavedTensorHooks outer;
     private final ThreadMode mode;
 
-    private SavedTensorHooks(Pair pair, Context context) {
-        this.pair = pair;
-        SavedTensorHooks before = current(context);
-        this.outer = before;
-        this.mode = ThreadMode.begin(context, "saved-tensor hooks", () -> context.setSavedTensorHooks(before));
+    private SavedTensorHooks(ThreadMode mode) {
+        this.mode = mode;
     }
 
     /**
@@ -70,10 +65,7 @@ public final class SavedTensorHooks implements AutoCloseable {
      * @return what ends it, to be closed by this thread
      */
     public static SavedTensorHooks install(Pair pair) {
-        Context context = Context.current();
-        SavedTensorHooks hooks = new SavedTensorHooks(pair, context);
-        context.setSavedTensorHooks(hooks);
-        return hooks;
+        return new SavedTensorHooks(HookStack.push(Context.current(), Objects.requireNonNull(pair, "pair")));
     }
 
     /**
@@ -120,20 +112,6 @@ public final class SavedTensorHooks implements AutoCloseable {
                 throw new SavedTensorException(why);
             }
         });
-    }
-
-    /** The innermost pair that is installed, or null. */
-    static @Nullable SavedTensorHooks current(Context context) {
-        return (SavedTensorHooks) context.savedTensorHooks();
-    }
-
-    Pair pair() {
-        return pair;
-    }
-
-    @Nullable
-    SavedTensorHooks outer() {
-        return outer;
     }
 
     @Override

@@ -4,7 +4,7 @@ package dev.merapi.expr;
 import java.util.List;
 
 /** An {@link Opcode} applied to operands. */
-public final class Apply extends Expr {
+public final class Apply extends ExprNode {
     private final Opcode op;
     private final List<Expr> operands;
 
@@ -12,6 +12,11 @@ public final class Apply extends Expr {
         super(op.hashCode() * 31 + operands.hashCode(), depth(operands));
         this.op = op;
         this.operands = operands;
+    }
+
+    /** @throws IllegalArgumentException if the op takes another number of operands, or exists in programs only */
+    public static Expr of(Opcode op, Expr... operands) {
+        return of(op, List.of(operands));
     }
 
     static Expr of(Opcode op, List<Expr> operands) {

@@ -5,12 +5,12 @@ import dev.merapi.types.DType;
 import java.util.List;
 
 /** A conversion to a given dtype. */
-public final class Cast extends Expr {
+public final class Cast extends ExprNode {
     private final DType dtype;
     private final Expr operand;
 
     private Cast(DType dtype, Expr operand) {
-        super(dtype.hashCode() * 31 + operand.hashCode(), operand.depth());
+        super(dtype.hashCode() * 31 + operand.hashCode(), depth(operand));
         this.dtype = dtype;
         this.operand = operand;
     }

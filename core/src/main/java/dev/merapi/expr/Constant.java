@@ -5,7 +5,7 @@ import dev.merapi.types.DType;
 import java.util.List;
 
 /** A number written in the expression; weakly typed, so only its kind matters for promotion. */
-public final class Constant extends Expr {
+public final class Constant extends ExprNode {
     private final DType.Kind kind;
     /** Raw bits of the double where floating, so that −0 differs from 0; else the integer. */
     private final long bits;

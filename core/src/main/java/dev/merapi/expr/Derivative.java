@@ -42,7 +42,7 @@ public final class Derivative {
      * contains outputs or gradients: they depend on inputs in a way that is not written there, so rename them first.
      */
     public static List<@Nullable Expr> vjp(List<Expr> roots, int inputs, BitSet defined) {
-        return DeepStack.call(Expr.depth(roots), () -> walked(roots, inputs, defined));
+        return DeepStack.call(ExprNode.depth(roots), () -> walked(roots, inputs, defined));
     }
 
     private static List<@Nullable Expr> walked(List<Expr> roots, int inputs, BitSet defined) {
@@ -87,7 +87,7 @@ public final class Derivative {
      * @throws IllegalArgumentException as {@link #vjp(List, int, BitSet)}
      */
     public static List<@Nullable Expr> jvp(List<Expr> roots, BitSet active) {
-        return DeepStack.call(Expr.depth(roots), () -> pushed(roots, active));
+        return DeepStack.call(ExprNode.depth(roots), () -> pushed(roots, active));
     }
 
     private static List<@Nullable Expr> pushed(List<Expr> roots, BitSet active) {

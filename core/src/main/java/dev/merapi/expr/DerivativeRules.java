@@ -55,7 +55,7 @@ final class DerivativeRules {
             return List.of(g);
         }
         if (node instanceof Call call) {
-            return call.function().gradients(call, g);
+            return call.gradients(g);
         }
         if (!(node instanceof Apply apply)) {
             return List.of();
@@ -139,7 +139,7 @@ final class DerivativeRules {
     /** The winner takes the gradient; at ties each gets half; where an operand is NaN both get it. */
     private static List<@Nullable Expr> extremum(Expr a, Expr b, Opcode aLoses, Opcode bLoses, Expr g) {
         Expr shared = select(a.eq(b), mul(number(0.5), g), g);
-        return pair(select(Expr.apply(aLoses, a, b), ZERO, shared), select(Expr.apply(bLoses, a, b), ZERO, shared));
+        return pair(select(Apply.of(aLoses, a, b), ZERO, shared), select(Apply.of(bLoses, a, b), ZERO, shared));
     }
 
     /** g · b · a^(b − 1), and 0 where b is 0: there a^(b − 1) may be infinite. */

@@ -2,8 +2,6 @@
 package dev.merapi.expr;
 
 import dev.merapi.types.DType;
-import java.util.BitSet;
-import java.util.Collection;
 import java.util.List;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -18,28 +16,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Nodes are interned: two expressions of equal structure are the same object, so {@code ==} is structural equality.
  */
-public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call {
-    private final int hash;
-    private final int depth;
-
-    /** @param below depth of the operands */
-    Expr(int hash, int below) {
-        this.hash = hash;
-        this.depth = below + 1;
-    }
-
-    /** How many nodes the longest way to a leaf has. */
-    final int depth() {
-        return depth;
-    }
-
-    static int depth(Collection<? extends Expr> nodes) {
-        int deepest = 0;
-        for (Expr node : nodes) {
-            deepest = Math.max(deepest, node.depth);
-        }
-        return deepest;
-    }
+public abstract sealed class Expr permits ExprNode {
+    /** Nodes are made by the methods of this class and of {@link Exprs}. */
+    protected Expr() {}
 
     // ---- Leaves
 
@@ -88,240 +67,224 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
         return Constant.of(value).cast(dtype);
     }
 
-    /** The op applied to its operands. Throws IllegalArgumentException if their number is wrong. */
-    public static Expr apply(Opcode op, Expr... operands) {
-        return Apply.of(op, List.of(operands));
-    }
-
     // ---- Structure
 
     /** The operands, in order; empty for leaves. */
     public abstract List<Expr> operands();
-
-    /** The same node over other operands. */
-    abstract Expr withOperands(List<Expr> operands);
-
-    /** Whether the other node is equal, given that operands are compared by identity (they are interned). */
-    abstract boolean sameNode(Expr other);
 
     /**
      * Replaces variables: the function is asked once for each distinct one, and may return it unchanged. So
      * {@code output} and {@code gradient} of a derivative become inputs of the derived op.
      */
     public final Expr substitute(UnaryOperator<Expr> replacement) {
-        return DeepStack.call(depth, () -> Substitution.ofVariables(this, replacement));
-    }
-
-    /** Indices of the variables of a role that this expression contains. */
-    public final BitSet uses(Variable.Role role) {
-        return DeepStack.call(depth, () -> Traversal.uses(List.of(this), role));
+        return DeepStack.call(ExprNode.depth(this), () -> Substitution.ofVariables(this, replacement));
     }
 
     // ---- Operators
 
     public final Expr neg() {
-        return apply(Opcode.NEG, this);
+        return Apply.of(Opcode.NEG, this);
     }
 
     /** The gradient at 0 is 0. */
     public final Expr abs() {
-        return apply(Opcode.ABS, this);
+        return Apply.of(Opcode.ABS, this);
     }
 
     /** −1, 0 or 1; NaN of NaN. */
     public final Expr sign() {
-        return apply(Opcode.SIGN, this);
+        return Apply.of(Opcode.SIGN, this);
     }
 
     public final Expr square() {
-        return apply(Opcode.SQUARE, this);
+        return Apply.of(Opcode.SQUARE, this);
     }
 
     public final Expr floor() {
-        return apply(Opcode.FLOOR, this);
+        return Apply.of(Opcode.FLOOR, this);
     }
 
     public final Expr ceil() {
-        return apply(Opcode.CEIL, this);
+        return Apply.of(Opcode.CEIL, this);
     }
 
     /** To the nearest integer, half to even. */
     public final Expr round() {
-        return apply(Opcode.ROUND, this);
+        return Apply.of(Opcode.ROUND, this);
     }
 
     public final Expr trunc() {
-        return apply(Opcode.TRUNC, this);
+        return Apply.of(Opcode.TRUNC, this);
     }
 
     public final Expr reciprocal() {
-        return apply(Opcode.RECIPROCAL, this);
+        return Apply.of(Opcode.RECIPROCAL, this);
     }
 
     public final Expr sqrt() {
-        return apply(Opcode.SQRT, this);
+        return Apply.of(Opcode.SQRT, this);
     }
 
     public final Expr rsqrt() {
-        return apply(Opcode.RSQRT, this);
+        return Apply.of(Opcode.RSQRT, this);
     }
 
     public final Expr exp() {
-        return apply(Opcode.EXP, this);
+        return Apply.of(Opcode.EXP, this);
     }
 
     public final Expr log() {
-        return apply(Opcode.LOG, this);
+        return Apply.of(Opcode.LOG, this);
     }
 
     public final Expr tanh() {
-        return apply(Opcode.TANH, this);
+        return Apply.of(Opcode.TANH, this);
     }
 
     public final Expr sigmoid() {
-        return apply(Opcode.SIGMOID, this);
+        return Apply.of(Opcode.SIGMOID, this);
     }
 
     /** The gradient at 0 is 0. */
     public final Expr relu() {
-        return apply(Opcode.RELU, this);
+        return Apply.of(Opcode.RELU, this);
     }
 
     /** Logical: true where this is zero. */
     public final Expr not() {
-        return apply(Opcode.NOT, this);
+        return Apply.of(Opcode.NOT, this);
     }
 
     /** Bitwise complement; of bools, not. */
     public final Expr bitNot() {
-        return apply(Opcode.BITNOT, this);
+        return Apply.of(Opcode.BITNOT, this);
     }
 
     public final Expr expm1() {
-        return apply(Opcode.EXPM1, this);
+        return Apply.of(Opcode.EXPM1, this);
     }
 
     public final Expr exp2() {
-        return apply(Opcode.EXP2, this);
+        return Apply.of(Opcode.EXP2, this);
     }
 
     public final Expr log1p() {
-        return apply(Opcode.LOG1P, this);
+        return Apply.of(Opcode.LOG1P, this);
     }
 
     public final Expr log2() {
-        return apply(Opcode.LOG2, this);
+        return Apply.of(Opcode.LOG2, this);
     }
 
     public final Expr log10() {
-        return apply(Opcode.LOG10, this);
+        return Apply.of(Opcode.LOG10, this);
     }
 
     public final Expr sin() {
-        return apply(Opcode.SIN, this);
+        return Apply.of(Opcode.SIN, this);
     }
 
     public final Expr cos() {
-        return apply(Opcode.COS, this);
+        return Apply.of(Opcode.COS, this);
     }
 
     public final Expr tan() {
-        return apply(Opcode.TAN, this);
+        return Apply.of(Opcode.TAN, this);
     }
 
     public final Expr asin() {
-        return apply(Opcode.ASIN, this);
+        return Apply.of(Opcode.ASIN, this);
     }
 
     public final Expr acos() {
-        return apply(Opcode.ACOS, this);
+        return Apply.of(Opcode.ACOS, this);
     }
 
     public final Expr atan() {
-        return apply(Opcode.ATAN, this);
+        return Apply.of(Opcode.ATAN, this);
     }
 
     public final Expr sinh() {
-        return apply(Opcode.SINH, this);
+        return Apply.of(Opcode.SINH, this);
     }
 
     public final Expr cosh() {
-        return apply(Opcode.COSH, this);
+        return Apply.of(Opcode.COSH, this);
     }
 
     public final Expr asinh() {
-        return apply(Opcode.ASINH, this);
+        return Apply.of(Opcode.ASINH, this);
     }
 
     public final Expr acosh() {
-        return apply(Opcode.ACOSH, this);
+        return Apply.of(Opcode.ACOSH, this);
     }
 
     public final Expr atanh() {
-        return apply(Opcode.ATANH, this);
+        return Apply.of(Opcode.ATANH, this);
     }
 
     public final Expr erf() {
-        return apply(Opcode.ERF, this);
+        return Apply.of(Opcode.ERF, this);
     }
 
     public final Expr erfc() {
-        return apply(Opcode.ERFC, this);
+        return Apply.of(Opcode.ERFC, this);
     }
 
     /** log1p(exp x), without overflow. */
     public final Expr softplus() {
-        return apply(Opcode.SOFTPLUS, this);
+        return Apply.of(Opcode.SOFTPLUS, this);
     }
 
     public final Expr logSigmoid() {
-        return apply(Opcode.LOGSIGMOID, this);
+        return Apply.of(Opcode.LOGSIGMOID, this);
     }
 
     /** x times the normal distribution function, by erf. */
     public final Expr gelu() {
-        return apply(Opcode.GELU, this);
+        return Apply.of(Opcode.GELU, this);
     }
 
     /** The tanh approximation of gelu. */
     public final Expr geluTanh() {
-        return apply(Opcode.GELU_TANH, this);
+        return Apply.of(Opcode.GELU_TANH, this);
     }
 
     public final Expr silu() {
-        return apply(Opcode.SILU, this);
+        return Apply.of(Opcode.SILU, this);
     }
 
     /** The derivative of gelu. */
     public final Expr geluGrad() {
-        return apply(Opcode.GELU_GRAD, this);
+        return Apply.of(Opcode.GELU_GRAD, this);
     }
 
     /** The derivative of geluTanh. */
     public final Expr geluTanhGrad() {
-        return apply(Opcode.GELU_TANH_GRAD, this);
+        return Apply.of(Opcode.GELU_TANH_GRAD, this);
     }
 
     /** The derivative of silu. */
     public final Expr siluGrad() {
-        return apply(Opcode.SILU_GRAD, this);
+        return Apply.of(Opcode.SILU_GRAD, this);
     }
 
     public final Expr isNan() {
-        return apply(Opcode.ISNAN, this);
+        return Apply.of(Opcode.ISNAN, this);
     }
 
     public final Expr isInf() {
-        return apply(Opcode.ISINF, this);
+        return Apply.of(Opcode.ISINF, this);
     }
 
     public final Expr isFinite() {
-        return apply(Opcode.ISFINITE, this);
+        return Apply.of(Opcode.ISFINITE, this);
     }
 
     /** Of bools, or. */
     public final Expr add(Expr other) {
-        return apply(Opcode.ADD, this, other);
+        return Apply.of(Opcode.ADD, this, other);
     }
 
     public final Expr add(double other) {
@@ -333,7 +296,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr sub(Expr other) {
-        return apply(Opcode.SUB, this, other);
+        return Apply.of(Opcode.SUB, this, other);
     }
 
     public final Expr sub(double other) {
@@ -346,7 +309,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Of bools, and. */
     public final Expr mul(Expr other) {
-        return apply(Opcode.MUL, this, other);
+        return Apply.of(Opcode.MUL, this, other);
     }
 
     public final Expr mul(double other) {
@@ -359,7 +322,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** True division: integers give floats. */
     public final Expr div(Expr other) {
-        return apply(Opcode.DIV, this, other);
+        return Apply.of(Opcode.DIV, this, other);
     }
 
     public final Expr div(double other) {
@@ -371,7 +334,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr pow(Expr other) {
-        return apply(Opcode.POW, this, other);
+        return Apply.of(Opcode.POW, this, other);
     }
 
     public final Expr pow(double other) {
@@ -384,7 +347,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** NaN wins; the gradient is split at ties. */
     public final Expr min(Expr other) {
-        return apply(Opcode.MIN, this, other);
+        return Apply.of(Opcode.MIN, this, other);
     }
 
     public final Expr min(double other) {
@@ -397,7 +360,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** NaN wins; the gradient is split at ties. */
     public final Expr max(Expr other) {
-        return apply(Opcode.MAX, this, other);
+        return Apply.of(Opcode.MAX, this, other);
     }
 
     public final Expr max(double other) {
@@ -410,7 +373,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Python's remainder, with the sign of the divisor; integers by zero give 0. */
     public final Expr rem(Expr other) {
-        return apply(Opcode.REM, this, other);
+        return Apply.of(Opcode.REM, this, other);
     }
 
     public final Expr rem(double other) {
@@ -423,7 +386,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Quotient rounded down; integers by zero give 0. */
     public final Expr floorDiv(Expr other) {
-        return apply(Opcode.FLOORDIV, this, other);
+        return Apply.of(Opcode.FLOORDIV, this, other);
     }
 
     public final Expr floorDiv(double other) {
@@ -435,7 +398,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr eq(Expr other) {
-        return apply(Opcode.EQ, this, other);
+        return Apply.of(Opcode.EQ, this, other);
     }
 
     public final Expr eq(double other) {
@@ -447,7 +410,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr ne(Expr other) {
-        return apply(Opcode.NE, this, other);
+        return Apply.of(Opcode.NE, this, other);
     }
 
     public final Expr ne(double other) {
@@ -459,7 +422,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr lt(Expr other) {
-        return apply(Opcode.LT, this, other);
+        return Apply.of(Opcode.LT, this, other);
     }
 
     public final Expr lt(double other) {
@@ -471,7 +434,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr le(Expr other) {
-        return apply(Opcode.LE, this, other);
+        return Apply.of(Opcode.LE, this, other);
     }
 
     public final Expr le(double other) {
@@ -483,7 +446,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr gt(Expr other) {
-        return apply(Opcode.GT, this, other);
+        return Apply.of(Opcode.GT, this, other);
     }
 
     public final Expr gt(double other) {
@@ -495,7 +458,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr ge(Expr other) {
-        return apply(Opcode.GE, this, other);
+        return Apply.of(Opcode.GE, this, other);
     }
 
     public final Expr ge(double other) {
@@ -508,25 +471,25 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** C's remainder, with the sign of the dividend; integers by zero give 0. */
     public final Expr fmod(Expr other) {
-        return apply(Opcode.FMOD, this, other);
+        return Apply.of(Opcode.FMOD, this, other);
     }
 
     /** Quotient rounded towards zero; integers by zero give 0. */
     public final Expr truncDiv(Expr other) {
-        return apply(Opcode.TRUNCDIV, this, other);
+        return Apply.of(Opcode.TRUNCDIV, this, other);
     }
 
     /** The angle of the point (other, this); its gradients at the origin and at infinity are 0. */
     public final Expr atan2(Expr other) {
-        return apply(Opcode.ATAN2, this, other);
+        return Apply.of(Opcode.ATAN2, this, other);
     }
 
     public final Expr copysign(Expr other) {
-        return apply(Opcode.COPYSIGN, this, other);
+        return Apply.of(Opcode.COPYSIGN, this, other);
     }
 
     public final Expr and(Expr other) {
-        return apply(Opcode.AND, this, other);
+        return Apply.of(Opcode.AND, this, other);
     }
 
     public final Expr and(long other) {
@@ -534,7 +497,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr or(Expr other) {
-        return apply(Opcode.OR, this, other);
+        return Apply.of(Opcode.OR, this, other);
     }
 
     public final Expr or(long other) {
@@ -542,7 +505,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     }
 
     public final Expr xor(Expr other) {
-        return apply(Opcode.XOR, this, other);
+        return Apply.of(Opcode.XOR, this, other);
     }
 
     public final Expr xor(long other) {
@@ -551,7 +514,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Shifts by less than 0, or by the width or more, give 0. */
     public final Expr shl(Expr other) {
-        return apply(Opcode.SHL, this, other);
+        return Apply.of(Opcode.SHL, this, other);
     }
 
     public final Expr shl(long other) {
@@ -560,7 +523,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Arithmetic shift. */
     public final Expr shr(Expr other) {
-        return apply(Opcode.SHR, this, other);
+        return Apply.of(Opcode.SHR, this, other);
     }
 
     public final Expr shr(long other) {
@@ -569,7 +532,7 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
 
     /** Taking this as a condition (true where not zero): {@code a} where it holds, else {@code b}. */
     public final Expr select(Expr a, Expr b) {
-        return apply(Opcode.SELECT, this, a, b);
+        return Apply.of(Opcode.SELECT, this, a, b);
     }
 
     /**
@@ -584,21 +547,5 @@ public abstract sealed class Expr permits Variable, Constant, Apply, Cast, Call 
     /** {@code min(max(x, low), high)}; the gradient passes within the bounds and on them. Null leaves a side open. */
     public final Expr clamp(@Nullable Expr low, @Nullable Expr high) {
         return Clamp.of(this, low, high);
-    }
-
-    @Override
-    public final boolean equals(@Nullable Object other) {
-        return this == other || other instanceof Expr expr && hash == expr.hash && sameNode(expr);
-    }
-
-    @Override
-    public final int hashCode() {
-        return hash;
-    }
-
-    /** Readable maths; subexpressions used often are named when the formula would get long. */
-    @Override
-    public final String toString() {
-        return DeepStack.call(depth, () -> ExprPrinter.print(this));
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
-import static dev.merapi.expr.Expr.apply;
 import static dev.merapi.expr.Expr.constant;
 
 /** The functions of expressions, for static import: {@code x.mul(sigmoid(x))}. */
@@ -59,7 +58,7 @@ public final class Exprs {
 
     /** a·b + c with one rounding. */
     public static Expr fma(Expr a, Expr b, Expr c) {
-        return apply(Opcode.FMA, a, b, c);
+        return Apply.of(Opcode.FMA, a, b, c);
     }
 
     public static Expr clamp(Expr x, Expr low, Expr high) {
@@ -72,181 +71,181 @@ public final class Exprs {
 
     /** The gradient at 0 is 0. */
     public static Expr abs(Expr x) {
-        return apply(Opcode.ABS, x);
+        return Apply.of(Opcode.ABS, x);
     }
 
     /** −1, 0 or 1; NaN of NaN. */
     public static Expr sign(Expr x) {
-        return apply(Opcode.SIGN, x);
+        return Apply.of(Opcode.SIGN, x);
     }
 
     public static Expr square(Expr x) {
-        return apply(Opcode.SQUARE, x);
+        return Apply.of(Opcode.SQUARE, x);
     }
 
     public static Expr floor(Expr x) {
-        return apply(Opcode.FLOOR, x);
+        return Apply.of(Opcode.FLOOR, x);
     }
 
     public static Expr ceil(Expr x) {
-        return apply(Opcode.CEIL, x);
+        return Apply.of(Opcode.CEIL, x);
     }
 
     /** To the nearest integer, half to even. */
     public static Expr round(Expr x) {
-        return apply(Opcode.ROUND, x);
+        return Apply.of(Opcode.ROUND, x);
     }
 
     public static Expr trunc(Expr x) {
-        return apply(Opcode.TRUNC, x);
+        return Apply.of(Opcode.TRUNC, x);
     }
 
     public static Expr reciprocal(Expr x) {
-        return apply(Opcode.RECIPROCAL, x);
+        return Apply.of(Opcode.RECIPROCAL, x);
     }
 
     public static Expr sqrt(Expr x) {
-        return apply(Opcode.SQRT, x);
+        return Apply.of(Opcode.SQRT, x);
     }
 
     public static Expr rsqrt(Expr x) {
-        return apply(Opcode.RSQRT, x);
+        return Apply.of(Opcode.RSQRT, x);
     }
 
     public static Expr exp(Expr x) {
-        return apply(Opcode.EXP, x);
+        return Apply.of(Opcode.EXP, x);
     }
 
     public static Expr log(Expr x) {
-        return apply(Opcode.LOG, x);
+        return Apply.of(Opcode.LOG, x);
     }
 
     public static Expr tanh(Expr x) {
-        return apply(Opcode.TANH, x);
+        return Apply.of(Opcode.TANH, x);
     }
 
     public static Expr sigmoid(Expr x) {
-        return apply(Opcode.SIGMOID, x);
+        return Apply.of(Opcode.SIGMOID, x);
     }
 
     /** The gradient at 0 is 0. */
     public static Expr relu(Expr x) {
-        return apply(Opcode.RELU, x);
+        return Apply.of(Opcode.RELU, x);
     }
 
     /** Logical: true where this is zero. */
     public static Expr not(Expr x) {
-        return apply(Opcode.NOT, x);
+        return Apply.of(Opcode.NOT, x);
     }
 
     public static Expr expm1(Expr x) {
-        return apply(Opcode.EXPM1, x);
+        return Apply.of(Opcode.EXPM1, x);
     }
 
     public static Expr exp2(Expr x) {
-        return apply(Opcode.EXP2, x);
+        return Apply.of(Opcode.EXP2, x);
     }
 
     public static Expr log1p(Expr x) {
-        return apply(Opcode.LOG1P, x);
+        return Apply.of(Opcode.LOG1P, x);
     }
 
     public static Expr log2(Expr x) {
-        return apply(Opcode.LOG2, x);
+        return Apply.of(Opcode.LOG2, x);
     }
 
     public static Expr log10(Expr x) {
-        return apply(Opcode.LOG10, x);
+        return Apply.of(Opcode.LOG10, x);
     }
 
     public static Expr sin(Expr x) {
-        return apply(Opcode.SIN, x);
+        return Apply.of(Opcode.SIN, x);
     }
 
     public static Expr cos(Expr x) {
-        return apply(Opcode.COS, x);
+        return Apply.of(Opcode.COS, x);
     }
 
     public static Expr tan(Expr x) {
-        return apply(Opcode.TAN, x);
+        return Apply.of(Opcode.TAN, x);
     }
 
     public static Expr asin(Expr x) {
-        return apply(Opcode.ASIN, x);
+        return Apply.of(Opcode.ASIN, x);
     }
 
     public static Expr acos(Expr x) {
-        return apply(Opcode.ACOS, x);
+        return Apply.of(Opcode.ACOS, x);
     }
 
     public static Expr atan(Expr x) {
-        return apply(Opcode.ATAN, x);
+        return Apply.of(Opcode.ATAN, x);
     }
 
     public static Expr sinh(Expr x) {
-        return apply(Opcode.SINH, x);
+        return Apply.of(Opcode.SINH, x);
     }
 
     public static Expr cosh(Expr x) {
-        return apply(Opcode.COSH, x);
+        return Apply.of(Opcode.COSH, x);
     }
 
     public static Expr asinh(Expr x) {
-        return apply(Opcode.ASINH, x);
+        return Apply.of(Opcode.ASINH, x);
     }
 
     public static Expr acosh(Expr x) {
-        return apply(Opcode.ACOSH, x);
+        return Apply.of(Opcode.ACOSH, x);
     }
 
     public static Expr atanh(Expr x) {
-        return apply(Opcode.ATANH, x);
+        return Apply.of(Opcode.ATANH, x);
     }
 
     public static Expr erf(Expr x) {
-        return apply(Opcode.ERF, x);
+        return Apply.of(Opcode.ERF, x);
     }
 
     public static Expr erfc(Expr x) {
-        return apply(Opcode.ERFC, x);
+        return Apply.of(Opcode.ERFC, x);
     }
 
     /** log1p(exp x), without overflow. */
     public static Expr softplus(Expr x) {
-        return apply(Opcode.SOFTPLUS, x);
+        return Apply.of(Opcode.SOFTPLUS, x);
     }
 
     public static Expr logSigmoid(Expr x) {
-        return apply(Opcode.LOGSIGMOID, x);
+        return Apply.of(Opcode.LOGSIGMOID, x);
     }
 
     /** x times the normal distribution function, by erf. */
     public static Expr gelu(Expr x) {
-        return apply(Opcode.GELU, x);
+        return Apply.of(Opcode.GELU, x);
     }
 
     /** The tanh approximation of gelu. */
     public static Expr geluTanh(Expr x) {
-        return apply(Opcode.GELU_TANH, x);
+        return Apply.of(Opcode.GELU_TANH, x);
     }
 
     public static Expr silu(Expr x) {
-        return apply(Opcode.SILU, x);
+        return Apply.of(Opcode.SILU, x);
     }
 
     /** The derivative of gelu. */
     public static Expr geluGrad(Expr x) {
-        return apply(Opcode.GELU_GRAD, x);
+        return Apply.of(Opcode.GELU_GRAD, x);
     }
 
     /** The derivative of geluTanh. */
     public static Expr geluTanhGrad(Expr x) {
-        return apply(Opcode.GELU_TANH_GRAD, x);
+        return Apply.of(Opcode.GELU_TANH_GRAD, x);
     }
 
     /** The derivative of silu. */
     public static Expr siluGrad(Expr x) {
-        return apply(Opcode.SILU_GRAD, x);
+        return Apply.of(Opcode.SILU_GRAD, x);
     }
 
     /** x·tanh(softplus x). */
@@ -255,14 +254,14 @@ public final class Exprs {
     }
 
     public static Expr isNan(Expr x) {
-        return apply(Opcode.ISNAN, x);
+        return Apply.of(Opcode.ISNAN, x);
     }
 
     public static Expr isInf(Expr x) {
-        return apply(Opcode.ISINF, x);
+        return Apply.of(Opcode.ISINF, x);
     }
 
     public static Expr isFinite(Expr x) {
-        return apply(Opcode.ISFINITE, x);
+        return Apply.of(Opcode.ISFINITE, x);
     }
 }

@@ -59,16 +59,7 @@ public final class NamedFunction {
                     name + ": takes " + arity + " operands, got " + operands.size() + "\n  fix: pass " + arity);
         }
         List<Expr> copy = List.copyOf(operands);
-        return Call.of(this, copy, body.apply(copy));
-    }
-
-    List<? extends @Nullable Expr> gradients(Call call, Expr gradient) {
-        List<? extends @Nullable Expr> gradients = rule.gradients(call.operands(), call, gradient);
-        if (gradients.size() != arity) {
-            throw new IllegalArgumentException(name + ": the derivative rule gave " + gradients.size()
-                    + " gradients for " + arity + " operands\n  fix: return one each, null where it is zero");
-        }
-        return gradients;
+        return Call.of(this, copy, body.apply(copy), rule);
     }
 
     @Override

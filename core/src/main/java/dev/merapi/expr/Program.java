@@ -85,7 +85,7 @@ public final class Program {
             Promotion promotion,
             boolean term) {
         return DeepStack.call(
-                Expr.depth(roots),
+                ExprNode.depth(roots),
                 () -> lowered(roots, inputDTypes, rank0, scalarKinds, forcedOutputDTypes, promotion, term));
     }
 

@@ -16,5 +16,10 @@ public enum Promotion {
      * As in one op of PyTorch's: all operands are converted, as they are loaded, to the dtype that they have in common; in
      * {@code a·b + c} with float64 c, int32 a and b are multiplied in float64. For the built-in ops.
      */
-    TOGETHER
+    TOGETHER;
+
+    /** How operands meet in an op of this name. */
+    public static Promotion of(String op) {
+        return op.startsWith("merapi::") ? TOGETHER : STEPWISE;
+    }
 }

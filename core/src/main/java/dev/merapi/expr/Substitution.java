@@ -37,7 +37,7 @@ final class Substitution {
                 operands.add(rebuild(operand));
             }
             if (!Interner.identical(operands, node.operands())) {
-                result = node.withOperands(List.copyOf(operands));
+                result = ((ExprNode) node).withOperands(List.copyOf(operands));
             }
         }
         known.put(node, result);

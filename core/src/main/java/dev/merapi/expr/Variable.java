@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
+import java.util.BitSet;
 import java.util.List;
 
 /** A leaf whose value comes from outside. */
-public final class Variable extends Expr {
+public final class Variable extends ExprNode {
     /** Where the value comes from. */
     public enum Role {
         INPUT("x"),
@@ -34,6 +35,11 @@ public final class Variable extends Expr {
                     "expression: variable index " + index + " is negative\n  fix: count variables from 0");
         }
         return Interner.intern(new Variable(role, index));
+    }
+
+    /** Indices of the variables of a role that an expression contains. */
+    public static BitSet uses(Expr e, Role role) {
+        return DeepStack.call(depth(e), () -> Traversal.uses(List.of(e), role));
     }
 
     public Role role() {

@@ -4,7 +4,6 @@ package dev.merapi.ops;
 import dev.merapi.error.Message;
 import dev.merapi.error.SchemaException;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Promotion;
 import dev.merapi.expr.Variable;
 import java.util.ArrayList;
 import java.util.List;
@@ -88,21 +87,16 @@ public final class Pointwise {
         return new PointwiseOp(name, List.of(own), Signature.of(name, tensors, List.of(scalars))).register();
     }
 
-    /** How operands meet in an op of this name; see {@link Promotion}. */
-    static Promotion promotion(String name) {
-        return name.startsWith("merapi::") ? Promotion.TOGETHER : Promotion.STEPWISE;
-    }
-
     /** @throws SchemaException if the expression has a variable that the definition did not hand out */
     static Expr ofOwn(String name, @Nullable Expr root, int tensors, int scalars) {
         if (root == null) {
             throw new SchemaException(
                     Message.of(name + ": the expression is null").fix("return what to compute"));
         }
-        boolean given = root.uses(Variable.Role.INPUT).length() <= tensors
-                && root.uses(Variable.Role.SCALAR).length() <= scalars
-                && root.uses(Variable.Role.OUTPUT).isEmpty()
-                && root.uses(Variable.Role.GRADIENT).isEmpty();
+        boolean given = Variable.uses(root, Variable.Role.INPUT).length() <= tensors
+                && Variable.uses(root, Variable.Role.SCALAR).length() <= scalars
+                && Variable.uses(root, Variable.Role.OUTPUT).isEmpty()
+                && Variable.uses(root, Variable.Role.GRADIENT).isEmpty();
         if (!given) {
             throw new SchemaException(Message.of(name + ": " + root + " has a variable of another definition")
                     .fact("tensors", tensors)

@@ -64,7 +64,7 @@ final class PointwiseBackward {
         @Nullable Uses[] known = uses;
         if (known == null) {
             known = Derivative.vjp(code.roots(), code.inputs()).stream()
-                    .map(e -> e == null ? null : new Uses(e.uses(Variable.Role.INPUT), e.uses(Variable.Role.OUTPUT)))
+                    .map(e -> e == null ? null : new Uses(Variable.uses(e, Variable.Role.INPUT), Variable.uses(e, Variable.Role.OUTPUT)))
                     .toArray(Uses[]::new);
             uses = known;
         }
@@ -250,9 +250,9 @@ final class PointwiseBackward {
             }
             roots.add(e);
             targets.add(i);
-            gradients.or(e.uses(Variable.Role.GRADIENT));
-            outputs.or(e.uses(Variable.Role.OUTPUT));
-            inputs.or(e.uses(Variable.Role.INPUT));
+            gradients.or(Variable.uses(e, Variable.Role.GRADIENT));
+            outputs.or(Variable.uses(e, Variable.Role.OUTPUT));
+            inputs.or(Variable.uses(e, Variable.Role.INPUT));
         }
         int[] g = gradients.stream().toArray();
         int[] o = outputs.stream().toArray();

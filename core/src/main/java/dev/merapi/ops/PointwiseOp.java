@@ -5,6 +5,7 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Promotion;
 import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Variable;
@@ -65,7 +66,7 @@ public final class PointwiseOp {
         Map<String, List<String>> names = signature.elements();
         this.name = name;
         this.signature = signature;
-        this.code = new PointwiseCode(roots, inputs, Pointwise.promotion(name));
+        this.code = new PointwiseCode(roots, inputs, Promotion.of(name));
         this.single = roots.size() == 1;
         this.backward = new PointwiseBackward(name, code, signature);
         this.tangents = new PointwiseTangents(name, code, signature);
@@ -305,7 +306,7 @@ public final class PointwiseOp {
 
     /** What is written while a gradient is recorded. Where it is made of scalars alone, it has the target's dtype. */
     private Tensor value(PointwiseArgs.Into a) {
-        if (!code.roots().get(0).uses(Variable.Role.INPUT).isEmpty()) {
+        if (!Variable.uses(code.roots().get(0), Variable.Role.INPUT).isEmpty()) {
             return call(readBefore(a), a.scalars());
         }
         Tensor fresh = a.x().emptyLike();

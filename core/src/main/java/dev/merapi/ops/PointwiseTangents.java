@@ -124,9 +124,9 @@ final class PointwiseTangents {
             }
             roots.add(e);
             targets.add(k);
-            tangents.or(e.uses(Variable.Role.GRADIENT));
-            outputs.or(e.uses(Variable.Role.OUTPUT));
-            inputs.or(e.uses(Variable.Role.INPUT));
+            tangents.or(Variable.uses(e, Variable.Role.GRADIENT));
+            outputs.or(Variable.uses(e, Variable.Role.OUTPUT));
+            inputs.or(Variable.uses(e, Variable.Role.INPUT));
         }
         int[] t = tangents.stream().toArray();
         int[] o = outputs.stream().toArray();

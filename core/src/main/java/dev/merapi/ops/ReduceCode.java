@@ -84,7 +84,7 @@ public final class ReduceCode {
         this.inputs = inputs;
         this.combine = combine;
         this.epilogue = epilogue;
-        this.promotion = Pointwise.promotion(name);
+        this.promotion = Promotion.of(name);
     }
 
     public Expr prologue() {

@@ -456,7 +456,7 @@ public final class ReductionOp {
                         v -> v instanceof Variable x && x.role() == Variable.Role.OUTPUT ? code.prologue() : v);
                 roots.add(again);
                 targets.add(i);
-                used.or(again.uses(Variable.Role.INPUT));
+                used.or(Variable.uses(again, Variable.Role.INPUT));
             }
         }
         int[] inputs = used.stream().toArray();

@@ -80,8 +80,8 @@ final class ReductionTangents {
         }
         Expr e = tangent.substitute(
                 v -> v instanceof Variable x && x.role() == Variable.Role.OUTPUT ? code.prologue() : v);
-        int[] t = e.uses(Variable.Role.GRADIENT).stream().toArray();
-        int[] x = e.uses(Variable.Role.INPUT).stream().toArray();
+        int[] t = Variable.uses(e, Variable.Role.GRADIENT).stream().toArray();
+        int[] x = Variable.uses(e, Variable.Role.INPUT).stream().toArray();
         Expr renamed = e.substitute(v -> v instanceof Variable y ? PointwiseBackward.renamed(y, t, new int[0], x) : v);
         ReductionOp op = new ReductionOp(name + "_jvp", renamed, signature.beside(t.length + x.length), code.combine());
         return new Derived(op, t, x);

@@ -38,7 +38,7 @@ class DerivativeTest {
             if (op.arity() != 1 || op.group() != Opcode.Group.FLOAT_UNARY && op.group() != Opcode.Group.SIGNED) {
                 continue;
             }
-            Expr root = Expr.apply(op, X);
+            Expr root = Apply.of(op, X);
             if (op == Opcode.ACOSH) {
                 samples.add(new Sample("acosh", root, at(1.2), at(3.0)));
             } else if (positive.contains(op)) {
@@ -189,7 +189,7 @@ class DerivativeTest {
                     Opcode.GELU_GRAD,
                     Opcode.GELU_TANH_GRAD,
                     Opcode.SILU_GRAD)) {
-                double slope = slope(Expr.apply(op, X), 0, x);
+                double slope = slope(Apply.of(op, X), 0, x);
                 assertTrue(Math.abs(slope) <= 1.13, op + "'(" + x + ") = " + slope);
             }
         }

@@ -59,15 +59,15 @@ class ProgramTest {
         switch (random.nextInt(5)) {
             case 0, 1 -> {
                 Opcode[] ops = integer ? UNARY_INTEGER : UNARY;
-                return Expr.apply(ops[random.nextInt(ops.length)], a);
+                return Apply.of(ops[random.nextInt(ops.length)], a);
             }
             case 2, 3 -> {
                 Opcode[] ops = integer ? BINARY_INTEGER : BINARY;
-                return Expr.apply(ops[random.nextInt(ops.length)], a, random(random, depth - 1, integer));
+                return Apply.of(ops[random.nextInt(ops.length)], a, random(random, depth - 1, integer));
             }
             default -> {
                 Expr b = random(random, depth - 1, integer);
-                Expr condition = Expr.apply(COMPARISONS[random.nextInt(6)], a, random(random, 1, integer));
+                Expr condition = Apply.of(COMPARISONS[random.nextInt(6)], a, random(random, 1, integer));
                 return (random.nextBoolean() ? condition : condition.not())
                         .select(b, random(random, depth - 1, integer));
             }
@@ -89,7 +89,7 @@ class ProgramTest {
         for (int k = 0; k < inputs.length; k++) {
             inputs[k] = input(k);
         }
-        return Evaluation.float64(Expr.apply(apply.op(), inputs), operands);
+        return Evaluation.float64(Apply.of(apply.op(), inputs), operands);
     }
 
     private static long unsimplifiedInteger(Expr e, long[] at) {
@@ -107,7 +107,7 @@ class ProgramTest {
         for (int k = 0; k < inputs.length; k++) {
             inputs[k] = input(k);
         }
-        return Evaluation.integer(Expr.apply(apply.op(), inputs), DType.INT64, operands);
+        return Evaluation.integer(Apply.of(apply.op(), inputs), DType.INT64, operands);
     }
 
     @Test

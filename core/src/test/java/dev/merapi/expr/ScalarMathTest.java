@@ -46,7 +46,7 @@ class ScalarMathTest {
         for (int k = 0; k < x.length; k++) {
             operands[k] = input(k);
         }
-        return Evaluation.float64(Expr.apply(op, operands), x);
+        return Evaluation.float64(Apply.of(op, operands), x);
     }
 
     @Test

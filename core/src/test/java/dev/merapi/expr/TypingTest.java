@@ -161,7 +161,7 @@ class TypingTest {
         assertThrows(IllegalArgumentException.class, () -> type(scalar(3), FLOAT32));
         assertThrows(IllegalArgumentException.class, () -> type(Expr.output(0), FLOAT32));
         assertThrows(IllegalArgumentException.class, () -> input(-1));
-        assertThrows(IllegalArgumentException.class, () -> Expr.apply(Opcode.ADD, X));
-        assertThrows(IllegalArgumentException.class, () -> Expr.apply(Opcode.LOAD));
+        assertThrows(IllegalArgumentException.class, () -> Apply.of(Opcode.ADD, X));
+        assertThrows(IllegalArgumentException.class, () -> Apply.of(Opcode.LOAD));
     }
 }

@@ -393,7 +393,7 @@ public abstract class BackendContract {
         operands = operands.subList(0, op.code().inputs());
         List<Number> numbers = dtype.isFloating() ? List.of(0.5, 0.75) : List.of(2, 3);
         List<Number> scalars = numbers.subList(
-                0, op.code().roots().get(0).uses(Variable.Role.SCALAR).length());
+                0, Variable.uses(op.code().roots().get(0), Variable.Role.SCALAR).length());
         Tensor x = operands.get(0);
         int version = x.version();
         Tensor result;

@@ -45,7 +45,7 @@ public final class PointwiseSources {
     /** Scalar arguments that suit the dtype. */
     public static List<Number> scalars(PointwiseOp op, DType dtype) {
         int n = op.code().roots().stream()
-                .mapToInt(r -> r.uses(Variable.Role.SCALAR).length())
+                .mapToInt(r -> Variable.uses(r, Variable.Role.SCALAR).length())
                 .max()
                 .orElse(0);
         List<Number> values = new ArrayList<>();

@@ -260,7 +260,7 @@ final class Catalogue {
 
     private static int scalars(List<Expr> roots) {
         return roots.stream()
-                .mapToInt(r -> r.uses(Variable.Role.SCALAR).length())
+                .mapToInt(r -> Variable.uses(r, Variable.Role.SCALAR).length())
                 .max()
                 .orElse(0);
     }

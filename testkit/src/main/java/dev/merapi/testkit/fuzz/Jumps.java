@@ -125,7 +125,7 @@ final class Jumps implements DispatchLayer {
             } else if (op == Opcode.SELECT) {
                 found.add(operands.get(0).not()); // the condition may be any number
             } else if (op == Opcode.FMOD || op == Opcode.REM) {
-                found.add(Expr.apply(
+                found.add(Apply.of(
                         op == Opcode.REM ? Opcode.FLOORDIV : Opcode.TRUNCDIV, operands.get(0), operands.get(1)));
             } else if (op == Opcode.MIN || op == Opcode.MAX) {
                 found.add(operands.get(0).lt(operands.get(1))); // at a tie its gradient is of neither side
