@@ -8,6 +8,13 @@ module dev.merapi.core {
     exports dev.merapi.types;
     exports dev.merapi.error;
     exports dev.merapi.storage;
+    exports dev.merapi.memory;
+    exports dev.merapi.backend;
+    exports dev.merapi.device;
+    exports dev.merapi.layer;
+    exports dev.merapi.autograd.graph;
+    exports dev.merapi.expr.ir;
+    exports dev.merapi.ops.code;
     exports dev.merapi.tensor;
     exports dev.merapi.op;
     exports dev.merapi.dispatch;
@@ -24,12 +31,12 @@ module dev.merapi.core {
     exports dev.merapi.io;
     exports dev.merapi.train;
 
-    uses dev.merapi.dispatch.Backend;
+    uses dev.merapi.backend.Backend;
     uses dev.merapi.dispatch.FallbackBackend;
     uses dev.merapi.dispatch.GraphLayer;
 
     provides dev.merapi.dispatch.FallbackBackend with
             dev.merapi.reference.JavaBackend;
     provides dev.merapi.dispatch.GraphLayer with
-            dev.merapi.autograd.Recorder;
+            dev.merapi.autograd.graph.Recorder;
 }

@@ -14,6 +14,6 @@ module dev.merapi.cpu {
     uses dev.merapi.cpu.Natives;
     uses dev.merapi.cpu.BlasLibrary;
 
-    provides dev.merapi.dispatch.Backend with
+    provides dev.merapi.backend.Backend with
             dev.merapi.cpu.CpuBackend;
 }

@@ -20,7 +20,7 @@ module dev.merapi.cuda {
     opens dev.merapi.cuda.host to
             org.bytedeco.javacpp;
 
-    provides dev.merapi.dispatch.Backend with
+    provides dev.merapi.backend.Backend with
             dev.merapi.cuda.backend.CudaBackend,
             dev.merapi.cuda.backend.CudaSimBackend;
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi;
 
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Determinism;
 import dev.merapi.dispatch.Precision;
 import dev.merapi.error.Artifact;
 import dev.merapi.random.Generator;
-import dev.merapi.tensor.Memory;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 

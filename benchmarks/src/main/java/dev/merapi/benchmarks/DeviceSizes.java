@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
-import dev.merapi.tensor.Memory;
+import dev.merapi.device.Memory;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.util.List;

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.merapi.tensor.Memory;
+import dev.merapi.device.Memory;
 import dev.merapi.types.Device;
 import java.io.File;
 import java.io.IOException;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.autograd.graph.AutocastLayer;
+import dev.merapi.autograd.graph.CastCache;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import java.util.Objects;

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.autograd.graph.AutogradMeta;
+import dev.merapi.autograd.graph.BackwardPass;
+import dev.merapi.autograd.graph.Edge;
+import dev.merapi.autograd.graph.ForwardMode;
+import dev.merapi.autograd.graph.GraphAccess;
+import dev.merapi.autograd.graph.Jacobians;
+import dev.merapi.autograd.graph.Node;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
@@ -284,44 +291,6 @@ public final class Autograd {
     private static Tensor[] array(List<Tensor> tensors) {
         tensors.forEach(t -> Objects.requireNonNull(t, "tensors"));
         return tensors.toArray(new Tensor[0]);
-    }
-
-    /** Gradients of the inputs of an expansion that was run again; for the engine. */
-    static @Nullable Tensor[] vjp(
-            Tensor[] outputs,
-            @Nullable Tensor[] gradients,
-            @Nullable Tensor[] inputs,
-            boolean[] needed,
-            boolean createGraph) {
-        ArrayList<Tensor> roots = new ArrayList<>();
-        ArrayList<Tensor> seeds = new ArrayList<>();
-        for (int i = 0; i < outputs.length; i++) {
-            Tensor g = gradients[i];
-            if (g != null && outputs[i].requiresGrad()) {
-                roots.add(outputs[i]);
-                seeds.add(g);
-            }
-        }
-        ArrayList<Tensor> wanted = new ArrayList<>();
-        for (int i = 0; i < inputs.length; i++) {
-            Tensor t = inputs[i];
-            if (t != null && needed[i] && t.requiresGrad()) {
-                wanted.add(t);
-            }
-        }
-        @Nullable Tensor[] result = new Tensor[inputs.length];
-        if (roots.isEmpty() || wanted.isEmpty()) {
-            return result;
-        }
-        List<Tensor> found = grad(roots, wanted, seeds, createGraph ? Graph.CREATE : Graph.FREE, true);
-        int k = 0;
-        for (int i = 0; i < inputs.length; i++) {
-            Tensor t = inputs[i];
-            if (t != null && needed[i] && t.requiresGrad()) {
-                result[i] = found.get(k++);
-            }
-        }
-        return result;
     }
 
     // ---------------------------------------------------------------- forward mode

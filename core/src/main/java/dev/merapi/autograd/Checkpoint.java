@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.autograd.graph.ForwardMode;
+import dev.merapi.autograd.graph.HookStack;
+import dev.merapi.autograd.graph.SavedTensor;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.SavedTensorException;
@@ -139,8 +142,8 @@ public final class Checkpoint {
                 }
                 differentiated[i] = t.requiresGrad();
                 // An outer checkpoint's hooks see the inputs of this one: they are recomputed with it.
-                SavedTensor saved = SavedTensor.save(
-                        t, SavedTensor.COMPUTED, null, HookStack.current(context), "checkpoint");
+                SavedTensor saved =
+                        SavedTensor.save(t, SavedTensor.COMPUTED, null, HookStack.current(context), "checkpoint");
                 saved.escape();
                 inputs.add(saved);
             }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import dev.merapi.autograd.graph.HookStack;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.SavedTensorException;

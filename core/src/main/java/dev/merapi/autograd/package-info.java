@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The graph and the backward pass. Part of the engine group. Users start at {@link dev.merapi.autograd.Autograd}; the algorithm is {@link dev.merapi.autograd.BackwardPass}. */
+/** Gradients, for users: start at {@link dev.merapi.autograd.Autograd}. The graph behind it is the engine's own. */
 @NullMarked
 package dev.merapi.autograd;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.backend.Backend;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;

@@ -4,6 +4,7 @@ package dev.merapi.dispatch;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.storage.Storage;

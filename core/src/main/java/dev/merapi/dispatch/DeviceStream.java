@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.backend.Backend;
+import dev.merapi.backend.Streams;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.backend.Backend;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
@@ -8,6 +9,7 @@ import dev.merapi.error.Message;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Kernel;

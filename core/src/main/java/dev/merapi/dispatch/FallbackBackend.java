@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.backend.Backend;
+
 /**
  * The backend that always works: it serves the CPU where nothing better does, and its kernels serve every device whose
  * memory Java sees where the device's own backend has none. A service of its own, which only the engine provides: a file

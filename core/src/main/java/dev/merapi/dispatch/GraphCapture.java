@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.backend.Graphs;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.random.DrawLog;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 
 /**

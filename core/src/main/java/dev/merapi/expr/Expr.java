@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
+import dev.merapi.expr.ir.Apply;
+import dev.merapi.expr.ir.Cast;
+import dev.merapi.expr.ir.Clamp;
+import dev.merapi.expr.ir.Constant;
+import dev.merapi.expr.ir.DeepStack;
+import dev.merapi.expr.ir.ExprNode;
+import dev.merapi.expr.ir.Opcode;
+import dev.merapi.expr.ir.Substitution;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.types.DType;
 import java.util.List;
 import java.util.function.UnaryOperator;
@@ -9,16 +18,16 @@ import org.jspecify.annotations.Nullable;
 /**
  * A scalar expression: an immutable node of a DAG, over the elements of inputs and over run-time scalar parameters.
  *
- * <p>Expressions have no dtype: {@link Program#compile} infers one for each node from the inputs' dtypes, by PyTorch's
+ * <p>Expressions have no dtype: {@link dev.merapi.expr.ir.Program#compile} infers one for each node from the inputs' dtypes, by PyTorch's
  * promotion. Constants without a dtype and scalar parameters are weak: they only raise the category (an int64 tensor
  * plus 0.5 is float32, a float16 tensor plus 0.5 is float16). Within an expression floating nodes are computed in the
  * widest floating dtype that they meet; integers keep their dtype, and wrap in it, until they meet a floating number.
  *
  * <p>Nodes are interned: two expressions of equal structure are the same object, so {@code ==} is structural equality.
  */
-public abstract sealed class Expr permits ExprNode {
+public abstract class Expr {
     /** Nodes are made by the methods of this class and of {@link Exprs}. */
-    protected Expr() {}
+    public Expr() {}
 
     // ---- Leaves
 

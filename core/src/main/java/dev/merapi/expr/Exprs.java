@@ -3,6 +3,10 @@ package dev.merapi.expr;
 
 import static dev.merapi.expr.Expr.constant;
 
+import dev.merapi.expr.ir.Apply;
+import dev.merapi.expr.ir.Opcode;
+import dev.merapi.expr.ir.Slopes;
+
 /** The functions of expressions, for static import: {@code x.mul(sigmoid(x))}. */
 public final class Exprs {
     private Exprs() {}

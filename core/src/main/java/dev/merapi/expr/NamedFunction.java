@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
+import dev.merapi.expr.ir.Call;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
-import dev.merapi.autograd.GraphAccess;
+import dev.merapi.autograd.graph.GraphAccess;
 import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;

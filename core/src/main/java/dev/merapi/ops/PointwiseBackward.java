@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Derivative;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.op.BackwardContext;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.Signature;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
@@ -64,7 +66,9 @@ final class PointwiseBackward {
         @Nullable Uses[] known = uses;
         if (known == null) {
             known = Derivative.vjp(code.roots(), code.inputs()).stream()
-                    .map(e -> e == null ? null : new Uses(Variable.uses(e, Variable.Role.INPUT), Variable.uses(e, Variable.Role.OUTPUT)))
+                    .map(e -> e == null
+                            ? null
+                            : new Uses(Variable.uses(e, Variable.Role.INPUT), Variable.uses(e, Variable.Role.OUTPUT)))
                     .toArray(Uses[]::new);
             uses = known;
         }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Derivative;
+import dev.merapi.expr.ir.Variable;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.Signature;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.BitSet;

@@ -2,14 +2,16 @@
 package dev.merapi.ops;
 
 import dev.merapi.error.ShapeException;
-import dev.merapi.expr.Derivative;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Derivative;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Tree;
+import dev.merapi.ops.code.ReduceCode;
+import dev.merapi.ops.code.Signature;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;

@@ -7,6 +7,7 @@ import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;

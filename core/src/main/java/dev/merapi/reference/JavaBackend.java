@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.dispatch.FallbackBackend;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.dispatch.ScopedKernel;
+import dev.merapi.memory.HeapAllocator;
 import dev.merapi.op.Definition;
-import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
-import dev.merapi.storage.HeapAllocator;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;

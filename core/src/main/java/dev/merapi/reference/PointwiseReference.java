@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
-import dev.merapi.expr.BlockSink;
-import dev.merapi.expr.BlockSource;
+import dev.merapi.expr.ir.BlockSink;
+import dev.merapi.expr.ir.BlockSource;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.PointwiseArgs;
-import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;

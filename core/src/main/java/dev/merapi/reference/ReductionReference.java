@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
-import dev.merapi.expr.BlockSink;
-import dev.merapi.expr.BlockSource;
+import dev.merapi.expr.ir.BlockSink;
+import dev.merapi.expr.ir.BlockSource;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReduceArgs;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
-import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.backend.KernelTable.ALL;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;

@@ -3,6 +3,8 @@ package dev.merapi.storage;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.OverrunException;
+import dev.merapi.memory.RawAllocator;
+import dev.merapi.memory.Segment;
 import java.nio.ByteBuffer;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.storage;
 
+import dev.merapi.memory.Segment;
 import dev.merapi.types.DType;
 import java.nio.ByteBuffer;
 import java.util.Arrays;

@@ -3,6 +3,7 @@ package dev.merapi.storage;
 
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.Message;
+import dev.merapi.memory.Segment;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;

@@ -2,7 +2,8 @@
 package dev.merapi.tensor;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.autograd.GraphAccess;
+import dev.merapi.autograd.graph.GraphAccess;
+import dev.merapi.dispatch.GraphNode;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.GraphAccess;
+import dev.merapi.autograd.graph.GraphAccess;
+import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.GradientException;
 import org.jspecify.annotations.Nullable;

@@ -2,6 +2,7 @@
 package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import static dev.merapi.dispatch.KernelTable.FLOATING;
+import static dev.merapi.backend.KernelTable.FLOATING;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Pooling;
 import dev.merapi.tensor.Tensor;

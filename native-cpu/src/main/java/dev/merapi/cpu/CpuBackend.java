@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import dev.merapi.dispatch.Backend;
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.Backend;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.error.DeviceException;
 import dev.merapi.op.Definition;
-import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import static dev.merapi.dispatch.KernelTable.ALL;
-import static dev.merapi.dispatch.KernelTable.FLOATING;
+import static dev.merapi.backend.KernelTable.ALL;
+import static dev.merapi.backend.KernelTable.FLOATING;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Elements;

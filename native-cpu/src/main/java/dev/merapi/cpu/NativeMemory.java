@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import dev.merapi.storage.HeapAllocator;
-import dev.merapi.storage.Mapping;
-import dev.merapi.storage.RawAllocator;
-import dev.merapi.storage.Segment;
+import dev.merapi.memory.HeapAllocator;
+import dev.merapi.memory.Mapping;
+import dev.merapi.memory.RawAllocator;
+import dev.merapi.memory.Segment;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.backend.KernelTable.ALL;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.Indexing;
-import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.Rearranging;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
 import java.util.Objects;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;

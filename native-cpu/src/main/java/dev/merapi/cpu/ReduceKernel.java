@@ -4,7 +4,7 @@ package dev.merapi.cpu;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.ReduceArgs;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import static dev.merapi.dispatch.KernelTable.FLOATING;
+import static dev.merapi.backend.KernelTable.FLOATING;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.cpu.IndexKernels.Around;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;

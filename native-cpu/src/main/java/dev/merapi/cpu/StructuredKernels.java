@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.error.Message;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.op.Definition;

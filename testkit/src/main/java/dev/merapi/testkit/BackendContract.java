@@ -6,14 +6,14 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.storage.Backstop;
 import dev.merapi.tensor.Elements;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

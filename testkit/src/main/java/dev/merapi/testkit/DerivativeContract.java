@@ -8,7 +8,7 @@ import dev.merapi.op.Op;
 import dev.merapi.ops.Arithmetic;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.PointwiseArgs;
-import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

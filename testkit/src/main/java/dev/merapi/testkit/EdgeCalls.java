@@ -2,11 +2,11 @@
 package dev.merapi.testkit;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OpError;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.reference.JavaBackend;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit;
 
-import dev.merapi.dispatch.KernelTable;
+import dev.merapi.backend.KernelTable;
 import dev.merapi.error.Spelling;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;

@@ -2,8 +2,8 @@
 package dev.merapi.cuda.backend;
 
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.storage.RawAllocator;
-import dev.merapi.storage.Segment;
+import dev.merapi.memory.RawAllocator;
+import dev.merapi.memory.Segment;
 import org.jspecify.annotations.Nullable;
 
 /** Segments of a device's memory. Java never sees them, the simulator's included: no Java kernel may serve in secret. */

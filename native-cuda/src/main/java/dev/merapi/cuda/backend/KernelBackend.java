@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.backend;
 
+import dev.merapi.backend.Backend;
+import dev.merapi.backend.Graphs;
+import dev.merapi.backend.KernelTable;
+import dev.merapi.backend.Streams;
 import dev.merapi.cuda.kernels.CustomBackward;
 import dev.merapi.cuda.kernels.CustomKernel;
 import dev.merapi.cuda.kernels.FusedFeedForward;
@@ -11,20 +15,16 @@ import dev.merapi.cuda.kernels.ReduceKernel;
 import dev.merapi.cuda.kernels.StructuredKernels;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.Backend;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
-import dev.merapi.dispatch.Graphs;
-import dev.merapi.dispatch.KernelTable;
-import dev.merapi.dispatch.Streams;
 import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
-import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

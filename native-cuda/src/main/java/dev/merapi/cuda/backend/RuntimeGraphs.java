@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.backend;
 
+import dev.merapi.backend.Graphs;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.Graphs;
 
 /** The runtime's graphs, as the engine asks for them. */
 record RuntimeGraphs(CudaRuntime runtime) implements Graphs {

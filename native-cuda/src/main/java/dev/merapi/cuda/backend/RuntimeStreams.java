@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.backend;
 
+import dev.merapi.backend.Streams;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.Streams;
 
 /** The runtime's streams and events, as the engine asks for them. */
 record RuntimeStreams(CudaRuntime runtime) implements Streams {

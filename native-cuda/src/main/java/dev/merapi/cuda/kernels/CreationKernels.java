@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.backend.KernelTable.ALL;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.Rearranging;

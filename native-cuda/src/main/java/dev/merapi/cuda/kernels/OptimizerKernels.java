@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import static dev.merapi.dispatch.KernelTable.FLOATING;
+import static dev.merapi.backend.KernelTable.FLOATING;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.launch.TensorLists;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

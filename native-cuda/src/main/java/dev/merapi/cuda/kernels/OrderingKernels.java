@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import static dev.merapi.dispatch.KernelTable.ALL;
+import static dev.merapi.backend.KernelTable.ALL;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Ordering;
 import dev.merapi.tensor.Tensor;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.cuda.launch.Kernels;
-import dev.merapi.dispatch.KernelTable;
 
 /** The kernels of ops that are neither pointwise nor reductions. */
 public final class StructuredKernels {

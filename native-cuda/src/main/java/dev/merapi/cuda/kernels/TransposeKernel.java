@@ -4,7 +4,7 @@ package dev.merapi.cuda.kernels;
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.ops.Collapsed;
+import dev.merapi.ops.code.Collapsed;
 import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 

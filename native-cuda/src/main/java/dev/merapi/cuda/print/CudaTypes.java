@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
-import dev.merapi.expr.RegType;
+import dev.merapi.expr.ir.RegType;
 import dev.merapi.types.DType;
 
 /** Names of types in kernels. */

@@ -2,7 +2,7 @@
 package dev.merapi.cuda.print;
 
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.expr.Program;
+import dev.merapi.expr.ir.Program;
 import dev.merapi.types.DType;
 import java.util.BitSet;
 import java.util.List;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
-import dev.merapi.ops.Collapsed;
+import dev.merapi.ops.code.Collapsed;
 import dev.merapi.tensor.Tensor;
 
 /**

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
-import dev.merapi.expr.Instruction;
-import dev.merapi.expr.Opcode;
-import dev.merapi.expr.Program;
-import dev.merapi.expr.RegType;
+import dev.merapi.expr.ir.Instruction;
+import dev.merapi.expr.ir.Opcode;
+import dev.merapi.expr.ir.Program;
+import dev.merapi.expr.ir.RegType;
 import java.util.BitSet;
 import java.util.function.BiFunction;
 import java.util.function.IntFunction;

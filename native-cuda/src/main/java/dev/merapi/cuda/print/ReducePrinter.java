@@ -3,9 +3,9 @@ package dev.merapi.cuda.print;
 
 import dev.merapi.cuda.host.Resources;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.expr.Program;
-import dev.merapi.expr.RegType;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.expr.ir.Program;
+import dev.merapi.expr.ir.RegType;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.types.DType;
 import java.util.List;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.backend;
 
-import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.types.DeviceType;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Context;
 import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
@@ -18,7 +19,6 @@ import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
 import dev.merapi.random.Generator;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.CudaGraph;

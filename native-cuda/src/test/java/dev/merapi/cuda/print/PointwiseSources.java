@@ -3,14 +3,14 @@ package dev.merapi.cuda.print;
 
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.error.DTypeException;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.Arithmetic;
-import dev.merapi.ops.Collapsed;
 import dev.merapi.ops.Comparisons;
 import dev.merapi.ops.Elementary;
-import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.code.Collapsed;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;

@@ -2,14 +2,14 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Variable;
+import dev.merapi.expr.ir.Variable;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
 import dev.merapi.ops.LinearCrossEntropy;
-import dev.merapi.ops.PointwiseCode;
 import dev.merapi.ops.PointwiseOp;
-import dev.merapi.ops.ReduceCode;
 import dev.merapi.ops.ReductionOp;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;

@@ -2,10 +2,10 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.memory.MemoryStats;
 import dev.merapi.storage.Backstop;
-import dev.merapi.storage.MemoryStats;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.ArrayList;

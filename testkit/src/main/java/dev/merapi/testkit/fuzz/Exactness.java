@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
-import dev.merapi.expr.Apply;
-import dev.merapi.expr.Call;
 import dev.merapi.expr.Expr;
-import dev.merapi.expr.Opcode;
+import dev.merapi.expr.ir.Apply;
+import dev.merapi.expr.ir.Call;
+import dev.merapi.expr.ir.Opcode;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.Combine;
-import dev.merapi.ops.PointwiseCode;
-import dev.merapi.ops.ReduceCode;
+import dev.merapi.ops.code.PointwiseCode;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.EnumSet;

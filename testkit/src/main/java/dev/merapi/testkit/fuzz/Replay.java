@@ -6,7 +6,7 @@ import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.op.Definition;
 import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
-import dev.merapi.ops.PointwiseCode;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;

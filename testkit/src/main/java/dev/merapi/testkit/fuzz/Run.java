@@ -2,9 +2,9 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Layers;
 import dev.merapi.dispatch.ThreadMode;
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;

@@ -2,8 +2,8 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DispatchLayer;
 import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;

@@ -4,9 +4,9 @@ package dev.merapi.testkit.kit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.backend.KernelTable;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.FallbackBackend;
-import dev.merapi.dispatch.KernelTable;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
@@ -98,7 +98,7 @@ class KernelTableTest {
     @Test
     void plainJavaIsFoundWhereServicesOfOthersWereLost(@TempDir Path folder) throws Exception {
         Path services = Files.createDirectories(folder.resolve("META-INF/services"));
-        Files.writeString(services.resolve("dev.merapi.dispatch.Backend"), "# none of them\n");
+        Files.writeString(services.resolve("dev.merapi.backend.Backend"), "# none of them\n");
         try (Isolated isolated = new Isolated(classPath())) {
             Thread thread = Thread.currentThread();
             ClassLoader before = thread.getContextClassLoader();

@@ -26,6 +26,9 @@ class LayersTest {
         "dev.merapi.tensor..",
         "dev.merapi.op..",
         "dev.merapi.dispatch..",
+        "dev.merapi.backend..",
+        "dev.merapi.device..",
+        "dev.merapi.layer..",
         "dev.merapi.expr..",
         "dev.merapi.ops..",
         "dev.merapi.autograd..",
@@ -56,14 +59,15 @@ class LayersTest {
     }
 
     @Test
-    void storageKnowsTypesOnly() {
+    void storageKnowsTypesAndRawMemoryOnly() {
         classes()
                 .that()
-                .resideInAPackage("dev.merapi.storage..")
+                .resideInAnyPackage("dev.merapi.storage..", "dev.merapi.memory..")
                 .should()
                 .onlyDependOnClassesThat()
                 .resideInAnyPackage(
                         "dev.merapi.storage..",
+                        "dev.merapi.memory..",
                         "dev.merapi.types..",
                         "dev.merapi.error..",
                         "java..",

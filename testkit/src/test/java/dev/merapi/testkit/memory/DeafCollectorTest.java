@@ -3,10 +3,10 @@ package dev.merapi.testkit.memory;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.reference.JavaBackend;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.OutOfMemoryException;
@@ -15,7 +16,6 @@ import dev.merapi.reference.JavaBackend;
 import dev.merapi.storage.Backstop;
 import dev.merapi.storage.LeakDetection;
 import dev.merapi.tensor.Elements;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -5,16 +5,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
+import dev.merapi.memory.MemoryStats;
 import dev.merapi.op.Op;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.storage.Backstop;
-import dev.merapi.storage.MemoryStats;
 import dev.merapi.storage.Storage;
 import dev.merapi.tensor.Elements;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

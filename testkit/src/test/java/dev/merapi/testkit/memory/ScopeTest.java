@@ -6,15 +6,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.SavedTensorException;
+import dev.merapi.memory.MemoryStats;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.reference.JavaBackend;
-import dev.merapi.storage.MemoryStats;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

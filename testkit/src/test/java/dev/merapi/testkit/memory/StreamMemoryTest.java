@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.error.OutOfMemoryException;
+import dev.merapi.memory.RawAllocator;
+import dev.merapi.memory.Segment;
 import dev.merapi.storage.CachingAllocator;
-import dev.merapi.storage.RawAllocator;
-import dev.merapi.storage.Segment;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.StreamOrder;
 import dev.merapi.storage.ThreadState;

@@ -4,11 +4,11 @@ package dev.merapi.testkit.misuse;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Context;
 import dev.merapi.io.Npz;
 import dev.merapi.io.Safetensors;
 import dev.merapi.io.SafetensorsFile;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Metrics;

@@ -4,15 +4,15 @@ package dev.merapi.testkit.op;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backend;
+import dev.merapi.backend.Backend;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.memory.HeapAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
 import dev.merapi.storage.CachingAllocator;
-import dev.merapi.storage.HeapAllocator;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -4,9 +4,9 @@ package dev.merapi.testkit.ops;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.device.Memory;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.ShapeException;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

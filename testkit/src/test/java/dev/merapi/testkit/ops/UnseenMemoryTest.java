@@ -3,15 +3,15 @@ package dev.merapi.testkit.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.merapi.dispatch.Backend;
+import dev.merapi.backend.Backend;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
+import dev.merapi.memory.RawAllocator;
+import dev.merapi.memory.Segment;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.storage.CachingAllocator;
-import dev.merapi.storage.RawAllocator;
-import dev.merapi.storage.Segment;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.device.Memory;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.StateDictException;
@@ -16,7 +17,6 @@ import dev.merapi.optim.Optimizer;
 import dev.merapi.optim.Sgd;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.state.StateDict;
-import dev.merapi.tensor.Memory;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

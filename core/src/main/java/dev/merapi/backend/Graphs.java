@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.backend;
+
+/**
+ * What a backend offers whose devices can record their work and repeat it in one call. Graphs and streams are handles of
+ * the backend's; stream 0 is a device's own.
+ */
+public interface Graphs {
+    /** From now on, work given to the stream is recorded and not done. */
+    void begin(int device, long stream);
+
+    /** Ends that; the graph is ready to be launched. */
+    long end(int device, long stream);
+
+    /** How many pieces of work a graph consists of: kernels, copies, fills. */
+    long nodes(int device, long graph);
+
+    /** Does all that was recorded, in the order of the stream; returns before it is done. */
+    void launch(int device, long graph, long stream);
+
+    void destroy(int device, long graph);
+}
