@@ -58,9 +58,11 @@ public final class Schema {
     private final List<String> tensorNames;
     private final int[] oneEach;
     private final boolean ownsAll; // nothing in a value could be changed by its caller
-    private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made at the first call
+    private static final int FEW = 16;
+    private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made when calls are many
     private final int[] required; // indices of plain arguments that could be null, and may not
-    private @Nullable MethodHandle firstMissing; // made at the first call
+    private @Nullable MethodHandle firstMissing; // made when calls are many
+    private int calls;
     private final MethodHandles.@Nullable Lookup lookup;
 
     private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
@@ -251,11 +253,7 @@ public final class Schema {
         requirePlain(op, args);
         if (simple) {
             MethodHandle reader = tensorReader;
-            if (reader == null) {
-                reader = record.arrayReader(Tensor.class, tensorArguments);
-                tensorReader = reader;
-            }
-            @Nullable Tensor[] result = (Tensor[]) RecordType.read(reader, args);
+            @Nullable Tensor[] result = reader != null ? (Tensor[]) RecordType.read(reader, args) : firstTensors(args);
             for (int i = 0; i < result.length; i++) {
                 if (result[i] == null && !arguments[tensorArguments[i]].optional) {
                     throw missing(op, tensorArguments[i]);
@@ -270,6 +268,33 @@ public final class Schema {
         return all.toArray(new Tensor[0]);
     }
 
+    /** One by one, as long as calls are few: to put a reader of all together takes as long as many calls, at each start. */
+    private @Nullable Tensor[] firstTensors(Record args) {
+        if (calls >= FEW) {
+            tensorReader = record.arrayReader(Tensor.class, tensorArguments);
+        }
+        calls++; // racy on purpose
+        @Nullable Tensor[] result = new Tensor[tensorArguments.length];
+        for (int i = 0; i < result.length; i++) {
+            result[i] = (Tensor) record.get(args, tensorArguments[i]);
+        }
+        return result;
+    }
+
+    /** The first of the required arguments that is absent; −1 for none. */
+    private int firstMissing(Record args) {
+        if (calls >= FEW) {
+            firstMissing = record.firstNull(required);
+        }
+        calls++;
+        for (int i : required) {
+            if (Plain.isAbsent(record.get(args, i))) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
     /**
      * Whether all is there that must be, but for tensors, which {@link #tensors} looks at.
      *
@@ -282,11 +307,7 @@ public final class Schema {
         }
         if (required.length > 0) {
             MethodHandle handle = firstMissing;
-            if (handle == null) {
-                handle = record.firstNull(required);
-                firstMissing = handle;
-            }
-            int missing = RecordType.readIndex(handle, args);
+            int missing = handle != null ? RecordType.readIndex(handle, args) : firstMissing(args);
             if (missing >= 0) {
                 if (record.get(args, missing) instanceof List<?> list) {
                     throw missing(op, missing, list.indexOf(null));

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
+import dev.merapi.Merapi;
 import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.NoSuchFileException;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
@@ -12,17 +16,63 @@ import picocli.CommandLine.ExitCode;
 final class Launch {
     private Launch() {}
 
-    /** The exit code: 0, 2 for options that do not fit this machine, 1 for everything else. */
+    /** An option that does not fit. */
+    static final class MistakeException extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        MistakeException(String option, String what) {
+            super(option + ": " + what.strip().replaceAll("\\s*\\R\\s*", "; "));
+        }
+    }
+
+    /** The exit code: 0, 2 for options that do not fit, alone or on this machine, 1 for everything else. */
     static int run(Callable<Integer> example, String... args) {
-        return new CommandLine(example)
-                .setExecutionExceptionHandler((exception, command, parsed) -> {
-                    if (exception instanceof DeviceException) {
+        CommandLine line = new CommandLine(example);
+        line.getCommandSpec().version("Merapi " + Merapi.version());
+        return line.setExecutionExceptionHandler((exception, command, parsed) -> {
+                    if (exception instanceof DeviceException || exception instanceof MistakeException) {
                         command.getErr().println(command.getCommandName() + ": " + exception.getMessage());
                         return ExitCode.USAGE;
                     }
                     throw exception;
                 })
                 .execute(args);
+    }
+
+    /**
+     * What {@code use} makes of an option.
+     *
+     * @param option with its value, as it was given
+     * @throws MistakeException if it refuses it
+     */
+    static <T> T given(String option, Callable<T> use) {
+        try {
+            return use.call();
+        } catch (NoSuchFileException e) {
+            throw new MistakeException(option, "there is no such file or folder");
+        } catch (AccessDeniedException e) {
+            throw new MistakeException(option, "may not be read or written: " + e.getFile());
+        } catch (IOException | IllegalArgumentException e) {
+            throw new MistakeException(option, String.valueOf(e.getMessage()));
+        } catch (RuntimeException e) {
+            throw e;
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** @throws MistakeException if a number is smaller than it can be */
+    static void atLeast(int least, String option, int value) {
+        if (value < least) {
+            throw new MistakeException(option + " " + value, "must be at least " + least);
+        }
+    }
+
+    /** @throws MistakeException if it is no number greater than 0 */
+    static void positive(String option, double value) {
+        if (!(value > 0) || Double.isInfinite(value)) {
+            throw new MistakeException(option + " " + value, "must be greater than 0, and finite");
+        }
     }
 
     /**

@@ -28,8 +28,8 @@ enum Precision {
                 return p;
             }
         }
-        throw new IllegalArgumentException("--precision " + name + ": is none of "
-                + Arrays.stream(values()).map(p -> p.name).toList());
+        throw new IllegalArgumentException(
+                "is none of " + Arrays.stream(values()).map(p -> p.name).toList());
     }
 
     /** What the forward passes run in. */

@@ -92,10 +92,22 @@ public final class TrainFashion implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Device on = Launch.device(device);
-        Precision arithmetic = Precision.of(precision);
+        Precision arithmetic = Launch.given("--precision " + precision, () -> Precision.of(precision));
+        Launch.atLeast(0, "--epochs", epochs);
+        Launch.atLeast(1, "--batch", batch);
+        Launch.positive("--lr", lr);
         Banner.print(on);
         Merapi.seed(seed);
-        FashionData fashion = subset ? FashionData.subset() : FashionData.load(data);
+        Path folder = data;
+        FashionData fashion = subset
+                ? FashionData.subset()
+                : folder == null
+                        ? FashionData.load(null)
+                        : Launch.given("--data " + folder, () -> FashionData.load(folder));
+        if (batch > fashion.training().size()) {
+            throw new Launch.MistakeException(
+                    "--batch " + batch, "there are only " + fashion.training().size() + " images");
+        }
         if (epochs == 0) {
             epochs = fashion.training().size() < 10_000 ? 30 : 3;
         }
@@ -110,7 +122,7 @@ public final class TrainFashion implements Callable<Integer> {
                 fashion.test().size(),
                 fashion.source());
 
-        RunDirectory run = RunDirectory.create(runs, name);
+        RunDirectory run = Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
         try (Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
             Score score = train(model, fashion, on, arithmetic, metrics);
             LossPlot.save(

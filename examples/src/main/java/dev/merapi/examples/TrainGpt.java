@@ -73,8 +73,12 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--lr", description = "highest learning rate")
     double lr = 1e-3;
 
-    @Option(names = "--warmup", description = "steps in which the learning rate rises")
-    int warmup = 100;
+    @Option(
+            names = "--warmup",
+            description =
+                    "steps in which the learning rate rises (default: 100, or a tenth of them all if that is less)")
+    @Nullable
+    Integer warmup;
 
     @Option(names = "--seed")
     long seed = 1;
@@ -115,18 +119,22 @@ public final class TrainGpt implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Device on = Launch.device(device);
-        Precision arithmetic = Precision.of(precision);
+        Precision arithmetic = Launch.given("--precision " + precision, () -> Precision.of(precision));
+        requireOptions();
         Banner.print(on);
         Merapi.seed(seed);
-        TextCorpus corpus = text == null
+        Path source = text;
+        TextCorpus corpus = source == null
                 ? TextCorpus.ofClassPath(
                         TrainGpt.class.getClassLoader(), "org/apache/commons/lang3/StringUtils.java", ".java")
-                : TextCorpus.of(text, ".java");
-        Gpt model = new Gpt(new Gpt.Shape(corpus.vocabularySize(), context, layers, width, heads));
+                : Launch.given("--text " + source, () -> TextCorpus.of(source, ".java"));
+        Gpt model = Launch.given(
+                "--layers " + layers + " --width " + width + " --heads " + heads,
+                () -> new Gpt(new Gpt.Shape(corpus.vocabularySize(), context, layers, width, heads)));
         model.to(on);
         model.to(arithmetic.parameters());
-        TextCorpus.Windows training = corpus.training(context);
-        TextCorpus.Windows heldOut = corpus.heldOut(context);
+        TextCorpus.Windows training = Launch.given("--context " + context, () -> corpus.training(context));
+        TextCorpus.Windows heldOut = Launch.given("--context " + context, () -> corpus.heldOut(context));
         System.out.printf(
                 Locale.ROOT,
                 "%,d parameters; %,d characters to learn from, %,d held out, %d different ones%n",
@@ -135,7 +143,7 @@ public final class TrainGpt implements Callable<Integer> {
                 heldOut.characters(),
                 corpus.vocabularySize());
 
-        RunDirectory run = RunDirectory.create(runs, name);
+        RunDirectory run = Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
         long start = System.nanoTime();
         try (Metrics metrics =
                 Metrics.create(run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
@@ -164,6 +172,26 @@ public final class TrainGpt implements Callable<Integer> {
         return 0;
     }
 
+    /** Before anything is made: a start that fails leaves nothing behind. */
+    private void requireOptions() {
+        Launch.atLeast(1, "--steps", steps);
+        Launch.atLeast(1, "--batch", batch);
+        Launch.atLeast(1, "--context", context);
+        Launch.atLeast(0, "--layers", layers);
+        Launch.atLeast(1, "--test-every", testEvery);
+        Launch.atLeast(0, "--sample", sample);
+        Launch.positive("--lr", lr);
+        Launch.given("--warmup " + warmup(), this::schedule);
+    }
+
+    private int warmup() {
+        return warmup == null ? Math.min(100, steps / 10) : warmup;
+    }
+
+    private Schedule schedule() {
+        return Schedule.warmupCosine(lr, lr / 10, warmup(), steps);
+    }
+
     private void train(
             Gpt model,
             TextCorpus.Windows training,
@@ -177,7 +205,7 @@ public final class TrainGpt implements Callable<Integer> {
                 parameters.stream().filter(p -> p.tensor().rank() > 1).toList();
         List<Parameter> vectors =
                 parameters.stream().filter(p -> p.tensor().rank() <= 1).toList();
-        Schedule schedule = Schedule.warmupCosine(lr, lr / 10, warmup, steps);
+        Schedule schedule = schedule();
         Labelled b = new Labelled(
                 Tensor.zeros(Shape.of(batch, context), DType.INT64, on),
                 Tensor.zeros(Shape.of(batch, context), DType.INT64, on));

@@ -3,8 +3,8 @@ package dev.merapi.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
-import static org.assertj.core.api.InstanceOfAssertFactories.STRING;
 
+import dev.merapi.Merapi;
 import dev.merapi.io.Safetensors;
 import dev.merapi.tensor.Tensor;
 import java.io.ByteArrayOutputStream;
@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -118,21 +119,72 @@ final class TrainingRunsTest {
     }
 
     @Test
-    void aDeviceThatIsNotThereIsRefusedInOneLine() {
+    void whatTheUserCanPutRightIsSaidInOneLineAndLeavesNothingBehind() {
+        String file = folder.resolve("no").toString();
+        Map<String, String> mistakes = Map.ofEntries(
+                Map.entry("--device=tpu:3", "--device tpu:3 cannot be used: "),
+                Map.entry("--text=" + file, "--text " + file + ": there is no such file or folder"),
+                Map.entry("--steps=-5", "--steps -5: must be at least 1"),
+                Map.entry("--warmup=9999", "--warmup 9999: "),
+                Map.entry("--heads=3", "--layers 4 --width 128 --heads 3: "),
+                Map.entry("--precision=f8", "--precision f8: is none of "),
+                Map.entry("--lr=NaN", "--lr NaN: must be greater than 0"),
+                Map.entry("--name=a/b", "--runs " + folder + " --name a/b: "));
+        mistakes.forEach((option, text) ->
+                assertThat(refusal(new TrainGpt(), option, "--runs=" + folder)).startsWith("train gpt: " + text));
+        assertThat(refusal(new TrainFashion(), "--data=" + file, "--runs=" + folder))
+                .startsWith("train fashion: --data " + file + ": ");
+        assertThat(refusal(new TrainFashion(), "--subset", "--batch=5000", "--runs=" + folder))
+                .startsWith("train fashion: --batch 5000: there are only 1000 images");
+        assertThat(folder).isEmptyDirectory();
+    }
+
+    /** The one line on stderr. */
+    private static String refusal(Callable<Integer> example, String... arguments) {
         PrintStream before = System.err;
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         System.setErr(new PrintStream(said, true, StandardCharsets.UTF_8));
         try {
-            assertThat(Launch.run(new TrainGpt(), "--device=tpu:3", "--runs=" + folder))
-                    .isEqualTo(2);
+            assertThat(Launch.run(example, arguments)).isEqualTo(2);
         } finally {
             System.setErr(before);
         }
-        assertThat(said.toString(StandardCharsets.UTF_8).strip().lines().toList())
-                .singleElement(STRING)
-                .startsWith("train gpt: --device tpu:3 cannot be used: ")
-                .contains("--device cpu");
-        assertThat(folder).isEmptyDirectory();
+        List<String> lines =
+                said.toString(StandardCharsets.UTF_8).strip().lines().toList();
+        assertThat(lines).hasSize(1);
+        return lines.get(0);
+    }
+
+    @Test
+    void fewStepsNeedNoOtherOption() throws IOException {
+        Path text = Files.createDirectory(folder.resolve("text"));
+        for (int i = 0; i < 20; i++) {
+            Files.writeString(text.resolve("F" + (char) ('A' + i) + ".java"), "class A { int a, b, c; }\n".repeat(20));
+        }
+        assertThat(Launch.run(
+                        new TrainGpt(),
+                        "--steps=5",
+                        "--layers=1",
+                        "--width=32",
+                        "--context=16",
+                        "--batch=2",
+                        "--sample=5",
+                        "--text=" + text,
+                        "--runs=" + folder.resolve("runs")))
+                .isZero();
+    }
+
+    @Test
+    void theVersionIsTold() {
+        PrintStream before = System.out;
+        ByteArrayOutputStream said = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(said, true, StandardCharsets.UTF_8));
+        try {
+            assertThat(Launch.run(new TrainGpt(), "--version")).isZero();
+        } finally {
+            System.setOut(before);
+        }
+        assertThat(said.toString(StandardCharsets.UTF_8).strip()).isEqualTo("Merapi " + Merapi.version());
     }
 
     @Test
