@@ -6,6 +6,8 @@ module dev.merapi.openblas {
     requires org.bytedeco.openblas;
     requires org.bytedeco.openblas.linux.arm64; // natives, where this library is the faster one
     requires org.bytedeco.openblas.macosx.arm64;
+    requires org.bytedeco.javacpp.linux.arm64;
+    requires org.bytedeco.javacpp.macosx.arm64;
     requires static org.jspecify;
 
     provides dev.merapi.cpu.BlasLibrary with

@@ -20,7 +20,7 @@ final class Blas {
     private static final String PROPERTY = "merapi.cpu.blas";
     private static final String OPENBLAS = "openblas";
 
-    /** Architectures with micro-kernels of our own, on which auto is own: benchmarks/README.md has the table. */
+    /** Architectures with micro-kernels of our own, on which auto is own: docs/performance.md has the table. */
     private static final Set<String> TUNED = Set.of("amd64", "x86_64");
 
     private static volatile boolean chosen;
