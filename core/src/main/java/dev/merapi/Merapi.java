@@ -2,7 +2,7 @@
 package dev.merapi;
 
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Determinism;
 import dev.merapi.dispatch.Precision;
@@ -74,7 +74,7 @@ public final class Merapi {
                 + System.getProperty("os.name") + " " + System.getProperty("os.arch"));
         for (DeviceType type : DeviceType.all()) {
             try {
-                int count = Backends.of(type).deviceCount();
+                int count = BackendChoice.of(type).deviceCount();
                 for (int i = 0; i < count; i++) {
                     describe(s, Device.of(type, i));
                 }
@@ -88,7 +88,7 @@ public final class Merapi {
     private static void describe(StringBuilder s, Device device) {
         try {
             long cap = Memory.stats(device).cap() >> 20; // begins with the device, of which the backend then tells more
-            String what = Backends.of(device.type()).description();
+            String what = BackendChoice.of(device.type()).description();
             s.append("\n  ")
                     .append(device)
                     .append(": ")

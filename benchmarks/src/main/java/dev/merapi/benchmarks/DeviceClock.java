@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.tensor.Scope;
 import dev.merapi.types.Device;
 import java.util.Arrays;

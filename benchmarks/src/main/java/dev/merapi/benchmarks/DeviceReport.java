@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.benchmarks.Answers.Answer;
 import dev.merapi.cuda.Cuda;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.device.Memory;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -152,7 +153,7 @@ public final class DeviceReport {
     private void run() throws IOException {
         Device device =
                 Device.of(options.getOrDefault("device", Backends.isAvailable(DeviceType.CUDA) ? "cuda" : "cpu"));
-        Backends.allocator(device); // refuses a device that is not there
+        Memory.stats(device); // refuses a device that is not there
         DeviceSizes sizes = options.containsKey("tiny") ? DeviceSizes.tiny() : DeviceSizes.of(device);
         int rounds = Integer.parseInt(options.getOrDefault("rounds", "5"));
         Map<String, String> facts = new LinkedHashMap<>();

@@ -7,7 +7,6 @@ import dev.merapi.autograd.graph.Edge;
 import dev.merapi.autograd.graph.ForwardMode;
 import dev.merapi.autograd.graph.GraphAccess;
 import dev.merapi.autograd.graph.Jacobians;
-import dev.merapi.autograd.graph.Node;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;

@@ -3,16 +3,16 @@ package dev.merapi.backend;
 
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
+import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Definition;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** What a kind of device must offer. Found by {@code ServiceLoader}, or given to {@link dev.merapi.dispatch.Backends#register}. */
+/** What a kind of device must offer. Found by {@code ServiceLoader}, or given to {@link dev.merapi.backend.Backends#register}. */
 public interface Backend {
     DeviceType deviceType();
 
@@ -33,8 +33,13 @@ public interface Backend {
         return 1;
     }
 
-    /** The memory of one device. */
-    CachingAllocator allocator(int index);
+    /**
+     * Where the memory of one device comes from; the engine keeps what is freed for the next tensors.
+     *
+     * @param index of the device
+     * @return the same object whenever it is asked for
+     */
+    RawAllocator memory(int index);
 
     /** The kernels of this backend that are registered by the names of ops. */
     default KernelTable kernelTable() {

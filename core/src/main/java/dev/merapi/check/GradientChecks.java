@@ -2,7 +2,7 @@
 package dev.merapi.check;
 
 import dev.merapi.check.CheckedFunction.Form;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.error.SavedTensorException;
@@ -463,7 +463,7 @@ final class GradientChecks<A extends Record, R> {
         Object own = sample.definition.backwardKernel(sample.device().type());
         boolean kernel = own instanceof Backward<?, ?>
                 || own instanceof DeviceCode
-                || Backends.of(sample.device().type()).backwardKernel(sample.definition) != null;
+                || BackendChoice.of(sample.device().type()).backwardKernel(sample.definition) != null;
         if (!kernel || sample.definition.backward() == null && sample.definition.compose() == null) {
             throw new NotChecked(kernel ? "there is no formula beside the kernel" : "there is no backward kernel");
         }

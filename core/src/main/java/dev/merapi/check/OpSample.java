@@ -2,7 +2,7 @@
 package dev.merapi.check;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
@@ -192,10 +192,10 @@ final class OpSample<A extends Record, R> {
     }
 
     boolean hasJavaKernel() {
-        return Backends.javaKernel(definition, null) instanceof Kernel<?, ?>
+        return BackendChoice.javaKernel(definition, null) instanceof Kernel<?, ?>
                 && definition.shape() != null
                 && !definition.isMutating()
-                && Backends.allocator(device()).isJavaVisible();
+                && BackendChoice.allocator(device()).isJavaVisible();
     }
 
     /** Whether the plain-Java kernel is what runs here anyway. */
@@ -212,10 +212,10 @@ final class OpSample<A extends Record, R> {
     /** The outputs of the plain-Java kernel. */
     Tensor[] runInJava(A given) {
         @SuppressWarnings("unchecked")
-        Kernel<A, R> java = (Kernel<A, R>) Objects.requireNonNull(Backends.javaKernel(definition, null));
+        Kernel<A, R> java = (Kernel<A, R>) Objects.requireNonNull(BackendChoice.javaKernel(definition, null));
         R out = Objects.requireNonNull(definition.shape()).apply(given);
         for (Tensor t : op.result().tensors(op.name(), out)) {
-            if (!Backends.allocator(t.device()).isJavaVisible()) { // chosen by a plain argument
+            if (!BackendChoice.allocator(t.device()).isJavaVisible()) { // chosen by a plain argument
                 throw new NotChecked("Java does not see the memory of " + t.device());
             }
             t.allocate(Context.current());

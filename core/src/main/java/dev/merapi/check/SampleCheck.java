@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.check;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Scope;
 import dev.merapi.types.Device;
@@ -90,7 +90,7 @@ final class SampleCheck<A extends Record, R> {
             });
         }
         for (DeviceType type : DeviceType.all()) {
-            if (sample.hasTensors() && type != sample.device().type() && Backends.isAvailable(type)) {
+            if (sample.hasTensors() && type != sample.device().type() && BackendChoice.isAvailable(type)) {
                 Device other = Device.of(type, 0);
                 checks.put(AGREES_WITH + type, s -> new ValueChecks<>(s).otherDevice(other));
                 checks.put(GRADIENTS_ON + type, s -> new GradientChecks<>(s).on(other));

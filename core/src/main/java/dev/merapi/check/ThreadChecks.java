@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.check;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Scope;
@@ -23,7 +23,7 @@ final class ThreadChecks<A extends Record, R> {
     }
 
     String threads() {
-        int calls = Backends.allocator(sample.device()).isJavaVisible() ? CALLS : 1;
+        int calls = BackendChoice.allocator(sample.device()).isJavaVisible() ? CALLS : 1;
         List<OpSample<A, R>> samples = new ArrayList<>();
         List<Tensor[]> expected = new ArrayList<>();
         for (int k = 0; k < THREADS; k++) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.check;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Schema;
 import dev.merapi.tensor.Tensor;
@@ -167,7 +167,7 @@ final class ValueChecks<A extends Record, R> {
             throw new NotChecked(
                     sample.definition.isMutating()
                             ? "the op writes its arguments"
-                            : Backends.allocator(sample.device()).isJavaVisible()
+                            : BackendChoice.allocator(sample.device()).isJavaVisible()
                                     ? "there is no plain-Java kernel"
                                     : "Java does not see the memory of " + sample.device());
         }

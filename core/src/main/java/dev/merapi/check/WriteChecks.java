@@ -2,7 +2,7 @@
 package dev.merapi.check;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CheckedMode;
 import dev.merapi.dispatch.Context;
 import dev.merapi.tensor.Scope;
@@ -112,7 +112,7 @@ final class WriteChecks<A extends Record, R> {
         long before = 0;
         long after = 0;
         for (int attempt = 0; attempt < 4; attempt++) {
-            before = Backends.allocator(device).stats().allocated();
+            before = BackendChoice.allocator(device).stats().allocated();
             try (Scope scope = Scope.open()) {
                 if (isDifferentiable()) {
                     forwardAndBackward();
@@ -120,7 +120,7 @@ final class WriteChecks<A extends Record, R> {
                     sample.run(sample.copies());
                 }
             }
-            after = Backends.allocator(device).stats().allocated();
+            after = BackendChoice.allocator(device).stats().allocated();
             if (after <= before) {
                 return "";
             }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
-import dev.merapi.dispatch.DeviceEvent;
-import dev.merapi.dispatch.DeviceStream;
+import dev.merapi.device.DeviceEvent;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;

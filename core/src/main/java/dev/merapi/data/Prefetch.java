@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
+import dev.merapi.device.DeviceEvent;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DeviceEvent;
-import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.op.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;

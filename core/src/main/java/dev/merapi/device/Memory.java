@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.device;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.memory.MemoryStats;
 import dev.merapi.types.Device;
@@ -18,7 +18,7 @@ public final class Memory {
      * @return one moment's numbers
      */
     public static MemoryStats stats(Device device) {
-        return Backends.allocator(device).stats();
+        return BackendChoice.allocator(device).stats();
     }
 
     /**
@@ -28,7 +28,7 @@ public final class Memory {
      * @param bytes at least 0; what is reserved beyond it is kept, but nothing more is taken
      */
     public static void setCap(Device device, long bytes) {
-        Backends.allocator(device).setCap(bytes);
+        BackendChoice.allocator(device).setCap(bytes);
     }
 
     /**
@@ -37,7 +37,7 @@ public final class Memory {
      * @param device whose memory is meant, such as {@code Device.CPU}
      */
     public static void trim(Device device) {
-        Backends.allocator(device).trim(Context.current().memory());
+        BackendChoice.allocator(device).trim(Context.current().memory());
     }
 
     /**
@@ -46,7 +46,7 @@ public final class Memory {
      * @param device whose memory is meant, such as {@code Device.CPU}
      */
     public static void resetPeak(Device device) {
-        Backends.allocator(device).resetPeak();
+        BackendChoice.allocator(device).resetPeak();
     }
 
     /**
@@ -60,6 +60,6 @@ public final class Memory {
         if (count < 0) {
             throw new IllegalArgumentException("largest: count is " + count + ", but must be at least 0");
         }
-        return Backends.allocator(device).largest(count);
+        return BackendChoice.allocator(device).largest(count);
     }
 }

@@ -31,7 +31,7 @@ public final class CapturedGraph implements AutoCloseable {
     private final List<Drawn> drawn;
     private final List<GraphCapture.Condition> conditions;
     /** The stream that it was replayed on last; at first the one that its memory comes from. */
-    private DeviceStream last;
+    private WorkStream last;
 
     private boolean closed;
     private volatile @Nullable String outdated;
@@ -48,7 +48,7 @@ public final class CapturedGraph implements AutoCloseable {
             List<Drawn> drawn,
             List<GraphCapture.Condition> conditions) {
         this.device = device;
-        this.last = DeviceStream.own(device);
+        this.last = WorkStream.own(device);
         this.graphs = graphs;
         this.graph = graph;
         this.pool = pool;
@@ -92,9 +92,9 @@ public final class CapturedGraph implements AutoCloseable {
                         .fix("seed before the capture, or call reset(), so that it is captured again."));
             }
         }
-        DeviceStream on = DeviceStream.current(device);
+        WorkStream on = WorkStream.current(device);
         if (last.handle() != on.handle() && last.isOpen()) {
-            try (DeviceEvent before = last.record()) {
+            try (WorkEvent before = last.record()) {
                 on.await(before);
             }
         }
@@ -116,7 +116,7 @@ public final class CapturedGraph implements AutoCloseable {
      */
     public synchronized void verify() {
         if (!closed) {
-            (last.isOpen() ? last : DeviceStream.own(device)).synchronize();
+            (last.isOpen() ? last : WorkStream.own(device)).synchronize();
         }
     }
 

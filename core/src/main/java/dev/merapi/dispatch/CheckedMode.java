@@ -4,6 +4,7 @@ package dev.merapi.dispatch;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
@@ -32,7 +33,8 @@ public final class CheckedMode implements DispatchLayer {
     private CheckedMode() {}
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
+        Context context = (Context) thread;
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         boolean strict = context.strictMutation();
         byte[] @Nullable [] before = snapshots(inputs, strict);
@@ -185,7 +187,7 @@ public final class CheckedMode implements DispatchLayer {
                 byte[] garbage = new byte[Math.toIntExact(flat.numel())];
                 Arrays.fill(garbage, pattern);
                 try (Tensor host = Tensor.of(garbage)) {
-                    Backends.of(t.device().type()).copy(host, flat);
+                    BackendChoice.of(t.device().type()).copy(host, flat);
                 }
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.random.Generator;
 import dev.merapi.storage.CachingAllocator;
@@ -13,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * All that a call takes from its thread, read with one thread-local access: modes, layers, scope, generator. Backward,
  * checkpointing and worker threads carry it on by {@link #capture}. Works with virtual threads.
  */
-public final class Context {
+public final class Context implements CallContext {
     private static final ThreadLocal<Context> CURRENT = ThreadLocal.withInitial(Context::new);
     /** Whether new threads begin in checked mode: {@code -Dmerapi.checked=true}. */
     private static final boolean CHECKED_BY_DEFAULT = Boolean.getBoolean("merapi.checked");
@@ -25,7 +26,7 @@ public final class Context {
     private boolean strictMutation;
     private LayerStack layers = CHECKED_BY_DEFAULT ? LayerStack.PLAIN.withChecks(CheckedMode.LAYER) : LayerStack.PLAIN;
     /** Where calls of this thread start: the layers above this index are passed over. */
-    private int level = Layers.ALL;
+    private int level = LayerOrder.ALL;
     /** Calls of layers above autograd, or of such as were pushed below it, in progress. */
     private int inLayers;
 
@@ -34,7 +35,7 @@ public final class Context {
     private @Nullable Generator generator;
     private @Nullable Object savedTensorHooks;
     private @Nullable Object backwardPass;
-    private @Nullable DeviceStream stream;
+    private @Nullable WorkStream stream;
     private @Nullable GraphCapture graphCapture;
     private @Nullable ThreadMode mode;
     /** Where this thread takes memory of one device from, if not from the device's common allocator. */
@@ -51,6 +52,7 @@ public final class Context {
     }
 
     /** Whether calls on tensors that require gradients are recorded: never in inference mode, whatever else is on. */
+    @Override
     public boolean isGradEnabled() {
         return gradEnabled && !inference;
     }
@@ -63,6 +65,7 @@ public final class Context {
     }
 
     /** Inference mode: nothing is recorded, and what is made here can never be. */
+    @Override
     public boolean isInference() {
         return inference;
     }
@@ -84,6 +87,7 @@ public final class Context {
         return before;
     }
 
+    @Override
     public boolean isChecked() {
         return layers.checks() != null;
     }
@@ -269,19 +273,19 @@ public final class Context {
     }
 
     /** The stream that this thread uses for its device; null if each device's own serves. */
-    public @Nullable DeviceStream stream() {
+    public @Nullable WorkStream stream() {
         return stream;
     }
 
     /** The handle of the stream that this thread's work on a device goes to. */
     public long stream(Device device) {
-        DeviceStream s = stream;
+        WorkStream s = stream;
         return s != null && s.device() == device && s.isOpen() ? s.handle() : 0;
     }
 
     @Nullable
-    DeviceStream setStream(@Nullable DeviceStream newStream) {
-        DeviceStream before = stream;
+    WorkStream setStream(@Nullable WorkStream newStream) {
+        WorkStream before = stream;
         stream = newStream;
         return before;
     }
@@ -298,7 +302,7 @@ public final class Context {
     /** Where this thread takes memory of a device from. */
     public CachingAllocator allocator(Device device) {
         CachingAllocator own = ownAllocator;
-        return own != null && own.device() == device ? own : Backends.allocator(device);
+        return own != null && own.device() == device ? own : BackendChoice.allocator(device);
     }
 
     @Nullable
@@ -341,9 +345,9 @@ public final class Context {
             boolean autocastPaused,
             @Nullable Generator generator,
             @Nullable Object savedTensorHooks,
-            @Nullable DeviceStream stream) {
+            @Nullable WorkStream stream) {
         /** The same modes with work on another stream. */
-        public Snapshot on(@Nullable DeviceStream other) {
+        public Snapshot on(@Nullable WorkStream other) {
             return new Snapshot(
                     gradEnabled, inference, anomaly, layers, level, autocastPaused, generator, savedTensorHooks, other);
         }
@@ -355,7 +359,8 @@ public final class Context {
 
         /** Recording as here, and nothing else: for a thread that shall do as a fresh one does. */
         public Snapshot plain() {
-            return new Snapshot(gradEnabled, inference, false, LayerStack.PLAIN, Layers.ALL, false, null, null, null);
+            return new Snapshot(
+                    gradEnabled, inference, false, LayerStack.PLAIN, LayerOrder.ALL, false, null, null, null);
         }
     }
 }

@@ -28,7 +28,7 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The way of a call: the {@linkplain Layers layers} that are active, then shape rule, allocation and kernel. One class on
+ * The way of a call: the {@linkplain dev.merapi.layer.Layers layers} that are active, then shape rule, allocation and kernel. One class on
  * purpose, to be read from top to bottom.
  */
 public final class Dispatcher {
@@ -45,7 +45,7 @@ public final class Dispatcher {
             if (layers.top() > autograd && level > autograd) {
                 result = go(op, args, context, level, Math.min(level, layers.top()));
             } else {
-                result = Layers.AUTOGRAD.call(op, args, context, here(context));
+                result = LayerOrder.AUTOGRAD.call(op, args, context, here(context));
             }
             return result;
         } finally {
@@ -62,10 +62,10 @@ public final class Dispatcher {
      * @param below as the layer got it
      */
     public static <A extends Record, R> R below(Definition<A, R> op, A args, Context context, int below) {
-        int next = Layers.next(below);
+        int next = LayerOrder.next(below);
         int level = context.setLevel(next);
         try {
-            return go(op, args, context, Layers.entry(below), next);
+            return go(op, args, context, LayerOrder.entry(below), next);
         } finally {
             context.restoreLevel(level);
         }
@@ -82,9 +82,9 @@ public final class Dispatcher {
             }
         }
         if (next >= autograd || op.isComposite() || op.isView()) {
-            return Layers.AUTOGRAD.call(op, args, context, Layers.at(entry, Math.min(next, autograd - 1)));
+            return LayerOrder.AUTOGRAD.call(op, args, context, LayerOrder.at(entry, Math.min(next, autograd - 1)));
         }
-        return belowAutograd(op, args, op.schema().tensors(op.name(), args), context, Layers.at(entry, next));
+        return belowAutograd(op, args, op.schema().tensors(op.name(), args), context, LayerOrder.at(entry, next));
     }
 
     /** Ops that the layer calls itself start below it. */
@@ -93,7 +93,7 @@ public final class Dispatcher {
         int level = context.setLevel(next);
         context.enterLayer();
         try {
-            return layer.call(op, args, context, Layers.at(entry, next));
+            return layer.call(op, args, context, LayerOrder.at(entry, next));
         } finally {
             context.leaveLayer();
             context.restoreLevel(level);
@@ -116,10 +116,10 @@ public final class Dispatcher {
             var unused = shape.apply(args); // refuses what the parts would complain about in their own words, or worse
         }
         R result;
-        int level = context.setLevel(Layers.entry(below));
+        int level = context.setLevel(LayerOrder.entry(below));
         try {
             result = op.restrictsGradients()
-                    ? Layers.AUTOGRAD.restricted(op, args, context)
+                    ? LayerOrder.AUTOGRAD.restricted(op, args, context)
                     : composition(op, args, context);
         } finally {
             context.restoreLevel(level);
@@ -170,7 +170,7 @@ public final class Dispatcher {
         if (op.shape() == null && op.registeredKernels().isEmpty()) {
             for (Tensor t : op.schema().tensors(op.name(), args)) {
                 if (t != null) {
-                    Function<?, ?> own = Backends.of(t.device().type()).expansion(op);
+                    Function<?, ?> own = BackendChoice.of(t.device().type()).expansion(op);
                     if (own != null) {
                         return (Function<A, R>) own;
                     }
@@ -185,13 +185,13 @@ public final class Dispatcher {
     public static <A extends Record, R> R belowAutograd(
             Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, int below) {
         LayerStack layers = context.layers();
-        int level = context.setLevel(Layers.NONE);
+        int level = context.setLevel(LayerOrder.NONE);
         context.memory().enter();
         try {
-            for (int i = Layers.next(below); i >= 0; i--) {
+            for (int i = LayerOrder.next(below); i >= 0; i--) {
                 DispatchLayer layer = layers.get(i);
                 if (layer != null) {
-                    return through(layer, op, args, context, Layers.entry(below), i - 1);
+                    return through(layer, op, args, context, LayerOrder.entry(below), i - 1);
                 }
             }
             return kernel(op, args, inputs, context, false);
@@ -211,7 +211,7 @@ public final class Dispatcher {
     /** Below autograd, for what comes in where this thread's calls do. */
     private static int here(Context context) {
         int level = context.level();
-        return Layers.at(level, Math.min(level, context.layers().autograd() - 1));
+        return LayerOrder.at(level, Math.min(level, context.layers().autograd() - 1));
     }
 
     /**
@@ -406,7 +406,7 @@ public final class Dispatcher {
         if (capture != null) {
             capture.admit(op.name(), device, inputs, mutated);
         } else {
-            DeviceStream.noteUse(device, inputs);
+            WorkStream.noteUse(device, inputs);
         }
         Object found = op.resolved(device.type(), dtype);
         if (found == null) {
@@ -474,7 +474,7 @@ public final class Dispatcher {
             }
             capture.admit(op.name(), target, inputs, mutated);
         } else {
-            DeviceStream.noteUse(target, inputs);
+            WorkStream.noteUse(target, inputs);
         }
         R out;
         try {
@@ -734,9 +734,9 @@ public final class Dispatcher {
     private static synchronized <A extends Record, R> Object resolve(
             Definition<A, R> op, DeviceType device, @Nullable DType dtype) {
         op.requireWhole();
-        int generation = Backends.generation(); // before the backend is asked for: one that comes now counts anew
+        int generation = BackendChoice.generation(); // before the backend is asked for: one that comes now counts anew
         Object kernel = op.kernel(device, dtype);
-        Backend backend = Backends.of(device);
+        Backend backend = BackendChoice.of(device);
         if (kernel instanceof DeviceCode code) {
             kernel = backend.link(op, code, dtype);
             if (kernel == null) {
@@ -752,8 +752,8 @@ public final class Dispatcher {
         if (kernel == null) {
             kernel = backend.kernel(op, dtype);
         }
-        if (kernel == null && backend.allocator(0).isJavaVisible()) {
-            kernel = Backends.javaKernel(op, dtype);
+        if (kernel == null && backend.memory(0).isJavaVisible()) {
+            kernel = BackendChoice.javaKernel(op, dtype);
         }
         if (kernel == null && op.compose() != null) {
             kernel = op.shape() == null && !op.result().isNone() ? new Composed<>(op) : filledByComposition(op);
@@ -801,7 +801,7 @@ public final class Dispatcher {
 
     private static MissingKernelException noKernel(Definition<?, ?> op, DeviceType device, @Nullable DType dtype) {
         List<String> registered = new ArrayList<>(op.registeredKernels());
-        if (op.reference() == null && Backends.javaKernel(op, dtype) != null) {
+        if (op.reference() == null && BackendChoice.javaKernel(op, dtype) != null) {
             registered.add("plain Java");
         }
         String facts = registered.isEmpty() ? "none" : String.join(", ", registered);

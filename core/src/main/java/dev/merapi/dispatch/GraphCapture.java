@@ -2,6 +2,7 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.backend.Graphs;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.random.DrawLog;
@@ -37,7 +38,7 @@ public final class GraphCapture {
     private final Device device;
     private final Graphs graphs;
     /** Of its own, so that other threads' work on the device's stream is not captured. */
-    private final DeviceStream stream;
+    private final WorkStream stream;
 
     private final DeviceStream.Use use;
     private final CachingAllocator pool;
@@ -62,9 +63,9 @@ public final class GraphCapture {
         this.context = context;
         this.device = device;
         this.graphs = graphs;
-        this.stream = DeviceStream.forCapture(device);
+        this.stream = WorkStream.forCapture(device);
         this.use = stream.install(context);
-        this.pool = Backends.allocator(device).pool("memory of a captured graph", null);
+        this.pool = BackendChoice.allocator(device).pool("memory of a captured graph", null);
         this.allocatorBefore = context.ownAllocator();
     }
 
@@ -78,7 +79,7 @@ public final class GraphCapture {
         if (context.graphCapture() != null) {
             throw new GraphCaptureException("graph: this thread is capturing one already; captures do not nest");
         }
-        Graphs graphs = Backends.of(device.type()).graphs();
+        Graphs graphs = BackendChoice.of(device.type()).graphs();
         if (graphs == null) {
             throw new GraphCaptureException("graph: " + device + " has no graphs");
         }

@@ -7,13 +7,13 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The layers of a thread, immutable: index 0 is the innermost, so that an index stays right while others are pushed on top.
- * Checks, autograd and autocast have places of their own, which are null where they are off. See {@link Layers} for the order.
+ * Checks, autograd and autocast have places of their own, which are null where they are off. See {@link dev.merapi.layer.Layers} for the order.
  */
 final class LayerStack {
     private static final int CHECKS = 0;
     private static final int MOST = 4096;
 
-    static final LayerStack PLAIN = new LayerStack(new DispatchLayer[] {null, Layers.AUTOGRAD, null}, 1);
+    static final LayerStack PLAIN = new LayerStack(new DispatchLayer[] {null, LayerOrder.AUTOGRAD, null}, 1);
 
     private final @Nullable DispatchLayer[] layers;
     private final int autograd;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.PieceKey.BackwardKernelKey;
@@ -261,7 +261,7 @@ public final class Definition<A extends Record, R> {
     /** The cache of what kernels resolved to, filled by the dispatcher; races are harmless. */
     public @Nullable Object resolved(DeviceType device, @Nullable DType dtype) {
         Resolved known = resolved;
-        return known.generation == Backends.generation()
+        return known.generation == BackendChoice.generation()
                 ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())]
                 : null;
     }

@@ -149,7 +149,7 @@ public final class Op<A extends Record, R> {
         return this;
     }
 
-    /** Runs the op: through the {@linkplain dev.merapi.dispatch.Layers layers} that are on, down to the kernel of its tensors' device. */
+    /** Runs the op: through the {@linkplain dev.merapi.layer.Layers layers} that are on, down to the kernel of its tensors' device. */
     public R call(A args) {
         try {
             return Dispatcher.call(definition, args, Context.current());

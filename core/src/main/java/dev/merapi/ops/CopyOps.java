@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Promotion;
@@ -83,16 +83,16 @@ public final class CopyOps {
         if (x.numel() == 0) {
             return out;
         }
-        boolean fromHere = Backends.allocator(x.device()).isJavaVisible();
-        boolean toHere = Backends.allocator(device).isJavaVisible();
+        boolean fromHere = BackendChoice.allocator(x.device()).isJavaVisible();
+        boolean toHere = BackendChoice.allocator(device).isJavaVisible();
         if (fromHere && toHere) {
             Elements.copyBytes(x, out);
         } else if (!fromHere && !toHere && x.device().type() != device.type()) {
             try (Tensor host = moved(x, Device.CPU)) { // neither kind knows the other
-                Backends.of(device.type()).copy(host, out);
+                BackendChoice.of(device.type()).copy(host, out);
             }
         } else {
-            Backends.of((fromHere ? device : x.device()).type()).copy(x, out);
+            BackendChoice.of((fromHere ? device : x.device()).type()).copy(x, out);
         }
         return out;
     }

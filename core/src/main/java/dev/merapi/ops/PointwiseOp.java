@@ -134,10 +134,6 @@ public final class PointwiseOp {
         return tangents.tangents(operands, values, results, given);
     }
 
-    public PointwiseCode code() {
-        return code;
-    }
-
     public Tensor call(Tensor x) {
         return call1(x, List.of());
     }

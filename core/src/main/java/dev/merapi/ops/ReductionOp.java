@@ -243,10 +243,6 @@ public final class ReductionOp {
         return op;
     }
 
-    public ReduceCode code() {
-        return code;
-    }
-
     public Tensor call(Tensor x, int... dims) {
         Objects.requireNonNull(dims, "dims");
         return call(x, dims, false, null);

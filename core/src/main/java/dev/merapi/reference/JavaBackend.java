@@ -5,19 +5,18 @@ import dev.merapi.backend.KernelTable;
 import dev.merapi.dispatch.FallbackBackend;
 import dev.merapi.dispatch.ScopedKernel;
 import dev.merapi.memory.HeapAllocator;
+import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.types.DType;
-import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 
 /** A device on the Java heap that runs reference kernels: the CPU without natives, or a toy device for tests. */
 public final class JavaBackend implements FallbackBackend {
     private final DeviceType type;
-    private final CachingAllocator allocator;
+    private final RawAllocator memory = new HeapAllocator();
 
     /** The CPU. */
     public JavaBackend() {
@@ -26,7 +25,6 @@ public final class JavaBackend implements FallbackBackend {
 
     public JavaBackend(DeviceType type) {
         this.type = type;
-        this.allocator = new CachingAllocator(Device.of(type, 0), new HeapAllocator());
     }
 
     @Override
@@ -45,8 +43,8 @@ public final class JavaBackend implements FallbackBackend {
     }
 
     @Override
-    public CachingAllocator allocator(int index) {
-        return allocator;
+    public RawAllocator memory(int index) {
+        return memory;
     }
 
     @Override

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.DeviceException;
@@ -83,7 +83,7 @@ final class ForeignMemory {
     }
 
     private static CachingAllocator allocator() {
-        return Backends.allocator(Device.CPU);
+        return BackendChoice.allocator(Device.CPU);
     }
 
     private static long bytes(String what, DType dtype, Shape shape) {

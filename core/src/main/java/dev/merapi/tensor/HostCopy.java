@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.Message;
@@ -147,15 +147,15 @@ final class HostCopy {
         Device other = from.device() == Device.CPU ? to.device() : from.device();
         if (from.device() == other && !from.isContiguous()) {
             try (Tensor dense = from.contiguous()) {
-                Backends.of(other.type()).copy(dense, to);
+                BackendChoice.of(other.type()).copy(dense, to);
             }
         } else if (to.device() == other && !to.isContiguous()) {
             try (Tensor dense = Tensor.allocate(to.shape(), to.dtype(), other)) {
-                Backends.of(other.type()).copy(from, dense);
+                BackendChoice.of(other.type()).copy(from, dense);
                 to.copy_(dense);
             }
         } else {
-            Backends.of(other.type()).copy(from, to);
+            BackendChoice.of(other.type()).copy(from, to);
         }
     }
 }

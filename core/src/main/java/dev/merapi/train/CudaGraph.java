@@ -2,7 +2,7 @@
 package dev.merapi.train;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
@@ -100,7 +100,7 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
             throw new GraphCaptureException("graph: run inside of a captured step; captures do not nest");
         }
         Replay<R> ready = replay;
-        if (ready == null && (ran < warmup || Backends.of(device.type()).graphs() == null)) {
+        if (ready == null && (ran < warmup || BackendChoice.of(device.type()).graphs() == null)) {
             R result = Scope.scoped(() -> Tree.map(step.get(), null, CudaGraph::withoutHistory));
             ran++;
             return result;

@@ -2,7 +2,7 @@
 package dev.merapi.examples;
 
 import dev.merapi.Merapi;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.device.Memory;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import java.io.IOException;
@@ -83,7 +83,7 @@ final class Launch {
     static Device device(String name) {
         try {
             Device device = Device.of(name);
-            Backends.allocator(device);
+            Memory.stats(device);
             return device;
         } catch (DeviceException e) {
             Throwable why = e.getCause() == null || e.getCause().getMessage() == null ? e : e.getCause();

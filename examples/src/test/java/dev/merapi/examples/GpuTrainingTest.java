@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.fail;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import java.io.IOException;

@@ -4,31 +4,30 @@ package dev.merapi.cpu;
 import dev.merapi.backend.Backend;
 import dev.merapi.backend.KernelTable;
 import dev.merapi.error.DeviceException;
+import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.types.DType;
-import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 
 /** The CPU by native kernels: the block interpreter for pointwise ops and reductions, C++ for the rest. */
 public final class CpuBackend implements Backend {
     private final @Nullable Throwable reason;
-    private final @Nullable CachingAllocator allocator;
+    private final @Nullable RawAllocator memory;
     /** A setting that makes no sense: said when the CPU is first used, for who can put it right. */
     private final @Nullable DeviceException mistake;
 
     public CpuBackend() {
         Throwable why = null;
-        CachingAllocator memory = null;
+        RawAllocator raw = null;
         DeviceException wrong = null;
         if (Boolean.getBoolean("merapi.cpu.java")) {
             why = new IllegalStateException("switched off by -Dmerapi.cpu.java=true");
         } else {
             try {
-                memory = new CachingAllocator(Device.CPU, new NativeMemory());
+                raw = new NativeMemory();
                 int threads = Cpu.wanted(System.getProperty(Cpu.THREADS), System.getenv(Cpu.THREADS_VARIABLE));
                 if (threads > 0) {
                     Cpu.setThreads(threads);
@@ -40,7 +39,7 @@ public final class CpuBackend implements Backend {
             }
         }
         this.reason = why;
-        this.allocator = memory;
+        this.memory = raw;
         this.mistake = wrong;
     }
 
@@ -70,11 +69,11 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public CachingAllocator allocator(int index) {
+    public RawAllocator memory(int index) {
         if (mistake != null) {
             throw mistake;
         }
-        return java.util.Objects.requireNonNull(allocator);
+        return java.util.Objects.requireNonNull(memory);
     }
 
     @Override

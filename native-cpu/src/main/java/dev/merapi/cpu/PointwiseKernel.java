@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
@@ -59,7 +59,7 @@ final class PointwiseKernel implements Kernel<Object, Object> {
     /** Runs a program that is too long for the native interpreter. */
     @SuppressWarnings("unchecked")
     static void runInJava(Definition<?, ?> op, Object args, Object out) {
-        if (!(Backends.javaKernel(op, null) instanceof Kernel<?, ?> kernel)) {
+        if (!(BackendChoice.javaKernel(op, null) instanceof Kernel<?, ?> kernel)) {
             throw new MissingKernelException(
                     op.name() + ": its expression, or its operands' dimensions, are beyond the limits of the native"
                             + " interpreter, and there is no plain-Java kernel\n  fix: split it into several ops.");

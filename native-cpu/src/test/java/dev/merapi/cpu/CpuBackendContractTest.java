@@ -3,7 +3,7 @@ package dev.merapi.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.types.Device;

@@ -3,7 +3,7 @@ package dev.merapi.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
@@ -47,7 +47,8 @@ class NativeCoverageTest {
 
     private static void look(
             CpuBackend backend, Definition<?, ?> op, DType dtype, Map<String, TreeSet<DType>> missing) {
-        boolean needsOne = Backends.javaKernel(op, dtype) != null && !op.isView(); // the others are made of other ops
+        boolean needsOne =
+                BackendChoice.javaKernel(op, dtype) != null && !op.isView(); // the others are made of other ops
         if (needsOne && op.kernel(DeviceType.CPU, dtype) == null && backend.kernel(op, dtype) == null) {
             missing.computeIfAbsent(op.name(), name -> new TreeSet<>()).add(dtype);
         }

@@ -4,7 +4,7 @@ package dev.merapi.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.Merapi;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.ops.Optimizers;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.tensor.Tensor;

@@ -4,7 +4,7 @@ package dev.merapi.cuda;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.InstalledDriver;
 import dev.merapi.cuda.launch.SilentSyncs;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;
 
@@ -48,7 +48,7 @@ public final class Cuda {
      * @throws IllegalArgumentException if it is no CUDA device, nor a simulated one
      */
     public static String deviceName(Device device) {
-        if (Backends.of(device.type()) instanceof KernelBackend backend) {
+        if (BackendChoice.of(device.type()) instanceof KernelBackend backend) {
             return backend.runtime().properties(device.index()).name();
         }
         throw new IllegalArgumentException("cuda: " + device + " is no CUDA device");

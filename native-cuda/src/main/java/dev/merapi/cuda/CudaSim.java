@@ -2,7 +2,7 @@
 package dev.merapi.cuda;
 
 import dev.merapi.cuda.sim.SimSettings;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.types.DeviceType;
 
 /**
@@ -18,7 +18,7 @@ public final class CudaSim {
 
     /** Whether kernels can be simulated here: that takes a C++ compiler. Never throws. */
     public static boolean isAvailable() {
-        return Backends.isAvailable(DeviceType.CUDA_SIM);
+        return BackendChoice.isAvailable(DeviceType.CUDA_SIM);
     }
 
     /** Whether accesses are checked; at first what {@code -Dmerapi.cuda.sim.check} says, else not. */

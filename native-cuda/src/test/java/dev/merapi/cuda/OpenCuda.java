@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;

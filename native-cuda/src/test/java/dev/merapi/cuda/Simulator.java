@@ -3,12 +3,12 @@ package dev.merapi.cuda;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.FakeGpu;
 import dev.merapi.cuda.driver.Nvrtc;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;

@@ -3,7 +3,7 @@ package dev.merapi.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.BackendContract;

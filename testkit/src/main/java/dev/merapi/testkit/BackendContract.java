@@ -5,13 +5,15 @@ import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.check.OpCheck;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.expr.ir.Variable;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.storage.Backstop;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
@@ -296,7 +298,7 @@ public abstract class BackendContract {
                                     OpCheck.of(row.op()).samples(List.of(args)).seed(seed(name));
                             check.skip("other dtypes", "compared with float64 references by the contract");
                             check.skip("gradients in other dtypes", "compared by the contract");
-                            if (!Backends.allocator(device()).isJavaVisible()) {
+                            if (!BackendChoice.allocator(device()).isJavaVisible()) {
                                 for (String slow : SLOW_ON_DEVICES) {
                                     check.skip(slow, "done on the CPU; new sizes are new kernels here");
                                 }
@@ -390,10 +392,12 @@ public abstract class BackendContract {
         operands.add(m.uniform(low, high, 3, 5));
         operands.add(m.uniform(low, high, 5));
         operands.add(m.uniform(low, high, 3, 1));
-        operands = operands.subList(0, op.code().inputs());
+        operands = operands.subList(0, PointwiseCode.of(op).inputs());
         List<Number> numbers = dtype.isFloating() ? List.of(0.5, 0.75) : List.of(2, 3);
         List<Number> scalars = numbers.subList(
-                0, Variable.uses(op.code().roots().get(0), Variable.Role.SCALAR).length());
+                0,
+                Variable.uses(PointwiseCode.of(op).roots().get(0), Variable.Role.SCALAR)
+                        .length());
         Tensor x = operands.get(0);
         int version = x.version();
         Tensor result;
@@ -460,7 +464,8 @@ public abstract class BackendContract {
 
     /** Empty for ops that write nothing, and where indices are looked at by the kernels that write. */
     private <A extends Record, R> List<Unchanged> written(OpSamples<A, R> row, A args) {
-        if (!row.op().definition().isMutating() || !Backends.allocator(device()).isJavaVisible()) {
+        if (!row.op().definition().isMutating()
+                || !BackendChoice.allocator(device()).isJavaVisible()) {
             return List.of();
         }
         return Stream.of(row.op().schema().tensors(row.op().name(), args))
@@ -489,7 +494,7 @@ public abstract class BackendContract {
     /** With any one tensor of another shape or dtype an op works, or one of our exceptions says why not: no crash. */
     @TestFactory
     Stream<DynamicTest> wrongFormsAreRefused() {
-        if (!Backends.allocator(device()).isJavaVisible()) {
+        if (!BackendChoice.allocator(device()).isJavaVisible()) {
             return Stream.of(); // the rules of shapes, which find these, are the same for all devices
         }
         return rows().map(row -> dynamicTest(row + " " + device(), () -> {
@@ -589,7 +594,8 @@ public abstract class BackendContract {
     @Test
     void indicesThatAnotherThreadWritesReachNothingElse() {
         Assumptions.assumeTrue(
-                Backends.allocator(device()).isJavaVisible(), "the other thread writes where Java sees the memory");
+                BackendChoice.allocator(device()).isJavaVisible(),
+                "the other thread writes where Java sees the memory");
         List<String> failures = IndexRaces.run(device(), 25);
         Assertions.assertTrue(failures.isEmpty(), () -> device() + ":\n  " + String.join("\n  ", failures));
     }

@@ -2,8 +2,8 @@
 package dev.merapi.testkit;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OpError;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.reference.JavaBackend;

@@ -2,7 +2,7 @@
 package dev.merapi.testkit;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Convolution;
 import dev.merapi.ops.Losses;

@@ -4,10 +4,9 @@ package dev.merapi.testkit;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.OpCheck;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Layers;
-import dev.merapi.dispatch.ThreadMode;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
 import dev.merapi.op.Schema;
@@ -47,7 +46,7 @@ final class RecordedCalls implements DispatchLayer, AutoCloseable {
 
     private final Predicate<String> wanted;
     private final Set<String> known;
-    private final ThreadMode mode;
+    private final Layers.Pushed mode;
     private final Map<String, Call<?, ?>> calls = new LinkedHashMap<>();
     private final Map<String, String> left = new LinkedHashMap<>();
 
@@ -64,9 +63,9 @@ final class RecordedCalls implements DispatchLayer, AutoCloseable {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context here, int below) {
-        Call<A, R> call = wanted.test(op.name()) ? record(op, args, here) : null;
-        R result = Dispatcher.call(op, args, here); // its parts are its own affair
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext here, int below) {
+        Call<A, R> call = wanted.test(op.name()) ? record(op, args, (Context) here) : null;
+        R result = Layers.whole(op, args, here); // its parts are its own affair
         if (call != null) { // a call that is refused is not the op's fault
             synchronized (calls) {
                 calls.put(form(op, args), call);

@@ -3,6 +3,7 @@ package dev.merapi.autograd.graph;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Definition;
@@ -36,7 +37,8 @@ public final class AutocastLayer implements DispatchLayer {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
+        Context context = (Context) thread;
         if (context.isAutocastPaused() || op.castPolicy() == CastPolicy.NONE && op.isComposite()) {
             // An op that is a composition has no precision of its own: the ops in it have theirs.
             return Dispatcher.below(op, args, context, below);

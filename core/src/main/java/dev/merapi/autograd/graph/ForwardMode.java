@@ -3,10 +3,11 @@ package dev.merapi.autograd.graph;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Layers;
+import dev.merapi.dispatch.LayerOrder;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Scope;
@@ -72,7 +73,7 @@ public final class ForwardMode implements DispatchLayer {
         mode.levels.subList(mode.seeing, mode.levels.size()).clear();
         mode.levels.add(level);
         mode.seeing++;
-        ThreadMode pushed = there == null ? Layers.push(mode) : null;
+        ThreadMode pushed = there == null ? LayerOrder.push(mode) : null;
         int start = context.startAt(mode);
         try {
             return body.apply(level);
@@ -163,7 +164,8 @@ public final class ForwardMode implements DispatchLayer {
     // ---------------------------------------------------------------- calls
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
+        Context context = (Context) thread;
         if (owner != Thread.currentThread()) {
             return Dispatcher.call(op, args, context); // modes came along to a thread that has no tangents
         }

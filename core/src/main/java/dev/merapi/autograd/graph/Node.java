@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * One recorded operation: edges to the nodes that made its inputs, and what its outputs look like. The edges point from
  * outputs to inputs, the way gradients travel. A node's sequence is greater than that of all nodes it points to.
  */
-public abstract class Node implements GraphNode {
+public abstract class Node implements dev.merapi.autograd.Node, GraphNode {
     private static final Node[] NO_NODES = new Node[0];
 
     private final String name;
@@ -101,6 +101,7 @@ public abstract class Node implements GraphNode {
     @Override
     public void escape() {}
 
+    @Override
     public final String name() {
         return name;
     }
@@ -138,6 +139,7 @@ public abstract class Node implements GraphNode {
     }
 
     /** Shape, dtype and device of an output. */
+    @Override
     public final Tensor output(int i) {
         return outputs[i];
     }
@@ -219,6 +221,7 @@ public abstract class Node implements GraphNode {
      * Runs after this node: sees the gradients of the inputs and of the outputs (absent ones are null) and may return
      * other gradients of the inputs. Returns what removes it.
      */
+    @Override
     public final synchronized Runnable addHook(BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>> hook) {
         List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> changed =
                 nodeHooks == null ? new ArrayList<>() : new ArrayList<>(nodeHooks);
@@ -238,6 +241,7 @@ public abstract class Node implements GraphNode {
      * Runs before this node: sees the gradients of its outputs (absent ones are null) and may return others in their
      * place. Returns what removes it.
      */
+    @Override
     public final synchronized Runnable addPreHook(Function<List<Tensor>, @Nullable List<Tensor>> hook) {
         List<Function<List<Tensor>, @Nullable List<Tensor>>> changed = new ArrayList<>(preHooks());
         changed.add(hook);

@@ -2,7 +2,7 @@
 package dev.merapi.autograd.graph;
 
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CheckedMode;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.GradientException;
@@ -355,7 +355,7 @@ final class OpNode<A extends Record, R> extends Node {
             return (Backward<Object, R>) b;
         }
         if (own instanceof DeviceCode code) {
-            Backward<?, ?> linked = Backends.of(device.type()).linkBackward(op, code);
+            Backward<?, ?> linked = BackendChoice.of(device.type()).linkBackward(op, code);
             if (linked == null) {
                 throw new MissingBackwardException(Message.of("backward of " + name() + ": its kernel for "
                                 + device.type() + " is code that this backend cannot run")
@@ -364,7 +364,7 @@ final class OpNode<A extends Record, R> extends Node {
             }
             return (Backward<Object, R>) linked;
         }
-        return (Backward<Object, R>) Backends.of(device.type()).backwardKernel(op);
+        return (Backward<Object, R>) BackendChoice.of(device.type()).backwardKernel(op);
     }
 
     /** As forward kernels, those of backward get row-major tensors unless the op declares that it takes strides. */

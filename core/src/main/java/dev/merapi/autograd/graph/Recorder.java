@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.GraphLayer;
@@ -9,6 +9,7 @@ import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.layer.CallContext;
 import dev.merapi.op.Definition;
 import dev.merapi.op.PieceKey;
 import dev.merapi.random.DrawLog;
@@ -31,7 +32,8 @@ public final class Recorder implements GraphLayer {
     public Recorder() {}
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
+        Context context = (Context) thread;
         if (op.isComposite()) {
             Dispatcher.requireOpen(op, args, op.schema().tensors(op.name(), args));
             return Dispatcher.expand(op, args, context, below);
@@ -250,7 +252,8 @@ public final class Recorder implements GraphLayer {
     private static boolean hasBackwardHere(Definition<?, ?> op, DeviceType type) {
         return op.backward() != null
                 || op.hasBackward()
-                        && (op.backwardKernel(type) != null || Backends.of(type).backwardKernel(op) != null);
+                        && (op.backwardKernel(type) != null
+                                || BackendChoice.of(type).backwardKernel(op) != null);
     }
 
     private static <A extends Record> String describe(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {

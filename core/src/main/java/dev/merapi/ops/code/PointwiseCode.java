@@ -6,9 +6,11 @@ import dev.merapi.error.Message;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
+import dev.merapi.ops.PointwiseOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
@@ -74,6 +76,11 @@ public final class PointwiseCode {
         this.roots = List.copyOf(roots);
         this.inputs = inputs;
         this.promotion = promotion;
+    }
+
+    /** That of an op. */
+    public static PointwiseCode of(PointwiseOp op) {
+        return (PointwiseCode) Objects.requireNonNull(op.op().definition().code());
     }
 
     public List<Expr> roots() {

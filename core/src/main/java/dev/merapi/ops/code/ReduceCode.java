@@ -7,10 +7,12 @@ import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReduceArgs;
+import dev.merapi.ops.ReductionOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
@@ -87,6 +89,11 @@ public final class ReduceCode {
         this.combine = combine;
         this.epilogue = epilogue;
         this.promotion = Promotion.of(name);
+    }
+
+    /** That of an op. */
+    public static ReduceCode of(ReductionOp op) {
+        return (ReduceCode) Objects.requireNonNull(op.op().definition().code());
     }
 
     public Expr prologue() {

@@ -17,6 +17,7 @@ import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
@@ -25,7 +26,6 @@ import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -59,7 +59,7 @@ public abstract class KernelBackend implements Backend {
             MoveKernel move,
             Graphs graphs,
             Streams streams,
-            AtomicReferenceArray<CachingAllocator> allocators) {}
+            AtomicReferenceArray<RawAllocator> memory) {}
 
     /**
      * A backend that nothing is opened for yet.
@@ -150,21 +150,21 @@ public abstract class KernelBackend implements Backend {
 
     @Override
     public int deviceCount() {
-        return running().allocators.length();
+        return running().memory.length();
     }
 
     @Override
-    public CachingAllocator allocator(int index) {
+    public RawAllocator memory(int index) {
         Running r = running();
-        CachingAllocator known = r.allocators.get(index);
+        RawAllocator known = r.memory.get(index);
         return known != null ? known : begin(r, index);
     }
 
-    private synchronized CachingAllocator begin(Running r, int index) {
-        CachingAllocator known = r.allocators.get(index);
+    private synchronized RawAllocator begin(Running r, int index) {
+        RawAllocator known = r.memory.get(index);
         if (known == null) {
-            known = new CachingAllocator(Device.of(type, index), new DeviceMemory(r.runtime, index));
-            r.allocators.set(index, known);
+            known = new DeviceMemory(r.runtime, index);
+            r.memory.set(index, known);
         }
         return known;
     }

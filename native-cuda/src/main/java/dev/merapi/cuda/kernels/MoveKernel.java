@@ -4,9 +4,9 @@ package dev.merapi.cuda.kernels;
 import dev.merapi.cuda.host.HostMemory;
 import dev.merapi.cuda.launch.SilentSyncs;
 import dev.merapi.cuda.runtime.CudaRuntime;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DeviceStream;
+import dev.merapi.dispatch.WorkStream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
@@ -27,13 +27,13 @@ public final class MoveKernel {
         if (bytes == 0) {
             return;
         }
-        boolean fromHere = !Backends.allocator(from.device()).isJavaVisible();
-        boolean toHere = !Backends.allocator(to.device()).isJavaVisible();
+        boolean fromHere = !BackendChoice.allocator(from.device()).isJavaVisible();
+        boolean toHere = !BackendChoice.allocator(to.device()).isJavaVisible();
         if (toHere) {
-            DeviceStream.noteUse(to.device(), to); // the copy goes on when this returns
+            WorkStream.noteUse(to.device(), to); // the copy goes on when this returns
         }
         if (fromHere && toHere) {
-            DeviceStream.noteUse(from.device(), from);
+            WorkStream.noteUse(from.device(), from);
             Context context = Context.current();
             int device = to.device().index();
             long stream = context.stream(to.device());

@@ -5,7 +5,7 @@ import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MatmulKernels;
 import dev.merapi.cuda.runtime.Epilogues.Epilogue;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -51,7 +51,7 @@ public final class EpilogueCost {
 
     /** Whether a library multiplies on a device: else there is nothing to choose. */
     public static boolean isAsked(Device device) {
-        return Backends.of(device.type()) instanceof KernelBackend backend
+        return BackendChoice.of(device.type()) instanceof KernelBackend backend
                 && backend.runtime().blas(device.index()) != null;
     }
 
@@ -62,7 +62,7 @@ public final class EpilogueCost {
      * @throws IllegalArgumentException if no kernels of ours run on the device
      */
     public static Runnable of(Device device, Part part, long rows, long in, long out) {
-        if (!(Backends.of(device.type()) instanceof KernelBackend backend)) {
+        if (!(BackendChoice.of(device.type()) instanceof KernelBackend backend)) {
             throw new IllegalArgumentException("epilogues: " + device + " has no kernels of CUDA's");
         }
         MatmulKernels kernels = new MatmulKernels(backend.kernels());

@@ -4,7 +4,7 @@ package dev.merapi.cuda.report;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.NativeCuda;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.types.Device;
 import java.util.List;
 
@@ -32,7 +32,7 @@ public final class LaunchCost {
      * @throws IllegalArgumentException if it is not NVIDIA's driver that stands behind the device
      */
     public static LaunchCost on(Device device) {
-        if (Backends.of(device.type()) instanceof KernelBackend backend
+        if (BackendChoice.of(device.type()) instanceof KernelBackend backend
                 && backend.runtime() instanceof NativeCuda cuda) {
             return new LaunchCost(cuda, device.index(), backend.kernels().function(device.index(), NOTHING));
         }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Gpu;
 import dev.merapi.cuda.kernels.FusedFeedForward;
 import dev.merapi.cuda.kernels.LinearGradients;
@@ -15,7 +16,6 @@ import dev.merapi.cuda.runtime.Epilogues;
 import dev.merapi.cuda.runtime.Epilogues.Epilogue;
 import dev.merapi.cuda.runtime.MatrixProduct;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.memory.MemoryStats;
 import dev.merapi.ops.LinearAlgebra;

@@ -9,10 +9,10 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.check.GradCheck;
 import dev.merapi.cuda.kernels.PointwiseTest;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.memory.MemoryStats;
 import dev.merapi.nn.Block;

@@ -5,9 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.device.DeviceEvent;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.dispatch.CapturedGraph;
-import dev.merapi.dispatch.DeviceEvent;
-import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Scope;

@@ -8,9 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.merapi.cuda.Simulator;
+import dev.merapi.device.DeviceEvent;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.DeviceEvent;
-import dev.merapi.dispatch.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;

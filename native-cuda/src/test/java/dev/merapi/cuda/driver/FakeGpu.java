@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.CudaSim;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.Temporary;
@@ -12,7 +13,6 @@ import dev.merapi.cuda.backend.GivenRuntime;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.cuda.sim.SimulatedCuda;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.io.IOException;

@@ -29,6 +29,7 @@ import dev.merapi.cuda.print.ReducePrinter;
 import dev.merapi.cuda.print.ReduceVariant;
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -93,7 +94,7 @@ class NvrtcFamiliesTest {
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source(
                 "sum",
-                Reductions.SUM.code().specialize(NvrtcTest.args(x)),
+                ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)),
                 new ReduceVariant(true, 4, 1, 1, false, false, 1)));
         all.add(java.util.Objects.requireNonNull(PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
         for (KernelSource source : all) {

@@ -11,6 +11,7 @@ import dev.merapi.cuda.print.ReducePrinter;
 import dev.merapi.cuda.print.ReduceVariant;
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -47,7 +48,7 @@ class KernelSourceTest {
         FAMILIES.forEach(f -> all.add(f.source("typedef float T;\n")));
         Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
-        all.add(ReducePrinter.source("sum", Reductions.SUM.code().specialize(NvrtcTest.args(x)), rows));
+        all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)), rows));
         for (KernelSource source : all) {
             for (String entry : source.entries()) {
                 KernelSource only = source.only(entry);

@@ -5,16 +5,17 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwiseSources;
 import dev.merapi.cuda.print.PointwiseVariant;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.ops.Activations;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -61,7 +62,7 @@ public class PointwiseTest {
     private static boolean check(String name, PointwiseOp op, DType dtype) {
         List<Number> values = PointwiseSources.scalars(op, dtype);
         List<Tensor> inputs = new ArrayList<>();
-        for (int i = 0; i < op.code().inputs(); i++) {
+        for (int i = 0; i < PointwiseCode.of(op).inputs(); i++) {
             inputs.add(random(dtype, 1000 + i, 37));
         }
         Tensor expected;

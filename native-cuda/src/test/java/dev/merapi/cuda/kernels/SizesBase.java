@@ -4,11 +4,11 @@ package dev.merapi.cuda.kernels;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.Merapi;
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Blas;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;

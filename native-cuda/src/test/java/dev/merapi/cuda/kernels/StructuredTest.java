@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Simulator;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.LinearAlgebra;

@@ -6,12 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.driver.FakeGpu;
 import dev.merapi.cuda.host.HostMemory;
-import dev.merapi.dispatch.Backends;
-import dev.merapi.dispatch.DeviceStream;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Losses;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.backend.KernelBackend;
@@ -17,7 +18,6 @@ import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.cuda.runtime.CudaException;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Elements;

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.cuda.CudaSim;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.backend.KernelBackend;
@@ -14,7 +15,6 @@ import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.cuda.runtime.CudaException;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.cuda.runtime.KernelSource;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -84,7 +84,7 @@ final class Bits {
     }
 
     private static boolean visible(Tensor t) {
-        return Backends.allocator(t.device()).isJavaVisible();
+        return BackendChoice.allocator(t.device()).isJavaVisible();
     }
 
     /** The nearest number that a dtype has. */

@@ -2,8 +2,8 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.memory.MemoryStats;
 import dev.merapi.storage.Backstop;
 import dev.merapi.tensor.Tensor;

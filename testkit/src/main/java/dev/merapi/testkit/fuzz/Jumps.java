@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
-import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Apply;
 import dev.merapi.expr.ir.BlockSink;
@@ -12,7 +10,9 @@ import dev.merapi.expr.ir.Cast;
 import dev.merapi.expr.ir.Opcode;
 import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.ReduceArgs;
@@ -55,9 +55,9 @@ final class Jumps implements DispatchLayer {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
         if (op.isComposite()) {
-            return Dispatcher.below(op, args, context, below); // its parts are seen one by one
+            return Layers.below(op, args, context, below); // its parts are seen one by one
         }
         RuntimeException failed = null;
         try {
@@ -65,7 +65,7 @@ final class Jumps implements DispatchLayer {
         } catch (RuntimeException e) {
             failed = e;
         }
-        R result = Dispatcher.call(op, args, context);
+        R result = Layers.whole(op, args, context);
         if (failed != null) { // and the op did not refuse its arguments
             throw new AssertionError("jumps of " + op.name(), failed);
         }

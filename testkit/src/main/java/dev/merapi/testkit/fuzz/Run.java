@@ -2,9 +2,8 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Layers;
-import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.random.Generator;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
@@ -27,7 +26,7 @@ final class Run implements AutoCloseable {
     private final Set<Integer> moved;
     private final Context context = Context.current();
     private final Context.Snapshot before = context.capture();
-    private final @Nullable ThreadMode tracing;
+    private final Layers.@Nullable Pushed tracing;
     private final Context.Snapshot during;
     private final @Nullable Scope around = context.scope();
     private final Scope scope = Scope.open();

@@ -2,8 +2,9 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
@@ -53,24 +54,24 @@ final class Tracer implements DispatchLayer {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
         if (op.isView() || op.name().equals("merapi::move")) {
             coverage.op(op.name());
             if (op.isView()) {
                 coverage.features().count(Features.Feature.VIEWS);
             }
-            return Dispatcher.call(op, args, context);
+            return Layers.whole(op, args, context);
         }
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         for (Tensor t : inputs) {
             if (t != null && !Bits.readable(t)) {
-                return Dispatcher.call(op, args, context);
+                return Layers.whole(op, args, context);
             }
         }
         long in = Bits.of(inputs);
         Call other = twin(op.name());
         boolean sameInputs = other != null && other.in == in;
-        boolean autocast = context.autocast() != null;
+        boolean autocast = ((Context) context).autocast() != null;
         boolean draws = op.schema().indexOf("seed") >= 0; // other numbers in other dtypes
         boolean again = !autocast
                 && !draws
@@ -80,7 +81,7 @@ final class Tracer implements DispatchLayer {
         @Nullable Tensor[] copies = again ? replay.copies(inputs) : null;
         R result;
         try {
-            result = Dispatcher.call(op, args, context);
+            result = Layers.whole(op, args, context);
         } catch (RuntimeException e) {
             if (copies != null) {
                 replay.close(copies);

@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
+import dev.merapi.autograd.Node;
 import dev.merapi.autograd.SavedTensorHooks;
-import dev.merapi.autograd.graph.Node;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;

@@ -8,7 +8,8 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Autograd.Graph;
 import dev.merapi.autograd.Checkpoint;
 import dev.merapi.autograd.SavedTensorHooks;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.random.Generator;
@@ -341,16 +342,18 @@ class SavedTensorHooksTest {
             return y;
         };
         long size = 100_000 * 8;
-        long before = Backends.allocator(Device.CPU).stats().allocated();
+        long before = BackendChoice.allocator(Device.CPU).stats().allocated();
         try (Scope scope = Scope.open()) {
             Tensor y = Checkpoint.checkpoint(deep, x);
-            assertThat(Backends.allocator(Device.CPU).stats().allocated() - before)
+            assertThat(BackendChoice.allocator(Device.CPU).stats().allocated() - before)
                     .isLessThan(3 * size);
             Autograd.backward(y.sum());
         }
-        assertThat(Backends.allocator(Device.CPU).stats().allocated() - before).isLessThan(2 * size);
+        assertThat(BackendChoice.allocator(Device.CPU).stats().allocated() - before)
+                .isLessThan(2 * size);
         x.setGrad(null);
-        assertThat(Backends.allocator(Device.CPU).stats().allocated() - before).isLessThan(size);
+        assertThat(BackendChoice.allocator(Device.CPU).stats().allocated() - before)
+                .isLessThan(size);
     }
 
     @Test

@@ -5,6 +5,7 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.op.Definition;
 import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.Maker;
 import dev.merapi.testkit.OpRows;
@@ -92,7 +93,7 @@ final class Writes {
             for (Tensor t : inputs) {
                 fits &= Shape.broadcast("writes", x.shape(), t.shape()).equals(x.shape());
             }
-            if (fits && p.code().roots().size() == 1) {
+            if (fits && PointwiseCode.of(p).roots().size() == 1) {
                 all.add(new Write(p.op().name() + "_", x, inputs.subList(1, inputs.size()), (t, others) -> {
                     List<Tensor> operands = new ArrayList<>(others);
                     operands.add(0, t);

@@ -4,10 +4,10 @@ package dev.merapi.testkit.check;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.check.CheckFailedException;
 import dev.merapi.check.OpCheck;
 import dev.merapi.check.OpCheck.Outcome;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;

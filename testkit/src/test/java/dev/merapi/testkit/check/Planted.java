@@ -3,9 +3,9 @@ package dev.merapi.testkit.check;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.check.OpCheck;
 import dev.merapi.check.OpCheck.Outcome;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;

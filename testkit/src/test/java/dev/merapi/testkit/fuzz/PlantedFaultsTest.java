@@ -4,7 +4,7 @@ package dev.merapi.testkit.fuzz;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;

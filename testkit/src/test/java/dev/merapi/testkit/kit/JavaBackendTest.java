@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.kit;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.testkit.BackendContract;
 import dev.merapi.types.Device;

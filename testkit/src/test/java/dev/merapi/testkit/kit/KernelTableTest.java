@@ -4,8 +4,9 @@ package dev.merapi.testkit.kit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.backend.KernelTable;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.FallbackBackend;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.Definition;
@@ -35,7 +36,7 @@ class KernelTableTest {
 
     @Test
     void theReferenceHasKernelsOfBuiltInOpsOnly() {
-        KernelTable table = Backends.fallback().kernelTable();
+        KernelTable table = BackendChoice.fallback().kernelTable();
         assertThat(table.records()).hasSizeGreaterThan(50);
         assertThat(KernelTables.faults(table)).isEmpty();
     }
@@ -81,7 +82,7 @@ class KernelTableTest {
         int found = 0;
         for (Op<?, ?> op : Ops.builtIn()) {
             Definition<?, ?> d = op.definition();
-            boolean kernel = Backends.javaKernel(d, DType.FLOAT32) != null;
+            boolean kernel = BackendChoice.javaKernel(d, DType.FLOAT32) != null;
             found += kernel ? 1 : 0;
             if (!kernel && !d.isView() && d.compose() == null) {
                 missing.add(op.name());

@@ -3,8 +3,8 @@ package dev.merapi.testkit.memory;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.reference.JavaBackend;
 import dev.merapi.tensor.Tensor;

@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.DeviceException;
@@ -41,7 +41,7 @@ class ForeignMemoryTest {
     Path folder;
 
     private static CachingAllocator cpu() {
-        return Backends.allocator(Device.CPU);
+        return BackendChoice.allocator(Device.CPU);
     }
 
     private static ByteBuffer buffer(float... values) {

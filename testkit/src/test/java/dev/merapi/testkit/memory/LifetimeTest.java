@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.memory.MemoryStats;

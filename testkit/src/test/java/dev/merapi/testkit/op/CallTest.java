@@ -6,11 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Layers;
-import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
@@ -18,7 +16,9 @@ import dev.merapi.error.GradientException;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -85,9 +85,9 @@ class CallTest {
         Tensor t = Tensor.of(new float[5000], 50, 100).transpose(0, 1);
         Op<X, Tensor> op = doubling();
         try (Tensor warm = op.call(new X(t))) {
-            long before = Backends.allocator(Device.CPU).stats().allocated();
+            long before = BackendChoice.allocator(Device.CPU).stats().allocated();
             try (Tensor y = op.call(new X(t))) {
-                assertThat(Backends.allocator(Device.CPU).stats().allocated() - before)
+                assertThat(BackendChoice.allocator(Device.CPU).stats().allocated() - before)
                         .isLessThan(2 * warm.numel() * 4);
             }
         }
@@ -456,27 +456,27 @@ class CallTest {
         List<String> names = new ArrayList<>();
         DispatchLayer tracer = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
                 names.add(op.name());
-                return Dispatcher.below(op, args, context, below);
+                return Layers.below(op, args, context, below);
             }
         };
         DispatchLayer half = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
                 Tensor[] tensors = op.schema().tensors(op.name(), args);
                 for (int i = 0; i < tensors.length; i++) {
                     tensors[i] = tensors[i] == null || !tensors[i].dtype().isFloating()
                             ? tensors[i]
                             : tensors[i].to(DType.BFLOAT16);
                 }
-                return Dispatcher.below(op, op.schema().rebuild(args, tensors), context, below);
+                return Layers.below(op, op.schema().rebuild(args, tensors), context, below);
             }
         };
         Context context = Context.current();
         Tensor x = Tensor.of(2f).requiresGrad(true);
         Tensor y;
-        try (ThreadMode trace = Layers.push(tracer)) {
+        try (Layers.Pushed trace = Layers.push(tracer)) {
             context.setAutocast(half);
             y = x.mul(x);
         } finally {
@@ -500,9 +500,9 @@ class CallTest {
         Tensor x = Tensor.of(3f).requiresGrad(true);
         Tensor y = x.mul(x);
         assertThat(y.requiresGrad()).isTrue();
-        long limbo = Backends.allocator(Device.CPU).stats().liveBlocks();
+        long limbo = BackendChoice.allocator(Device.CPU).stats().liveBlocks();
         Tensor big = Tensor.zeros(4096);
         big.close();
-        assertThat(Backends.allocator(Device.CPU).stats().liveBlocks()).isEqualTo(limbo);
+        assertThat(BackendChoice.allocator(Device.CPU).stats().liveBlocks()).isEqualTo(limbo);
     }
 }

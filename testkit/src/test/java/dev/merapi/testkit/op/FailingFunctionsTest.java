@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.SavedTensorHooks;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.SavedTensorException;
 import dev.merapi.op.Grads;
@@ -144,7 +144,7 @@ class FailingFunctionsTest {
             for (int again = 0; again < 2; again++) { // the first call may make what stays
                 Context.Snapshot modes = Context.current().capture();
                 int version = x.version();
-                long live = Backends.allocator(Device.CPU).stats().allocated();
+                long live = BackendChoice.allocator(Device.CPU).stats().allocated();
                 assertThatThrownBy(() -> call.accept(x)).as(name).isInstanceOf(Failure.class);
                 assertThat(Context.current().capture()).as(name).isEqualTo(modes);
                 assertThat(Context.current().scope()).as(name).isNull();
@@ -152,7 +152,7 @@ class FailingFunctionsTest {
                 assertThat(x.grad()).as(name).isNull();
                 assertThat(x.requiresGrad()).as(name).isTrue();
                 if (again == 1 && !FREED_BY_SCOPES.contains(name)) {
-                    assertThat(Backends.allocator(Device.CPU).stats().allocated())
+                    assertThat(BackendChoice.allocator(Device.CPU).stats().allocated())
                             .as(name)
                             .isEqualTo(live);
                 }

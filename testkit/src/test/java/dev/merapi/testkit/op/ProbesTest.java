@@ -5,14 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.check.OpCheck;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Layers;
-import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.ShapeException;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -139,7 +138,7 @@ class ProbesTest {
         List<String> seen = new ArrayList<>();
         DispatchLayer autocast = new DispatchLayer() {
             @Override
-            public <B extends Record, S> S call(Definition<B, S> op, B args, Context context, int below) {
+            public <B extends Record, S> S call(Definition<B, S> op, B args, CallContext context, int below) {
                 seen.add(op.name());
                 Tensor[] tensors = op.schema().tensors(op.name(), args);
                 boolean cast = !op.isMutating();
@@ -150,7 +149,7 @@ class ProbesTest {
                 }
                 B other = op.schema().rebuild(args, tensors);
                 assertThat(op.schema().tensors(op.name(), other)).isEqualTo(tensors);
-                return Dispatcher.call(op, other, context);
+                return Layers.whole(op, other, context);
             }
         };
         Context context = Context.current();
@@ -224,12 +223,12 @@ class ProbesTest {
         List<String> names = new ArrayList<>();
         DispatchLayer tracer = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
                 names.add(op.name());
-                return Dispatcher.below(op, args, context, below);
+                return Layers.below(op, args, context, below);
             }
         };
-        try (ThreadMode trace = Layers.push(tracer)) {
+        try (Layers.Pushed trace = Layers.push(tracer)) {
             Tensor loss = x.matmul(w.transpose(0, 1)).relu().mean();
             Autograd.backward(loss, Tensor.meta(loss), Autograd.Graph.FREE);
         }

@@ -8,11 +8,10 @@ import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Checkpoint;
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.dispatch.Layers;
-import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.RegistrationException;
+import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
+import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.op.LayerRule;
 import dev.merapi.op.Op;
@@ -43,9 +42,9 @@ class PushedLayersTest {
         }
 
         @Override
-        public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int next) {
+        public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int next) {
             seen.add(name + op.name().replace("merapi::", ""));
-            return Dispatcher.below(op, args, context, next);
+            return Layers.below(op, args, context, next);
         }
 
         @Override
@@ -68,18 +67,18 @@ class PushedLayersTest {
         Log low = new Log("low:", true);
         Log both = new Log() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int next) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int next) {
                 Tensor first = op.schema().tensors(op.name(), args)[0];
                 order.add(op.name() + " " + first.dtype());
-                return Dispatcher.below(op, args, context, next);
+                return Layers.below(op, args, context, next);
             }
         };
-        try (ThreadMode first = Layers.push(a);
-                ThreadMode second = Layers.push(low);
-                ThreadMode third = Layers.push(b);
+        try (Layers.Pushed first = Layers.push(a);
+                Layers.Pushed second = Layers.push(low);
+                Layers.Pushed third = Layers.push(b);
                 Autocast cast = Autocast.on(DType.BFLOAT16)) {
             var unused = x.exp();
-            try (ThreadMode fourth = Layers.push(both)) {
+            try (Layers.Pushed fourth = Layers.push(both)) {
                 var also = x.view(2, 1).matmul(x.view(1, 2));
             }
         }
@@ -101,19 +100,19 @@ class PushedLayersTest {
                 .compose(a -> a.x().exp().sum());
         Log log = new Log();
         Tensor x = Tensor.of(1f, 2f).requiresGrad(true);
-        try (ThreadMode on = Layers.push(log)) {
+        try (Layers.Pushed on = Layers.push(log)) {
             Autograd.backward(op.call(new X(x)));
         }
         assertThat(log.seen).startsWith("test::layered", "exp", "sum");
         assertThat(log.seen).as("and the ops of the backward formulas").hasSizeGreaterThan(3);
         Log own = new Log() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> of, A args, Context context, int next) {
+            public <A extends Record, R> R call(Definition<A, R> of, A args, CallContext context, int next) {
                 seen.add(of.name());
-                return Dispatcher.call(of, args, context);
+                return Layers.whole(of, args, context);
             }
         };
-        try (ThreadMode on = Layers.push(own)) {
+        try (Layers.Pushed on = Layers.push(own)) {
             var unused = op.call(new X(x));
         }
         assertThat(own.seen).containsExactly("test::layered");
@@ -124,15 +123,15 @@ class PushedLayersTest {
         DispatchLayer twice = new DispatchLayer() {
             @Override
             @SuppressWarnings("unchecked")
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
-                R result = Dispatcher.below(op, args, context, below);
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
+                R result = Layers.below(op, args, context, below);
                 return result instanceof Tensor t ? (R) t.mul(2.0) : result; // not seen by itself
             }
         };
         Tensor x = Tensor.of(1f, 2f).requiresGrad(true);
         Tensor y;
-        try (ThreadMode on = Layers.push(twice);
-                ThreadMode again = Layers.push(twice)) {
+        try (Layers.Pushed on = Layers.push(twice);
+                Layers.Pushed again = Layers.push(twice)) {
             y = x.add(1.0);
         }
         // The product of the outer one is a call that the inner one sees, and doubles.
@@ -146,13 +145,13 @@ class PushedLayersTest {
         Context.Snapshot before = Context.current().capture();
         DispatchLayer failing = new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
-                var unused = Dispatcher.below(op, args, context, below);
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
+                var unused = Layers.below(op, args, context, below);
                 throw new IllegalArgumentException("layer");
             }
         };
-        ThreadMode outer = Layers.push(failing);
-        ThreadMode inner = Layers.push(new Log());
+        Layers.Pushed outer = Layers.push(failing);
+        Layers.Pushed inner = Layers.push(new Log());
         assertThatThrownBy(() -> Tensor.of(1f).exp()).hasMessageContaining("layer");
         CompletableFuture<Throwable> there = CompletableFuture.supplyAsync(() -> {
             try {
@@ -166,12 +165,12 @@ class PushedLayersTest {
         outer.close(); // the inner one ends with it
         inner.close();
         assertThat(Context.current().capture()).isEqualTo(before);
-        ThreadMode[] self = new ThreadMode[1];
+        Layers.Pushed[] self = new Layers.Pushed[1];
         self[0] = Layers.push(new DispatchLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
                 self[0].close();
-                return Dispatcher.below(op, args, context, below);
+                return Layers.below(op, args, context, below);
             }
         });
         assertThatThrownBy(() -> Tensor.of(1f).exp()).hasMessageContaining("closed within a call that it sees");
@@ -184,7 +183,7 @@ class PushedLayersTest {
         Log log = new Log();
         Tensor x = Tensor.of(1f, 2f).requiresGrad(true);
         Tensor y;
-        try (ThreadMode on = Layers.push(log)) {
+        try (Layers.Pushed on = Layers.push(log)) {
             y = Checkpoint.checkpoint(t -> t.exp().sin(), x);
         }
         int once = log.seen.size();

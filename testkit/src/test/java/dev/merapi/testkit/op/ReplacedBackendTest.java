@@ -5,14 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.backend.Backend;
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.memory.HeapAllocator;
+import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -29,9 +29,9 @@ class ReplacedBackendTest {
     public record X(Tensor x) {}
 
     /** Answers every op of this test by its number. */
-    private record Numbered(int number, int priority, CachingAllocator memory) implements Backend {
+    private record Numbered(int number, int priority, RawAllocator raw) implements Backend {
         Numbered(int number, int priority) {
-            this(number, priority, new CachingAllocator(Device.of(TOY, 0), new HeapAllocator()));
+            this(number, priority, new HeapAllocator());
         }
 
         @Override
@@ -45,8 +45,8 @@ class ReplacedBackendTest {
         }
 
         @Override
-        public CachingAllocator allocator(int index) {
-            return memory;
+        public RawAllocator memory(int index) {
+            return raw;
         }
 
         @Override

@@ -3,7 +3,7 @@ package dev.merapi.testkit.op;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import dev.merapi.dispatch.Backends;
+import dev.merapi.backend.Backends;
 import dev.merapi.op.Op;
 import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;

@@ -4,14 +4,13 @@ package dev.merapi.testkit.ops;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.backend.Backend;
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.memory.RawAllocator;
 import dev.merapi.memory.Segment;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.ops.CopyOps;
-import dev.merapi.storage.CachingAllocator;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -37,7 +36,6 @@ class UnseenMemoryTest {
     /** Heap memory behind made-up addresses. */
     private static final class Hidden implements RawAllocator, Backend {
         private final TreeMap<Long, ByteBuffer> memory = new TreeMap<>();
-        private final CachingAllocator allocator = new CachingAllocator(DEVICE, this);
         private long next = 1 << 20;
 
         @Override
@@ -79,8 +77,8 @@ class UnseenMemoryTest {
         }
 
         @Override
-        public CachingAllocator allocator(int index) {
-            return allocator;
+        public RawAllocator memory(int index) {
+            return this;
         }
 
         @Override

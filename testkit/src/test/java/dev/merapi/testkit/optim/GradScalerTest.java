@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backends;
 import dev.merapi.device.Memory;
-import dev.merapi.dispatch.Backends;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.StateDictException;
 import dev.merapi.optim.Clip;

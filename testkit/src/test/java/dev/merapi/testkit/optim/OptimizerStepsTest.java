@@ -280,7 +280,7 @@ class OptimizerStepsTest {
 
     @Test
     void parametersMayBeOnSeveralDevices() {
-        dev.merapi.dispatch.Backends.register(
+        dev.merapi.backend.Backends.register(
                 new dev.merapi.reference.JavaBackend(dev.merapi.types.DeviceType.register("toy")));
         Tensor there = Tensor.ones(3).to(dev.merapi.types.Device.of("toy")).requiresGrad(true);
         List<Tensor> params = List.of(ones(1, DType.FLOAT32).get(0), there);

@@ -5,46 +5,17 @@ import dev.merapi.layer.DispatchLayer;
 import java.util.Objects;
 import java.util.ServiceLoader;
 
-/**
- * The layers that a call goes through on its way to a kernel. This is their order, the outermost first:
- *
- * <ol>
- *   <li>layers that were pushed, the last one first
- *   <li>autocast, so that what it converts is recorded
- *   <li>autograd
- *   <li>layers that were pushed and {@linkplain DispatchLayer#isBelowAutograd say} that they stand here, the last one first:
- *       they see an op when it is computed, whether recorded or not, and after autocast; views and ops that are computed by
- *       others do not come here
- *   <li>checks
- * </ol>
- *
- * Within a kernel no layer is active. A backward pass starts at the top again, less autocast, so that layers see the ops of
- * its formulas (but not backward kernels, which are no ops); one that a layer starts itself stays below that layer.
- */
-public final class Layers {
+/** Where the layers of a call stand; {@link dev.merapi.layer.Layers} has their order in words. */
+public final class LayerOrder {
     static final GraphLayer AUTOGRAD = autograd();
     /** A thread's level when nothing is masked. */
     static final int ALL = Short.MAX_VALUE;
     /** A thread's level within a kernel. */
     static final int NONE = -1;
 
-    private Layers() {}
+    private LayerOrder() {}
 
-    /**
-     * Puts a layer on this thread until the returned mode is closed.
-     *
-     * <pre>{@code
-     * try (ThreadMode on = Layers.push(new Logging())) {
-     *     model.forward(x);
-     * }
-     * }</pre>
-     *
-     * <p>One that is pushed by code that runs below other layers (by a layer, or within a kernel) becomes active where
-     * those are passed again.
-     *
-     * @throws IllegalStateException if {@code layer} stands below autograd and a call is in progress that layers see, or if
-     *     thousands were pushed and not closed
-     */
+    /** As {@link dev.merapi.layer.Layers#push}. */
     public static ThreadMode push(DispatchLayer layer) {
         Objects.requireNonNull(layer, "layer");
         Context context = Context.current();
@@ -79,7 +50,7 @@ public final class Layers {
     }
 
     private static GraphLayer autograd() {
-        return ServiceLoader.load(GraphLayer.class, Layers.class.getClassLoader())
+        return ServiceLoader.load(GraphLayer.class, LayerOrder.class.getClassLoader())
                 .findFirst()
                 .orElseThrow(
                         () -> new IllegalStateException(

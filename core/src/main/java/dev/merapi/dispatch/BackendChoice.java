@@ -2,6 +2,7 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.backend.Backend;
+import dev.merapi.backend.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;
@@ -10,8 +11,11 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.ServiceLoader;
 import java.util.concurrent.atomic.AtomicReferenceArray;
@@ -23,16 +27,21 @@ import org.slf4j.LoggerFactory;
  * Which backend serves each kind of device. The CPU always has one: plain Java if the native one cannot be loaded,
  * with one line that says why.
  */
-public final class Backends {
+public final class BackendChoice {
     private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     private static final AtomicReferenceArray<Backend> CHOSEN = new AtomicReferenceArray<>(DeviceType.LIMIT);
     private static final List<Backend> REGISTERED = new ArrayList<>();
+    /** Of each backend that was asked for memory, what the engine has built on it; found again if it serves again. */
+    private static final Map<Backend, List<CachingAllocator>> MADE = new IdentityHashMap<>();
+    /** Of the backends that serve now, by the index of the device. */
+    private static final AtomicReferenceArray<CachingAllocator[]> ALLOCATORS =
+            new AtomicReferenceArray<>(DeviceType.LIMIT);
     /** Counts how often a backend came or went: kernels that were chosen before are chosen again. */
     private static volatile int generation;
 
     private static @Nullable FallbackBackend fallback;
 
-    private Backends() {}
+    private BackendChoice() {}
 
     /**
      * The backend of a kind of device.
@@ -58,18 +67,43 @@ public final class Backends {
     public static CachingAllocator allocator(Device device) {
         Objects.requireNonNull(device, "device");
         Backend backend = of(device.type());
-        if (device.index() >= backend.deviceCount()) {
+        CachingAllocator[] known = ALLOCATORS.get(device.type().id());
+        int index = device.index();
+        if (known != null && index < known.length && known[index] != null) {
+            return known[index];
+        }
+        if (index >= backend.deviceCount()) {
             throw new DeviceException("device " + device + ": there " + (backend.deviceCount() == 1 ? "is" : "are")
                     + " only " + backend.deviceCount() + " of type " + device.type());
         }
-        return backend.allocator(device.index());
+        return allocator(backend, device);
+    }
+
+    private static synchronized CachingAllocator allocator(Backend backend, Device device) {
+        List<CachingAllocator> made = MADE.computeIfAbsent(backend, b -> new ArrayList<>());
+        CachingAllocator found = null;
+        for (CachingAllocator a : made) {
+            found = a.device() == device ? a : found;
+        }
+        if (found == null) {
+            found = new CachingAllocator(device, backend.memory(device.index()));
+            made.add(found);
+        }
+        if (CHOSEN.get(device.type().id()) == backend) {
+            CachingAllocator[] known = ALLOCATORS.get(device.type().id());
+            int length = Math.max(known == null ? 0 : known.length, device.index() + 1);
+            CachingAllocator[] next = known == null ? new CachingAllocator[length] : Arrays.copyOf(known, length);
+            next[device.index()] = found;
+            ALLOCATORS.set(device.type().id(), next);
+        }
+        return found;
     }
 
     /** The backend that always works: plain Java. It is the engine's own, whatever the thread's class loader sees. */
     public static synchronized FallbackBackend fallback() {
         FallbackBackend known = fallback;
         if (known == null) {
-            known = ServiceLoader.load(FallbackBackend.class, Backends.class.getClassLoader())
+            known = ServiceLoader.load(FallbackBackend.class, BackendChoice.class.getClassLoader())
                     .findFirst()
                     .orElseThrow(() -> new DeviceException(Message.of("cpu: the plain-Java kernels are not there")
                             .fact("searched for", "META-INF/services/" + FallbackBackend.class.getName())
@@ -89,20 +123,13 @@ public final class Backends {
         return own != null ? ScopedKernel.of(op, own) : fallback().kernel(op, dtype);
     }
 
-    /** A backend that was added by hand; it stays until this is closed. */
-    public interface Registration extends AutoCloseable {
-        /** Takes the backend away; its tensors must be gone by then. */
-        @Override
-        void close();
-    }
-
     /** Grows whenever a backend comes or goes. */
     public static int generation() {
         return generation;
     }
 
     /** Adds a backend by hand; it takes part like those that the service loader finds. */
-    public static synchronized Registration register(Backend backend) {
+    public static synchronized Backends.Registration register(Backend backend) {
         REGISTERED.add(backend);
         changed(backend);
         return () -> forget(backend);
@@ -110,12 +137,14 @@ public final class Backends {
 
     private static synchronized void forget(Backend backend) {
         if (REGISTERED.remove(backend)) {
+            MADE.remove(backend);
             changed(backend);
         }
     }
 
     private static synchronized void changed(Backend backend) {
         CHOSEN.set(backend.deviceType().id(), null);
+        ALLOCATORS.set(backend.deviceType().id(), null);
         generation++;
     }
 
@@ -125,7 +154,7 @@ public final class Backends {
             return known;
         }
         List<Backend> candidates = new ArrayList<>(REGISTERED);
-        for (Backend backend : ServiceLoader.load(Backend.class, Backends.class.getClassLoader())) {
+        for (Backend backend : ServiceLoader.load(Backend.class, BackendChoice.class.getClassLoader())) {
             candidates.add(backend);
         }
         candidates.removeIf(b -> b.deviceType() != type);

@@ -2,17 +2,18 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.backend.Streams;
+import dev.merapi.device.DeviceEvent;
 import dev.merapi.error.GraphCaptureException;
 import org.jspecify.annotations.Nullable;
 
-/** A point in the work of a stream, made by {@link DeviceStream#record}; other streams and the host can wait for it. */
-public final class DeviceEvent implements AutoCloseable {
-    private final DeviceStream stream;
+/** An event of a device as the engine knows it: with its handle. */
+public final class WorkEvent implements DeviceEvent {
+    private final WorkStream stream;
     private final @Nullable Streams backend;
     private final long handle;
     private boolean closed;
 
-    DeviceEvent(DeviceStream stream, @Nullable Streams backend) {
+    WorkEvent(WorkStream stream, @Nullable Streams backend) {
         this.stream = stream;
         this.backend = backend;
         this.handle = backend == null ? 0 : backend.createEvent(stream.device().index());
@@ -37,6 +38,7 @@ public final class DeviceEvent implements AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
+    @Override
     public synchronized void synchronize() { // who closes it waits: the handle is in use
         requireOpen();
         GraphCapture capture = Context.current().graphCapture();

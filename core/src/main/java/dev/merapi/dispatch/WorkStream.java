@@ -3,6 +3,8 @@ package dev.merapi.dispatch;
 
 import dev.merapi.backend.Backend;
 import dev.merapi.backend.Streams;
+import dev.merapi.device.DeviceEvent;
+import dev.merapi.device.DeviceStream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
@@ -10,27 +12,11 @@ import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.StreamOrder;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/**
- * A queue of work on a device: what one stream is given is done in order, what several are given may be done at the same
- * time. Each device has one of its own, which is used unless {@link #use} says otherwise.
- *
- * <pre>{@code
- * DeviceEvent copied;
- * try (var use = side.use()) {                 // for this thread, until the end of the block
- *     next = batch.to(device);
- *     copied = side.record();
- * }
- * …                                            // work on the device's own stream goes on meanwhile
- * DeviceStream.current(device).await(copied);        // what follows sees the copy
- * }</pre>
- *
- * <p>Memory is safe without further ado: what one stream has let go of is not used anew before streams that read it are
- * done. The order of reads and writes is the user's, by events. On devices without streams, such as the CPU, everything is
- * done when a call returns, and all of this does nothing.
- */
-public final class DeviceStream implements StreamOrder, AutoCloseable {
+/** A stream of a device as the engine knows it: with its handle, and the memory that is used again in its order. */
+public final class WorkStream implements DeviceStream, StreamOrder {
     /** Whether streams besides the devices' own exist or have existed: only then is it noted who uses which memory. */
     private static volatile boolean any;
 
@@ -42,54 +28,49 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
 
     private volatile boolean closed;
 
-    /** A stream in use; ends when it is closed. */
-    public interface Use extends AutoCloseable {
-        @Override
-        void close();
-    }
-
-    private DeviceStream(Device device, @Nullable Streams backend, long handle, boolean ownMemory) {
+    private WorkStream(Device device, @Nullable Streams backend, long handle, boolean ownMemory) {
         this.device = device;
         this.backend = backend;
         this.handle = handle;
-        this.pool = ownMemory ? Backends.allocator(device).pool("memory of a stream", this) : null;
+        this.pool = ownMemory ? BackendChoice.allocator(device).pool("memory of a stream", this) : null;
     }
 
     /** A new stream of a device. */
-    public static DeviceStream on(Device device) {
+    public static WorkStream on(Device device) {
         Streams backend = streams(device);
         if (backend == null) {
-            return new DeviceStream(device, null, 0, false);
+            return new WorkStream(device, null, 0, false);
         }
         any = true;
-        return new DeviceStream(device, backend, backend.create(device.index()), true);
+        return new WorkStream(device, backend, backend.create(device.index()), true);
     }
 
     /** One that is captured, and never works itself. */
-    static DeviceStream forCapture(Device device) {
+    static WorkStream forCapture(Device device) {
         Streams backend = streams(device);
-        return new DeviceStream(device, backend, backend == null ? 0 : backend.create(device.index()), false);
+        return new WorkStream(device, backend, backend == null ? 0 : backend.create(device.index()), false);
     }
 
     /** The stream that this thread's work on a device goes to. */
-    public static DeviceStream current(Device device) {
-        DeviceStream s = Context.current().stream();
+    public static WorkStream current(Device device) {
+        WorkStream s = Context.current().stream();
         return s != null && s.device == device && s.isOpen() ? s : own(device);
     }
 
     /** The stream that a device has of its own. */
-    public static DeviceStream own(Device device) {
-        return new DeviceStream(device, streams(device), 0, false);
+    public static WorkStream own(Device device) {
+        return new WorkStream(device, streams(device), 0, false);
     }
 
     private static @Nullable Streams streams(Device device) {
-        Backend backend = Backends.of(device.type());
+        Backend backend = BackendChoice.of(device.type());
         if (device.index() >= backend.deviceCount()) {
             throw new DeviceException(device + ": there are only " + backend.deviceCount() + " devices of that type");
         }
         return backend.streams();
     }
 
+    @Override
     public Device device() {
         return device;
     }
@@ -105,7 +86,8 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph
      */
-    public Use use() {
+    @Override
+    public DeviceStream.Use use() {
         requireOpen("use");
         Context context = Context.current();
         if (context.graphCapture() != null) {
@@ -115,8 +97,8 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
     }
 
     /** As {@link #use}, also for a capture. */
-    Use install(Context context) {
-        DeviceStream before = context.setStream(this);
+    DeviceStream.Use install(Context context) {
+        WorkStream before = context.setStream(this);
         CachingAllocator allocator = context.ownAllocator();
         if (pool != null) {
             context.setOwnAllocator(pool);
@@ -132,7 +114,7 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
         if (!any) {
             return;
         }
-        DeviceStream current = current(device);
+        WorkStream current = current(device);
         if (current.backend != null) {
             for (Tensor t : tensors) {
                 if (t != null && !t.isMeta()) {
@@ -147,10 +129,11 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    public DeviceEvent record() {
+    @Override
+    public WorkEvent record() {
         requireOpen("record");
         refuseInCapture("stream.record", "hands work of the step to another stream");
-        DeviceEvent event = new DeviceEvent(this, backend);
+        WorkEvent event = new WorkEvent(this, backend);
         event.record();
         return event;
     }
@@ -160,7 +143,9 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    public void await(DeviceEvent event) {
+    @Override
+    public void await(DeviceEvent awaited) {
+        WorkEvent event = (WorkEvent) Objects.requireNonNull(awaited, "event");
         requireOpen("await");
         refuseInCapture("stream.await", "waits for work from outside of the step");
         event.requireOpen();
@@ -172,6 +157,7 @@ public final class DeviceStream implements StreamOrder, AutoCloseable {
     }
 
     /** Waits until all work that this stream was given is done. */
+    @Override
     public void synchronize() {
         requireOpen("synchronize");
         refuseInCapture("stream.synchronize", "waits for the device");
