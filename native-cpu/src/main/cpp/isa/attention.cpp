@@ -161,6 +161,25 @@ void softmax_tile(const Pair& pair, C* scores, C* maxima, C* sums, C* rescale) {
     }
 }
 
+// What a query does not see has no part in its results, and it none in the gradients of what it does not see. In tiles
+// such a pair has the weight 0, but 0·NaN is NaN. So of causal problems, rows that became NaN are summed once more, over
+// the pairs that are seen.
+template <class C>
+bool has_nan(const C* row, int64_t d) {
+    bool found = false;
+    for (int64_t j = 0; j < d; j++) found |= row[j] != row[j];
+    return found;
+}
+template <class C>
+C dot(const C* a, const C* b, int64_t d) {
+    return static_cast<C>(
+        blocked_sum<C>(d, [&](int64_t j, int lanes) { return pick(a + j, lanes) * pick(b + j, lanes); }));
+}
+template <class C>
+void add_row(C factor, const C* row, int64_t d, C* sum) {
+    for (int64_t j = 0; j < d; j++) sum[j] += factor * row[j];
+}
+
 template <class S>
 void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool causal, const S* q, const S* k,
                   const S* v, S* o, ComputeOf<S>* lse, int64_t bh, int64_t q0) {
@@ -211,6 +230,16 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
             lse[bh * n.tq + q0 + i] = sums[i] == C(0) ? -static_cast<C>(INFINITY) : maxima[i] + std::log(sums[i]);
         }
         const bool blind = visible == 0 || sums[i] == C(0);
+        if (causal && !blind && has_nan(out + i * d, d)) {
+            C* key = keys;
+            C* value = values;
+            std::memset(static_cast<void*>(out + i * d), 0, static_cast<size_t>(d) * sizeof(C));
+            for (int64_t j = 0; j < least(n.tk, q0 + i + n.tk - n.tq + 1); j++) {
+                load_rows(k + base(1) + j * st[1].t, st[1].t, 1, d, C(1), key);
+                load_rows(v + base(2) + j * st[2].t, st[2].t, 1, d, C(1), value);
+                add_row(std::exp(dot(rows + i * d, key, d) - maxima[i]), value, d, out + i * d);
+            }
+        }
         const C inverse = blind ? C(0) : C(1) / sums[i];
         map_row<S>(d, [&](int64_t j, int lanes) {
             put(to + j, blind ? splat(C(0)) : pick(out + i * d + j, lanes) * splat(inverse), lanes);
@@ -308,10 +337,40 @@ struct Backward {
         load_rows(k + base(1, bh) + k0 * st[1].t, st[1].t, count, n.d, C(1), keys);
         load_rows(v + base(2, bh) + k0 * st[2].t, st[2].t, count, n.d, C(1), values);
     }
+    // A key's or a query's gradients by the pairs that are seen: to `x` Σ ds·(the other's row), which is not scaled, and
+    // of a key to `y` Σ p·(the query's gradient).
+    template <bool KEYS>
+    void again(int64_t bh, int64_t r, C* x, C* y) const {
+        ScratchFrame frame;
+        const int64_t d = n.d, shift = n.tk - n.tq;
+        C *query = take<C>(d), *g = take<C>(d), *key = take<C>(d), *value = take<C>(d), *out = take<C>(d);
+        for (int64_t e = 0; e < d; e++) x[e] = 0;
+        if (KEYS) std::memset(static_cast<void*>(y), 0, static_cast<size_t>(d) * sizeof(C));
+        const int64_t from = KEYS ? most(0, r - shift) : 0, to = KEYS ? n.tq : least(n.tk, r + shift + 1);
+        for (int64_t other = from; other < to; other++) {
+            const int64_t i = KEYS ? other : r, j = KEYS ? r : other;
+            load_rows(q + base(0, bh) + i * st[0].t, st[0].t, 1, d, scale, query);
+            load_rows(k + base(1, bh) + j * st[1].t, st[1].t, 1, d, C(1), key);
+            load_rows(v + base(2, bh) + j * st[2].t, st[2].t, 1, d, C(1), value);
+            load_rows(o + base(3, bh) + i * st[3].t, st[3].t, 1, d, C(1), out);
+            load_rows(grad + base(4, bh) + i * st[4].t, st[4].t, 1, d, C(1), g);
+            const C log = lse[bh * n.tq + i], p = std::isinf(log) ? C(0) : std::exp(dot(query, key, d) - log);
+            const C ds = p * (dot(g, value, d) - dot(out, g, d));
+            add_row(ds, KEYS ? query : key, d, x);
+            if (KEYS) add_row(p, g, d, y);
+        }
+    }
     void store_dq(int64_t bh, int64_t q0, const QueryTile<C>& t) const {
+        for (int64_t i = 0; causal && i < least(kTile, n.tq - q0); i++) {
+            if (has_nan(t.dq + i * n.d, n.d)) again<false>(bh, q0 + i, t.dq + i * n.d, nullptr);
+        }
         store_rows(t.dq, st[5].t, least(kTile, n.tq - q0), n.d, scale, dq + base(5, bh) + q0 * st[5].t);
     }
-    void store_keys(int64_t bh, int64_t k0, int64_t count, const C* dk_rows, const C* dv_rows) const {
+    void store_keys(int64_t bh, int64_t k0, int64_t count, C* dk_rows, C* dv_rows) const {
+        for (int64_t i = 0; causal && i < count; i++) {
+            C *dk_row = dk_rows + i * n.d, *dv_row = dv_rows + i * n.d;
+            if (has_nan(dk_row, n.d) || has_nan(dv_row, n.d)) again<true>(bh, k0 + i, dk_row, dv_row);
+        }
         store_rows(dk_rows, st[6].t, count, n.d, C(1), dk + base(6, bh) + k0 * st[6].t);
         store_rows(dv_rows, st[7].t, count, n.d, C(1), dv + base(7, bh) + k0 * st[7].t);
     }

@@ -141,6 +141,8 @@ public final class Attention {
      * softmax(q·kᵀ / √D)·v for q [B, H, Tq, D] and k, v [B, H, Tk, D] of one floating dtype → [B, H, Tq, D]; views such
      * as transposed heads are not copied. Gradient: q, k, v, to any order.
      *
+     * <p>What a query does not see has no part in its result, nor in the gradients: not even NaN.
+     *
      * @param causal whether a query sees only the keys up to its own position, counted from the end
      * @throws ShapeException if the shapes do not fit
      */

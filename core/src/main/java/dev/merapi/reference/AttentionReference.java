@@ -6,7 +6,7 @@ import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 
-/** Attention by query, in float64; strides as they come. */
+/** Attention by query, in float64; strides as they come. Pairs that are not seen have no part in anything. */
 public final class AttentionReference {
     private AttentionReference() {}
 
@@ -20,16 +20,15 @@ public final class AttentionReference {
         Heads v = new Heads(a.v());
         Elements lse = Elements.of(out.lse());
         int width = (int) a.q().size(3);
-        int keys = (int) a.k().size(2);
         long queries = a.q().size(2);
         for (long h = 0; h < a.q().size(0) * a.q().size(1); h++) {
             for (long i = 0; i < queries; i++) {
-                double[] p = new double[keys];
+                double[] p = new double[seen(a, i)];
                 double log = probabilities(a, q, k, h, i, p);
                 for (int c = 0; c < width; c++) {
                     double sum = 0;
-                    for (int j = 0; j < keys; j++) {
-                        sum += p[j] == 0 ? 0 : p[j] * v.get(h, j, c);
+                    for (int j = 0; j < p.length; j++) {
+                        sum += p[j] * v.get(h, j, c);
                     }
                     o.set(h, i, c, sum);
                 }
@@ -54,11 +53,11 @@ public final class AttentionReference {
             double[][] sumK = new double[keys][width];
             double[][] sumV = new double[keys][width];
             for (long i = 0; i < a.q().size(2); i++) {
-                double[] p = new double[keys];
+                double[] p = new double[seen(args, i)];
                 probabilities(args, q, k, h, i, p);
-                double[] dp = new double[keys];
+                double[] dp = new double[p.length];
                 double inner = 0;
-                for (int j = 0; j < keys; j++) {
+                for (int j = 0; j < p.length; j++) {
                     for (int c = 0; c < width; c++) {
                         dp[j] += g.get(h, i, c) * v.get(h, j, c);
                         sumV[j][c] += p[j] * g.get(h, i, c);
@@ -66,7 +65,7 @@ public final class AttentionReference {
                     inner += p[j] * dp[j];
                 }
                 double[] row = new double[width];
-                for (int j = 0; j < keys; j++) {
+                for (int j = 0; j < p.length; j++) {
                     double ds = p[j] * (dp[j] - inner) * a.scale();
                     for (int c = 0; c < width; c++) {
                         row[c] += ds * k.get(h, j, c);
@@ -86,14 +85,19 @@ public final class AttentionReference {
         }
     }
 
-    /** The weights of the keys for one query; returns the logarithm of the sum of exponentials. */
+    /** Keys that a query sees: the first so many. */
+    private static int seen(Attention.Args a, long i) {
+        long keys = a.k().size(2);
+        return (int) (a.causal() ? Math.max(0, Math.min(keys, i + keys - a.q().size(2) + 1)) : keys);
+    }
+
+    /** The weights of the keys that a query sees; returns the logarithm of the sum of exponentials. */
     private static double probabilities(Attention.Args a, Heads q, Heads k, long h, long i, double[] p) {
-        int seen = a.causal() ? (int) Math.max(0, Math.min(p.length, i + a.k().size(2) - a.q().size(2) + 1)) : p.length;
-        if (seen == 0) {
+        if (p.length == 0) {
             return Double.NEGATIVE_INFINITY;
         }
         double max = Double.NEGATIVE_INFINITY;
-        for (int j = 0; j < seen; j++) {
+        for (int j = 0; j < p.length; j++) {
             double score = 0;
             for (int c = 0; c < a.q().size(3); c++) {
                 score += q.get(h, i, c) * k.get(h, j, c);
@@ -102,11 +106,11 @@ public final class AttentionReference {
             max = Math.max(max, p[j]);
         }
         double sum = 0;
-        for (int j = 0; j < seen; j++) {
+        for (int j = 0; j < p.length; j++) {
             p[j] = Math.exp(p[j] - max);
             sum += p[j];
         }
-        for (int j = 0; j < seen; j++) {
+        for (int j = 0; j < p.length; j++) {
             p[j] /= sum;
         }
         return max + Math.log(sum);

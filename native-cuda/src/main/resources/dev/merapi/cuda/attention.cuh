@@ -42,6 +42,8 @@ MERAPI_F i64 seen(const Problem& p, i64 i) {
     const i64 n = i + p.keys - p.queries + 1;
     return n < 0 ? 0 : n < p.keys ? n : p.keys;
 }
+// The first query that sees key j.
+MERAPI_F i64 firstQuery(const Problem& p, i64 j) { return p.causal ? max((i64)0, j - (p.keys - p.queries)) : 0; }
 MERAPI_F C dot(const C* a, const T* b, i64 step, i64 width) {
     C s = 0;
     for (i64 d = 0; d < width; d++) s = op_fma(a[d], rd(b[d * step]), s);
@@ -165,11 +167,11 @@ extern "C" __global__ void __launch_bounds__(128)
         }
         C sumK[4] = {0, 0, 0, 0}, sumV[4] = {0, 0, 0, 0};
         const i64 base = (b * p.heads + h) * p.queries;
-        for (i64 i0 = 0; i0 < p.queries; i0 += 128) {
+        for (i64 i0 = firstQuery(p, j); i0 < p.queries; i0 += 128) {
             __syncthreads();
             const i64 i = i0 + t;
             C w = 0, ds = 0;
-            if (i < p.queries && j < seen(p, i)) {
+            if (i < p.queries) {
                 w = op_exp(dot(key, row(q, p.q, b, h, i), p.q.d, p.width) - lse[base + i]);
                 ds = w * (dot(value, row(grad, p.grad, b, h, i), p.grad.d, p.width) - inner[base + i]);
             }

@@ -8,171 +8,9 @@
 // gradient of the queries and those of keys and values are kernels of their own, which costs two products more than adding
 // up dq in global memory would, and is deterministic. The scale is positive.
 namespace flash {
-using namespace warps;
-
-constexpr int kWidth = WIDTH, kPieces = kWidth / 8, kOwn = 64, kThreads = 128, kOther = kWidth == 128 ? 32 : 64;
-// Groups of 16 queries of a warp in the forward kernel, whose blocks own kRows; lines of a stage that are worked on at once.
-constexpr int kGroups = kWidth == 128 ? 1 : 2, kRows = kOwn * kGroups, kPart = 32;
-constexpr int kDeep = kWidth / 16, kOwnBytes = kOwn * kWidth * 2, kOtherBytes = kOther * kWidth * 2;
-constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
-
-struct Strides {
-    i64 b, h, t, d;
-};
-struct Problem {
-    i64 batch, heads, queries, keys, width, causal;
-    double scale;
-    Strides q, k, v, out, grad, dq, dk, dv;
-
-    // Whether all so many queries see all so many keys.
-    MERAPI_F bool all(int i, int queriesHere, int j, int keysHere) const {
-        return i + queriesHere <= (int)queries && j + keysHere <= keysSeen(i);
-    }
-    // Keys that the queries before this one see: the first so many.
-    MERAPI_F int keysBefore(int query) const {
-        const int n = causal ? query + (int)keys - (int)queries : (int)keys;
-        return max(0, min((int)keys, n));
-    }
-    // Keys that a query sees: the first so many.
-    MERAPI_F int keysSeen(int query) const { return query < (int)queries ? keysBefore(query + 1) : 0; }
-    // The first query that sees a key.
-    MERAPI_F int firstQuery(int key) const { return causal ? max(0, key - (int)(keys - queries)) : 0; }
-};
-
-// What a block works on. A grid's blocks, and so heads and tiles, are fewer than 2^31.
-struct Head {
-    int b, h, index, first;
-    MERAPI_F Head(const Problem& p, i64 size, int own, bool lastFirst) {
-        const u32 heads = (u32)(p.batch * p.heads), tiles = ((u32)size + own - 1) / own, tile = blockIdx.x / heads;
-        index = blockIdx.x - tile * heads;
-        b = (u32)index / (u32)p.heads;
-        h = index - b * (int)p.heads;
-        // Of causal problems the longest first.
-        first = (lastFirst ? tiles - 1 - tile : tile) * own;
-    }
-    template <class U>
-    MERAPI_F U* row(U* x, const Strides& s, int t) const {
-        return x + b * s.b + h * s.h + t * s.t;
-    }
-};
-
-// Tiles lie in lines of 16-byte pieces, permuted within a line so that eight lines' pieces lie in different banks.
-MERAPI_F int place(int line, int piece) {
-    return (line * kPieces + (piece ^ (kPieces == 4 ? line >> 1 & 3 : line & 7))) * 16;
-}
-MERAPI_F int lane() { return threadIdx.x % 32; }
-// Where a lane finds its line of 16 lines' first 32 bytes: for what is read as it lies by rows, or transposed by columns;
-// and as the right operand. 32 bytes further on is the same place but for one bit, 16 lines further a distance.
-MERAPI_F int inRows() { return place(lane() % 16, lane() / 16); }
-MERAPI_F int inColumns() { return place(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2); }
-constexpr int kGroupBytes = 16 * kWidth * 2;
-
-template <int LINES>
-MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stride, int there) {
-    constexpr int kStep = kThreads / kPieces;  // a multiple of the lines after which permutations repeat
-    const int line = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
-    unsigned char* const to = tile + place(line, piece);
-    const T* at = from + line * stride + piece * 8;
-#pragma unroll
-    for (int s = 0; s < LINES / kStep; s++) {
-        const bool is = line + s * kStep < there;
-        copies.add16(to + s * kStep * kPieces * 16, is ? at : from, is ? 16 : 0);
-        at += kStep * stride;
-    }
-}
-template <int N, int G>
-MERAPI_F void clear(FragmentC (&s)[G][N]) {
-#pragma unroll
-    for (int at = 0; at < G * N * 4; at++) s[at / 4 / N][at / 4 % N][at % 4] = 0;
-}
-// A warp's groups of 16 lines of its own side, as left operands: in registers all the time, or read at each use.
-template <int G, bool HELD>
-struct Own {
-    const unsigned char* const lines;
-    FragmentA held[HELD ? G : 1][HELD ? kDeep : 1];
-
-    MERAPI_F Own(const unsigned char* tile, int line) : lines(tile + line * kWidth * 2) {
-        if constexpr (HELD) {
-#pragma unroll
-            for (int i = 0; i < G; i++)
-#pragma unroll
-                for (int deep = 0; deep < kDeep; deep++) read(held[i][deep], i, deep);
-        }
-    }
-    MERAPI_F void read(FragmentA& r, int i, int deep) const {
-        load_matrices(r, lines + i * kGroupBytes + (inRows() ^ deep * 32));
-    }
-    MERAPI_F void get(FragmentA& r, int i, int deep) const {
-        if constexpr (HELD) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) r[e] = held[i][deep][e];
-        } else {
-            read(r, i, deep);
-        }
-    }
-};
-// s = own · otherᵀ.
-template <int G, bool HELD>
-MERAPI_F void scores(FragmentC (&s)[G][kPart / 8], const Own<G, HELD>& own, const unsigned char* other) {
-    clear(s);
-#pragma unroll
-    for (int deep = 0; deep < kDeep; deep++) {
-        FragmentA a[G];
-#pragma unroll
-        for (int i = 0; i < G; i++) own.get(a[i], i, deep);
-#pragma unroll
-        for (int n = 0; n < kPart / 16; n++) {
-            u32 b[4];
-            load_matrices(b, other + n * kGroupBytes + (inColumns() ^ deep * 32));
-            const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
-#pragma unroll
-            for (int i = 0; i < G; i++) {
-                mma(T(), s[i][2 * n], a[i], even);
-                mma(T(), s[i][2 * n + 1], a[i], odd);
-            }
-        }
-    }
-}
-// sums += p · other, p rounded to T.
-template <int G>
-MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][kPart / 8], const unsigned char* other) {
-    FragmentA a[kPart / 16][G];
-#pragma unroll
-    for (int at = 0; at < kPart / 16 * G * 4; at++) {
-        const int deep = at / 4 / G, i = at / 4 % G, e = at % 4;
-        const FragmentC& from = p[i][2 * deep + e / 2];
-        a[deep][i][e] = packed(T(), from[e % 2 * 2], from[e % 2 * 2 + 1]);
-    }
-#pragma unroll
-    for (int at = 0; at < kPart / 16 * (kWidth / 16); at++) {
-        const int deep = at / (kWidth / 16), n = at % (kWidth / 16);
-        u32 b[4];
-        load_matrices_transposed(b, other + deep * kGroupBytes + (inRows() ^ n * 32));
-        const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
-#pragma unroll
-        for (int i = 0; i < G; i++) {
-            mma(T(), sums[i][2 * n], a[deep][i], even);
-            mma(T(), sums[i][2 * n + 1], a[deep][i], odd);
-        }
-    }
-}
-// The warp's 16 rows, by way of its lines of a tile; lane / 4 and eight more are the rows that a lane holds.
-MERAPI_F void store(T* to, i64 stride, int there, unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8],
-                    float upper, float lower) {
-    const int g = lane() / 4, t = lane() % 4;
-    __syncwarp();
-#pragma unroll
-    for (int n = 0; n < kWidth / 8; n++) {
-        *(u32*)(tile + place(line + g, n) + t * 4) = packed(T(), sums[n][0] * upper, sums[n][1] * upper);
-        *(u32*)(tile + place(line + g + 8, n) + t * 4) = packed(T(), sums[n][2] * lower, sums[n][3] * lower);
-    }
-    __syncwarp();
-#pragma unroll
-    for (int s = 0; s < kPieces / 2; s++) {
-        const int e = lane() + s * 32, r = line + e / kPieces, piece = e % kPieces;
-        if (r < there) *(uint4*)(to + r * stride + piece * 8) = *(const uint4*)(tile + place(r, piece));
-    }
-}
+// Blocks of a multiprocessor at once, at least, for which registers are held back.
+constexpr int kForward = kWidth == 128 ? 3 : kWidth == 64 ? 2 : 4, kQueries = kWidth == 32 ? 5 : 3;
+constexpr int kKeys = kWidth == 32 ? 3 : 2;
 
 // Of a group's queries, from `query` on, and the tile's keys, from `key` on: scores to weights relative to the largest so
 // far, which is kept times scale; what was summed before fades by as much as that grew.
@@ -219,7 +57,7 @@ MERAPI_F void weigh(FragmentC (&s)[kPart / 8], FragmentC (&sums)[kWidth / 8], fl
 }
 }  // namespace flash
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, flash::kForward)
     flash_forward(const T* q, const T* k, const T* v, T* y, float* lse, const flash::Problem p) {
     using namespace flash;
     __shared__ __align__(128) unsigned char queries[kGroups * kOwnBytes + 4 * kOtherBytes];
@@ -272,6 +110,7 @@ extern "C" __global__ void __launch_bounds__(128)
     }
     copies.wait<0>();
     __syncthreads();
+    float* const logs = lse + head.index * p.queries;
 #pragma unroll
     for (int i = 0; i < kGroups; i++) {
         float shares[2];
@@ -282,12 +121,17 @@ extern "C" __global__ void __launch_bounds__(128)
             shares[h] = sum == 0 ? 0.0f : 1 / sum;
             const int r = line + 16 * i + lane() / 4 + h * 8;
             if (lane() % 4 == 0 && r < there) {
-                lse[head.index * p.queries + head.first + r] =
-                    sum == 0 ? -infinity(0.0f) : (largest[i][h] + log2f(sum)) * kLn2;
+                logs[head.first + r] = sum == 0 ? -infinity(0.0f) : (largest[i][h] + log2f(sum)) * kLn2;
             }
         }
-        store(head.row(y, p.out, head.first), p.out.t, there, queries, line + 16 * i, sums[i], shares[0], shares[1]);
+        put(queries, line + 16 * i, sums[i], shares[0], shares[1]);
     }
+    __syncwarp();
+    hand_out(head.row(y, p.out, head.first), p.out.t, there, queries, line, 16 * kGroups, [&](int r) {
+        const Lines own = {head.row(q, p.q, 0), p.q.t}, values = {head.row(v, p.v, 0), p.v.t};
+        sum_again<false>(head.row(y, p.out, head.first + r), head.first + r, p, false, own, own,
+                         {head.row(k, p.k, 0), p.k.t}, values, logs, logs);
+    });
 }
 
 // Of each query: the gradient times the result, summed. A thread takes 8 of the width.
@@ -373,7 +217,7 @@ MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], cons
 }
 }  // namespace flash
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
     flash_backward_queries(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner,
                            T* dq, const flash::Problem p) {
     using namespace flash;
@@ -429,10 +273,17 @@ extern "C" __global__ void __launch_bounds__(128)
     copies.wait<0>();
     __syncthreads();
     const float scale = (float)p.scale;
-    store(head.row(dq, p.dq, head.first), p.dq.t, there, queries, line, sums[0], scale, scale);
+    put(queries, line, sums[0], scale, scale);
+    __syncwarp();
+    hand_out(head.row(dq, p.dq, head.first), p.dq.t, there, queries, line, 16, [&](int r) {
+        const i64 numbered = head.index * p.queries;
+        sum_again<false>(head.row(dq, p.dq, head.first + r), head.first + r, p, true, {head.row(q, p.q, 0), p.q.t},
+                         {head.row(grad, p.grad, 0), p.grad.t}, {head.row(k, p.k, 0), p.k.t},
+                         {head.row(v, p.v, 0), p.v.t}, lse + numbered, inner + numbered);
+    });
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
     flash_backward_keys(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner, T* dk,
                         T* dv, const flash::Problem p) {
     using namespace flash;
@@ -485,6 +336,17 @@ extern "C" __global__ void __launch_bounds__(128)
     copies.wait<0>();
     __syncthreads();
     const float scale = (float)p.scale;
-    store(head.row(dk, p.dk, head.first), p.dk.t, there, keys, line, sumsK[0], scale, scale);
-    store(head.row(dv, p.dv, head.first), p.dv.t, there, values, line, sumsV[0], 1, 1);
+    put(keys, line, sumsK[0], scale, scale);
+    put(values, line, sumsV[0], 1, 1);
+    __syncwarp();
+#pragma unroll 1
+    for (int slopes = 0; slopes < 2; slopes++) {
+        const Strides& strides = slopes ? p.dk : p.dv;
+        T* const to = head.row(slopes ? dk : dv, strides, head.first);
+        hand_out(to, strides.t, there, slopes ? keys : values, line, 16, [&](int r) {
+            sum_again<true>(to + r * strides.t, head.first + r, p, slopes, {head.row(k, p.k, 0), p.k.t},
+                            {head.row(v, p.v, 0), p.v.t}, {head.row(q, p.q, 0), p.q.t},
+                            {head.row(grad, p.grad, 0), p.grad.t}, lse + numbered, inner + numbered);
+        });
+    }
 }

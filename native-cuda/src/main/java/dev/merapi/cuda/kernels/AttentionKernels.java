@@ -13,6 +13,7 @@ import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Layout;
+import java.util.List;
 import java.util.function.Function;
 
 /** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
@@ -24,7 +25,7 @@ public final class AttentionKernels {
             "attend_backward_queries",
             "attend_backward_keys");
     public static final Family FLASH = Family.above(
-            "mma.cuh",
+            List.of("mma.cuh", "flash_tiles.cuh"),
             "flash.cuh",
             "flash_forward",
             "flash_backward_inner",

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels of flash.cuh are made of: heads and what they see, tiles in shared memory, products of a warp's rows.
+// T: storage; WIDTH: of a head, 32, 64 or 128.
+namespace flash {
+using namespace warps;
+
+constexpr int kWidth = WIDTH, kPieces = kWidth / 8, kOwn = 64, kThreads = 128, kOther = kWidth == 128 ? 32 : 64;
+// Groups of 16 queries of a warp in the forward kernel, whose blocks own kRows; lines of a stage that are worked on at
+// once.
+constexpr int kGroups = kWidth == 128 ? 1 : 2, kRows = kOwn * kGroups, kPart = 32;
+constexpr int kDeep = kWidth / 16, kOwnBytes = kOwn * kWidth * 2, kOtherBytes = kOther * kWidth * 2;
+constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+struct Strides {
+    i64 b, h, t, d;
+};
+struct Problem {
+    i64 batch, heads, queries, keys, width, causal;
+    double scale;
+    Strides q, k, v, out, grad, dq, dk, dv;
+
+    // Whether all so many queries see all so many keys.
+    MERAPI_F bool all(int i, int queriesHere, int j, int keysHere) const {
+        return i + queriesHere <= (int)queries && j + keysHere <= keysSeen(i);
+    }
+    // Keys that the queries before this one see: the first so many.
+    MERAPI_F int keysBefore(int query) const {
+        const int n = causal ? query + (int)keys - (int)queries : (int)keys;
+        return max(0, min((int)keys, n));
+    }
+    // Keys that a query sees: the first so many.
+    MERAPI_F int keysSeen(int query) const { return query < (int)queries ? keysBefore(query + 1) : 0; }
+    // The first query that sees a key.
+    MERAPI_F int firstQuery(int key) const { return causal ? max(0, key - (int)(keys - queries)) : 0; }
+};
+
+// What a block works on. A grid's blocks, and so heads and tiles, are fewer than 2^31.
+struct Head {
+    int b, h, index, first;
+    MERAPI_F Head(const Problem& p, i64 size, int own, bool lastFirst) {
+        const u32 heads = (u32)(p.batch * p.heads), tiles = ((u32)size + own - 1) / own, tile = blockIdx.x / heads;
+        index = blockIdx.x - tile * heads;
+        b = (u32)index / (u32)p.heads;
+        h = index - b * (int)p.heads;
+        // Of causal problems the longest first.
+        first = (lastFirst ? tiles - 1 - tile : tile) * own;
+    }
+    template <class U>
+    MERAPI_F U* row(U* x, const Strides& s, int t) const {
+        return x + b * s.b + h * s.h + t * s.t;
+    }
+};
+
+// Tiles lie in lines of 16-byte pieces, permuted within a line so that eight lines' pieces lie in different banks.
+MERAPI_F int place(int line, int piece) {
+    return (line * kPieces + (piece ^ (kPieces == 4 ? line >> 1 & 3 : line & 7))) * 16;
+}
+MERAPI_F int lane() { return threadIdx.x % 32; }
+// Where a lane finds its line of 16 lines' first 32 bytes: for what is read as it lies by rows, or transposed by columns;
+// and as the right operand. 32 bytes further on is the same place but for one bit, 16 lines further a distance.
+MERAPI_F int inRows() { return place(lane() % 16, lane() / 16); }
+MERAPI_F int inColumns() { return place(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2); }
+constexpr int kGroupBytes = 16 * kWidth * 2;
+
+template <int LINES>
+MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stride, int there) {
+    constexpr int kStep = kThreads / kPieces;  // a multiple of the lines after which permutations repeat
+    const int line = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
+    unsigned char* const to = tile + place(line, piece);
+    const T* at = from + line * stride + piece * 8;
+#pragma unroll
+    for (int s = 0; s < LINES / kStep; s++) {
+        const bool is = line + s * kStep < there;
+        copies.add16(to + s * kStep * kPieces * 16, is ? at : from, is ? 16 : 0);
+        at += kStep * stride;
+    }
+}
+template <int N, int G>
+MERAPI_F void clear(FragmentC (&s)[G][N]) {
+#pragma unroll
+    for (int at = 0; at < G * N * 4; at++) s[at / 4 / N][at / 4 % N][at % 4] = 0;
+}
+// A warp's groups of 16 lines of its own side, as left operands: in registers all the time, or read at each use.
+template <int G, bool HELD>
+struct Own {
+    const unsigned char* const lines;
+    FragmentA held[HELD ? G : 1][HELD ? kDeep : 1];
+
+    MERAPI_F Own(const unsigned char* tile, int line) : lines(tile + line * kWidth * 2) {
+        if constexpr (HELD) {
+#pragma unroll
+            for (int i = 0; i < G; i++)
+#pragma unroll
+                for (int deep = 0; deep < kDeep; deep++) read(held[i][deep], i, deep);
+        }
+    }
+    MERAPI_F void read(FragmentA& r, int i, int deep) const {
+        load_matrices(r, lines + i * kGroupBytes + (inRows() ^ deep * 32));
+    }
+    MERAPI_F void get(FragmentA& r, int i, int deep) const {
+        if constexpr (HELD) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) r[e] = held[i][deep][e];
+        } else {
+            read(r, i, deep);
+        }
+    }
+};
+// s = own · otherᵀ.
+template <int G, bool HELD>
+MERAPI_F void scores(FragmentC (&s)[G][kPart / 8], const Own<G, HELD>& own, const unsigned char* other) {
+    clear(s);
+#pragma unroll
+    for (int deep = 0; deep < kDeep; deep++) {
+        FragmentA a[G];
+#pragma unroll
+        for (int i = 0; i < G; i++) own.get(a[i], i, deep);
+#pragma unroll
+        for (int n = 0; n < kPart / 16; n++) {
+            u32 b[4];
+            load_matrices(b, other + n * kGroupBytes + (inColumns() ^ deep * 32));
+            const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
+#pragma unroll
+            for (int i = 0; i < G; i++) {
+                mma(T(), s[i][2 * n], a[i], even);
+                mma(T(), s[i][2 * n + 1], a[i], odd);
+            }
+        }
+    }
+}
+// sums += p · other, p rounded to T.
+template <int G>
+MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][kPart / 8], const unsigned char* other) {
+    FragmentA a[kPart / 16][G];
+#pragma unroll
+    for (int at = 0; at < kPart / 16 * G * 4; at++) {
+        const int deep = at / 4 / G, i = at / 4 % G, e = at % 4;
+        const FragmentC& from = p[i][2 * deep + e / 2];
+        a[deep][i][e] = packed(T(), from[e % 2 * 2], from[e % 2 * 2 + 1]);
+    }
+#pragma unroll
+    for (int at = 0; at < kPart / 16 * (kWidth / 16); at++) {
+        const int deep = at / (kWidth / 16), n = at % (kWidth / 16);
+        u32 b[4];
+        load_matrices_transposed(b, other + deep * kGroupBytes + (inRows() ^ n * 32));
+        const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
+#pragma unroll
+        for (int i = 0; i < G; i++) {
+            mma(T(), sums[i][2 * n], a[deep][i], even);
+            mma(T(), sums[i][2 * n + 1], a[deep][i], odd);
+        }
+    }
+}
+// A group's 16 rows to the warp's lines of a tile; lane / 4 and eight more are the rows that a lane holds.
+MERAPI_F void put(unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8], float upper, float lower) {
+    const int g = lane() / 4, t = lane() % 4;
+#pragma unroll
+    for (int n = 0; n < kWidth / 8; n++) {
+        *(u32*)(tile + place(line + g, n) + t * 4) = packed(T(), sums[n][0] * upper, sums[n][1] * upper);
+        *(u32*)(tile + place(line + g + 8, n) + t * 4) = packed(T(), sums[n][2] * lower, sums[n][3] * lower);
+    }
+}
+// So many lines from there to memory; of those with NaN, again(line). Once a block, so not unrolled.
+template <class F>
+MERAPI_F void hand_out(T* to, i64 stride, int there, const unsigned char* tile, int line, int lines, F again) {
+#pragma unroll 1
+    for (int e = 0; e < lines * kPieces; e += 32) {
+        const int r = line + (e + lane()) / kPieces, piece = lane() % kPieces;
+        const Pack<T, 8> v = *(const Pack<T, 8>*)(tile + place(r, piece));
+        if (r < there) *(Pack<T, 8>*)(to + r * stride + piece * 8) = v;
+        float sum = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++) sum += rd(v.v[i]);
+        u32 odd = __ballot_sync(0xffffffffu, r < there && sum != sum);
+#pragma unroll 1
+        while (odd != 0) {
+            const int first = (__ffs((int)odd) - 1) / kPieces;
+            again(line + e / kPieces + first);
+            odd &= ~(((1u << kPieces) - 1) << first * kPieces);
+        }
+    }
+}
+
+// ---------------------------------------------------------------- rows with NaN
+// What a query does not see has no part in its results, and it none in the gradients of what it does not see. On tensor
+// cores such a pair has the weight 0, but 0·NaN and 0·∞ are NaN. So where pairs are hidden, a row that became NaN is
+// summed once more, over the pairs that are seen.
+
+// Lines of a head.
+struct Lines {
+    const T* first;
+    i64 stride;
+    MERAPI_F const T* at(int t) const { return first + t * stride; }
+};
+// A row, of a key or a query, against those that see it or that it sees: Σ p·y, or for slopes Σ ds·x times the scale, where
+// p = exp(own·x − lse) and ds = p·(mine·y − inner). Rare, so it is short, not fast: 32 columns at a time, no loop
+// unrolled.
+template <bool KEYS>
+MERAPI_F void sum_again(T* to, int row, const Problem& p, bool slopes, const Lines& own, const Lines& mine, const Lines& x,
+                        const Lines& y, const float* lse, const float* inner) {
+    if (!p.causal) return;
+    const float scale = (float)p.scale;
+    const Lines z = slopes ? x : y;
+    const int end = KEYS ? (int)p.queries : p.keysSeen(row);
+    __syncwarp();  // what was written of this row is written
+#pragma unroll 1
+    for (int c = lane(); c < kWidth; c += 32) {
+        float sum = 0;
+#pragma unroll 1
+        for (int o = KEYS ? p.firstQuery(row) : 0; o < end; o++) {
+            float s = 0, d = 0;
+#pragma unroll 1
+            for (int e = lane(); e < kWidth; e += 32) {
+                s = op_fma(rd(own.at(row)[e]), rd(x.at(o)[e]), s);
+                d = op_fma(rd(mine.at(row)[e]), rd(y.at(o)[e]), d);
+            }
+#pragma unroll 1
+            for (int l = 16; l > 0; l >>= 1) {
+                s += __shfl_xor_sync(0xffffffffu, s, l);
+                d += __shfl_xor_sync(0xffffffffu, d, l);
+            }
+            const int query = KEYS ? o : row;
+            s = quick_exp2(op_fma(s, scale * kLog2e, lse[query] * -kLog2e));
+            if (slopes) s *= d - inner[query];
+            sum = op_fma(s, rd(z.at(o)[c]), sum);
+            if (__all_sync(0xffffffffu, sum != sum)) break;
+        }
+        wr(to[c], slopes ? sum * scale : sum);
+    }
+}
+}  // namespace flash
