@@ -4,6 +4,9 @@
 namespace gemm {
 using namespace tiles;
 
+// Of a multiprocessor at once, at least, for which registers are held back; 0: as many as it happens to be.
+constexpr int kBlocks = ROWS == 128 ? 2 : 0;
+
 // Where the matrices of a batch begin: up to 6 dimensions, strides in elements, 0 where broadcast.
 struct Batch {
     i64 rank;
@@ -68,7 +71,7 @@ struct Matrix {
 }  // namespace gemm
 
 // grid: tiles, parts of k, batch. With more parts than one, sums go to parts[z, part, m, n], for gemm_join.
-extern "C" __global__ void __launch_bounds__(tiles::kThreads)
+extern "C" __global__ void __launch_bounds__(tiles::kThreads, gemm::kBlocks)
     gemm_tiles(const T* a, const T* b, const T* bias, T* c, float* parts, long long m, long long n, long long k,
                long long lda, long long ldb, long long deep, long long count, const gemm::Batch batch) {
     using namespace gemm;

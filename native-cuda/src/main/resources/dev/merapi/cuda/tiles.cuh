@@ -89,8 +89,9 @@ struct Core {
         }
     }
 
+    // Both halves are compiled once where one has enough to do that the loop costs nothing.
     MERAPI_F void multiply(const unsigned char* left, const unsigned char* right) {
-#pragma unroll
+#pragma unroll(kI * kJ >= 32 ? 1 : 2)
         for (int half = 0; half < 2; half++) {
             u32 a[kI][4], b[kJ / 2][4];
 #pragma unroll
@@ -158,7 +159,7 @@ struct Core {
     }
 
     MERAPI_F void multiply(const unsigned char* left, const unsigned char* right) {
-#pragma unroll
+#pragma unroll(4)
         for (int pair = 0; pair < 8; pair++) {
             __align__(8) float x[kI][2], y[kJ][2];
             fragments<Left, A_ALONG_K>(left, pair, x, [&](int i) { return rowAt(i); });
