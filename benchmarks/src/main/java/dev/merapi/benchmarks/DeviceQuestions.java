@@ -4,8 +4,6 @@ package dev.merapi.benchmarks;
 import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
-import dev.merapi.cuda.EpilogueCost;
-import dev.merapi.cuda.LaunchCost;
 import dev.merapi.cuda.report.EpilogueCost;
 import dev.merapi.cuda.report.LaunchCost;
 import dev.merapi.device.Memory;

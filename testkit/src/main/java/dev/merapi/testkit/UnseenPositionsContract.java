@@ -66,8 +66,8 @@ public abstract class UnseenPositionsContract {
         Rows untouched = ofQuery ? row -> row != at : row -> row < at - shift;
         Rows unseen = ofQuery ? row -> row > at + shift : NONE;
         Rows[] clean = {which == 3 ? ALL : untouched, untouched, unseen, which == 2 ? ALL : unseen};
-        String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + ", odd " + "qkvg".charAt(which)
-                + " at " + at;
+        String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + ", odd "
+                + "qkvg".charAt(which) + " at " + at;
         compare(what, results[0], results[1], clean[0], which == 2);
         for (int i = 0; i < 3; i++) {
             compare(
@@ -89,16 +89,18 @@ public abstract class UnseenPositionsContract {
             largest = Math.max(largest, Math.abs(v));
         }
         // As many roundings as kernels on tensor cores make; in float32, those of its sums.
-        double bound = (actual.dtype() == DType.FLOAT32 ? 64 : 4) * largest * actual.dtype().epsilon() + 1e-6;
+        double bound = (actual.dtype() == DType.FLOAT32 ? 64 : 4)
+                        * largest
+                        * actual.dtype().epsilon()
+                + 1e-6;
         int width = (int) expected.size(3);
         for (int i = 0; i < want.length; i++) {
             boolean odd = !clean.has(i / width);
             double value = odd && columns && i % width < ODD.length ? ODD[i % width] : want[i];
-            boolean right = odd && !columns
-                    || Math.abs(got[i] - value) <= bound
-                    || Double.compare(got[i], value) == 0;
+            boolean right = odd && !columns || Math.abs(got[i] - value) <= bound || Double.compare(got[i], value) == 0;
             if (!right) {
-                fail(what + ", position " + i / width + ", element " + i % width + ": " + got[i] + " instead of " + value);
+                fail(what + ", position " + i / width + ", element " + i % width + ": " + got[i] + " instead of "
+                        + value);
             }
         }
     }

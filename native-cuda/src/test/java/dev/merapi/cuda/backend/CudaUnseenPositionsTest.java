@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.cuda;
+package dev.merapi.cuda.backend;
 
+import dev.merapi.cuda.Simulator;
 import dev.merapi.testkit.UnseenPositionsContract;
 import dev.merapi.types.Device;
 import org.junit.jupiter.api.Tag;
