@@ -245,7 +245,7 @@ watch_objects() {
 newer_than() {
     find pom.xml scripts/common.sh scripts/native-build ./*/pom.xml ./*/src/main ./*/src/peers -newer "$1" -type f -print -quit 2>/dev/null || true
     # Another build may have thrown the classes away.
-    [[ -d core/target/classes ]] && compgen -G "native-cpu/target/classes/dev/merapi/cpu/*/*jniNative*" >/dev/null || echo missing
+    [[ -d core/target/classes ]] && compgen -G "native-cpu/target/classes/dev/merapi/cpu/*/*merapi_cpu*" >/dev/null || echo missing
 }
 
 # Whether a folder that scripts/native-jars has laid out holds a library, or a stand-in.

@@ -63,7 +63,6 @@ void destroy(int64_t handle, bool reduction) {
 
 int num_threads() { return merapi::num_threads(); }
 void set_num_threads(int threads) { merapi::set_num_threads(threads); }
-int default_num_threads() { return merapi::default_num_threads(); }
 int isa_level() { return static_cast<int>(isa()); }
 int64_t openblas_callback_address() {
     return static_cast<int64_t>(reinterpret_cast<intptr_t>(&merapi::openblas_callback));

@@ -21,7 +21,6 @@ constexpr int kBeyondLimits = -6;  // more dimensions, operands, registers or va
 
 int num_threads();
 void set_num_threads(int threads);
-int default_num_threads();
 // 0 base, 1 AVX2, 2 AVX-512.
 int isa_level();
 // The address of a function for openblas_set_threads_callback_function.

@@ -4,17 +4,12 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
@@ -27,6 +22,8 @@ namespace {
 // that an idle pool costs nothing on a machine shared with others.
 constexpr int64_t kSpinNanos = 50000;
 constexpr int kMaxThreads = 1024;
+
+int within_bounds(int threads) { return threads < 1 ? 1 : (threads > kMaxThreads ? kMaxThreads : threads); }
 
 inline void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -104,7 +101,7 @@ struct Pool {
     int started = 0;     // guarded by mutex
     std::atomic<uint64_t> epoch{0};
     std::atomic<int> active{0};
-    std::atomic<int> limit{default_num_threads()};
+    std::atomic<int> limit{within_bounds(static_cast<int>(std::thread::hardware_concurrency()))};
 
     void worker() {
         uint64_t seen = 0;
@@ -201,46 +198,10 @@ void run_serially(int64_t n, int64_t grain, ChunkFn fn, void* context) {
     }
 }
 
-int quota_cores() {
-#if defined(__linux__)
-    long long quota = -1, period = -1;
-    if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-        char text[64] = {0};
-        if (std::fscanf(f, "%63s %lld", text, &period) == 2 && std::strcmp(text, "max") != 0) {
-            std::sscanf(text, "%lld", &quota);
-        }
-        std::fclose(f);
-    } else {
-        if (FILE* q = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) {
-            if (std::fscanf(q, "%lld", &quota) != 1) quota = -1;
-            std::fclose(q);
-        }
-        if (FILE* p = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
-            if (std::fscanf(p, "%lld", &period) != 1) period = -1;
-            std::fclose(p);
-        }
-    }
-    if (quota > 0 && period > 0) return static_cast<int>((quota + period - 1) / period);
-#endif
-    return kMaxThreads;
-}
-
 }  // namespace
 
-int default_num_threads() {
-    int cores = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) cores = CPU_COUNT(&set);
-#endif
-    int quota = quota_cores();
-    if (quota < cores) cores = quota;
-    return cores < 1 ? 1 : (cores > kMaxThreads ? kMaxThreads : cores);
-}
-
 void set_num_threads(int threads) {
-    pool().limit.store(threads < 1 ? 1 : (threads > kMaxThreads ? kMaxThreads : threads));
+    pool().limit.store(within_bounds(threads));
 }
 
 int num_threads() { return pool().limit.load(std::memory_order_relaxed); }

@@ -22,12 +22,10 @@ void parallel_for_raw(int64_t n, int64_t grain, ChunkFn fn, void* context);
 // Elements a chunk of cheap pointwise work: below it, waking a thread costs more than it brings.
 constexpr int64_t kGrain = 32768;
 
-// The number of threads that may work at the same time, the caller included. Takes effect at the next parallel_for.
+// The number of threads that may work at the same time, the caller included. Takes effect at the next parallel_for. At
+// first it is the machine's number of processors; Java sets what the JVM counts, which knows of containers' quotas too.
 void set_num_threads(int threads);
 int num_threads();
-
-// Cores this process may really use: affinity mask and cgroup quota, not the machine's size.
-int default_num_threads();
 
 // True inside a chunk: parallel_for would run serially here.
 bool in_parallel_region();

@@ -19,9 +19,9 @@ compile() { # object, source, options: only what is older than a source or a hea
         $CXX $flags $3 -c "$2" -o "$1"
     fi
 }
-for source in pool isa program reduce_plan merapi_cpu scratch structured indexing positions blas; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
+for source in pool isa program reduce_plan merapi_cpu scratch structured indexing positions blas cgroup; do compile "$out/$source.o" "$cpp/$source.cpp" ""; done
 objects="$out/pool.o $out/isa.o $out/program.o $out/reduce_plan.o $out/merapi_cpu.o
- $out/scratch.o $out/structured.o $out/indexing.o $out/positions.o $out/blas.o"
+ $out/scratch.o $out/structured.o $out/indexing.o $out/positions.o $out/blas.o $out/cgroup.o"
 for level in $levels; do
     name=${level%%:*}
     for source in interp ops_float ops_int reduce \

@@ -566,6 +566,7 @@ void check_threads() {
     // Several callers at a time, thread counts that change: always the same numbers.
     int64_t h = create("in 0 f32\nout 0 f32\nr0 = load 0\nr1 = exp.f32 r0\nr2 = sin.f32 r1\nstore 0 r2");
     const int64_t n = 300000;
+    const int before = abi::num_threads();
     std::vector<float> a(n), want(n);
     for (auto& x : a) x = static_cast<float>(rng.normal());
     abi::set_num_threads(1);
@@ -583,7 +584,7 @@ void check_threads() {
         });
     }
     for (auto& t : callers) t.join();
-    abi::set_num_threads(abi::default_num_threads());
+    abi::set_num_threads(before);
     // OpenBLAS's jobs wait for each other: all of them must run at once, from several callers and from inside a chunk.
     auto callback = reinterpret_cast<void (*)(int, void (*)(int, void*, int), int, size_t, void*, int)>(
         static_cast<intptr_t>(abi::openblas_callback_address()));

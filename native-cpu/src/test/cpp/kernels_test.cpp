@@ -3,15 +3,21 @@
 // The structured kernels against naive oracles in double, for every floating dtype. Run it once per instruction set,
 // with MERAPI_CPU_ISA=base|avx2|avx512.
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <initializer_list>
 
+#include "cgroup.h"
 #include "dtypes.h"
 #include "harness.h"
 #include "merapi_kernels.h"
 #include "pool.h"
 
 using V = std::vector<double>;
+
+constexpr double kPi = 3.14159265358979323846;
 
 static double half_to_double(uint16_t h, int exponent_bits) {
     int fraction_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
@@ -640,13 +646,13 @@ static void random_test() {
         if (e + 1 < n) {
             double u1 = ((lanes[e] >> 8) + 1) * 0x1p-24, u2 = (lanes[e + 1] >> 8) * 0x1p-24,
                    r = std::sqrt(-2 * std::log(u1));
-            double want = i % 2 ? r * std::sin(2 * M_PI * u2) : r * std::cos(2 * M_PI * u2);
+            double want = i % 2 ? r * std::sin(2 * kPi * u2) : r * std::cos(2 * kPi * u2);
             CHECK(std::fabs(z.get(i) - want) <= 4 * 0x1p-24 * (r + 0.1), "normal f32 %lld: %.9g %.9g",
                   static_cast<long long>(i), z.get(i), want);
         }
         double v1 = (static_cast<double>(pair(e) >> 12) + 1) * 0x1p-52, v2 = (pair(e + 1) >> 12) * 0x1p-52,
                r = std::sqrt(-2 * std::log(v1));
-        double want = i % 2 ? r * std::sin(2 * M_PI * v2) : r * std::cos(2 * M_PI * v2);
+        double want = i % 2 ? r * std::sin(2 * kPi * v2) : r * std::cos(2 * kPi * v2);
         CHECK(std::fabs(zd.get(i) - want) <= 8 * 0x1p-53 * (r + 0.1), "normal f64 %lld: %.17g %.17g",
               static_cast<long long>(i), zd.get(i), want);
         s1 += z.get(i), s2 += z.get(i) * z.get(i), d1 += zd.get(i), d2 += zd.get(i) * zd.get(i);
@@ -854,7 +860,56 @@ static void edge_test(int d) {
     CHECK(abi::nll_loss_backward(d, t.at(), 0, 2, 3, -100, 0, few.at(), dx.at()) == 1, "nll_loss_backward");
 }
 
+// The processor as our cpuid sees it is the one that the compiler's own code sees.
+static void isa_test() {
+#if defined(__x86_64__) && !defined(__clang__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    int want = avx512 ? 2 : avx2 ? 1 : 0;
+    if (std::getenv("MERAPI_CPU_ISA") == nullptr) CHECK(abi::isa_level() == want, "isa %d, not %d", abi::isa_level(), want);
+#endif
+}
+
+// Files as they stand in containers, in services and on machines without either.
+static void cgroup_test() {
+    namespace fs = std::filesystem;
+    const fs::path root = fs::temp_directory_path() / ("merapi_cgroup_" + std::to_string(Random().next() ^ address(&failures)));
+    auto write = [&](const char* name, const char* text) {
+        fs::create_directories((root / name).parent_path());
+        std::ofstream(root / name) << text;
+    };
+    auto limit = [&] {
+        int64_t bytes = merapi::cgroup_memory_limit(root.string().c_str());
+        fs::remove_all(root);
+        return bytes;
+    };
+    CHECK(limit() == -1, "no files");
+    write("proc/self/cgroup", "0::/\n");
+    write("sys/fs/cgroup/memory.max", "536870912\n");
+    CHECK(limit() == 536870912, "version 2, a container");
+    write("proc/self/cgroup", "0::/user.slice/a.service\n");
+    write("sys/fs/cgroup/user.slice/memory.max", "1000000\n");
+    write("sys/fs/cgroup/user.slice/a.service/memory.max", "max\n");
+    CHECK(limit() == 1000000, "version 2, the slice above a service");
+    write("proc/self/cgroup", "0::/unseen/by/the/container\n");
+    write("sys/fs/cgroup/memory.max", "2000000\n");
+    CHECK(limit() == 2000000, "version 2, names of the host");
+    write("proc/self/cgroup", "4:cpu,memory:/docker/0123\n3:cpuset:/\n0::/\n");
+    write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    write("sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes", "3000000\n");
+    CHECK(limit() == 3000000, "version 1, a group below the root");
+    write("proc/self/cgroup", "4:memory:/docker/0123\n");
+    write("sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n");
+    CHECK(limit() == 4000000, "version 1, a container");
+    write("proc/self/cgroup", "4:memory:/\n");
+    write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    CHECK(limit() == -1, "version 1 without a limit");
+}
+
 int main() {
+    isa_test();
+    cgroup_test();
     thread_test();
     random_test();
     for (int d = 0; d < 4; d++) {

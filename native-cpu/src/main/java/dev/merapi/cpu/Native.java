@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import org.bytedeco.javacpp.Loader;
+import java.nio.ByteBuffer;
 import org.bytedeco.javacpp.annotation.Namespace;
 import org.bytedeco.javacpp.annotation.Platform;
+import org.bytedeco.javacpp.annotation.Raw;
 
 /**
  * The native kernels. Primitives and addresses only: a call costs a JNI transition and no object. The C++ headers hold
  * the contract of each function; status codes are those of {@code merapi_cpu.h} (0 is success). What C++ throws, which is
  * only that there is no working memory, arrives as a {@link RuntimeException}: see {@link StructuredKernels}.
  */
-@Platform(include = {"merapi_cpu.h", "merapi_kernels.h", "merapi_memory.h"})
+@Platform(
+        include = {"merapi_cpu.h", "merapi_kernels.h", "merapi_memory.h", "jni_buffers.h"},
+        library = Native.LIBRARY)
 @Namespace("merapi::abi")
 final class Native {
+    /** Not as JavaCPP would name it, by the class: one of a user's may have the same simple name. */
+    static final String LIBRARY = "merapi_cpu";
+
     static {
-        CachedLibrary.refresh(Native.class, "jniNative");
-        Loader.load();
+        NativeLibrary.load(Native.class, LIBRARY);
+        set_num_threads(Runtime.getRuntime().availableProcessors());
     }
 
     private Native() {}
@@ -25,8 +31,6 @@ final class Native {
     static native int num_threads();
 
     static native void set_num_threads(int threads);
-
-    static native int default_num_threads();
 
     static native int isa_level();
 
@@ -52,6 +56,13 @@ final class Native {
     static native void reduce_destroy(long handle);
 
     static native int reduce_run(long handle, long descriptor);
+
+    // ---- jni_buffers.h: without JavaCPP's own library, which needs a younger system than ours ----
+
+    @Raw(withEnv = true)
+    static native ByteBuffer buffer_at(long address, long bytes);
+
+    static native long address_of(@Raw(withEnv = true) ByteBuffer buffer);
 
     // ---- merapi_memory.h ----
 

@@ -10,8 +10,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
 
 /** Segments of native memory, each wrapped in a buffer once if it is small enough for that. */
@@ -54,7 +52,7 @@ final class NativeMemory implements RawAllocator {
             return null;
         }
         ByteBuffer whole = buffer.slice().order(ByteOrder.nativeOrder());
-        return new Segment(whole, whole.capacity() == 0 ? 0 : new BytePointer(whole).address(), whole.capacity());
+        return new Segment(whole, whole.capacity() == 0 ? 0 : Native.address_of(whole), whole.capacity());
     }
 
     @Override
@@ -80,33 +78,19 @@ final class NativeMemory implements RawAllocator {
     }
 
     private static @Nullable ByteBuffer view(long address, long byteSize) {
-        return byteSize > Integer.MAX_VALUE ? null : new Window(address, byteSize).open();
+        return byteSize > Integer.MAX_VALUE ? null : bufferAt(address, byteSize);
     }
 
     /** Zero-terminated text in memory that is never freed; for names that live as long as the process. */
     static long permanentText(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         long address = Native.memory_allocate(bytes.length + 1L);
-        ByteBuffer buffer = new Window(address, bytes.length + 1L).open();
+        ByteBuffer buffer = bufferAt(address, bytes.length + 1L);
         buffer.put(0, bytes).put(bytes.length, (byte) 0);
         return address;
     }
 
     static ByteBuffer bufferAt(long address, long byteSize) {
-        return new Window(address, byteSize).open();
-    }
-
-    /** Makes a buffer over an address; owns nothing, and is dropped at once. */
-    private static final class Window extends BytePointer {
-        Window(long address, long byteSize) {
-            super((Pointer) null);
-            this.address = address;
-            this.limit = byteSize;
-            this.capacity = byteSize;
-        }
-
-        ByteBuffer open() {
-            return asByteBuffer().order(ByteOrder.nativeOrder());
-        }
+        return Native.buffer_at(address, byteSize).order(ByteOrder.nativeOrder());
     }
 }

@@ -18,7 +18,7 @@ final class NoNatives {
         String platform;
         try {
             platform = Loader.getPlatform();
-            String library = platform + "/" + System.mapLibraryName("jniNative");
+            String library = platform + "/" + System.mapLibraryName(Native.LIBRARY);
             if (Loader.findResource(Native.class, library) != null) {
                 return failure;
             }

@@ -18,7 +18,7 @@ final class Scratch {
     private void allocate(int bytes) {
         // A direct buffer rather than raw memory: it goes with its thread.
         buffer = ByteBuffer.allocateDirect(bytes).order(java.nio.ByteOrder.nativeOrder());
-        address = new org.bytedeco.javacpp.BytePointer(buffer).address();
+        address = Native.address_of(buffer);
     }
 
     static Scratch begin() {

@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.host;
 
-import dev.merapi.cpu.CachedLibrary;
-import org.bytedeco.javacpp.Loader;
+import dev.merapi.cpu.NativeLibrary;
+import java.nio.ByteBuffer;
 import org.bytedeco.javacpp.annotation.Namespace;
 import org.bytedeco.javacpp.annotation.NoException;
 import org.bytedeco.javacpp.annotation.Platform;
+import org.bytedeco.javacpp.annotation.Raw;
 
 /** Our own native functions; {@code merapi_cuda.h} holds the contract of each. Links to nothing of CUDA. */
-@Platform(include = "merapi_cuda.h")
+@Platform(
+        include = {"merapi_cuda.h", "jni_buffers.h"},
+        library = CudaNative.LIBRARY)
 @Namespace("merapi::abi")
 @NoException
 public final class CudaNative {
+    static final String LIBRARY = "merapi_cuda";
+
     static {
-        CachedLibrary.refresh(CudaNative.class, "jniCudaNative");
-        Loader.load();
+        NativeLibrary.load(CudaNative.class, LIBRARY);
     }
 
     private CudaNative() {}
+
+    /** Memory as a buffer, in the order of bytes that Java has by default. */
+    public static @Raw(withEnv = true) native ByteBuffer buffer_at(long address, long bytes);
+
+    public static native long address_of(@Raw(withEnv = true) ByteBuffer buffer);
 
     public static native int driver_devices();
 

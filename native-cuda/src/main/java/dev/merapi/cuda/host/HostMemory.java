@@ -4,8 +4,6 @@ package dev.merapi.cuda.host;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Pointer;
 
 /** A piece of native memory that Java sees, freed by {@link #close}: texts and descriptors for native calls. */
 public final class HostMemory implements AutoCloseable {
@@ -35,7 +33,7 @@ public final class HostMemory implements AutoCloseable {
 
     /** Memory of somebody else's as a buffer; at most 2 GiB. */
     public static ByteBuffer view(long address, long bytes) {
-        return new Window(address, bytes).asByteBuffer().order(ByteOrder.nativeOrder());
+        return CudaNative.buffer_at(address, bytes).order(ByteOrder.nativeOrder());
     }
 
     public long address() {
@@ -60,14 +58,5 @@ public final class HostMemory implements AutoCloseable {
     @Override
     public void close() {
         CudaNative.memory_free(address);
-    }
-
-    private static final class Window extends BytePointer {
-        Window(long address, long bytes) {
-            super((Pointer) null);
-            this.address = address;
-            this.limit = bytes;
-            this.capacity = bytes;
-        }
     }
 }

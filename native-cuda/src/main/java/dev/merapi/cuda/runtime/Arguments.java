@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.runtime;
 
+import dev.merapi.cuda.host.CudaNative;
 import dev.merapi.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.LongUnaryOperator;
-import org.bytedeco.javacpp.BytePointer;
 
 /** The arguments of one launch, in memory that its thread reuses: values, and the table of their addresses. */
 public final class Arguments {
@@ -66,7 +66,7 @@ public final class Arguments {
         ByteBuffer old = buffer;
         buffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
         buffer.put(0, old, 0, old.capacity());
-        address = new BytePointer(buffer).address();
+        address = CudaNative.address_of(buffer);
     }
 
     /** A new argument begins here; what follows up to the next one belongs to it. */

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.cpu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.merapi.backend.Backends;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
+import dev.merapi.types.Device;
+import dev.merapi.types.DeviceType;
+import dev.merapi.types.Shape;
+import java.io.File;
+import java.io.IOException;
+import java.net.URL;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.annotation.Platform;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What lies in JavaCPP's cache under the right name, with the right size and time, is not thereby the right library. */
+class NativeLibraryTest {
+    private static final String LIBRARY = Loader.getPlatform() + "/" + System.mapLibraryName(Native.LIBRARY);
+
+    @TempDir
+    Path folder;
+
+    /** Asks the library something, and says where it lies. */
+    public static final class Child {
+        private Child() {}
+
+        public static void main(String[] arguments) throws IOException {
+            System.out.println(
+                    Tensor.ones(Shape.of(3), DType.FLOAT32, Device.CPU).sum().item() + " by "
+                            + Backends.of(DeviceType.CPU).getClass().getSimpleName() + ", " + Cpu.threads()
+                            + " threads");
+            System.out.println(Loader.cacheResource(Loader.findResource(Native.class, LIBRARY)));
+            System.out.println(Loader.getLoadedLibraries().keySet());
+        }
+    }
+
+    /** Its middle is another's; its end was not written when the power went; it is shorter. */
+    @Test
+    void aDamagedLibraryIsUnpackedAnew() throws Exception {
+        Path classes = Path.of(
+                Native.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+        URL found = Loader.findResource(Native.class, LIBRARY);
+        assumeTrue(found.getProtocol().equals("file"), () -> "the library is packed already: " + found);
+        Path packed = Path.of(found.toURI());
+        Path natives = packed.resolve("../../../../..").normalize(); // dev/merapi/cpu/PLATFORM/LIBRARY
+        Path jar = jar(classes, natives);
+        // The JVM's number of processors, which a container or an option may lower, is what the pool begins with.
+        List<String> said = run(jar, "-XX:ActiveProcessorCount=1");
+        assertThat(said.get(0)).isEqualTo("3.0 by CpuBackend, 1 threads");
+        assertThat(said.get(2)).isEqualTo("[" + Native.LIBRARY + "]");
+        Path cached = Path.of(said.get(1));
+        byte[] right = Files.readAllBytes(cached);
+        assertThat(right).hasSameSizeAs(Files.readAllBytes(packed));
+        FileTime time = Files.getLastModifiedTime(cached);
+        byte[] other = right.clone();
+        Arrays.fill(other, other.length / 4, other.length / 2, (byte) 0xcc);
+        byte[] torn = right.clone();
+        Arrays.fill(torn, torn.length / 2, torn.length, (byte) 0);
+        for (byte[] wrong : new byte[][] {other, torn, Arrays.copyOf(right, right.length / 3)}) {
+            Files.write(cached, wrong);
+            Files.setLastModifiedTime(cached, time);
+            assertThat(run(jar, "-XX:ActiveProcessorCount=3"))
+                    .startsWith("3.0 by CpuBackend, 3 threads", cached.toString());
+            assertThat(Arrays.equals(Files.readAllBytes(cached), right)).isTrue();
+            assertThat(Files.getLastModifiedTime(cached)).isEqualTo(time);
+            try (Stream<Path> files = Files.list(cached.getParent())) {
+                assertThat(files).containsExactly(cached);
+            }
+        }
+    }
+
+    /** JavaCPP names a library by the simple name of its class unless it is told: "jni" and that. */
+    @Test
+    void noClassOfAUserHasALibraryOfThisName() {
+        assertThat(Native.LIBRARY).doesNotStartWith("jni");
+        assertThat(Native.class.getAnnotation(Platform.class).library()).isEqualTo(Native.LIBRARY);
+    }
+
+    /** As the loaders of glibc and musl say it. */
+    @Test
+    void whatTheSystemSaysIsSaidByItsMeaning() {
+        File file = new File("/data/cache/libx.so");
+        assertThat(NativeLibrary.meaning(
+                        "/data/cache/libx.so: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by /data/cache/libx.so)",
+                        "x",
+                        file))
+                .contains("needs a younger C library", "2.28");
+        assertThat(NativeLibrary.meaning(
+                        "Error loading shared library ld-linux-x86-64.so.2: No such file or directory (needed by /data/cache/libx.so)",
+                        "x",
+                        file))
+                .contains("musl");
+        assertThat(NativeLibrary.meaning(
+                        "/data/cache/libx.so: failed to map segment from shared object: Operation not permitted",
+                        "x",
+                        file))
+                .contains("noexec", "/data/cache", "-Dorg.bytedeco.javacpp.cachedir");
+        assertThat(NativeLibrary.meaning("something else", "x", file)).isEqualTo("x cannot be loaded: something else");
+    }
+
+    /** As a release has it: with one time for all, which is that of the commit. */
+    private Path jar(Path classes, Path natives) throws IOException {
+        Path jar = folder.resolve("natives.jar");
+        Map<String, Path> files = new TreeMap<>();
+        for (Path root : List.of(natives, classes)) {
+            try (Stream<Path> all = Files.walk(root)) {
+                all.filter(Files::isRegularFile)
+                        .forEach(file ->
+                                files.put(root.relativize(file).toString().replace(File.separatorChar, '/'), file));
+            }
+        }
+        try (ZipOutputStream out = new ZipOutputStream(Files.newOutputStream(jar))) {
+            out.setLevel(1);
+            for (Map.Entry<String, Path> file : files.entrySet()) {
+                ZipEntry entry = new ZipEntry(file.getKey());
+                entry.setTime(1_000_000_000_000L);
+                out.putNextEntry(entry);
+                Files.copy(file.getValue(), out);
+            }
+        }
+        return jar;
+    }
+
+    private List<String> run(Path jar, String option) throws IOException, InterruptedException {
+        Path log = folder.resolve("log.txt");
+        String path = Stream.concat(
+                        Stream.of(jar.toString()),
+                        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+                                // JavaCPP's own natives need a younger C library than ours do: we go without them.
+                                .filter(p -> !p.matches(".*javacpp-[0-9.]+-" + Loader.getPlatform() + "\\.jar"))
+                                .filter(p -> !Files.exists(Path.of(p, "dev/merapi/cpu", LIBRARY))
+                                        && !Files.exists(Path.of(p, "dev/merapi/cpu/Native.class"))))
+                .collect(Collectors.joining(File.pathSeparator));
+        Process process = new ProcessBuilder(
+                        ProcessHandle.current().info().command().orElse("java"),
+                        "-Xmx256m",
+                        option,
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-XX:TieredStopAtLevel=1",
+                        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                        "-Dorg.bytedeco.javacpp.cachedir=" + folder.resolve("cache"),
+                        "-cp",
+                        path,
+                        Child.class.getName())
+                .redirectErrorStream(true)
+                .redirectOutput(log.toFile())
+                .start();
+        assertThat(process.waitFor(1, TimeUnit.MINUTES)).isTrue();
+        String said = Files.readString(log);
+        assertThat(process.exitValue()).as(said).isZero();
+        return said.lines().toList();
+    }
+}
