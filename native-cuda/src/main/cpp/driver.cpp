@@ -48,6 +48,7 @@ struct Functions {
     int (*event_synchronize)(Handle event);
     int (*module_load)(Handle* module, const void* image);
     int (*module_function)(Handle* function, Handle module, const char* name);
+    int (*module_unload)(Handle module);
     int (*function_set)(Handle function, int attribute, int value);
     int (*launch)(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                   unsigned block_y, unsigned block_z, unsigned shared, Handle stream, void** arguments, void** extra);
@@ -259,6 +260,12 @@ int32_t driver_function(int64_t functions, int64_t context, int64_t module, int6
     return error ? error : give(result, [&](Handle* made) {
         return f.module_function(made, handle(module), reinterpret_cast<const char*>(name));
     });
+}
+
+int32_t driver_module_unload(int64_t functions, int64_t context, int64_t module) {
+    const Functions& f = table(functions);
+    int error = use(f, context);
+    return error ? error : f.module_unload(handle(module));
 }
 
 int32_t driver_shared(int64_t functions, int64_t context, int64_t function, int32_t bytes) {

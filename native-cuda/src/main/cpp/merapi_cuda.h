@@ -50,6 +50,8 @@ int32_t driver_event_synchronize(int64_t functions, int64_t context, int64_t eve
 // Loads an image that is in memory.
 int32_t driver_module(int64_t functions, int64_t context, int64_t image, int64_t result);
 int32_t driver_function(int64_t functions, int64_t context, int64_t module, int64_t name, int64_t result);
+// No function of it runs, nor will.
+int32_t driver_module_unload(int64_t functions, int64_t context, int64_t module);
 // Allows a function so many bytes of dynamic shared memory.
 int32_t driver_shared(int64_t functions, int64_t context, int64_t function, int32_t bytes);
 int32_t driver_launch(int64_t functions, int64_t context, int64_t stream, int64_t function, int64_t grid_x,

@@ -496,6 +496,13 @@ int cuModuleGetFunction(void** made, void* module, const char* name) {
     *made = new Function{m->context, entry, dlsym(library, "cudasim_bind"), std::vector<int>(all, all + count)};
     return 0;
 }
+int cuModuleUnload(void* module) {
+    auto* m = static_cast<Module*>(module);
+    if (m->context != current) return kInvalidHandle;
+    dlclose(m->library);
+    delete m;
+    return 0;
+}
 int cuFuncSetAttribute(void* function, int attribute, int value) {
     if (attribute != 8 || value > 227 << 10) {
         return kInvalid;

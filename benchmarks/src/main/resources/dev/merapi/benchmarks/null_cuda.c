@@ -69,6 +69,7 @@ int cuModuleLoadData(handle* made, const void* image) { return (void)image, *mad
 int cuModuleGetFunction(handle* made, handle module, const char* name) {
     return (void)module, (void)name, *made = malloc(1), 0;
 }
+int cuModuleUnload(handle module) { return free(module), 0; }
 int cuFuncSetAttribute(handle function, int attribute, int value) {
     return (void)function, (void)attribute, (void)value, 0;
 }

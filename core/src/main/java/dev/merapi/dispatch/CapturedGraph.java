@@ -28,6 +28,7 @@ public final class CapturedGraph implements AutoCloseable {
     private final long graph;
     private final CachingAllocator pool;
     private final Map<Storage, Boolean> used;
+    private final Set<Object> kept;
     private final List<Drawn> drawn;
     private final List<GraphCapture.Condition> conditions;
     /** The stream that it was replayed on last; at first the one that its memory comes from. */
@@ -45,6 +46,7 @@ public final class CapturedGraph implements AutoCloseable {
             long graph,
             CachingAllocator pool,
             Map<Storage, Boolean> used,
+            Set<Object> kept,
             List<Drawn> drawn,
             List<GraphCapture.Condition> conditions) {
         this.device = device;
@@ -53,6 +55,7 @@ public final class CapturedGraph implements AutoCloseable {
         this.graph = graph;
         this.pool = pool;
         this.used = used;
+        this.kept = kept;
         this.drawn = drawn;
         this.conditions = conditions;
         OPEN.add(this);
@@ -142,6 +145,7 @@ public final class CapturedGraph implements AutoCloseable {
             last.synchronize();
         }
         graphs.destroy(device.index(), graph);
+        kept.clear();
         ThreadState memory = Context.current().memory();
         drawn.forEach(d -> d.base.close());
         used.keySet().forEach(s -> {

@@ -14,9 +14,11 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -48,6 +50,9 @@ public final class GraphCapture {
 
     private final Map<Generator, Draws> draws = new IdentityHashMap<>();
     private final List<Condition> conditions = new ArrayList<>();
+    /** What the graph needs besides memory. */
+    private final Set<Object> kept = Collections.newSetFromMap(new IdentityHashMap<>());
+
     private final List<Runnable> onAbort = new ArrayList<>();
 
     /** What a random op computes its numbers from. */
@@ -175,6 +180,11 @@ public final class GraphCapture {
         return used.containsKey(storage);
     }
 
+    /** The graph needs this, of which it knows no more, and keeps it reachable: such as the code of a kernel. */
+    public void keep(Object needed) {
+        kept.add(needed);
+    }
+
     /** Each replay checks this first. */
     public void require(BooleanSupplier holds, String otherwise) {
         conditions.add(new Condition(holds, otherwise));
@@ -203,7 +213,7 @@ public final class GraphCapture {
             d.generator.moveTo(new Generator.Position(d.seed, d.start));
             drawn.add(new CapturedGraph.Drawn(d.generator, d.seed, blocks, d.base));
         });
-        return new CapturedGraph(device, graphs, graph, pool, used, drawn, conditions);
+        return new CapturedGraph(device, graphs, graph, pool, used, kept, drawn, conditions);
     }
 
     /** Ends the capture and forgets all of it; the device goes on as if it had never begun. */

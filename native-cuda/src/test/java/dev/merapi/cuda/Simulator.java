@@ -46,7 +46,12 @@ public final class Simulator implements BeforeAllCallback {
         Kernels kernels = ((KernelBackend) Backends.of(DEVICE.type())).kernels();
         return ON_A_GPU
                 ? java.util.Objects.requireNonNull(Nvrtc.get())
-                        .compile(source, kernels.runtime().properties(0).architecture())
+                        .compile(
+                                source,
+                                Integer.parseInt(kernels.runtime()
+                                        .properties(0)
+                                        .architecture()
+                                        .substring("sm_".length())))
                 : FakeGpu.image(source);
     }
 

@@ -17,6 +17,8 @@ import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.error.DeviceException;
+import dev.merapi.error.Message;
 import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
@@ -30,8 +32,10 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
+import java.util.Collections;
+import java.util.Map;
+import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -44,12 +48,13 @@ import org.jspecify.annotations.Nullable;
 public abstract class KernelBackend implements Backend {
     private final DeviceType type;
     private final String name;
-    private final ConcurrentMap<BackwardKey, CustomBackward> backwards = new ConcurrentHashMap<>();
+    /** Go with the definitions of their ops, as everything does that was compiled for an op. */
+    private final Map<Definition<?, ?>, Map<CudaKernel, CustomBackward>> backwards =
+            Collections.synchronizedMap(new WeakHashMap<>());
+
     private @Nullable CudaRuntime opened;
     private @Nullable Throwable failure;
     private volatile @Nullable Running running;
-
-    private record BackwardKey(Definition<?, ?> op, CudaKernel code) {}
 
     /** What exists once a runtime does. */
     private record Running(
@@ -163,10 +168,20 @@ public abstract class KernelBackend implements Backend {
     private synchronized RawAllocator begin(Running r, int index) {
         RawAllocator known = r.memory.get(index);
         if (known == null) {
+            requireGroups(r.runtime.properties(index), index);
             known = new DeviceMemory(r.runtime, index);
             r.memory.set(index, known);
         }
         return known;
+    }
+
+    private void requireGroups(CudaRuntime.Properties device, int index) {
+        if (device.warp() <= 0 || device.warp() % CudaRuntime.GROUP != 0) {
+            throw new DeviceException(Message.of(type + ":" + index + ": its warps have " + device.warp()
+                            + " threads, but kernels exchange values within groups of " + CudaRuntime.GROUP)
+                    .fact("device", device.describe())
+                    .fix("a device whose warps hold whole groups."));
+        }
     }
 
     @Override
@@ -199,8 +214,9 @@ public abstract class KernelBackend implements Backend {
     @Override
     public @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, Object code) {
         return code instanceof CudaKernel kernel
-                ? backwards.computeIfAbsent(
-                        new BackwardKey(op, kernel), k -> new CustomBackward(k.op, k.code, kernels()))
+                ? backwards
+                        .computeIfAbsent(op, o -> new ConcurrentHashMap<>())
+                        .computeIfAbsent(kernel, k -> new CustomBackward(op, k, kernels()))
                 : null;
     }
 

@@ -41,6 +41,7 @@ public final class Driver {
             "cuEventSynchronize",
             "cuModuleLoadData",
             "cuModuleGetFunction",
+            "cuModuleUnload",
             "cuFuncSetAttribute",
             "cuLaunchKernel",
             "cuStreamBeginCapture_v2",

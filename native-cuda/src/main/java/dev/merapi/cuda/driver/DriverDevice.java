@@ -4,6 +4,7 @@ package dev.merapi.cuda.driver;
 import dev.merapi.cuda.host.CudaNative;
 import dev.merapi.cuda.host.HostMemory;
 import dev.merapi.cuda.runtime.CudaException;
+import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.cuda.runtime.CudaRuntime.Properties;
 import dev.merapi.cuda.runtime.IndexFaults;
 import java.util.Set;
@@ -23,6 +24,9 @@ public final class DriverDevice {
     private final int ordinal;
     private final LaunchLog launches;
     private final long context;
+    /** Compute capability as 10 · major + minor. */
+    private final int architecture;
+
     private final Properties properties;
     private final long free;
     private final DriverStreams streams;
@@ -44,10 +48,15 @@ public final class DriverDevice {
             int status = CudaNative.driver_open(driver.functions(), ordinal, result.address(), name.address(), NAME);
             check(status, "the device cannot be used");
             context = result.buffer().getLong(0);
-            int architecture = (int) result.buffer().getLong(Long.BYTES);
+            architecture = (int) result.buffer().getLong(Long.BYTES);
             int multiprocessors = (int) result.buffer().getLong(2 * Long.BYTES);
             properties = new Properties(
-                    name.text(), architecture, multiprocessors, result.buffer().getLong(3 * Long.BYTES));
+                    name.text(),
+                    "sm_" + architecture,
+                    multiprocessors,
+                    CudaRuntime.GROUP,
+                    architecture >= 80,
+                    result.buffer().getLong(3 * Long.BYTES));
             free = result.buffer().getLong(4 * Long.BYTES);
         }
         streams = new DriverStreams(this, driver.functions());
@@ -69,6 +78,11 @@ public final class DriverDevice {
 
     Properties properties() {
         return properties;
+    }
+
+    /** Compute capability as 10 · major + minor. */
+    int architecture() {
+        return architecture;
     }
 
     /** Bytes that were free when the process began to use the device. */
@@ -135,6 +149,11 @@ public final class DriverDevice {
             lost = first = said;
         }
         return lost(first);
+    }
+
+    /** Whether no fault has been seen. */
+    boolean isAlive() {
+        return lost == null;
     }
 
     /** Before anything is given to a device that is lost. */

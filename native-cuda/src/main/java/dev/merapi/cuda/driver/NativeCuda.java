@@ -13,7 +13,6 @@ import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.cuda.runtime.MatrixProduct;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -55,7 +54,7 @@ public final class NativeCuda implements CudaRuntime {
         }
     }
 
-    private record Function(int device, String name) {}
+    private record Function(long module, String name) {}
 
     private final Driver driver;
     private final int driverVersion;
@@ -131,7 +130,7 @@ public final class NativeCuda implements CudaRuntime {
         boolean many = driverVersion >= 12_010
                 && nvrtc != null
                 && nvrtc.version() >= 12_001
-                && properties(device).architecture() >= 70;
+                && device(device).architecture() >= 70;
         return many ? CudaRuntime.super.argumentBytes(device) : 4096;
     }
 
@@ -345,36 +344,57 @@ public final class NativeCuda implements CudaRuntime {
     }
 
     @Override
-    public Path compile(int device, KernelSource source) {
-        int architecture = device(device).properties().architecture();
-        return cache.get(
+    public long load(int device, KernelSource source) {
+        int architecture = device(device).architecture();
+        Path image = cache.get(
                 List.of(source.unit(), compiler.fingerprint(architecture)),
                 at -> Files.write(at, compiler.compile(source, architecture)));
-    }
-
-    @Override
-    public Path keep(String op, byte[] image) {
-        return cache.get(List.of(new String(image, StandardCharsets.ISO_8859_1)), at -> Files.write(at, image));
-    }
-
-    @Override
-    public long load(int device, Path image) {
-        DriverDevice d = device(device);
-        byte[] bytes;
         try {
-            bytes = ImageCache.read(image);
+            return load(device, ImageCache.read(image), image.toString());
         } catch (IOException e) {
             throw new UncheckedIOException("cuda: " + image + " cannot be read: " + e.getMessage(), e);
         }
+    }
+
+    @Override
+    public long load(int device, String op, byte[] image) {
+        return load(device, image, "the image of " + op);
+    }
+
+    private long load(int device, byte[] image, String what) {
+        DriverDevice d = device(device);
         // PTX is a text, and ends with a zero.
-        try (HostMemory memory = HostMemory.allocate(bytes.length + 1L)) {
-            memory.buffer().put(0, bytes).put(bytes.length, (byte) 0);
+        try (HostMemory memory = HostMemory.allocate(image.length + 1L)) {
+            memory.buffer().put(0, image).put(image.length, (byte) 0);
             long module = d.made(
                     result -> CudaNative.driver_module(driver.functions(), d.context(), memory.address(), result),
-                    "loading " + image + " (" + libraries() + ")");
+                    "loading " + what + " (" + libraries() + ")");
             modules.put(module, device);
             return module;
         }
+    }
+
+    @Override
+    public void unload(long module) {
+        Integer device = modules.remove(module);
+        if (device == null || !device(device).isAlive()) {
+            return;
+        }
+        DriverDevice d = device(device);
+        d.streams().synchronize();
+        // Before the driver can give these handles to others.
+        functions.forEach((function, f) -> {
+            if (f.module == module) {
+                functions.remove(function);
+                allowedShared.remove(function);
+            }
+        });
+        d.check(CudaNative.driver_module_unload(driver.functions(), d.context(), module), "unloading a module");
+    }
+
+    /** How many modules are loaded. */
+    public int modules() {
+        return modules.size();
     }
 
     @Override
@@ -386,7 +406,7 @@ public final class NativeCuda implements CudaRuntime {
                     result ->
                             CudaNative.driver_function(driver.functions(), d.context(), module, text.address(), result),
                     "kernel " + name);
-            functions.put(function, new Function(device, name));
+            functions.put(function, new Function(module, name));
             return function;
         }
     }

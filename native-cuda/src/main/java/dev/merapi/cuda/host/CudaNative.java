@@ -87,6 +87,8 @@ public final class CudaNative {
 
     public static native int driver_function(long functions, long context, long module, long name, long result);
 
+    public static native int driver_module_unload(long functions, long context, long module);
+
     public static native int driver_shared(long functions, long context, long function, int bytes);
 
     public static native int driver_launch(
@@ -117,7 +119,7 @@ public final class CudaNative {
 
     public static native long library_symbol(long library, long name);
 
-    static native void library_close(long library);
+    public static native void library_close(long library);
 
     public static native void library_place(long address, long text, long capacity);
 

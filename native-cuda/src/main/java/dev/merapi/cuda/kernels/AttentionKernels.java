@@ -158,9 +158,8 @@ public final class AttentionKernels {
                 && p.scale > 0
                 && p.keys > 0
                 && kernels.runtime()
-                                .properties(tensors[0].tensor.device().index())
-                                .architecture()
-                        >= 80;
+                        .properties(tensors[0].tensor.device().index())
+                        .mma();
         for (Heads t : tensors) {
             fits = fits && t.isAligned();
         }

@@ -104,11 +104,7 @@ public record ConvolutionTiles(
         for (int i = 2; i < 15; i++) {
             counts &= sizes[i] < 1 << 14;
         }
-        return device.architecture() >= 80
-                && out.dtype() != DType.FLOAT64
-                && m >= FEWEST_ROWS
-                && counts
-                && out.numel() > 0;
+        return device.mma() && out.dtype() != DType.FLOAT64 && m >= FEWEST_ROWS && counts && out.numel() > 0;
     }
 
     private Gemm.Tile tile() {

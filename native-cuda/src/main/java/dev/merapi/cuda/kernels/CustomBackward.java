@@ -24,12 +24,15 @@ import org.jspecify.annotations.Nullable;
 public final class CustomBackward implements Backward<Object, Object> {
     private record NoArguments() {}
 
-    private final Definition<?, ?> op;
+    private final String name;
+    private final Schema schema;
     private final CudaKernel code;
     private final CustomLaunch launch;
 
+    /** Holds no definition of the op: it is known by that, and goes with it. */
     public CustomBackward(Definition<?, ?> op, CudaKernel code, Kernels kernels) {
-        this.op = op;
+        this.name = op.name();
+        this.schema = op.schema();
         this.code = code;
         this.launch = new CustomLaunch(launchName(), code, kernels);
     }
@@ -39,7 +42,7 @@ public final class CustomBackward implements Backward<Object, Object> {
         Operands inputs = new Operands();
         List<Tensor> all = incoming(context, gradients, inputs);
         Set<String> taken = new HashSet<>(inputs.values().keySet());
-        op.schema().tensorNames().forEach(name -> taken.add("d_" + name));
+        schema.tensorNames().forEach(name -> taken.add("d_" + name));
         if (saved instanceof Record r) {
             Operands values = new Operands();
             values.record(r, Set.of());
@@ -61,7 +64,7 @@ public final class CustomBackward implements Backward<Object, Object> {
 
         Operands operands = new Operands();
         Grads grads = Grads.none();
-        for (Schema.Argument argument : op.schema().arguments()) {
+        for (Schema.Argument argument : schema.arguments()) {
             String name = argument.name();
             Object known = inputs.values().get(name);
             if (argument.kind() == Schema.Kind.TENSOR) {
@@ -90,7 +93,7 @@ public final class CustomBackward implements Backward<Object, Object> {
     private List<Tensor> gradients(BackwardContext context, String name, @Nullable Object known) {
         List<Tensor> like = Operands.tensors(known);
         if (!(known instanceof List<?>)) {
-            throw new SchemaException("backward of " + op.name() + ": the sizes of the gradients of '" + name
+            throw new SchemaException("backward of " + name + ": the sizes of the gradients of '" + name
                     + "' are not known\n  fix: save the list, as a component of that name.");
         }
         List<Tensor> made = new ArrayList<>();
@@ -137,7 +140,7 @@ public final class CustomBackward implements Backward<Object, Object> {
     }
 
     private String launchName() {
-        return "backward of " + op.name();
+        return "backward of " + name;
     }
 
     @Override

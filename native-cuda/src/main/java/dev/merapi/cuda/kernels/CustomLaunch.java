@@ -2,6 +2,7 @@
 package dev.merapi.cuda.kernels;
 
 import dev.merapi.cuda.launch.Family;
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.launch.Operands;
 import dev.merapi.cuda.print.BodyPrinter;
@@ -32,7 +33,7 @@ public final class CustomLaunch {
     private final String op;
     private final CudaKernel code;
     private final Kernels kernels;
-    private final ConcurrentMap<String, Long> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<String, KernelFunction> functions = new ConcurrentHashMap<>();
 
     CustomLaunch(String op, CudaKernel code, Kernels kernels) {
         this.op = op;
@@ -60,7 +61,7 @@ public final class CustomLaunch {
         }
         int device = first.device().index();
         Arguments a = Arguments.begin();
-        long function = code.isWhole() ? whole(a, operands, first, device) : body(a, operands, first, device);
+        KernelFunction function = code.isWhole() ? whole(a, operands, first, device) : body(a, operands, first, device);
         if (kernels.runtime().checks()) {
             operands.regions(a);
         }
@@ -70,8 +71,8 @@ public final class CustomLaunch {
         }
     }
 
-    private long compiled(int device, String key, Supplier<KernelSource> source) {
-        Long known = functions.get(key);
+    private KernelFunction compiled(int device, String key, Supplier<KernelSource> source) {
+        KernelFunction known = functions.get(key);
         if (known == null) {
             KernelSource made = source.get();
             if (code.isVerbose()) {
@@ -89,7 +90,7 @@ public final class CustomLaunch {
 
     // ---------------------------------------------------------------- bodies
 
-    private long body(Arguments a, Operands operands, Tensor first, int device) {
+    private KernelFunction body(Arguments a, Operands operands, Tensor first, int device) {
         a.next();
         StringBuilder key = new StringBuilder()
                 .append(device)
@@ -234,7 +235,7 @@ public final class CustomLaunch {
 
     // ---------------------------------------------------------------- whole kernels
 
-    private long whole(Arguments a, Operands operands, Tensor first, int device) {
+    private KernelFunction whole(Arguments a, Operands operands, Tensor first, int device) {
         List<String> names = code.arguments();
         if (names == null) {
             names = new ArrayList<>(operands.values().keySet());

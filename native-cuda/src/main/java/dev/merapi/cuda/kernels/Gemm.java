@@ -88,7 +88,7 @@ public final class Gemm {
 
     /** Whether there are tiles for such a product on such a device; its operands may have to be copied for them. */
     public static boolean serves(MatrixProduct p, CudaRuntime.Properties device) {
-        return device.architecture() >= 80 && p.dtype().isFloating() && p.dtype() != DType.FLOAT64;
+        return device.mma() && p.dtype().isFloating() && p.dtype() != DType.FLOAT64;
     }
 
     /** Elements along k that a block multiplies between two barriers. */

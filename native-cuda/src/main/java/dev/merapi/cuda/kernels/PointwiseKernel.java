@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwisePrinter;
 import dev.merapi.cuda.print.PointwiseVariant;
@@ -25,7 +26,7 @@ public final class PointwiseKernel implements Kernel<Object, Object> {
     private final String op;
     private final PointwiseCode code;
     private final Kernels kernels;
-    private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Key, KernelFunction> functions = new ConcurrentHashMap<>();
 
     public PointwiseKernel(String op, PointwiseCode code, Kernels kernels) {
         this.op = op;
@@ -57,7 +58,7 @@ public final class PointwiseKernel implements Kernel<Object, Object> {
         }
         PointwiseVariant variant = PointwiseVariant.of(space, numel, operands);
         int device = outputs[0].device().index();
-        long function = function(specialized, variant, device);
+        KernelFunction function = function(specialized, variant, device);
 
         Arguments a = Arguments.begin().next();
         for (Tensor t : operands) {
@@ -83,9 +84,9 @@ public final class PointwiseKernel implements Kernel<Object, Object> {
         kernels.launch(op, device, function, kernels.spread(device, packs, PointwisePrinter.THREADS), a);
     }
 
-    private long function(PointwiseCode.Specialized specialized, PointwiseVariant variant, int device) {
+    private KernelFunction function(PointwiseCode.Specialized specialized, PointwiseVariant variant, int device) {
         Key key = new Key(specialized, variant, device);
-        Long known = functions.get(key);
+        KernelFunction known = functions.get(key);
         if (known == null) {
             known = kernels.function(device, PointwisePrinter.source(op, specialized.program(), variant));
             functions.put(key, known);

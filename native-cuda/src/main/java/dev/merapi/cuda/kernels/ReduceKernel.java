@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.Combiner;
 import dev.merapi.cuda.print.ReducePrinter;
@@ -15,6 +16,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
@@ -23,8 +25,9 @@ import org.jspecify.annotations.Nullable;
 public final class ReduceKernel implements Kernel<Object, Object> {
     private record Key(ReduceCode.Specialized code, ReduceVariant variant, int device) {}
 
-    /** {@code again} is 0 until a result has stages. */
-    private record Functions(long reduce, long again) {}
+    /** {@code again} is null until a result has stages. */
+    private record Functions(
+            KernelFunction reduce, @Nullable KernelFunction again) {}
 
     private final String op;
     private final ReduceCode code;
@@ -89,7 +92,7 @@ public final class ReduceKernel implements Kernel<Object, Object> {
                         .real(args.correction());
                 scalars(a, args);
                 regions(a, out, next, partial);
-                kernels.launch(op, device.index(), f.again, plan.grid(), a);
+                kernels.launch(op, device.index(), Objects.requireNonNull(f.again), plan.grid(), a);
                 partial.close();
                 partial = next;
             }
@@ -102,11 +105,11 @@ public final class ReduceKernel implements Kernel<Object, Object> {
 
     private Functions functions(Key key, boolean stages) {
         Functions known = functions.get(key);
-        if (known != null && (known.again != 0 || !stages)) {
+        if (known != null && (known.again != null || !stages)) {
             return known;
         }
         KernelSource source = ReducePrinter.source(op, key.code, key.variant);
-        long again = stages ? kernels.function(key.device, source, "again") : 0;
+        KernelFunction again = stages ? kernels.function(key.device, source, "again") : null;
         Functions f = new Functions(kernels.function(key.device, source, "reduce"), again);
         functions.put(key, f);
         return f;

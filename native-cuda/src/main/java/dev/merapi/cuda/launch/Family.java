@@ -30,7 +30,7 @@ public final class Family {
     private final List<String> entries;
     private final String text;
     private final Map<String, List<String>> parameters = new HashMap<>();
-    private final ConcurrentMap<Key, Long> functions = new ConcurrentHashMap<>();
+    private final ConcurrentMap<Key, KernelFunction> functions = new ConcurrentHashMap<>();
 
     private record Key(Kernels kernels, int device, Object variant, String entry) {}
 
@@ -101,7 +101,7 @@ public final class Family {
     public <V> Call call(Kernels kernels, String op, Tensor at, String entry, V variant, Function<V, String> types) {
         int device = at.device().index();
         Key key = new Key(kernels, device, variant, entry);
-        Long function = functions.get(key);
+        KernelFunction function = functions.get(key);
         if (function == null) {
             function = kernels.function(device, source(types.apply(variant)), entry);
             functions.put(key, function);
@@ -114,13 +114,13 @@ public final class Family {
         private final Kernels kernels;
         private final String op;
         private final int device;
-        private final long function;
+        private final KernelFunction function;
         private final String entry;
         private final Arguments arguments = Arguments.begin();
         private final boolean checks;
         private int count;
 
-        private Call(Kernels kernels, String op, int device, long function, String entry) {
+        private Call(Kernels kernels, String op, int device, KernelFunction function, String entry) {
             this.kernels = kernels;
             this.op = op;
             this.device = device;

@@ -3,6 +3,7 @@ package dev.merapi.cuda.report;
 
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.NativeCuda;
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.types.Device;
@@ -18,9 +19,9 @@ public final class LaunchCost {
 
     private final NativeCuda cuda;
     private final int device;
-    private final long function;
+    private final KernelFunction function;
 
-    private LaunchCost(NativeCuda cuda, int device, long function) {
+    private LaunchCost(NativeCuda cuda, int device, KernelFunction function) {
         this.cuda = cuda;
         this.device = device;
         this.function = function;
@@ -47,6 +48,6 @@ public final class LaunchCost {
         if (launches < 1) {
             throw new IllegalArgumentException("launch cost: of " + launches + " launches");
         }
-        return cuda.launchCost(device, function, launches);
+        return cuda.launchCost(device, function.handle(), launches);
     }
 }

@@ -1,24 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.runtime;
 
-import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The seam: what the backend needs of CUDA. A GPU implements it with a driver and NVRTC, {@code SimulatedCuda} with the
- * host's compiler; nothing above knows which. Addresses are device addresses, streams and functions are handles; stream 0
- * is the device's compute stream. Methods that take a stream return before the work is done.
+ * The seam: what the backend needs of CUDA, or of a runtime like it. A GPU implements it with a driver and NVRTC, the
+ * simulator with the host's compiler; nothing above knows which. {@code backend.KernelBackend} makes a kind of device of it.
+ *
+ * <p>Addresses are device addresses; streams, events, modules, functions and graphs are handles, of which none is 0; stream
+ * 0 is the device's compute stream. Methods that take a stream return before the work is done. All of them may be called by
+ * any thread.
+ *
+ * <p>Kernels are CUDA C++, see {@link KernelSource}. How they are compiled, to what, and where that is kept, is the
+ * runtime's own affair: one for other hardware puts definitions of its own before the text.
  */
 public interface CudaRuntime {
     /**
+     * Kernels exchange values, {@code __shfl_xor_sync} and the like, within groups of so many neighbouring threads, and
+     * their masks have so many bits. Where warps are wider, as AMD's of 64, several groups share one: the runtime's
+     * definitions confine each exchange to its group.
+     */
+    int GROUP = 32;
+
+    /**
      * What a device is.
      *
-     * @param architecture compute capability as 10 · major + minor
+     * @param architecture what the runtime compiles for, such as {@code sm_90} or {@code gfx90a}; for people
+     * @param multiprocessors how many there are, each of which runs several blocks at a time
+     * @param warp threads that go in step, a multiple of {@link #GROUP}
+     * @param mma whether the instructions that {@code mma.cuh} writes are there: NVIDIA's since compute capability 8.0
+     * @param memory all of its memory, in bytes
      */
-    record Properties(String name, int architecture, int multiprocessors, long memory) {
+    record Properties(String name, String architecture, int multiprocessors, int warp, boolean mma, long memory) {
         /** {@code NVIDIA H100 (sm_90, 79 GiB)} */
         public String describe() {
-            return name + " (sm_" + architecture + ", " + (memory >> 30) + " GiB)";
+            return name + " (" + architecture + ", " + (memory >> 30) + " GiB)";
         }
     }
 
@@ -100,31 +116,32 @@ public interface CudaRuntime {
     }
 
     /**
-     * Compiles a source for a device.
+     * Compiles a source for a device, unless that was done before, and loads it.
      *
-     * @return the image, in the disk cache
+     * @return the module
      * @throws KernelCompileException with the compiler's messages
      */
-    Path compile(int device, KernelSource source);
+    long load(int device, KernelSource source);
+
+    /**
+     * Loads an image that was compiled elsewhere, in the runtime's own format.
+     *
+     * @param op what it is for; for messages
+     * @return the module
+     * @throws CudaException if this runtime cannot run it
+     */
+    long load(int device, String op, byte[] image);
 
     /** Whether each entry of a source is compiled when it is asked for; else all of them are, with the first. */
     default boolean compilesApart() {
         return false;
     }
 
-    /**
-     * Keeps an image that was compiled elsewhere where {@link #load} finds it.
-     *
-     * @param op what it is for; for messages
-     * @throws CudaException if this runtime cannot run compiled images
-     */
-    Path keep(String op, byte[] image);
-
-    /** Loads an image; it stays loaded for the life of the process. */
-    long load(int device, Path image);
-
-    /** The function of that name in a loaded image. */
+    /** The function of that name in a module. */
     long function(long module, String name);
+
+    /** Ends a module, of which nothing will be launched any more; what was launched is waited for. */
+    void unload(long module);
 
     /** Whether launches are checked, so that arguments should say what the kernel may use. */
     default boolean checks() {

@@ -39,14 +39,10 @@ public final class SimulatedCuda implements CudaRuntime {
     static final int FRESH = 2;
     private static final int BUILT_IN = 4;
 
-    /** What was compiled to an image. */
-    private record Origin(KernelSource source, boolean checked) {}
-
     private final HostCompiler compiler;
     private final String header = Resources.text("cudasim_abi.h") + Resources.text("cudasim.h");
     private final String checkedHeader = header + Resources.text("cudasim_checks.h");
     private final ImageCache cache = new ImageCache(".so");
-    private final ConcurrentMap<Path, Origin> origins = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, SimulatedModule> modules = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, SimulatedModule.Function> functions = new ConcurrentHashMap<>();
     private final ConcurrentMap<Long, Long> segments = new ConcurrentHashMap<>();
@@ -81,7 +77,7 @@ public final class SimulatedCuda implements CudaRuntime {
 
     @Override
     public Properties properties(int device) {
-        return new Properties("simulator", 80, Math.max(1, threads), CudaNative.memory_limit());
+        return new Properties("simulator", "sm_80", Math.max(1, threads), GROUP, true, CudaNative.memory_limit());
     }
 
     // ---------------------------------------------------------------- memory
@@ -228,8 +224,8 @@ public final class SimulatedCuda implements CudaRuntime {
 
     // ---------------------------------------------------------------- kernels
 
-    @Override
-    public Path compile(int device, KernelSource source) {
+    /** What a source is compiled to, with checks or without as they are wanted now: a library in the disk cache. */
+    public Path compile(KernelSource source) {
         return compile(source, SimSettings.checks());
     }
 
@@ -243,41 +239,53 @@ public final class SimulatedCuda implements CudaRuntime {
             all.append("(int* out) { return cudasim::sizes(").append(entry).append(", out); }\n");
         }
         String text = all.toString();
-        Path image = cache.get(List.of(text, compiler.fingerprint(checked)), at -> {
+        return cache.get(List.of(text, compiler.fingerprint(checked)), at -> {
             String refused = compiler.compile(text, at, checked);
             if (refused != null) {
                 throw new KernelCompileException(
                         "cuda-sim: " + source.name() + " does not compile\n" + source.explained(refused.strip()));
             }
         });
-        origins.put(image, new Origin(source, checked));
-        return image;
     }
 
     @Override
-    public Path keep(String op, byte[] image) {
+    public long load(int device, KernelSource source) {
+        boolean checked = SimSettings.checks();
+        long module = handles.incrementAndGet();
+        modules.put(module, new SimulatedModule(source, checked, compile(source, checked)));
+        return module;
+    }
+
+    @Override
+    public long load(int device, String op, byte[] image) {
         throw new CudaException(op + ": cuda-sim runs sources, and this kernel is a compiled image of " + image.length
                 + " bytes\n  fix: register CudaKernel.source(…), or run on a GPU.");
     }
 
     @Override
-    public long load(int device, Path image) {
-        Origin origin = java.util.Objects.requireNonNull(origins.get(image));
-        SimulatedModule module = new SimulatedModule(origin.source, origin.checked, image);
-        modules.put(module.library(), module);
-        return module.library();
+    public long function(long module, String name) {
+        long function = handles.incrementAndGet();
+        functions.put(function, Objects.requireNonNull(modules.get(module)).function(name));
+        return function;
     }
 
     @Override
-    public long function(long module, String name) {
-        SimulatedModule.Function f = Objects.requireNonNull(modules.get(module)).function(name);
-        functions.put(f.address(), f);
-        return f.address();
+    public void unload(long module) {
+        SimulatedModule m = modules.remove(module);
+        if (m != null) {
+            functions.values().removeIf(f -> f.module() == m);
+            m.close();
+        }
+    }
+
+    /** How many modules are loaded. */
+    public int modules() {
+        return modules.size();
     }
 
     /** The same function with or without checks, as they are wanted now. */
-    private SimulatedModule.Function function(long address, boolean checked) {
-        SimulatedModule.Function f = Objects.requireNonNull(functions.get(address));
+    private SimulatedModule.Function function(long handle, boolean checked) {
+        SimulatedModule.Function f = Objects.requireNonNull(functions.get(handle));
         SimulatedModule module = f.module();
         if (module.isChecked() == checked) {
             return f;

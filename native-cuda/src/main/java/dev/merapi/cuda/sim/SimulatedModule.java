@@ -55,10 +55,6 @@ public final class SimulatedModule {
         return checked;
     }
 
-    long library() {
-        return library;
-    }
-
     long bind() {
         return bind;
     }
@@ -75,6 +71,15 @@ public final class SimulatedModule {
 
     void setTwin(SimulatedModule other) {
         twin = other;
+    }
+
+    /** No function of it runs, nor will. */
+    void close() {
+        CudaNative.library_close(library);
+        SimulatedModule other = twin;
+        if (other != null) {
+            CudaNative.library_close(other.library);
+        }
     }
 
     Function function(String name) {

@@ -51,7 +51,7 @@ public final class FakeGpu {
         @Override
         public byte[] compile(KernelSource source, int architecture) {
             try {
-                return Files.readAllBytes(simulator.compile(0, source));
+                return Files.readAllBytes(simulator.compile(source));
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
@@ -100,7 +100,7 @@ public final class FakeGpu {
     }
 
     /** As above, on a runtime that the test itself uses too. */
-    static Device device(String name, Supplier<CudaRuntime> runtime) {
+    public static Device device(String name, Supplier<CudaRuntime> runtime) {
         DeviceType type = DeviceType.register(name);
         REGISTERED.add(Backends.register(new GivenRuntime(type, runtime)));
         return Device.of(type, 0);
@@ -112,7 +112,7 @@ public final class FakeGpu {
     }
 
     /** A driver of its own, with a device of its own. */
-    static NativeCuda open(String configuration) {
+    public static NativeCuda open(String configuration) {
         try {
             Path library = library();
             Path folder = Temporary.folder("fake-driver");

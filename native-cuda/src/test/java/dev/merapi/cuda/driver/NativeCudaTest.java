@@ -309,7 +309,7 @@ class NativeCudaTest {
     /** A library that launches one kernel, whose driver lets the first launch fault. */
     private static NativeCuda faulty(List<Runnable> launch) {
         NativeCuda cuda = FakeGpu.open("fault=1");
-        long function = cuda.function(cuda.load(0, cuda.compile(0, NOTHING)), "nothing");
+        long function = cuda.function(cuda.load(0, NOTHING), "nothing");
         launch.add(() -> cuda.launchCost(0, function, 1));
         return cuda;
     }
@@ -376,7 +376,7 @@ class NativeCudaTest {
         NativeCuda cuda = FakeGpu.open("");
         KernelSource source =
                 new KernelSource("demo::empty", "extern \"C\" __global__ void empty(int n) {}\n", List.of("empty"));
-        long function = cuda.function(cuda.load(0, cuda.compile(0, source)), "empty");
+        long function = cuda.function(cuda.load(0, source), "empty");
         CudaRuntime.Grid grid = new CudaRuntime.Grid(7, 70_000, 1, 32, 1, 1, 0);
         CudaException e = assertThrows(
                 CudaException.class,

@@ -58,7 +58,7 @@ class WaitingTest {
         cuda.fill(0, 0, gate, 0, 256);
         cuda.synchronize(0);
         KernelSource source = new KernelSource("demo::gate", GATE, List.of("gate"));
-        function = cuda.function(cuda.load(0, cuda.compile(0, source)), "gate");
+        function = cuda.function(cuda.load(0, source), "gate");
     }
 
     @AfterEach
@@ -156,7 +156,7 @@ class WaitingTest {
     void aFaultReachesThoseWhoCopyAndNobodyWaitsForever() {
         NativeCuda faulty = FakeGpu.open("fault=1");
         KernelSource source = new KernelSource("demo::gate", GATE, List.of("gate"));
-        long f = faulty.function(faulty.load(0, faulty.compile(0, source)), "gate");
+        long f = faulty.function(faulty.load(0, source), "gate");
         faulty.launch(
                 0,
                 0,

@@ -13,6 +13,7 @@ import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.kernels.PointwiseTest;
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.cuda.runtime.CudaException;
@@ -42,7 +43,7 @@ class SimulatedCudaTest {
     /** Runs {@code k(int* out, int n)} and gives what it wrote. */
     private static int[] run(String source, CudaRuntime.Grid grid, int size) {
         Tensor out = Tensor.zeros(dev.merapi.types.DType.INT32, size).to(Simulator.DEVICE);
-        long function = kernels.function(0, new KernelSource("test", source, List.of("k")));
+        KernelFunction function = kernels.function(0, new KernelSource("test", source, List.of("k")));
         Arguments a = Arguments.begin().next().word(out.address()).next().half(size);
         kernels.launch("test", 0, function, grid, a);
         return out.toIntArray();
@@ -190,8 +191,8 @@ class SimulatedCudaTest {
         SimulatedCuda runtime = (SimulatedCuda) kernels.runtime();
         KernelSource a = new KernelSource("a", "extern \"C\" __global__ void k(int* out) {}", List.of("k"));
         KernelSource b = new KernelSource("a", "extern \"C\" __global__ void k(int* in) {}", List.of("k"));
-        assertEquals(runtime.compile(0, a), runtime.compile(0, a));
-        assertNotEquals(runtime.compile(0, a), runtime.compile(0, b));
+        assertEquals(runtime.compile(a), runtime.compile(a));
+        assertNotEquals(runtime.compile(a), runtime.compile(b));
     }
 
     // ---------------------------------------------------------------- the device as a whole

@@ -10,6 +10,7 @@ import dev.merapi.backend.Backends;
 import dev.merapi.cuda.CudaSim;
 import dev.merapi.cuda.Simulator;
 import dev.merapi.cuda.backend.KernelBackend;
+import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.cuda.runtime.CudaException;
@@ -61,7 +62,7 @@ class SimulatorChecksTest {
     /** Line 2 is the first of the body. */
     private void run(String body, CudaRuntime.Grid grid, boolean fresh) {
         KernelSource source = new KernelSource("kernel.cu", SIGNATURE + body + "\n}", List.of("k"));
-        long function = kernels.function(0, source);
+        KernelFunction function = kernels.function(0, source);
         Arguments a = Arguments.begin()
                 .next()
                 .word(x.address())
