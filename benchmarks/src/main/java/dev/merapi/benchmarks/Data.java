@@ -27,7 +27,7 @@ final class Data {
     /** {@link #values} in a tensor that lives as long as the trial. */
     static Tensor tensor(long seed, long... sizes) {
         Shape shape = Shape.of(sizes);
-        Tensor t = Tensor.allocate(shape, DType.FLOAT32, Device.CPU).leaveScope();
+        Tensor t = Tensor.empty(shape, DType.FLOAT32, Device.CPU).leaveScope();
         float[] values = values(seed, (int) shape.numel());
         Elements elements = Elements.of(t);
         for (int i = 0; i < values.length; i++) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.graph.AutogradMeta;
 import dev.merapi.autograd.graph.BackwardPass;
 import dev.merapi.autograd.graph.Edge;
@@ -280,7 +282,7 @@ public final class Autograd {
     /** The gradient of a loss of one element with respect to itself: where Java can, it writes that without an op. */
     private static Tensor one(Tensor loss) {
         Tensor seed = loss.emptyLike();
-        if (seed.isMeta() || seed.device() != Device.CPU || !seed.storage().isJavaVisible()) {
+        if (seed.isMeta() || seed.device() != Device.CPU || !TENSORS.storage(seed).isJavaVisible()) {
             return seed.fill_(1);
         }
         Elements.of(seed).setDouble(0, 1);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.graph.ForwardMode;
 import dev.merapi.autograd.graph.HookStack;
 import dev.merapi.autograd.graph.SavedTensor;
@@ -67,7 +69,7 @@ public final class Checkpoint {
             return part.apply(inputs);
         }
         Frame frame = new Frame(part, inputs, context);
-        try (Scope scope = Scope.openInternal(context);
+        try (Scope scope = TENSORS.openScope(context);
                 SavedTensorHooks hooks = SavedTensorHooks.install(frame);
                 DrawLog.Use draws = frame.draws.record()) {
             return scope.keep(part.apply(inputs));
@@ -107,12 +109,12 @@ public final class Checkpoint {
             this.form = Tensor.meta(saved);
             this.op = op;
             this.bits = Frame.bits(saved);
-            this.memory = saved.isMeta() ? null : new WeakReference<>(saved.storage());
+            this.memory = saved.isMeta() ? null : new WeakReference<>(TENSORS.storage(saved));
             this.version = saved.version();
         }
 
         boolean wasWritten(Tensor now) {
-            return memory != null && !now.isMeta() && memory.get() == now.storage() && version != now.version();
+            return memory != null && !now.isMeta() && memory.get() == TENSORS.storage(now) && version != now.version();
         }
 
         @Override
@@ -170,11 +172,11 @@ public final class Checkpoint {
             }
             Tensor value = java.util.Objects.requireNonNull(holder.value);
             holder.value = null;
-            return value.joinScope(Context.current());
+            return TENSORS.joinScope(value, Context.current());
         }
 
         private static int bits(Tensor t) {
-            boolean visible = !t.isMeta() && t.storage().isJavaVisible();
+            boolean visible = !t.isMeta() && TENSORS.storage(t).isJavaVisible();
             return visible && Context.current().isChecked() ? Arrays.hashCode(Elements.bytes(t)) : 0;
         }
 
@@ -183,7 +185,7 @@ public final class Checkpoint {
             Context.Snapshot now = context.install(modes);
             Recomputation again = new Recomputation(holders);
             context.setSavedTensorHooks(null);
-            try (Scope scope = Scope.openInternal(context);
+            try (Scope scope = TENSORS.openScope(context);
                     SavedTensorHooks hooks = SavedTensorHooks.install(again);
                     DrawLog.Use same = draws.replay()) {
                 List<Tensor> leaves = new ArrayList<>();

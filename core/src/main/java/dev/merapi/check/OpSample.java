@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.check;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
@@ -218,7 +220,7 @@ final class OpSample<A extends Record, R> {
             if (!BackendChoice.allocator(t.device()).isJavaVisible()) { // chosen by a plain argument
                 throw new NotChecked("Java does not see the memory of " + t.device());
             }
-            t.allocate(Context.current());
+            TENSORS.allocate(t, Context.current());
         }
         Autograd.noGrad((Supplier<@Nullable Void>) () -> {
             java.run(given, out);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.data;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Tree;
 import dev.merapi.random.Generator;
@@ -222,7 +224,7 @@ public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable
             B batch = source.take();
             taken++;
             Context context = Context.current();
-            Tree.forEach(batch, null, t -> t.joinScope(context));
+            Tree.forEach(batch, null, t -> TENSORS.joinScope(t, context));
             return batch;
         }
     }

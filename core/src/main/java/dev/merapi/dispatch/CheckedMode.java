@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
@@ -98,7 +100,7 @@ public final class CheckedMode implements DispatchLayer {
         byte[] @Nullable [] all = new byte[tensors.length][];
         for (int i = 0; i < tensors.length; i++) {
             Tensor t = tensors[i];
-            if (t == null || t.isMeta() || t.isClosed() || t.storage().byteSize() > MOST_BYTES) {
+            if (t == null || t.isMeta() || t.isClosed() || TENSORS.storage(t).byteSize() > MOST_BYTES) {
                 continue;
             }
             if (whole) {
@@ -121,16 +123,16 @@ public final class CheckedMode implements DispatchLayer {
 
     /** The whole memory of a tensor, byte by byte. */
     private static Tensor flat(Tensor t) {
-        Storage memory = t.storage();
+        Storage memory = TENSORS.storage(t);
         memory.retain();
-        return Tensor.over(memory, Layout.contiguous(Shape.of(memory.byteSize())), DType.UINT8);
+        return TENSORS.over(memory, Layout.contiguous(Shape.of(memory.byteSize())), DType.UINT8);
     }
 
     /** Whether this input is a declared destination, or shares memory with one. */
     private static boolean isDestination(Tensor t, @Nullable Tensor[] inputs, boolean[] mutated) {
         for (int i = 0; i < inputs.length; i++) {
             Tensor other = inputs[i];
-            if (mutated[i] && other != null && other.storage().overlaps(t.storage())) {
+            if (mutated[i] && other != null && TENSORS.storage(other).overlaps(TENSORS.storage(t))) {
                 return true;
             }
         }
@@ -176,10 +178,10 @@ public final class CheckedMode implements DispatchLayer {
 
     private static void fill(Tensor[] outputs, byte pattern) {
         for (Tensor t : outputs) {
-            if (t.isMeta() || t.numel() == 0 || t.storage().byteSize() > MOST_BYTES) {
+            if (t.isMeta() || t.numel() == 0 || TENSORS.storage(t).byteSize() > MOST_BYTES) {
                 continue;
             }
-            if (t.storage().isJavaVisible()) {
+            if (TENSORS.storage(t).isJavaVisible()) {
                 Elements.fillBytes(t, pattern);
                 continue;
             }
@@ -204,7 +206,7 @@ public final class CheckedMode implements DispatchLayer {
             }
             for (int k = 0; k < inputs.length; k++) {
                 Tensor t = inputs[k];
-                if (t != null && !t.isMeta() && t.storage().overlaps(outputs[i].storage()) && t.numel() > 0) {
+                if (t != null && !t.isMeta() && TENSORS.storage(t).overlaps(TENSORS.storage(outputs[i])) && t.numel() > 0) {
                     throw new AliasException(Message.of(op.name() + ": '" + op.outputName(out, i)
                                     + "' shares memory with argument '" + op.slotName(args, k) + "'")
                             .argument(op.slotName(args, k))
@@ -212,7 +214,7 @@ public final class CheckedMode implements DispatchLayer {
                 }
             }
             for (int k = 0; k < i; k++) {
-                if (!outputs[k].isMeta() && outputs[k].storage() == outputs[i].storage()) {
+                if (!outputs[k].isMeta() && TENSORS.storage(outputs[k]) == TENSORS.storage(outputs[i])) {
                     throw new AliasException(op.name() + ": its outputs '" + op.outputName(out, k) + "' and '"
                             + op.outputName(out, i) + "' share memory\n  fix: return a copy of one (t.copy()).");
                 }

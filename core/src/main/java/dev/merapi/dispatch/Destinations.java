@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;
@@ -25,7 +27,7 @@ final class Destinations {
             if (!mutated[i] || t == null || t.isMeta()) {
                 continue;
             }
-            List<Tensor> sharing = byMemory.computeIfAbsent(t.storage(), s -> new ArrayList<>(1));
+            List<Tensor> sharing = byMemory.computeIfAbsent(TENSORS.storage(t), s -> new ArrayList<>(1));
             for (Tensor other : sharing) {
                 if (other.dtype() != t.dtype() || other.layout().meets(t.layout())) {
                     throw new AliasException(Message.of(op.name() + ": two of the tensors that it writes overlap")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.backend.Backend;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
@@ -50,7 +52,7 @@ public final class Dispatcher {
             return result;
         } finally {
             if (context.scope() != scope) {
-                Scope.unwind(context, scope, result == null ? null : op.result().tensors(op.name(), result));
+                TENSORS.unwind(context, scope, result == null ? null : op.result().tensors(op.name(), result));
             }
         }
     }
@@ -140,7 +142,7 @@ public final class Dispatcher {
         if (op.schema().tensorNames().isEmpty()) { // a factory: what it makes is what it returns
             return java.util.Objects.requireNonNull(op.compose()).apply(args);
         }
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             R result = expansion(op, args).apply(args);
             if (op.isMutating()) {
                 ownWrites(op, args);
@@ -159,7 +161,7 @@ public final class Dispatcher {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (mutated[i] && t != null && !t.isMeta()) {
-                t.storage().nameMutator(op.name());
+                TENSORS.storage(t).nameMutator(op.name());
             }
         }
     }
@@ -231,7 +233,7 @@ public final class Dispatcher {
         try {
             for (; count < held.length; count++) {
                 Tensor t = held[count];
-                held[count] = t == null ? null : t.engineHandle();
+                held[count] = t == null ? null : TENSORS.engineHandle(t);
             }
             A own = op.schema().rebuild(args, held);
             memory.exit();
@@ -310,7 +312,7 @@ public final class Dispatcher {
             }
             boolean fresh = t.isMeta();
             if (fresh) {
-                t.allocate(context);
+                TENSORS.allocate(t, context);
             } else if (!op.returnsMutated()) {
                 throw notFresh(op, t);
             }
@@ -344,7 +346,7 @@ public final class Dispatcher {
             try {
                 for (; made < outputs.length; made++) {
                     if (outputs[made].isMeta()) {
-                        outputs[made].allocate(context);
+                        TENSORS.allocate(outputs[made], context);
                     }
                 }
                 run(op, given, inputs, mutated, out, requireDevice(op, target), dtype, context, checked);
@@ -519,7 +521,7 @@ public final class Dispatcher {
         }
         for (int k = 0; k < inputs.length; k++) {
             Tensor t = inputs[k];
-            if (t != null && !t.isMeta() && t.storage() == output.storage()) {
+            if (t != null && !t.isMeta() && TENSORS.storage(t) == TENSORS.storage(output)) {
                 String name = op.slotName(args, k);
                 throw new AliasException(Message.of(
                                 op.name() + ": its result shares memory with an input, '" + name + "', " + t.describe())
@@ -528,7 +530,7 @@ public final class Dispatcher {
             }
         }
         for (int k = 0; k < i; k++) {
-            if (outputs[k].storage() == output.storage()) {
+            if (TENSORS.storage(outputs[k]) == TENSORS.storage(output)) {
                 throw new AliasException(op.name() + ": its outputs '" + op.outputName(out, k) + "' and '"
                         + op.outputName(out, i) + "', " + output.describe()
                         + ", share memory\n  fix: return a copy of one (t.copy()).");
@@ -671,7 +673,7 @@ public final class Dispatcher {
                 Tensor target = inputs[k];
                 copy = mutated[k]
                         && target != null
-                        && t.storage().overlaps(target.storage())
+                        && TENSORS.storage(t).overlaps(TENSORS.storage(target))
                         && !(t.layout().sameAs(target.layout()) && t.dtype() == target.dtype());
             }
             if (copy || !op.takesStrides() && !t.isContiguous()) {
@@ -700,7 +702,7 @@ public final class Dispatcher {
                 continue;
             }
             target.copy_(written);
-            target.storage().bumpVersion(op.name(), context.remembersWrites());
+            TENSORS.storage(target).bumpVersion(op.name(), context.remembersWrites());
             for (int k = 0; k < outputs.length; k++) {
                 if (outputs[k] == written) {
                     outputs[k] = target;
@@ -724,7 +726,7 @@ public final class Dispatcher {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (mutated[i] && t != null) {
-                t.storage().bumpVersion(op.name(), context.remembersWrites());
+                TENSORS.storage(t).bumpVersion(op.name(), context.remembersWrites());
             }
         }
     }
@@ -777,7 +779,7 @@ public final class Dispatcher {
     private static <A extends Record, R> Kernel<A, R> filledByComposition(Definition<A, R> op) {
         Function<A, R> compose = java.util.Objects.requireNonNull(op.compose());
         return (args, out) -> {
-            try (Scope scope = Scope.openInternal(Context.current())) {
+            try (Scope scope = TENSORS.openScope(Context.current())) {
                 Tensor[] from = op.result().tensors(op.name(), compose.apply(args));
                 Tensor[] to = op.result().tensors(op.name(), out);
                 for (int i = 0; i < Math.max(from.length, to.length); i++) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.backend.Graphs;
 import dev.merapi.device.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
@@ -121,7 +123,7 @@ public final class GraphCapture {
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
             if (t != null && !t.isMeta()) {
-                use(t.storage(), mutated != null && mutated[i]);
+                use(TENSORS.storage(t), mutated != null && mutated[i]);
             }
         }
     }
@@ -169,7 +171,7 @@ public final class GraphCapture {
     private Tensor outside() {
         context.setOwnAllocator(allocatorBefore);
         try {
-            return Tensor.allocate(Shape.SCALAR, DType.INT64, device).leaveScope();
+            return TENSORS.allocate(Shape.SCALAR, DType.INT64, device).leaveScope();
         } finally {
             context.setOwnAllocator(pool);
         }

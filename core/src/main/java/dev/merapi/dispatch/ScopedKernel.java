@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.tensor.Scope;
@@ -23,7 +25,7 @@ public final class ScopedKernel {
 
     private static <A, R> Kernel<A, R> filling(Kernel<A, R> body) {
         return (args, out) -> {
-            try (Scope scope = Scope.openInternal(Context.current())) {
+            try (Scope scope = TENSORS.openScope(Context.current())) {
                 body.run(args, out);
             }
         };
@@ -32,7 +34,7 @@ public final class ScopedKernel {
     private static <A extends Record, R> Kernel.Returning<A, R> returning(
             Definition<A, R> op, Kernel.Returning<A, R> body) {
         return args -> {
-            try (Scope scope = Scope.openInternal(Context.current())) {
+            try (Scope scope = TENSORS.openScope(Context.current())) {
                 R result = body.run(args);
                 scope.keep(op.result().tensors(op.name(), result));
                 return result;

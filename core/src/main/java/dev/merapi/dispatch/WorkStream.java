@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.backend.Backend;
 import dev.merapi.backend.Streams;
 import dev.merapi.device.DeviceEvent;
@@ -118,7 +120,7 @@ public final class WorkStream implements DeviceStream, StreamOrder {
         if (current.backend != null) {
             for (Tensor t : tensors) {
                 if (t != null && !t.isMeta()) {
-                    t.storage().recordStream(current);
+                    TENSORS.storage(t).recordStream(current);
                 }
             }
         }

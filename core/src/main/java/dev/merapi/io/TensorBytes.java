@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.io;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
@@ -36,7 +38,7 @@ final class TensorBytes {
                 try (Scope piece = Scope.open()) {
                     Tensor part = flat.slice(0, i, Math.min(i + PIECE, flat.numel()));
                     Tensor seen = part.device() == Device.CPU
-                            ? Tensor.allocate(part.shape(), part.dtype(), Device.CPU)
+                            ? TENSORS.allocate(part.shape(), part.dtype(), Device.CPU)
                                     .copy_(part)
                             : part.contiguous().to(Device.CPU);
                     writeFully(seen, file);
@@ -51,12 +53,12 @@ final class TensorBytes {
      */
     static Tensor read(ByteSource source, Shape shape, FileNumber type, ByteOrder order) throws IOException {
         requireLittleEndian();
-        Tensor result = Tensor.allocate(shape, type.dtype, Device.CPU);
+        Tensor result = TENSORS.allocate(shape, type.dtype, Device.CPU);
         try (Autograd.Mode mode = Autograd.noGrad();
                 Scope scope = Scope.open()) {
             boolean direct = isVisible(result);
             Tensor flat = result.view(result.numel());
-            Tensor staging = direct ? flat : Tensor.allocate(Shape.of(PIECE), type.dtype, Device.CPU);
+            Tensor staging = direct ? flat : TENSORS.allocate(Shape.of(PIECE), type.dtype, Device.CPU);
             for (long i = 0; i < flat.numel(); i += PIECE) {
                 int n = (int) Math.min(PIECE, flat.numel() - i);
                 fill(source, staging, direct ? (int) i : 0, n, type, order);
@@ -97,7 +99,7 @@ final class TensorBytes {
 
     /** Whether Java sees the memory of a CPU tensor. */
     private static boolean isVisible(Tensor t) {
-        return t.device() == Device.CPU && t.storage().isJavaVisible();
+        return t.device() == Device.CPU && TENSORS.storage(t).isJavaVisible();
     }
 
     private static void writeFully(Tensor t, WritableByteChannel file) throws IOException {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.graph.GraphAccess;
 import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.error.ShapeException;
@@ -67,7 +69,7 @@ public final class Parameter implements Trainable {
         tensor = other.leaveScope();
         if (!before.isMeta()) {
             CapturedGraph.outdate(
-                    before.storage(),
+                    TENSORS.storage(before),
                     "the captured step uses '" + name() + "' as it was before it moved, " + before.describe()
                             + "; now it is " + other.describe());
         }

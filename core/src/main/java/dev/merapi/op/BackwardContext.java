@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.tensor.Tensor;
 import java.util.BitSet;
 import java.util.function.UnaryOperator;
@@ -101,7 +103,7 @@ public final class BackwardContext {
 
     /** The gradient, or zeros of the output's shape if there is none. */
     public Tensor orZeros(@Nullable Tensor gradient, int output) {
-        return gradient != null ? gradient : Tensor.zeros(outputs[output], meta);
+        return gradient != null ? gradient : TENSORS.zeros(outputs[output], meta);
     }
 
     /** Shape, dtype and device of an output, without data. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.tensor.Tensor;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -39,7 +41,7 @@ public final class Tangents<A extends Record> {
     public Tensor orZeros(String argument) {
         Tensor t = of(argument);
         Tensor like = Objects.requireNonNull(inputs[slot(argument, 0)], argument);
-        return t != null ? t : Tensor.zeros(like, like.isMeta());
+        return t != null ? t : TENSORS.zeros(like, like.isMeta());
     }
 
     /** One for each tensor slot, lists flattened. */
@@ -58,7 +60,7 @@ public final class Tangents<A extends Record> {
             if (slots[i] && t != null) {
                 all[i] = given[i] != null
                         ? given[i]
-                        : definition.schema().isOptional(slotCounts, i) ? null : Tensor.zeros(t, t.isMeta());
+                        : definition.schema().isOptional(slotCounts, i) ? null : TENSORS.zeros(t, t.isMeta());
             }
         }
         return definition.schema().rebuild(args, all);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
@@ -79,7 +81,7 @@ public final class CopyOps {
             .register();
 
     private static Tensor moved(Tensor x, Device device) {
-        Tensor out = Tensor.allocate(x.shape(), x.dtype(), device);
+        Tensor out = TENSORS.allocate(x.shape(), x.dtype(), device);
         if (x.numel() == 0) {
             return out;
         }

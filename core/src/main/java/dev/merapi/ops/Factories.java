@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;
@@ -24,14 +26,14 @@ public final class Factories {
 
     public static final Op<Empty, Tensor> EMPTY = Op.define("merapi::empty", Empty.class, Tensor.class)
             .compose(a -> {
-                Tensor t = Tensor.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device());
+                Tensor t = TENSORS.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device());
                 // A bool is a byte of 0 or 1, and kernels count on that: no contents are undefined to it.
                 return a.dtype() == DType.BOOL ? t.zero_() : t;
             })
             .register();
 
     public static final Op<Full, Tensor> FULL = Op.define("merapi::full", Full.class, Tensor.class)
-            .compose(a -> Tensor.allocate(Shape.of("full", a.sizes()), a.dtype(), a.device())
+            .compose(a -> TENSORS.allocate(Shape.of("full", a.sizes()), a.dtype(), a.device())
                     .fill_(a.value()))
             .register();
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
@@ -230,7 +232,7 @@ public final class Indexing {
     }
 
     private static Tensor zeros(Shape shape, Tensor like) {
-        return Tensor.zeros(Tensor.meta(like, shape), like.isMeta());
+        return TENSORS.zeros(Tensor.meta(like, shape), like.isMeta());
     }
 
     private static void requireIndices(String op, Tensor index, int rank) {

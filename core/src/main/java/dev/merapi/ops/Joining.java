@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
@@ -210,8 +212,8 @@ public final class Joining {
 
     private static void copyTo(Tensor x, Layout from, Tensor out, Layout to) {
         Context context = Context.current();
-        try (Tensor source = x.viewAs(from, context);
-                Tensor target = out.viewAs(to, context)) {
+        try (Tensor source = TENSORS.viewAs(x, from, context);
+                Tensor target = TENSORS.viewAs(out, to, context)) {
             target.copy_(source);
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
@@ -162,7 +164,7 @@ public final class LinearCrossEntropy {
         long rows = a.x().size(0);
         for (long from = 0; from < rows; from += size) {
             long to = Math.min(rows, from + size);
-            try (Scope scope = Scope.openInternal(Context.current())) {
+            try (Scope scope = TENSORS.openScope(Context.current())) {
                 body.run(LinearAlgebra.linear(a.x().slice(0, from, to), a.weight(), a.bias()), from, to);
             }
         }
@@ -216,10 +218,10 @@ public final class LinearCrossEntropy {
         DType compute = out.lse().dtype();
         Sums sums = new Sums(a, present(out.dx()), present(out.dweight()), present(out.dbias()));
         boolean gradients = sums.dx != null || sums.dweight != null || sums.dbias != null;
-        try (Scope scope = Scope.openInternal(Context.current())) {
+        try (Scope scope = TENSORS.openScope(Context.current())) {
             sums.begin();
             Tensor one = Tensor.ones(Shape.SCALAR, compute, a.x().device());
-            Tensor losses = Tensor.allocate(a.targets().shape(), compute, a.x().device());
+            Tensor losses = TENSORS.allocate(a.targets().shape(), compute, a.x().device());
             eachChunk(a, (logits, from, to) -> {
                 Tensor targets = a.targets().slice(0, from, to);
                 Losses.CrossEntropyResult each = losses(logits, targets, a);
@@ -328,7 +330,7 @@ public final class LinearCrossEntropy {
     }
 
     private static Tensor fresh(Tensor like, DType dtype) {
-        return Tensor.allocate(like.shape(), dtype, like.device());
+        return TENSORS.allocate(like.shape(), dtype, like.device());
     }
 
     /** By ops that have gradients themselves. */

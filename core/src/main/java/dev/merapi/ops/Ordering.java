@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
@@ -34,7 +36,7 @@ public final class Ordering {
                 return new Ordered(Tensor.meta(a.x(), first), Tensor.meta(first, DType.INT64, a.x().device()));
             })
             .autograd((a, out) -> new Saved(out.indices(), a.x().shape()), (context, s, g) -> {
-                Tensor zeros = Tensor.zeros(
+                Tensor zeros = TENSORS.zeros(
                         Tensor.meta(g.values(), s.shape()), g.values().isMeta());
                 return Grads.of(
                         "x",

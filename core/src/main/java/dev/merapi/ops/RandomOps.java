@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
@@ -100,7 +102,7 @@ public final class RandomOps {
 
     /** Memory to be filled; of a wrong dtype none is made. */
     private static Tensor fresh(String op, long[] sizes, DType dtype, Device device, boolean floating) {
-        return Tensor.allocate(
+        return TENSORS.allocate(
                 requireTarget(op, Tensor.meta(Shape.of(op, sizes), dtype, device), floating)
                         .shape(),
                 dtype,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.Message;
@@ -90,7 +92,7 @@ public final class SelfAttention {
     /** {@link Attention} on views. */
     private static void forward(Args a, Attended out) {
         Context context = Context.current();
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             List<Tensor> parts = thirds(a.qkv());
             Tensor q = byHead(parts.get(0), a.heads());
             Tensor k = byHead(parts.get(1), a.heads());
@@ -105,7 +107,7 @@ public final class SelfAttention {
     }
 
     private static void backward(BackwardArgs a, Tensor out) {
-        try (Scope scope = Scope.openInternal(Context.current())) {
+        try (Scope scope = TENSORS.openScope(Context.current())) {
             Attention.Gradients d = gradients(a);
             List<Tensor> parts = thirds(out);
             byHead(parts.get(0), a.heads()).copy_(d.q());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.reference;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.ops.Indexing;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
@@ -186,7 +188,7 @@ public final class IndexingReference {
             count += isNonZero(x, i) ? 1 : 0;
         }
         int rank = a.x().rank();
-        Tensor out = Tensor.allocate(Shape.of(count, rank), DType.INT64, a.x().device());
+        Tensor out = TENSORS.allocate(Shape.of(count, rank), DType.INT64, a.x().device());
         if (out.numel() == 0) {
             return out;
         }

@@ -64,7 +64,7 @@ public final class Scope implements AutoCloseable {
     }
 
     /** A scope of the engine's own, around a backward formula for instance: graphs that are made in it outlive it. */
-    public static Scope openInternal(Context context) {
+    static Scope openInternal(Context context) {
         return open(context, true);
     }
 
@@ -153,7 +153,7 @@ public final class Scope implements AutoCloseable {
     }
 
     /** A graph node that was made inside; the outermost scope remembers it. */
-    public void addNode(GraphNode node) {
+    void addNode(GraphNode node) {
         Scope r = root;
         if (r == null) {
             node.escape();
@@ -259,7 +259,7 @@ public final class Scope implements AutoCloseable {
      * After code that is not the engine's: closes what it left open, from the thread's innermost scope up to, not
      * including, {@code before}; what is in {@code result} moves out.
      */
-    public static void unwind(Context context, @Nullable Scope before, @Nullable Object result) {
+    static void unwind(Context context, @Nullable Scope before, @Nullable Object result) {
         for (Scope s = context.scope(); s != null && s != before; s = context.scope()) {
             if (result != null) {
                 s.keep(result);

@@ -2,6 +2,7 @@
 package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.EngineAccess.TensorAccess;
 import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.Message;
@@ -42,6 +43,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
+        TensorAccess.give(new EngineMethods());
     }
 
     private final Layout layout;
@@ -182,7 +184,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
      *
      * @throws ClosedTensorException if this handle is closed
      */
-    public Storage storage() {
+    Storage storage() {
         Storage s = storage;
         if (s == null) {
             throw new ShapeException("storage: " + describe() + " is meta, so it has no memory to read or write");
@@ -281,10 +283,10 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
         return this;
     }
 
-    // ---------------------------------------------------------------- for the engine
+    // ---------------------------------------------------------------- for the engine, through EngineAccess
 
     /** The dispatcher gives memory to what a shape rule made. */
-    public void attach(Storage memory, Context context) {
+    void attach(Storage memory, Context context) {
         storage = memory;
         if (context.isInference()) {
             state = INFERENCE;
@@ -296,7 +298,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** Allocates a row-major tensor whose contents are undefined; the backend's dispatch of {@code empty}. */
-    public static Tensor allocate(Shape shape, DType dtype, Device device) {
+    static Tensor allocate(Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         Objects.requireNonNull(dtype, "dtype");
         Objects.requireNonNull(device, "device");
@@ -306,7 +308,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** Zeros in the form of another tensor, which may be meta; meta themselves if asked for. */
-    public static Tensor zeros(Tensor like, boolean meta) {
+    static Tensor zeros(Tensor like, boolean meta) {
         Objects.requireNonNull(like, "like");
         return meta
                 ? meta(like)
@@ -314,7 +316,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** Gives fresh memory to a meta tensor. */
-    public void allocate(Context context) {
+    void allocate(Context context) {
         long numel = layout.numel();
         long bytes = numel * dtype.byteSize();
         if (Math.multiplyHigh(numel, dtype.byteSize()) != 0 || bytes < 0) {
@@ -331,7 +333,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
      *
      * @throws ShapeException if it reaches beyond the memory
      */
-    public Tensor viewAs(Layout view, Context context) {
+    Tensor viewAs(Layout view, Context context) {
         if (storage != null && view != layout && !view.fits(dtype.byteSize(), storage.byteSize())) {
             throw new ShapeException("view: " + view + " reaches beyond the memory of " + describe() + ", which has "
                     + storage.byteSize() / dtype.byteSize() + " elements");
@@ -420,7 +422,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** A tensor over given memory, taking over one share of it; belongs to no scope. */
-    public static Tensor over(Storage memory, Layout layout, DType dtype) {
+    static Tensor over(Storage memory, Layout layout, DType dtype) {
         if (!layout.fits(dtype.byteSize(), memory.byteSize())) {
             throw new ShapeException("tensor: layout " + layout + " of " + dtype + " reaches element " + layout.end()
                     + ", but the storage has " + memory.byteSize() / dtype.byteSize());
@@ -429,7 +431,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** Puts a tensor of the engine's into the open scope, or under the backstop if there is none. */
-    public Tensor joinScope(Context context) {
+    Tensor joinScope(Context context) {
         Scope s = context.scope();
         if (s != null) {
             s.add(this);
@@ -439,7 +441,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** Another handle on the same variable with a share of its own, in no scope: what the engine stores. */
-    public Tensor engineHandle() {
+    Tensor engineHandle() {
         Tensor t = new Tensor(layout, dtype, device, storage);
         if (storage != null) {
             storage.retain();
@@ -450,7 +452,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** A handle that holds no share: valid as long as another one does. */
-    public Tensor uncountedHandle() {
+    Tensor uncountedHandle() {
         Tensor t = new Tensor(layout, dtype, device, storage);
         AUTOGRAD.setRelease(t, autograd);
         t.state = UNCOUNTED | state & INFERENCE;
@@ -458,17 +460,18 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     }
 
     /** This variable's place in the graph, if it has one. */
-    public @Nullable GraphPlace autograd() {
+    @Nullable
+    GraphPlace autograd() {
         return autograd;
     }
 
     /** This variable's place in the graph, or {@code fresh} from now on if it has none. One, whoever asks at once. */
-    public GraphPlace autogradOr(GraphPlace fresh) {
+    GraphPlace autogradOr(GraphPlace fresh) {
         AUTOGRAD.compareAndSet(this, null, fresh);
         return java.util.Objects.requireNonNull(autograd);
     }
 
-    public void setAutograd(@Nullable GraphPlace place) {
+    void setAutograd(@Nullable GraphPlace place) {
         AUTOGRAD.setRelease(this, place);
     }
 

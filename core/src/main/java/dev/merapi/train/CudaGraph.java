@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.train;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CapturedGraph;
@@ -112,7 +114,7 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         ready.graph.replay();
         for (Tensor t : ready.outputs) {
             if (!t.isMeta() && !t.isClosed()) {
-                t.storage().bumpVersion("graph replay");
+                TENSORS.storage(t).bumpVersion("graph replay");
             }
         }
         return ready.result;
@@ -124,9 +126,9 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         R result;
         try (Scope scope = Scope.open()) {
             result = Tree.map(step.get(), null, t -> {
-                Tensor output = java.util.Objects.requireNonNull(t).engineHandle(); // belongs to the graph, to no scope
+                Tensor output = TENSORS.engineHandle(java.util.Objects.requireNonNull(t)); // belongs to the graph, to no scope
                 if (Autograd.gradFn(output) != null) {
-                    output.setAutograd(null);
+                    TENSORS.setAutograd(output, null);
                 }
                 outputs.add(output);
                 return output.leaveScope();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
 import static dev.merapi.backend.KernelTable.FLOATING;
 
@@ -224,7 +225,7 @@ final class IndexKernels {
         Tensor x = a.x();
         int dtype = DTypes.code(x.dtype());
         long count = x.numel() == 0 ? 0 : Native.nonzero_count(dtype, x.address(), x.numel());
-        Tensor out = Tensor.allocate(Shape.of(count, x.rank()), DType.INT64, x.device());
+        Tensor out = TENSORS.allocate(Shape.of(count, x.rank()), DType.INT64, x.device());
         if (out.numel() > 0) {
             Scratch shape = Scratch.begin().reserve(x.rank());
             for (int d = 0; d < x.rank(); d++) {

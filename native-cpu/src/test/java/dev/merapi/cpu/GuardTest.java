@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -50,20 +51,20 @@ class GuardTest {
         private static void marks() {
             Backends.register(new JavaBackend(DeviceType.register("guarded")));
             for (Device device : new Device[] {Device.CPU, Device.of(DeviceType.register("guarded"), 0)}) {
-                Tensor t = Tensor.allocate(Shape.of(3), DType.FLOAT32, device);
+                Tensor t = TENSORS.allocate(Shape.of(3), DType.FLOAT32, device);
                 assertThat(t.toFloatArray()).as("fresh").containsOnly(Float.NaN);
                 t.fill_(1);
-                ByteBuffer raw = t.storage().rawBuffer();
-                int begin = t.storage().bufferOffset();
+                ByteBuffer raw = TENSORS.storage(t).rawBuffer();
+                int begin = TENSORS.storage(t).bufferOffset();
                 raw.put(begin + 12, (byte) 1);
                 assertThatThrownBy(t::close)
                         .isInstanceOf(OverrunException.class)
                         .hasMessageContaining("float32[3] was written: byte 0 behind its end");
-                Tensor u = Tensor.allocate(Shape.of(3), DType.FLOAT32, device);
-                u.storage().rawBuffer().put(u.storage().bufferOffset() - 1, (byte) 1);
+                Tensor u = TENSORS.allocate(Shape.of(3), DType.FLOAT32, device);
+                TENSORS.storage(u).rawBuffer().put(TENSORS.storage(u).bufferOffset() - 1, (byte) 1);
                 assertThatThrownBy(() -> {
                             try (Scope scope = Scope.open()) {
-                                u.joinScope(dev.merapi.dispatch.Context.current());
+                                TENSORS.joinScope(u, dev.merapi.dispatch.Context.current());
                             }
                         })
                         .isInstanceOf(OverrunException.class)

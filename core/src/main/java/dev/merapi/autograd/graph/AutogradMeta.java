@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.tensor.Tensor;
 import java.lang.invoke.MethodHandles;
@@ -55,13 +57,13 @@ public class AutogradMeta implements GraphPlace {
 
     /** A tensor's place, if it has one. */
     static @Nullable public AutogradMeta of(Tensor t) {
-        return (AutogradMeta) t.autograd();
+        return (AutogradMeta) TENSORS.autograd(t);
     }
 
     /** A tensor's place; a leaf's that wants no gradient if it had none. One, whoever asks at once. */
     static AutogradMeta variable(Tensor t) {
-        GraphPlace known = t.autograd();
-        return (AutogradMeta) (known != null ? known : t.autogradOr(new AutogradMeta()));
+        GraphPlace known = TENSORS.autograd(t);
+        return (AutogradMeta) (known != null ? known : TENSORS.autogradOr(t, new AutogradMeta()));
     }
 
     /** @param self a handle of this leaf */

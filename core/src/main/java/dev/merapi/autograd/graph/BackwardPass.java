@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
@@ -136,7 +138,7 @@ public final class BackwardPass {
         boolean inference = context.setInference(context.isInference() && !createGraph);
         int level = context.ascendToAutograd();
         boolean paused = context.setAutocastPaused(true); // formulas run in the dtypes that their forward call had
-        Scope scope = Scope.openInternal(context);
+        Scope scope = TENSORS.openScope(context);
         try {
             List<Task> rootTasks = new ArrayList<>();
             for (int i = 0; i < roots.length; i++) {
@@ -159,7 +161,7 @@ public final class BackwardPass {
             separate(result, gradients);
             for (Tensor t : result) {
                 if (t != null) {
-                    scope.keep(t.joinScope(context));
+                    scope.keep(TENSORS.joinScope(t, context));
                 }
             }
             return result;
@@ -193,7 +195,7 @@ public final class BackwardPass {
             try {
                 actions.forEach(Runnable::run);
             } finally {
-                Scope.unwind(context, scope, null);
+                TENSORS.unwind(context, scope, null);
             }
         }
     }
@@ -286,7 +288,7 @@ public final class BackwardPass {
                 ready.add(t);
             }
         }
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             while (!ready.isEmpty()) {
                 run(ready.poll(), ready, scope);
             }
@@ -377,9 +379,9 @@ public final class BackwardPass {
     private void deliver(Task task, int output, Tensor gradient) {
         Tensor there = task.gradients[output];
         if (there == null) {
-            Tensor handle = gradient.engineHandle();
+            Tensor handle = TENSORS.engineHandle(gradient);
             if (!createGraph) {
-                handle.setAutograd(null); // a seed may have a graph of its own
+                TENSORS.setAutograd(handle, null); // a seed may have a graph of its own
             }
             task.gradients[output] = handle;
             task.own(output, false);
@@ -388,11 +390,11 @@ public final class BackwardPass {
         Tensor sum;
         if (!createGraph
                 && there.layout().isInjective()
-                && (task.owns(output) || !there.isMeta() && there.storage().isExclusive())) {
+                && (task.owns(output) || !there.isMeta() && TENSORS.storage(there).isExclusive())) {
             there.add_(gradient);
             return;
         }
-        sum = there.add(gradient).engineHandle();
+        sum = TENSORS.engineHandle(there.add(gradient));
         task.gradients[output] = sum;
         task.own(output, true);
         there.close();
@@ -407,8 +409,8 @@ public final class BackwardPass {
             if (g == null || hooks.isEmpty()) {
                 continue;
             }
-            try (Scope scope = Scope.openInternal(context)) {
-                Tensor given = g.engineHandle().joinScope(context); // leaveScope() keeps it
+            try (Scope scope = TENSORS.openScope(context)) {
+                Tensor given = TENSORS.joinScope(TENSORS.engineHandle(g), context); // leaveScope() keeps it
                 Tensor current = given;
                 for (UnaryOperator<Tensor> hook : hooks) {
                     Tensor replaced = hook.apply(current);
@@ -418,7 +420,7 @@ public final class BackwardPass {
                     }
                 }
                 if (current != given) {
-                    task.gradients[i] = current.engineHandle();
+                    task.gradients[i] = TENSORS.engineHandle(current);
                     g.close();
                 }
                 task.own(i, false);
@@ -436,7 +438,7 @@ public final class BackwardPass {
         for (Function<List<Tensor>, @Nullable List<Tensor>> hook : task.node.preHooks()) {
             @Nullable Tensor[] seen = task.gradients.clone();
             for (int i = 0; i < seen.length; i++) {
-                seen[i] = seen[i] == null ? null : seen[i].engineHandle().joinScope(context);
+                seen[i] = seen[i] == null ? null : TENSORS.joinScope(TENSORS.engineHandle(seen[i]), context);
             }
             List<Tensor> replaced = hook.apply(Arrays.asList(seen.clone()));
             if (replaced == null) {
@@ -453,7 +455,7 @@ public final class BackwardPass {
                     continue;
                 }
                 GradientChecks.sameForm(task.node, task.node.output(i), g);
-                task.gradients[i] = g.engineHandle();
+                task.gradients[i] = TENSORS.engineHandle(g);
                 if (before != null) {
                     before.close();
                 }
@@ -484,7 +486,7 @@ public final class BackwardPass {
         for (int i = 0; i < task.captureTargets.length; i++) {
             Tensor g = task.gradients[task.captureOutputs[i]];
             if (g != null) {
-                captures[task.captureTargets[i]] = g.engineHandle();
+                captures[task.captureTargets[i]] = TENSORS.engineHandle(g);
             }
         }
     }
@@ -494,7 +496,7 @@ public final class BackwardPass {
         Set<Storage> taken = Collections.newSetFromMap(new IdentityHashMap<>());
         for (Tensor t : given) {
             if (!t.isMeta()) {
-                taken.add(t.storage());
+                taken.add(TENSORS.storage(t));
             }
         }
         for (int i = 0; i < results.length; i++) {
@@ -502,9 +504,9 @@ public final class BackwardPass {
             // An expanded one cannot be written to.
             if (t != null
                     && !t.isMeta()
-                    && !taken.add(t.storage())
+                    && !taken.add(TENSORS.storage(t))
                     && t.layout().isInjective()) {
-                results[i] = t.copy().engineHandle();
+                results[i] = TENSORS.engineHandle(t.copy());
                 t.close();
             }
         }
@@ -535,12 +537,12 @@ public final class BackwardPass {
                     capture.onAbort(() -> forget(meta, made));
                 }
             } else if (createGraph || !there.layout().isInjective()) {
-                Tensor sum = there.add(gradient).engineHandle();
+                Tensor sum = TENSORS.engineHandle(there.add(gradient));
                 meta.grad = sum.leaveScope();
                 there.close();
             } else {
                 there.add_(gradient);
-                if (capture != null && !capture.owns(there.storage())) {
+                if (capture != null && !capture.owns(TENSORS.storage(there))) {
                     capture.require(
                             () -> meta.grad == there,
                             "it adds to the gradient of " + like.describe() + " as it was at the capture, but that"
@@ -565,14 +567,14 @@ public final class BackwardPass {
 
     private Tensor fresh(Tensor gradient) {
         if (createGraph || gradient.isMeta()) {
-            return gradient.engineHandle().leaveScope();
+            return TENSORS.engineHandle(gradient).leaveScope();
         }
-        boolean ours = gradient.storage().isExclusive()
+        boolean ours = TENSORS.storage(gradient).isExclusive()
                 && gradient.isContiguous()
-                && gradient.storage().byteSize()
+                && TENSORS.storage(gradient).byteSize()
                         == gradient.numel() * gradient.dtype().byteSize();
-        Tensor kept = ours ? gradient.engineHandle() : gradient.copy().engineHandle();
-        kept.setAutograd(null);
+        Tensor kept = ours ? TENSORS.engineHandle(gradient) : TENSORS.engineHandle(gradient.copy());
+        TENSORS.setAutograd(kept, null);
         return kept.leaveScope();
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
@@ -43,8 +45,8 @@ public final class CastCache {
                 && !closed
                 && t.dtype() == DType.FLOAT32
                 && to != DType.FLOAT32
-                && t.autograd() != null
-                && !(t.autograd() instanceof ViewMeta)
+                && TENSORS.autograd(t) != null
+                && !(TENSORS.autograd(t) instanceof ViewMeta)
                 && t.requiresGrad()
                 && Autograd.gradFn(t) == null
                 && !t.isMeta();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.LayerOrder;
@@ -102,7 +104,7 @@ public final class ForwardMode implements DispatchLayer {
     static void attach(Level level, Tensor t, @Nullable Object tangent) {
         if (tangent instanceof Tensor value) {
             if (value.numel() > 0) {
-                duals(AutogradMeta.variable(t)).put(level, value.engineHandle());
+                duals(AutogradMeta.variable(t)).put(level, TENSORS.engineHandle(value));
             }
         } else if (tangent != null) {
             duals(AutogradMeta.variable(t)).put(level, tangent);
@@ -133,7 +135,7 @@ public final class ForwardMode implements DispatchLayer {
     static void expect(Tensor[] results, Context context) {
         if (of(context) != null) {
             for (Tensor t : results) {
-                if (t.autograd() != null) {
+                if (TENSORS.autograd(t) != null) {
                     Duals unused = duals(AutogradMeta.variable(t));
                 }
             }
@@ -155,7 +157,7 @@ public final class ForwardMode implements DispatchLayer {
         AutogradMeta m = AutogradMeta.of(t);
         Tensor plain = t.detach();
         if (m != null && m.duals != null) {
-            plain.setAutograd(new AutogradMeta());
+            TENSORS.setAutograd(plain, new AutogradMeta());
             AutogradMeta.variable(plain).duals = m.duals;
         }
         return plain;
@@ -210,7 +212,7 @@ public final class ForwardMode implements DispatchLayer {
         int before = seeing;
         int start = context.startAt(this);
         seeing = level.depth;
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             Pushforward.Pushed<R> pushed;
             if (unknown != null) {
                 pushed = new Pushforward.Pushed<>(Dispatcher.call(op, args, context), null);

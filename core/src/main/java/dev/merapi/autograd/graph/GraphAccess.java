@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.GradientException;
@@ -70,7 +72,7 @@ public final class GraphAccess {
     }
 
     public static void setGrad(Tensor t, @Nullable Tensor gradient) {
-        if (t.autograd() == null && gradient == null) {
+        if (TENSORS.autograd(t) == null && gradient == null) {
             return;
         }
         if (gradient != null
@@ -88,7 +90,7 @@ public final class GraphAccess {
                     && before != null
                     && before != gradient
                     && !before.isMeta()
-                    && capture.usesFromOutside(before.storage())) {
+                    && capture.usesFromOutside(TENSORS.storage(before))) {
                 throw new GraphCaptureException(
                         Message.of("setGrad: the step that is captured has used the gradient of " + t.describe()
                                         + " that was there before it, and now drops it: each replay would use it again")

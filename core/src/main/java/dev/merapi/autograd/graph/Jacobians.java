@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Dual;
 import dev.merapi.dispatch.Context;
@@ -31,7 +33,7 @@ public final class Jacobians {
         requireTangents(name, inputs, tangents);
         Context context = Context.current();
         List<Tensor> made = new ArrayList<>(); // value, tangent, value, tangent, …
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             ForwardMode.level(context, level -> {
                 List<Tensor> variables = new ArrayList<>();
                 for (int i = 0; i < inputs.size(); i++) {
@@ -60,8 +62,8 @@ public final class Jacobians {
             throw ForwardMode.unknown(unknown);
         }
         return t instanceof Tensor known
-                ? known.engineHandle().joinScope(Context.current())
-                : Tensor.zeros(value, value.isMeta());
+                ? TENSORS.joinScope(TENSORS.engineHandle(known), Context.current())
+                : TENSORS.zeros(value, value.isMeta());
     }
 
     private static void requireForward(String name, List<Tensor> inputs) {
@@ -106,7 +108,7 @@ public final class Jacobians {
     /** One product for each element of the inputs. */
     public static List<List<Tensor>> forward(String name, Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         requireForward(name, inputs);
-        try (Scope scope = Scope.openInternal(Context.current())) {
+        try (Scope scope = TENSORS.openScope(Context.current())) {
             List<List<Tensor>> columns = new ArrayList<>(); // per input; its elements, and in them the outputs
             List<Tensor> outputs = null;
             List<List<Tensor>> found = new ArrayList<>();
@@ -152,7 +154,7 @@ public final class Jacobians {
     /** One backward for each element of the outputs. */
     public static List<List<Tensor>> reverse(String name, Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         requireReverse(name);
-        try (Scope scope = Scope.openInternal(Context.current());
+        try (Scope scope = TENSORS.openScope(Context.current());
                 Autograd.Mode mode = Autograd.enableGrad()) {
             List<Tensor> variables = variables(name, inputs);
             return scope.keep(rows(f.apply(variables), variables));
@@ -164,7 +166,7 @@ public final class Jacobians {
         requireReverse(name);
         requireForward(name, inputs);
         long in = inputs.stream().mapToLong(Tensor::numel).sum();
-        try (Scope scope = Scope.openInternal(Context.current());
+        try (Scope scope = TENSORS.openScope(Context.current());
                 Autograd.Mode mode = Autograd.enableGrad()) {
             List<Tensor> variables = variables(name, inputs);
             List<Tensor> outputs = f.apply(variables);

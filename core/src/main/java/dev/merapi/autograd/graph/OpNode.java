@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CheckedMode;
@@ -136,7 +138,7 @@ final class OpNode<A extends Record, R> extends Node {
         Context context = Context.current();
         boolean recording = context.setGradEnabled(false);
         Object tree;
-        try (Scope scope = Scope.openInternal(context)) {
+        try (Scope scope = TENSORS.openScope(context)) {
             Backward.Save<A, R, Object> save = op.save();
             tree = isRunAgain(op) ? args : save == null ? null : save.apply(args, written(op, args, inputs, mutated));
         } finally {
@@ -195,7 +197,7 @@ final class OpNode<A extends Record, R> extends Node {
                 if (op.isInternal(result, i)) {
                     return guard(t, inputs);
                 }
-                return results[i].autograd() == null ? null : new AutogradMeta(this, i);
+                return TENSORS.autograd(results[i]) == null ? null : new AutogradMeta(this, i);
             }
         }
         for (Tensor input : inputs) {
@@ -246,7 +248,7 @@ final class OpNode<A extends Record, R> extends Node {
             }
         }
         String owner = "the backward kernel of " + name();
-        result.setAutograd(new AutogradMeta(new ErrorNode(owner, Tensor.meta(result), nodes, indices), 0));
+        TENSORS.setAutograd(result, new AutogradMeta(new ErrorNode(owner, Tensor.meta(result), nodes, indices), 0));
     }
 
     private static @Nullable AutogradMeta snapshot(Tensor t) {
@@ -420,7 +422,7 @@ final class OpNode<A extends Record, R> extends Node {
             if (t != null && createGraph) {
                 inputs[i] = Views.ALIAS.call(new Views.Alias(t));
             } else if (t != null) {
-                Tensor leaf = t.viewAs(t.layout(), Context.current());
+                Tensor leaf = TENSORS.viewAs(t, t.layout(), Context.current());
                 leaf.requiresGrad(needed[i]);
                 inputs[i] = leaf;
             }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
@@ -174,9 +176,9 @@ final class Pushforward {
                 for (int i = 0; i < outputs.length; i++) {
                     Tensor y = outputs[i];
                     outputs[i] =
-                            y.isClosed() ? y : ForwardMode.withoutHistory(y).engineHandle();
+                            y.isClosed() ? y : TENSORS.engineHandle(ForwardMode.withoutHistory(y));
                     Tensor t = pushed[i];
-                    pushed[i] = t == null ? null : t.engineHandle();
+                    pushed[i] = t == null ? null : TENSORS.engineHandle(t);
                 }
                 result = java.util.Objects.requireNonNull(op.result().rebuild(result, outputs));
             }
@@ -198,7 +200,7 @@ final class Pushforward {
     private static void join(@Nullable Tensor[] handles, Context context) {
         for (Tensor t : handles) {
             if (t != null && !t.isClosed()) {
-                Tensor unused = t.joinScope(context);
+                Tensor unused = TENSORS.joinScope(t, context);
             }
         }
     }
@@ -230,7 +232,7 @@ final class Pushforward {
         for (Tensor y : outputs) {
             if (!y.isClosed() && y.requiresGrad()) {
                 roots.add(y);
-                gradients.add(Tensor.zeros(y, y.isMeta()).requiresGrad(true));
+                gradients.add(TENSORS.zeros(y, y.isMeta()).requiresGrad(true));
             }
         }
         if (roots.isEmpty()) {

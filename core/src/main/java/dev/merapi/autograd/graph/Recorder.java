@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
@@ -65,7 +67,7 @@ public final class Recorder implements GraphLayer {
         boolean[] mutated = null;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (t != null && t.autograd() instanceof ViewMeta v && v.isOfGraph()) {
+            if (t != null && TENSORS.autograd(t) instanceof ViewMeta v && v.isOfGraph()) {
                 mutated = mutated == null ? op.mutatedSlots(args) : mutated;
                 if (mutated[i]) {
                     return true;
@@ -171,7 +173,7 @@ public final class Recorder implements GraphLayer {
         } else {
             for (int i = 0; i < results.length; i++) {
                 if (results[i].dtype().isFloating() && op.isDifferentiable(result, i)) {
-                    results[i].setAutograd(new AutogradMeta(node, i));
+                    TENSORS.setAutograd(results[i], new AutogradMeta(node, i));
                 }
             }
         }
@@ -224,7 +226,7 @@ public final class Recorder implements GraphLayer {
     private static void adopt(Node node, Context context) {
         Scope scope = context.scope();
         if (scope != null) {
-            scope.addNode(node);
+            TENSORS.addNode(scope, node);
         } else {
             node.escape();
         }
@@ -273,7 +275,7 @@ public final class Recorder implements GraphLayer {
         boolean[] mutated = op.mutatedSlots(args);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (mutated[i] && t != null && (t.requiresGrad() || t.autograd() instanceof ViewMeta v && v.isOfGraph())) {
+            if (mutated[i] && t != null && (t.requiresGrad() || TENSORS.autograd(t) instanceof ViewMeta v && v.isOfGraph())) {
                 throw new GradientException(op.name() + ": is non-differentiable and would write " + t.describe()
                         + ", which requires a gradient\n  fix: run it under Autograd.noGrad(), or on t.detach().");
             }
@@ -288,7 +290,7 @@ public final class Recorder implements GraphLayer {
             if (mutated[i] && t != null) {
                 requireMutable(op, t);
                 written++;
-                view |= t.autograd() instanceof ViewMeta;
+                view |= TENSORS.autograd(t) instanceof ViewMeta;
             }
         }
         if (written > 1 && view) {
@@ -344,7 +346,7 @@ public final class Recorder implements GraphLayer {
             if (!mutated[i] || t == null) {
                 continue;
             }
-            if (t.autograd() instanceof ViewMeta v) {
+            if (TENSORS.autograd(t) instanceof ViewMeta v) {
                 Tensor base = v.base();
                 AutogradMeta meta = java.util.Objects.requireNonNull(AutogradMeta.of(base));
                 CopySlices slices = new CopySlices(base, v, node, i);
@@ -372,12 +374,12 @@ public final class Recorder implements GraphLayer {
         for (int i = 0; i < results.length; i++) {
             Layout layout = layouts.get(i);
             if (!viewed.isMeta()
-                    && !layout.fits(viewed.dtype().byteSize(), viewed.storage().byteSize())) {
+                    && !layout.fits(viewed.dtype().byteSize(), TENSORS.storage(viewed).byteSize())) {
                 throw new ShapeException(
                         op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
                                 + viewed.describe() + " with layout " + viewed.layout());
             }
-            results[i] = viewed.viewAs(layout, context);
+            results[i] = TENSORS.viewAs(viewed, layout, context);
         }
         R result = op.hasManyViews() ? (R) List.of(results) : (R) results[0];
         if (context.isInference() || op.restrictsGradients() && !op.isDifferentiable(result, 0)) {
@@ -405,14 +407,14 @@ public final class Recorder implements GraphLayer {
         }
         if (viewed.isMeta()) {
             for (int i = 0; i < results.length && node != null; i++) {
-                results[i].setAutograd(new AutogradMeta(node, i));
+                TENSORS.setAutograd(results[i], new AutogradMeta(node, i));
             }
             return result;
         }
-        ViewMeta parent = viewed.autograd() instanceof ViewMeta v ? v : null;
+        ViewMeta parent = TENSORS.autograd(viewed) instanceof ViewMeta v ? v : null;
         Tensor base = parent != null ? parent.base() : baseOf(viewed);
         for (int i = 0; i < results.length; i++) {
-            results[i].setAutograd(
+            TENSORS.setAutograd(results[i], 
                     new ViewMeta(base, parent, op, args, i, !op.hasManyViews(), differentiable ? node : null));
         }
         return result;
@@ -421,6 +423,6 @@ public final class Recorder implements GraphLayer {
     /** A handle of the viewed variable that shares its place in the graph, now and later. */
     private static Tensor baseOf(Tensor viewed) {
         AutogradMeta.variable(viewed);
-        return viewed.uncountedHandle();
+        return TENSORS.uncountedHandle(viewed);
     }
 }

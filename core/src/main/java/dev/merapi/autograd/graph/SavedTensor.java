@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
@@ -32,8 +34,8 @@ public final class SavedTensor {
     private @Nullable WeakReference<Storage> original;
 
     private SavedTensor(Tensor tensor, int source, @Nullable AutogradMeta graph, boolean hooked) {
-        Tensor own = tensor.engineHandle();
-        own.setAutograd(graph);
+        Tensor own = TENSORS.engineHandle(tensor);
+        TENSORS.setAutograd(own, graph);
         this.version = tensor.version();
         this.source = source;
         this.graph = graph;
@@ -70,7 +72,7 @@ public final class SavedTensor {
 
     /** Runs the hooks, innermost first, with recording off and outside of all scopes: what they make stays. */
     private void pack(Tensor source, HookStack hooks, String op, Context context) {
-        original = source.isMeta() ? null : new WeakReference<>(source.storage());
+        original = source.isMeta() ? null : new WeakReference<>(TENSORS.storage(source));
         Tensor own = (Tensor) java.util.Objects.requireNonNull(packed);
         List<SavedTensorHooks.Pair> applied = new ArrayList<>();
         Object value = own;
@@ -90,7 +92,7 @@ public final class SavedTensor {
             packed = value;
             pairs = applied;
         } finally {
-            Scope.unwind(context, null, value);
+            TENSORS.unwind(context, null, value);
             context.setScope(scope);
             context.setSavedTensorHooks(installed);
             context.setGradEnabled(grad);
@@ -116,7 +118,7 @@ public final class SavedTensor {
     /** The tensor, after the version check; a packed one is unpacked anew, and belongs to the scope that is open. */
     public Tensor unpack(String node, int position, @Nullable Node owner) {
         WeakReference<Storage> weak = original;
-        Storage watched = weak != null ? weak.get() : handle == null || handle.isMeta() ? null : handle.storage();
+        Storage watched = weak != null ? weak.get() : handle == null || handle.isMeta() ? null : TENSORS.storage(handle);
         if (watched != null && watched.version() != version) {
             throw new SavedTensorException(Message.of("backward of " + node + ": "
                             + (owner == null ? "saved tensor " + position : owner.savedName(position))
@@ -161,8 +163,8 @@ public final class SavedTensor {
         }
         t.requireOpen();
         // The hooks return contents; the place in the graph is the original's, or second derivatives would be lost.
-        Tensor seen = t.viewAs(t.layout(), context);
-        seen.setAutograd(graph);
+        Tensor seen = TENSORS.viewAs(t, t.layout(), context);
+        TENSORS.setAutograd(seen, graph);
         return seen;
     }
 
@@ -173,13 +175,12 @@ public final class SavedTensor {
         if (own == null || own != saved || own.isMeta() || !own.isContiguous()) {
             return null;
         }
-        Storage memory = own.storage();
+        Storage memory = TENSORS.storage(own);
         if (!memory.isForgotten(context.allocator(own.device()))) {
             return null;
         }
         // A part of it that is the whole: a hook of another node's that watches the original's version sees no write.
-        return Tensor.over(memory.slice(0, memory.byteSize()), own.layout(), own.dtype())
-                .joinScope(context);
+        return TENSORS.joinScope(TENSORS.over(memory.slice(0, memory.byteSize()), own.layout(), own.dtype()), context);
     }
 
     public void release(ThreadState memory) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Scope;
@@ -79,7 +81,7 @@ final class ViewMeta extends AutogradMeta {
     synchronized void setRequiresGrad(Tensor self, boolean wanted) {
         if (requiresGrad != wanted) {
             AutogradMeta b = metaOfBase();
-            leaf = wanted ? new Leaf(self.uncountedHandle(), b.recorded()) : null;
+            leaf = wanted ? new Leaf(TENSORS.uncountedHandle(self), b.recorded()) : null;
             super.setRequiresGrad(self, wanted);
             b.countChange(); // views of this one look again
         }
@@ -154,7 +156,7 @@ final class ViewMeta extends AutogradMeta {
     }
 
     private boolean isBehind() {
-        if (!base.isMeta() && !base.storage().isOpen()) {
+        if (!base.isMeta() && !TENSORS.storage(base).isOpen()) {
             return false; // what is gone was not written since anybody could see it
         }
         return base.version() != versionSeen
@@ -176,7 +178,7 @@ final class ViewMeta extends AutogradMeta {
             int unused = context.startAtAutograd();
             context.setGradEnabled(true);
             context.setInference(false);
-            try (Scope scope = Scope.openInternal(context)) {
+            try (Scope scope = TENSORS.openScope(context)) {
                 Tensor again = replay(l == null ? base : l.self, from);
                 fresh = java.util.Objects.requireNonNull(AutogradMeta.of(again)).recorded();
             } finally {

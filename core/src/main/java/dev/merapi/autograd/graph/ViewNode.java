@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
@@ -53,7 +55,7 @@ final class ViewNode<A extends Record, R> extends Node {
     }
 
     private Tensor together(@Nullable Tensor[] gradients) {
-        Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
+        Tensor whole = TENSORS.zeros(viewed, isMeta(gradients));
         R views = op.op().call(withViewed(args, whole));
         Tensor ofOverlapping = null;
         for (int i = 0; i < gradients.length; i++) {
@@ -94,7 +96,7 @@ final class ViewNode<A extends Record, R> extends Node {
         for (int i = 0; i < gradients.length; i++) {
             Tensor g = gradients[i];
             if (g != null) {
-                Tensor whole = Tensor.zeros(viewed, isMeta(gradients));
+                Tensor whole = TENSORS.zeros(viewed, isMeta(gradients));
                 Tensor view = (Tensor) ((List<?>) op.op().call(withViewed(args, whole))).get(i);
                 if (view.layout().isInjective()) {
                     view.copy_(g);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.host.CudaNative;
 import dev.merapi.cuda.host.HostMemory;
 import dev.merapi.cuda.runtime.Blas;
@@ -262,7 +264,7 @@ public final class CublasLt {
          */
         private static @Nullable Tensor workspace(MatrixProduct p, long bytes) {
             try {
-                return Tensor.allocate(Shape.of(bytes), DType.UINT8, p.out().device());
+                return TENSORS.allocate(Shape.of(bytes), DType.UINT8, p.out().device());
             } catch (OutOfMemoryException e) {
                 return null;
             }

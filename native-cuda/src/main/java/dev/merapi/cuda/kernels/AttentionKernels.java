@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.FLOATING;
 
 import dev.merapi.backend.KernelTable;
@@ -278,7 +279,7 @@ public final class AttentionKernels {
         Tensor lse = lseOfAny.contiguous();
         long[] words = p.words(all);
         boolean fast = isForTensorCores(p, all);
-        try (Tensor inner = Tensor.allocate(lse.shape(), lse.dtype(), lse.device())) {
+        try (Tensor inner = TENSORS.allocate(lse.shape(), lse.dtype(), lse.device())) {
             Family.Call call = begun(fast, p, all[0], "backward_inner");
             pointer(call, all[4]);
             pointer(call, all[3]).pointer(inner).struct(words).each(fast ? p.rows() * p.width / 8 : p.rows());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwiseVariant;
@@ -153,7 +155,7 @@ public record ConvolutionTiles(
             tiles(kernels, variant, null, deep).run(grid);
             return;
         }
-        try (Tensor parts = Tensor.allocate(Shape.of(groups, splits, m, n), DType.FLOAT32, out.device())) {
+        try (Tensor parts = TENSORS.allocate(Shape.of(groups, splits, m, n), DType.FLOAT32, out.device())) {
             tiles(kernels, variant, parts, deep).run(grid);
             FAMILY.call(kernels, op, out, "convolve_join", variant, Variant::types)
                     .pointer(parts)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.launch.Operands;
 import dev.merapi.error.SchemaException;
@@ -104,7 +106,7 @@ public final class CustomBackward implements Backward<Object, Object> {
     }
 
     private static Tensor allocated(Tensor like) {
-        return Tensor.allocate(like.shape(), like.dtype(), like.device());
+        return TENSORS.allocate(like.shape(), like.dtype(), like.device());
     }
 
     /** What came, by the names of the outputs; where no gradient came, zeros. */

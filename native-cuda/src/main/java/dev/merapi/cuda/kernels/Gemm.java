@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -113,7 +115,7 @@ public final class Gemm {
             return;
         }
         Shape shape = Shape.of(p.count(), splits, p.m(), p.n());
-        try (Tensor parts = Tensor.allocate(shape, DType.FLOAT32, p.out().device())) {
+        try (Tensor parts = TENSORS.allocate(shape, DType.FLOAT32, p.out().device())) {
             tiles(kernels, p, variant, parts, deep).run(grid);
             FAMILY.call(kernels, p.op(), p.out(), "gemm_join", variant, Variant::types)
                     .pointer(parts)

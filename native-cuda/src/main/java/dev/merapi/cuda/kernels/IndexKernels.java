@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
 
 import dev.merapi.backend.KernelTable;
@@ -101,7 +102,7 @@ public final class IndexKernels {
             return -1;
         }
         try (ThreadMode wait = SilentSyncs.allow();
-                Tensor first = Tensor.allocate(Shape.SCALAR, DType.INT64, index.device())) {
+                Tensor first = TENSORS.allocate(Shape.SCALAR, DType.INT64, index.device())) {
             first.fill_(Long.MAX_VALUE);
             FAMILY.call(kernels, op, index, "check", new Types(DType.FLOAT32, index.dtype()), Types::text)
                     .pointer(index)
@@ -175,8 +176,8 @@ public final class IndexKernels {
             scatter(x, dim, index, source, row, true);
             return;
         }
-        try (Tensor sums = Tensor.allocate(x.shape(), x.dtype().computeType(), x.device());
-                Tensor terms = Tensor.allocate(source.shape(), x.dtype().computeType(), x.device())) {
+        try (Tensor sums = TENSORS.allocate(x.shape(), x.dtype().computeType(), x.device());
+                Tensor terms = TENSORS.allocate(source.shape(), x.dtype().computeType(), x.device())) {
             sums.copy_(x);
             terms.copy_(source);
             scatter(sums, dim, index, terms, row, true);
@@ -236,7 +237,7 @@ public final class IndexKernels {
             return;
         }
         DType compute = out.dtype().isFloating() ? out.dtype().computeType() : DType.INT64;
-        Tensor sums = compute == out.dtype() ? out : Tensor.allocate(out.shape(), compute, out.device());
+        Tensor sums = compute == out.dtype() ? out : TENSORS.allocate(out.shape(), compute, out.device());
         sums.zero_();
         long width = out.size(1);
         if (a.indices().numel() > 0) {

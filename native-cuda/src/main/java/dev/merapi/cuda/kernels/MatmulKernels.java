@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
 
 import dev.merapi.backend.KernelTable;
@@ -82,9 +83,9 @@ public final class MatmulKernels {
     }
 
     private void feedForwardBackward(FusedFeedForward.BackwardArgs args, FusedFeedForward.Gradients out) {
-        try (Scope scope = Scope.openInternal(Context.current())) {
+        try (Scope scope = TENSORS.openScope(Context.current())) {
             Tensor active = FusedFeedForward.rows(args.active());
-            Tensor before = Tensor.allocate(active.shape(), active.dtype(), active.device());
+            Tensor before = TENSORS.allocate(active.shape(), active.dtype(), active.device());
             Tensor g = FusedFeedForward.rows(args.grad());
             Tensor x = FusedFeedForward.rows(args.x());
             boolean summed = beforeActivation(g, args.down(), args.inner(), out.upBias(), before);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.host.HostMemory;
 import dev.merapi.cuda.launch.SilentSyncs;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -93,7 +95,7 @@ public final class MoveKernel {
     }
 
     private static ByteBuffer heap(Tensor t) {
-        ByteBuffer buffer = t.storage().rawBuffer();
+        ByteBuffer buffer = TENSORS.storage(t).rawBuffer();
         if (buffer == null) {
             throw new DeviceException("move: " + t.describe() + " has neither an address nor a Java view");
         }
@@ -101,7 +103,7 @@ public final class MoveKernel {
     }
 
     private static int offset(Tensor t) {
-        return t.storage().bufferOffset()
+        return TENSORS.storage(t).bufferOffset()
                 + (int) (t.layout().offset() * t.dtype().byteSize());
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.FLOATING;
 
 import dev.merapi.backend.KernelTable;
@@ -148,7 +149,7 @@ public final class OptimizerKernels {
         long parts = groups.stream().mapToLong(TensorLists::chunks).sum();
         Tensor first = a.grads().get(0);
         int each = first.dtype() == DType.FLOAT64 ? 3 : 1; // sums of a chunk
-        try (Tensor sums = Tensor.allocate(Shape.of(Math.max(1, parts * each)), DType.FLOAT64, first.device())) {
+        try (Tensor sums = TENSORS.allocate(Shape.of(Math.max(1, parts * each)), DType.FLOAT64, first.device())) {
             long at = 0;
             for (TensorLists lists : groups) {
                 if (lists.chunks() > 0) {

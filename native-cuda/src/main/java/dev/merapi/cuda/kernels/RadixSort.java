@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -45,8 +47,8 @@ public final class RadixSort implements AutoCloseable {
         this.rows = rows;
         this.n = n;
         for (int i = 0; i < 2; i++) {
-            keys[i] = Tensor.allocate(Shape.of(rows, n), key, device);
-            places[i] = Tensor.allocate(Shape.of(rows, n), DType.INT32, device);
+            keys[i] = TENSORS.allocate(Shape.of(rows, n), key, device);
+            places[i] = TENSORS.allocate(Shape.of(rows, n), DType.INT32, device);
         }
     }
 
@@ -80,7 +82,7 @@ public final class RadixSort implements AutoCloseable {
         CudaRuntime.Grid blocks = new CudaRuntime.Grid(tiles, down, 1, THREADS, 1, 1, 0);
         int pieces = (int) Math.min(ACROSS, Long.highestOneBit(tiles));
         CudaRuntime.Grid columns = new CudaRuntime.Grid(DIGITS / ACROSS, down, 1, ACROSS, pieces, 1, 0);
-        try (Tensor table = Tensor.allocate(Shape.of(rows, tiles + 1, DIGITS), DType.INT32, keys[0].device())) {
+        try (Tensor table = TENSORS.allocate(Shape.of(rows, tiles + 1, DIGITS), DType.INT32, keys[0].device())) {
             for (int shift = 0; shift < bits; shift += BITS, now = 1 - now) {
                 call("sort_counts")
                         .pointer(keys[now])

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.Combiner;
@@ -129,7 +131,7 @@ public final class ReduceKernel implements Kernel<Object, Object> {
     }
 
     private static @Nullable Tensor partial(ReducePlan plan, long bytes, Device device) {
-        return plan.chunks() == 1 ? null : Tensor.allocate(Shape.of(plan.chunks() * bytes), DType.UINT8, device);
+        return plan.chunks() == 1 ? null : TENSORS.allocate(Shape.of(plan.chunks() * bytes), DType.UINT8, device);
     }
 
     private static long address(@Nullable Tensor partial) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.FLOATING;
 
 import dev.merapi.backend.KernelTable;
@@ -291,7 +292,7 @@ public final class RowKernels {
         }
         long chunk = Math.max(CHUNK, (rows + CHUNKS - 1) / CHUNKS);
         long chunks = (rows + chunk - 1) / chunk;
-        try (Tensor parts = Tensor.allocate(Shape.of(2, chunks, size), rstd.dtype(), x.device())) {
+        try (Tensor parts = TENSORS.allocate(Shape.of(2, chunks, size), rstd.dtype(), x.device())) {
             Tensor weights = parts.select(0, 0);
             Tensor biases = parts.select(0, 1);
             int pack = RowForm.pack(x.dtype(), size, g, x);
@@ -331,8 +332,8 @@ public final class RowKernels {
         long rows = x.size(0);
         long classes = x.size(1);
         check(a.targets(), classes, a.ignoreIndex());
-        try (Tensor losses = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device());
-                Tensor weights = Tensor.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
+        try (Tensor losses = TENSORS.allocate(a.targets().shape(), out.lse().dtype(), x.device());
+                Tensor weights = TENSORS.allocate(a.targets().shape(), out.lse().dtype(), x.device())) {
             if (rows > 0) {
                 RowForm form = RowForm.rows(x.dtype(), rows, classes, x);
                 call(LOSSES, "cross_entropy_rows", x, form.types())
@@ -360,8 +361,8 @@ public final class RowKernels {
         long classes = x.size(1);
         check(a.targets(), classes, a.ignoreIndex());
         DType compute = x.dtype().computeType();
-        try (Tensor losses = Tensor.allocate(a.targets().shape(), compute, x.device());
-                Tensor weights = Tensor.allocate(a.targets().shape(), compute, x.device())) {
+        try (Tensor losses = TENSORS.allocate(a.targets().shape(), compute, x.device());
+                Tensor weights = TENSORS.allocate(a.targets().shape(), compute, x.device())) {
             nllRows(x, a.targets(), a.weight(), losses, weights, a.ignoreIndex());
             reduced(losses, weights, out, null, rows, a.reduction());
         }
@@ -437,11 +438,11 @@ public final class RowKernels {
     private void nllBackward(Losses.NllBackward a, Tensor out) {
         Tensor x = a.logProbabilities();
         DType compute = x.dtype().computeType();
-        try (Tensor total = Tensor.allocate(Shape.SCALAR, DType.FLOAT64, x.device())) {
+        try (Tensor total = TENSORS.allocate(Shape.SCALAR, DType.FLOAT64, x.device())) {
             if (a.reduction() == Losses.Reduction.MEAN) {
-                try (Tensor losses = Tensor.allocate(a.targets().shape(), compute, x.device());
-                        Tensor weights = Tensor.allocate(a.targets().shape(), compute, x.device());
-                        Tensor ignored = Tensor.allocate(Shape.SCALAR, x.dtype(), x.device())) {
+                try (Tensor losses = TENSORS.allocate(a.targets().shape(), compute, x.device());
+                        Tensor weights = TENSORS.allocate(a.targets().shape(), compute, x.device());
+                        Tensor ignored = TENSORS.allocate(Shape.SCALAR, x.dtype(), x.device())) {
                     nllRows(x, a.targets(), a.weight(), losses, weights, a.ignoreIndex());
                     reduced(losses, weights, ignored, total, x.size(0), Losses.Reduction.SUM);
                 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
 
 import dev.merapi.backend.KernelTable;
@@ -129,7 +130,7 @@ public final class ScanKernels {
             launch(x, null, y, lanes, types);
             return;
         }
-        try (Tensor totals = Tensor.allocate(Shape.of(lanes.lanes, lanes.chunks()), types.sums(), x.device())) {
+        try (Tensor totals = TENSORS.allocate(Shape.of(lanes.lanes, lanes.chunks()), types.sums(), x.device())) {
             call(x, "scan_totals", types)
                     .pointer(x)
                     .pointer(totals)
@@ -152,11 +153,11 @@ public final class ScanKernels {
     private Tensor nonzero(Indexing.NonZero a) {
         Tensor x = a.x();
         if (x.numel() == 0) {
-            return Tensor.allocate(Shape.of(0, x.rank()), DType.INT64, x.device());
+            return TENSORS.allocate(Shape.of(0, x.rank()), DType.INT64, x.device());
         }
         Types types = new Types(x.dtype(), DType.INT64, false, x.numel() > Integer.MAX_VALUE);
         Lanes lanes = Lanes.of(1, x.numel(), 1);
-        try (Tensor counts = Tensor.allocate(Shape.of(lanes.chunks()), DType.INT64, x.device())) {
+        try (Tensor counts = TENSORS.allocate(Shape.of(lanes.chunks()), DType.INT64, x.device())) {
             call(x, "nonzero_counts", types)
                     .pointer(x)
                     .pointer(counts)
@@ -167,7 +168,7 @@ public final class ScanKernels {
             try (Tensor last = counts.select(0, lanes.chunks() - 1)) {
                 count = last.itemLong();
             }
-            Tensor out = Tensor.allocate(Shape.of(count, x.rank()), DType.INT64, x.device());
+            Tensor out = TENSORS.allocate(Shape.of(count, x.rank()), DType.INT64, x.device());
             if (out.numel() > 0) {
                 call(x, "nonzero_places", types)
                         .pointer(x)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.launch.Family;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -176,7 +178,7 @@ public final class SegmentKernels {
         int down = THREADS / across;
         long wide = Math.min(65535, (lanes + across - 1) / across);
         DType compute = x.dtype().isFloating() ? x.dtype().computeType() : DType.INT64;
-        try (Tensor ends = Tensor.allocate(Shape.of(2, chunks, lanes, types.pack), compute, x.device())) {
+        try (Tensor ends = TENSORS.allocate(Shape.of(2, chunks, lanes, types.pack), compute, x.device())) {
             call("segment_sums")
                     .pointer(keys)
                     .pointer(places)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.report;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MatmulKernels;
@@ -97,6 +99,6 @@ public final class EpilogueCost {
     }
 
     private static Tensor like(Tensor t) {
-        return Tensor.allocate(t.shape(), t.dtype(), t.device());
+        return TENSORS.allocate(t.shape(), t.dtype(), t.device());
     }
 }

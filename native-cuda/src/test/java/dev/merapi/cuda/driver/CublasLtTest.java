@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -118,7 +119,7 @@ class CublasLtTest {
             Tensor wide = random(dtype, 3, 6, 40);
             Tensor a = wide.narrow(1, 3, 9);
             Tensor b = random(dtype, 4, 9, 40).narrow(1, 5, 6);
-            Tensor out = Tensor.allocate(Shape.of(6, 6), dtype, Simulator.DEVICE);
+            Tensor out = TENSORS.allocate(Shape.of(6, 6), dtype, Simulator.DEVICE);
             assertTrue(multiply(
                     wide.to(Simulator.DEVICE).narrow(1, 3, 9),
                     random(dtype, 4, 9, 40).to(Simulator.DEVICE).narrow(1, 5, 6),
@@ -135,7 +136,7 @@ class CublasLtTest {
                 Tensor x = random(dtype, 1, 2, 5, 9);
                 Tensor w = random(dtype, 2, 7, 9);
                 Tensor bias = random(dtype, seed, 7);
-                Tensor out = Tensor.allocate(Shape.of(2, 5, 7), dtype, Simulator.DEVICE);
+                Tensor out = TENSORS.allocate(Shape.of(2, 5, 7), dtype, Simulator.DEVICE);
                 LinearAlgebra.Linear args = new LinearAlgebra.Linear(
                         x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
                 assertTrue(blas.multiply(MatrixProduct.of(args, out), false, 0));
@@ -151,8 +152,8 @@ class CublasLtTest {
             Tensor g = random(dtype, 1, 10, 7);
             Tensor x = random(dtype, 2, 10, 9);
             LinearGradients.Parameters out = new LinearGradients.Parameters(
-                    Tensor.allocate(Shape.of(7, 9), dtype, Simulator.DEVICE),
-                    Tensor.allocate(Shape.of(7), dtype, Simulator.DEVICE));
+                    TENSORS.allocate(Shape.of(7, 9), dtype, Simulator.DEVICE),
+                    TENSORS.allocate(Shape.of(7), dtype, Simulator.DEVICE));
             LinearGradients.Args args = new LinearGradients.Args(g.to(Simulator.DEVICE), x.to(Simulator.DEVICE));
             assertTrue(blas.multiply(LinearGradients.product(args, out), false, 0));
             near("weight " + dtype, g.t().matmul(x), out.weight(), 0);
@@ -167,8 +168,8 @@ class CublasLtTest {
             Tensor x = random(dtype, 1, 2, 5, 9);
             Tensor w = random(dtype, 2, 16, 9);
             Tensor bias = random(dtype, 3, 16);
-            Tensor inner = Tensor.allocate(Shape.of(2, 5, 16), dtype, Simulator.DEVICE);
-            Tensor out = Tensor.allocate(inner.shape(), dtype, Simulator.DEVICE);
+            Tensor inner = TENSORS.allocate(Shape.of(2, 5, 16), dtype, Simulator.DEVICE);
+            Tensor out = TENSORS.allocate(inner.shape(), dtype, Simulator.DEVICE);
             LinearAlgebra.Linear args =
                     new LinearAlgebra.Linear(x.to(Simulator.DEVICE), w.to(Simulator.DEVICE), bias.to(Simulator.DEVICE));
             assertTrue(blas.multiply(FusedFeedForward.activated(args, inner, out), false, 0));
@@ -178,8 +179,8 @@ class CublasLtTest {
 
             Tensor g = random(dtype, 4, 10, 7);
             Tensor down = random(dtype, 5, 7, 16);
-            Tensor sums = Tensor.allocate(Shape.of(16), dtype, Simulator.DEVICE);
-            Tensor before = Tensor.allocate(Shape.of(10, 16), dtype, Simulator.DEVICE);
+            Tensor sums = TENSORS.allocate(Shape.of(16), dtype, Simulator.DEVICE);
+            Tensor before = TENSORS.allocate(Shape.of(10, 16), dtype, Simulator.DEVICE);
             assertTrue(blas.multiply(
                     FusedFeedForward.beforeActivation(
                             g.to(Simulator.DEVICE), down.to(Simulator.DEVICE), inner, sums, before),
@@ -204,7 +205,7 @@ class CublasLtTest {
     void aGeluThatItDoesNotServe() {
         for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64)) {
             int hidden = dtype == DType.BFLOAT16 ? 12 : 16; // lines of a multiple of 8, and 16 bits
-            Tensor out = Tensor.allocate(Shape.of(5, hidden), dtype, Simulator.DEVICE);
+            Tensor out = TENSORS.allocate(Shape.of(5, hidden), dtype, Simulator.DEVICE);
             LinearAlgebra.Linear args = new LinearAlgebra.Linear(
                     random(dtype, 1, 5, 9).to(Simulator.DEVICE),
                     random(dtype, 2, hidden, 9).to(Simulator.DEVICE),
@@ -260,7 +261,7 @@ class CublasLtTest {
     void tf32OnlyWhereAllowed() {
         Tensor a = random(DType.FLOAT32, 1, 5, 9);
         Tensor b = random(DType.FLOAT32, 2, 9, 7);
-        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         assertTrue(multiply(a.to(Simulator.DEVICE), b.to(Simulator.DEVICE), true, out));
         near("tf32", LinearAlgebra.matmul(a, b), out, 9 * 0x1p-9);
         assertTrue(
@@ -271,7 +272,7 @@ class CublasLtTest {
     void asksOnceForEachProblem() {
         Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
         Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
-        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         int asked = calls.getInt(4 * ASKED);
         int products = calls.getInt(4 * PRODUCTS);
         int alive = calls.getInt(4 * ALIVE);
@@ -283,7 +284,7 @@ class CublasLtTest {
         assertEquals(4, calls.getInt(4 * ALIVE) - alive, "an operation and three layouts");
         for (int m = 1; m < 1100; m++) {
             Tensor tall = Tensor.zeros(Shape.of(m, 9), DType.FLOAT32, Simulator.DEVICE);
-            multiply(tall, b, false, Tensor.allocate(Shape.of(m, 7), DType.FLOAT32, Simulator.DEVICE));
+            multiply(tall, b, false, TENSORS.allocate(Shape.of(m, 7), DType.FLOAT32, Simulator.DEVICE));
         }
         assertEquals(4 * 1024, calls.getInt(4 * ALIVE) - alive, "plans that are kept");
     }
@@ -293,7 +294,7 @@ class CublasLtTest {
     void theWorkspaceIsMemoryAsAnyOther() {
         Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
         Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
-        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         Memory.resetPeak(Simulator.DEVICE);
         long before = Memory.stats(Simulator.DEVICE).allocated();
         assertTrue(multiply(a, b, false, out));
@@ -305,7 +306,7 @@ class CublasLtTest {
     void productsGoToTheStreamTheyAreAskedFor() {
         Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
         Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
-        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         for (long stream : new long[] {0, 2, 0}) {
             assertTrue(blas.multiply(MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out), false, stream));
             assertEquals(4711 + stream, calls.getInt(4 * STREAM));
@@ -316,15 +317,15 @@ class CublasLtTest {
     void whatItDoesNotServe() {
         Tensor x = random(DType.FLOAT32, 1, 6, 10, 4, 16).to(Simulator.DEVICE);
         Tensor a = x.transpose(0, 3);
-        Tensor out = Tensor.allocate(Shape.of(16, 10, 4, 4), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(16, 10, 4, 4), DType.FLOAT32, Simulator.DEVICE);
         assertFalse(multiply(a, a.transpose(2, 3), false, out), "no unit stride");
         Tensor n = random(DType.INT32, 1, 4, 4).to(Simulator.DEVICE);
-        assertFalse(multiply(n, n, false, Tensor.allocate(Shape.of(4, 4), DType.INT32, Simulator.DEVICE)));
+        assertFalse(multiply(n, n, false, TENSORS.allocate(Shape.of(4, 4), DType.INT32, Simulator.DEVICE)));
         Tensor b = random(DType.FLOAT32, 2, 9, 13).to(Simulator.DEVICE);
         Tensor c = random(DType.FLOAT32, 2, 3, 9).to(Simulator.DEVICE);
         int alive = calls.getInt(4 * ALIVE);
         for (int i = 0; i < 2; i++) {
-            assertFalse(multiply(c, b, false, Tensor.allocate(Shape.of(3, 13), DType.FLOAT32, Simulator.DEVICE)));
+            assertFalse(multiply(c, b, false, TENSORS.allocate(Shape.of(3, 13), DType.FLOAT32, Simulator.DEVICE)));
         }
         assertEquals(alive, calls.getInt(4 * ALIVE), "nothing is kept of a problem without an algorithm");
     }
@@ -340,12 +341,12 @@ class CublasLtTest {
                 .to(Simulator.DEVICE)
                 .slice(0, shift, 160 + shift)
                 .view(10, 16);
-        Tensor out = Tensor.allocate(Shape.of(10, 16), DType.BFLOAT16, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(10, 16), DType.BFLOAT16, Simulator.DEVICE);
         Tensor g = random(DType.BFLOAT16, 5, 10, 7).to(Simulator.DEVICE);
         Tensor down = random(DType.BFLOAT16, 6, 7, 16).to(Simulator.DEVICE);
         LinearAlgebra.Linear linear = new LinearAlgebra.Linear(x, w, bias);
         LinearGradients.Parameters gradients = new LinearGradients.Parameters(
-                Tensor.allocate(Shape.of(16, 9), DType.BFLOAT16, Simulator.DEVICE), bias);
+                TENSORS.allocate(Shape.of(16, 9), DType.BFLOAT16, Simulator.DEVICE), bias);
         return Map.of(
                 MatrixProduct.of(linear, out), Set.of(Epilogue.BIAS),
                 FusedFeedForward.activated(linear, inner, out), Set.of(Epilogue.GELU),
@@ -367,7 +368,7 @@ class CublasLtTest {
                 random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE),
                 random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE),
                 false,
-                Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE)));
+                TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE)));
         Epilogues.use(EnumSet.allOf(Epilogue.class));
     }
 
@@ -441,7 +442,7 @@ class CublasLtTest {
         Blas watched = FakeGpu.open("").watched(0, blas);
         Tensor b = random(DType.FLOAT32, 2, 9, 11).to(Simulator.DEVICE);
         Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
-        Tensor out = Tensor.allocate(Shape.of(5, 11), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 11), DType.FLOAT32, Simulator.DEVICE);
         int products = calls.getInt(4 * PRODUCTS);
         int asked = calls.getInt(4 * ASKED);
         int alive = calls.getInt(4 * ALIVE);
@@ -459,7 +460,7 @@ class CublasLtTest {
         Blas tuned = FakeCublasLt.blas(true);
         Tensor a = random(DType.FLOAT32, 1, 5, 9).to(Simulator.DEVICE);
         Tensor b = random(DType.FLOAT32, 2, 9, 7).to(Simulator.DEVICE);
-        Tensor out = Tensor.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
+        Tensor out = TENSORS.allocate(Shape.of(5, 7), DType.FLOAT32, Simulator.DEVICE);
         MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out);
         int asked = calls.getInt(4 * ASKED);
         int products = calls.getInt(4 * PRODUCTS);
@@ -481,7 +482,7 @@ class CublasLtTest {
             assertTrue(tuned.multiply(
                     MatrixProduct.of(
                             new LinearAlgebra.Matmul(tall, b),
-                            Tensor.allocate(Shape.of(6, 7), DType.FLOAT32, Simulator.DEVICE)),
+                            TENSORS.allocate(Shape.of(6, 7), DType.FLOAT32, Simulator.DEVICE)),
                     false,
                     0));
             assertEquals(0, calls.getInt(4 * ALGORITHM), "the clock decides nothing");

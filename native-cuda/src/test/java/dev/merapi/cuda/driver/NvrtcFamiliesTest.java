@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -91,7 +92,7 @@ class NvrtcFamiliesTest {
         all.add(SegmentKernels.FAMILY.source(new SegmentKernels.Types(DType.BOOL, DType.INT32, 1).text()));
         all.add(OrderingKernels.FAMILY.source(new OrderingKernels.Types(DType.FLOAT32, 4).text()));
         // One by one, under their own names: those of the device's own functions are taken.
-        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source(
                 "sum",
                 ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.driver;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -139,14 +140,14 @@ public class NvrtcTest {
                 if (op == Reductions.MEAN && !dtype.isFloating()) {
                     continue;
                 }
-                Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
+                Tensor x = TENSORS.allocate(Shape.of(4, 5), dtype, Device.CPU);
                 // Packs of rows for one dtype, single elements and 64-bit indices for the other.
                 ReduceVariant rows = new ReduceVariant(
                         true, dtype.isFloating() ? 8 : 1, 1, 1, !dtype.isFloating(), !dtype.isFloating(), 1);
                 all.add(ReducePrinter.source(op.toString(), ReduceCode.of(op).specialize(args(x)), rows));
             }
         }
-        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceCode variance = (ReduceCode)
                 java.util.Objects.requireNonNull(Reductions.VAR.definition().code());
         ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
@@ -200,7 +201,7 @@ public class NvrtcTest {
     @ParameterizedTest
     @MethodSource("dev.merapi.cuda.driver.NvrtcTest#architectures")
     void bodies(int architecture) {
-        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         List<KernelSource> all = new ArrayList<>();
         String rows = "acc_t m = row_max(x[row]); if (t == 0) out[row] = row_sum(m + s) + bias[0];";
         all.add(body(x, new CudaKernel.Elements(256), "out[i] = bias ? x[i] * s + bias[0] : x[i];"));
@@ -241,7 +242,7 @@ public class NvrtcTest {
     void packsAreSingleLoads() {
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             int pack = 16 / dtype.byteSize();
-            Tensor x = Tensor.allocate(Shape.of(4, 5), dtype, Device.CPU);
+            Tensor x = TENSORS.allocate(Shape.of(4, 5), dtype, Device.CPU);
             ReduceCode.Specialized sum = ReduceCode.of(Reductions.SUM).specialize(args(x));
             for (boolean rows : new boolean[] {true, false}) {
                 ReduceVariant variant = new ReduceVariant(rows, pack, 1, 1, false, false, 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -46,7 +47,7 @@ class KernelSourceTest {
     void eachEntryStandsAlone() {
         List<KernelSource> all = new ArrayList<>();
         FAMILIES.forEach(f -> all.add(f.source("typedef float T;\n")));
-        Tensor x = Tensor.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
+        Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
         all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)), rows));
         for (KernelSource source : all) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
@@ -156,12 +157,11 @@ public class PointwiseTest {
             return t.to(Simulator.DEVICE);
         }
         long span = t.layout().end() - t.layout().offset();
-        Tensor flat = t.viewAs(
+        Tensor flat = TENSORS.viewAs(t, 
                 dev.merapi.types.Layout.of(
                         Shape.of(span), new long[] {1}, t.layout().offset()),
                 dev.merapi.dispatch.Context.current());
-        return flat.to(Simulator.DEVICE)
-                .viewAs(
+        return TENSORS.viewAs(flat.to(Simulator.DEVICE), 
                         dev.merapi.types.Layout.of(t.shape(), t.layout().strides(), 0),
                         dev.merapi.dispatch.Context.current());
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.autograd.Autograd;
@@ -171,7 +172,7 @@ abstract class ProductSizes extends RowSizes {
             for (boolean own : new boolean[] {true, false}) {
                 String family = own ? "product_own" : "product_library";
                 poison(errors, m * n * dtype.byteSize() + (2 << 20));
-                Tensor out = Tensor.allocate(Shape.of(m, n), dtype, device());
+                Tensor out = TENSORS.allocate(Shape.of(m, n), dtype, device());
                 MatrixProduct p = MatrixProduct.of(new LinearAlgebra.Matmul(a, b), out);
                 if (own && Gemm.serves(p, kernels().runtime().properties(0))) {
                     Gemm.run(kernels(), p, tf32);
@@ -223,7 +224,7 @@ abstract class ProductSizes extends RowSizes {
         Tensor bias = random(dtype, n);
         poison(errors, 5 * m * n * dtype.byteSize() + (2 << 20));
 
-        Tensor out = Tensor.allocate(Shape.of(m, n), dtype, device());
+        Tensor out = TENSORS.allocate(Shape.of(m, n), dtype, device());
         Tensor z = wide(x).matmul(wide(w).t()).add(wide(bias));
         Tensor zOff =
                 wide(x).abs().matmul(wide(w).abs().t()).add(wide(bias).abs()).mul((k + 1) * HALF);
@@ -233,8 +234,8 @@ abstract class ProductSizes extends RowSizes {
                     "epilogue_bias", label, what, z, zOff.add(z.abs().mul(u)).add(floor), out);
         }
         // The GELU may be taken of what is kept, which is rounded, or of what was there before.
-        Tensor inner = Tensor.allocate(Shape.of(m, n), dtype, device());
-        Tensor active = Tensor.allocate(Shape.of(m, n), dtype, device());
+        Tensor inner = TENSORS.allocate(Shape.of(m, n), dtype, device());
+        Tensor active = TENSORS.allocate(Shape.of(m, n), dtype, device());
         if (served(errors, library, FusedFeedForward.activated(linear, inner, active), "epilogue_gelu", label)) {
             Tensor innerOff = zOff.add(z.abs().mul(u)).add(floor);
             errors.check("epilogue_gelu_inner", label, what, z, innerOff, inner);
@@ -275,8 +276,8 @@ abstract class ProductSizes extends RowSizes {
                 .add(floor);
         for (boolean summed : new boolean[] {false, true}) {
             String family = summed ? "epilogue_dgelu_bgrad" : "epilogue_dgelu";
-            Tensor sums = summed ? Tensor.allocate(Shape.of(n), dtype, device()) : null;
-            Tensor made = Tensor.allocate(Shape.of(m, n), dtype, device());
+            Tensor sums = summed ? TENSORS.allocate(Shape.of(n), dtype, device()) : null;
+            Tensor made = TENSORS.allocate(Shape.of(m, n), dtype, device());
             if (served(errors, library, FusedFeedForward.beforeActivation(g, down, at, sums, made), family, label)) {
                 errors.check(family, label, what, expected, off, made);
                 if (sums != null) {
@@ -286,8 +287,8 @@ abstract class ProductSizes extends RowSizes {
         }
 
         Tensor wide = random(dtype, m, n);
-        Tensor sums = Tensor.allocate(Shape.of(n), dtype, device());
-        Tensor weight = Tensor.allocate(Shape.of(n, k), dtype, device());
+        Tensor sums = TENSORS.allocate(Shape.of(n), dtype, device());
+        Tensor weight = TENSORS.allocate(Shape.of(n, k), dtype, device());
         MatrixProduct gradients = LinearGradients.product(
                 new LinearGradients.Args(wide, x), new LinearGradients.Parameters(weight, sums));
         if (served(errors, library, gradients, "epilogue_bgrad", label)) {

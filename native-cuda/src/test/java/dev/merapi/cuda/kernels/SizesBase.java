@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.Merapi;
@@ -112,21 +113,21 @@ abstract class SizesBase {
         try (Scope scope = Scope.open()) {
             // Small ones come from lists by size, of which there are no more than this.
             for (long size = 64; size <= at(1 << 20, 1 << 12); size += Math.max(64, Long.highestOneBit(size) / 4)) {
-                blocks.add(Tensor.allocate(Shape.of(size), DType.UINT8, device()));
-                blocks.add(Tensor.allocate(Shape.of(size), DType.UINT8, device()));
+                blocks.add(TENSORS.allocate(Shape.of(size), DType.UINT8, device()));
+                blocks.add(TENSORS.allocate(Shape.of(size), DType.UINT8, device()));
             }
             // Gaps that other tests have left come first: a block that needs new memory fills none any more.
             for (long size = bytes; size >= bytes / 2; size -= bytes / 2) {
                 long reserved = Memory.stats(device()).reserved();
                 for (int i = 0; i < 64 && Memory.stats(device()).reserved() == reserved; i++) {
-                    blocks.add(Tensor.allocate(Shape.of(size), DType.UINT8, device()));
+                    blocks.add(TENSORS.allocate(Shape.of(size), DType.UINT8, device()));
                 }
             }
             blocks.forEach(b -> b.fill_(255));
         }
         for (long size : isFull() ? new long[] {1, 1000, 50_000, bytes / 8} : new long[] {1, 1000, bytes / 8}) {
             try (Scope scope = Scope.open()) {
-                Tensor fresh = Tensor.allocate(Shape.of(size), DType.FLOAT32, device());
+                Tensor fresh = TENSORS.allocate(Shape.of(size), DType.FLOAT32, device());
                 long poisoned = fresh.isNan().to(DType.INT64).sum().itemLong();
                 errors.require(
                         poisoned == size, "of " + size + " elements of free memory only " + poisoned + " are poisoned");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.print;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.ir.Variable;
@@ -66,7 +68,7 @@ public final class PointwiseSources {
         Tensor[] inputs = new Tensor[n];
         Shape shape = Shape.of(shapes[0]);
         for (int i = 0; i < n; i++) {
-            inputs[i] = Tensor.allocate(Shape.of(shapes[i]), dtype, Device.CPU);
+            inputs[i] = TENSORS.allocate(Shape.of(shapes[i]), dtype, Device.CPU);
             if (i == 0 && swapped >= 0) {
                 inputs[i] = inputs[i].transpose(swapped, -1);
                 shape = inputs[i].shape();
@@ -82,7 +84,7 @@ public final class PointwiseSources {
         int outputs = code.program().outputDTypes().size();
         Tensor[] operands = new Tensor[outputs + n];
         for (int k = 0; k < outputs; k++) {
-            operands[k] = Tensor.allocate(shape, code.output(k), Device.CPU);
+            operands[k] = TENSORS.allocate(shape, code.output(k), Device.CPU);
         }
         System.arraycopy(inputs, 0, operands, outputs, n);
         Collapsed space = Collapsed.of(shape, operands);

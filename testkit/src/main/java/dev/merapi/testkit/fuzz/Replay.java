@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.op.Definition;
@@ -78,7 +80,7 @@ final class Replay {
                 copies[i] = inputs[k] == t ? copies[k] : null;
             }
             if (t != null && copies[i] == null) {
-                copies[i] = filled(Tensor.allocate(t.shape(), t.dtype(), java), t, null, 0);
+                copies[i] = filled(TENSORS.allocate(t.shape(), t.dtype(), java), t, null, 0);
             }
         }
         return copies;
@@ -415,7 +417,7 @@ final class Replay {
             if (t != null && wide[i] == null) {
                 DType dtype = t.dtype().isFloating() ? DType.FLOAT64 : t.dtype();
                 Tensor from = demotes && t.rank() == 0 && t.dtype() == DType.FLOAT64 ? t.to(DType.FLOAT32) : t;
-                wide[i] = filled(Tensor.allocate(t.shape(), dtype, java), from, noise, eps);
+                wide[i] = filled(TENSORS.allocate(t.shape(), dtype, java), from, noise, eps);
                 if (from != t) {
                     from.close();
                 }

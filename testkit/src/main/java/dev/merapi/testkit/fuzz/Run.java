@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.dispatch.Context;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.layer.Layers;
@@ -104,7 +106,7 @@ final class Run implements AutoCloseable {
         Tensor t = tensor(r);
         return !t.isClosed()
                 && Arrays.stream(tensors)
-                        .anyMatch(o -> o != null && o != t && !o.isClosed() && o.storage() == t.storage());
+                        .anyMatch(o -> o != null && o != t && !o.isClosed() && TENSORS.storage(o) == TENSORS.storage(t));
     }
 
     /** Whether a tensor that wants a gradient is narrower than float64: sums of integers are, and what is written to them. */

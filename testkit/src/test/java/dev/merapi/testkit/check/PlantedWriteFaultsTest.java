@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.check;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
@@ -53,7 +55,7 @@ class PlantedWriteFaultsTest extends Planted {
         Kernel<X, Tensor> beside = squareAnd(a -> {
             int behind = Elements.of(a.x()).byteOffset()
                     + (int) a.x().numel() * a.x().dtype().byteSize();
-            if (behind < a.x().storage().byteSize()) {
+            if (behind < TENSORS.storage(a.x()).byteSize()) {
                 Elements.of(a.x()).buffer().put(behind, (byte) 1);
             }
         });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.fuzz;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.ops.Losses;
@@ -29,7 +30,7 @@ class JumpsTest {
     }
 
     private static Tensor real(double... values) {
-        return Tensor.allocate(Shape.of(values.length), DType.FLOAT64, JAVA).copyFrom(values);
+        return TENSORS.allocate(Shape.of(values.length), DType.FLOAT64, JAVA).copyFrom(values);
     }
 
     private static Tensor beside(Tensor x) {

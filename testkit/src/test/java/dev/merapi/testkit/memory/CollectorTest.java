@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.memory;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -130,7 +131,7 @@ class CollectorTest {
         Device device = capped(800 << 20);
         long limit = 256 << 20; // the least that is let grow
         for (int i = 0; i < 150; i++) {
-            Tensor.allocate(Shape.of(1 << 20), DType.FLOAT64, device); // 8 MB each, 1.2 GB in all
+            TENSORS.allocate(Shape.of(1 << 20), DType.FLOAT64, device); // 8 MB each, 1.2 GB in all
         }
         assertThat(Memory.stats(device).peakAllocated()).isLessThanOrEqualTo(2 * limit + (32 << 20));
     }
@@ -195,7 +196,7 @@ class CollectorTest {
         Device device = capped(400 << 20);
         long before = Backstop.freedByCollector();
         for (int i = 0; i < 10; i++) {
-            Tensor.allocate(Shape.of(500_000), DType.FLOAT64, device);
+            TENSORS.allocate(Shape.of(500_000), DType.FLOAT64, device);
         }
         for (int i = 0; i < 20 && Memory.stats(device).allocated() > (8 << 20); i++) {
             Backstop.collectNow();
@@ -218,7 +219,7 @@ class CollectorTest {
         try (Scope scope = Scope.open()) {
             for (int size = 8; size <= 1 << 16; size *= 2) {
                 for (int k = 0; k < 4; k++) {
-                    Tensor.allocate(Shape.of(size), DType.FLOAT64, device);
+                    TENSORS.allocate(Shape.of(size), DType.FLOAT64, device);
                 }
             }
         }
@@ -252,14 +253,14 @@ class CollectorTest {
             idle.start();
         }
         done.await();
-        Tensor nearlyAll = Tensor.allocate(Shape.of(7 << 20), DType.FLOAT64, device); // 56 of 64 MB
+        Tensor nearlyAll = TENSORS.allocate(Shape.of(7 << 20), DType.FLOAT64, device); // 56 of 64 MB
         nearlyAll.close();
         end.countDown();
     }
 
     private static void lightWork(Device device, AtomicReference<Throwable> failure) {
         try {
-            Tensor.allocate(Shape.of(50), DType.FLOAT64, device); // 400 bytes, dropped
+            TENSORS.allocate(Shape.of(50), DType.FLOAT64, device); // 400 bytes, dropped
         } catch (Throwable e) {
             failure.compareAndSet(null, e);
         }
@@ -289,7 +290,7 @@ class CollectorTest {
             long begin = System.nanoTime();
             for (int i = 0; i < 1000; i++) {
                 try (Scope scope = Scope.open()) {
-                    Tensor.allocate(Shape.of(8), DType.FLOAT64, device);
+                    TENSORS.allocate(Shape.of(8), DType.FLOAT64, device);
                 }
             }
             best = Math.min(best, (System.nanoTime() - begin) / 1e6);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.memory;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -55,7 +56,7 @@ class ForeignMemoryTest {
         ByteBuffer bytes = buffer(values);
         Segment segment = cpu().wrap(bytes);
         Storage storage = Storage.foreign(cpu(), segment, bytes, released::incrementAndGet);
-        return Tensor.over(storage, Layout.contiguous(Shape.of(values.length)), DType.FLOAT32);
+        return TENSORS.over(storage, Layout.contiguous(Shape.of(values.length)), DType.FLOAT32);
     }
 
     // ---------------------------------------------------------------- once
@@ -85,7 +86,7 @@ class ForeignMemoryTest {
     void aScopeGivesItBack() {
         AtomicInteger released = new AtomicInteger();
         try (Scope scope = Scope.open()) {
-            Tensor t = foreign(released, 1, 2).joinScope(dev.merapi.dispatch.Context.current());
+            Tensor t = TENSORS.joinScope(foreign(released, 1, 2), dev.merapi.dispatch.Context.current());
             assertThat(t.add(1).toFloatArray()).containsExactly(2, 3);
             assertThat(released).hasValue(0);
         }
@@ -121,13 +122,12 @@ class ForeignMemoryTest {
         Segment segment = cpu().wrap(bytes);
         AtomicInteger released = new AtomicInteger();
         try (Scope scope = Scope.open()) {
-            Tensor before = foreign(released, 1).joinScope(dev.merapi.dispatch.Context.current());
+            Tensor before = TENSORS.joinScope(foreign(released, 1), dev.merapi.dispatch.Context.current());
             Storage storage = Storage.foreign(cpu(), segment, bytes, () -> {
                 throw new IllegalStateException("thrown on purpose by a test");
             });
-            Tensor.over(storage, Layout.contiguous(Shape.of(2)), DType.FLOAT32)
-                    .joinScope(dev.merapi.dispatch.Context.current());
-            foreign(released, 1).joinScope(dev.merapi.dispatch.Context.current());
+            TENSORS.joinScope(TENSORS.over(storage, Layout.contiguous(Shape.of(2)), DType.FLOAT32), dev.merapi.dispatch.Context.current());
+            TENSORS.joinScope(foreign(released, 1), dev.merapi.dispatch.Context.current());
             assertThat(before.isClosed()).isFalse();
         }
         assertThat(released).hasValue(2);
@@ -145,7 +145,7 @@ class ForeignMemoryTest {
             assertThat(t.sum().item()).isEqualTo(27);
             t.mul_(2);
             assertThat(bytes.getFloat(20)).isEqualTo(12);
-            t.storage().buffer().putFloat(4, -1);
+            TENSORS.storage(t).buffer().putFloat(4, -1);
             assertThat(bytes.getFloat(4)).isEqualTo(-1);
         }
         bytes.position(4);
@@ -166,7 +166,7 @@ class ForeignMemoryTest {
         Tensor w = Tensor.of(1f, 1, 1).requiresGrad(true);
         Tensor y = w.mul(2);
         Tensor gradient = Tensor.wrap(bytes, DType.FLOAT32, 3);
-        assertThat(gradient.storage().isExclusive()).isFalse();
+        assertThat(TENSORS.storage(gradient).isExclusive()).isFalse();
         Autograd.backward(y.mul(gradient).sum());
         gradient.close();
         w.grad().fill_(9);
@@ -223,7 +223,7 @@ class ForeignMemoryTest {
     @Test
     void addresses() {
         Tensor own = Tensor.of(1f, 2, 3, 4, 5, 6);
-        long address = own.storage().address();
+        long address = TENSORS.storage(own).address();
         Assumptions.assumeTrue(address != 0, "plain Java sees no addresses");
         AtomicInteger released = new AtomicInteger();
         Tensor t = Tensor.over(address, DType.FLOAT32, Shape.of(2, 3), own, released::incrementAndGet);
@@ -243,8 +243,8 @@ class ForeignMemoryTest {
         ByteBuffer twice = buffer(1, 2, 3, 4);
         Tensor a = Tensor.wrap(twice, DType.FLOAT32, 4);
         Tensor b = Tensor.wrap(twice.slice(4, 12), DType.FLOAT32, 3);
-        assertThat(a.storage().overlaps(b.storage())).isTrue();
-        assertThat(a.storage().overlaps(Tensor.wrap(buffer(1), DType.FLOAT32, 1).storage()))
+        assertThat(TENSORS.storage(a).overlaps(TENSORS.storage(b))).isTrue();
+        assertThat(TENSORS.storage(a).overlaps(TENSORS.storage(Tensor.wrap(buffer(1), DType.FLOAT32, 1))))
                 .isFalse();
     }
 
@@ -270,9 +270,9 @@ class ForeignMemoryTest {
             assertThat(m.to(DType.FLOAT64).toDoubleArray())
                     .isEqualTo(t.to(DType.FLOAT64).toDoubleArray());
         });
-        assertThat(mapped.get("w").storage().isForeign()).isTrue();
-        assertThat(mapped.get("half").storage().isForeign()).isTrue();
-        assertThat(mapped.get("mask").storage().isForeign()).isFalse();
+        assertThat(TENSORS.storage(mapped.get("w")).isForeign()).isTrue();
+        assertThat(TENSORS.storage(mapped.get("half")).isForeign()).isTrue();
+        assertThat(TENSORS.storage(mapped.get("mask")).isForeign()).isFalse();
         // In place, and by training: a private copy of the page.
         mapped.get("w").mul_(10);
         assertThat(mapped.get("w").toFloatArray()).containsExactly(10, 20, 30, 40, 50, 60);
@@ -303,7 +303,7 @@ class ForeignMemoryTest {
             f.seek(4 * (n - 1));
             f.write(new byte[] {0, 0, (byte) 0x80, 0x3f});
         }
-        if (Tensor.ones(1).storage().address() == 0) {
+        if (TENSORS.storage(Tensor.ones(1)).address() == 0) {
             assertThatThrownBy(() -> Tensor.map(file, 0, DType.FLOAT32, n)).isInstanceOf(DeviceException.class);
         } else {
             try (Tensor t = Tensor.map(file, 0, DType.FLOAT32, n);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.memory;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -95,7 +96,7 @@ class LifetimeTest {
     void aFreedStorageIsNeverRetainedAgain() throws Exception {
         for (int round = 0; round < 300; round++) {
             Tensor t = make(1000);
-            Storage storage = t.storage();
+            Storage storage = TENSORS.storage(t);
             onThreads(4, i -> {
                 if (i == 0) {
                     t.close();
@@ -175,8 +176,8 @@ class LifetimeTest {
                     }
                 }
                 case 3 -> {
-                    Storage part = t.storage().slice(16, 32);
-                    Tensor over = Tensor.over(part, Layout.contiguous(Shape.of(4)), DType.FLOAT64);
+                    Storage part = TENSORS.storage(t).slice(16, 32);
+                    Tensor over = TENSORS.over(part, Layout.contiguous(Shape.of(4)), DType.FLOAT64);
                     over.sum().close();
                     over.close();
                 }
@@ -188,7 +189,7 @@ class LifetimeTest {
                     }
                 }
                 default -> {
-                    Storage storage = t.storage();
+                    Storage storage = TENSORS.storage(t);
                     storage.retain();
                     storage.escape();
                     storage.release(Context.current().memory());
@@ -211,7 +212,7 @@ class LifetimeTest {
                     if (i == 0) {
                         t.close();
                     } else {
-                        t.storage().escape();
+                        TENSORS.storage(t).escape();
                     }
                 });
             } catch (AssertionError e) {

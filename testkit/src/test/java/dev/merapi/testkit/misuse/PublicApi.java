@@ -39,20 +39,14 @@ final class PublicApi {
 
     /** Public for other packages of the engine and for backends, which pass what they have checked. */
     private static final Set<String> FOR_THE_ENGINE = Set.of(
-            "AutogradMeta",
             "BackwardContext",
-            "Collapsed",
             "Definition",
             "GradValidation",
-            "GraphAccess",
             "Node",
             "Philox",
             "PointwiseArgs",
-            "PointwiseCode",
             "RecordType",
-            "Recorder",
             "ReduceArgs",
-            "ReduceCode",
             "Result",
             "Saving",
             "Schema",
@@ -64,23 +58,13 @@ final class PublicApi {
 
     /** The same, of single methods; and those of which a wrong argument is a request for something huge. */
     private static final Set<String> EXEMPT = Set.of(
-            "Tensor.attach",
-            "Tensor.allocate",
-            "Tensor.autograd",
-            "Tensor.setAutograd",
-            "Tensor.viewAs",
             "Tensor.over",
-            "Tensor.joinScope",
-            "Tensor.engineHandle",
-            "Tensor.uncountedHandle",
             "Tensor.requireOpen",
             "Ordering.requireCount",
             "Layout.fits",
             "GradCheck.second", // takes functions of two types, which no one stand-in has
             "GradCheck.secondOfMany",
             "Tensor.address", // unsafe, and says so
-            "Scope.openInternal",
-            "Scope.setContext",
             "FeedForwardOp.check",
             "FeedForwardOp.composed",
             "Normalization.rowLength",
@@ -89,7 +73,6 @@ final class PublicApi {
             "ReductionOp.define",
             "PairLoss.define",
             "CudaNames.requireSaved",
-            "Scope.unwind",
             "Elements.position");
 
     private PublicApi() {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.op;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -103,10 +104,10 @@ class BoundsTest {
                     .isInstanceOf(ShapeException.class)
                     .hasMessageContaining("test::beyond")
                     .hasMessageContaining("beyond the memory");
-            assertThatThrownBy(() -> x.viewAs(layout, Context.current()))
+            assertThatThrownBy(() -> TENSORS.viewAs(x, layout, Context.current()))
                     .isInstanceOf(ShapeException.class)
                     .hasMessageContaining("float32[2] cpu");
-            assertThatThrownBy(() -> Tensor.over(x.storage(), layout, DType.FLOAT32))
+            assertThatThrownBy(() -> TENSORS.over(TENSORS.storage(x), layout, DType.FLOAT32))
                     .isInstanceOf(ShapeException.class);
         }
     }

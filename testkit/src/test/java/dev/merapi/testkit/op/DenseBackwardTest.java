@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.op;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.autograd.Autograd;
@@ -47,8 +48,8 @@ class DenseBackwardTest {
 
     /** What memory holds from the first element on: what a kernel that knows no strides reads. */
     private static double[] raw(Tensor t) {
-        ByteBuffer memory = Objects.requireNonNull(t.storage().rawBuffer());
-        int first = t.storage().bufferOffset() + (int) t.layout().offset() * 8;
+        ByteBuffer memory = Objects.requireNonNull(TENSORS.storage(t).rawBuffer());
+        int first = TENSORS.storage(t).bufferOffset() + (int) t.layout().offset() * 8;
         double[] values = new double[6];
         for (int i = 0; i < 6 && first + 8 * i + 8 <= memory.capacity(); i++) {
             values[i] = memory.order(java.nio.ByteOrder.nativeOrder()).getDouble(first + 8 * i);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.op;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -139,20 +140,20 @@ class ErrorNamesTest {
     void checkedAndAnomalyModeRememberWhereAWriteWas() {
         Tensor t = Tensor.of(1f);
         t.add_(1);
-        assertThat(t.storage().lastMutatedAt()).isNull();
+        assertThat(TENSORS.storage(t).lastMutatedAt()).isNull();
         try (Autograd.Mode mode = Autograd.anomaly()) {
             t.add_(1);
         }
-        assertThat(t.storage().lastMutatedAt()).isNotNull();
+        assertThat(TENSORS.storage(t).lastMutatedAt()).isNotNull();
         t.add_(1);
-        assertThat(t.storage().lastMutatedAt()).isNull();
+        assertThat(TENSORS.storage(t).lastMutatedAt()).isNull();
         Merapi.checked(true);
         try {
             t.mul_(2);
         } finally {
             Merapi.checked(false);
         }
-        assertThat(t.storage().lastMutatedAt()).isNotNull();
+        assertThat(TENSORS.storage(t).lastMutatedAt()).isNotNull();
     }
 
     // ---------------------------------------------------------------- backward

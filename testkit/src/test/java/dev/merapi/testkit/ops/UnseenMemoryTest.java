@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.ops;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.backend.Backend;
@@ -109,8 +110,8 @@ class UnseenMemoryTest {
 
         private ByteBuffer bytes(Tensor t) {
             if (t.device() == Device.CPU) {
-                ByteBuffer raw = t.storage().rawBuffer();
-                int at = t.storage().bufferOffset()
+                ByteBuffer raw = TENSORS.storage(t).rawBuffer();
+                int at = TENSORS.storage(t).bufferOffset()
                         + (int) t.layout().offset() * t.dtype().byteSize();
                 return raw.slice(at, raw.capacity() - at);
             }
@@ -163,7 +164,7 @@ class UnseenMemoryTest {
             values[i] = (byte) (i % 251);
         }
         try (Scope scope = Scope.open()) {
-            Tensor x = Tensor.allocate(Shape.of(2, n / 2), DType.UINT8, DEVICE);
+            Tensor x = TENSORS.allocate(Shape.of(2, n / 2), DType.UINT8, DEVICE);
             long cpu = Memory.stats(Device.CPU).allocated();
             x.copyFrom(toInts(values));
             assertThat(x.toByteArray()).isEqualTo(values);
