@@ -282,7 +282,9 @@ public final class Autograd {
     /** The gradient of a loss of one element with respect to itself: where Java can, it writes that without an op. */
     private static Tensor one(Tensor loss) {
         Tensor seed = loss.emptyLike();
-        if (seed.isMeta() || seed.device() != Device.CPU || !TENSORS.storage(seed).isJavaVisible()) {
+        if (seed.isMeta()
+                || seed.device() != Device.CPU
+                || !TENSORS.storage(seed).isJavaVisible()) {
             return seed.fill_(1);
         }
         Elements.of(seed).setDouble(0, 1);

@@ -206,7 +206,10 @@ public final class CheckedMode implements DispatchLayer {
             }
             for (int k = 0; k < inputs.length; k++) {
                 Tensor t = inputs[k];
-                if (t != null && !t.isMeta() && TENSORS.storage(t).overlaps(TENSORS.storage(outputs[i])) && t.numel() > 0) {
+                if (t != null
+                        && !t.isMeta()
+                        && TENSORS.storage(t).overlaps(TENSORS.storage(outputs[i]))
+                        && t.numel() > 0) {
                     throw new AliasException(Message.of(op.name() + ": '" + op.outputName(out, i)
                                     + "' shares memory with argument '" + op.slotName(args, k) + "'")
                             .argument(op.slotName(args, k))

@@ -52,7 +52,8 @@ public final class Dispatcher {
             return result;
         } finally {
             if (context.scope() != scope) {
-                TENSORS.unwind(context, scope, result == null ? null : op.result().tensors(op.name(), result));
+                TENSORS.unwind(
+                        context, scope, result == null ? null : op.result().tensors(op.name(), result));
             }
         }
     }

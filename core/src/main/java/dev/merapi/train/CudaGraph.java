@@ -126,7 +126,8 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         R result;
         try (Scope scope = Scope.open()) {
             result = Tree.map(step.get(), null, t -> {
-                Tensor output = TENSORS.engineHandle(java.util.Objects.requireNonNull(t)); // belongs to the graph, to no scope
+                Tensor output =
+                        TENSORS.engineHandle(java.util.Objects.requireNonNull(t)); // belongs to the graph, to no scope
                 if (Autograd.gradFn(output) != null) {
                     TENSORS.setAutograd(output, null);
                 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cpu;
 
-import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
 import static dev.merapi.backend.KernelTable.FLOATING;
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.Indexing;

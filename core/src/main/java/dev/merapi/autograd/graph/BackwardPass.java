@@ -390,7 +390,8 @@ public final class BackwardPass {
         Tensor sum;
         if (!createGraph
                 && there.layout().isInjective()
-                && (task.owns(output) || !there.isMeta() && TENSORS.storage(there).isExclusive())) {
+                && (task.owns(output)
+                        || !there.isMeta() && TENSORS.storage(there).isExclusive())) {
             there.add_(gradient);
             return;
         }

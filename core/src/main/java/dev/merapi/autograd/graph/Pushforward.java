@@ -175,8 +175,7 @@ final class Pushforward {
             } else {
                 for (int i = 0; i < outputs.length; i++) {
                     Tensor y = outputs[i];
-                    outputs[i] =
-                            y.isClosed() ? y : TENSORS.engineHandle(ForwardMode.withoutHistory(y));
+                    outputs[i] = y.isClosed() ? y : TENSORS.engineHandle(ForwardMode.withoutHistory(y));
                     Tensor t = pushed[i];
                     pushed[i] = t == null ? null : TENSORS.engineHandle(t);
                 }

@@ -275,7 +275,9 @@ public final class Recorder implements GraphLayer {
         boolean[] mutated = op.mutatedSlots(args);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (mutated[i] && t != null && (t.requiresGrad() || TENSORS.autograd(t) instanceof ViewMeta v && v.isOfGraph())) {
+            if (mutated[i]
+                    && t != null
+                    && (t.requiresGrad() || TENSORS.autograd(t) instanceof ViewMeta v && v.isOfGraph())) {
                 throw new GradientException(op.name() + ": is non-differentiable and would write " + t.describe()
                         + ", which requires a gradient\n  fix: run it under Autograd.noGrad(), or on t.detach().");
             }
@@ -374,7 +376,8 @@ public final class Recorder implements GraphLayer {
         for (int i = 0; i < results.length; i++) {
             Layout layout = layouts.get(i);
             if (!viewed.isMeta()
-                    && !layout.fits(viewed.dtype().byteSize(), TENSORS.storage(viewed).byteSize())) {
+                    && !layout.fits(
+                            viewed.dtype().byteSize(), TENSORS.storage(viewed).byteSize())) {
                 throw new ShapeException(
                         op.name() + ": its view rule gave " + layout + ", which reaches beyond the memory of "
                                 + viewed.describe() + " with layout " + viewed.layout());
@@ -414,7 +417,8 @@ public final class Recorder implements GraphLayer {
         ViewMeta parent = TENSORS.autograd(viewed) instanceof ViewMeta v ? v : null;
         Tensor base = parent != null ? parent.base() : baseOf(viewed);
         for (int i = 0; i < results.length; i++) {
-            TENSORS.setAutograd(results[i], 
+            TENSORS.setAutograd(
+                    results[i],
                     new ViewMeta(base, parent, op, args, i, !op.hasManyViews(), differentiable ? node : null));
         }
         return result;

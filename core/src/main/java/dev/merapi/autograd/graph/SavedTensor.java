@@ -118,7 +118,8 @@ public final class SavedTensor {
     /** The tensor, after the version check; a packed one is unpacked anew, and belongs to the scope that is open. */
     public Tensor unpack(String node, int position, @Nullable Node owner) {
         WeakReference<Storage> weak = original;
-        Storage watched = weak != null ? weak.get() : handle == null || handle.isMeta() ? null : TENSORS.storage(handle);
+        Storage watched =
+                weak != null ? weak.get() : handle == null || handle.isMeta() ? null : TENSORS.storage(handle);
         if (watched != null && watched.version() != version) {
             throw new SavedTensorException(Message.of("backward of " + node + ": "
                             + (owner == null ? "saved tensor " + position : owner.savedName(position))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import static dev.merapi.backend.KernelTable.ALL;
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.backend.KernelTable;
 import dev.merapi.cuda.launch.Family;

@@ -157,13 +157,15 @@ public class PointwiseTest {
             return t.to(Simulator.DEVICE);
         }
         long span = t.layout().end() - t.layout().offset();
-        Tensor flat = TENSORS.viewAs(t, 
+        Tensor flat = TENSORS.viewAs(
+                t,
                 dev.merapi.types.Layout.of(
                         Shape.of(span), new long[] {1}, t.layout().offset()),
                 dev.merapi.dispatch.Context.current());
-        return TENSORS.viewAs(flat.to(Simulator.DEVICE), 
-                        dev.merapi.types.Layout.of(t.shape(), t.layout().strides(), 0),
-                        dev.merapi.dispatch.Context.current());
+        return TENSORS.viewAs(
+                flat.to(Simulator.DEVICE),
+                dev.merapi.types.Layout.of(t.shape(), t.layout().strides(), 0),
+                dev.merapi.dispatch.Context.current());
     }
 
     @Test

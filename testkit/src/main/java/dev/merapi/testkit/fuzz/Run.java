@@ -106,7 +106,8 @@ final class Run implements AutoCloseable {
         Tensor t = tensor(r);
         return !t.isClosed()
                 && Arrays.stream(tensors)
-                        .anyMatch(o -> o != null && o != t && !o.isClosed() && TENSORS.storage(o) == TENSORS.storage(t));
+                        .anyMatch(
+                                o -> o != null && o != t && !o.isClosed() && TENSORS.storage(o) == TENSORS.storage(t));
     }
 
     /** Whether a tensor that wants a gradient is narrower than float64: sums of integers are, and what is written to them. */

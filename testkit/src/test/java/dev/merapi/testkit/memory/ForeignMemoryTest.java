@@ -126,7 +126,9 @@ class ForeignMemoryTest {
             Storage storage = Storage.foreign(cpu(), segment, bytes, () -> {
                 throw new IllegalStateException("thrown on purpose by a test");
             });
-            TENSORS.joinScope(TENSORS.over(storage, Layout.contiguous(Shape.of(2)), DType.FLOAT32), dev.merapi.dispatch.Context.current());
+            TENSORS.joinScope(
+                    TENSORS.over(storage, Layout.contiguous(Shape.of(2)), DType.FLOAT32),
+                    dev.merapi.dispatch.Context.current());
             TENSORS.joinScope(foreign(released, 1), dev.merapi.dispatch.Context.current());
             assertThat(before.isClosed()).isFalse();
         }

@@ -147,8 +147,7 @@ final class PublicApi {
                 "Scope",
                 "StateDict.requireNames",
                 "Tangents",
-                "Tangents.Tangents",
-                "Tensor.autogradOr"));
+                "Tangents.Tangents"));
     }
 
     /** What is asked of a tensor, or of its form only, or is refused where it is used. */

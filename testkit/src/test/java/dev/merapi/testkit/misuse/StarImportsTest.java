@@ -36,7 +36,7 @@ class StarImportsTest {
         }
         int ofJava = meanings.size();
         Matcher export =
-                Pattern.compile("exports ([\\w.]+)").matcher(Files.readString(SOURCES.resolve("module-info.java")));
+                Pattern.compile("exports ([\\w.]+);").matcher(Files.readString(SOURCES.resolve("module-info.java")));
         while (export.find()) {
             add(meanings, export.group(1), SOURCES.resolve(export.group(1).replace('.', '/')), ".java");
         }

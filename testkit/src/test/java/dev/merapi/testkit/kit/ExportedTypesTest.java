@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.kit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.merapi.testkit.ExportedTypes;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What core shows to everybody: a list that is reviewed, and nothing in it that only the engine could use. */
+@Tag("once")
+class ExportedTypesTest {
+    private static final Path CORE = Path.of("../core/src/main/java");
+
+    @Test
+    void coreShowsWhatTheListSays() throws Exception {
+        new ExportedTypes(CORE).check(Path.of("../core/exported-types.txt"));
+    }
+
+    @Test
+    void aMemberThatNamesWhatIsNotExportedIsSeen(@TempDir Path folder) throws Exception {
+        Path sources = Files.createDirectories(folder.resolve("dev/merapi/dispatch"));
+        Files.writeString(folder.resolve("module-info.java"), "module m { exports dev.merapi.dispatch; }");
+        Files.createFile(sources.resolve("Context.java"));
+        ExportedTypes alone = new ExportedTypes(folder);
+        assertThat(alone.names()).contains("dev.merapi.dispatch.Context", "dev.merapi.dispatch.Context$Snapshot");
+        assertThat(alone.unnameable())
+                .contains("dev.merapi.dispatch.Context.scope names dev.merapi.tensor.Scope")
+                .doesNotContain("dev.merapi.dispatch.Context.current names dev.merapi.dispatch.Context");
+    }
+}
