@@ -27,6 +27,7 @@ public final class CpuBackend implements Backend {
             why = new IllegalStateException("switched off by -Dmerapi.cpu.java=true");
         } else {
             try {
+                Native.num_threads(); // loads the library: whether it can be is to be known here
                 raw = new NativeMemory();
                 int threads = Cpu.wanted(System.getProperty(Cpu.THREADS), System.getenv(Cpu.THREADS_VARIABLE));
                 if (threads > 0) {
