@@ -43,8 +43,10 @@ need() {
         echo "       or run the same with --install, which does that; $(elsewhere "${missing[@]}")" >&2
         exit 1
     fi
-    echo "installing: $line" >&2
-    DEBIAN_FRONTEND=noninteractive bash -c "$line" </dev/null >&2 || fail "This did not work: $line"
+    echo "installing, with a log in target/setup.log: $line" >&2
+    mkdir -p target
+    DEBIAN_FRONTEND=noninteractive bash -c "$line" </dev/null >target/setup.log 2>&1 ||
+        fail "This did not work: $line" "$(tail -n 5 target/setup.log)"
     hash -r
     brewed_java
     for tool in "${missing[@]}"; do
@@ -174,13 +176,16 @@ lacks_compiler() {
 
 # Maven without a prompt, download bars and the colour codes that some builds of it print at exit all the same. JDK 24 and newer warn about what Maven's own libraries do.
 transfers=-ntp
+# awk that answers each line at once; mawk has to be asked for that.
+lines=(awk)
+awk -W version 2>&1 </dev/null | grep -q '^mawk' && lines=(awk -W interactive)
 maven() {
     local options=${MAVEN_OPTS:-}
     if (($(java_major) >= 24)); then
         options="--enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow $options"
     fi
     MAVEN_OPTS=$options mvn -B $transfers -Dstyle.color=never "$@" 2>&1 |
-        awk '{ codes = gsub(/\033\[[0-9;]*m/, "") } $0 != "" || !codes { print; fflush() }'
+        "${lines[@]}" '{ codes = gsub(/\033\[[0-9;]*m/, "") } $0 != "" || !codes { print; fflush() }'
 }
 
 # class_path MODULE [maven arguments]: builds MODULE without its tests, and sets class_path. Costs nothing while no
@@ -216,7 +221,7 @@ class_path() {
 
 # Shows of Maven's lines those that say how far it is, and its errors.
 show_progress() {
-    awk '
+    "${lines[@]}" '
         function say(what,   now) {
             "date +%s" | getline now; close("date +%s")
             printf "  %4d s  %s\n", now - start, what; fflush()
@@ -236,7 +241,7 @@ show_progress() {
 watch_objects() {
     local now before=0
     while sleep 10; do
-        now=$(find ./*/target/native* -name '*.o' -newer "$1" 2>/dev/null | wc -l)
+        now=$(find ./*/target/native* -name '*.o' -newer "$1" 2>/dev/null | wc -l) || true
         ((now == before)) || echo "           … $((now)) C++ files compiled" >&2
         before=$now
     done

@@ -58,6 +58,31 @@ final class DocumentTablesTest {
         }
     }
 
+    @Test
+    void artifactsAreOursAndHaveTheVersion() throws IOException {
+        Set<String> ours = new TreeSet<>();
+        for (Path pom : Documents.sources("[a-z-]+/pom\\.xml", "pom\\.xml")) {
+            Matcher m = Pattern.compile("</parent>.*?<artifactId>([\\w-]+)", Pattern.DOTALL)
+                    .matcher(Files.readString(pom));
+            assertThat(m.find()).as(pom.toString()).isTrue();
+            ours.add(m.group(1));
+        }
+        Matcher own = Pattern.compile("<version>([^<]+)").matcher(Files.readString(Documents.ROOT.resolve("pom.xml")));
+        assertThat(own.find()).isTrue();
+        Pattern named = Pattern.compile(
+                "dev\\.merapi(?:</groupId>\\s*<artifactId>|:)([\\w-]+)(?:(?:</artifactId>\\s*<version>|:)([^<\"]+))?");
+        int found = 0;
+        for (String document : Documents.all()) {
+            Matcher m = named.matcher(Documents.text(document));
+            while (m.find()) {
+                found++;
+                assertThat(ours).as(document).contains(m.group(1));
+                assertThat(m.group(2)).as(document + ": " + m.group(1)).isIn(null, own.group(1));
+            }
+        }
+        assertThat(found).isGreaterThan(3);
+    }
+
     // ---------------------------------------------------------------- words
 
     @Test

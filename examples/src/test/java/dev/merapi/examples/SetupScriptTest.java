@@ -17,7 +17,8 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What the scripts do where a JDK, Maven and a compiler are missing, on a PATH that has a package manager and little else. */
 final class SetupScriptTest {
-    private static final List<String> THERE = List.of("bash", "dirname", "sed", "awk", "grep", "cat", "chmod");
+    private static final List<String> THERE =
+            List.of("bash", "dirname", "sed", "awk", "grep", "cat", "chmod", "mkdir", "tail");
 
     @TempDir
     Path bin;
@@ -60,7 +61,7 @@ final class SetupScriptTest {
     void rootInstallsWhatIsMissingAtOnce() throws Exception {
         script("id", "echo 0");
         assertThat(need(""))
-                .contains("No JDK: ", "No Maven: ", "No C++ compiler: ", "installing: apt-get update")
+                .contains("No JDK: ", "No Maven: ", "No C++ compiler: ", ": apt-get update")
                 .endsWith("ready");
         assertThat(Files.readAllLines(bin.resolve("installed"))).hasSize(1);
     }

@@ -159,7 +159,8 @@ final class TrainingRunsTest {
     void fewStepsNeedNoOtherOption() throws IOException {
         Path text = Files.createDirectory(folder.resolve("text"));
         for (int i = 0; i < 20; i++) {
-            Files.writeString(text.resolve("F" + (char) ('A' + i) + ".java"), "class A { int a, b, c; }\n".repeat(20));
+            Files.writeString(
+                    text.resolve("F" + (char) ('A' + i) + ".java"), "    /**\n     * tick tock\n     */\n".repeat(20));
         }
         assertThat(Launch.run(
                         new TrainGpt(),
