@@ -32,10 +32,10 @@ final class DocumentTablesTest {
     @Test
     void propertiesAndVariablesAreInOneTable() throws IOException {
         Set<String> used = new TreeSet<>();
-        String java = "\"(merapi(?:\\.[a-zA-Z0-9]+)+|MERAPI_[A-Z_]+|require\\.gpu)\"";
+        String java = "\"(merapi(?:\\.[a-zA-Z0-9]+)+|MERAPI_[A-Z0-9_]+|require\\.gpu)\"";
         collect("(\\w|-)+/src/(main|test)/.*", ".*\\.java", java, used);
-        collect("(\\w|-)+/src/main/cpp/.*", ".*\\.(cpp|h)", "getenv\\(\"(MERAPI_[A-Z_]+)\"", used);
-        collect("scripts/.*", "[a-z-]+(\\.sh)?", "\\$\\{?(MERAPI_[A-Z_]+)", used);
+        collect("(\\w|-)+/src/main/cpp/.*", ".*\\.(cpp|h)", "getenv\\(\"(MERAPI_[A-Z0-9_]+)\"", used);
+        collect("scripts/.*", "[a-z-]+(\\.sh)?", "\\$\\{?(MERAPI_[A-Z0-9_]+)", used);
         collect("([a-z-]+/)?pom\\.xml", "pom\\.xml", "<(merapi(?:\\.[a-zA-Z0-9]+)+)>", used);
         collect("([a-z-]+/)?pom\\.xml", "pom\\.xml", "<name>!?(merapi(?:\\.[a-zA-Z0-9]+)+)</name>", used);
         Set<String> told = new TreeSet<>();
