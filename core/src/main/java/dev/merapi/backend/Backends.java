@@ -47,6 +47,6 @@ public final class Backends {
      * @return what takes it away again
      */
     public static Registration register(Backend backend) {
-        return BackendChoice.register(backend);
+        return BackendChoice.register(backend)::run;
     }
 }

@@ -2,7 +2,6 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.backend.Backend;
-import dev.merapi.backend.Backends;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;
@@ -128,8 +127,8 @@ public final class BackendChoice {
         return generation;
     }
 
-    /** Adds a backend by hand; it takes part like those that the service loader finds. */
-    public static synchronized Backends.Registration register(Backend backend) {
+    /** Adds a backend by hand; what is returned takes it away again. */
+    public static synchronized Runnable register(Backend backend) {
         REGISTERED.add(backend);
         changed(backend);
         return () -> forget(backend);

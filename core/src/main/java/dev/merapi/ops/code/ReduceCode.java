@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops.code;
 
+import dev.merapi.op.Op;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReduceArgs;
-import dev.merapi.ops.ReductionOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
@@ -92,8 +92,8 @@ public final class ReduceCode {
     }
 
     /** That of an op. */
-    public static ReduceCode of(ReductionOp op) {
-        return (ReduceCode) Objects.requireNonNull(op.op().definition().code());
+    public static ReduceCode of(Op<?, ?> op) {
+        return (ReduceCode) Objects.requireNonNull(op.definition().code());
     }
 
     public Expr prologue() {

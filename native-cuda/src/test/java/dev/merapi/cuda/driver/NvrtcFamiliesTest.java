@@ -95,7 +95,7 @@ class NvrtcFamiliesTest {
         Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         all.add(ReducePrinter.source(
                 "sum",
-                ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)),
+                ReduceCode.of(Reductions.SUM.op()).specialize(NvrtcTest.args(x)),
                 new ReduceVariant(true, 4, 1, 1, false, false, 1)));
         all.add(java.util.Objects.requireNonNull(PointwiseSources.of(dev.merapi.ops.Activations.GELU, DType.FLOAT32)));
         for (KernelSource source : all) {

@@ -144,18 +144,18 @@ public class NvrtcTest {
                 // Packs of rows for one dtype, single elements and 64-bit indices for the other.
                 ReduceVariant rows = new ReduceVariant(
                         true, dtype.isFloating() ? 8 : 1, 1, 1, !dtype.isFloating(), !dtype.isFloating(), 1);
-                all.add(ReducePrinter.source(op.toString(), ReduceCode.of(op).specialize(args(x)), rows));
+                all.add(ReducePrinter.source(op.toString(), ReduceCode.of(op.op()).specialize(args(x)), rows));
             }
         }
         Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceCode variance = (ReduceCode)
                 java.util.Objects.requireNonNull(Reductions.VAR.definition().code());
         ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
-        all.add(ReducePrinter.source("norm", ReduceCode.of(Reductions.NORM).specialize(args(x)), rows));
+        all.add(ReducePrinter.source("norm", ReduceCode.of(Reductions.NORM.op()).specialize(args(x)), rows));
         for (int pack : new int[] {1, 4}) {
             ReduceVariant columns = new ReduceVariant(false, pack, 2, 2, false, false, 1);
             all.add(ReducePrinter.source("var", variance.specialize(args(x)), columns));
-            all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM).specialize(args(x)), columns));
+            all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM.op()).specialize(args(x)), columns));
         }
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
     }
@@ -243,7 +243,7 @@ public class NvrtcTest {
         for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16)) {
             int pack = 16 / dtype.byteSize();
             Tensor x = TENSORS.allocate(Shape.of(4, 5), dtype, Device.CPU);
-            ReduceCode.Specialized sum = ReduceCode.of(Reductions.SUM).specialize(args(x));
+            ReduceCode.Specialized sum = ReduceCode.of(Reductions.SUM.op()).specialize(args(x));
             for (boolean rows : new boolean[] {true, false}) {
                 ReduceVariant variant = new ReduceVariant(rows, pack, 1, 1, false, false, 1);
                 assertSingleLoads(ReducePrinter.source("sum", sum, variant), 4);

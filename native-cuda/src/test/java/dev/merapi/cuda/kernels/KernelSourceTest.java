@@ -49,7 +49,7 @@ class KernelSourceTest {
         FAMILIES.forEach(f -> all.add(f.source("typedef float T;\n")));
         Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
         ReduceVariant rows = new ReduceVariant(true, 4, 1, 1, false, false, 1);
-        all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM).specialize(NvrtcTest.args(x)), rows));
+        all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM.op()).specialize(NvrtcTest.args(x)), rows));
         for (KernelSource source : all) {
             for (String entry : source.entries()) {
                 KernelSource only = source.only(entry);

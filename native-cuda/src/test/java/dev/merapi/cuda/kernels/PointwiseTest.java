@@ -63,7 +63,7 @@ public class PointwiseTest {
     private static boolean check(String name, PointwiseOp op, DType dtype) {
         List<Number> values = PointwiseSources.scalars(op, dtype);
         List<Tensor> inputs = new ArrayList<>();
-        for (int i = 0; i < PointwiseCode.of(op).inputs(); i++) {
+        for (int i = 0; i < PointwiseCode.of(op.op()).inputs(); i++) {
             inputs.add(random(dtype, 1000 + i, 37));
         }
         Tensor expected;

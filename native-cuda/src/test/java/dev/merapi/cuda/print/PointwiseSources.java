@@ -46,7 +46,7 @@ public final class PointwiseSources {
 
     /** Scalar arguments that suit the dtype. */
     public static List<Number> scalars(PointwiseOp op, DType dtype) {
-        int n = PointwiseCode.of(op).roots().stream()
+        int n = PointwiseCode.of(op.op()).roots().stream()
                 .mapToInt(r -> Variable.uses(r, Variable.Role.SCALAR).length())
                 .max()
                 .orElse(0);
@@ -64,7 +64,7 @@ public final class PointwiseSources {
 
     /** As above for operands of these shapes; of the first one dimension {@code swapped}, if not −1, is exchanged with the last. */
     static @Nullable public KernelSource of(PointwiseOp op, DType dtype, int swapped, long[]... shapes) {
-        int n = PointwiseCode.of(op).inputs();
+        int n = PointwiseCode.of(op.op()).inputs();
         Tensor[] inputs = new Tensor[n];
         Shape shape = Shape.of(shapes[0]);
         for (int i = 0; i < n; i++) {
@@ -77,7 +77,7 @@ public final class PointwiseSources {
         }
         PointwiseCode.Specialized code;
         try {
-            code = PointwiseCode.of(op).specialize(inputs, scalars(op, dtype));
+            code = PointwiseCode.of(op.op()).specialize(inputs, scalars(op, dtype));
         } catch (DTypeException e) {
             return null;
         }

@@ -309,7 +309,7 @@ class ForwardModeTest {
         }
         int compared = 0;
         for (PointwiseOp op : Ops.pointwise()) {
-            int arity = PointwiseCode.of(op).inputs();
+            int arity = PointwiseCode.of(op.op()).inputs();
             if (arity > 2 || op.op().definition().isNonDifferentiable()) {
                 continue;
             }

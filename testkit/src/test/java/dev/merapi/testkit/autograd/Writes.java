@@ -93,7 +93,7 @@ final class Writes {
             for (Tensor t : inputs) {
                 fits &= Shape.broadcast("writes", x.shape(), t.shape()).equals(x.shape());
             }
-            if (fits && PointwiseCode.of(p).roots().size() == 1) {
+            if (fits && PointwiseCode.of(p.op()).roots().size() == 1) {
                 all.add(new Write(p.op().name() + "_", x, inputs.subList(1, inputs.size()), (t, others) -> {
                     List<Tensor> operands = new ArrayList<>(others);
                     operands.add(0, t);
