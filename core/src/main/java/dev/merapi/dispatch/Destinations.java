@@ -9,18 +9,86 @@ import dev.merapi.op.Definition;
 import dev.merapi.storage.Storage;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Whether tensors that one call writes are apart: if not, the result would depend on the order of writing. */
+/**
+ * The memory that one call writes. What it writes must be apart: if not, the result would depend on the order of writing. An
+ * optimiser reads and writes hundreds of tensors, so where there are many they are compared by address, sorted.
+ */
 final class Destinations {
-    private Destinations() {}
+    /** So many are compared each with each. */
+    static final int FEW = 8;
+
+    private final long[] starts;
+    private final long[] ends;
+
+    private Destinations(long[] starts, long[] ends) {
+        this.starts = starts;
+        this.ends = ends;
+        Arrays.sort(starts);
+        Arrays.sort(ends);
+    }
+
+    /**
+     * Null where memory has no addresses.
+     *
+     * @param count of the tensors that are written
+     */
+    static @Nullable Destinations of(@Nullable Tensor[] inputs, boolean[] mutated, int count) {
+        long[] starts = new long[count];
+        long[] ends = new long[count];
+        int n = 0;
+        for (int i = 0; i < inputs.length; i++) {
+            Tensor t = inputs[i];
+            if (mutated[i] && t != null) {
+                starts[n] = t.isMeta() ? 0 : TENSORS.storage(t).address();
+                if (starts[n] == 0) {
+                    return null;
+                }
+                ends[n] = starts[n] + TENSORS.storage(t).byteSize();
+                n++;
+            }
+        }
+        return new Destinations(starts, ends);
+    }
+
+    /** Whether no two share memory. */
+    boolean areApart() {
+        for (int i = 1; i < starts.length; i++) {
+            if (ends[i - 1] > starts[i]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Whether some of it lies in this memory: more begin before its end than are over by its beginning. */
+    boolean meet(Storage memory) {
+        long start = memory.address();
+        return start == 0 || below(starts, start + memory.byteSize()) > below(ends, start + 1);
+    }
+
+    private static int below(long[] sorted, long bound) {
+        int from = 0;
+        int to = sorted.length;
+        while (from < to) {
+            int middle = (from + to) >>> 1;
+            if (sorted[middle] < bound) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        return from;
+    }
 
     /** @throws AliasException if two of the tensors that are written share an element */
     static void refuseMeeting(Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
-        // An optimiser writes hundreds, each with memory of its own: only those that share it are compared.
+        // Only those that share memory are compared.
         Map<Storage, List<Tensor>> byMemory = new IdentityHashMap<>();
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];

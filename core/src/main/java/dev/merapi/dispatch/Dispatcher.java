@@ -661,7 +661,8 @@ public final class Dispatcher {
                                 + target.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
             }
         }
-        if (targets > 1) {
+        Destinations written = targets > Destinations.FEW ? Destinations.of(inputs, mutated, targets) : null;
+        if (targets > 1 && (written == null || !written.areApart())) {
             Destinations.refuseMeeting(op, inputs, mutated);
         }
         for (int i = 0; i < inputs.length; i++) {
@@ -670,7 +671,8 @@ public final class Dispatcher {
                 continue;
             }
             boolean copy = false;
-            for (int k = 0; k < inputs.length && !mutated[i] && !copy; k++) {
+            boolean near = !mutated[i] && (written == null || written.meet(TENSORS.storage(t)));
+            for (int k = 0; k < inputs.length && near && !copy; k++) {
                 Tensor target = inputs[k];
                 copy = mutated[k]
                         && target != null
