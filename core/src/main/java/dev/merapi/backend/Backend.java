@@ -6,6 +6,8 @@ import dev.merapi.error.Message;
 import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Backward;
 import dev.merapi.op.Definition;
+import dev.merapi.op.DeviceCode;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
@@ -50,19 +52,19 @@ public interface Backend {
      * This backend's own kernel for an op, asked for once per op and dtype at its first use.
      *
      * @param dtype the dtype that kernels are chosen by; null if the op has no tensors
-     * @return a {@code Kernel}, a {@code Kernel.Returning}, or null if there is none
+     * @return a {@code Kernel} or {@code Kernel.Returning} of the op's arguments and result, or null if there is none
      */
-    default @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+    default @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
         return kernelTable().get(op, dtype);
     }
 
-    /** Turns a piece of {@code DeviceCode} into a kernel; null if it cannot. */
-    default @Nullable Object link(Definition<?, ?> op, Object code, @Nullable DType dtype) {
+    /** Turns code that was registered as a kernel into one; null if it cannot. */
+    default @Nullable ReadyKernel<?, ?> link(Definition<?, ?> op, DeviceCode code, @Nullable DType dtype) {
         return null;
     }
 
-    /** Turns a piece of {@code DeviceCode} that was registered as a backward into one; null if it cannot. */
-    default @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, Object code) {
+    /** Turns code that was registered as a backward into one; null if it cannot. */
+    default @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, DeviceCode code) {
         return null;
     }
 

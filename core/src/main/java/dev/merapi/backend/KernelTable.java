@@ -5,8 +5,11 @@ import dev.merapi.error.Message;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.ReadyKernel;
+import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.Function;
@@ -14,15 +17,16 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which kernel of a backend serves which op: an op's name, the record of its arguments, dtypes, the kernel.
+ * Which kernel of a backend serves which op: an op's name, the record of its arguments, its result, dtypes, the kernel.
  *
  * <pre>{@code
  * table.put("softmax", Softmax.Along.class, KernelTable.FLOATING, SoftmaxKernels::softmax);
+ * table.put("topk", Ordering.TopK.class, Ordering.Ordered.class, KernelTable.ALL, OrderingKernels::topk);
  * }</pre>
  *
- * <p>The record ties the kernel's type to the op's: the compiler holds the kernel against it, and {@link #get} the op. A
- * class literal does not initialise the class, so a table of all ops defines none of them. Filled by one thread, then only
- * read.
+ * <p>These classes tie the kernel's type to the op's: the compiler holds the kernel against them, and {@link #get} the op.
+ * The result is one tensor where nothing else is said; {@code Void} stands for none. A class literal does not initialise
+ * the class, so a table of all ops defines none of them. Filled by one thread, then only read.
  */
 public final class KernelTable {
     /** Every dtype, and ops without any. */
@@ -30,10 +34,26 @@ public final class KernelTable {
 
     public static final Predicate<DType> FLOATING = DType::isFloating;
 
+    /** The result of an op that gives a list of tensors. */
+    @SuppressWarnings("unchecked") // what a list holds is no part of its class
+    public static final Class<List<Tensor>> TENSORS = (Class<List<Tensor>>) (Class<?>) List.class;
+
     private static final String BUILT_IN = "merapi::";
 
-    /** @param maker from the op's name to a {@link Kernel} or {@link Kernel.Returning} */
-    private record Entry(Class<? extends Record> arguments, Predicate<DType> dtypes, Function<String, Object> maker) {
+    /** What a kernel takes and gives, as an op's arguments and result. */
+    public record Signature(Class<? extends Record> arguments, Class<?> result) {
+        static Signature of(Definition<?, ?> op) {
+            return new Signature(op.op().argumentType(), op.result().type());
+        }
+
+        @Override
+        public String toString() {
+            return arguments.getName() + " -> " + result.getName();
+        }
+    }
+
+    /** @param maker from the op's name to the kernel */
+    private record Entry(Signature signature, Predicate<DType> dtypes, Function<String, ReadyKernel<?, ?>> maker) {
         boolean serves(@Nullable DType dtype) {
             return dtype == null ? dtypes == ALL : dtypes.test(dtype);
         }
@@ -42,21 +62,28 @@ public final class KernelTable {
     private final Map<String, Entry> entries = new LinkedHashMap<>();
 
     /**
-     * A kernel that fills the outputs.
+     * A kernel that fills one tensor.
      *
      * @param op its name; that of a built-in op without {@code merapi::}
      * @throws RegistrationException if there is one already
      */
-    public <A extends Record, R> void put(String op, Class<A> arguments, Predicate<DType> dtypes, Kernel<A, R> kernel) {
+    public <A extends Record> void put(
+            String op, Class<A> arguments, Predicate<DType> dtypes, Kernel<A, Tensor> kernel) {
+        put(op, arguments, Tensor.class, dtypes, kernel);
+    }
+
+    /** A kernel that fills the outputs; otherwise as above. */
+    public <A extends Record, R> void put(
+            String op, Class<A> arguments, Class<R> result, Predicate<DType> dtypes, Kernel<A, R> kernel) {
         Objects.requireNonNull(kernel, "kernel");
-        add(op, arguments, dtypes, name -> kernel);
+        add(op, arguments, result, dtypes, name -> kernel);
     }
 
     /** A kernel that makes its result; otherwise as {@link #put}. */
     public <A extends Record, R> void putReturning(
-            String op, Class<A> arguments, Predicate<DType> dtypes, Kernel.Returning<A, R> kernel) {
+            String op, Class<A> arguments, Class<R> result, Predicate<DType> dtypes, Kernel.Returning<A, R> kernel) {
         Objects.requireNonNull(kernel, "kernel");
-        add(op, arguments, dtypes, name -> kernel);
+        add(op, arguments, result, dtypes, name -> kernel);
     }
 
     /** A kernel as a method of an object that is made for it. */
@@ -76,11 +103,26 @@ public final class KernelTable {
      *
      * @param maker from the op's full name to the object
      */
+    public <K, A extends Record> void make(
+            String op,
+            Class<A> arguments,
+            Predicate<DType> dtypes,
+            Function<String, K> maker,
+            Method<K, A, Tensor> method) {
+        make(op, arguments, Tensor.class, dtypes, maker, method);
+    }
+
+    /** As above, for other results than one tensor. */
     public <K, A extends Record, R> void make(
-            String op, Class<A> arguments, Predicate<DType> dtypes, Function<String, K> maker, Method<K, A, R> method) {
+            String op,
+            Class<A> arguments,
+            Class<R> result,
+            Predicate<DType> dtypes,
+            Function<String, K> maker,
+            Method<K, A, R> method) {
         Objects.requireNonNull(maker, "maker");
         Objects.requireNonNull(method, "method");
-        add(op, arguments, dtypes, name -> bound(maker.apply(name), method));
+        add(op, arguments, result, dtypes, name -> bound(maker.apply(name), method));
     }
 
     private static <K, A, R> Kernel<A, R> bound(K owner, Method<K, A, R> method) {
@@ -91,12 +133,13 @@ public final class KernelTable {
     public <K, A extends Record, R> void makeReturning(
             String op,
             Class<A> arguments,
+            Class<R> result,
             Predicate<DType> dtypes,
             Function<String, K> maker,
             ReturningMethod<K, A, R> method) {
         Objects.requireNonNull(maker, "maker");
         Objects.requireNonNull(method, "method");
-        add(op, arguments, dtypes, name -> bound(maker.apply(name), method));
+        add(op, arguments, result, dtypes, name -> bound(maker.apply(name), method));
     }
 
     private static <K, A, R> Kernel.Returning<A, R> bound(K owner, ReturningMethod<K, A, R> method) {
@@ -104,40 +147,46 @@ public final class KernelTable {
     }
 
     private void add(
-            String op, Class<? extends Record> arguments, Predicate<DType> dtypes, Function<String, Object> maker) {
+            String op,
+            Class<? extends Record> arguments,
+            Class<?> result,
+            Predicate<DType> dtypes,
+            Function<String, ReadyKernel<?, ?>> maker) {
         String name = op.contains("::") ? op : BUILT_IN + op;
-        Entry entry = new Entry(
-                Objects.requireNonNull(arguments, "arguments"), Objects.requireNonNull(dtypes, "dtypes"), maker);
+        Signature signature =
+                new Signature(Objects.requireNonNull(arguments, "arguments"), Objects.requireNonNull(result, "result"));
+        Entry entry = new Entry(signature, Objects.requireNonNull(dtypes, "dtypes"), maker);
         if (entries.putIfAbsent(name, entry) != null) {
             throw new RegistrationException(name + ": this table has a kernel for it already");
         }
     }
 
     /**
-     * The kernel of an op for a dtype: a {@link Kernel} or {@link Kernel.Returning}; null if there is none.
+     * The kernel of an op for a dtype; null if there is none.
      *
      * @param dtype the dtype that kernels are chosen by; null if the op has no tensors
-     * @throws RegistrationException if the kernel was registered with another record than the op's
+     * @throws RegistrationException if the kernel was registered with another record, or another result, than the op's
      */
-    public @Nullable Object get(Definition<?, ?> op, @Nullable DType dtype) {
+    @SuppressWarnings("unchecked") // the signature is that of the op
+    public <A extends Record, R> @Nullable ReadyKernel<A, R> get(Definition<A, R> op, @Nullable DType dtype) {
         Entry entry = entries.get(op.name());
         if (entry == null || !entry.serves(dtype)) {
             return null;
         }
-        Class<?> taken = op.op().argumentType();
-        if (taken != entry.arguments) {
-            throw new RegistrationException(Message.of(op.name() + ": its kernel is registered for another record")
-                    .fact("the op takes", taken.getName())
-                    .fact("the kernel takes", entry.arguments.getName())
-                    .fix("register the kernel with the record of the op."));
+        Signature wanted = Signature.of(op);
+        if (!wanted.equals(entry.signature)) {
+            throw new RegistrationException(Message.of(op.name() + ": its kernel is registered for another op")
+                    .fact("the op", wanted)
+                    .fact("the kernel", entry.signature)
+                    .fix("register the kernel with the record and the result of the op."));
         }
-        return entry.maker.apply(op.name());
+        return (ReadyKernel<A, R>) entry.maker.apply(op.name());
     }
 
-    /** What is registered: the full names of ops, and the records of their arguments. */
-    public Map<String, Class<? extends Record>> records() {
-        Map<String, Class<? extends Record>> all = new LinkedHashMap<>();
-        entries.forEach((name, entry) -> all.put(name, entry.arguments));
+    /** What is registered, by the full names of ops. */
+    public Map<String, Signature> signatures() {
+        Map<String, Signature> all = new LinkedHashMap<>();
+        entries.forEach((name, entry) -> all.put(name, entry.signature));
         return all;
     }
 }

@@ -4,6 +4,7 @@ package dev.merapi.check;
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.backend.Backend;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Definition;
@@ -206,7 +207,9 @@ final class OpSample<A extends Record, R> {
             Tensor[] outputs = run(copies());
             DType type = definition.kernelType(args);
             type = type == null && outputs.length > 0 ? outputs[0].dtype() : type;
-            onlyKernel = definition.resolved(device().type(), type) == definition.reference();
+            Backend backend = BackendChoice.of(device().type());
+            onlyKernel = definition.kernel(device().type(), type) == null
+                    && (backend == BackendChoice.fallback() || backend.kernel(definition, type) == null);
         }
         return onlyKernel;
     }

@@ -5,6 +5,7 @@ import dev.merapi.backend.Backend;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.op.Definition;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -117,8 +118,8 @@ public final class BackendChoice {
      *
      * @return a {@code Kernel}, a {@code Kernel.Returning}, or null if there is none
      */
-    public static @Nullable Object javaKernel(Definition<?, ?> op, @Nullable DType dtype) {
-        Object own = op.reference();
+    public static @Nullable ReadyKernel<?, ?> javaKernel(Definition<?, ?> op, @Nullable DType dtype) {
+        ReadyKernel<?, ?> own = op.reference();
         return own != null ? ScopedKernel.of(op, own) : fallback().kernel(op, dtype);
     }
 

@@ -45,7 +45,7 @@ public final class CheckedMode implements DispatchLayer {
         boolean[] mutated = op.mutatedSlots(args);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (t != null && !Arrays.equals(before[i], after[i]) && !isDestination(t, inputs, mutated)) {
+            if (t != null && differ(before[i], after[i]) && !isDestination(t, inputs, mutated)) {
                 throw undeclaredWrite(op, args, i, t);
             }
         }
@@ -72,7 +72,7 @@ public final class CheckedMode implements DispatchLayer {
             for (int end = slot + counts[a]; slot < end; slot++) {
                 Tensor t = inputs[slot];
                 elements |= mutated[slot] && t != null && !t.isMeta() && t.numel() > 0;
-                changed |= !Arrays.equals(before[slot], after[slot]);
+                changed |= differ(before[slot], after[slot]);
             }
             if (elements && !changed) {
                 throw new OpResultException(op.name() + ": declares that it writes "
@@ -88,6 +88,11 @@ public final class CheckedMode implements DispatchLayer {
                         + t.describe() + ", or beside it, which is not declared as mutated")
                 .argument(name)
                 .fix("declare .mutates(…), or work on a copy."));
+    }
+
+    /** Whether bytes changed between two looks; of a tensor that another thread closed meanwhile nobody can say. */
+    public static boolean differ(byte @Nullable [] before, byte @Nullable [] after) {
+        return before != null && after != null && !Arrays.equals(before, after);
     }
 
     /** The bytes of each tensor, also on a device: then by way of the host. Null where there is no memory. */
@@ -150,7 +155,7 @@ public final class CheckedMode implements DispatchLayer {
         byte[] @Nullable [] left = snapshots(inputs, strict);
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];
-            if (t != null && !Arrays.equals(given[i], left[i])) {
+            if (t != null && differ(given[i], left[i])) {
                 throw undeclaredWrite(op, args, i, t); // before it shows as a difference between two runs
             }
         }

@@ -15,6 +15,8 @@ import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.KernelPiece;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.storage.ThreadState;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -411,7 +413,7 @@ public final class Dispatcher {
         } else {
             WorkStream.noteUse(device, inputs);
         }
-        Object found = op.resolved(device.type(), dtype);
+        ReadyKernel<?, ?> found = op.resolved(device.type(), dtype);
         if (found == null) {
             found = resolve(op, device.type(), dtype);
         }
@@ -459,7 +461,7 @@ public final class Dispatcher {
         Device target = requireDevice(op, device);
         DType dtype = op.kernelType(args);
         dtype = dtype == null ? firstType(inputs) : dtype;
-        Object kernel = op.resolved(target.type(), dtype);
+        ReadyKernel<?, ?> kernel = op.resolved(target.type(), dtype);
         if (kernel == null) {
             kernel = resolve(op, target.type(), dtype);
         }
@@ -736,13 +738,14 @@ public final class Dispatcher {
 
     // ---------------------------------------------------------------- which kernel
 
-    private static synchronized <A extends Record, R> Object resolve(
+    private static synchronized <A extends Record, R> ReadyKernel<?, ?> resolve(
             Definition<A, R> op, DeviceType device, @Nullable DType dtype) {
         op.requireWhole();
         int generation = BackendChoice.generation(); // before the backend is asked for: one that comes now counts anew
-        Object kernel = op.kernel(device, dtype);
+        KernelPiece registered = op.kernel(device, dtype);
         Backend backend = BackendChoice.of(device);
-        if (kernel instanceof DeviceCode code) {
+        ReadyKernel<?, ?> kernel = null;
+        if (registered instanceof DeviceCode code) {
             kernel = backend.link(op, code, dtype);
             if (kernel == null) {
                 throw new MissingKernelException(
@@ -751,8 +754,8 @@ public final class Dispatcher {
                                 .fact("backend", backend.description())
                                 .fix("register it for the devices that it is written for."));
             }
-        } else if (kernel != null) {
-            kernel = ScopedKernel.of(op, kernel);
+        } else if (registered instanceof ReadyKernel<?, ?> ready) {
+            kernel = ScopedKernel.of(op, ready);
         }
         if (kernel == null) {
             kernel = backend.kernel(op, dtype);

@@ -34,6 +34,7 @@ import org.jspecify.annotations.Nullable;
  *       within the same capture;
  *   <li>all other memory that it uses is held as long as the graph lives, whoever closes the tensors;
  *   <li>random ops take their offsets relative to a tensor on the device, which a replay sets to where the generator stands;
+ *       what is drawn by others is refused;
  *   <li>what reads a value back, or works elsewhere than on the device, is refused: a replay would not do it.
  * </ul>
  */
@@ -45,6 +46,7 @@ public final class GraphCapture {
     private final WorkStream stream;
 
     private final DeviceStream.Use use;
+    private final DrawLog.Use noDraws;
     private final CachingAllocator pool;
     private final @Nullable CachingAllocator allocatorBefore;
     /** Memory from outside, and whether the graph writes to it. */
@@ -74,6 +76,12 @@ public final class GraphCapture {
         this.use = stream.install(context);
         this.pool = BackendChoice.allocator(device).pool("memory of a captured graph", null);
         this.allocatorBefore = context.ownAllocator();
+        this.noDraws = DrawLog.refuse(
+                () -> new GraphCaptureException(Message.of("graph: numbers are drawn from a generator while a graph of "
+                                + device + " is captured, and each replay would have the same")
+                        .fix(
+                                "draw them by methods of Tensor (rand, dropout, …), which count them anew in each replay, or before"
+                                        + " the step.")));
     }
 
     /**
@@ -149,10 +157,15 @@ public final class GraphCapture {
     }
 
     /**
-     * Where numbers that were taken from a generator at {@code at} stand in each replay. Those of a forward call before the
-     * capture, which is computed again in it, stay what they are.
+     * Takes numbers for an op on some device, and says where they stand in each replay. Those of a forward call before the
+     * capture, which is computed again in it, stay what they are. Draws that do not come here are refused: each replay would
+     * have the same numbers.
      */
-    public Draw draw(Generator generator, Generator.Position at) {
+    public Draw draw(Generator generator, long blocks, Device on) {
+        Generator.Position at = noDraws.except(generator, blocks);
+        if (on != device) {
+            return new Draw(at.seed(), at.offset(), null); // of an op that is refused
+        }
         Draws d = draws.get(generator);
         boolean same = d != null && d.seed == at.seed() && at.offset() >= d.start;
         if (!same && DrawLog.isReplaying()) {
@@ -230,6 +243,7 @@ public final class GraphCapture {
     }
 
     private void leave() {
+        noDraws.close();
         use.close();
         context.setGraphCapture(null);
         context.setOwnAllocator(allocatorBefore);

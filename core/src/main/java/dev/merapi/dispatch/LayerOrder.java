@@ -18,15 +18,27 @@ public final class LayerOrder {
     /** As {@link dev.merapi.layer.Layers#push}. */
     public static ThreadMode push(DispatchLayer layer) {
         Objects.requireNonNull(layer, "layer");
+        return push("layer " + layer.getClass().getName(), layer, false);
+    }
+
+    /**
+     * As {@link #push}, for work of the engine: modes from before are not closed until it is over.
+     *
+     * @param work what messages call it
+     */
+    public static ThreadMode pushFor(String work, DispatchLayer layer) {
+        return push(work, layer, true);
+    }
+
+    private static ThreadMode push(String name, DispatchLayer layer, boolean work) {
         Context context = Context.current();
-        String name = "layer " + layer.getClass().getName();
         if (layer.isBelowAutograd() && context.isInLayer()) {
             throw new IllegalStateException(name + ": stands below autograd, and a call is in progress above it"
                     + "\n  fix: push it before the call.");
         }
         context.setLayers(context.layers().with(name, layer));
         return ThreadMode.ofLayer(
-                context, name, () -> context.setLayers(context.layers().without(layer)));
+                context, name, work, () -> context.setLayers(context.layers().without(layer)));
     }
 
     // ---------------------------------------------------------------- where a call stands

@@ -5,19 +5,16 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.tensor.Scope;
 
 /** A kernel in Java, whose temporaries are freed at its end. */
 public final class ScopedKernel {
     private ScopedKernel() {}
 
-    /**
-     * A kernel in a scope of its own.
-     *
-     * @param kernel a {@link Kernel} or {@link Kernel.Returning} of the op
-     */
+    /** A kernel of an op in a scope of its own. */
     @SuppressWarnings("unchecked")
-    public static <A extends Record, R> Object of(Definition<A, R> op, Object kernel) {
+    public static <A extends Record, R> ReadyKernel<A, R> of(Definition<A, R> op, ReadyKernel<?, ?> kernel) {
         return kernel instanceof Kernel<?, ?>
                 ? filling((Kernel<A, R>) kernel)
                 : returning(op, (Kernel.Returning<A, R>) kernel);

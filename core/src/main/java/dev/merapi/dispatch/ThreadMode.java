@@ -16,12 +16,16 @@ public final class ThreadMode implements AutoCloseable {
     /** For a layer, how many calls of layers were in progress when it was pushed; else as many as there may be. */
     private final int depth;
 
+    /** Whether it belongs to work that is under way: then nothing from before is closed until it is over. */
+    private final boolean work;
+
     private boolean closed;
 
-    private ThreadMode(Context context, String name, int depth, Runnable undo) {
+    private ThreadMode(Context context, String name, int depth, boolean work, Runnable undo) {
         this.context = context;
         this.name = name;
         this.depth = depth;
+        this.work = work;
         this.undo = undo;
         this.outer = context.mode();
     }
@@ -32,12 +36,12 @@ public final class ThreadMode implements AutoCloseable {
      * @param undo sets what was there before
      */
     public static ThreadMode begin(Context context, String name, Runnable undo) {
-        return begin(new ThreadMode(context, name, Integer.MAX_VALUE, undo));
+        return begin(new ThreadMode(context, name, Integer.MAX_VALUE, false, undo));
     }
 
     /** As {@link #begin}, for a layer: calls that it sees hold indices of the layers, which must not move meanwhile. */
-    static ThreadMode ofLayer(Context context, String name, Runnable undo) {
-        return begin(new ThreadMode(context, name, context.depth(), undo));
+    static ThreadMode ofLayer(Context context, String name, boolean work, Runnable undo) {
+        return begin(new ThreadMode(context, name, context.depth(), work, undo));
     }
 
     private static ThreadMode begin(ThreadMode mode) {
@@ -49,7 +53,8 @@ public final class ThreadMode implements AutoCloseable {
      * Sets what was there before. Idempotent.
      *
      * @throws IllegalStateException on another thread than the one that opened it, or if a call is in progress that began
-     *     after this, or something opened after it, was opened, and that a layer sees
+     *     after this, or something opened after it, was opened, and that a layer sees; or if work of the engine that began
+     *     after this, such as a {@code jvp}, is under way
      */
     @Override
     public void close() {
@@ -65,6 +70,10 @@ public final class ThreadMode implements AutoCloseable {
             if (context.depth() > m.depth) {
                 throw new IllegalStateException(name + ": closed within a call that " + (m == this ? "it" : m.name)
                         + " sees" + "\n  fix: close it where it was opened, after the call.");
+            }
+            if (m.work && m != this) {
+                throw new IllegalStateException(name + ": closed within " + m.name + ", which began after it"
+                        + "\n  fix: close it where it was opened, after the " + m.name + ".");
             }
         }
         while (!closed) {

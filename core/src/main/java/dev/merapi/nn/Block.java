@@ -193,11 +193,15 @@ public abstract class Block implements Stateful {
         if (capture != null) {
             throw capture.refused("to", getClass().getSimpleName() + " would move");
         }
+        Context context = Context.current();
+        boolean inference = context.setInference(false); // parameters are ordinary tensors, wherever they move
         try (Autograd.Mode mode = Autograd.noGrad();
                 Scope scope = Scope.open()) {
             Map<Parameter, Tensor> changed = new LinkedHashMap<>();
             named().values().forEach(p -> changed.put(p, change.apply(p.tensor())));
             changed.forEach(Parameter::replace);
+        } finally {
+            context.setInference(inference);
         }
     }
 

@@ -43,8 +43,8 @@ public final class Definition<A extends Record, R> {
     private final boolean[] mutatedArguments;
     private final boolean returnsMutated;
     private final @Nullable KernelPiece[] kernels = new KernelPiece[DeviceType.LIMIT * ROW];
-    private Resolved resolved = new Resolved(-1, new Object[0]);
-    private final @Nullable KernelPiece reference;
+    private Resolved resolved = new Resolved(-1, new ReadyKernel<?, ?>[0]);
+    private final @Nullable ReadyKernel<?, ?> reference;
     private final boolean[] disabled = new boolean[DeviceType.LIMIT];
     private final Backward.@Nullable Save<A, R, Object> save;
     private final @Nullable Backward<Object, R> backward;
@@ -242,7 +242,7 @@ public final class Definition<A extends Record, R> {
         return returnsMutated;
     }
 
-    /** A registered kernel for a device and dtype: {@link Kernel}, {@link Kernel.Returning} or {@link DeviceCode}. */
+    /** A registered kernel for a device and dtype: {@link ReadyKernel} or {@link DeviceCode}. */
     public @Nullable KernelPiece kernel(DeviceType device, @Nullable DType dtype) {
         if (disabled[device.id()]) {
             return null;
@@ -256,10 +256,10 @@ public final class Definition<A extends Record, R> {
     }
 
     /** What kernels resolved to among the backends of one generation. */
-    private record Resolved(int generation, @Nullable Object[] kernels) {}
+    private record Resolved(int generation, @Nullable ReadyKernel<?, ?>[] kernels) {}
 
     /** The cache of what kernels resolved to, filled by the dispatcher; races are harmless. */
-    public @Nullable Object resolved(DeviceType device, @Nullable DType dtype) {
+    public @Nullable ReadyKernel<?, ?> resolved(DeviceType device, @Nullable DType dtype) {
         Resolved known = resolved;
         return known.generation == BackendChoice.generation()
                 ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())]
@@ -267,17 +267,17 @@ public final class Definition<A extends Record, R> {
     }
 
     /** @param generation of the backends that the kernel was chosen from */
-    public void setResolved(DeviceType device, @Nullable DType dtype, int generation, Object kernel) {
+    public void setResolved(DeviceType device, @Nullable DType dtype, int generation, ReadyKernel<?, ?> kernel) {
         Resolved known = resolved;
         if (known.generation != generation) {
-            known = new Resolved(generation, new Object[DeviceType.LIMIT * ROW]);
+            known = new Resolved(generation, new ReadyKernel<?, ?>[DeviceType.LIMIT * ROW]);
             resolved = known;
         }
         known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())] = kernel;
     }
 
     /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */
-    public @Nullable KernelPiece reference() {
+    public @Nullable ReadyKernel<?, ?> reference() {
         return reference;
     }
 

@@ -11,6 +11,9 @@ import org.jspecify.annotations.Nullable;
  */
 @FunctionalInterface
 public interface Jvp<A extends Record, R> {
+    /** What to do instead of drawing within an op. */
+    String DRAW_OUTSIDE = "draw the numbers outside, and give them to an op as an argument.";
+
     /**
      * Runs after the op, when at least one argument has a tangent.
      *

@@ -6,12 +6,12 @@ package dev.merapi.op;
  * shape rule; inputs are contiguous unless the op declares that it takes strides.
  */
 @FunctionalInterface
-public non-sealed interface Kernel<A, R> extends KernelPiece {
+public non-sealed interface Kernel<A, R> extends ReadyKernel<A, R> {
     void run(A args, R out);
 
     /** A kernel that makes its own result: for sizes that depend on data, and for plain values. */
     @FunctionalInterface
-    non-sealed interface Returning<A, R> extends KernelPiece {
+    non-sealed interface Returning<A, R> extends ReadyKernel<A, R> {
         R run(A args);
     }
 }

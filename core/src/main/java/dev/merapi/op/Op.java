@@ -367,6 +367,14 @@ public final class Op<A extends Record, R> {
     }
 
     /**
+     * The result depends on random numbers, whoever draws them: forward mode refuses the op by name. It refuses one that
+     * draws from a {@code Generator} while it runs also without this. Stands in the place of {@link #jvp}.
+     */
+    public Op<A, R> random() {
+        return jvp(Jvp.refused("it draws random numbers", Jvp.DRAW_OUTSIDE));
+    }
+
+    /**
      * The result is linear in each of these arguments while the others are held; of names joined by a comma, in all of them
      * together. {@code linear("a", "b")} of a product, {@code linear("tensors")} of a concatenation,
      * {@code linear("x, bias", "weight, bias")} of x·weightᵀ + bias. Then the forward mode follows: the op of the tangents.

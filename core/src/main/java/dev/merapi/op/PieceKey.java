@@ -19,7 +19,7 @@ public sealed interface PieceKey<V> {
     PieceKey<ViewRule<?>> VIEW = new Named<>("view");
     PieceKey<Set<String>> MUTATES = new Named<>("mutates");
     PieceKey<Boolean> RETURNS_MUTATED = new Named<>("returnsMutated");
-    PieceKey<KernelPiece> REFERENCE = new Named<>("reference");
+    PieceKey<ReadyKernel<?, ?>> REFERENCE = new Named<>("reference");
     PieceKey<Backward.Save<?, ?, ?>> SAVE = new Named<>("saveForBackward");
     PieceKey<Backward<?, ?>> BACKWARD = new Named<>("backward");
     PieceKey<Jvp<?, ?>> JVP = new Named<>("jvp");

@@ -86,6 +86,16 @@ public final class Result<R> {
                 + " lists of tensors and plain values");
     }
 
+    /** {@code Tensor}, {@code List}, {@code Void}, or the class of the record or plain value. */
+    public Class<?> type() {
+        return switch (form) {
+            case TENSOR -> Tensor.class;
+            case TENSORS -> List.class;
+            case NONE -> Void.class;
+            case RECORD, PLAIN -> Objects.requireNonNull(type);
+        };
+    }
+
     public boolean isTensor() {
         return form == Form.TENSOR;
     }

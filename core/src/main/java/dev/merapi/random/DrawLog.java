@@ -5,6 +5,7 @@ import dev.merapi.error.Message;
 import dev.merapi.error.SavedTensorException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,6 +30,14 @@ public final class DrawLog {
         return new Use(this, 0);
     }
 
+    /**
+     * Until the use is closed nothing is taken, except where {@link Use#except} says so: a draw throws what {@code refusal}
+     * gives, and no generator moves. What is computed for the second time takes its numbers all the same.
+     */
+    public static Use refuse(Supplier<? extends RuntimeException> refusal) {
+        return new Use(new DrawLog(), -1, refusal);
+    }
+
     /** Whether this thread computes something for the second time. */
     public static boolean isReplaying() {
         for (Use use = CURRENT.get(); use != null; use = use.outer) {
@@ -49,16 +58,39 @@ public final class DrawLog {
         private final @Nullable Use outer = CURRENT.get();
         private int next; // −1 while recording
 
+        private final @Nullable Supplier<? extends RuntimeException> refusal;
+        private boolean suspended;
+
         private Use(DrawLog log, int next) {
+            this(log, next, null);
+        }
+
+        private Use(DrawLog log, int next, @Nullable Supplier<? extends RuntimeException> refusal) {
             this.log = log;
             this.next = next;
+            this.refusal = refusal;
             CURRENT.set(this);
         }
 
+        /** Takes numbers from a generator although this refuses it to others. */
+        public Generator.Position except(Generator generator, long blocks) {
+            suspended = true;
+            try {
+                return generator.draw(blocks);
+            } finally {
+                suspended = false;
+            }
+        }
+
         Generator.Position draw(Generator generator, long blocks) {
+            if (refusal != null && !suspended) {
+                throw refusal.get();
+            }
             if (next < 0) {
                 Generator.Position from = outer == null ? generator.advance(blocks) : outer.draw(generator, blocks);
-                log.taken.add(new Taken(blocks, from));
+                if (refusal == null) {
+                    log.taken.add(new Taken(blocks, from));
+                }
                 return from;
             }
             Taken t = next < log.taken.size() ? log.taken.get(next) : null;

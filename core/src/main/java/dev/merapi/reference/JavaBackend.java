@@ -7,6 +7,7 @@ import dev.merapi.dispatch.ScopedKernel;
 import dev.merapi.memory.HeapAllocator;
 import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Definition;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.types.DType;
@@ -54,12 +55,12 @@ public final class JavaBackend implements FallbackBackend {
 
     /** Null for an op that has a reference of its own, which goes before. */
     @Override
-    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
-        Object kernel = op.reference() != null ? null : find(op, dtype);
+    public @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        ReadyKernel<?, ?> kernel = op.reference() != null ? null : find(op, dtype);
         return kernel == null ? null : ScopedKernel.of(op, kernel);
     }
 
-    private static @Nullable Object find(Definition<?, ?> op, @Nullable DType dtype) {
+    private static @Nullable ReadyKernel<?, ?> find(Definition<?, ?> op, @Nullable DType dtype) {
         if (op.code() instanceof PointwiseCode code) {
             return PointwiseReference.kernel(code);
         }

@@ -191,7 +191,7 @@ public abstract sealed class DataMethods extends RandomMethods permits GradientM
      * @return this tensor
      * @throws ShapeException if their number is another
      * @throws AliasException if elements of this share memory, as those of an expanded tensor
-     * @throws GradientException if this was made by a recorded op, and recording is on
+     * @throws GradientException if this was made by a recorded op, and recording is on; or if it has a tangent
      */
     public Tensor copyFrom(float... values) {
         Objects.requireNonNull(values, "values");
@@ -239,6 +239,11 @@ public abstract sealed class DataMethods extends RandomMethods permits GradientM
         if (!t.layout().isInjective()) {
             throw new AliasException("copyFrom: would write to a tensor whose elements overlap: " + t.dtype()
                     + t.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
+        }
+        if (GraphAccess.hasTangent(t)) {
+            throw new GradientException(
+                    "copyFrom: " + t.describe() + " has a tangent in forward mode (jvp), which would not"
+                            + " know of the new values\n  fix: make a new tensor with Tensor.of(…), or call it on t.detach().");
         }
         GraphNode maker = Autograd.isGradEnabled() ? GraphAccess.madeBy(t) : null;
         if (maker != null) {

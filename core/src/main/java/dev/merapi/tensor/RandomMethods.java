@@ -121,8 +121,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             throw new ShapeException(Message.of("merapi::randperm", n + " numbers need more than 2^63 - 1 bytes")
                     .argument("n"));
         }
-        Generator.Position at = Context.current().generator().draw(Philox.blocks(Math.max(0, n), true));
-        return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, at.seed(), at.offset()));
+        GraphCapture.Draw d = draw(Philox.blocks(Math.max(0, n), true), Device.CPU);
+        return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, d.seed(), d.offset()));
     }
 
     /**
@@ -231,11 +231,12 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     private static GraphCapture.Draw draw(long blocks, Device device) {
         Context context = Context.current();
         Generator g = context.generator();
-        Generator.Position at = g.draw(blocks);
         GraphCapture capture = context.graphCapture();
-        return capture == null || capture.device() != device
-                ? new GraphCapture.Draw(at.seed(), at.offset(), null)
-                : capture.draw(g, at);
+        if (capture != null) {
+            return capture.draw(g, blocks, device);
+        }
+        Generator.Position at = g.draw(blocks);
+        return new GraphCapture.Draw(at.seed(), at.offset(), null);
     }
 
     private static void requireIntegers(long low, long high, DType dtype) {

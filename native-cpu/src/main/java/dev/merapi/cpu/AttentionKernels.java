@@ -13,9 +13,24 @@ final class AttentionKernels {
     private AttentionKernels() {}
 
     static void register(KernelTable table) {
-        table.put("attention", Attention.Args.class, FLOATING, AttentionKernels::forward);
-        table.put("attention_backward", Attention.BackwardArgs.class, FLOATING, AttentionKernels::backward);
-        table.put("self_attention", SelfAttention.Args.class, FLOATING, AttentionKernels::packedForward);
+        table.put(
+                "attention",
+                Attention.Args.class,
+                Attention.AttentionResult.class,
+                FLOATING,
+                AttentionKernels::forward);
+        table.put(
+                "attention_backward",
+                Attention.BackwardArgs.class,
+                Attention.Gradients.class,
+                FLOATING,
+                AttentionKernels::backward);
+        table.put(
+                "self_attention",
+                SelfAttention.Args.class,
+                SelfAttention.Attended.class,
+                FLOATING,
+                AttentionKernels::packedForward);
         table.put(
                 "self_attention_backward",
                 SelfAttention.BackwardArgs.class,

@@ -21,7 +21,12 @@ final class ConvolutionKernels {
                 Convolution.WeightGradient.class,
                 FLOATING,
                 ConvolutionKernels::weightGradient);
-        table.put("max_pool2d", Pooling.MaxPool2d.class, FLOATING, ConvolutionKernels::maxPool);
+        table.put(
+                "max_pool2d",
+                Pooling.MaxPool2d.class,
+                Pooling.MaxPoolResult.class,
+                FLOATING,
+                ConvolutionKernels::maxPool);
         table.put(
                 "max_pool2d_backward", Pooling.MaxPool2dBackward.class, FLOATING, ConvolutionKernels::maxPoolBackward);
         table.put("avg_pool2d", Pooling.AvgPool2d.class, FLOATING, ConvolutionKernels::avgPool);

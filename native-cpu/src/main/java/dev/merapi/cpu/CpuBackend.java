@@ -6,6 +6,7 @@ import dev.merapi.backend.KernelTable;
 import dev.merapi.error.DeviceException;
 import dev.merapi.memory.RawAllocator;
 import dev.merapi.op.Definition;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.types.DType;
@@ -83,7 +84,7 @@ public final class CpuBackend implements Backend {
     }
 
     @Override
-    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+    public @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
         if (op.code() instanceof PointwiseCode code) {
             return new PointwiseKernel(op, code);
         }

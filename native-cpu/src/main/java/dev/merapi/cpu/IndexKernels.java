@@ -25,8 +25,8 @@ final class IndexKernels {
         table.put("index_add_", Indexing.IndexAdd.class, IndexKernels::adds, IndexKernels::indexAddInto);
         table.put("embedding", Indexing.Embedding.class, ALL, IndexKernels::embedding);
         table.put("embedding_backward", Indexing.EmbeddingBackward.class, FLOATING, IndexKernels::embeddingBackward);
-        table.put("topk", Ordering.TopK.class, ALL, IndexKernels::topk);
-        table.putReturning("nonzero", Indexing.NonZero.class, ALL, IndexKernels::nonzero);
+        table.put("topk", Ordering.TopK.class, Ordering.Ordered.class, ALL, IndexKernels::topk);
+        table.putReturning("nonzero", Indexing.NonZero.class, Tensor.class, ALL, IndexKernels::nonzero);
     }
 
     /** A row-major tensor as [outer, length, inner] around a dimension. */

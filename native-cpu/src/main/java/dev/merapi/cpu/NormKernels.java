@@ -17,12 +17,36 @@ final class NormKernels {
     private NormKernels() {}
 
     static void register(KernelTable table) {
-        table.put("layer_norm", Normalization.LayerNorm.class, FLOATING, NormKernels::layerNorm);
         table.put(
-                "layer_norm_backward", Normalization.LayerNormBackward.class, FLOATING, NormKernels::layerNormBackward);
-        table.put("rms_norm", Normalization.RmsNorm.class, FLOATING, NormKernels::rmsNorm);
-        table.put("rms_norm_backward", Normalization.RmsNormBackward.class, FLOATING, NormKernels::rmsNormBackward);
-        table.put("cross_entropy", Losses.CrossEntropy.class, FLOATING, NormKernels::crossEntropy);
+                "layer_norm",
+                Normalization.LayerNorm.class,
+                Normalization.LayerNormResult.class,
+                FLOATING,
+                NormKernels::layerNorm);
+        table.put(
+                "layer_norm_backward",
+                Normalization.LayerNormBackward.class,
+                KernelTable.TENSORS,
+                FLOATING,
+                NormKernels::layerNormBackward);
+        table.put(
+                "rms_norm",
+                Normalization.RmsNorm.class,
+                Normalization.RmsNormResult.class,
+                FLOATING,
+                NormKernels::rmsNorm);
+        table.put(
+                "rms_norm_backward",
+                Normalization.RmsNormBackward.class,
+                KernelTable.TENSORS,
+                FLOATING,
+                NormKernels::rmsNormBackward);
+        table.put(
+                "cross_entropy",
+                Losses.CrossEntropy.class,
+                Losses.CrossEntropyResult.class,
+                FLOATING,
+                NormKernels::crossEntropy);
         table.put(
                 "cross_entropy_backward",
                 Losses.CrossEntropyBackward.class,

@@ -17,9 +17,14 @@ final class OptimizerKernels {
     private OptimizerKernels() {}
 
     static void register(KernelTable table) {
-        table.put("adam_", Optimizers.Adam.class, FLOATING, (Optimizers.Adam a, Void none) -> adam(a));
-        table.put("sgd_", Optimizers.Sgd.class, FLOATING, (Optimizers.Sgd a, Void none) -> sgd(a));
-        table.put("grad_norm", Optimizers.GradNorm.class, FLOATING, OptimizerKernels::gradNorm);
+        table.put("adam_", Optimizers.Adam.class, Void.class, FLOATING, (Optimizers.Adam a, Void none) -> adam(a));
+        table.put("sgd_", Optimizers.Sgd.class, Void.class, FLOATING, (Optimizers.Sgd a, Void none) -> sgd(a));
+        table.put(
+                "grad_norm",
+                Optimizers.GradNorm.class,
+                Optimizers.NormAndScale.class,
+                FLOATING,
+                OptimizerKernels::gradNorm);
         table.put(
                 "non_finite",
                 Optimizers.NonFinite.class,
@@ -28,6 +33,7 @@ final class OptimizerKernels {
         table.put(
                 "scale_grads_",
                 Optimizers.ScaleGrads.class,
+                Void.class,
                 FLOATING,
                 (Optimizers.ScaleGrads a, Void none) -> scaleGrads(a));
     }

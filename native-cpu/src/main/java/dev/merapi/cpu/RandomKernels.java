@@ -19,7 +19,7 @@ final class RandomKernels {
         table.put("normal_", RandomOps.Normal.class, FLOATING, RandomKernels::normal);
         table.put("integers_", RandomOps.Integers.class, ALL, RandomKernels::integers);
         table.put("bernoulli_", RandomOps.Bernoulli.class, ALL, RandomKernels::bernoulli);
-        table.put("dropout", RandomOps.Dropout.class, FLOATING, RandomKernels::dropout);
+        table.put("dropout", RandomOps.Dropout.class, RandomOps.Dropped.class, FLOATING, RandomKernels::dropout);
     }
 
     private static long offset(long offset, @Nullable Tensor base) {

@@ -6,6 +6,7 @@ import dev.merapi.error.Message;
 import dev.merapi.error.OutOfMemoryException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.types.DType;
 import org.jspecify.annotations.Nullable;
 
@@ -28,14 +29,11 @@ final class StructuredKernels {
     private StructuredKernels() {}
 
     /** The kernel of an op for a dtype, or null. */
-    @SuppressWarnings("unchecked")
-    static @Nullable Object of(Definition<?, ?> op, @Nullable DType dtype) {
-        Object kernel = TABLE.get(op, dtype);
-        return kernel == null
-                ? null
-                : kernel instanceof Kernel<?, ?>
-                        ? telling(op.name(), (Kernel<Object, Object>) kernel)
-                        : telling(op.name(), (Kernel.Returning<Object, Object>) kernel);
+    static <A extends Record, R> @Nullable ReadyKernel<A, R> of(Definition<A, R> op, @Nullable DType dtype) {
+        ReadyKernel<A, R> kernel = TABLE.get(op, dtype);
+        return kernel instanceof Kernel<A, R> filling
+                ? telling(op.name(), filling)
+                : kernel instanceof Kernel.Returning<A, R> returning ? telling(op.name(), returning) : null;
     }
 
     private static <A, R> Kernel<A, R> telling(String op, Kernel<A, R> kernel) {

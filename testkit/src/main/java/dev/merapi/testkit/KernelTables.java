@@ -14,18 +14,22 @@ import java.util.stream.Collectors;
 public final class KernelTables {
     private KernelTables() {}
 
-    /** Names that no op has, and records that the op does not take: a line for each. */
+    /** Names that no op has, and kernels that take or give something else than the op: a line for each. */
     public static List<String> faults(KernelTable table) {
         Ops.builtIn();
-        table.records().values().forEach(KernelTables::defineOps);
+        table.signatures().values().forEach(signature -> defineOps(signature.arguments()));
         Map<String, Op<?, ?>> ops = OpRegistry.all().stream().collect(Collectors.toMap(Op::name, op -> op));
         List<String> faults = new ArrayList<>();
-        table.records().forEach((name, record) -> {
+        table.signatures().forEach((name, signature) -> {
             Op<?, ?> op = ops.get(name);
             if (op == null) {
                 faults.add(name + ": there is no such op; nearest: " + Spelling.nearest(name, ops.keySet()));
-            } else if (op.argumentType() != record) {
-                faults.add(name + ": the op takes " + op.argumentType().getName() + ", its kernel " + record.getName());
+            } else {
+                KernelTable.Signature wanted =
+                        new KernelTable.Signature(op.argumentType(), op.result().type());
+                if (!wanted.equals(signature)) {
+                    faults.add(name + ": the op is " + wanted + ", its kernel " + signature);
+                }
             }
         });
         return faults;

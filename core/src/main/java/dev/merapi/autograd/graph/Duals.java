@@ -25,6 +25,11 @@ final class Duals {
     /** What this was computed from by an op that does not say how. */
     private record Source(Duals from, String op, @Nullable Source next) {}
 
+    /** Whether there is no tangent in any level. */
+    boolean isEmpty() {
+        return first == null;
+    }
+
     /** A tensor, {@link Unknown}, or null for zero. */
     @Nullable
     Object at(ForwardMode.Level level) {

@@ -12,6 +12,7 @@ import dev.merapi.error.Message;
 import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
+import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
@@ -75,7 +76,7 @@ public final class ForwardMode implements DispatchLayer {
         mode.levels.subList(mode.seeing, mode.levels.size()).clear();
         mode.levels.add(level);
         mode.seeing++;
-        ThreadMode pushed = there == null ? LayerOrder.push(mode) : null;
+        ThreadMode pushed = there == null ? LayerOrder.pushFor("jvp", mode) : null;
         int start = context.startAt(mode);
         try {
             return body.apply(level);
@@ -198,7 +199,10 @@ public final class ForwardMode implements DispatchLayer {
             Context context,
             int below) {
         if (Pushforward.isOfParts(op)) {
-            R result = Dispatcher.expand(op, args, context, below); // each part is seen again
+            R result;
+            try (DrawLog.Use none = DrawLog.refuse(() -> Pushforward.random(op))) {
+                result = Dispatcher.expand(op, args, context, below); // each part is seen again
+            }
             if (op.restrictsGradients()) {
                 forget(op, result, inputs);
             }
@@ -212,7 +216,8 @@ public final class ForwardMode implements DispatchLayer {
         int before = seeing;
         int start = context.startAt(this);
         seeing = level.depth;
-        try (Scope scope = TENSORS.openScope(context)) {
+        try (Scope scope = TENSORS.openScope(context);
+                DrawLog.Use none = DrawLog.refuse(() -> Pushforward.random(op))) {
             Pushforward.Pushed<R> pushed;
             if (unknown != null) {
                 pushed = new Pushforward.Pushed<>(Dispatcher.call(op, args, context), null);

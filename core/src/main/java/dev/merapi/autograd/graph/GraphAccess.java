@@ -102,4 +102,10 @@ public final class GraphAccess {
             }
         }
     }
+
+    /** Whether a {@code jvp} that is under way moves this tensor. */
+    public static boolean hasTangent(Tensor t) {
+        AutogradMeta m = AutogradMeta.of(t);
+        return m != null && m.duals != null && !m.duals.isEmpty();
+    }
 }

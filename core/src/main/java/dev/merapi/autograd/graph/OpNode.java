@@ -25,7 +25,6 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
@@ -273,7 +272,7 @@ final class OpNode<A extends Record, R> extends Node {
         byte[] @Nullable [] after = CheckedMode.snapshots(gradients);
         byte[] @Nullable [] keptAfter = CheckedMode.snapshots(kept);
         for (int i = 0; i < gradients.length; i++) {
-            if (!Arrays.equals(before[i], after[i])) {
+            if (CheckedMode.differ(before[i], after[i])) {
                 throw new GradientException(Message.of("backward of " + name() + ": wrote into the gradient"
                                 + (gradients.length == 1 ? "" : " of output " + i) + " that it was given, "
                                 + output(i).describe())
@@ -281,7 +280,7 @@ final class OpNode<A extends Record, R> extends Node {
             }
         }
         for (int i = 0; i < kept.length; i++) {
-            if (keptBefore[i] != null && keptAfter[i] != null && !Arrays.equals(keptBefore[i], keptAfter[i])) {
+            if (CheckedMode.differ(keptBefore[i], keptAfter[i])) {
                 throw new GradientException(Message.of(
                                 "backward of " + name() + ": wrote into a tensor that it saved, " + kept[i].describe())
                         .fix("work on a copy; a second backward, and other ops, use the same tensor."));

@@ -51,8 +51,7 @@ final class Pushforward {
         }
         Jvp<A, ?> rule = op.jvp();
         if (rule instanceof Jvp.Refused<?, ?> refused) {
-            throw new GradientException(Message.of(op.name() + ": has no forward mode: " + refused.why())
-                    .fix(refused.fix()));
+            throw refused(op, refused);
         }
         if (rule == null && !op.isView() && !isOfParts(op) && op.backward() == null) {
             boolean once = op.hasBackward();
@@ -64,6 +63,16 @@ final class Pushforward {
                             + " .nonDifferentiable(), or call it on x.detach()."));
         }
         return true;
+    }
+
+    /** For an op that draws while it runs and did not say that it does. */
+    static GradientException random(Definition<?, ?> op) {
+        return refused(op, new Jvp.Refused<>("it draws random numbers", Jvp.DRAW_OUTSIDE));
+    }
+
+    private static GradientException refused(Definition<?, ?> op, Jvp.Refused<?, ?> why) {
+        return new GradientException(
+                Message.of(op.name() + ": has no forward mode: " + why.why()).fix(why.fix()));
     }
 
     private static <A extends Record> boolean writesTangent(Definition<A, ?> op, A args, @Nullable Object[] tangents) {

@@ -17,6 +17,7 @@ import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.dispatch.ScopedKernel;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
 import dev.merapi.memory.RawAllocator;
@@ -24,6 +25,8 @@ import dev.merapi.op.Backward;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
+import dev.merapi.op.KernelPiece;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.code.PointwiseCode;
@@ -190,12 +193,15 @@ public abstract class KernelBackend implements Backend {
     }
 
     @Override
-    public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+    public @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
         Running r = running();
         // The simulator, and whatever else stands on this, runs what is registered for CUDA.
-        Object registered = type == DeviceType.CUDA ? null : op.kernel(DeviceType.CUDA, dtype);
-        if (registered != null) {
-            return registered instanceof DeviceCode code ? link(op, code, dtype) : registered;
+        KernelPiece registered = type == DeviceType.CUDA ? null : op.kernel(DeviceType.CUDA, dtype);
+        if (registered instanceof DeviceCode code) {
+            return link(op, code, dtype);
+        }
+        if (registered instanceof ReadyKernel<?, ?> ready) {
+            return ScopedKernel.of(op, ready);
         }
         if (op.code() instanceof PointwiseCode code) {
             return new PointwiseKernel(op.name(), code, r.kernels);
@@ -207,12 +213,12 @@ public abstract class KernelBackend implements Backend {
     }
 
     @Override
-    public @Nullable Object link(Definition<?, ?> op, Object code, @Nullable DType dtype) {
+    public @Nullable ReadyKernel<?, ?> link(Definition<?, ?> op, DeviceCode code, @Nullable DType dtype) {
         return code instanceof CudaKernel kernel ? new CustomKernel(op, kernel, kernels()) : null;
     }
 
     @Override
-    public @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, Object code) {
+    public @Nullable Backward<?, ?> linkBackward(Definition<?, ?> op, DeviceCode code) {
         return code instanceof CudaKernel kernel
                 ? backwards
                         .computeIfAbsent(op, o -> new ConcurrentHashMap<>())

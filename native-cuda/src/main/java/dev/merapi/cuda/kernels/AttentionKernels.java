@@ -48,10 +48,27 @@ public final class AttentionKernels {
 
     static void register(KernelTable table, Kernels kernels) {
         Function<String, AttentionKernels> of = op -> new AttentionKernels(op, kernels);
-        table.make("attention", Attention.Args.class, FLOATING, of, AttentionKernels::attention);
         table.make(
-                "attention_backward", Attention.BackwardArgs.class, FLOATING, of, AttentionKernels::attentionBackward);
-        table.make("self_attention", SelfAttention.Args.class, FLOATING, of, AttentionKernels::selfForward);
+                "attention",
+                Attention.Args.class,
+                Attention.AttentionResult.class,
+                FLOATING,
+                of,
+                AttentionKernels::attention);
+        table.make(
+                "attention_backward",
+                Attention.BackwardArgs.class,
+                Attention.Gradients.class,
+                FLOATING,
+                of,
+                AttentionKernels::attentionBackward);
+        table.make(
+                "self_attention",
+                SelfAttention.Args.class,
+                SelfAttention.Attended.class,
+                FLOATING,
+                of,
+                AttentionKernels::selfForward);
         table.make(
                 "self_attention_backward",
                 SelfAttention.BackwardArgs.class,

@@ -42,7 +42,13 @@ public final class ImageKernels {
         table.make("conv2d_input_gradient", Convolution.InputGradient.class, FLOATING, of, ImageKernels::inputGradient);
         table.make(
                 "conv2d_weight_gradient", Convolution.WeightGradient.class, FLOATING, of, ImageKernels::weightGradient);
-        table.make("max_pool2d", Pooling.MaxPool2d.class, FLOATING, of, ImageKernels::maxPool);
+        table.make(
+                "max_pool2d",
+                Pooling.MaxPool2d.class,
+                Pooling.MaxPoolResult.class,
+                FLOATING,
+                of,
+                ImageKernels::maxPool);
         table.make("max_pool2d_backward", Pooling.MaxPool2dBackward.class, FLOATING, of, ImageKernels::maxPoolBackward);
         table.make("avg_pool2d", Pooling.AvgPool2d.class, FLOATING, of, ImageKernels::averagePool);
         table.make(

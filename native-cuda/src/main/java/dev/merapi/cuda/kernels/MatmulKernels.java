@@ -38,9 +38,19 @@ public final class MatmulKernels {
         MatmulKernels all = new MatmulKernels(kernels);
         table.put("matmul", LinearAlgebra.Matmul.class, ALL, all::matmul);
         table.put("linear", LinearAlgebra.Linear.class, ALL, all::linear);
-        table.put(LinearGradients.NAME, LinearGradients.Args.class, ALL, all::gradients);
-        table.put(FusedFeedForward.NAME, FeedForwardOp.Args.class, ALL, all::feedForward);
-        table.put(FusedFeedForward.BACKWARD_NAME, FusedFeedForward.BackwardArgs.class, ALL, all::feedForwardBackward);
+        table.put(
+                LinearGradients.NAME,
+                LinearGradients.Args.class,
+                LinearGradients.Parameters.class,
+                ALL,
+                all::gradients);
+        table.put(FusedFeedForward.NAME, FeedForwardOp.Args.class, FusedFeedForward.Fed.class, ALL, all::feedForward);
+        table.put(
+                FusedFeedForward.BACKWARD_NAME,
+                FusedFeedForward.BackwardArgs.class,
+                FusedFeedForward.Gradients.class,
+                ALL,
+                all::feedForwardBackward);
     }
 
     private void linear(LinearAlgebra.Linear args, Tensor out) {

@@ -49,26 +49,36 @@ public final class OptimizerKernels {
         table.make(
                 "adam_",
                 Optimizers.Adam.class,
+                Void.class,
                 FLOATING,
                 of,
                 (OptimizerKernels k, Optimizers.Adam a, Void none) -> k.adam(a));
         table.make(
                 "sgd_",
                 Optimizers.Sgd.class,
+                Void.class,
                 FLOATING,
                 of,
                 (OptimizerKernels k, Optimizers.Sgd a, Void none) -> k.sgd(a));
-        table.make("grad_norm", Optimizers.GradNorm.class, FLOATING, of, OptimizerKernels::gradNorm);
+        table.make(
+                "grad_norm",
+                Optimizers.GradNorm.class,
+                Optimizers.NormAndScale.class,
+                FLOATING,
+                of,
+                OptimizerKernels::gradNorm);
         table.make("non_finite", Optimizers.NonFinite.class, FLOATING, of, OptimizerKernels::nonFinite);
         table.make(
                 "update_scale_",
                 Optimizers.UpdateScale.class,
+                Void.class,
                 FLOATING,
                 of,
                 (OptimizerKernels k, Optimizers.UpdateScale a, Void none) -> k.updateScale(a));
         table.make(
                 "scale_grads_",
                 Optimizers.ScaleGrads.class,
+                Void.class,
                 FLOATING,
                 of,
                 (OptimizerKernels k, Optimizers.ScaleGrads a, Void none) -> k.scale(a));

@@ -35,6 +35,7 @@ public final class OrderingKernels {
         table.make(
                 "topk",
                 Ordering.TopK.class,
+                Ordering.Ordered.class,
                 ALL,
                 op -> op,
                 (String op, Ordering.TopK a, Ordering.Ordered out) -> topk(op, kernels, a, out));

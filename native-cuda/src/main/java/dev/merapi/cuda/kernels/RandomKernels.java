@@ -30,7 +30,7 @@ public final class RandomKernels {
         table.make("normal_", RandomOps.Normal.class, ALL, of, RandomKernels::normal);
         table.make("integers_", RandomOps.Integers.class, ALL, of, RandomKernels::integers);
         table.make("bernoulli_", RandomOps.Bernoulli.class, ALL, of, RandomKernels::bernoulli);
-        table.make("dropout", RandomOps.Dropout.class, ALL, of, RandomKernels::dropout);
+        table.make("dropout", RandomOps.Dropout.class, RandomOps.Dropped.class, ALL, of, RandomKernels::dropout);
     }
 
     public static String types(DType dtype) {

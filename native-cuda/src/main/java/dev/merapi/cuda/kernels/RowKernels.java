@@ -61,17 +61,48 @@ public final class RowKernels {
         table.make("softmax_backward", Softmax.BackwardArgs.class, FLOATING, of, RowKernels::softmaxBackward);
         table.make("log_softmax_backward", Softmax.BackwardArgs.class, FLOATING, of, RowKernels::logSoftmaxBackward);
         table.make("logsumexp", Softmax.Along.class, FLOATING, of, RowKernels::logSumExp);
-        table.make("layer_norm", Normalization.LayerNorm.class, FLOATING, of, RowKernels::layerNorm);
-        table.make("rms_norm", Normalization.RmsNorm.class, FLOATING, of, RowKernels::rmsNorm);
+        table.make(
+                "layer_norm",
+                Normalization.LayerNorm.class,
+                Normalization.LayerNormResult.class,
+                FLOATING,
+                of,
+                RowKernels::layerNorm);
+        table.make(
+                "rms_norm",
+                Normalization.RmsNorm.class,
+                Normalization.RmsNormResult.class,
+                FLOATING,
+                of,
+                RowKernels::rmsNorm);
         table.make(
                 "layer_norm_backward",
                 Normalization.LayerNormBackward.class,
+                KernelTable.TENSORS,
                 FLOATING,
                 of,
                 RowKernels::layerNormBackward);
-        table.make("rms_norm_backward", Normalization.RmsNormBackward.class, FLOATING, of, RowKernels::rmsNormBackward);
-        table.make("cross_entropy", Losses.CrossEntropy.class, FLOATING, of, RowKernels::crossEntropy);
-        table.make("linear_cross_entropy", LinearCrossEntropy.Args.class, FLOATING, of, RowKernels::linearCrossEntropy);
+        table.make(
+                "rms_norm_backward",
+                Normalization.RmsNormBackward.class,
+                KernelTable.TENSORS,
+                FLOATING,
+                of,
+                RowKernels::rmsNormBackward);
+        table.make(
+                "cross_entropy",
+                Losses.CrossEntropy.class,
+                Losses.CrossEntropyResult.class,
+                FLOATING,
+                of,
+                RowKernels::crossEntropy);
+        table.make(
+                "linear_cross_entropy",
+                LinearCrossEntropy.Args.class,
+                LinearCrossEntropy.Result.class,
+                FLOATING,
+                of,
+                RowKernels::linearCrossEntropy);
         table.make(
                 "cross_entropy_backward",
                 Losses.CrossEntropyBackward.class,

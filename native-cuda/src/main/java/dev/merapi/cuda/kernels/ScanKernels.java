@@ -91,7 +91,7 @@ public final class ScanKernels {
     static void register(KernelTable table, Kernels kernels) {
         Function<String, ScanKernels> of = op -> new ScanKernels(op, kernels);
         table.make("cumsum", Reductions.CumSum.class, ALL, of, ScanKernels::cumsum);
-        table.makeReturning("nonzero", Indexing.NonZero.class, ALL, of, ScanKernels::nonzero);
+        table.makeReturning("nonzero", Indexing.NonZero.class, Tensor.class, ALL, of, ScanKernels::nonzero);
     }
 
     private Family.Call call(Tensor at, String entry, Types types) {

@@ -85,6 +85,23 @@ class OpCheckTest {
         assertThat(outcome(report, "0-d inputs")).startsWith("passed");
     }
 
+    /** Held against itself a kernel says nothing. */
+    @Test
+    void thePlainJavaKernelIsHeldAgainstOthersOnly() {
+        String check = "kernel and plain Java agree";
+        assertThat(outcome(
+                        OpCheck.of(twice(OpCheckTest::doubled))
+                                .samples(sample())
+                                .run(),
+                        check))
+                .startsWith("not checked")
+                .contains("the only one here");
+        Op<X, Tensor> other = twice(OpCheckTest::doubled).kernel(DeviceType.CPU, (a, out) -> doubled(a.x(), out));
+        assertThat(outcome(OpCheck.of(other).samples(sample()).run(), check)).startsWith("passed");
+        Op<X, Tensor> wrong = twice(OpCheckTest::doubled).kernel(DeviceType.CPU, (a, out) -> out.fill_(2));
+        finds(wrong, check, "the plain-Java kernel");
+    }
+
     @Test
     void findsAnUndeclaredWriteOfTheLastBit() {
         finds(

@@ -12,6 +12,7 @@ import dev.merapi.error.RegistrationException;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
 import dev.merapi.ops.Normalization;
+import dev.merapi.ops.Ordering;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.KernelTables;
@@ -37,7 +38,7 @@ class KernelTableTest {
     @Test
     void theReferenceHasKernelsOfBuiltInOpsOnly() {
         KernelTable table = BackendChoice.fallback().kernelTable();
-        assertThat(table.records()).hasSizeGreaterThan(50);
+        assertThat(table.signatures()).hasSizeGreaterThan(50);
         assertThat(KernelTables.faults(table)).isEmpty();
     }
 
@@ -47,17 +48,22 @@ class KernelTableTest {
         table.put("softmaks", Softmax.Along.class, KernelTable.FLOATING, KernelTableTest::nothing);
         table.put("layer_norm", Softmax.Along.class, KernelTable.FLOATING, KernelTableTest::nothing);
         table.put("softmax", Softmax.Along.class, KernelTable.FLOATING, KernelTableTest::nothing);
+        table.put("topk", Ordering.TopK.class, KernelTable.ALL, (a, out) -> {});
         assertThat(KernelTables.faults(table))
-                .hasSize(2)
+                .hasSize(3)
+                .anyMatch(f -> f.contains("merapi::topk: the op is") && f.contains("-> " + Tensor.class.getName()))
                 .anyMatch(f -> f.contains("merapi::softmaks: there is no such op") && f.contains("merapi::softmax"))
-                .anyMatch(
-                        f -> f.contains("merapi::layer_norm: the op takes " + Normalization.LayerNorm.class.getName()));
+                .anyMatch(f -> f.contains("merapi::layer_norm: the op is " + Normalization.LayerNorm.class.getName()));
         Definition<?, ?> layerNorm = Normalization.LAYER_NORM.definition();
         assertThatThrownBy(() -> table.get(layerNorm, DType.FLOAT32))
                 .isInstanceOf(RegistrationException.class)
                 .hasMessageContaining("merapi::layer_norm")
                 .hasMessageContaining(Normalization.LayerNorm.class.getName())
                 .hasMessageContaining(Softmax.Along.class.getName());
+        assertThatThrownBy(() -> table.get(Ordering.TOPK.definition(), DType.FLOAT32))
+                .isInstanceOf(RegistrationException.class)
+                .hasMessageContaining("merapi::topk")
+                .hasMessageContaining("the result of the op");
     }
 
     @Test

@@ -13,6 +13,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Kernel;
 import dev.merapi.op.Op;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -50,7 +51,7 @@ class ReplacedBackendTest {
         }
 
         @Override
-        public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        public @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
             return op.name().equals("replaced::op") ? (Kernel<X, Tensor>) (a, out) -> fill(out, number) : null;
         }
 

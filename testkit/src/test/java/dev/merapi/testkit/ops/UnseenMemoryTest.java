@@ -11,6 +11,7 @@ import dev.merapi.memory.RawAllocator;
 import dev.merapi.memory.Segment;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
+import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -83,7 +84,7 @@ class UnseenMemoryTest {
         }
 
         @Override
-        public @Nullable Object kernel(Definition<?, ?> op, @Nullable DType dtype) {
+        public @Nullable ReadyKernel<?, ?> kernel(Definition<?, ?> op, @Nullable DType dtype) {
             boolean copies = op.name().equals("merapi::cast") || op.name().equals("merapi::copy_");
             Kernel<CopyOps.CopyArgs, Tensor> kernel = (a, out) -> strided(a.x(), out);
             return copies ? kernel : null;
