@@ -63,7 +63,8 @@ final class Slopes {
             double own = Math.max(Math.abs(right), Math.abs(left));
             double size = Math.max(slope[1], own);
             double noise = 1e-14 * Math.max(1, Math.max(Math.abs(middle.sum), slope[2])) / SHIFT;
-            boolean clear = Math.abs(right - left) <= 2e-4 * own + noise;
+            // NaN where 0 meets infinity on the way is the formula's, as in PyTorch; SingularPointsContract has those.
+            boolean clear = Double.isFinite(size) && Math.abs(right - left) <= 2e-4 * own + noise;
             double central = (right + left) / 2;
             if (clear && Double.isFinite(central)) {
                 boolean second = program.steps().stream().anyMatch(Slopes::isGradientToGoOnWith);
