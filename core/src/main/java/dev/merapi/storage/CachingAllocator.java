@@ -21,6 +21,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.WeakHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
@@ -69,6 +70,8 @@ public final class CachingAllocator {
 
     /** Of a pool that one stream takes memory from: that stream. Else the device's own is the home of all blocks. */
     private final @Nullable StreamOrder home;
+    /** Of streams: when this runs out, what they have free goes back. Guarded by itself. */
+    private final Set<CachingAllocator> streamPools = Collections.newSetFromMap(new WeakHashMap<>());
 
     private long reserved;
     /** How often blocks came back to the shared lists. */
@@ -112,7 +115,13 @@ public final class CachingAllocator {
             throw new IllegalStateException(
                     "pool of " + device + ": Java sees its memory, and would not that of a pool");
         }
-        return new CachingAllocator(device, new PoolMemory(this, occupant, home), this, home);
+        CachingAllocator pool = new CachingAllocator(device, new PoolMemory(this, occupant, home), this, home);
+        if (home != null) {
+            synchronized (streamPools) {
+                streamPools.add(pool);
+            }
+        }
+        return pool;
     }
 
     /** Ends a pool: memory that nobody uses goes back now, the rest when it is freed. */
@@ -445,16 +454,30 @@ public final class CachingAllocator {
 
     /** Caches become free blocks, and whole segments go back; says how often memory was returned so far. */
     private long gather() {
-        long count;
+        long count = releaseFree();
+        return parent == null ? count : count + parent.gather();
+    }
+
+    /** Those of streams first, as theirs is memory of this one: without the lock here, which they take within their own. */
+    private long releaseFree() {
+        List<CachingAllocator> pools;
+        synchronized (streamPools) {
+            pools = List.copyOf(streamPools);
+        }
+        long count = 0;
+        for (CachingAllocator pool : pools) {
+            count += pool.releaseFree();
+        }
         lock.lock();
         try {
             mergeClassLists();
-            releaseFreeSegments();
-            count = returned;
+            if (parent == null || home != null || closed) { // a captured graph uses again what is free now, at each replay
+                releaseFreeSegments();
+            }
+            return count + returned;
         } finally {
             lock.unlock();
         }
-        return parent == null ? count : count + parent.gather();
     }
 
     /** Takes a block back from its last owner. An error of the device stays here: nobody could make up for it. */
@@ -608,13 +631,7 @@ public final class CachingAllocator {
     /** Returns to the device all memory that is not in use, but for what calls in progress keep at hand. */
     public void trim(ThreadState state) {
         Protection.flushCaches(state);
-        lock.lock();
-        try {
-            mergeClassLists();
-            releaseFreeSegments();
-        } finally {
-            lock.unlock();
-        }
+        long unused = releaseFree();
     }
 
     public MemoryStats stats() {

@@ -175,6 +175,38 @@ final class StreamMemoryTest {
         a.release(state);
     }
 
+    /** What nobody uses is never missing: not to the device's own stream, nor to another one. */
+    @Test
+    void whatStreamsHaveFreeServesOthersWhenTheDeviceRunsOut() {
+        memory.setCap(6 << 20);
+        CachingAllocator five = memory.pool("memory of a stream", new Side(5));
+        CachingAllocator six = memory.pool("memory of a stream", new Side(6));
+        for (CachingAllocator from : List.of(five, memory, six, five, memory)) {
+            waits.clear();
+            Storage a = take(from);
+            assertThat(memory.stats().allocated()).isGreaterThanOrEqualTo(4 << 20);
+            a.release(state);
+        }
+        assertThat(waits).as("the device's own stream takes over from five").contains("0 waits for 5");
+        take(five).release(state);
+        memory.trim(state);
+        assertThat(segments).isEmpty();
+    }
+
+    /** A replay writes where the step wrote that was captured: that is nobody else's before the graph is closed. */
+    @Test
+    void whatACapturedGraphHasFreeStaysWithIt() {
+        memory.setCap(6 << 20);
+        CachingAllocator graph = memory.pool("memory of a captured graph", null);
+        take(graph).release(state);
+        assertThatThrownBy(() -> take(memory)).isInstanceOf(OutOfMemoryException.class);
+        assertThatThrownBy(() -> Storage.scoped(graph, 6 << 20, state, Shape.of(6 << 20), DType.UINT8))
+                .isInstanceOf(OutOfMemoryException.class);
+        assertThat(memory.stats().allocated()).isGreaterThanOrEqualTo(4 << 20);
+        graph.close(state);
+        take(memory).release(state);
+    }
+
     @Test
     void sizesThatNoMemoryHoldsAreRefused() {
         CachingAllocator pool = memory.pool("memory of a stream", new Side(5));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit.misuse;
 
+import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.check.GradCheck;
 import dev.merapi.check.OpCheck;
 import dev.merapi.data.DataLoader;
@@ -11,6 +12,7 @@ import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
+import dev.merapi.op.Tangents;
 import dev.merapi.ops.*;
 import dev.merapi.optim.*;
 import dev.merapi.random.Generator;
@@ -79,6 +81,21 @@ final class Instances {
             case "Op" -> own();
             case "Definition" -> Softmax.SOFTMAX.definition();
             case "Schema" -> Softmax.SOFTMAX.schema();
+            case "Pair" ->
+                new SavedTensorHooks.Pair() {
+                    @Override
+                    public Object pack(Tensor tensor) {
+                        return tensor;
+                    }
+
+                    @Override
+                    public Tensor unpack(Object packed) {
+                        return (Tensor) packed;
+                    }
+                };
+            case "Scope" -> Scope.open();
+            case "Tangents" ->
+                new Tangents<>(own().shape(X::x).definition(), new X(x), new Tensor[] {x}, new Tensor[] {x});
             case "Grads" -> Grads.of("x", x);
             case "Result" -> Result.tensor();
             case "PointwiseOp" -> Arithmetic.ADD;

@@ -4,7 +4,10 @@ package dev.merapi.testkit.misuse;
 import dev.merapi.data.Dataset;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.op.CudaKernel;
+import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
+import dev.merapi.op.LayerRule;
+import dev.merapi.op.Op;
 import dev.merapi.op.Result;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.state.StateDict;
@@ -31,7 +34,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -141,6 +146,15 @@ final class Values {
         if (raw == Map.class) {
             return Map.of();
         }
+        if (raw == Set.class) {
+            return Set.of("misuse");
+        }
+        if (raw == Definition.class) {
+            return ((Op<?, ?>) Objects.requireNonNull(Instances.of(Op.class))).definition();
+        }
+        if (raw == Record.class) {
+            return new Instances.X(Instances.matrix());
+        }
         if (raw == Optional.class) {
             return Optional.empty();
         }
@@ -160,6 +174,7 @@ final class Values {
         }
         if (raw.isInterface() && raw.getName().startsWith("java.util.function.")
                 || raw == Runnable.class
+                || raw == LayerRule.class
                 || raw.isInterface() && raw.isAnnotationPresent(FunctionalInterface.class)) {
             return function(raw);
         }
