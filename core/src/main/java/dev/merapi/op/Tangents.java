@@ -20,11 +20,11 @@ public final class Tangents<A extends Record> {
      * @param tangents per tensor slot; null for zero
      */
     public Tangents(Definition<A, ?> definition, A args, @Nullable Tensor[] inputs, @Nullable Tensor[] tangents) {
-        this.definition = definition;
-        this.args = args;
+        this.definition = Objects.requireNonNull(definition, "definition");
+        this.args = Objects.requireNonNull(args, "args");
         this.slotCounts = definition.slotCounts(args);
-        this.inputs = inputs;
-        this.tangents = tangents;
+        this.inputs = Objects.requireNonNull(inputs, "inputs");
+        this.tangents = Objects.requireNonNull(tangents, "tangents");
     }
 
     /** The tangent of an argument that is one tensor; null for zero. */
@@ -81,6 +81,7 @@ public final class Tangents<A extends Record> {
     }
 
     private int slot(String argument, int element) {
+        Objects.requireNonNull(argument, "argument");
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
             if (definition.schema().tensorArgument(i).name().equals(argument)) {
@@ -88,7 +89,7 @@ public final class Tangents<A extends Record> {
             }
             first += slotCounts[i];
         }
-        throw new IllegalArgumentException(definition.name() + ": its jvp asks about argument '" + argument
+        throw new IllegalArgumentException(definition.name() + ": its jvp asks for tangents of argument '" + argument
                 + "', but the tensor arguments are " + definition.schema().tensorNames());
     }
 }

@@ -35,6 +35,14 @@ record Program(long seed, List<Step> steps) {
         return new Program(seed, rest);
     }
 
+    /** What step {@code i} makes is another tensor, from before it. */
+    Program bypassing(int i, Ref other) {
+        Step gone = steps.get(i);
+        List<Step> rest = new ArrayList<>(steps.subList(0, i));
+        steps.subList(i + 1, steps.size()).forEach(s -> rest.add(s.using(gone, other)));
+        return new Program(seed, rest);
+    }
+
     Program upTo(int end) {
         return new Program(seed, steps.subList(0, end));
     }

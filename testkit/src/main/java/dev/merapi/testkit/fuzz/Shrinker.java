@@ -31,6 +31,7 @@ final class Shrinker {
             before = best;
             best = fewerSteps(best);
             best = leavesForSteps(best);
+            best = shorterChains(best);
             best = shorterLists(best);
             best = simplerLeaves(best);
         } while (best != before);
@@ -46,6 +47,21 @@ final class Shrinker {
         for (int i = best.steps().size() - 1; i >= 0; i--) {
             if (i < best.steps().size()) {
                 best = better(best, best.without(i));
+            }
+        }
+        return best;
+    }
+
+    /** What a step is given in place of what it makes: those after it stay. */
+    private Program shorterChains(Program program) {
+        Program best = program;
+        for (int i = best.steps().size() - 1; i >= 0; i--) {
+            for (Ref given : best.steps().get(i).uses()) {
+                Program shorter = better(best, best.bypassing(i, given));
+                if (shorter != best) {
+                    best = shorter;
+                    break;
+                }
             }
         }
         return best;
@@ -85,7 +101,9 @@ final class Shrinker {
                         shorter.remove(e);
                         List<@Nullable Object> args = new ArrayList<>(step.args());
                         args.set(k, shorter);
-                        Program candidate = best.with(i, new Step(step.callee(), args, step.first(), step.count()));
+                        // Of fewer inputs there are fewer gradients.
+                        int count = step.callee() == Action.GRAD && k == 1 ? step.count() - 1 : step.count();
+                        Program candidate = best.with(i, new Step(step.callee(), args, step.first(), count));
                         if (shows.test(candidate)) {
                             best = candidate;
                             break;

@@ -30,6 +30,21 @@ record Step(Callee callee, List<@Nullable Object> args, int first, int count) {
         return all;
     }
 
+    /** With another tensor where this takes one that {@code gone} makes. */
+    Step using(Step gone, Ref other) {
+        List<@Nullable Object> changed = new ArrayList<>();
+        for (Object a : args) {
+            if (a instanceof List<?> list) {
+                List<@Nullable Object> elements = new ArrayList<>();
+                list.forEach(e -> elements.add(e instanceof Ref r && gone.makes(r) ? other : e));
+                changed.add(elements);
+            } else {
+                changed.add(a instanceof Ref r && gone.makes(r) ? other : a);
+            }
+        }
+        return new Step(callee, changed, first, count);
+    }
+
     boolean makes(Ref r) {
         return r.number() >= first && r.number() < first + count;
     }

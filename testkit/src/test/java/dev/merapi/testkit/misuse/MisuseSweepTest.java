@@ -92,7 +92,7 @@ class MisuseSweepTest {
             }
             int count;
             try (Scope scope = Scope.open()) {
-                count = Values.wrong(types[i]).size();
+                count = Values.wrong(types[i], folder).size();
             }
             for (int k = 0; k < count; k++) {
                 call(c, e, i, null, k, null);
@@ -109,7 +109,7 @@ class MisuseSweepTest {
             String what = name;
             for (int i = 0; i < args.length; i++) {
                 if (i == at && wrong != null) {
-                    Values.Wrong w = Values.wrong(types[i]).get(wrong);
+                    Values.Wrong w = Values.wrong(types[i], folder).get(wrong);
                     args[i] = w.value();
                     what = w.name();
                 } else if (i != at) {

@@ -203,7 +203,7 @@ final class Values {
     }
 
     /** Wrong ones by name; null is not among them. */
-    static List<Wrong> wrong(Type type) {
+    static List<Wrong> wrong(Type type, Path folder) {
         Class<?> raw = raw(type);
         List<Wrong> all = new ArrayList<>();
         if (raw == Tensor.class) {
@@ -292,8 +292,8 @@ final class Values {
             all.add(new Wrong("empty", InputStream.nullInputStream()));
             all.add(new Wrong("noise", new ByteArrayInputStream(new byte[] {7, 1, 99, 3, -1, -1, -1, -1, 9})));
         } else if (raw == Path.class) {
-            all.add(new Wrong("a folder", Path.of(".").toAbsolutePath()));
-            all.add(new Wrong("not there", Path.of("no", "such", "file")));
+            all.add(new Wrong("a folder", folder));
+            all.add(new Wrong("not there", folder.resolve(Path.of("no", "such", "file"))));
         } else if (raw == Class.class) {
             all.add(new Wrong("String.class", String.class));
         } else if (raw == SortedMap.class) {
