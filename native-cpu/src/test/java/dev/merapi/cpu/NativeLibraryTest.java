@@ -44,8 +44,11 @@ class NativeLibraryTest {
         public static void main(String[] arguments) throws IOException {
             System.out.println(
                     Tensor.ones(Shape.of(3), DType.FLOAT32, Device.CPU).sum().item() + " by "
-                            + Backends.of(DeviceType.CPU).getClass().getSimpleName() + ", " + Cpu.threads()
-                            + " threads");
+                            + Backends.of(DeviceType.CPU).getClass().getSimpleName());
+            if (!(Backends.of(DeviceType.CPU) instanceof CpuBackend)) {
+                return;
+            }
+            System.out.println(Cpu.threads() + " threads");
             System.out.println(Loader.cacheResource(Loader.findResource(Native.class, LIBRARY)));
             System.out.println(Loader.getLoadedLibraries().keySet());
         }
@@ -63,9 +66,8 @@ class NativeLibraryTest {
         Path jar = jar(classes, natives);
         // The JVM's number of processors, which a container or an option may lower, is what the pool begins with.
         List<String> said = run(jar, "-XX:ActiveProcessorCount=1");
-        assertThat(said.get(0)).isEqualTo("3.0 by CpuBackend, 1 threads");
-        assertThat(said.get(2)).isEqualTo("[" + Native.LIBRARY + "]");
-        Path cached = Path.of(said.get(1));
+        assertThat(said).startsWith("3.0 by CpuBackend", "1 threads").endsWith("[" + Native.LIBRARY + "]");
+        Path cached = Path.of(said.get(2));
         byte[] right = Files.readAllBytes(cached);
         assertThat(right).hasSameSizeAs(Files.readAllBytes(packed));
         FileTime time = Files.getLastModifiedTime(cached);
@@ -77,13 +79,15 @@ class NativeLibraryTest {
             Files.write(cached, wrong);
             Files.setLastModifiedTime(cached, time);
             assertThat(run(jar, "-XX:ActiveProcessorCount=3"))
-                    .startsWith("3.0 by CpuBackend, 3 threads", cached.toString());
+                    .startsWith("3.0 by CpuBackend", "3 threads", cached.toString());
             assertThat(Arrays.equals(Files.readAllBytes(cached), right)).isTrue();
             assertThat(Files.getLastModifiedTime(cached)).isEqualTo(time);
             try (Stream<Path> files = Files.list(cached.getParent())) {
                 assertThat(files).containsExactly(cached);
             }
         }
+        // Nothing is packed for this one: plain Java serves.
+        assertThat(run(jar, "-Dos.arch=riscv64")).contains("3.0 by JavaBackend");
     }
 
     /** JavaCPP names a library by the simple name of its class unless it is told: "jni" and that. */
