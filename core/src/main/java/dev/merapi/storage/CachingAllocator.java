@@ -471,7 +471,9 @@ public final class CachingAllocator {
         lock.lock();
         try {
             mergeClassLists();
-            if (parent == null || home != null || closed) { // a captured graph uses again what is free now, at each replay
+            if (parent == null
+                    || home != null
+                    || closed) { // a captured graph uses again what is free now, at each replay
                 releaseFreeSegments();
             }
             return count + returned;

@@ -178,7 +178,8 @@ final class PublicApi {
     }
 
     static boolean opensScope(Class<?> c, Executable e) {
-        return c.getSimpleName().equals("Scope") && (e.getName().equals("open") || !Modifier.isStatic(e.getModifiers()));
+        return c.getSimpleName().equals("Scope")
+                && (e.getName().equals("open") || !Modifier.isStatic(e.getModifiers()));
     }
 
     static boolean isMode(Executable e) {
