@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops.code;
 
-import dev.merapi.op.Op;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
+import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;

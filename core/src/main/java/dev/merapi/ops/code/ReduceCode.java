@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops.code;
 
-import dev.merapi.op.Op;
 import dev.merapi.error.DTypeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Program;
 import dev.merapi.expr.ir.Promotion;
+import dev.merapi.op.Op;
 import dev.merapi.ops.Combine;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.tensor.Tensor;

@@ -144,7 +144,8 @@ public class NvrtcTest {
                 // Packs of rows for one dtype, single elements and 64-bit indices for the other.
                 ReduceVariant rows = new ReduceVariant(
                         true, dtype.isFloating() ? 8 : 1, 1, 1, !dtype.isFloating(), !dtype.isFloating(), 1);
-                all.add(ReducePrinter.source(op.toString(), ReduceCode.of(op.op()).specialize(args(x)), rows));
+                all.add(ReducePrinter.source(
+                        op.toString(), ReduceCode.of(op.op()).specialize(args(x)), rows));
             }
         }
         Tensor x = TENSORS.allocate(Shape.of(4, 5), DType.FLOAT32, Device.CPU);
@@ -155,7 +156,8 @@ public class NvrtcTest {
         for (int pack : new int[] {1, 4}) {
             ReduceVariant columns = new ReduceVariant(false, pack, 2, 2, false, false, 1);
             all.add(ReducePrinter.source("var", variance.specialize(args(x)), columns));
-            all.add(ReducePrinter.source("sum", ReduceCode.of(Reductions.SUM.op()).specialize(args(x)), columns));
+            all.add(ReducePrinter.source(
+                    "sum", ReduceCode.of(Reductions.SUM.op()).specialize(args(x)), columns));
         }
         assertTrue(compile(KernelSource.batch("reductions", all), architecture).length > 10_000);
     }

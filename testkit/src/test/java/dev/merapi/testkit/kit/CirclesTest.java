@@ -44,9 +44,16 @@ class CirclesTest {
     /** Classes of several packages that import each other around, each group by the names of its classes. */
     private static final Set<Set<String>> CLASSES = Set.of(
             Set.of(
-                    "Context", "Scope", "Tensor", "Tree", // a thread has a scope, which closes tensors, which stand in trees
-                    "EngineAccess", "GraphPlace", // what Tensor keeps for the engine
-                    "Backend", "BackendChoice", "Definition", "DispatchLayer"), // kernels are kept by the op
+                    "Context",
+                    "Scope",
+                    "Tensor",
+                    "Tree", // a thread has a scope, which closes tensors, which stand in trees
+                    "EngineAccess",
+                    "GraphPlace", // what Tensor keeps for the engine
+                    "Backend",
+                    "BackendChoice",
+                    "Definition",
+                    "DispatchLayer"), // kernels are kept by the op
             Set.of("DeviceStream", "WorkStream"), // a face to users that makes its one class, as are the next
             Set.of("Autograd", "BackwardPass", "Jacobians"),
             Set.of("HookStack", "SavedTensorHooks"),
@@ -111,7 +118,8 @@ class CirclesTest {
         Map<String, String> sources = new TreeMap<>();
         try (Stream<Path> files = Files.walk(CORE)) {
             for (Path file : files.filter(f -> f.toString().endsWith(".java")).toList()) {
-                String name = CORE.relativize(file).toString().replace('\\', '/').replace('/', '.');
+                String name =
+                        CORE.relativize(file).toString().replace('\\', '/').replace('/', '.');
                 if (!name.contains("-info")) {
                     sources.put(name.substring(0, name.length() - ".java".length()), Files.readString(file));
                 }
