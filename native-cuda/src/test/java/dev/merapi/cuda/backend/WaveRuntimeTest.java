@@ -21,6 +21,7 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
 import java.lang.invoke.MethodHandles;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 import org.junit.jupiter.api.AfterAll;
@@ -123,8 +124,7 @@ class WaveRuntimeTest {
         Tensor x = values(1, 32).to(WAVE);
         try {
             Op<Args, Tensor> op = define("test::wave_image", image(WaveRuntime.compiled(source)));
-            assertThat(op.call(new Args(x)).toDoubleArray())
-                    .containsExactly(x.mul(2).toDoubleArray());
+            assertThat(op.call(new Args(x)).toDoubleArray()).isEqualTo(x.mul(2).toDoubleArray());
             Op<Args, Tensor> foreign = define("test::wave_foreign", image(new byte[] {127, 'E', 'L', 'F'}));
             assertThatThrownBy(() -> foreign.call(new Args(x)))
                     .isInstanceOf(CudaException.class)
@@ -153,7 +153,8 @@ class WaveRuntimeTest {
         try (CudaGraph<Tensor> graph = CudaGraph.of(WAVE, () -> x.mul(x).add(1)).warmup(1)) {
             graph.run();
             x.copy_(Tensor.ones(2, 8).mul(3).to(WAVE));
-            assertThat(graph.run().toDoubleArray()).containsOnly(10);
+            assertThat(Arrays.stream(graph.run().toDoubleArray()).allMatch(v -> v == 10))
+                    .isTrue();
         }
         assertThat(runtime.log()).contains("capture", "replay");
     }

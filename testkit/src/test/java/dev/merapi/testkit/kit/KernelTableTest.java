@@ -4,7 +4,6 @@ package dev.merapi.testkit.kit;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import dev.merapi.backend.Backends;
 import dev.merapi.backend.KernelTable;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.FallbackBackend;
@@ -112,7 +111,7 @@ class KernelTableTest {
             try (URLClassLoader foreign =
                     new URLClassLoader(new URL[] {folder.toUri().toURL()}, null)) {
                 thread.setContextClassLoader(foreign);
-                Class<?> backends = isolated.loadClass(Backends.class.getName());
+                Class<?> backends = isolated.loadClass(BackendChoice.class.getName());
                 assertThat(backends.getClassLoader()).isSameAs(isolated);
                 Object fallback = backends.getMethod("fallback").invoke(null);
                 assertThat(fallback.getClass().getSimpleName()).isEqualTo("JavaBackend");
@@ -133,7 +132,7 @@ class KernelTableTest {
                         : super.getResources(name);
             }
         }) {
-            Class<?> backends = isolated.loadClass(Backends.class.getName());
+            Class<?> backends = isolated.loadClass(BackendChoice.class.getName());
             assertThatThrownBy(() -> backends.getMethod("fallback").invoke(null))
                     .cause()
                     .hasMessageContaining("META-INF/services/" + FallbackBackend.class.getName());

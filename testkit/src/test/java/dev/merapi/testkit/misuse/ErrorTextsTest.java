@@ -32,6 +32,9 @@ class ErrorTextsTest {
             "Set",
             "String", // Java
             "CUDA",
+            "CXX",
+            "FOLDER",
+            "PATH", // of the environment, and what stands for a value
             "GPU",
             "NVIDIA",
             "OpenBLAS",
@@ -104,7 +107,7 @@ class ErrorTextsTest {
     private static List<String> unknown(String text, PublicNames names) {
         List<String> all = new ArrayList<>();
         for (Matcher m = OPTION.matcher(text); m.find(); ) {
-            if (m.group(1) != null && !names.isProperty(m.group(1))) {
+            if (m.group(1) != null && !m.group(1).startsWith("org.bytedeco.") && !names.isProperty(m.group(1))) {
                 all.add("-D" + m.group(1));
             }
         }

@@ -54,7 +54,8 @@ final class PublicApi {
             "Sizes",
             "SmallFloat",
             "Specialized",
-            "Tree");
+            "Tree",
+            "Use"); // of a DrawLog
 
     /** The same, of single methods; and those of which a wrong argument is a request for something huge. */
     private static final Set<String> EXEMPT = Set.of(
