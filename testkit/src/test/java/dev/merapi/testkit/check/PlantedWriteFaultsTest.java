@@ -14,6 +14,7 @@ import dev.merapi.types.DeviceType;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.Test;
 
 /** What ops do behind the values: to other memory, to results, between calls and between threads. */
@@ -184,6 +185,7 @@ class PlantedWriteFaultsTest extends Planted {
             for (int i = 0; i < out.numel(); i++) {
                 buffer[i % 4096] = Elements.of(a.x()).getDouble(i);
             }
+            LockSupport.parkNanos(50_000); // or one call is over before another begins, on a busy machine
             for (int i = 0; i < out.numel(); i++) {
                 double v = buffer[i % 4096];
                 Elements.of(out).setDouble(i, v * v);
