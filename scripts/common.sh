@@ -100,7 +100,7 @@ elsewhere() {
     for tool in "$@"; do
         case $tool in
             java) hints+=("JAVA_HOME may name a JDK that is installed elsewhere") ;;
-            maven) hints+=("the bin folder of https://maven.apache.org/download.cgi may be put on the PATH") ;;
+            maven) hints+=("the bin folder of a Maven that was unpacked anywhere may be put on the PATH") ;;
             compiler) hints+=("CXX may name a compiler, and mvn -Dmerapi.native.skip=true verify builds plain Java without one") ;;
         esac
     done
