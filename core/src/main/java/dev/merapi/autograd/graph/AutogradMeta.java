@@ -56,7 +56,7 @@ public class AutogradMeta implements GraphPlace {
     }
 
     /** A tensor's place, if it has one. */
-    static @Nullable public AutogradMeta of(Tensor t) {
+    public static @Nullable AutogradMeta of(Tensor t) {
         return (AutogradMeta) TENSORS.autograd(t);
     }
 

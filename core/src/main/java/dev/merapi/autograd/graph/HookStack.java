@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 public record HookStack(
         SavedTensorHooks.Pair pair, @Nullable HookStack outer) {
     /** Those that are installed, the innermost first; null for none. */
-    static @Nullable public HookStack current(Context context) {
+    public static @Nullable HookStack current(Context context) {
         return (HookStack) context.savedTensorHooks();
     }
 

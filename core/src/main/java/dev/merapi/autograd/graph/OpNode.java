@@ -511,7 +511,7 @@ final class OpNode<A extends Record, R> extends Node {
     }
 
     /** Gradients of the inputs of an expansion that was run again. */
-    static @Nullable public Tensor[] vjp(
+    public static @Nullable Tensor[] vjp(
             Tensor[] outputs,
             @Nullable Tensor[] gradients,
             @Nullable Tensor[] inputs,

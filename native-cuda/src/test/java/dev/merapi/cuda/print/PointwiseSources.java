@@ -58,12 +58,12 @@ public final class PointwiseSources {
     }
 
     /** The kernel for row-major operands of one dtype; null if the op is not defined for it. */
-    static @Nullable public KernelSource of(PointwiseOp op, DType dtype) {
+    public static @Nullable KernelSource of(PointwiseOp op, DType dtype) {
         return of(op, dtype, -1, new long[] {64}, new long[] {64}, new long[] {64}, new long[] {64});
     }
 
     /** As above for operands of these shapes; of the first one dimension {@code swapped}, if not −1, is exchanged with the last. */
-    static @Nullable public KernelSource of(PointwiseOp op, DType dtype, int swapped, long[]... shapes) {
+    public static @Nullable KernelSource of(PointwiseOp op, DType dtype, int swapped, long[]... shapes) {
         int n = PointwiseCode.of(op.op()).inputs();
         Tensor[] inputs = new Tensor[n];
         Shape shape = Shape.of(shapes[0]);
