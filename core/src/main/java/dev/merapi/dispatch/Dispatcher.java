@@ -258,8 +258,12 @@ public final class Dispatcher {
     /** Layouts, then shape rule, memory, kernel. */
     static <A extends Record, R> R kernel(
             Definition<A, R> op, A args, @Nullable Tensor[] inputs, Context context, boolean checked) {
-        Device device = device(op, args, inputs);
-        boolean meta = inputs.length > 0 && allMeta(op, args, inputs);
+        Device device = ready(inputs);
+        boolean meta = false;
+        if (device == null) { // something is unusual, or wrong
+            device = device(op, args, inputs);
+            meta = inputs.length > 0 && allMeta(op, args, inputs);
+        }
         boolean[] mutated = op.isMutating() ? op.mutatedSlots(args) : null;
         @Nullable Tensor[] prepared = null;
         if (mutated != null) {
@@ -548,6 +552,18 @@ public final class Dispatcher {
             }
         }
         return null;
+    }
+
+    /** The one device of tensors that are all there, open and with memory, as is usual: seen by one look at each. */
+    private static @Nullable Device ready(@Nullable Tensor[] inputs) {
+        Device device = null;
+        for (Tensor t : inputs) {
+            if (t == null || t.isMeta() || t.isClosed() || device != null && device != t.device()) {
+                return null;
+            }
+            device = t.device();
+        }
+        return device;
     }
 
     /** The one device of all tensors; null if there are none and no device argument decides. */

@@ -65,6 +65,9 @@ public final class EngineAccess {
         /** The memory; {@code ClosedTensorException} if the handle is closed, {@code ShapeException} if it is meta. */
         public abstract Storage storage(Tensor t);
 
+        /** One number for what programs are specialised by: the dtype, and whether the rank is 0. */
+        public abstract int typeKey(Tensor t);
+
         /** Another view of the same memory, with a share of its own; belongs to the open scope. */
         public abstract Tensor viewAs(Tensor t, Layout view, Context context);
 

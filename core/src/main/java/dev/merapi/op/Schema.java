@@ -250,6 +250,12 @@ public final class Schema {
 
     /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
     public @Nullable Tensor[] tensors(String op, Record args) {
+        if (args instanceof Slotted slotted) {
+            Tensor[] slots = slotted.slots();
+            if (slots != null) {
+                return slots;
+            }
+        }
         requirePlain(op, args);
         if (simple) {
             MethodHandle reader = tensorReader;

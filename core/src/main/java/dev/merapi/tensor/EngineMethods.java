@@ -40,6 +40,11 @@ final class EngineMethods extends TensorAccess {
     }
 
     @Override
+    public int typeKey(Tensor t) {
+        return t.typeKey();
+    }
+
+    @Override
     public Storage storage(Tensor t) {
         return t.storage();
     }

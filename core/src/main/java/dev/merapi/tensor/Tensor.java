@@ -49,6 +49,9 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     private final Layout layout;
     private final DType dtype;
     private final Device device;
+    /** What programs are specialised by, in one number: the dtype, and whether the rank is 0. */
+    private final int typeKey;
+
     private @Nullable Storage storage;
     private volatile @Nullable GraphPlace autograd;
     private volatile int state;
@@ -61,6 +64,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
         this.dtype = dtype;
         this.device = device;
         this.storage = storage;
+        this.typeKey = dtype.index() << 1 | (layout.rank() == 0 ? 1 : 0);
     }
 
     // ---------------------------------------------------------------- without memory
@@ -122,6 +126,11 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     private static Tensor meta(Layout layout, DType dtype, Device device) {
         boolean plain = layout.isContiguous() && layout.offset() == 0;
         return new Tensor(plain ? layout : Layout.contiguous(layout.shape()), dtype, device, null);
+    }
+
+    /** Equal for tensors for which programs are specialised alike. */
+    int typeKey() {
+        return typeKey;
     }
 
     /** {@return whether there is no memory behind it} */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops.code;
 
+import static dev.merapi.dispatch.EngineAccess.TENSORS;
+
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.Arrays;
@@ -13,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * number: that would hold so many operands and so many dtypes, and no more.
  */
 final class OperandTypes {
+    private final int[] keys;
     private final DType[] dtypes;
     private final boolean[] rank0;
     private final boolean[] floating;
@@ -20,9 +23,11 @@ final class OperandTypes {
 
     /** @param asked the dtype of the result; null for the usual one */
     OperandTypes(Tensor[] operands, List<Number> scalars, @Nullable DType asked) {
+        this.keys = new int[operands.length];
         this.dtypes = new DType[operands.length];
         this.rank0 = new boolean[operands.length];
         for (int i = 0; i < operands.length; i++) {
+            keys[i] = TENSORS.typeKey(operands[i]);
             dtypes[i] = operands[i].dtype();
             rank0[i] = operands[i].rank() == 0;
         }
@@ -35,11 +40,11 @@ final class OperandTypes {
 
     /** Whether these operands have the same types; makes no garbage. */
     boolean match(Tensor[] operands, List<Number> scalars, @Nullable DType asked) {
-        if (asked != this.asked || operands.length != dtypes.length || scalars.size() != floating.length) {
+        if (asked != this.asked || operands.length != keys.length || scalars.size() != floating.length) {
             return false;
         }
-        for (int i = 0; i < dtypes.length; i++) {
-            if (operands[i].dtype() != dtypes[i] || (operands[i].rank() == 0) != rank0[i]) {
+        for (int i = 0; i < keys.length; i++) {
+            if (TENSORS.typeKey(operands[i]) != keys[i]) {
                 return false;
             }
         }
@@ -75,16 +80,14 @@ final class OperandTypes {
     public boolean equals(@Nullable Object other) {
         return other instanceof OperandTypes o
                 && asked == o.asked
-                && Arrays.equals(dtypes, o.dtypes)
-                && Arrays.equals(rank0, o.rank0)
+                && Arrays.equals(keys, o.keys)
                 && Arrays.equals(floating, o.floating);
     }
 
     @Override
     public int hashCode() {
         int hash = asked == null ? 0 : asked.hashCode();
-        hash = hash * 31 + Arrays.hashCode(dtypes);
-        hash = hash * 31 + Arrays.hashCode(rank0);
+        hash = hash * 31 + Arrays.hashCode(keys);
         return hash * 31 + Arrays.hashCode(floating);
     }
 }
