@@ -55,9 +55,12 @@ module dev.merapi.core {
     uses dev.merapi.backend.Backend;
     uses dev.merapi.dispatch.FallbackBackend;
     uses dev.merapi.dispatch.GraphLayer;
+    uses dev.merapi.expr.ir.Nodes;
 
     provides dev.merapi.dispatch.FallbackBackend with
             dev.merapi.reference.JavaBackend;
     provides dev.merapi.dispatch.GraphLayer with
             dev.merapi.autograd.graph.Recorder;
+    provides dev.merapi.expr.ir.Nodes with
+            dev.merapi.expr.ir.InternedNodes;
 }

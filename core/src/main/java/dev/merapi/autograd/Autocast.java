@@ -3,10 +3,10 @@ package dev.merapi.autograd;
 
 import dev.merapi.autograd.graph.AutocastLayer;
 import dev.merapi.autograd.graph.CastCache;
+import dev.merapi.dispatch.CallLayer;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import java.util.Objects;
@@ -40,7 +40,7 @@ public final class Autocast implements AutoCloseable {
         AutocastLayer outer = current(context);
         CastCache shared = outer == null ? null : outer.cache();
         AutocastLayer layer = lower == null ? null : new AutocastLayer(lower, shared, context);
-        DispatchLayer before = context.setAutocast(layer);
+        CallLayer before = context.setAutocast(layer);
         this.mode = ThreadMode.begin(context, "autocast", () -> {
             context.setAutocast(before);
             if (layer != null && layer.cache() != shared) {

@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd;
 
-import static dev.merapi.dispatch.EngineAccess.TENSORS;
-
 import dev.merapi.autograd.graph.AutogradMeta;
 import dev.merapi.autograd.graph.BackwardPass;
 import dev.merapi.autograd.graph.Edge;
-import dev.merapi.autograd.graph.ForwardMode;
+import dev.merapi.autograd.graph.Gradients;
 import dev.merapi.autograd.graph.GraphAccess;
 import dev.merapi.autograd.graph.Jacobians;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
-import dev.merapi.error.Message;
 import dev.merapi.random.DrawLog;
-import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.types.Device;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.function.Consumer;
@@ -79,7 +73,7 @@ public final class Autograd {
                                         : "  fix: requiresGrad(true) before the forward call."));
             }
         }
-        run("backward", new Tensor[] {loss}, null, array(leaves), BackwardPass.Aim.SOME_LEAVES, Graph.FREE);
+        Gradients.run("backward", new Tensor[] {loss}, null, array(leaves), BackwardPass.Aim.SOME_LEAVES, false, false);
     }
 
     /**
@@ -94,7 +88,14 @@ public final class Autograd {
         Objects.requireNonNull(output, "output");
         Objects.requireNonNull(graph, "graph");
         Tensor[] seeds = gradient == null ? null : new Tensor[] {gradient};
-        run("backward", new Tensor[] {output}, seeds, null, BackwardPass.Aim.ALL_LEAVES, graph);
+        Gradients.run(
+                "backward",
+                new Tensor[] {output},
+                seeds,
+                null,
+                BackwardPass.Aim.ALL_LEAVES,
+                graph == Graph.RETAIN,
+                graph == Graph.CREATE);
     }
 
     /**
@@ -108,7 +109,14 @@ public final class Autograd {
         Objects.requireNonNull(outputs, "outputs");
         Objects.requireNonNull(graph, "graph");
         Tensor[] seeds = gradients == null ? null : array(gradients);
-        run("backward", array(outputs), seeds, null, BackwardPass.Aim.ALL_LEAVES, graph);
+        Gradients.run(
+                "backward",
+                array(outputs),
+                seeds,
+                null,
+                BackwardPass.Aim.ALL_LEAVES,
+                graph == Graph.RETAIN,
+                graph == Graph.CREATE);
     }
 
     // ---------------------------------------------------------------- gradients as results
@@ -199,101 +207,12 @@ public final class Autograd {
         Objects.requireNonNull(outputs, "outputs");
         Objects.requireNonNull(inputs, "inputs");
         Objects.requireNonNull(graph, "graph");
-        for (Tensor input : inputs) {
-            if (!Objects.requireNonNull(input, "inputs").requiresGrad()) {
-                throw BackwardPass.notPartOfGraph(what, input);
-            }
-        }
-        Tensor[] seeds = gradients == null ? null : array(gradients);
-        @Nullable Tensor[] result = run(what, array(outputs), seeds, array(inputs), BackwardPass.Aim.RESULT, graph);
-        for (int i = 0; i < result.length; i++) {
-            if (result[i] == null && !allowUnused) {
-                throw new GradientException(what + ": inputs[" + i + "], "
-                        + inputs.get(i).describe()
-                        + ", was not used in the graph of the outputs\n  fix: gradOrZeros gives zeros"
-                        + " for it; with allowUnused there is null.");
-            }
-        }
-        return Arrays.asList(result);
-    }
-
-    private static @Nullable Tensor[] run(
-            String what,
-            Tensor[] roots,
-            Tensor @Nullable [] gradients,
-            Tensor @Nullable [] inputs,
-            BackwardPass.Aim aim,
-            Graph graph) {
-        boolean create = graph == Graph.CREATE;
-        if (create && Context.current().isInference()) {
-            throw new GradientException(Message.of(what, "Graph.CREATE: inference mode records nothing")
-                    .fix("call it outside of inference mode; under noGrad() the gradients are recorded."));
-        }
-        Tensor[] seeds = new Tensor[roots.length];
-        if (gradients != null && gradients.length != roots.length) {
-            throw new GradientException(what + ": " + gradients.length + " gradients for " + roots.length + " outputs");
-        }
-        for (int i = 0; i < roots.length; i++) {
-            if (roots[i].isClosed()) {
-                roots[i].requireOpen(what, "outputs[" + i + "]");
-            }
-            if (!roots[i].requiresGrad()) {
-                throw BackwardPass.notPartOfGraph(what, roots[i]);
-            }
-            Tensor g = gradients == null ? null : gradients[i];
-            if (g == null) {
-                if (roots[i].numel() != 1) {
-                    throw new GradientException(what + ": outputs[" + i + "] has " + roots[i].numel()
-                            + " elements, so its gradient must be given\n  output: " + roots[i].describe()
-                            + "\n  fix: reduce it to a scalar (sum, mean), or pass a gradient of its shape.");
-                }
-                g = one(roots[i]);
-            } else if (!g.shape().equals(roots[i].shape())
-                    || g.dtype() != roots[i].dtype()
-                    || g.device() != roots[i].device()) {
-                throw new GradientException(what + ": gradients[" + i + "] is " + g.describe() + ", but its output is "
-                        + roots[i].describe() + "\n  fix: pass a gradient in the form of the output.");
-            }
-            seeds[i] = g;
-        }
-        // Tangents come through formulas made of ops, as a graph does, and not through backward kernels.
-        boolean tangents = ForwardMode.sees(Context.current());
-        if (tangents && aim != BackwardPass.Aim.RESULT) {
-            throw new GradientException(what + ": accumulates into leaves, which forward mode cannot follow"
-                    + "\n  fix: inside of jvp use Autograd.grad, which returns the gradients.");
-        }
-        @Nullable
-        Tensor[] result =
-                new BackwardPass(create || graph == Graph.RETAIN, create || tangents, aim).run(roots, seeds, inputs);
-        for (int i = 0; tangents && !create && i < result.length; i++) {
-            Tensor g = result[i];
-            result[i] = g == null ? null : ForwardMode.withoutHistory(g);
-        }
-        if (gradients == null) {
-            for (Tensor seed : seeds) {
-                if (!create) {
-                    seed.close();
-                }
-            }
-        }
-        return result;
-    }
-
-    /** The gradient of a loss of one element with respect to itself: where Java can, it writes that without an op. */
-    private static Tensor one(Tensor loss) {
-        Tensor seed = loss.emptyLike();
-        if (seed.isMeta()
-                || seed.device() != Device.CPU
-                || !TENSORS.storage(seed).isJavaVisible()) {
-            return seed.fill_(1);
-        }
-        Elements.of(seed).setDouble(0, 1);
-        return seed;
+        return Gradients.of(
+                what, outputs, inputs, gradients, graph == Graph.RETAIN, graph == Graph.CREATE, allowUnused);
     }
 
     private static Tensor[] array(List<Tensor> tensors) {
-        tensors.forEach(t -> Objects.requireNonNull(t, "tensors"));
-        return tensors.toArray(new Tensor[0]);
+        return Gradients.array(tensors);
     }
 
     // ---------------------------------------------------------------- forward mode
@@ -480,7 +399,7 @@ public final class Autograd {
         Objects.requireNonNull(hook, "hook");
         AutogradMeta m = AutogradMeta.of(tensor);
         if (m == null || !tensor.requiresGrad()) {
-            throw BackwardPass.notPartOfGraph("hook", tensor);
+            throw Gradients.notPartOfGraph("hook", tensor);
         }
         Edge history = m.history();
         return history == null ? m.addHook(hook) : history.node().addOutputHook(history.output(), hook);
@@ -514,7 +433,7 @@ public final class Autograd {
         Objects.requireNonNull(tensor, "tensor");
         AutogradMeta m = AutogradMeta.of(tensor);
         if (m == null || !tensor.requiresGrad()) {
-            throw BackwardPass.notPartOfGraph("retainGrad", tensor);
+            throw Gradients.notPartOfGraph("retainGrad", tensor);
         }
         m.retainGrad();
     }
@@ -548,19 +467,6 @@ public final class Autograd {
      * @return a sentence for messages
      */
     public static String whyNoGrad(Tensor tensor) {
-        Objects.requireNonNull(tensor, "tensor");
-        if (tensor.requiresGrad()) {
-            return "it does require a gradient";
-        }
-        if (!tensor.dtype().isFloating()) {
-            return "its dtype " + tensor.dtype() + " is not floating";
-        }
-        if (tensor.isInference()) {
-            return "it was made in inference mode";
-        }
-        if (!isGradEnabled()) {
-            return "recording is off on this thread";
-        }
-        return "it is a leaf without requiresGrad(true), or was made from such leaves, detached, or made under noGrad";
+        return Gradients.whyNone(Objects.requireNonNull(tensor, "tensor"));
     }
 }

@@ -66,7 +66,8 @@ public final class SavedTensorHooks implements AutoCloseable {
      * @return what ends it, to be closed by this thread
      */
     public static SavedTensorHooks install(Pair pair) {
-        return new SavedTensorHooks(HookStack.push(Context.current(), Objects.requireNonNull(pair, "pair")));
+        Objects.requireNonNull(pair, "pair");
+        return new SavedTensorHooks(HookStack.push(Context.current(), pair::pack, pair::unpack));
     }
 
     /**

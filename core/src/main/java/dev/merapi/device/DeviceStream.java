@@ -4,6 +4,8 @@ package dev.merapi.device;
 import dev.merapi.dispatch.WorkStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.types.Device;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A queue of work on a device: what one stream is given is done in order, what several are given may be done at the same
@@ -23,13 +25,20 @@ import dev.merapi.types.Device;
  * done. The order of reads and writes is the user's, by events. On devices without streams, such as the CPU, everything is
  * done when a call returns, and all of this does nothing.
  *
- * <p>Made by the engine only.
+ * <p>Two are equal if they are the same stream.
  */
-public interface DeviceStream extends AutoCloseable {
+public final class DeviceStream implements AutoCloseable {
     /** A stream in use; ends when it is closed. */
-    interface Use extends AutoCloseable {
+    public interface Use extends AutoCloseable {
+        /** Work of this thread goes where it went before. Idempotent. */
         @Override
         void close();
+    }
+
+    private final WorkStream work;
+
+    private DeviceStream(WorkStream work) {
+        this.work = work;
     }
 
     /**
@@ -38,8 +47,8 @@ public interface DeviceStream extends AutoCloseable {
      * @param device whose work it takes
      * @return a stream, to be closed
      */
-    static DeviceStream on(Device device) {
-        return WorkStream.on(device);
+    public static DeviceStream on(Device device) {
+        return new DeviceStream(WorkStream.on(device));
     }
 
     /**
@@ -48,8 +57,8 @@ public interface DeviceStream extends AutoCloseable {
      * @param device whose stream is meant
      * @return the one in use, or the device's own
      */
-    static DeviceStream current(Device device) {
-        return WorkStream.current(device);
+    public static DeviceStream current(Device device) {
+        return new DeviceStream(WorkStream.current(device));
     }
 
     /**
@@ -58,18 +67,24 @@ public interface DeviceStream extends AutoCloseable {
      * @param device whose stream is meant
      * @return its own stream, which nobody needs to close
      */
-    static DeviceStream own(Device device) {
-        return WorkStream.own(device);
+    public static DeviceStream own(Device device) {
+        return new DeviceStream(WorkStream.own(device));
     }
 
     /** {@return the device whose work it takes} */
-    Device device();
+    public Device device() {
+        return work.device();
+    }
 
     /** {@return the backend's handle; 0 is the device's own stream} */
-    long handle();
+    public long handle() {
+        return work.handle();
+    }
 
     /** {@return whether it is not closed} */
-    boolean isOpen();
+    public boolean isOpen() {
+        return work.isOpen();
+    }
 
     /**
      * Work of this thread on the stream's device goes to it until the result is closed.
@@ -77,7 +92,9 @@ public interface DeviceStream extends AutoCloseable {
      * @return what ends the use, to be closed by this thread
      * @throws GraphCaptureException while this thread captures a graph
      */
-    Use use();
+    public Use use() {
+        return work.use()::close;
+    }
 
     /**
      * An event that stands for all work which this stream was given so far.
@@ -85,7 +102,9 @@ public interface DeviceStream extends AutoCloseable {
      * @return an event, to be closed
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    DeviceEvent record();
+    public DeviceEvent record() {
+        return new DeviceEvent(work.record());
+    }
 
     /**
      * Work that this stream is given from now on waits for an event; the caller does not.
@@ -93,16 +112,37 @@ public interface DeviceStream extends AutoCloseable {
      * @param event of any stream
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    void await(DeviceEvent event);
+    public void await(DeviceEvent event) {
+        work.await(Objects.requireNonNull(event, "event").work);
+    }
 
     /**
      * Waits until all work that this stream was given is done.
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    void synchronize();
+    public void synchronize() {
+        work.synchronize();
+    }
 
     /** Waits for the stream's work and frees it; a device's own stream stays. Idempotent. */
     @Override
-    void close();
+    public void close() {
+        work.close();
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+        return other instanceof DeviceStream s && s.work.isSame(work);
+    }
+
+    @Override
+    public int hashCode() {
+        return Long.hashCode(work.handle()) * 31 + work.device().hashCode();
+    }
+
+    @Override
+    public String toString() {
+        return work.toString();
+    }
 }

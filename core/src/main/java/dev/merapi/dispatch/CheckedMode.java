@@ -6,8 +6,6 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.Message;
 import dev.merapi.error.OpResultException;
-import dev.merapi.layer.CallContext;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
 import dev.merapi.storage.Storage;
@@ -25,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * never happen; outputs that alias, that are not written or that differ from run to run. Kernels run twice for that.
  * Memory that Java does not see is copied to the host; tensors above 2 GiB are not looked at. On in tests, absent from the path in production.
  */
-public final class CheckedMode implements DispatchLayer {
+public final class CheckedMode implements CallLayer {
     static final CheckedMode LAYER = new CheckedMode();
     private static final byte GARBAGE = (byte) 0xa5;
     private static final byte OTHER_GARBAGE = 0x5a;
@@ -35,8 +33,7 @@ public final class CheckedMode implements DispatchLayer {
     private CheckedMode() {}
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
-        Context context = (Context) thread;
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         boolean strict = context.strictMutation();
         byte[] @Nullable [] before = snapshots(inputs, strict);

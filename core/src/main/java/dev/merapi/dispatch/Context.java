@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.layer.CallContext;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.random.Generator;
 import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.ThreadState;
@@ -14,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * All that a call takes from its thread, read with one thread-local access: modes, layers, scope, generator. Backward,
  * checkpointing and worker threads carry it on by {@link #capture}. Works with virtual threads.
  */
-public final class Context implements CallContext {
+public final class Context {
     private static final ThreadLocal<Context> CURRENT = ThreadLocal.withInitial(Context::new);
     /** Whether new threads begin in checked mode: {@code -Dmerapi.checked=true}. */
     private static final boolean CHECKED_BY_DEFAULT = Boolean.getBoolean("merapi.checked");
@@ -52,7 +50,6 @@ public final class Context implements CallContext {
     }
 
     /** Whether calls on tensors that require gradients are recorded: never in inference mode, whatever else is on. */
-    @Override
     public boolean isGradEnabled() {
         return gradEnabled && !inference;
     }
@@ -65,7 +62,6 @@ public final class Context implements CallContext {
     }
 
     /** Inference mode: nothing is recorded, and what is made here can never be. */
-    @Override
     public boolean isInference() {
         return inference;
     }
@@ -87,7 +83,6 @@ public final class Context implements CallContext {
         return before;
     }
 
-    @Override
     public boolean isChecked() {
         return layers.checks() != null;
     }
@@ -162,7 +157,7 @@ public final class Context implements CallContext {
     }
 
     /** The outermost layer of a class on this thread, active or not; null if there is none. */
-    public <L extends DispatchLayer> @Nullable L layer(Class<L> type) {
+    public <L extends CallLayer> @Nullable L layer(Class<L> type) {
         for (int i = layers.top(); i > layers.autograd(); i--) {
             if (type.isInstance(layers.get(i))) {
                 return type.cast(layers.get(i));
@@ -172,7 +167,7 @@ public final class Context implements CallContext {
     }
 
     /** Calls start at a layer of this thread at least, which so sees those that it makes; returns the level to be restored. */
-    public int startAt(DispatchLayer layer) {
+    public int startAt(CallLayer layer) {
         int index = layers.top();
         while (index > layers.autograd() && layers.get(index) != layer) {
             index--;
@@ -198,13 +193,13 @@ public final class Context implements CallContext {
     }
 
     /** What stands at the place of autocast, or null. */
-    public @Nullable DispatchLayer autocast() {
+    public @Nullable CallLayer autocast() {
         return layers.autocast();
     }
 
     /** Puts a layer at the place of autocast, or takes it away; returns the one before. */
-    public @Nullable DispatchLayer setAutocast(@Nullable DispatchLayer newAutocast) {
-        DispatchLayer before = layers.autocast();
+    public @Nullable CallLayer setAutocast(@Nullable CallLayer newAutocast) {
+        CallLayer before = layers.autocast();
         layers = layers.withAutocast(newAutocast);
         return before;
     }

@@ -11,7 +11,6 @@ import dev.merapi.error.Message;
 import dev.merapi.error.MissingKernelException;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.ShapeException;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.Kernel;
@@ -81,7 +80,7 @@ public final class Dispatcher {
         LayerStack layers = context.layers();
         int autograd = layers.autograd();
         for (int i = next; i > autograd; i--) {
-            DispatchLayer layer = layers.get(i);
+            CallLayer layer = layers.get(i);
             if (layer != null) {
                 return through(layer, op, args, context, entry, i - 1);
             }
@@ -94,7 +93,7 @@ public final class Dispatcher {
 
     /** Ops that the layer calls itself start below it. */
     private static <A extends Record, R> R through(
-            DispatchLayer layer, Definition<A, R> op, A args, Context context, int entry, int next) {
+            CallLayer layer, Definition<A, R> op, A args, Context context, int entry, int next) {
         int level = context.setLevel(next);
         context.enterLayer();
         try {
@@ -130,9 +129,19 @@ public final class Dispatcher {
             context.restoreLevel(level);
         }
         if (op.hasInternal()) {
-            op.closeInternal(result);
+            closeInternal(op, result);
         }
         return result;
+    }
+
+    /** Closes the outputs that the caller is not meant to see; what was saved has shares of its own. */
+    public static <R> void closeInternal(Definition<?, R> op, R result) {
+        Tensor[] outputs = op.result().tensors(op.name(), result);
+        for (int i = 0; i < outputs.length; i++) {
+            if (op.isInternal(result, i)) {
+                outputs[i].close();
+            }
+        }
     }
 
     /** As above for code that calls the op where it stands, and wants the composition whatever else there is. */
@@ -194,7 +203,7 @@ public final class Dispatcher {
         context.memory().enter();
         try {
             for (int i = LayerOrder.next(below); i >= 0; i--) {
-                DispatchLayer layer = layers.get(i);
+                CallLayer layer = layers.get(i);
                 if (layer != null) {
                     return through(layer, op, args, context, LayerOrder.entry(below), i - 1);
                 }
@@ -417,7 +426,7 @@ public final class Dispatcher {
         } else {
             WorkStream.noteUse(device, inputs);
         }
-        ReadyKernel<?, ?> found = op.resolved(device.type(), dtype);
+        ReadyKernel<?, ?> found = op.resolved(device.type(), dtype, BackendChoice.generation());
         if (found == null) {
             found = resolve(op, device.type(), dtype);
         }
@@ -465,7 +474,7 @@ public final class Dispatcher {
         Device target = requireDevice(op, device);
         DType dtype = op.kernelType(args);
         dtype = dtype == null ? firstType(inputs) : dtype;
-        ReadyKernel<?, ?> kernel = op.resolved(target.type(), dtype);
+        ReadyKernel<?, ?> kernel = op.resolved(target.type(), dtype, BackendChoice.generation());
         if (kernel == null) {
             kernel = resolve(op, target.type(), dtype);
         }

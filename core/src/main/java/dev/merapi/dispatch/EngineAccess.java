@@ -8,45 +8,34 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
-import java.lang.invoke.MethodHandles;
+import java.lang.reflect.Constructor;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The engine's methods of {@link Tensor} and {@link Scope}, which users do not see: package-private there, and called through
- * {@link #TENSORS}. A constant of one class, so that the compiler calls them directly.
+ * {@link #TENSORS}. A constant of one class, so that the compiler calls them directly. It is found by its name, so that
+ * tensors know nothing of this.
  */
 public final class EngineAccess {
+    private static final String MADE_BY = "dev.merapi.tensor.EngineMethods";
+
     /** The one object. */
-    public static final TensorAccess TENSORS = given();
+    public static final TensorAccess TENSORS = find();
 
     private EngineAccess() {}
 
-    private static TensorAccess given() {
+    private static TensorAccess find() {
         try {
-            MethodHandles.lookup().ensureInitialized(Tensor.class);
-        } catch (IllegalAccessException e) {
+            Constructor<?> maker = Class.forName(MADE_BY).getDeclaredConstructor();
+            maker.setAccessible(true);
+            return (TensorAccess) maker.newInstance();
+        } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
-        return TensorAccess.given();
     }
 
     /** What there is; made by the package of tensors. */
     public abstract static class TensorAccess {
-        private static volatile @Nullable TensorAccess given;
-
-        /** Called once, by the class of tensors when it is initialised. */
-        public static void give(TensorAccess access) {
-            given = access;
-        }
-
-        private static TensorAccess given() {
-            TensorAccess access = given;
-            if (access == null) {
-                throw new IllegalStateException("tensors: used by the engine while their class is initialised");
-            }
-            return access;
-        }
-
         /** The dispatcher gives memory to what a shape rule made. */
         public abstract void attach(Tensor t, Storage memory, Context context);
 

@@ -4,7 +4,6 @@ package dev.merapi.dispatch;
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.backend.Graphs;
-import dev.merapi.device.DeviceStream;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.random.DrawLog;
@@ -45,7 +44,7 @@ public final class GraphCapture {
     /** Of its own, so that other threads' work on the device's stream is not captured. */
     private final WorkStream stream;
 
-    private final DeviceStream.Use use;
+    private final ThreadMode use;
     private final DrawLog.Use noDraws;
     private final CachingAllocator pool;
     private final @Nullable CachingAllocator allocatorBefore;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /** What a tensor knows of its place in a graph, which is autograd's. For the engine. */
@@ -12,8 +11,4 @@ public interface GraphPlace {
     /** What made this variable; null for a leaf. */
     @Nullable
     GraphNode gradFn();
-
-    /** The gradient that was accumulated, or null. */
-    @Nullable
-    Tensor grad();
 }

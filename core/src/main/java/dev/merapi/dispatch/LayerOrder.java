@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.layer.DispatchLayer;
-import java.util.Objects;
 import java.util.ServiceLoader;
 
 /** Where the layers of a call stand; {@link dev.merapi.layer.Layers} has their order in words. */
 public final class LayerOrder {
-    static final GraphLayer AUTOGRAD = autograd();
+    /** The one autograd layer, which is at the same place in every thread's order. */
+    public static final GraphLayer AUTOGRAD = autograd();
     /** A thread's level when nothing is masked. */
     static final int ALL = Short.MAX_VALUE;
     /** A thread's level within a kernel. */
@@ -15,10 +14,13 @@ public final class LayerOrder {
 
     private LayerOrder() {}
 
-    /** As {@link dev.merapi.layer.Layers#push}. */
-    public static ThreadMode push(DispatchLayer layer) {
-        Objects.requireNonNull(layer, "layer");
-        return push("layer " + layer.getClass().getName(), layer, false);
+    /**
+     * As {@link dev.merapi.layer.Layers#push}.
+     *
+     * @param name what messages call it
+     */
+    public static ThreadMode push(String name, CallLayer layer) {
+        return push(name, layer, false);
     }
 
     /**
@@ -26,11 +28,11 @@ public final class LayerOrder {
      *
      * @param work what messages call it
      */
-    public static ThreadMode pushFor(String work, DispatchLayer layer) {
+    public static ThreadMode pushFor(String work, CallLayer layer) {
         return push(work, layer, true);
     }
 
-    private static ThreadMode push(String name, DispatchLayer layer, boolean work) {
+    private static ThreadMode push(String name, CallLayer layer, boolean work) {
         Context context = Context.current();
         if (layer.isBelowAutograd() && context.isInLayer()) {
             throw new IllegalStateException(name + ": stands below autograd, and a call is in progress above it"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.dispatch;
 
-import dev.merapi.layer.DispatchLayer;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -13,13 +12,13 @@ final class LayerStack {
     private static final int CHECKS = 0;
     private static final int MOST = 4096;
 
-    static final LayerStack PLAIN = new LayerStack(new DispatchLayer[] {null, LayerOrder.AUTOGRAD, null}, 1);
+    static final LayerStack PLAIN = new LayerStack(new CallLayer[] {null, LayerOrder.AUTOGRAD, null}, 1);
 
-    private final @Nullable DispatchLayer[] layers;
+    private final @Nullable CallLayer[] layers;
     private final int autograd;
     private final int top;
 
-    private LayerStack(@Nullable DispatchLayer[] layers, int autograd) {
+    private LayerStack(@Nullable CallLayer[] layers, int autograd) {
         this.layers = layers;
         this.autograd = autograd;
         int highest = layers.length - 1;
@@ -30,7 +29,7 @@ final class LayerStack {
     }
 
     @Nullable
-    DispatchLayer get(int index) {
+    CallLayer get(int index) {
         return layers[index];
     }
 
@@ -45,48 +44,48 @@ final class LayerStack {
     }
 
     @Nullable
-    DispatchLayer checks() {
+    CallLayer checks() {
         return layers[CHECKS];
     }
 
-    LayerStack withChecks(@Nullable DispatchLayer checks) {
+    LayerStack withChecks(@Nullable CallLayer checks) {
         return set(CHECKS, checks);
     }
 
     @Nullable
-    DispatchLayer autocast() {
+    CallLayer autocast() {
         return layers[autograd + 1];
     }
 
-    LayerStack withAutocast(@Nullable DispatchLayer autocast) {
+    LayerStack withAutocast(@Nullable CallLayer autocast) {
         return set(autograd + 1, autocast);
     }
 
-    private LayerStack set(int index, @Nullable DispatchLayer layer) {
+    private LayerStack set(int index, @Nullable CallLayer layer) {
         if (layers[index] == layer) {
             return this;
         }
-        @Nullable DispatchLayer[] next = layers.clone();
+        @Nullable CallLayer[] next = layers.clone();
         next[index] = layer;
         return new LayerStack(next, autograd);
     }
 
     /** With one more: on top, or directly below autograd. */
-    LayerStack with(String name, DispatchLayer layer) {
+    LayerStack with(String name, CallLayer layer) {
         if (layers.length >= MOST) {
             throw new IllegalStateException(name + ": " + layers.length + " layers are on this thread already"
                     + "\n  fix: close each where it was pushed, with try (…).");
         }
         boolean below = layer.isBelowAutograd();
         int index = below ? autograd : layers.length;
-        @Nullable DispatchLayer[] next = Arrays.copyOf(layers, layers.length + 1);
+        @Nullable CallLayer[] next = Arrays.copyOf(layers, layers.length + 1);
         System.arraycopy(layers, index, next, index + 1, layers.length - index);
         next[index] = layer;
         return new LayerStack(next, below ? autograd + 1 : autograd);
     }
 
     /** Without the outermost entry that is this object. */
-    LayerStack without(DispatchLayer layer) {
+    LayerStack without(CallLayer layer) {
         int index = top;
         while (index > CHECKS && layers[index] != layer) {
             index--;
@@ -94,7 +93,7 @@ final class LayerStack {
         if (index == CHECKS) {
             return this;
         }
-        @Nullable DispatchLayer[] next = Arrays.copyOf(layers, layers.length - 1);
+        @Nullable CallLayer[] next = Arrays.copyOf(layers, layers.length - 1);
         System.arraycopy(layers, index + 1, next, index, next.length - index);
         LayerStack rest = new LayerStack(next, index < autograd ? autograd - 1 : autograd);
         return rest.equals(PLAIN) ? PLAIN : rest;

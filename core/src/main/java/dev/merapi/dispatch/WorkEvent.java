@@ -2,12 +2,11 @@
 package dev.merapi.dispatch;
 
 import dev.merapi.backend.Streams;
-import dev.merapi.device.DeviceEvent;
 import dev.merapi.error.GraphCaptureException;
 import org.jspecify.annotations.Nullable;
 
-/** An event of a device as the engine knows it: with its handle. */
-public final class WorkEvent implements DeviceEvent {
+/** An event of a device as the engine knows it, behind the users' {@code DeviceEvent}: with its handle. */
+public final class WorkEvent implements AutoCloseable {
     private final WorkStream stream;
     private final @Nullable Streams backend;
     private final long handle;
@@ -38,7 +37,6 @@ public final class WorkEvent implements DeviceEvent {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    @Override
     public synchronized void synchronize() { // who closes it waits: the handle is in use
         requireOpen();
         GraphCapture capture = Context.current().graphCapture();

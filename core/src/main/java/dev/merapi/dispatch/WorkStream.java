@@ -5,8 +5,6 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.backend.Backend;
 import dev.merapi.backend.Streams;
-import dev.merapi.device.DeviceEvent;
-import dev.merapi.device.DeviceStream;
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
@@ -14,11 +12,10 @@ import dev.merapi.storage.CachingAllocator;
 import dev.merapi.storage.StreamOrder;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
-import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** A stream of a device as the engine knows it: with its handle, and the memory that is used again in its order. */
-public final class WorkStream implements DeviceStream, StreamOrder {
+/** A stream of a device as the engine knows it, behind the users' {@code DeviceStream}: with its handle, and the memory that is used again in its order. */
+public final class WorkStream implements StreamOrder {
     /** Whether streams besides the devices' own exist or have existed: only then is it noted who uses which memory. */
     private static volatile boolean any;
 
@@ -72,7 +69,6 @@ public final class WorkStream implements DeviceStream, StreamOrder {
         return backend.streams();
     }
 
-    @Override
     public Device device() {
         return device;
     }
@@ -88,8 +84,7 @@ public final class WorkStream implements DeviceStream, StreamOrder {
      *
      * @throws GraphCaptureException while this thread captures a graph
      */
-    @Override
-    public DeviceStream.Use use() {
+    public ThreadMode use() {
         requireOpen("use");
         Context context = Context.current();
         if (context.graphCapture() != null) {
@@ -99,7 +94,7 @@ public final class WorkStream implements DeviceStream, StreamOrder {
     }
 
     /** As {@link #use}, also for a capture. */
-    DeviceStream.Use install(Context context) {
+    ThreadMode install(Context context) {
         WorkStream before = context.setStream(this);
         CachingAllocator allocator = context.ownAllocator();
         if (pool != null) {
@@ -108,7 +103,7 @@ public final class WorkStream implements DeviceStream, StreamOrder {
         return ThreadMode.begin(context, "stream.use", () -> {
             context.setStream(before);
             context.setOwnAllocator(allocator);
-        })::close;
+        });
     }
 
     /** Work of this thread uses these tensors of a device: those at home on another stream must know. For the engine. */
@@ -131,7 +126,6 @@ public final class WorkStream implements DeviceStream, StreamOrder {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    @Override
     public WorkEvent record() {
         requireOpen("record");
         refuseInCapture("stream.record", "hands work of the step to another stream");
@@ -145,9 +139,7 @@ public final class WorkStream implements DeviceStream, StreamOrder {
      *
      * @throws GraphCaptureException while this thread captures a graph of the stream's device
      */
-    @Override
-    public void await(DeviceEvent awaited) {
-        WorkEvent event = (WorkEvent) Objects.requireNonNull(awaited, "event");
+    public void await(WorkEvent event) {
         requireOpen("await");
         refuseInCapture("stream.await", "waits for work from outside of the step");
         event.requireOpen();
@@ -159,7 +151,6 @@ public final class WorkStream implements DeviceStream, StreamOrder {
     }
 
     /** Waits until all work that this stream was given is done. */
-    @Override
     public void synchronize() {
         requireOpen("synchronize");
         refuseInCapture("stream.synchronize", "waits for the device");
@@ -171,6 +162,11 @@ public final class WorkStream implements DeviceStream, StreamOrder {
     @Override
     public boolean isOpen() {
         return !closed;
+    }
+
+    /** Whether the other one is this stream, or both are the one that a device has of its own. */
+    public boolean isSame(WorkStream other) {
+        return this == other || handle == 0 && other.handle == 0 && device == other.device;
     }
 
     private void refuseInCapture(String what, String why) {
@@ -189,7 +185,6 @@ public final class WorkStream implements DeviceStream, StreamOrder {
     }
 
     /** Waits for the stream's work and frees it; a device's own stream stays. Idempotent. */
-    @Override
     public void close() {
         if (!closed && handle != 0 && backend != null) {
             synchronize();

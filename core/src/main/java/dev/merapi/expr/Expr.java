@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.expr;
 
-import dev.merapi.expr.ir.Apply;
-import dev.merapi.expr.ir.Cast;
-import dev.merapi.expr.ir.Clamp;
-import dev.merapi.expr.ir.Constant;
-import dev.merapi.expr.ir.DeepStack;
-import dev.merapi.expr.ir.ExprNode;
+import dev.merapi.expr.ir.Nodes;
 import dev.merapi.expr.ir.Opcode;
-import dev.merapi.expr.ir.Substitution;
-import dev.merapi.expr.ir.Variable;
 import dev.merapi.types.DType;
 import java.util.List;
+import java.util.ServiceLoader;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -26,54 +20,70 @@ import org.jspecify.annotations.Nullable;
  * <p>Nodes are interned: two expressions of equal structure are the same object, so {@code ==} is structural equality.
  */
 public abstract class Expr {
+    private static final Nodes<Expr> NODES = nodes();
+
     /** Nodes are made by the methods of this class and of {@link Exprs}. */
     public Expr() {}
+
+    @SuppressWarnings("unchecked") // there is one, and it makes these
+    private static Nodes<Expr> nodes() {
+        return ServiceLoader.load(Nodes.class, Nodes.class.getClassLoader())
+                .findFirst()
+                .orElseThrow(
+                        () -> new IllegalStateException(
+                                "merapi: what makes expressions is not found"
+                                        + "\n  fix: keep META-INF/services of merapi-core where its classes are packed into another jar."));
+    }
+
+    private static Expr apply(Opcode op, Expr... operands) {
+        return NODES.apply(op, List.of(operands));
+    }
 
     // ---- Leaves
 
     /** Element of the k-th input. */
     public static Expr input(int k) {
-        return Variable.of(Variable.Role.INPUT, k);
+        return NODES.input(k);
     }
 
     /** The k-th run-time scalar parameter; its kind is told when the expression is compiled. */
     public static Expr scalar(int k) {
-        return Variable.of(Variable.Role.SCALAR, k);
+        return NODES.scalar(k);
     }
 
     /** Stands for the k-th result of the op, in derivative expressions only. */
     public static Expr output(int k) {
-        return Variable.of(Variable.Role.OUTPUT, k);
+        return NODES.output(k);
     }
 
     /** Stands for the gradient of the op's k-th result, in derivative expressions only. */
     public static Expr gradient(int k) {
-        return Variable.of(Variable.Role.GRADIENT, k);
+        return NODES.gradient(k);
     }
 
     /** A weak floating constant. */
     public static Expr constant(double value) {
-        return Constant.of(value);
+        return NODES.constant(value);
     }
 
     /** A weak integer constant. */
     public static Expr constant(long value) {
-        return Constant.of(value);
+        return NODES.constant(value);
     }
 
     /** A weak bool constant. */
     public static Expr constant(boolean value) {
-        return Constant.of(value);
+        return NODES.constant(value);
     }
 
     /** A constant with a dtype: behaves like a tensor of rank 0. */
     public static Expr constant(double value, DType dtype) {
-        return Constant.of(value).cast(dtype);
+        return constant(value).cast(dtype);
     }
 
     /** A constant with a dtype: behaves like a tensor of rank 0. */
     public static Expr constant(long value, DType dtype) {
-        return Constant.of(value).cast(dtype);
+        return constant(value).cast(dtype);
     }
 
     // ---- Structure
@@ -86,214 +96,214 @@ public abstract class Expr {
      * {@code output} and {@code gradient} of a derivative become inputs of the derived op.
      */
     public final Expr substitute(UnaryOperator<Expr> replacement) {
-        return DeepStack.call(ExprNode.depth(this), () -> Substitution.ofVariables(this, replacement));
+        return NODES.substitute(this, replacement);
     }
 
     // ---- Operators
 
     public final Expr neg() {
-        return Apply.of(Opcode.NEG, this);
+        return apply(Opcode.NEG, this);
     }
 
     /** The gradient at 0 is 0. */
     public final Expr abs() {
-        return Apply.of(Opcode.ABS, this);
+        return apply(Opcode.ABS, this);
     }
 
     /** −1, 0 or 1; NaN of NaN. */
     public final Expr sign() {
-        return Apply.of(Opcode.SIGN, this);
+        return apply(Opcode.SIGN, this);
     }
 
     public final Expr square() {
-        return Apply.of(Opcode.SQUARE, this);
+        return apply(Opcode.SQUARE, this);
     }
 
     public final Expr floor() {
-        return Apply.of(Opcode.FLOOR, this);
+        return apply(Opcode.FLOOR, this);
     }
 
     public final Expr ceil() {
-        return Apply.of(Opcode.CEIL, this);
+        return apply(Opcode.CEIL, this);
     }
 
     /** To the nearest integer, half to even. */
     public final Expr round() {
-        return Apply.of(Opcode.ROUND, this);
+        return apply(Opcode.ROUND, this);
     }
 
     public final Expr trunc() {
-        return Apply.of(Opcode.TRUNC, this);
+        return apply(Opcode.TRUNC, this);
     }
 
     public final Expr reciprocal() {
-        return Apply.of(Opcode.RECIPROCAL, this);
+        return apply(Opcode.RECIPROCAL, this);
     }
 
     public final Expr sqrt() {
-        return Apply.of(Opcode.SQRT, this);
+        return apply(Opcode.SQRT, this);
     }
 
     public final Expr rsqrt() {
-        return Apply.of(Opcode.RSQRT, this);
+        return apply(Opcode.RSQRT, this);
     }
 
     public final Expr exp() {
-        return Apply.of(Opcode.EXP, this);
+        return apply(Opcode.EXP, this);
     }
 
     public final Expr log() {
-        return Apply.of(Opcode.LOG, this);
+        return apply(Opcode.LOG, this);
     }
 
     public final Expr tanh() {
-        return Apply.of(Opcode.TANH, this);
+        return apply(Opcode.TANH, this);
     }
 
     public final Expr sigmoid() {
-        return Apply.of(Opcode.SIGMOID, this);
+        return apply(Opcode.SIGMOID, this);
     }
 
     /** The gradient at 0 is 0. */
     public final Expr relu() {
-        return Apply.of(Opcode.RELU, this);
+        return apply(Opcode.RELU, this);
     }
 
     /** Logical: true where this is zero. */
     public final Expr not() {
-        return Apply.of(Opcode.NOT, this);
+        return apply(Opcode.NOT, this);
     }
 
     /** Bitwise complement; of bools, not. */
     public final Expr bitNot() {
-        return Apply.of(Opcode.BITNOT, this);
+        return apply(Opcode.BITNOT, this);
     }
 
     public final Expr expm1() {
-        return Apply.of(Opcode.EXPM1, this);
+        return apply(Opcode.EXPM1, this);
     }
 
     public final Expr exp2() {
-        return Apply.of(Opcode.EXP2, this);
+        return apply(Opcode.EXP2, this);
     }
 
     public final Expr log1p() {
-        return Apply.of(Opcode.LOG1P, this);
+        return apply(Opcode.LOG1P, this);
     }
 
     public final Expr log2() {
-        return Apply.of(Opcode.LOG2, this);
+        return apply(Opcode.LOG2, this);
     }
 
     public final Expr log10() {
-        return Apply.of(Opcode.LOG10, this);
+        return apply(Opcode.LOG10, this);
     }
 
     public final Expr sin() {
-        return Apply.of(Opcode.SIN, this);
+        return apply(Opcode.SIN, this);
     }
 
     public final Expr cos() {
-        return Apply.of(Opcode.COS, this);
+        return apply(Opcode.COS, this);
     }
 
     public final Expr tan() {
-        return Apply.of(Opcode.TAN, this);
+        return apply(Opcode.TAN, this);
     }
 
     public final Expr asin() {
-        return Apply.of(Opcode.ASIN, this);
+        return apply(Opcode.ASIN, this);
     }
 
     public final Expr acos() {
-        return Apply.of(Opcode.ACOS, this);
+        return apply(Opcode.ACOS, this);
     }
 
     public final Expr atan() {
-        return Apply.of(Opcode.ATAN, this);
+        return apply(Opcode.ATAN, this);
     }
 
     public final Expr sinh() {
-        return Apply.of(Opcode.SINH, this);
+        return apply(Opcode.SINH, this);
     }
 
     public final Expr cosh() {
-        return Apply.of(Opcode.COSH, this);
+        return apply(Opcode.COSH, this);
     }
 
     public final Expr asinh() {
-        return Apply.of(Opcode.ASINH, this);
+        return apply(Opcode.ASINH, this);
     }
 
     public final Expr acosh() {
-        return Apply.of(Opcode.ACOSH, this);
+        return apply(Opcode.ACOSH, this);
     }
 
     public final Expr atanh() {
-        return Apply.of(Opcode.ATANH, this);
+        return apply(Opcode.ATANH, this);
     }
 
     public final Expr erf() {
-        return Apply.of(Opcode.ERF, this);
+        return apply(Opcode.ERF, this);
     }
 
     public final Expr erfc() {
-        return Apply.of(Opcode.ERFC, this);
+        return apply(Opcode.ERFC, this);
     }
 
     /** log1p(exp x), without overflow. */
     public final Expr softplus() {
-        return Apply.of(Opcode.SOFTPLUS, this);
+        return apply(Opcode.SOFTPLUS, this);
     }
 
     public final Expr logSigmoid() {
-        return Apply.of(Opcode.LOGSIGMOID, this);
+        return apply(Opcode.LOGSIGMOID, this);
     }
 
     /** x times the normal distribution function, by erf. */
     public final Expr gelu() {
-        return Apply.of(Opcode.GELU, this);
+        return apply(Opcode.GELU, this);
     }
 
     /** The tanh approximation of gelu. */
     public final Expr geluTanh() {
-        return Apply.of(Opcode.GELU_TANH, this);
+        return apply(Opcode.GELU_TANH, this);
     }
 
     public final Expr silu() {
-        return Apply.of(Opcode.SILU, this);
+        return apply(Opcode.SILU, this);
     }
 
     /** The derivative of gelu. */
     public final Expr geluGrad() {
-        return Apply.of(Opcode.GELU_GRAD, this);
+        return apply(Opcode.GELU_GRAD, this);
     }
 
     /** The derivative of geluTanh. */
     public final Expr geluTanhGrad() {
-        return Apply.of(Opcode.GELU_TANH_GRAD, this);
+        return apply(Opcode.GELU_TANH_GRAD, this);
     }
 
     /** The derivative of silu. */
     public final Expr siluGrad() {
-        return Apply.of(Opcode.SILU_GRAD, this);
+        return apply(Opcode.SILU_GRAD, this);
     }
 
     public final Expr isNan() {
-        return Apply.of(Opcode.ISNAN, this);
+        return apply(Opcode.ISNAN, this);
     }
 
     public final Expr isInf() {
-        return Apply.of(Opcode.ISINF, this);
+        return apply(Opcode.ISINF, this);
     }
 
     public final Expr isFinite() {
-        return Apply.of(Opcode.ISFINITE, this);
+        return apply(Opcode.ISFINITE, this);
     }
 
     /** Of bools, or. */
     public final Expr add(Expr other) {
-        return Apply.of(Opcode.ADD, this, other);
+        return apply(Opcode.ADD, this, other);
     }
 
     public final Expr add(double other) {
@@ -305,7 +315,7 @@ public abstract class Expr {
     }
 
     public final Expr sub(Expr other) {
-        return Apply.of(Opcode.SUB, this, other);
+        return apply(Opcode.SUB, this, other);
     }
 
     public final Expr sub(double other) {
@@ -318,7 +328,7 @@ public abstract class Expr {
 
     /** Of bools, and. */
     public final Expr mul(Expr other) {
-        return Apply.of(Opcode.MUL, this, other);
+        return apply(Opcode.MUL, this, other);
     }
 
     public final Expr mul(double other) {
@@ -331,7 +341,7 @@ public abstract class Expr {
 
     /** True division: integers give floats. */
     public final Expr div(Expr other) {
-        return Apply.of(Opcode.DIV, this, other);
+        return apply(Opcode.DIV, this, other);
     }
 
     public final Expr div(double other) {
@@ -343,7 +353,7 @@ public abstract class Expr {
     }
 
     public final Expr pow(Expr other) {
-        return Apply.of(Opcode.POW, this, other);
+        return apply(Opcode.POW, this, other);
     }
 
     public final Expr pow(double other) {
@@ -356,7 +366,7 @@ public abstract class Expr {
 
     /** NaN wins; the gradient is split at ties. */
     public final Expr min(Expr other) {
-        return Apply.of(Opcode.MIN, this, other);
+        return apply(Opcode.MIN, this, other);
     }
 
     public final Expr min(double other) {
@@ -369,7 +379,7 @@ public abstract class Expr {
 
     /** NaN wins; the gradient is split at ties. */
     public final Expr max(Expr other) {
-        return Apply.of(Opcode.MAX, this, other);
+        return apply(Opcode.MAX, this, other);
     }
 
     public final Expr max(double other) {
@@ -382,7 +392,7 @@ public abstract class Expr {
 
     /** Python's remainder, with the sign of the divisor; integers by zero give 0. */
     public final Expr rem(Expr other) {
-        return Apply.of(Opcode.REM, this, other);
+        return apply(Opcode.REM, this, other);
     }
 
     public final Expr rem(double other) {
@@ -395,7 +405,7 @@ public abstract class Expr {
 
     /** Quotient rounded down; integers by zero give 0. */
     public final Expr floorDiv(Expr other) {
-        return Apply.of(Opcode.FLOORDIV, this, other);
+        return apply(Opcode.FLOORDIV, this, other);
     }
 
     public final Expr floorDiv(double other) {
@@ -407,7 +417,7 @@ public abstract class Expr {
     }
 
     public final Expr eq(Expr other) {
-        return Apply.of(Opcode.EQ, this, other);
+        return apply(Opcode.EQ, this, other);
     }
 
     public final Expr eq(double other) {
@@ -419,7 +429,7 @@ public abstract class Expr {
     }
 
     public final Expr ne(Expr other) {
-        return Apply.of(Opcode.NE, this, other);
+        return apply(Opcode.NE, this, other);
     }
 
     public final Expr ne(double other) {
@@ -431,7 +441,7 @@ public abstract class Expr {
     }
 
     public final Expr lt(Expr other) {
-        return Apply.of(Opcode.LT, this, other);
+        return apply(Opcode.LT, this, other);
     }
 
     public final Expr lt(double other) {
@@ -443,7 +453,7 @@ public abstract class Expr {
     }
 
     public final Expr le(Expr other) {
-        return Apply.of(Opcode.LE, this, other);
+        return apply(Opcode.LE, this, other);
     }
 
     public final Expr le(double other) {
@@ -455,7 +465,7 @@ public abstract class Expr {
     }
 
     public final Expr gt(Expr other) {
-        return Apply.of(Opcode.GT, this, other);
+        return apply(Opcode.GT, this, other);
     }
 
     public final Expr gt(double other) {
@@ -467,7 +477,7 @@ public abstract class Expr {
     }
 
     public final Expr ge(Expr other) {
-        return Apply.of(Opcode.GE, this, other);
+        return apply(Opcode.GE, this, other);
     }
 
     public final Expr ge(double other) {
@@ -480,25 +490,25 @@ public abstract class Expr {
 
     /** C's remainder, with the sign of the dividend; integers by zero give 0. */
     public final Expr fmod(Expr other) {
-        return Apply.of(Opcode.FMOD, this, other);
+        return apply(Opcode.FMOD, this, other);
     }
 
     /** Quotient rounded towards zero; integers by zero give 0. */
     public final Expr truncDiv(Expr other) {
-        return Apply.of(Opcode.TRUNCDIV, this, other);
+        return apply(Opcode.TRUNCDIV, this, other);
     }
 
     /** The angle of the point (other, this); its gradients at the origin and at infinity are 0. */
     public final Expr atan2(Expr other) {
-        return Apply.of(Opcode.ATAN2, this, other);
+        return apply(Opcode.ATAN2, this, other);
     }
 
     public final Expr copysign(Expr other) {
-        return Apply.of(Opcode.COPYSIGN, this, other);
+        return apply(Opcode.COPYSIGN, this, other);
     }
 
     public final Expr and(Expr other) {
-        return Apply.of(Opcode.AND, this, other);
+        return apply(Opcode.AND, this, other);
     }
 
     public final Expr and(long other) {
@@ -506,7 +516,7 @@ public abstract class Expr {
     }
 
     public final Expr or(Expr other) {
-        return Apply.of(Opcode.OR, this, other);
+        return apply(Opcode.OR, this, other);
     }
 
     public final Expr or(long other) {
@@ -514,7 +524,7 @@ public abstract class Expr {
     }
 
     public final Expr xor(Expr other) {
-        return Apply.of(Opcode.XOR, this, other);
+        return apply(Opcode.XOR, this, other);
     }
 
     public final Expr xor(long other) {
@@ -523,7 +533,7 @@ public abstract class Expr {
 
     /** Shifts by less than 0, or by the width or more, give 0. */
     public final Expr shl(Expr other) {
-        return Apply.of(Opcode.SHL, this, other);
+        return apply(Opcode.SHL, this, other);
     }
 
     public final Expr shl(long other) {
@@ -532,7 +542,7 @@ public abstract class Expr {
 
     /** Arithmetic shift. */
     public final Expr shr(Expr other) {
-        return Apply.of(Opcode.SHR, this, other);
+        return apply(Opcode.SHR, this, other);
     }
 
     public final Expr shr(long other) {
@@ -541,7 +551,7 @@ public abstract class Expr {
 
     /** Taking this as a condition (true where not zero): {@code a} where it holds, else {@code b}. */
     public final Expr select(Expr a, Expr b) {
-        return Apply.of(Opcode.SELECT, this, a, b);
+        return apply(Opcode.SELECT, this, a, b);
     }
 
     /**
@@ -550,7 +560,7 @@ public abstract class Expr {
      * result is stored, not here.
      */
     public final Expr cast(DType dtype) {
-        return Cast.of(dtype, this);
+        return NODES.cast(dtype, this);
     }
 
     /** {@code min(max(x, low), high)}; the gradient passes within the bounds and on them. Null leaves a side open. */

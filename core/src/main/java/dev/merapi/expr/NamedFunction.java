@@ -31,13 +31,28 @@ public final class NamedFunction {
     private final String name;
     private final int arity;
     private final Body body;
-    private final Rule rule;
+    private final Call.Function called;
 
     private NamedFunction(String name, int arity, Body body, Rule rule) {
         this.name = name;
         this.arity = arity;
         this.body = body;
-        this.rule = rule;
+        this.called = new Call.Function() {
+            @Override
+            public Expr call(List<Expr> operands) {
+                return NamedFunction.this.call(operands);
+            }
+
+            @Override
+            public List<? extends @Nullable Expr> gradients(List<Expr> operands, Expr result, Expr gradient) {
+                return rule.gradients(operands, result, gradient);
+            }
+
+            @Override
+            public String toString() {
+                return name;
+            }
+        };
     }
 
     /** Define a function once and keep it: two functions are equal only if they are the same object. */
@@ -60,7 +75,7 @@ public final class NamedFunction {
                     name + ": takes " + arity + " operands, got " + operands.size() + "\n  fix: pass " + arity);
         }
         List<Expr> copy = List.copyOf(operands);
-        return Call.of(this, copy, body.apply(copy), rule);
+        return Call.of(called, copy, body.apply(copy));
     }
 
     @Override

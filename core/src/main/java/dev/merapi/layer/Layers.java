@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.layer;
 
+import dev.merapi.dispatch.CallLayer;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.LayerOrder;
 import dev.merapi.op.Definition;
+import java.util.Objects;
 
 /**
  * The layers that a call goes through on its way to a kernel. This is their order, the outermost first:
@@ -24,6 +26,25 @@ import dev.merapi.op.Definition;
  */
 public final class Layers {
     private Layers() {}
+
+    /** A user's layer among those of the engine; pushed twice, it is there twice. */
+    private static final class OnThread implements CallLayer {
+        private final DispatchLayer layer;
+
+        OnThread(DispatchLayer layer) {
+            this.layer = layer;
+        }
+
+        @Override
+        public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
+            return layer.call(op, args, new CallContext(context), below);
+        }
+
+        @Override
+        public boolean isBelowAutograd() {
+            return layer.isBelowAutograd();
+        }
+    }
 
     /** A layer that is on a thread, until this is closed. */
     public interface Pushed extends AutoCloseable {
@@ -55,7 +76,8 @@ public final class Layers {
      *     thousands were pushed and not closed
      */
     public static Pushed push(DispatchLayer layer) {
-        return LayerOrder.push(layer)::close;
+        Objects.requireNonNull(layer, "layer");
+        return LayerOrder.push("layer " + layer.getClass().getName(), new OnThread(layer))::close;
     }
 
     /**
@@ -70,7 +92,7 @@ public final class Layers {
      * @return what the op returns
      */
     public static <A extends Record, R> R below(Definition<A, R> op, A args, CallContext context, int below) {
-        return Dispatcher.below(op, args, (Context) context, below);
+        return Dispatcher.below(op, args, context.thread(), below);
     }
 
     /**
@@ -85,6 +107,6 @@ public final class Layers {
      * @return what the op returns
      */
     public static <A extends Record, R> R whole(Definition<A, R> op, A args, CallContext context) {
-        return Dispatcher.call(op, args, (Context) context);
+        return Dispatcher.call(op, args, context.thread());
     }
 }

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.op;
 
-import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.error.OpResultException;
 import dev.merapi.error.RegistrationException;
 import dev.merapi.op.PieceKey.BackwardKernelKey;
 import dev.merapi.op.PieceKey.DefaultKey;
 import dev.merapi.op.PieceKey.DisabledKey;
 import dev.merapi.op.PieceKey.KernelKey;
-import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;
@@ -258,10 +256,14 @@ public final class Definition<A extends Record, R> {
     /** What kernels resolved to among the backends of one generation. */
     private record Resolved(int generation, @Nullable ReadyKernel<?, ?>[] kernels) {}
 
-    /** The cache of what kernels resolved to, filled by the dispatcher; races are harmless. */
-    public @Nullable ReadyKernel<?, ?> resolved(DeviceType device, @Nullable DType dtype) {
+    /**
+     * The cache of what kernels resolved to, filled by the dispatcher; races are harmless.
+     *
+     * @param generation of the backends that there are now
+     */
+    public @Nullable ReadyKernel<?, ?> resolved(DeviceType device, @Nullable DType dtype, int generation) {
         Resolved known = resolved;
-        return known.generation == BackendChoice.generation()
+        return known.generation == generation
                 ? known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())]
                 : null;
     }
@@ -370,16 +372,6 @@ public final class Definition<A extends Record, R> {
                 && internal.contains(op.result().names().get(op.result().declared(name(), value, slot)));
     }
 
-    /** Closes the outputs that the caller is not meant to see; what was saved has shares of its own. */
-    public void closeInternal(R value) {
-        Tensor[] outputs = op.result().tensors(name(), value);
-        for (int i = 0; i < outputs.length; i++) {
-            if (isInternal(value, i)) {
-                outputs[i].close();
-            }
-        }
-    }
-
     public java.lang.invoke.MethodHandles.@Nullable Lookup lookup() {
         return schema().lookup();
     }
@@ -421,8 +413,17 @@ public final class Definition<A extends Record, R> {
         return null;
     }
 
-    /** Where a piece was registered. */
-    public @Nullable Site site(PieceKey<?> piece) {
+    /** Where {@code saveForBackward} was registered; null if it was not. */
+    public @Nullable Site saveSite() {
+        return site(PieceKey.SAVE);
+    }
+
+    /** Where the shared backward formula was registered; null if it was not. */
+    public @Nullable Site backwardSite() {
+        return site(PieceKey.BACKWARD);
+    }
+
+    private @Nullable Site site(PieceKey<?> piece) {
         Piece p = effective.get(piece);
         return p == null ? null : p.site();
     }

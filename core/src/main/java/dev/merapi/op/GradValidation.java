@@ -94,7 +94,7 @@ public final class GradValidation {
 
     private static GradientException fail(Definition<?, ?> op, String what, String fix) {
         Message m = Message.of("backward of " + op.name(), what);
-        Site site = op.site(PieceKey.BACKWARD);
+        Site site = op.backwardSite();
         return new GradientException((site == null ? m : m.fact("registered at", site)).fix(fix));
     }
 }

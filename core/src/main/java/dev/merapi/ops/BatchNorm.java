@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
+import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Tensor;
 import java.util.List;
 import java.util.Objects;
@@ -78,11 +79,15 @@ public final class BatchNorm {
             int[] others = others(x.rank());
             mean = x.mean(others, true);
             variance = x.var(others, false, true);
-            if (runningMean != null && runningVariance != null && !Autograd.isRecomputing()) {
+            if (runningMean != null && runningVariance != null && !DrawLog.isReplaying()) {
                 long c = x.size(CHANNEL);
-                try (Autograd.Mode off = Autograd.noGrad()) {
+                Context context = Context.current();
+                boolean grad = context.setGradEnabled(false);
+                try {
                     runningMean.lerp_(mean.detach().view(c), momentum);
                     runningVariance.lerp_(variance.detach().view(c).mul((double) count / (count - 1)), momentum);
+                } finally {
+                    context.setGradEnabled(grad);
                 }
             }
         } else if (runningMean != null && runningVariance != null) {

@@ -3,7 +3,6 @@ package dev.merapi.ops;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.Message;
@@ -101,7 +100,7 @@ public final class LinearCrossEntropy {
             throw unfit(op, "x must be [.., in] and targets [..]", x, weight, targets);
         }
         Shape shape = targets.shape();
-        boolean grad = Autograd.isGradEnabled();
+        boolean grad = Context.current().isGradEnabled();
         Tensor loss = LINEAR_CROSS_ENTROPY
                 .call(new Args(
                         x.rank() == 2 ? x : x.reshape(targets.numel(), x.size(-1)),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.Autograd;
-import dev.merapi.autograd.graph.GraphAccess;
+import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphNode;
+import dev.merapi.dispatch.LayerOrder;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
@@ -240,12 +240,12 @@ public abstract sealed class DataMethods extends RandomMethods permits GradientM
             throw new AliasException("copyFrom: would write to a tensor whose elements overlap: " + t.dtype()
                     + t.layout() + "\n  fix: copy() it first; expanded tensors are read-only.");
         }
-        if (GraphAccess.hasTangent(t)) {
+        if (LayerOrder.AUTOGRAD.hasTangent(t)) {
             throw new GradientException(
                     "copyFrom: " + t.describe() + " has a tangent in forward mode (jvp), which would not"
                             + " know of the new values\n  fix: make a new tensor with Tensor.of(…), or call it on t.detach().");
         }
-        GraphNode maker = Autograd.isGradEnabled() ? GraphAccess.madeBy(t) : null;
+        GraphNode maker = Context.current().isGradEnabled() ? LayerOrder.AUTOGRAD.madeBy(t) : null;
         if (maker != null) {
             throw new GradientException("copyFrom: " + t.describe() + " was made by " + maker
                     + " and is part of a graph, which would not know of the new values"

@@ -12,7 +12,7 @@ import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
 import org.jspecify.annotations.Nullable;
 
-/** Hands what is package-private here to the engine. */
+/** Hands what is package-private here to the engine, which finds it by its name. */
 final class EngineMethods extends TensorAccess {
     @Override
     public void attach(Tensor t, Storage memory, Context context) {

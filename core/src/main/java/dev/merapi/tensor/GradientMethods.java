@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.graph.GraphAccess;
 import dev.merapi.dispatch.GraphPlace;
+import dev.merapi.dispatch.LayerOrder;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.GradientException;
 import org.jspecify.annotations.Nullable;
@@ -33,7 +33,7 @@ public abstract sealed class GradientMethods extends DataMethods permits TensorM
         if (wanted) {
             t.requireOpen("requiresGrad", "this");
         }
-        GraphAccess.setRequiresGrad(t, wanted);
+        LayerOrder.AUTOGRAD.setRequiresGrad(t, wanted);
         return t;
     }
 
@@ -44,8 +44,8 @@ public abstract sealed class GradientMethods extends DataMethods permits TensorM
      *     setGrad(null)}
      */
     public @Nullable Tensor grad() {
-        GraphPlace place = self().autograd();
-        return place == null ? null : place.grad();
+        Tensor t = self();
+        return t.autograd() == null ? null : LayerOrder.AUTOGRAD.grad(t);
     }
 
     /**
@@ -59,6 +59,6 @@ public abstract sealed class GradientMethods extends DataMethods permits TensorM
             self().requireOpen("setGrad", "this");
             gradient.requireOpen("setGrad", "gradient");
         }
-        GraphAccess.setGrad(self(), gradient);
+        LayerOrder.AUTOGRAD.setGrad(self(), gradient);
     }
 }

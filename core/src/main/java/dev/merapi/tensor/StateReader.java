@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.StateDictException;
 import dev.merapi.state.StateDict;
@@ -134,9 +134,12 @@ public final class StateReader {
                     message.fix("load what was saved of the same model with the same options; convert"
                             + " and move to(…) it after that."));
         }
-        try (Autograd.Mode mode = Autograd.noGrad();
-                Scope scope = Scope.open()) {
+        Context context = Context.current();
+        boolean grad = context.setGradEnabled(false);
+        try (Scope scope = Scope.open()) {
             copies.forEach((target, from) -> target.copy_(from.to(target.device())));
+        } finally {
+            context.setGradEnabled(grad);
         }
     }
 }

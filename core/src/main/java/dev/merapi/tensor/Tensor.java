@@ -2,7 +2,6 @@
 package dev.merapi.tensor;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.dispatch.EngineAccess.TensorAccess;
 import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.Message;
@@ -43,7 +42,6 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
-        TensorAccess.give(new EngineMethods());
     }
 
     private final Layout layout;

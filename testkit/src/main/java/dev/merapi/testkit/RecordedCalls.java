@@ -64,7 +64,7 @@ final class RecordedCalls implements DispatchLayer, AutoCloseable {
 
     @Override
     public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext here, int below) {
-        Call<A, R> call = wanted.test(op.name()) ? record(op, args, (Context) here) : null;
+        Call<A, R> call = wanted.test(op.name()) ? record(op, args, Context.current()) : null;
         R result = Layers.whole(op, args, here); // its parts are its own affair
         if (call != null) { // a call that is refused is not the op's fault
             synchronized (calls) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.autograd.graph;
 
+import dev.merapi.dispatch.CallLayer;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
-import dev.merapi.layer.CallContext;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Definition;
 import dev.merapi.tensor.Tensor;
@@ -13,7 +12,7 @@ import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
 
 /** The layer directly above autograd that converts arguments by their op's {@link CastPolicy}. */
-public final class AutocastLayer implements DispatchLayer {
+public final class AutocastLayer implements CallLayer {
     private final @Nullable DType[] lower;
     private final CastCache cache;
 
@@ -37,8 +36,7 @@ public final class AutocastLayer implements DispatchLayer {
     }
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
-        Context context = (Context) thread;
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (context.isAutocastPaused() || op.castPolicy() == CastPolicy.NONE && op.isComposite()) {
             // An op that is a composition has no precision of its own: the ops in it have theirs.
             return Dispatcher.below(op, args, context, below);

@@ -60,6 +60,12 @@ public class AutogradMeta implements GraphPlace {
         return (AutogradMeta) TENSORS.autograd(t);
     }
 
+    /** Whether an op made it: it is no leaf. */
+    static boolean isMade(Tensor t) {
+        AutogradMeta m = of(t);
+        return m != null && m.gradFn() != null;
+    }
+
     /** A tensor's place; a leaf's that wants no gradient if it had none. One, whoever asks at once. */
     static AutogradMeta variable(Tensor t) {
         GraphPlace known = TENSORS.autograd(t);
@@ -127,11 +133,6 @@ public class AutogradMeta implements GraphPlace {
     @Override
     public final boolean requiresGradNow() {
         return requiresGrad || history() != null;
-    }
-
-    @Override
-    public final @Nullable Tensor grad() {
-        return grad;
     }
 
     /** Where a gradient of this variable goes; null if none is wanted. */

@@ -3,11 +3,9 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.GradientException;
-import dev.merapi.error.Message;
 import dev.merapi.error.OpError;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;
@@ -577,12 +575,5 @@ public final class BackwardPass {
         Tensor kept = ours ? TENSORS.engineHandle(gradient) : TENSORS.engineHandle(gradient.copy());
         TENSORS.setAutograd(kept, null);
         return kept.leaveScope();
-    }
-
-    public static GradientException notPartOfGraph(String what, Tensor tensor) {
-        return new GradientException(Message.of(what + ": " + tensor.describe()
-                        + " does not require a gradient, and nothing that it was made from does")
-                .fact("why", Autograd.whyNoGrad(tensor))
-                .fix("call requiresGrad(true) on a leaf before the forward pass."));
     }
 }

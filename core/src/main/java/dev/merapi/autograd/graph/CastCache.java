@@ -3,7 +3,6 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.tensor.Tensor;
@@ -48,7 +47,7 @@ public final class CastCache {
                 && TENSORS.autograd(t) != null
                 && !(TENSORS.autograd(t) instanceof ViewMeta)
                 && t.requiresGrad()
-                && Autograd.gradFn(t) == null
+                && !AutogradMeta.isMade(t)
                 && !t.isMeta();
     }
 

@@ -3,14 +3,13 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
+import dev.merapi.dispatch.CallLayer;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.LayerOrder;
 import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
-import dev.merapi.layer.CallContext;
-import dev.merapi.layer.DispatchLayer;
 import dev.merapi.op.Definition;
 import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Scope;
@@ -29,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * rule, the backward of its backward) are calls too, seen by the levels outside of it and by no other: so a tangent gets
  * tangents of its own, and one level never takes the tangents of another for its own.
  */
-public final class ForwardMode implements DispatchLayer {
+public final class ForwardMode implements CallLayer {
     /** One {@code jvp} under way. */
     static final class Level {
         final int depth;
@@ -167,8 +166,7 @@ public final class ForwardMode implements DispatchLayer {
     // ---------------------------------------------------------------- calls
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
-        Context context = (Context) thread;
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (owner != Thread.currentThread()) {
             return Dispatcher.call(op, args, context); // modes came along to a thread that has no tangents
         }

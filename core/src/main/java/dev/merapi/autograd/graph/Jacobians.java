@@ -3,9 +3,9 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Dual;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.ThreadMode;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
@@ -21,7 +21,7 @@ import java.util.Objects;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** Products with Jacobians in forward mode, and whole Jacobians in either mode; what {@link Autograd} shows of them. */
+/** Products with Jacobians in forward mode, and whole Jacobians in either mode; what {@code Autograd} shows of them. */
 public final class Jacobians {
     private Jacobians() {}
 
@@ -154,8 +154,9 @@ public final class Jacobians {
     /** One backward for each element of the outputs. */
     public static List<List<Tensor>> reverse(String name, Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         requireReverse(name);
-        try (Scope scope = TENSORS.openScope(Context.current());
-                Autograd.Mode mode = Autograd.enableGrad()) {
+        Context context = Context.current();
+        try (Scope scope = TENSORS.openScope(context);
+                ThreadMode mode = recording(context)) {
             List<Tensor> variables = variables(name, inputs);
             return scope.keep(rows(f.apply(variables), variables));
         }
@@ -166,8 +167,9 @@ public final class Jacobians {
         requireReverse(name);
         requireForward(name, inputs);
         long in = inputs.stream().mapToLong(Tensor::numel).sum();
-        try (Scope scope = TENSORS.openScope(Context.current());
-                Autograd.Mode mode = Autograd.enableGrad()) {
+        Context context = Context.current();
+        try (Scope scope = TENSORS.openScope(context);
+                ThreadMode mode = recording(context)) {
             List<Tensor> variables = variables(name, inputs);
             List<Tensor> outputs = f.apply(variables);
             if (in >= outputs.stream().mapToLong(Tensor::numel).sum()) {
@@ -175,6 +177,11 @@ public final class Jacobians {
             }
         }
         return forward(name, f, inputs);
+    }
+
+    private static ThreadMode recording(Context context) {
+        boolean before = context.setGradEnabled(true);
+        return ThreadMode.begin(context, "enableGrad", () -> context.setGradEnabled(before));
     }
 
     private static void requireReverse(String name) {
@@ -201,17 +208,12 @@ public final class Jacobians {
 
     private static List<List<Tensor>> rows(List<Tensor> outputs, List<Tensor> variables) {
         boolean outer = outputs.stream().anyMatch(Tensor::requiresGrad)
-                && variables.stream().anyMatch(v -> Autograd.gradFn(v) != null);
+                && variables.stream().anyMatch(v -> AutogradMeta.isMade(v));
         List<List<Tensor>> result = new ArrayList<>();
         for (Tensor y : outputs) {
             List<List<@Nullable Tensor>> all = new ArrayList<>();
             for (long e = 0; e < y.numel() && y.requiresGrad(); e++) {
-                all.add(Autograd.grad(
-                        List.of(y),
-                        variables,
-                        List.of(unit(y, e)),
-                        outer ? Autograd.Graph.CREATE : Autograd.Graph.RETAIN,
-                        true));
+                all.add(Gradients.of("grad", List.of(y), variables, List.of(unit(y, e)), true, outer, true));
             }
             List<Tensor> row = new ArrayList<>();
             for (int i = 0; i < variables.size(); i++) {

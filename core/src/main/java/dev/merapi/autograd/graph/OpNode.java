@@ -3,7 +3,6 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.CheckedMode;
 import dev.merapi.dispatch.Context;
@@ -537,8 +536,7 @@ final class OpNode<A extends Record, R> extends Node {
         if (roots.isEmpty() || wanted.isEmpty()) {
             return result;
         }
-        List<Tensor> found =
-                Autograd.grad(roots, wanted, seeds, createGraph ? Autograd.Graph.CREATE : Autograd.Graph.FREE, true);
+        List<Tensor> found = Gradients.of("grad", roots, wanted, seeds, false, createGraph, true);
         int k = 0;
         for (int i = 0; i < inputs.length; i++) {
             Tensor t = inputs[i];

@@ -3,7 +3,6 @@ package dev.merapi.autograd.graph;
 
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.GradientException;
@@ -246,7 +245,7 @@ final class Pushforward {
         if (roots.isEmpty()) {
             return pushed;
         }
-        List<@Nullable Tensor> found = Autograd.grad(roots, variables, gradients, Autograd.Graph.CREATE, true);
+        List<@Nullable Tensor> found = Gradients.of("grad", roots, variables, gradients, false, true, true);
         List<Tensor> linear = new ArrayList<>();
         List<Tensor> along = new ArrayList<>();
         for (int i = 0; i < variables.size(); i++) {
@@ -259,8 +258,7 @@ final class Pushforward {
         if (linear.isEmpty()) {
             return pushed;
         }
-        List<@Nullable Tensor> products =
-                Autograd.grad(linear, gradients, along, wanted ? Autograd.Graph.CREATE : Autograd.Graph.FREE, true);
+        List<@Nullable Tensor> products = Gradients.of("grad", linear, gradients, along, false, wanted, true);
         for (int i = 0, k = 0; i < outputs.length; i++) {
             if (!outputs[i].isClosed() && outputs[i].requiresGrad()) {
                 pushed[i] = products.get(k++);

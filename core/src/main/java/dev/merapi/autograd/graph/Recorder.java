@@ -7,13 +7,12 @@ import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.GraphLayer;
+import dev.merapi.dispatch.GraphNode;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
 import dev.merapi.error.ShapeException;
-import dev.merapi.layer.CallContext;
 import dev.merapi.op.Definition;
-import dev.merapi.op.PieceKey;
 import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -34,8 +33,7 @@ public final class Recorder implements GraphLayer {
     public Recorder() {}
 
     @Override
-    public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext thread, int below) {
-        Context context = (Context) thread;
+    public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
         if (op.isComposite()) {
             Dispatcher.requireOpen(op, args, op.schema().tensors(op.name(), args));
             return Dispatcher.expand(op, args, context, below);
@@ -57,7 +55,7 @@ public final class Recorder implements GraphLayer {
         }
         R result = Dispatcher.belowAutograd(op, args, inputs, context, below);
         if (op.hasInternal()) {
-            op.closeInternal(result);
+            Dispatcher.closeInternal(op, result);
         }
         return result;
     }
@@ -149,7 +147,7 @@ public final class Recorder implements GraphLayer {
             throw e;
         }
         if (op.hasInternal()) {
-            op.closeInternal(result);
+            Dispatcher.closeInternal(op, result);
         }
         return result;
     }
@@ -184,11 +182,11 @@ public final class Recorder implements GraphLayer {
     /** What a node keeps and what reads it come together. */
     private static void requireBothHalves(Definition<?, ?> op) {
         if (op.hasSave() && !op.hasBackward()) {
-            throw new MissingBackwardException(op.name() + ": saveForBackward is registered at "
-                    + op.site(PieceKey.SAVE) + ", but there is no backward\n  fix: register both.");
+            throw new MissingBackwardException(op.name() + ": saveForBackward is registered at " + op.saveSite()
+                    + ", but there is no backward\n  fix: register both.");
         }
         if (op.hasBackward() && !op.hasSave()) {
-            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.site(PieceKey.BACKWARD)
+            throw new MissingBackwardException(op.name() + ": a backward is registered at " + op.backwardSite()
                     + ", but there is no saveForBackward\n  fix: register both; save null if nothing is needed.");
         }
     }
@@ -428,5 +426,33 @@ public final class Recorder implements GraphLayer {
     private static Tensor baseOf(Tensor viewed) {
         AutogradMeta.variable(viewed);
         return TENSORS.uncountedHandle(viewed);
+    }
+
+    // ---------------------------------------------------------------- what a tensor asks
+
+    @Override
+    public void setRequiresGrad(Tensor t, boolean wanted) {
+        GraphAccess.setRequiresGrad(t, wanted);
+    }
+
+    @Override
+    public @Nullable Tensor grad(Tensor t) {
+        AutogradMeta m = AutogradMeta.of(t);
+        return m == null ? null : m.grad;
+    }
+
+    @Override
+    public void setGrad(Tensor t, @Nullable Tensor gradient) {
+        GraphAccess.setGrad(t, gradient);
+    }
+
+    @Override
+    public boolean hasTangent(Tensor t) {
+        return GraphAccess.hasTangent(t);
+    }
+
+    @Override
+    public @Nullable GraphNode madeBy(Tensor t) {
+        return GraphAccess.madeBy(t);
     }
 }

@@ -14,6 +14,7 @@ import dev.merapi.tensor.Tensor;
 import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** One tensor that waits for backward: a share of its memory (or what hooks made of it), and the version it was saved at. */
@@ -29,7 +30,7 @@ public final class SavedTensor {
 
     private final @Nullable AutogradMeta graph;
     private @Nullable Object packed;
-    private @Nullable List<SavedTensorHooks.Pair> pairs; // in the order of unpacking
+    private @Nullable List<Function<Object, Tensor>> unpacking; // in the order of unpacking
     /** Where hooks hold the contents: the original, as long as somebody else keeps it; its version must not change. */
     private @Nullable WeakReference<Storage> original;
 
@@ -74,7 +75,7 @@ public final class SavedTensor {
     private void pack(Tensor source, HookStack hooks, String op, Context context) {
         original = source.isMeta() ? null : new WeakReference<>(TENSORS.storage(source));
         Tensor own = (Tensor) java.util.Objects.requireNonNull(packed);
-        List<SavedTensorHooks.Pair> applied = new ArrayList<>();
+        List<Function<Object, Tensor>> applied = new ArrayList<>();
         Object value = own;
         boolean grad = context.setGradEnabled(false);
         Object installed = context.setSavedTensorHooks(null);
@@ -83,20 +84,20 @@ public final class SavedTensor {
         try {
             for (HookStack h = hooks; h != null && value instanceof Tensor t; h = h.outer()) {
                 int before = t.version();
-                value = h.pair().pack(t, op);
+                value = h.pack().apply(t, op);
                 if (t.version() != before) {
                     throw new SavedTensorException("saved-tensor hook: pack wrote into the tensor that it was given");
                 }
-                applied.add(0, h.pair());
+                applied.add(0, h.unpack());
             }
             packed = value;
-            pairs = applied;
+            unpacking = applied;
         } finally {
             TENSORS.unwind(context, null, value);
             context.setScope(scope);
             context.setSavedTensorHooks(installed);
             context.setGradEnabled(grad);
-            if (pairs == null || value != own) { // failed, or held in another form
+            if (unpacking == null || value != own) { // failed, or held in another form
                 own.close();
             }
         }
@@ -112,7 +113,7 @@ public final class SavedTensor {
     }
 
     boolean isPacked() {
-        return pairs != null;
+        return unpacking != null;
     }
 
     /** The tensor, after the version check; a packed one is unpacked anew, and belongs to the scope that is open. */
@@ -135,7 +136,7 @@ public final class SavedTensor {
                     .fix("use the out-of-place op there, or copy() the tensor first; Autograd.anomaly() shows where "
                             + node + " ran."));
         }
-        List<SavedTensorHooks.Pair> hooks = pairs;
+        List<Function<Object, Tensor>> hooks = unpacking;
         if (hooks == null) {
             return java.util.Objects.requireNonNull(handle);
         }
@@ -146,8 +147,8 @@ public final class SavedTensor {
         }
         boolean grad = context.setGradEnabled(false);
         try {
-            for (SavedTensorHooks.Pair pair : hooks) {
-                value = pair.unpack(value);
+            for (Function<Object, Tensor> unpack : hooks) {
+                value = unpack.apply(value);
             }
         } finally {
             context.setGradEnabled(grad);

@@ -20,7 +20,8 @@ public final class Apply extends ExprNode {
         return of(op, List.of(operands));
     }
 
-    static Expr of(Opcode op, List<Expr> operands) {
+    /** @throws IllegalArgumentException as above */
+    public static Expr of(Opcode op, List<Expr> operands) {
         if (op.group() == Opcode.Group.MEMORY) {
             throw new IllegalArgumentException("expression: " + op + " exists in programs only");
         }

@@ -71,7 +71,7 @@ final class Tracer implements DispatchLayer {
         long in = Bits.of(inputs);
         Call other = twin(op.name());
         boolean sameInputs = other != null && other.in == in;
-        boolean autocast = ((Context) context).autocast() != null;
+        boolean autocast = Context.current().autocast() != null;
         boolean draws = op.schema().indexOf("seed") >= 0; // other numbers in other dtypes
         boolean again = !autocast
                 && !draws

@@ -8,7 +8,9 @@ import dev.merapi.Merapi;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.backend.Backends;
 import dev.merapi.dispatch.BackendChoice;
+import dev.merapi.dispatch.CallLayer;
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.error.AliasException;
 import dev.merapi.error.ClosedTensorException;
 import dev.merapi.error.DeviceException;
@@ -461,16 +463,16 @@ class CallTest {
                 return Layers.below(op, args, context, below);
             }
         };
-        DispatchLayer half = new DispatchLayer() {
+        CallLayer half = new CallLayer() {
             @Override
-            public <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below) {
+            public <A extends Record, R> R call(Definition<A, R> op, A args, Context context, int below) {
                 Tensor[] tensors = op.schema().tensors(op.name(), args);
                 for (int i = 0; i < tensors.length; i++) {
                     tensors[i] = tensors[i] == null || !tensors[i].dtype().isFloating()
                             ? tensors[i]
                             : tensors[i].to(DType.BFLOAT16);
                 }
-                return Layers.below(op, op.schema().rebuild(args, tensors), context, below);
+                return Dispatcher.below(op, op.schema().rebuild(args, tensors), context, below);
             }
         };
         Context context = Context.current();

@@ -7,7 +7,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.backend.Backends;
 import dev.merapi.check.OpCheck;
-import dev.merapi.dispatch.Context;
 import dev.merapi.error.ShapeException;
 import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
@@ -152,14 +151,10 @@ class ProbesTest {
                 return Layers.whole(op, other, context);
             }
         };
-        Context context = Context.current();
         A fresh = p.op().schema().rebuild(p.sample(), copies(p));
-        context.setAutocast(autocast);
         R result;
-        try {
+        try (Layers.Pushed on = Layers.push(autocast)) {
             result = p.op().call(fresh);
-        } finally {
-            context.setAutocast(null);
         }
         assertThat(seen).containsExactly(p.op().name());
         for (Tensor t : p.op().result().tensors(p.op().name(), result)) {

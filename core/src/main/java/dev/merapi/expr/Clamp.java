@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.expr.ir;
+package dev.merapi.expr;
 
 import static dev.merapi.expr.Expr.constant;
 
-import dev.merapi.expr.Expr;
-import dev.merapi.expr.NamedFunction;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Clamping, with PyTorch's gradients: within the bounds and on them x gets it, beyond them the bound does. */
-public final class Clamp {
+final class Clamp {
     private static final Expr ZERO = constant(0.0);
 
     private static final NamedFunction BOTH =
@@ -39,7 +37,7 @@ public final class Clamp {
 
     private Clamp() {}
 
-    public static Expr of(Expr x, @Nullable Expr low, @Nullable Expr high) {
+    static Expr of(Expr x, @Nullable Expr low, @Nullable Expr high) {
         if (low != null && high != null) {
             return BOTH.call(x, low, high);
         }
