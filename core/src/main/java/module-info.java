@@ -47,6 +47,10 @@ module dev.merapi.core {
             dev.merapi.cpu,
             dev.merapi.cuda,
             dev.merapi.testkit;
+    exports dev.merapi.op.tree to
+            dev.merapi.cpu,
+            dev.merapi.cuda,
+            dev.merapi.testkit;
     exports dev.merapi.ops.code to
             dev.merapi.cpu,
             dev.merapi.cuda,

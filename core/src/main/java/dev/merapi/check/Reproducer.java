@@ -5,6 +5,7 @@ import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
 import dev.merapi.op.Schema;
 import dev.merapi.op.Site;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -77,7 +78,8 @@ final class Reproducer {
         Reproducer printer = new Reproducer();
         StringBuilder arguments = new StringBuilder();
         for (Schema.Argument a : op.schema().arguments()) {
-            Object value = op.schema().record().get(sample, op.schema().indexOf(a.name()));
+            Object value = RecordType.of(op.schema().type(), null)
+                    .get(sample, op.schema().indexOf(a.name()));
             arguments.append("        arguments.put(\"" + a.name() + "\", " + printer.value(value) + ");\n");
         }
         String only = failed.stream().map(Reproducer::quoted).collect(Collectors.joining(", ", ".only(", ")"));

@@ -4,7 +4,7 @@ package dev.merapi.data;
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.dispatch.Context;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.random.Generator;
 import dev.merapi.state.StateDict;
 import dev.merapi.state.Stateful;

@@ -3,7 +3,7 @@ package dev.merapi.data;
 
 import dev.merapi.device.DeviceEvent;
 import dev.merapi.device.DeviceStream;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import org.jspecify.annotations.Nullable;

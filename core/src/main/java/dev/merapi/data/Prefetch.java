@@ -4,7 +4,7 @@ package dev.merapi.data;
 import dev.merapi.device.DeviceEvent;
 import dev.merapi.device.DeviceStream;
 import dev.merapi.dispatch.Context;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.lang.ref.Cleaner;

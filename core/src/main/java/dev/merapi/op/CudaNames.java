@@ -3,6 +3,7 @@ package dev.merapi.op;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.SchemaException;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.lang.reflect.ParameterizedType;
 import java.util.Arrays;

@@ -2,6 +2,7 @@
 package dev.merapi.op;
 
 import dev.merapi.error.SchemaException;
+import dev.merapi.op.tree.Plain;
 import java.lang.reflect.ParameterizedType;
 import java.lang.reflect.RecordComponent;
 import java.lang.reflect.Type;

@@ -14,6 +14,7 @@ import dev.merapi.op.PieceKey.DefaultKey;
 import dev.merapi.op.PieceKey.DisabledKey;
 import dev.merapi.op.PieceKey.KernelKey;
 import dev.merapi.op.PieceKey.LayerKey;
+import dev.merapi.op.tree.Plain;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.DeviceType;

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param <V> what the piece is, for any op
  */
-public sealed interface PieceKey<V> {
+sealed interface PieceKey<V> {
     PieceKey<Function<?, ?>> SHAPE = new Named<>("shape");
     PieceKey<ViewRule<?>> VIEW = new Named<>("view");
     PieceKey<Set<String>> MUTATES = new Named<>("mutates");

@@ -2,6 +2,8 @@
 package dev.merapi.op;
 
 import dev.merapi.error.SchemaException;
+import dev.merapi.op.tree.Plain;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -221,7 +223,12 @@ public final class Schema {
         return type.isEnum() ? type.getSimpleName() : null;
     }
 
-    public RecordType record() {
+    /** {@return the record of the arguments} */
+    public Class<?> type() {
+        return record.type();
+    }
+
+    RecordType record() {
         return record;
     }
 

@@ -14,7 +14,7 @@ import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.Signature;
 import dev.merapi.tensor.Tensor;
@@ -51,7 +51,7 @@ public final class PointwiseOp {
      *
      * @param broadcast shapes of the operands that were broadcast and want a gradient; null if there are none
      */
-    public record Saved(
+    record Saved(
             @Nullable Tensor[] inputs,
             @Nullable Tensor[] outputs,
             List<Number> scalars,

@@ -9,7 +9,7 @@ import dev.merapi.op.BackwardContext;
 import dev.merapi.op.CastPolicy;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.ops.code.ReduceCode;
 import dev.merapi.ops.code.Signature;
 import dev.merapi.tensor.Tensor;
@@ -76,7 +76,7 @@ public final class ReductionOp {
     private volatile @Nullable PointwiseOp values;
 
     /** What backward needs. */
-    public record Saved(Tensor[] inputs, @Nullable Tensor out, Shape shape, int[] dims, List<Number> scalars)
+    record Saved(Tensor[] inputs, @Nullable Tensor out, Shape shape, int[] dims, List<Number> scalars)
             implements Tree.Branch {
         @Override
         public Saved map(UnaryOperator<@Nullable Tensor> replacement) {

@@ -4,7 +4,7 @@ package dev.merapi.tensor;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphNode;
 import dev.merapi.dispatch.GraphPlace;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.storage.MemoryBlock;
 import dev.merapi.storage.Storage;
 import dev.merapi.storage.ThreadState;

@@ -9,7 +9,7 @@ import dev.merapi.dispatch.CapturedGraph;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.GraphCaptureException;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;

@@ -2,8 +2,8 @@
 package dev.merapi.testkit;
 
 import dev.merapi.error.ShapeException;
-import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -263,7 +263,7 @@ final class EdgeSizes {
             }
         }
         A copy = schema.rebuild(args, tensors);
-        RecordType type = schema.record();
+        RecordType type = RecordType.of(schema.type(), null);
         @Nullable Object[] values = new Object[type.size()];
         for (int i = 0; i < values.length; i++) {
             Object value = type.get(copy, i);

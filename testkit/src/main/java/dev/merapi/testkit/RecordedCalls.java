@@ -10,6 +10,7 @@ import dev.merapi.layer.Layers;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Op;
 import dev.merapi.op.Schema;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -117,7 +118,7 @@ final class RecordedCalls implements DispatchLayer, AutoCloseable {
         List<Schema.Argument> arguments = op.schema().arguments();
         for (int i = 0; i < arguments.size(); i++) {
             if (arguments.get(i).kind() == Schema.Kind.PLAIN) {
-                Object value = op.schema().record().get(args, i);
+                Object value = RecordType.of(op.schema().type(), null).get(args, i);
                 form.append(' ')
                         .append(value instanceof long[] a ? java.util.Arrays.toString(a) : String.valueOf(value));
             }

@@ -16,7 +16,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.DeviceCode;
 import dev.merapi.op.GradValidation;
 import dev.merapi.op.Grads;
-import dev.merapi.op.Tree;
+import dev.merapi.op.tree.Tree;
 import dev.merapi.ops.Views;
 import dev.merapi.random.DrawLog;
 import dev.merapi.storage.ThreadState;

@@ -7,7 +7,7 @@ import dev.merapi.error.SchemaException;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Kernel;
-import dev.merapi.op.RecordType;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;

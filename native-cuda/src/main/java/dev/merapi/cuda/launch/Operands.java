@@ -2,7 +2,7 @@
 package dev.merapi.cuda.launch;
 
 import dev.merapi.cuda.runtime.Arguments;
-import dev.merapi.op.RecordType;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.lang.reflect.RecordComponent;
 import java.util.ArrayList;

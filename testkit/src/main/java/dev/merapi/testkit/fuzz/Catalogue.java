@@ -5,6 +5,7 @@ import dev.merapi.expr.Expr;
 import dev.merapi.expr.ir.Variable;
 import dev.merapi.op.Op;
 import dev.merapi.op.OpRegistry;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.ops.LinearCrossEntropy;
 import dev.merapi.ops.PointwiseOp;
 import dev.merapi.ops.ReductionOp;
@@ -169,7 +170,8 @@ final class Catalogue {
         }
         for (Op<?, ?> op : ops) {
             Object code = op.definition().code();
-            String first = op.schema().record().name(op.schema().record().size() - 1);
+            String first = RecordType.of(op.schema().type(), null)
+                    .name(RecordType.of(op.schema().type(), null).size() - 1);
             if (!closed
                     && code instanceof PointwiseCode p
                     && first.equals("scalars")

@@ -5,6 +5,7 @@ import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Context;
 import dev.merapi.op.Op;
 import dev.merapi.op.Schema;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.Maker;
 import dev.merapi.testkit.OpSamples;
@@ -229,7 +230,7 @@ final class Composer {
             return;
         }
         List<@Nullable Object> args = new ArrayList<>();
-        if (p.op().schema().record().size() == 2 && p.inputs() != 1) {
+        if (RecordType.of(p.op().schema().type(), null).size() == 2 && p.inputs() != 1) {
             args.add(operands);
         } else {
             args.addAll(operands);
@@ -366,10 +367,11 @@ final class Composer {
     private @Nullable Object[] varied(Schema schema, Record args) {
         Map<Long, Long> sizes = new HashMap<>();
         boolean otherSizes = random.nextInt(3) == 0;
-        @Nullable Object[] values = new Object[schema.record().size()];
+        @Nullable
+        Object[] values = new Object[RecordType.of(schema.type(), null).size()];
         for (int i = 0; i < values.length; i++) {
             Schema.Argument a = schema.arguments().get(i);
-            Object given = schema.record().get(args, i);
+            Object given = RecordType.of(schema.type(), null).get(args, i);
             if (a.optional() && random.nextInt(8) == 0) {
                 values[i] = null;
             } else if (given instanceof Tensor t) {

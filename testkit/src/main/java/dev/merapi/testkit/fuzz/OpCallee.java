@@ -2,6 +2,7 @@
 package dev.merapi.testkit.fuzz;
 
 import dev.merapi.op.Op;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import java.lang.reflect.Modifier;
 import java.util.ArrayList;
@@ -19,7 +20,7 @@ record OpCallee<A extends Record, R>(Op<A, R> op) implements Callee {
     @Override
     @SuppressWarnings("unchecked")
     public List<Tensor> call(Run run, @Nullable Object[] args) {
-        R result = op.call((A) op.schema().record().make(args));
+        R result = op.call((A) RecordType.of(op.schema().type(), null).make(args));
         List<Tensor> made = new ArrayList<>(Arrays.asList(op.result().tensors(op.name(), result)));
         made.removeIf(Tensor::isClosed); // what only backward sees
         return made;
@@ -43,7 +44,7 @@ record OpCallee<A extends Record, R>(Op<A, R> op) implements Callee {
 
     @Override
     public String print(List<String> args) {
-        Class<?> record = op.schema().record().type();
+        Class<?> record = RecordType.of(op.schema().type(), null).type();
         String field = Catalogue.fieldOf(op);
         if (field != null && Modifier.isPublic(record.getModifiers())) {
             return field + ".call(new " + Literals.type(record) + "(" + String.join(", ", args) + "))";
@@ -52,7 +53,7 @@ record OpCallee<A extends Record, R>(Op<A, R> op) implements Callee {
         for (int i = 0; i < args.size(); i++) {
             named.append(i == 0 ? "" : ", ")
                     .append('"')
-                    .append(op.schema().record().name(i))
+                    .append(RecordType.of(op.schema().type(), null).name(i))
                     .append("\", ")
                     .append(args.get(i));
         }

@@ -6,8 +6,8 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.op.Definition;
-import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
@@ -461,7 +461,7 @@ final class Replay {
     /** Plain arguments for plain Java, or for float64: dtypes widened, scalars rounded as the op rounds them. */
     @SuppressWarnings("unchecked")
     private <A extends Record> A plain(Schema schema, A args, boolean wide, @Nullable DType rounding, double change) {
-        RecordType record = schema.record();
+        RecordType record = RecordType.of(schema.type(), null);
         @Nullable Object[] values = null;
         for (int i = 0; i < record.size(); i++) {
             if (schema.arguments().get(i).kind() != Schema.Kind.PLAIN) {

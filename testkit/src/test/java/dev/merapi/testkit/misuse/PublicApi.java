@@ -45,7 +45,6 @@ final class PublicApi {
             "Node",
             "Philox",
             "PointwiseArgs",
-            "RecordType",
             "ReduceArgs",
             "Result",
             "Saving",
@@ -54,7 +53,6 @@ final class PublicApi {
             "Sizes",
             "SmallFloat",
             "Specialized",
-            "Tree",
             "Use"); // of a DrawLog
 
     /** The same, of single methods; and those of which a wrong argument is a request for something huge. */

@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.merapi.backend.Backends;
 import dev.merapi.op.Op;
-import dev.merapi.op.RecordType;
 import dev.merapi.op.Schema;
+import dev.merapi.op.tree.RecordType;
 import dev.merapi.ops.Factories;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.reference.JavaBackend;
@@ -90,7 +90,7 @@ class WrongArgumentsTest {
     }
 
     private void sweep(Op<?, ?> op, Supplier<? extends Record> example) {
-        RecordType type = op.schema().record();
+        RecordType type = RecordType.of(op.schema().type(), null);
         for (int i = 0; i < type.size(); i++) {
             try (Scope scope = Scope.open()) {
                 Record args = example.get();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.op;
+package dev.merapi.op.tree;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.SavedTensorException;
@@ -52,6 +52,13 @@ public final class Tree {
     public static void forEach(@Nullable Object tree, MethodHandles.@Nullable Lookup lookup, Consumer<Tensor> visitor) {
         if (tree instanceof Tensor t) {
             visitor.accept(t);
+        } else if (tree instanceof Branch b) {
+            var unused = b.map(t -> {
+                if (t != null) {
+                    visitor.accept(t);
+                }
+                return t;
+            });
         } else if (tree instanceof Record r) {
             RecordType type = RecordType.of(r.getClass(), lookup);
             for (int i = 0; i < type.size(); i++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.op;
+package dev.merapi.op.tree;
 
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
@@ -16,7 +16,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** Values without tensors: which classes they are of, and copies of those that somebody else could change. */
-final class Plain {
+public final class Plain {
     private static final Set<Class<?>> KNOWN =
             Set.of(String.class, Boolean.class, Character.class, Shape.class, Layout.class, Device.class, Class.class);
 
@@ -81,7 +81,7 @@ final class Plain {
     }
 
     /** Whether a plain argument is not there, or a list of such is not there in part. */
-    static boolean isAbsent(@Nullable Object value) {
+    public static boolean isAbsent(@Nullable Object value) {
         if (!(value instanceof List<?> list)) {
             return value == null;
         }
@@ -94,7 +94,7 @@ final class Plain {
     }
 
     /** The same value, but an array or a list of plain values as a copy that nobody else has. */
-    static @Nullable Object own(@Nullable Object value) {
+    public static @Nullable Object own(@Nullable Object value) {
         if (value instanceof List<?> list) {
             return isImmutable(list)
                     ? list

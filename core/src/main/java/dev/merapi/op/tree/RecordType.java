@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.op;
+package dev.merapi.op.tree;
 
 import dev.merapi.error.SchemaException;
 import java.lang.invoke.MethodHandle;
@@ -140,18 +140,18 @@ public final class RecordType {
     }
 
     /** Whether component {@code i} is an array, or something else that its owner could change. */
-    boolean mayChange(int i) {
+    public boolean mayChange(int i) {
         return mayChange[i];
     }
 
     /** Whether component {@code i} can have a tensor in it. */
-    boolean mayHoldTensors(int i) {
+    public boolean mayHoldTensors(int i) {
         return mayHoldTensors[i];
     }
 
     /** All components. */
     @Nullable
-    Object[] values(Record value) {
+    public Object[] values(Record value) {
         MethodHandle reader = allReader;
         if (reader == null) {
             int[] indices = new int[components.length];
@@ -163,7 +163,7 @@ public final class RecordType {
     }
 
     /** Reads these components, all of one class, into an array: what the engine does on every call, in one step. */
-    MethodHandle arrayReader(Class<?> element, int[] indices) {
+    public MethodHandle arrayReader(Class<?> element, int[] indices) {
         MethodHandle[] each = new MethodHandle[indices.length];
         for (int i = 0; i < each.length; i++) {
             each[i] = readers[indices[i]].asType(MethodType.methodType(element, Record.class));
@@ -177,7 +177,7 @@ public final class RecordType {
     }
 
     /** Which of these components is the first that is null, or a list with null in it; −1 for none. */
-    MethodHandle firstNull(int[] indices) {
+    public MethodHandle firstNull(int[] indices) {
         MethodHandle next = MethodHandles.dropArguments(MethodHandles.constant(int.class, -1), 0, Record.class);
         for (int i = indices.length - 1; i >= 0; i--) {
             MethodHandle value = readers[indices[i]].asType(MethodType.methodType(Object.class, Record.class));
@@ -190,7 +190,7 @@ public final class RecordType {
     }
 
     /** Applies what {@link #firstNull} made. */
-    static int readIndex(MethodHandle reader, Record value) {
+    public static int readIndex(MethodHandle reader, Record value) {
         try {
             return (int) reader.invokeExact(value);
         } catch (RuntimeException | Error e) {
@@ -201,7 +201,7 @@ public final class RecordType {
     }
 
     /** Applies what {@link #arrayReader} made. */
-    static Object read(MethodHandle reader, Record value) {
+    public static Object read(MethodHandle reader, Record value) {
         try {
             return (Object) reader.invokeExact(value);
         } catch (RuntimeException | Error e) {
