@@ -46,10 +46,25 @@ struct Image {
         }
         return {c * (Distance)(s.h * s.w) + row * (Distance)s.w + column, row, column};
     }
-    MERAPI_F Spot element(int pixel) const {
-        const int width = (int)(KIND == 1 ? s.w : s.ow), plane = (int)(KIND == 1 ? s.h : s.oh) * width;
-        const int n = divide(pixel, s.byPlane), rest = pixel - n * plane;
-        const int i = divide(rest, s.byRow), j = rest - i * width;
+    // N neighbours, of which those before `stop` exist.
+    template <int N>
+    MERAPI_F void elements(Spot (&spots)[N], int first, int stop) const {
+        const int width = (int)(KIND == 1 ? s.w : s.ow), height = (int)(KIND == 1 ? s.h : s.oh);
+        int n = divide(first, s.byPlane), rest = first - n * height * width;
+        int i = divide(rest, s.byRow), j = rest - i * width;
+#pragma unroll
+        for (int e = 0; e < N; e++) {
+            spots[e] = first + e < stop ? pixel(n, i, j) : Spot{0, kNowhere, 0};
+            j++;
+            const bool row = j == width;
+            j = row ? 0 : j;
+            i += row;
+            const bool plane = i == height;
+            i = plane ? 0 : i;
+            n += plane;
+        }
+    }
+    MERAPI_F Spot pixel(int n, int i, int j) const {
         if (KIND == 1) {
             const int row = i + (int)s.padH, column = j + (int)s.padW;
             return {n * (Distance)(s.o * s.oh * s.ow) + (STRIDED ? 0 : row * (Distance)s.ow + column), row, column};
@@ -80,7 +95,12 @@ struct Other {
         if (KIND == 0) return {i * (Distance)k, 0, 0};
         if (KIND == 2) return {i * (Distance)(s.oh * s.ow), 0, 0};
         const int o = divide(i, s.byWindow);
-        return {i + o * (Distance)((s.c / s.groups - 1) * s.kh * s.kw), 0, 0};
+        return {i + o * (Distance)(((int)s.c / (int)s.groups - 1) * s.kh * s.kw), 0, 0};
+    }
+    template <int N>
+    MERAPI_F void elements(Spot (&spots)[N], int first, int stop) const {
+#pragma unroll
+        for (int e = 0; e < N; e++) spots[e] = first + e < stop ? element(first + e) : Spot{0, kNowhere, 0};
     }
     MERAPI_F Spot element(int i) const {
         if (KIND == 0) return {i, 0, 0};
@@ -110,7 +130,7 @@ struct Side {
         if (ALONG_K) {
             setLines(first, size);
         } else {
-            setElements(first, size);
+            map.elements(elements, first + piece() * kEach, size);
         }
     }
     static MERAPI_F int line() { return threadIdx.x / S::kPieces; }
@@ -123,19 +143,12 @@ struct Side {
             lines[t] = i < stop ? map.line(i) : Spot{0, kNowhere, 0};
         }
     }
-    MERAPI_F void setElements(int first, int stop) {
-#pragma unroll
-        for (int e = 0; e < kSpots; e++) {
-            const int i = first + piece() * kEach + e;
-            elements[e] = i < stop ? map.element(i) : Spot{0, kNowhere, 0};
-        }
-    }
 
     // Slice s. What cannot be copied asynchronously, elements of 16 bits, waits in registers while others are
     // multiplied.
     MERAPI_F void fetch(Copies& copies, unsigned char* slice, int s) {
         if (ALONG_K) {
-            setElements(k0 + s * kDepth, end);
+            map.elements(elements, k0 + s * kDepth + piece() * kEach, end);
         } else {
             setLines(k0 + s * kDepth, end);
         }
@@ -148,12 +161,10 @@ struct Side {
                 const bool there = map.find(lines[t], elements[e], at);
                 if (WHOLE) {
                     copies.add16(target, there ? from + at : from, there ? 16 : 0);
-                } else if (sizeof(T) == 4) {
+                } else if constexpr (sizeof(T) == 4) {
                     copies.add4(target + 4 * e, there ? from + at : from, there ? 4 : 0);
-                } else if (there) {
-                    waiting[t].v[e] = from[at];
                 } else {
-                    waiting[t].v[e] = T();
+                    waiting[t].v[e] = load_if(there, from + at);
                 }
             }
         }
@@ -211,7 +222,7 @@ extern "C" __global__ void __launch_bounds__(tiles::kThreads, tiles::kBlocks)
     const int k0 = (int)(blockIdx.y * deep), end = (int)min(k0 + deep, k), slices = (end - k0 + kDepth - 1) / kDepth;
     for (i64 z = blockIdx.z; z < s.groups; z += gridDim.z) {
         const i64 others = KIND == 2 ? m * s.oh * s.ow : m * k;
-        const i64 planes = KIND == 1 ? s.o / s.groups * s.oh * s.ow : s.c / s.groups * s.h * s.w;
+        const i64 planes = (KIND == 1 ? s.oh * s.ow : s.h * s.w) * ((int)(KIND == 1 ? s.o : s.c) / (int)s.groups);
         First left(Other{s, (int)k}, other + z * others, (int)tile.row, (int)m, k0, end);
         Second right(Image{s}, image + z * planes, (int)tile.column, (int)n, k0, end);
         Core core;

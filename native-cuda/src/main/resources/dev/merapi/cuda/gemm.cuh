@@ -46,21 +46,14 @@ struct Matrix {
             unsigned char* target = slice + S::place(l, piece);
             if (ALIGNED) {
                 copies.add16(target, source, n * (int)sizeof(T));
-            } else if (sizeof(T) == 4) {
+            } else if constexpr (sizeof(T) == 4) {
 #pragma unroll
                 for (int i = 0; i < kEach; i++) {
                     copies.add4(target + 4 * i, i < n ? source + i : from, i < n ? 4 : 0);
                 }
             } else {
                 Piece p;
-#pragma unroll
-                for (int i = 0; i < kEach; i++) {
-                    if (i < n) {
-                        p.v[i] = source[i];
-                    } else {
-                        p.v[i] = T();
-                    }
-                }
+                load_first(p.v, source, n);
                 *(Piece*)target = p;
             }
         }
@@ -94,17 +87,13 @@ extern "C" __global__ void __launch_bounds__(tiles::kThreads, gemm::kBlocks)
         Matrix<B_ALONG_K, COLUMNS> right(pb, ldb, tile.column, n, k0, depth);
         Core core;
         multiply(core, ring, slices, left, right);
-        T* to = c + (z * m + tile.row) * n + tile.column;
-        float* part = gridDim.y > 1 ? parts + ((z * gridDim.y + blockIdx.y) * m + tile.row) * n + tile.column : nullptr;
-        const T* add = bias ? bias + tile.column : nullptr;
+        const bool partial = gridDim.y > 1;
+        const i64 from = ((partial ? z * gridDim.y + blockIdx.y : z) * m + tile.row) * n + tile.column;
+        const T* add = bias && !partial ? bias + tile.column : nullptr;
         results(core, ring, (int)min((i64)ROWS, m - tile.row), (int)min((i64)COLUMNS, n - tile.column),
                 [&](int r, int q, float* v, int here) {
-                    if (part) {
-                        put8(part + r * n + q, v, here);
-                        return;
-                    }
                     if (add) add8(v, [&](int i) { return i < here ? rd(add[q + i]) : 0.0f; });
-                    put8(to + r * n + q, v, here);
+                    put8(c, parts, partial, from + r * n + q, v, here);
                 });
     }
 }

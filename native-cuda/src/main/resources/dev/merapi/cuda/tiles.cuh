@@ -159,7 +159,7 @@ struct Core {
     }
 
     MERAPI_F void multiply(const unsigned char* left, const unsigned char* right) {
-#pragma unroll(4)
+#pragma unroll(2)
         for (int pair = 0; pair < 8; pair++) {
             __align__(8) float x[kI][2], y[kJ][2];
             fragments<Left, A_ALONG_K>(left, pair, x, [&](int i) { return rowAt(i); });
@@ -244,6 +244,17 @@ MERAPI_F void put8(U* to, const float* from, int count) {
     } else {
 #pragma unroll 1
         for (int e = 0; e < count; e++) wr(to[e], from[e]);
+    }
+}
+
+// To results or, of a part of them, to float32: where results are that as well, this is compiled once.
+MERAPI_F void put8(T* to, float* parts, bool partial, i64 at, const float* from, int count) {
+    if constexpr (sizeof(T) == 4) {
+        put8((partial ? parts : (float*)to) + at, from, count);
+    } else if (partial) {
+        put8(parts + at, from, count);
+    } else {
+        put8(to + at, from, count);
     }
 }
 
