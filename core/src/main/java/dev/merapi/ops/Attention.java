@@ -29,7 +29,8 @@ public final class Attention {
 
     /**
      * @param out [B, H, Tq, D]
-     * @param lse log Σ exp of the scores of each query [B, H, Tq], in the compute dtype; −∞ where it sees no key
+     * @param lse log Σ exp of the scores of each query [B, H, Tq], in the compute dtype; −∞ where it sees no key, or no
+     *     score above −∞
      */
     public record AttentionResult(Tensor out, Tensor lse) {}
 
@@ -65,7 +66,7 @@ public final class Attention {
             })
             .register();
 
-    /** softmax(scale·q·kᵀ + mask)·v; a query that sees no key gives 0. */
+    /** softmax(scale·q·kᵀ + mask)·v; a query that sees no key, or no score above −∞, has the weights 0. */
     public static final Op<Args, AttentionResult> ATTENTION = Op.define(
                     "merapi::attention", Args.class, AttentionResult.class)
             .stridesOk()
@@ -97,13 +98,16 @@ public final class Attention {
     /** What the gradients of {@link #ATTENTION} are made of. */
     public record Saved(Args args, Tensor out, Tensor lse) {}
 
-    /** The softmax of the scores, 0 where a key is hidden; with finite numbers only, so that no gradient is NaN. */
+    /**
+     * The softmax of the scores, 0 where a key is hidden, and in rows without a score above −∞; what is hidden is finite before
+     * the softmax, so that no gradient is NaN.
+     */
     private static Tensor probabilities(Tensor q, Tensor k, boolean causal, double scale) {
         Tensor scores = q.matmul(k.transpose(-2, -1)).mul(scale);
-        if (!causal) {
-            return scores.softmax(-1);
-        }
-        Tensor hidden = hidden(q, k);
+        Tensor hidden = causal ? hidden(q, k) : null;
+        Tensor seen = hidden == null ? scores : scores.maskedFill(hidden, Double.NEGATIVE_INFINITY);
+        Tensor empty = seen.detach().logSumExp(new int[] {-1}, true).eq(Double.NEGATIVE_INFINITY);
+        hidden = hidden == null ? empty : hidden.logicalOr(empty);
         double low = q.dtype() == DType.FLOAT16 ? -6e4 : -1e30;
         return scores.maskedFill(hidden, low).softmax(-1).maskedFill(hidden, 0);
     }
@@ -141,7 +145,10 @@ public final class Attention {
      * softmax(q·kᵀ / √D)·v for q [B, H, Tq, D] and k, v [B, H, Tk, D] of one floating dtype → [B, H, Tq, D]; views such
      * as transposed heads are not copied. Gradient: q, k, v, to any order.
      *
-     * <p>What a query does not see has no part in its result, nor in the gradients: not even NaN.
+     * <p>What a query does not see has no part in its result, nor in the gradients: not even NaN (but in gradients that get a
+     * graph of their own, which are products of whole matrices). A query that sees no key, or
+     * whose scores are all −∞, has the weights 0, as in PyTorch: its result is 0, and so is its gradient, and it has no part in
+     * those of keys and values (but that 0 times what is not finite is NaN).
      *
      * @param causal whether a query sees only the keys up to its own position, counted from the end
      * @throws ShapeException if the shapes do not fit

@@ -93,9 +93,6 @@ public final class AttentionReference {
 
     /** The weights of the keys that a query sees; returns the logarithm of the sum of exponentials. */
     private static double probabilities(Attention.Args a, Heads q, Heads k, long h, long i, double[] p) {
-        if (p.length == 0) {
-            return Double.NEGATIVE_INFINITY;
-        }
         double max = Double.NEGATIVE_INFINITY;
         for (int j = 0; j < p.length; j++) {
             double score = 0;
@@ -104,6 +101,11 @@ public final class AttentionReference {
             }
             p[j] = score * a.scale();
             max = Math.max(max, p[j]);
+        }
+        if (max == Double.NEGATIVE_INFINITY) {
+            // No key, or no score above −∞: no weight.
+            java.util.Arrays.fill(p, 0);
+            return max;
         }
         double sum = 0;
         for (int j = 0; j < p.length; j++) {

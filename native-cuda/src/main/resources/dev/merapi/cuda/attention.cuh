@@ -72,7 +72,8 @@ extern "C" __global__ void __launch_bounds__(128)
             const i64 j = j0 + t;
             const C score = j < n ? dot(query, row(k, p.k, b, h, j), p.k.d, p.width) : -infinity(C());
             const C top = op_max(largest, across(score, Largest()));
-            const C fade = op_exp(largest - top), w = j < n ? op_exp(score - top) : C(0);
+            const C base = top == -infinity(C()) ? C(0) : top;  // scores of −∞ alone have the weights 0
+            const C fade = op_exp(largest - base), w = j < n ? op_exp(score - base) : C(0);
             weights[t] = w;
             total = total * fade + across(w, Sum());
             largest = top;
@@ -83,14 +84,15 @@ extern "C" __global__ void __launch_bounds__(128)
                 sums[d] = s;
             }
         }
-        for (i64 d = t; d < p.width; d += 128) wr(row(y, p.out, b, h, i)[d * p.out.d], n > 0 ? sums[d] / total : C(0));
-        if (t == 0) lse[r] = n > 0 ? largest + op_log(total) : -infinity(C());
+        for (i64 d = t; d < p.width; d += 128) wr(row(y, p.out, b, h, i)[d * p.out.d], sums[d] / (total == 0 ? C(1) : total));
+        if (t == 0) lse[r] = largest + op_log(total);
     }
 }
 
-// Of each query: the gradient times the result, summed.
-extern "C" __global__ void attend_backward_inner(const T* grad, const T* y, attention::C* inner,
-                                                 const attention::Problem p) {
+// Of each query: what is taken from its scores before they become weights, which are all 0 where it has seen no score above
+// −∞; and the gradient times the result, summed.
+extern "C" __global__ void attend_backward_inner(const T* grad, const T* y, const attention::C* lse,
+                                                 attention::C* numbers, const attention::Problem p) {
     using namespace attention;
     for (i64 r = (i64)blockIdx.x * blockDim.x + threadIdx.x; r < p.batch * p.heads * p.queries;
          r += (i64)gridDim.x * blockDim.x) {
@@ -99,13 +101,14 @@ extern "C" __global__ void attend_backward_inner(const T* grad, const T* y, atte
         for (i64 d = 0; d < p.width; d++) {
             s = op_fma(rd(row(grad, p.grad, b, h, i)[d * p.grad.d]), rd(row(y, p.out, b, h, i)[d * p.out.d]), s);
         }
-        inner[r] = s;
+        numbers[2 * r] = lse[r] == -infinity(C()) ? infinity(C()) : lse[r];
+        numbers[2 * r + 1] = s;
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    attend_backward_queries(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
-                            const attention::C* inner, T* dq, const attention::Problem p) {
+    attend_backward_queries(const T* grad, const T* q, const T* k, const T* v,
+                            const attention::C* numbers, T* dq, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128];
@@ -126,8 +129,8 @@ extern "C" __global__ void __launch_bounds__(128)
             const i64 j = j0 + t;
             C ds = 0;
             if (j < n) {
-                const C w = op_exp(dot(query, row(k, p.k, b, h, j), p.k.d, p.width) - lse[r]);
-                ds = w * (dot(g, row(v, p.v, b, h, j), p.v.d, p.width) - inner[r]);
+                const C w = op_exp(dot(query, row(k, p.k, b, h, j), p.k.d, p.width) - numbers[2 * r]);
+                ds = w * (dot(g, row(v, p.v, b, h, j), p.v.d, p.width) - numbers[2 * r + 1]);
             }
             weights[t] = ds * (C)p.scale;
             __syncthreads();
@@ -150,8 +153,8 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-    attend_backward_keys(const T* grad, const T* q, const T* k, const T* v, const attention::C* lse,
-                         const attention::C* inner, T* dk, T* dv, const attention::Problem p) {
+    attend_backward_keys(const T* grad, const T* q, const T* k, const T* v,
+                         const attention::C* numbers, T* dk, T* dv, const attention::Problem p) {
     using namespace attention;
     extern __shared__ __align__(16) unsigned char memory[];
     __shared__ C weights[128], slopes[128];
@@ -166,14 +169,14 @@ extern "C" __global__ void __launch_bounds__(128)
             value[d] = rd(row(v, p.v, b, h, j)[d * p.v.d]);
         }
         C sumK[4] = {0, 0, 0, 0}, sumV[4] = {0, 0, 0, 0};
-        const i64 base = (b * p.heads + h) * p.queries;
+        const C* const others = numbers + (b * p.heads + h) * p.queries * 2;
         for (i64 i0 = firstQuery(p, j); i0 < p.queries; i0 += 128) {
             __syncthreads();
             const i64 i = i0 + t;
             C w = 0, ds = 0;
             if (i < p.queries) {
-                w = op_exp(dot(key, row(q, p.q, b, h, i), p.q.d, p.width) - lse[base + i]);
-                ds = w * (dot(value, row(grad, p.grad, b, h, i), p.grad.d, p.width) - inner[base + i]);
+                w = op_exp(dot(key, row(q, p.q, b, h, i), p.q.d, p.width) - others[2 * i]);
+                ds = w * (dot(value, row(grad, p.grad, b, h, i), p.grad.d, p.width) - others[2 * i + 1]);
             }
             weights[t] = w;
             slopes[t] = ds * (C)p.scale;

@@ -68,10 +68,13 @@ extern "C" __global__ void __launch_bounds__(128, flash::kForward)
     // By the warp's own queries.
     const int seen = p.keysBefore(min((int)p.queries, head.first + line + 16 * kGroups));
     Copies copies;
+    const T *keysAt = head.row(k, p.k, 0), *valuesAt = head.row(v, p.v, 0);
     const auto fetch_stage = [&](unsigned char* to, int j) {
-        fetch<kOther>(copies, to, head.row(k, p.k, j), p.k.t, end - j);
-        fetch<kOther>(copies, to + kOtherBytes, head.row(v, p.v, j), p.v.t, end - j);
+        fetch<kOther>(copies, to, keysAt, p.k.t, end - j);
+        fetch<kOther>(copies, to + kOtherBytes, valuesAt, p.v.t, end - j);
         copies.commit();
+        keysAt += kOther * p.k.t;
+        valuesAt += kOther * p.v.t;
     };
     fetch<kRows>(copies, queries, head.row(q, p.q, head.first), p.q.t, there);
     fetch_stage(stage, 0);
@@ -118,10 +121,10 @@ extern "C" __global__ void __launch_bounds__(128, flash::kForward)
         for (int h = 0; h < 2; h++) {
             float sum = total[i][h] + __shfl_xor_sync(0xffffffffu, total[i][h], 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            shares[h] = sum == 0 ? 0.0f : 1 / sum;
+            shares[h] = sum == 0 ? 0.0f : quick_reciprocal(sum);
             const int r = line + 16 * i + lane() / 4 + h * 8;
             if (lane() % 4 == 0 && r < there) {
-                logs[head.first + r] = sum == 0 ? -infinity(0.0f) : (largest[i][h] + log2f(sum)) * kLn2;
+                logs[head.first + r] = sum == 0 ? -infinity(0.0f) : (largest[i][h] + quick_log2(sum)) * kLn2;
             }
         }
         put(queries, line + 16 * i, sums[i], shares[0], shares[1]);
@@ -130,13 +133,13 @@ extern "C" __global__ void __launch_bounds__(128, flash::kForward)
     hand_out(head.row(y, p.out, head.first), p.out.t, there, queries, line, 16 * kGroups, [&](int r) {
         const Lines own = {head.row(q, p.q, 0), p.q.t}, values = {head.row(v, p.v, 0), p.v.t};
         sum_again<false>(head.row(y, p.out, head.first + r), head.first + r, p, false, own, own,
-                         {head.row(k, p.k, 0), p.k.t}, values, logs, logs);
+                         {head.row(k, p.k, 0), p.k.t}, values, [&](int i) { return seen_by(logs[i], 0.0f); });
     });
 }
 
-// Of each query: the gradient times the result, summed. A thread takes 8 of the width.
+// Of each query, for the kernels below: see seen_by. A thread takes 8 of the width.
 extern "C" __global__ void __launch_bounds__(256)
-    flash_backward_inner(const T* grad, const T* y, float* inner, const flash::Problem p) {
+    flash_backward_inner(const T* grad, const T* y, const float* lse, float2* numbers, const flash::Problem p) {
     using namespace flash;
     const i64 rows = p.batch * p.heads * p.queries, step = (i64)gridDim.x * (256 / kPieces);
     const int piece = threadIdx.x % kPieces;
@@ -152,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(256)
             for (int e = 0; e < 8; e++) sum = op_fma(rd(vg.v[e]), rd(vy.v[e]), sum);
         }
         for (int o = kPieces / 2; o > 0; o >>= 1) sum += __shfl_xor_sync(0xffffffffu, sum, o);
-        if (r < rows && piece == 0) inner[r] = sum;
+        if (r < rows && piece == 0) numbers[r] = seen_by(lse[r], sum);
     }
 }
 
@@ -167,26 +170,19 @@ MERAPI_F unsigned char* stages() {
     extern __shared__ __align__(128) unsigned char memory[];
     return memory;
 }
-// Of each query of a tile: log-sum-exp, and what flash_backward_inner makes.
+// What flash_backward_inner makes of each query of a tile.
 MERAPI_F float* numbers(unsigned char* stage) { return (float*)(stage + 2 * kOtherBytes); }
 
-// A lane's, of the query of an element of its.
-MERAPI_F float at(const float* numbers, int n, int e) {
-    const float2 pair = *(const float2*)(numbers + n * 8);
-    return e % 2 ? pair.y : pair.x;
-}
-
-MERAPI_F void fetch_numbers(Copies& copies, unsigned char* stage, const float* lse, const float* inner, int there) {
-    const int which = threadIdx.x / kOther, i = threadIdx.x % kOther;
-    if (which > 1) return;
-    const float* from = which == 0 ? lse : inner;
-    copies.add4(numbers(stage) + threadIdx.x, i < there ? from + i : from, i < there ? 4 : 0);
+MERAPI_F void fetch_numbers(Copies& copies, unsigned char* stage, const float2* from, int there) {
+    const int i = threadIdx.x;
+    if (i >= 2 * kOther) return;
+    copies.add4(numbers(stage) + i, (const float*)from + (i < 2 * there ? i : 0), i < 2 * there ? 4 : 0);
 }
 
 // p = exp(scores − lse) and ds = p·(dp − inner) for the warp's 16 lines and kPart columns. Rows are queries
-// and columns keys, or the other way round. lse(n, e) and inner(n, e) are those of the query of an element.
-template <bool KEYS, class L, class I>
-MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], const Problem& p, L lse, I inner, int row,
+// and columns keys, or the other way round. numbers(n, e) are those of the query of an element.
+template <bool KEYS, class N>
+MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], const Problem& p, N numbers, int row,
                      int column) {
     const int g = lane() / 4, t = lane() % 4;
     const float scale = (float)p.scale * kLog2e;
@@ -195,8 +191,9 @@ MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], cons
     for (int n = 0; n < kPart / 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            s[n][e] = quick_exp2(op_fma(s[n][e], scale, lse(n, e) * -kLog2e));
-            ds[n][e] = s[n][e] * (ds[n][e] - inner(n, e));
+            const float2 of = numbers(n, e);
+            s[n][e] = quick_exp2(op_fma(s[n][e], scale, of.x));
+            ds[n][e] = s[n][e] * (ds[n][e] - of.y);
         }
     if (!whole) {
         const int end = (int)p.queries - column - t * 2;
@@ -218,8 +215,8 @@ MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], cons
 }  // namespace flash
 
 extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
-    flash_backward_queries(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner,
-                           T* dq, const flash::Problem p) {
+    flash_backward_queries(const T* grad, const T* q, const T* k, const T* v, const float2* numbers, T* dq,
+                           const flash::Problem p) {
     using namespace flash;
     unsigned char *const queries = stages(), *const grads = queries + kOwnBytes, *stage = grads + kOwnBytes;
     unsigned char* next = stage + kStageBytes;
@@ -228,19 +225,21 @@ extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
     const int end = p.keysBefore(min((int)p.queries, head.first + kOwn));
     // By the warp's own queries.
     const int seen = p.keysBefore(min((int)p.queries, head.first + line + 16));
-    float lses[2], inners[2];
+    const float2* const own = numbers + head.index * p.queries;
+    float2 mine[2];
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const int r = line + lane() / 4 + h * 8;
-        const i64 at = head.index * p.queries + head.first + r;
-        lses[h] = r < there ? lse[at] : 0.0f;
-        inners[h] = r < there ? inner[at] : 0.0f;
+        mine[h] = r < there ? own[head.first + r] : make_float2(0, 0);
     }
     Copies copies;
+    const T *keysAt = head.row(k, p.k, 0), *valuesAt = head.row(v, p.v, 0);
     const auto fetch_stage = [&](unsigned char* to, int j) {
-        fetch<kOther>(copies, to, head.row(k, p.k, j), p.k.t, end - j);
-        fetch<kOther>(copies, to + kOtherBytes, head.row(v, p.v, j), p.v.t, end - j);
+        fetch<kOther>(copies, to, keysAt, p.k.t, end - j);
+        fetch<kOther>(copies, to + kOtherBytes, valuesAt, p.v.t, end - j);
         copies.commit();
+        keysAt += kOther * p.k.t;
+        valuesAt += kOther * p.v.t;
     };
     fetch<kOwn>(copies, queries, head.row(q, p.q, head.first), p.q.t, there);
     fetch<kOwn>(copies, grads, head.row(grad, p.grad, head.first), p.grad.t, there);
@@ -261,9 +260,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
             FragmentC s[1][kPart / 8], ds[1][kPart / 8];
             scores(s, ownQueries, keys);
             scores(ds, ownGrads, keys + kOtherBytes);
-            slopes<false>(
-                s[0], ds[0], p, [&](int, int e) { return lses[e / 2]; }, [&](int, int e) { return inners[e / 2]; },
-                head.first + line, j + part);
+            slopes<false>(s[0], ds[0], p, [&](int, int e) { return mine[e / 2]; }, head.first + line, j + part);
             add(sums, ds, keys);
         }
         unsigned char* const done = stage;
@@ -276,16 +273,15 @@ extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
     put(queries, line, sums[0], scale, scale);
     __syncwarp();
     hand_out(head.row(dq, p.dq, head.first), p.dq.t, there, queries, line, 16, [&](int r) {
-        const i64 numbered = head.index * p.queries;
         sum_again<false>(head.row(dq, p.dq, head.first + r), head.first + r, p, true, {head.row(q, p.q, 0), p.q.t},
                          {head.row(grad, p.grad, 0), p.grad.t}, {head.row(k, p.k, 0), p.k.t},
-                         {head.row(v, p.v, 0), p.v.t}, lse + numbered, inner + numbered);
+                         {head.row(v, p.v, 0), p.v.t}, [&](int i) { return own[i]; });
     });
 }
 
 extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
-    flash_backward_keys(const T* grad, const T* q, const T* k, const T* v, const float* lse, const float* inner, T* dk,
-                        T* dv, const flash::Problem p) {
+    flash_backward_keys(const T* grad, const T* q, const T* k, const T* v, const float2* numbers, T* dk, T* dv,
+                        const flash::Problem p) {
     using namespace flash;
     unsigned char *const keys = stages(), *const values = keys + kOwnBytes, *stage = values + kOwnBytes;
     unsigned char* next = stage + kStageBytes;
@@ -293,12 +289,15 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
     const int line = threadIdx.x / 32 * 16, there = (int)p.keys - head.first, t = lane() % 4;
     const int end = (int)p.queries, first = p.firstQuery(head.first) / kOther * kOther;
     const int seeing = p.firstQuery(head.first + line);  // the first of the warp's own keys
-    const i64 numbered = head.index * p.queries;
+    const float2* const others = numbers + head.index * p.queries;
     Copies copies;
+    const T *queriesAt = head.row(q, p.q, first), *gradsAt = head.row(grad, p.grad, first);
     const auto fetch_stage = [&](unsigned char* to, int i) {
-        fetch<kOther>(copies, to, head.row(q, p.q, i), p.q.t, end - i);
-        fetch<kOther>(copies, to + kOtherBytes, head.row(grad, p.grad, i), p.grad.t, end - i);
-        fetch_numbers(copies, to, lse + numbered + i, inner + numbered + i, end - i);
+        fetch<kOther>(copies, to, queriesAt, p.q.t, end - i);
+        fetch<kOther>(copies, to + kOtherBytes, gradsAt, p.grad.t, end - i);
+        queriesAt += kOther * p.q.t;
+        gradsAt += kOther * p.grad.t;
+        fetch_numbers(copies, to, others + i, end - i);
         copies.commit();
     };
     fetch<kOwn>(copies, keys, head.row(k, p.k, head.first), p.k.t, there);
@@ -318,13 +317,15 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
 #pragma unroll 1
         for (int part = max(0, (seeing - i) / kPart * kPart); part < kOther && i + part < end; part += kPart) {
             const unsigned char* const queries = stage + part * kWidth * 2;
-            const float* const lses = numbers(stage) + part + t * 2;
+            const float* const pairs = flash::numbers(stage) + 2 * (part + t * 2);
             FragmentC s[1][kPart / 8], ds[1][kPart / 8];
             scores(s, ownKeys, queries);
             scores(ds, ownValues, queries + kOtherBytes);
-            slopes<true>(
-                s[0], ds[0], p, [&](int n, int e) { return at(lses, n, e); },
-                [&](int n, int e) { return at(lses + kOther, n, e); }, head.first + line, i + part);
+            const auto of = [&](int n, int e) {
+                const float4 two = *(const float4*)(pairs + n * 16);
+                return e % 2 ? make_float2(two.z, two.w) : make_float2(two.x, two.y);
+            };
+            slopes<true>(s[0], ds[0], p, of, head.first + line, i + part);
             add(sumsV, s, queries + kOtherBytes);
             add(sumsK, ds, queries);
         }
@@ -346,7 +347,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
         hand_out(to, strides.t, there, slopes ? keys : values, line, 16, [&](int r) {
             sum_again<true>(to + r * strides.t, head.first + r, p, slopes, {head.row(k, p.k, 0), p.k.t},
                             {head.row(v, p.v, 0), p.v.t}, {head.row(q, p.q, 0), p.q.t},
-                            {head.row(grad, p.grad, 0), p.grad.t}, lse + numbered, inner + numbered);
+                            {head.row(grad, p.grad, 0), p.grad.t}, [&](int i) { return others[i]; });
         });
     }
 }

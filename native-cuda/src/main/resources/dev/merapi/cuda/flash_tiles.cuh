@@ -62,6 +62,12 @@ MERAPI_F int inRows() { return place(lane() % 16, lane() / 16); }
 MERAPI_F int inColumns() { return place(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2); }
 constexpr int kGroupBytes = 16 * kWidth * 2;
 
+// What the backward kernels want of a query: what is added to its scores, times log2 e, before they become powers of 2, and
+// the gradient times the result, summed. A query that has seen no score above −∞ has the weights 0: −∞ is added there.
+MERAPI_F float2 seen_by(float lse, float inner) {
+    return make_float2(lse == -infinity(0.0f) ? lse : lse * -kLog2e, inner);
+}
+
 template <int LINES>
 MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stride, int there) {
     constexpr int kStep = kThreads / kPieces;  // a multiple of the lines after which permutations repeat
@@ -193,37 +199,35 @@ struct Lines {
     MERAPI_F const T* at(int t) const { return first + t * stride; }
 };
 // A row, of a key or a query, against those that see it or that it sees: Σ p·y, or for slopes Σ ds·x times the scale, where
-// p = exp(own·x − lse) and ds = p·(mine·y − inner). Rare, so it is short, not fast: 32 columns at a time, no loop
-// unrolled.
-template <bool KEYS>
+// p = exp(own·x − lse) and ds = p·(mine·y − inner). Rare, so it is short, not fast: every lane multiplies whole lines, for a
+// column of its own.
+template <bool KEYS, class N>
 MERAPI_F void sum_again(T* to, int row, const Problem& p, bool slopes, const Lines& own, const Lines& mine, const Lines& x,
-                        const Lines& y, const float* lse, const float* inner) {
+                        const Lines& y, N numbers) {
     if (!p.causal) return;
     const float scale = (float)p.scale;
-    const Lines z = slopes ? x : y;
-    const int end = KEYS ? (int)p.queries : p.keysSeen(row);
+    const int first = KEYS ? p.firstQuery(row) : 0, end = KEYS ? (int)p.queries : p.keysSeen(row);
+    const T *const left = own.at(row), *const other = mine.at(row);
     __syncwarp();  // what was written of this row is written
 #pragma unroll 1
     for (int c = lane(); c < kWidth; c += 32) {
+        const T *px = x.at(first), *py = y.at(first);
         float sum = 0;
 #pragma unroll 1
-        for (int o = KEYS ? p.firstQuery(row) : 0; o < end; o++) {
+        for (int o = first; o < end; o++) {
             float s = 0, d = 0;
 #pragma unroll 1
-            for (int e = lane(); e < kWidth; e += 32) {
-                s = op_fma(rd(own.at(row)[e]), rd(x.at(o)[e]), s);
-                d = op_fma(rd(mine.at(row)[e]), rd(y.at(o)[e]), d);
+            for (int e = 0; e < kWidth; e++) {
+                s = op_fma(rd(left[e]), rd(px[e]), s);
+                d = op_fma(rd(other[e]), rd(py[e]), d);
             }
-#pragma unroll 1
-            for (int l = 16; l > 0; l >>= 1) {
-                s += __shfl_xor_sync(0xffffffffu, s, l);
-                d += __shfl_xor_sync(0xffffffffu, d, l);
-            }
-            const int query = KEYS ? o : row;
-            s = quick_exp2(op_fma(s, scale * kLog2e, lse[query] * -kLog2e));
-            if (slopes) s *= d - inner[query];
-            sum = op_fma(s, rd(z.at(o)[c]), sum);
+            const float2 of = numbers(KEYS ? o : row);
+            s = quick_exp2(op_fma(s, scale * kLog2e, of.x));
+            if (slopes) s *= d - of.y;
+            sum = op_fma(s, rd((slopes ? px : py)[c]), sum);
             if (__all_sync(0xffffffffu, sum != sum)) break;
+            px += x.stride;
+            py += y.stride;
         }
         wr(to[c], slopes ? sum * scale : sum);
     }

@@ -54,6 +54,18 @@ class Copies {
     }
 };
 
+// ---------------------------------------------------------------- loads that may be left out
+// *at, or zero where it is not there: by a predicate, where an if would make a branch for each, which takes long to compile.
+template <class U>
+inline U load_if(bool there, const U* at) {
+    return there ? *at : U();
+}
+// The first n of eight neighbours, and zeros.
+template <class U, int N>
+inline void load_first(U (&v)[N], const U* at, int n) {
+    for (int i = 0; i < N; i++) v[i] = load_if(i < n, at + i);
+}
+
 // ---------------------------------------------------------------- matrices from shared memory
 namespace simulated {
 CUDASIM_UNSEEN inline int lane() { return (int)cudasim::lane(); }
@@ -81,6 +93,10 @@ inline void load_matrices_transposed(u32 (&r)[4], const void* line) {
 // ---------------------------------------------------------------- two floats, rounded, in a register
 inline u32 packed(bf16, float low, float high) { return f32_to_bf16(low) | (u32)f32_to_bf16(high) << 16; }
 inline u32 packed(f16, float low, float high) { return f32_to_f16(low) | (u32)f32_to_f16(high) << 16; }
+
+// ---------------------------------------------------------------- logarithms
+// To 2^-22, which is enough beside 16-bit types; of normal numbers.
+inline float quick_log2(float x) { return log2f(x); }
 
 // ---------------------------------------------------------------- products
 namespace simulated {
@@ -141,6 +157,36 @@ struct Copies {
         asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
     }
 };
+template <class U>
+MERAPI_F U load_if(bool there, const U* at) {
+    static_assert(sizeof(U) == 2, "of 16 bits");
+    union {
+        unsigned short bits;
+        U value;
+    } r;
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\nmov.b16 %0, 0;\n@p ld.global.b16 %0, [%1];\n}"
+        : "=h"(r.bits)
+        : "l"(at), "r"((int)there)
+        : "memory");
+    return r.value;
+}
+template <class U, int N>
+MERAPI_F void load_first(U (&v)[N], const U* at, int n) {
+    static_assert(sizeof(U) == 2 && N == 8, "eight of 16 bits");
+    u32* const pairs = (u32*)v;
+    asm volatile(
+        "{\n.reg .pred p;\n.reg .b16 l, h;\n"
+#define MERAPI_PAIR(WORD, LOW, LOW_AT, HIGH, HIGH_AT)                                                     \
+    "setp.gt.s32 p, %5, " LOW ";\nmov.b16 l, 0;\n@p ld.global.b16 l, [%4 + " LOW_AT "];\n"               \
+    "setp.gt.s32 p, %5, " HIGH ";\nmov.b16 h, 0;\n@p ld.global.b16 h, [%4 + " HIGH_AT "];\n"             \
+    "mov.b32 " WORD ", {l, h};\n"
+        MERAPI_PAIR("%0", "0", "0", "1", "2") MERAPI_PAIR("%1", "2", "4", "3", "6")
+        MERAPI_PAIR("%2", "4", "8", "5", "10") MERAPI_PAIR("%3", "6", "12", "7", "14") "}"
+        : "=&r"(pairs[0]), "=&r"(pairs[1]), "=&r"(pairs[2]), "=&r"(pairs[3])
+        : "l"(at), "r"(n)
+        : "memory");
+}
 MERAPI_F void load_matrices(u32 (&r)[4], const void* line) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -161,6 +207,11 @@ MERAPI_F void load_matrices_transposed(u32 (&r)[4], const void* line) {
     }
 MERAPI_PACKED(bf16, "bf16x2")
 MERAPI_PACKED(f16, "f16x2")
+MERAPI_F float quick_log2(float x) {
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 #define MERAPI_MMA(T, SHAPE, TYPE)                                                          \
     MERAPI_F void mma(T, FragmentC& c, const FragmentA& a, const FragmentB& b) {            \
         asm volatile("mma.sync.aligned." SHAPE ".row.col.f32." TYPE "." TYPE                \

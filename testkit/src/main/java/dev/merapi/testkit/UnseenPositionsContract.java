@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
  * In causal attention, what stands where a query does not look has no part in its result, nor in any gradient: not even what
  * is no number. (PyTorch's kernels let it through within a tile: 0·NaN is NaN.) One position of an operand holds NaN, ∞ and
  * −∞; whatever does not depend on it is compared with the same in float64 without them, and what does with what arithmetic
- * says.
+ * says. A query whose scores are all −∞ sees as little as one that sees no key: its weights are 0.
  */
 public abstract class UnseenPositionsContract {
     private static final double[] ODD = {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY};
@@ -131,5 +131,85 @@ public abstract class UnseenPositionsContract {
     @Test
     void moreKeysThanQueries() {
         all(33, 100, new int[] {32, 20}, 30);
+    }
+
+    /** One query has only scores of −∞; where there are fewer keys than queries, the first see none. */
+    private void blind(DType dtype, long queries, long keys, int width, boolean causal, Autograd.Graph graph) {
+        int at = (int) queries - 8;
+        List<Tensor> wide = new ArrayList<>();
+        List<Tensor> there = new ArrayList<>();
+        for (int i = 0; i < 4; i++) {
+            long length = i == 0 || i == 3 ? queries : keys;
+            double[] numbers = random(i + 1, length * width);
+            for (int j = 0; i == 1 && j < numbers.length; j += width) {
+                numbers[j] = 0.5 + Math.abs(numbers[j]);
+            }
+            // Its own gradient has no part in anything: here it is 0, there it is not.
+            Tensor given = Tensor.of(numbers, 1, 1, length, width).to(dtype);
+            if (i % 3 == 0) {
+                java.util.Arrays.fill(numbers, at * width, (at + 1) * width, 0);
+            }
+            Tensor without = Tensor.of(numbers, 1, 1, length, width).to(dtype);
+            if (i == 0) {
+                numbers[at * width] = Double.NEGATIVE_INFINITY;
+                given = Tensor.of(numbers, 1, 1, length, width).to(dtype);
+            }
+            wide.add(without.to(DType.FLOAT64).detach().requiresGrad(i < 3));
+            there.add(given.to(device()).detach().requiresGrad(i < 3));
+        }
+        Tensor[] results = new Tensor[2];
+        for (int i = 0; i < 2; i++) {
+            List<Tensor> in = i == 0 ? wide : there;
+            results[i] = Attention.attention(in.get(0), in.get(1), in.get(2), causal);
+            Autograd.backward(results[i], in.get(3), graph);
+        }
+        String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + (causal ? ", causal" : "")
+                + ", " + graph;
+        long none = causal ? queries - keys : 0;
+        Rows seeing = row -> row != at && row >= none;
+        Tensor slopes = Objects.requireNonNull(there.get(0).grad());
+        for (Tensor t : new Tensor[] {results[1], slopes}) {
+            double[] got = t.toDoubleArray();
+            for (int e = 0; e < got.length; e++) {
+                if (!seeing.has(e / width)) {
+                    assertEquals(0, got[e], what + ", element " + e + (t == slopes ? " of q's gradient" : ""));
+                }
+            }
+        }
+        compare(what, results[0], results[1], seeing, false);
+        compare(what + ", gradient of q", Objects.requireNonNull(wide.get(0).grad()), slopes, seeing, false);
+        compare(
+                what + ", gradient of v",
+                Objects.requireNonNull(wide.get(2).grad()),
+                Objects.requireNonNull(there.get(2).grad()),
+                ALL,
+                false);
+        // 0·−∞ in the first column, of what the query sees, and in a composition of what it does not see either.
+        Tensor expected = Objects.requireNonNull(wide.get(1).grad());
+        Tensor actual = Objects.requireNonNull(there.get(1).grad());
+        Rows unseen = row -> causal && graph == Autograd.Graph.FREE && row > at + keys - queries;
+        compare(what + ", gradient of k", expected, actual, unseen, false);
+        compare(
+                what + ", gradient of k but its first column",
+                expected.slice(3, 1, width),
+                actual.slice(3, 1, width),
+                ALL,
+                false);
+    }
+
+    /** As in PyTorch 2.13, of whose CPU kernels and compositions these have been the results. */
+    @Test
+    void queriesWithoutAScore() {
+        for (DType dtype : List.of(DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64)) {
+            for (int width : new int[] {64, 20}) {
+                for (boolean causal : new boolean[] {false, true}) {
+                    try (Scope scope = Scope.open()) {
+                        blind(dtype, 40, 40, width, causal, Autograd.Graph.FREE);
+                        blind(dtype, 33, 20, width, causal, Autograd.Graph.FREE);
+                        blind(dtype, 33, 20, width, causal, Autograd.Graph.CREATE);
+                    }
+                }
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Layout;
+import dev.merapi.types.Shape;
 import java.util.List;
 import java.util.function.Function;
 
@@ -296,24 +297,30 @@ public final class AttentionKernels {
         Tensor lse = lseOfAny.contiguous();
         long[] words = p.words(all);
         boolean fast = isForTensorCores(p, all);
-        try (Tensor inner = TENSORS.allocate(lse.shape(), lse.dtype(), lse.device())) {
+        // Two numbers of each query.
+        Shape pairs = lse.shape().with(-1, 2 * lse.size(-1));
+        try (Tensor numbers = TENSORS.allocate(pairs, lse.dtype(), lse.device())) {
             Family.Call call = begun(fast, p, all[0], "backward_inner");
             pointer(call, all[4]);
-            pointer(call, all[3]).pointer(inner).struct(words).each(fast ? p.rows() * p.width / 8 : p.rows());
-            pointer(gradient(fast, p, all, "backward_queries", lse, inner), all[5])
+            pointer(call, all[3])
+                    .pointer(lse)
+                    .pointer(numbers)
+                    .struct(words)
+                    .each(fast ? p.rows() * p.width / 8 : p.rows());
+            pointer(gradient(fast, p, all, "backward_queries", numbers), all[5])
                     .struct(words)
                     .run(backwardGrid(fast, p, p.queries));
-            call = gradient(fast, p, all, "backward_keys", lse, inner);
+            call = gradient(fast, p, all, "backward_keys", numbers);
             pointer(call, all[6]);
             pointer(call, all[7]).struct(words).run(backwardGrid(fast, p, p.keys));
         }
     }
 
-    private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor lse, Tensor inner) {
+    private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor numbers) {
         Family.Call call = begun(fast, p, all[0], part);
         pointer(call, all[4]);
         pointer(call, all[0]);
         pointer(call, all[1]);
-        return pointer(call, all[2]).pointer(lse).pointer(inner);
+        return pointer(call, all[2]).pointer(numbers);
     }
 }
