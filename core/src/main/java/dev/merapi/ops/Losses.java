@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import static dev.merapi.expr.Exprs.log;
+import static dev.merapi.expr.Exprs.log1p;
+import static dev.merapi.expr.Exprs.max;
 import static dev.merapi.expr.Exprs.softplus;
 
 import dev.merapi.error.DTypeException;
@@ -14,13 +17,15 @@ import dev.merapi.op.Op;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Losses: of classes, fused with their softmax; and of numbers, each an expression that is reduced in the same pass. See
- * Note [Backward ops] in {@link Softmax}.
+ * Note [Backward ops] in {@link Softmax}. Those that compare distances and scores stand in {@link MarginLosses}, those of
+ * counts and of numbers with a variance in {@link LikelihoodLosses}, that of sequences in {@link Ctc}.
  */
 public final class Losses {
     private Losses() {}
@@ -449,6 +454,44 @@ public final class Losses {
             },
             Param.scalar("delta"));
 
+    /** Logarithms of 0 count as −100, as in PyTorch, so that a loss stays finite. */
+    private static final double LEAST_LOG = -100;
+
+    private static final NamedFunction BCE_OF_PROBABILITIES = NamedFunction.define(
+            "binary_cross_entropy",
+            2,
+            a -> {
+                Expr x = a.get(0);
+                Expr y = a.get(1);
+                Expr missed = Expr.constant(1).sub(y).mul(max(log1p(x.neg()), LEAST_LOG));
+                return y.mul(max(log(x), LEAST_LOG)).add(missed).neg();
+            },
+            (a, loss, g) -> {
+                Expr x = a.get(0);
+                Expr y = a.get(1);
+                Expr scale = max(x.mul(Expr.constant(1).sub(x)), 1e-12);
+                Expr slope = max(log1p(x.neg()), LEAST_LOG).sub(max(log(x), LEAST_LOG));
+                return List.of(g.mul(x.sub(y)).div(scale), g.mul(slope));
+            });
+
+    /** −y·log x − (1 − y)·log(1 − x), for probabilities x and y; of logits {@link #BCE_WITH_LOGITS} is more exact. */
+    public static final PairLoss BINARY_CROSS_ENTROPY =
+            PairLoss.define("merapi::binary_cross_entropy", (x, y) -> BCE_OF_PROBABILITIES.call(x, y));
+
+    /** (x − y)²/(2β) near 0, |x − y| − β/2 from |x − y| = β on; β must be positive. */
+    public static final PairLoss SMOOTH_L1 = PairLoss.define(
+            "merapi::smooth_l1_loss",
+            (x, y, beta) -> {
+                Expr d = x.sub(y).abs();
+                return d.lt(beta).select(d.square().mul(0.5).div(beta), d.sub(beta.mul(0.5)));
+            },
+            Param.scalar("beta"));
+
+    /** y·(log y − x), for log probabilities x and probabilities y; 0 where y is 0. */
+    public static final PairLoss KL_DIV = PairLoss.define(
+            "merapi::kl_div",
+            (x, y) -> y.eq(0).select(Expr.constant(0), y.mul(log(y))).sub(y.mul(x)));
+
     public static Tensor mseLoss(Tensor x, Tensor y) {
         return MSE.call(x, y, Reduction.MEAN);
     }
@@ -464,5 +507,124 @@ public final class Losses {
     public static Tensor huberLoss(Tensor x, Tensor y, double delta) {
         Form.requireNotNegative("huberLoss", "delta", delta);
         return HUBER.call(x, y, Reduction.MEAN, delta);
+    }
+
+    /**
+     * The cross entropy of probabilities, such as a sigmoid's; see {@link #BINARY_CROSS_ENTROPY}.
+     *
+     * @param probabilities from 0 to 1
+     * @param targets from 0 to 1, of the same shape
+     * @return the mean, 0-d
+     */
+    public static Tensor bceLoss(Tensor probabilities, Tensor targets) {
+        return BINARY_CROSS_ENTROPY.call(probabilities, targets, Reduction.MEAN);
+    }
+
+    /**
+     * {@link #bceWithLogits(Tensor, Tensor)} with weights.
+     *
+     * @param weight of each element, in a shape that broadcasts to that of the logits; or null
+     * @param positiveWeight what positive targets count for, {@code [.., C]} for C classes; or null
+     */
+    public static Tensor bceWithLogits(
+            Tensor logits,
+            Tensor probabilities,
+            @Nullable Tensor weight,
+            @Nullable Tensor positiveWeight,
+            Reduction reduction) {
+        if (weight == null && positiveWeight == null) {
+            return BCE_WITH_LOGITS.call(logits, probabilities, reduction);
+        }
+        Tensor each;
+        if (positiveWeight == null) {
+            each = BCE_WITH_LOGITS.call(logits, probabilities, Reduction.NONE);
+        } else { // −p·y·log σ(x) − (1 − y)·log σ(−x)
+            Tensor hit = probabilities.mul(positiveWeight).mul(logits.logSigmoid());
+            Tensor missed = probabilities.rsub(1).mul(logits.neg().logSigmoid());
+            each = hit.add(missed).neg();
+        }
+        return reduce(weight == null ? each : each.mul(weight), reduction);
+    }
+
+    /**
+     * The absolute error, rounded off below {@code beta} ({@link #SMOOTH_L1}); for 0 it is {@link #L1}.
+     *
+     * @param beta finite and not negative; 1 in PyTorch
+     * @return the mean, 0-d
+     */
+    public static Tensor smoothL1Loss(Tensor x, Tensor y, double beta) {
+        Form.requireNotNegative("smoothL1Loss", "beta", beta);
+        return beta == 0 ? L1.call(x, y, Reduction.MEAN) : SMOOTH_L1.call(x, y, Reduction.MEAN, beta);
+    }
+
+    /**
+     * The Kullback–Leibler divergence of log probabilities from targets, {@code Σ y·(log y − x)}, over the size of the first
+     * dimension: what PyTorch calls {@code batchmean}, and what the divergence of a batch is. Other reductions, which have
+     * no such meaning, by {@link #KL_DIV}.
+     *
+     * @param logProbabilities x, [B, ..]
+     * @param targets probabilities y of the same shape, or their logarithms
+     * @param logTargets whether the targets are logarithms
+     * @return 0-d
+     */
+    public static Tensor klDiv(Tensor logProbabilities, Tensor targets, boolean logTargets) {
+        Tensor sum = logTargets
+                ? targets.exp().mul(targets.sub(logProbabilities)).sum()
+                : KL_DIV.call(logProbabilities, targets, Reduction.SUM);
+        return sum.div(logProbabilities.rank() == 0 ? 1 : logProbabilities.size(0));
+    }
+
+    /**
+     * Cross entropy with a distribution over the classes as the target of each row: for mixed labels, and for a student
+     * that learns from a teacher. −Σ_c w_c·y_c·log softmax(x)_c.
+     *
+     * @param logits [N, C, d…] or [C]
+     * @param targets probabilities of the same shape
+     * @param weight [C], or null for ones
+     * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @return [N, d…] for NONE, else 0-d; MEAN divides by the number of rows, whatever their weights
+     */
+    public static Tensor crossEntropyOfProbabilities(
+            Tensor logits, Tensor targets, @Nullable Tensor weight, double labelSmoothing, Reduction reduction) {
+        String op = "crossEntropyOfProbabilities";
+        Form.requireNumber(op, "labelSmoothing", labelSmoothing, 0, 1);
+        requireSame(op, "logits", logits, "targets", targets);
+        if (logits.rank() == 0) {
+            throw new ShapeException(op + ": logits must be [C] or [N, C, ..], but are " + logits.describe());
+        }
+        int dim = logits.rank() == 1 ? 0 : 1;
+        Tensor y = targets;
+        if (labelSmoothing != 0) {
+            y = y.mul(1 - labelSmoothing).add(labelSmoothing / logits.size(dim));
+        }
+        if (weight != null) {
+            long[] along = new long[logits.rank()];
+            Arrays.fill(along, 1);
+            along[dim] = logits.size(dim);
+            Form.require(op, "weight", weight, Shape.of(logits.size(dim)), weight.dtype());
+            y = y.mul(weight.reshape(along));
+        }
+        return reduce(y.mul(logits.logSoftmax(dim)).sum(dim).neg(), reduction);
+    }
+
+    /** For losses that are compositions. */
+    static Tensor reduce(Tensor each, Reduction reduction) {
+        return switch (reduction) {
+            case NONE -> each;
+            case MEAN -> each.mean();
+            case SUM -> each.sum();
+        };
+    }
+
+    /** @throws ShapeException if two tensors differ in shape: broadcasting in a loss is nearly always a mistake */
+    static void requireSame(String op, String left, Tensor x, String right, Tensor y) {
+        Objects.requireNonNull(x, left);
+        Objects.requireNonNull(y, right);
+        if (!x.shape().equals(y.shape())) {
+            throw new ShapeException(Message.of(op + ": shapes differ: " + x.shape() + " and " + y.shape())
+                    .fact(left, x.describe())
+                    .fact(right, y.describe())
+                    .fix("reshape one of them; expand it if broadcasting is meant."));
+        }
     }
 }

@@ -12,7 +12,9 @@ import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.net.URL;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
@@ -51,6 +53,15 @@ class NativeLibraryTest {
             System.out.println(Cpu.threads() + " threads");
             System.out.println(Loader.cacheResource(Loader.findResource(Native.class, LIBRARY)));
             System.out.println(Loader.getLoadedLibraries().keySet());
+        }
+    }
+
+    /** A build that was asked for checks and has none would find nothing, and say so with pride. */
+    @Test
+    void itHasTheSanitisersChecksIfTheBuildWasAskedForThem() throws Exception {
+        try (InputStream in = Loader.findResource(Native.class, LIBRARY).openStream()) {
+            String library = new String(in.readAllBytes(), StandardCharsets.ISO_8859_1);
+            assertThat(library.contains("__asan_init")).isEqualTo(System.getProperty("merapi.sanitise") != null);
         }
     }
 

@@ -388,6 +388,19 @@ final class ReductionRows {
                 (x, y) -> Math.max(x, 0) - (y == 0 ? 0 : x * y) + Math.log1p(Math.exp(-Math.abs(x))),
                 any.awayFrom(0),
                 uniform(0, 1)));
+        rows.addAll(pair(
+                "binary_cross_entropy",
+                (x, y) -> -y * Math.max(Math.log(x), -100) - (1 - y) * Math.max(Math.log1p(-x), -100),
+                uniform(0.1, 0.9),
+                uniform(0, 1)));
+        rows.addAll(pair(
+                "smooth_l1_loss",
+                (x, y) -> Math.abs(x - y) < 0.5 ? (x - y) * (x - y) : Math.abs(x - y) - 0.25,
+                uniform(-2, -0.6),
+                uniform(0, 2),
+                0.5));
+        rows.addAll(
+                pair("kl_div", (x, y) -> (y == 0 ? 0 : y * Math.log(y)) - y * x, uniform(-2, -0.1), uniform(0.1, 1)));
         return rows;
     }
 
