@@ -60,6 +60,7 @@ final class PointwiseRows {
         rows.addAll(comparisons());
         rows.addAll(bits());
         rows.addAll(normalizing());
+        rows.addAll(cells());
         return rows;
     }
 
@@ -392,6 +393,58 @@ final class PointwiseRows {
                                     3);
                         })
                         .scale(a -> List.of(Grid.filled(i -> 8, 2, 3))));
+    }
+
+    // ---------------------------------------------------------------- the steps of recurrent layers
+
+    private static double sigmoid(double x) {
+        return 1 / (1 + Math.exp(-x));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static List<OpSamples<?, ?>> cells() {
+        Domain any = uniform(-2, 2);
+        return List.of(
+                OpSamples.samples((Op<PointwiseArgs.Many, List<Tensor>>) Ops.named("merapi::lstm_cell"))
+                        .sample("[2, 3]", m -> new PointwiseArgs.Many(drawn(m, any, 5, 2, 3), List.of()))
+                        .valuesOnly("[7, 211]", m -> new PointwiseArgs.Many(drawn(m, any, 5, 7, 211), List.of()))
+                        .reference(a -> {
+                            List<Grid> in = a.inputs().stream().map(Grid::of).toList();
+                            Grid c = Grid.filled(
+                                    i -> sigmoid(in.get(1).at(i)) * in.get(4).at(i)
+                                            + sigmoid(in.get(0).at(i))
+                                                    * Math.tanh(in.get(2).at(i)),
+                                    in.get(0).shape());
+                            Grid h = Grid.filled(
+                                    i -> sigmoid(in.get(3).at(i)) * Math.tanh(c.at(i)),
+                                    in.get(0).shape());
+                            return List.of(h, c);
+                        }),
+                OpSamples.samples((Op<PointwiseArgs.Many, Tensor>) Ops.named("merapi::gru_cell"))
+                        .sample("[2, 3]", m -> new PointwiseArgs.Many(drawn(m, any, 7, 2, 3), List.of()))
+                        .references(a -> {
+                            List<Grid> in = a.inputs().stream().map(Grid::of).toList();
+                            return Grid.filled(
+                                    i -> {
+                                        double r = sigmoid(
+                                                in.get(0).at(i) + in.get(3).at(i));
+                                        double z = sigmoid(
+                                                in.get(1).at(i) + in.get(4).at(i));
+                                        double n = Math.tanh(
+                                                in.get(2).at(i) + r * in.get(5).at(i));
+                                        return (1 - z) * n + z * in.get(6).at(i);
+                                    },
+                                    2,
+                                    3);
+                        }));
+    }
+
+    private static List<Tensor> drawn(Maker m, Domain domain, int count, long... shape) {
+        List<Tensor> operands = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            operands.add(m.draw(domain, shape));
+        }
+        return operands;
     }
 
     // ---------------------------------------------------------------- bits
