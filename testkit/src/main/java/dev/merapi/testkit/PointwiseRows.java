@@ -419,7 +419,13 @@ final class PointwiseRows {
                                     i -> sigmoid(in.get(3).at(i)) * Math.tanh(c.at(i)),
                                     in.get(0).shape());
                             return List.of(h, c);
-                        }),
+                        })
+                        .scale(
+                                a -> { // of the two terms of c, which may cancel
+                                    Grid terms = Grid.filled(
+                                            i -> 3, Grid.of(a.inputs().get(0)).shape());
+                                    return List.of(terms, terms);
+                                }),
                 OpSamples.samples((Op<PointwiseArgs.Many, Tensor>) Ops.named("merapi::gru_cell"))
                         .sample("[2, 3]", m -> new PointwiseArgs.Many(drawn(m, any, 7, 2, 3), List.of()))
                         .references(a -> {
@@ -436,7 +442,8 @@ final class PointwiseRows {
                                     },
                                     2,
                                     3);
-                        }));
+                        })
+                        .scale(a -> List.of(Grid.filled(i -> 3, 2, 3))));
     }
 
     private static List<Tensor> drawn(Maker m, Domain domain, int count, long... shape) {
