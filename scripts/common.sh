@@ -128,6 +128,15 @@ how_to_install() {
     echo "       macOS:          $3"
 }
 
+# Another tool, and how it is installed: need_on_path TOOL debian-packages fedora-packages macos-command
+need_on_path() {
+    command -v "$1" >/dev/null || {
+        echo "$1 is not on the PATH." >&2
+        how_to_install "${@:2}" >&2
+        exit 1
+    }
+}
+
 # The number before the first dot of `javac 17.0.15`, or 0.
 java_major() {
     local version

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.benchmarks;
 
-import dev.merapi.cuda.report.EpilogueCost.Part;
+import dev.merapi.cuda.report.EpilogueCost;
 import dev.merapi.cuda.runtime.Epilogues;
 import dev.merapi.cuda.runtime.Epilogues.Epilogue;
 import java.util.Locale;
@@ -15,7 +15,7 @@ import java.util.Set;
 final class EpilogueQuestions {
     /** Times a part of a step, as the switches are now. */
     interface Clock {
-        double seconds(Part part, long rows, long in, long out);
+        double seconds(Epilogue asked, long rows, long in, long out);
     }
 
     interface Sink {
@@ -32,19 +32,19 @@ final class EpilogueQuestions {
 
     void ask(Sink sink) {
         long w = gpt.width();
-        for (Part part : Part.values()) {
+        for (Epilogue asked : Epilogue.values()) {
             for (long[] shape : new long[][] {{w, 3 * w}, {w, w}, {w, 4 * w}, {4 * w, w}}) {
-                String key = "epilogue_" + part.name().toLowerCase(Locale.ROOT) + "_" + shape[0] + "_" + shape[1];
-                sink.ask(key, "µs", () -> microseconds(part, shape, part.used()));
-                sink.ask(key + "_apart", "µs", () -> microseconds(part, shape, part.apart()));
+                String key = "epilogue_" + asked.name().toLowerCase(Locale.ROOT) + "_" + shape[0] + "_" + shape[1];
+                sink.ask(key, "µs", () -> microseconds(asked, shape, EpilogueCost.used(asked)));
+                sink.ask(key + "_apart", "µs", () -> microseconds(asked, shape, EpilogueCost.apart(asked)));
             }
         }
     }
 
-    private double microseconds(Part part, long[] shape, Set<Epilogue> used) {
+    private double microseconds(Epilogue asked, long[] shape, Set<Epilogue> used) {
         Set<Epilogue> before = Epilogues.use(used);
         try {
-            return 1e6 * clock.seconds(part, gpt.batch() * gpt.context(), shape[0], shape[1]);
+            return 1e6 * clock.seconds(asked, gpt.batch() * gpt.context(), shape[0], shape[1]);
         } finally {
             Epilogues.use(before);
         }

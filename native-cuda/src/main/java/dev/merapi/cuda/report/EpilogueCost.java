@@ -21,32 +21,18 @@ import java.util.Set;
  * library's, or in several kernels. For reports, which switch and measure.
  */
 public final class EpilogueCost {
-    /** What is asked: an epilogue, or two in one product. */
-    public enum Part {
-        BIAS(Epilogue.BIAS),
-        GELU(Epilogue.GELU),
-        DGELU(Epilogue.DGELU),
-        /** The sums of a GELU's gradient, which is made in any case: within its product, or by a kernel that reads it again. */
-        DGELU_BGRAD(Epilogue.BGRAD),
-        BGRAD(Epilogue.BGRAD);
+    /** Those that are used where this one is asked for: the sums within a GELU's gradient are no part of its own question. */
+    public static Set<Epilogue> used(Epilogue asked) {
+        return asked == Epilogue.DGELU
+                ? EnumSet.complementOf(EnumSet.of(Epilogue.DGELU_BGRAD))
+                : EnumSet.allOf(Epilogue.class);
+    }
 
-        private final Epilogue asked;
-
-        Part(Epilogue asked) {
-            this.asked = asked;
-        }
-
-        /** Those that are used in one; without a sum where the sum is a part of its own. */
-        public Set<Epilogue> used() {
-            return this == DGELU ? EnumSet.complementOf(EnumSet.of(Epilogue.BGRAD)) : EnumSet.allOf(Epilogue.class);
-        }
-
-        /** The same without what is asked. */
-        public Set<Epilogue> apart() {
-            Set<Epilogue> others = used();
-            others.remove(asked);
-            return others;
-        }
+    /** The same without it. */
+    public static Set<Epilogue> apart(Epilogue asked) {
+        Set<Epilogue> others = used(asked);
+        others.remove(asked);
+        return others;
     }
 
     private EpilogueCost() {}
@@ -63,7 +49,7 @@ public final class EpilogueCost {
      *
      * @throws IllegalArgumentException if no kernels of ours run on the device
      */
-    public static Runnable of(Device device, Part part, long rows, long in, long out) {
+    public static Runnable of(Device device, Epilogue asked, long rows, long in, long out) {
         if (!(BackendChoice.of(device.type()) instanceof KernelBackend backend)) {
             throw new IllegalArgumentException("epilogues: " + device + " has no kernels of CUDA's");
         }
@@ -71,7 +57,7 @@ public final class EpilogueCost {
         Tensor x = random(device, rows, in);
         Tensor y = random(device, rows, out);
         Tensor bias = random(device, out);
-        switch (part) {
+        switch (asked) {
             case BIAS:
                 Tensor weight = random(device, out, in);
                 return () -> LinearAlgebra.linear(x, weight, bias);

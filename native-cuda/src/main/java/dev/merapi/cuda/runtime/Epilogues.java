@@ -11,10 +11,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What cuBLASLt does to a product before it writes it, instead of a kernel of ours that reads and writes it once more; for
- * the whole process. {@code -Dmerapi.cuda.epilogues=bias,gelu,dgelu,bgrad} names those that are used, {@code none} none;
+ * the whole process. {@code -Dmerapi.cuda.epilogues=bias,gelu,dgelu,dgelu_bgrad,bgrad} names those that are used, {@code none} none;
  * what is not named, what the library refuses and what is not aligned to 16 bytes is done apart.
  *
- * <p>The default is all but {@link Epilogue#BGRAD}: users of the library report gains by the GELU's on the GPUs that this
+ * <p>The default is all but {@link Epilogue#BGRAD} and {@link Epilogue#DGELU_BGRAD}: users of the library report gains by the GELU's on the GPUs that this
  * is for, every framework uses the bias, and of the sums losses are on record that exceed what they can save, which is one
  * reading of the gradient. It follows the measurement ({@code DeviceReport}'s {@code epilogue_…}) once there is one.
  */
@@ -24,8 +24,10 @@ public final class Epilogues {
         BIAS,
         /** geluTanh(x·weightᵀ + bias), which keeps what the GELU is applied to. 16-bit types only: it is not accurate to float32. */
         GELU,
-        /** A product times the derivative of that GELU; with {@link #BGRAD} the sums of its columns too. 16-bit types only. */
+        /** A product times the derivative of that GELU. 16-bit types only. */
         DGELU,
+        /** With {@link #DGELU}, without which it does nothing: the sums of its columns too, which are the gradient of a bias. */
+        DGELU_BGRAD,
         /** gᵀ·x, and the sums of g's columns, which are the gradient of the bias. */
         BGRAD
     }
@@ -67,7 +69,7 @@ public final class Epilogues {
                 all.add(Epilogue.valueOf(name.strip().toUpperCase(Locale.ROOT)));
             } catch (IllegalArgumentException e) {
                 throw new DeviceException("cuda: " + PROPERTY + "=" + names + " names no epilogue '" + name
-                        + "'\n  fix: none, or some of bias,gelu,dgelu,bgrad.");
+                        + "'\n  fix: none, or some of bias,gelu,dgelu,dgelu_bgrad,bgrad.");
             }
         }
         return frozen(all);
@@ -89,7 +91,7 @@ public final class Epilogues {
         if (gelu != null && !now.contains(gelu.backward() ? Epilogue.DGELU : Epilogue.GELU)) {
             return false;
         }
-        return (p.sums() == null || now.contains(Epilogue.BGRAD))
+        return (p.sums() == null || now.contains(gelu == null ? Epilogue.BGRAD : Epilogue.DGELU_BGRAD))
                 && (p.bias() == null || gelu != null || now.contains(Epilogue.BIAS));
     }
 }

@@ -351,7 +351,8 @@ class CublasLtTest {
                 MatrixProduct.of(linear, out), Set.of(Epilogue.BIAS),
                 FusedFeedForward.activated(linear, inner, out), Set.of(Epilogue.GELU),
                 FusedFeedForward.beforeActivation(g, down, inner, null, out), Set.of(Epilogue.DGELU),
-                FusedFeedForward.beforeActivation(g, down, inner, bias, out), Set.of(Epilogue.DGELU, Epilogue.BGRAD),
+                FusedFeedForward.beforeActivation(g, down, inner, bias, out),
+                        Set.of(Epilogue.DGELU, Epilogue.DGELU_BGRAD),
                 LinearGradients.product(new LinearGradients.Args(out, x), gradients), Set.of(Epilogue.BGRAD));
     }
 
@@ -375,7 +376,7 @@ class CublasLtTest {
     @Test
     void theirNames() {
         assertEquals(Set.of(), Epilogues.parse("none"));
-        assertEquals(Set.of(Epilogue.BIAS, Epilogue.DGELU), Epilogues.parse("bias, dgelu"));
+        assertEquals(Set.of(Epilogue.BIAS, Epilogue.DGELU_BGRAD), Epilogues.parse("bias, dgelu_bgrad"));
         assertEquals(Epilogues.parse("bias,gelu,dgelu"), Epilogues.parse(null), "the default");
         assertTrue(assertThrows(DeviceException.class, () -> Epilogues.parse("bias,relu"))
                 .getMessage()
@@ -418,9 +419,9 @@ class CublasLtTest {
     @Test
     void whatAnEpilogueIsFor() throws IOException, InterruptedException {
         Device device = FakeCublasLt.device("cuda-lt-cost");
-        for (EpilogueCost.Part e : EpilogueCost.Part.values()) {
+        for (Epilogue e : Epilogue.values()) {
             for (boolean used : new boolean[] {true, false}) {
-                Epilogues.use(used ? e.used() : e.apart());
+                Epilogues.use(used ? EpilogueCost.used(e) : EpilogueCost.apart(e));
                 try (Scope scope = Scope.open()) {
                     Runnable call = EpilogueCost.of(device, e, 10, 8, 16);
                     int products = calls.getInt(4 * PRODUCTS);
@@ -431,8 +432,7 @@ class CublasLtTest {
         }
         assertTrue(EpilogueCost.isAsked(device));
         assertFalse(EpilogueCost.isAsked(Device.CPU));
-        assertThrows(
-                IllegalArgumentException.class, () -> EpilogueCost.of(Device.CPU, EpilogueCost.Part.BIAS, 1, 1, 1));
+        assertThrows(IllegalArgumentException.class, () -> EpilogueCost.of(Device.CPU, Epilogue.BIAS, 1, 1, 1));
         Epilogues.use(EnumSet.allOf(Epilogue.class));
         FakeGpu.forget();
     }
