@@ -114,8 +114,12 @@ public final class Recurrent {
             Cell cell, Tensor x, Tensor h, @Nullable Tensor c, Weights w, long @Nullable [] lengths, boolean backward) {
         require(cell, x, h, c, w, lengths);
         int steps = Math.toIntExact(x.size(0));
-        boolean together = cell != Cell.GRU && w.inputBias() != null && w.hiddenBias() != null;
-        Tensor bias = together ? w.inputBias().add(w.hiddenBias()) : w.inputBias();
+        Tensor bias = w.inputBias();
+        Tensor hiddenBias = w.hiddenBias();
+        if (cell != Cell.GRU && bias != null && hiddenBias != null) { // all steps at once
+            bias = bias.add(hiddenBias);
+            hiddenBias = null;
+        }
         List<Tensor> projected = LinearAlgebra.linear(x, w.input(), bias).split(1, 0);
         Tensor counted =
                 lengths == null ? null : Tensor.of(lengths).to(x.device()).unsqueeze(1);
@@ -129,7 +133,7 @@ public final class Recurrent {
         for (int i = 0; i < steps; i++) {
             int t = backward ? steps - 1 - i : i;
             Tensor given = projected.get(t).squeeze(0);
-            Tensor recurrent = LinearAlgebra.linear(state, w.hidden(), together ? null : w.hiddenBias());
+            Tensor recurrent = LinearAlgebra.linear(state, w.hidden(), hiddenBias);
             List<Tensor> next = step(cell, given, recurrent, state, memory);
             Tensor going = counted == null || t < shortest ? null : counted.gt(t);
             outputs[t] = going == null ? next.get(0) : next.get(0).where(going, 0);
