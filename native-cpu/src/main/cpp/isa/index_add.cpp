@@ -7,6 +7,7 @@
 #include "../scratch.h"
 #include "../structured.h"
 #include "lanes.h"
+#include "sums.h"
 
 namespace merapi {
 namespace MERAPI_ISA {
@@ -15,65 +16,6 @@ namespace {
 int64_t index_at(int index_dtype, int64_t indices, int64_t position, int64_t dim, Outside& outside) {
     return storage_of(index_dtype) == Storage::i32 ? index_once(at<const int32_t>(indices), position, dim, outside)
                             : index_once(at<const int64_t>(indices), position, dim, outside);
-}
-
-// Sums are kept in T, which is the compute type for floats and the type itself for integers.
-template <class S>
-struct Sum {
-    using T = ComputeOf<S>;
-    static T get(const S* p) { return widen_one(*p); }
-    static void set(S* p, T x) { narrow_one(p, x); }
-};
-template <class S>
-struct IntegerSum {
-    using T = uint64_t;  // wraps
-    static T get(const S* p) { return static_cast<T>(*p); }
-    static void set(S* p, T x) { *p = static_cast<S>(x); }
-};
-template <>
-struct Sum<uint8_t> : IntegerSum<uint8_t> {};
-template <>
-struct Sum<int8_t> : IntegerSum<int8_t> {};
-template <>
-struct Sum<int16_t> : IntegerSum<int16_t> {};
-template <>
-struct Sum<int32_t> : IntegerSum<int32_t> {};
-template <>
-struct Sum<int64_t> : IntegerSum<int64_t> {};
-
-template <bool first, class A, class B>
-struct Pick {
-    using type = A;
-};
-template <class A, class B>
-struct Pick<false, A, B> {
-    using type = B;
-};
-template <class S>
-constexpr bool is_float = same_type<S, float> || same_type<S, double> || same_type<S, f16> || same_type<S, bf16>;
-
-template <class F>
-void with_number(int dtype, F&& fn) {
-    switch (storage_of(dtype)) {
-        case Storage::u8:
-            fn(Tag<uint8_t>{});
-            break;
-        case Storage::i8:
-            fn(Tag<int8_t>{});
-            break;
-        case Storage::i16:
-            fn(Tag<int16_t>{});
-            break;
-        case Storage::i32:
-            fn(Tag<int32_t>{});
-            break;
-        case Storage::i64:
-            fn(Tag<int64_t>{});
-            break;
-        default:
-            with_float(dtype, fn);
-            break;
-    }
 }
 
 template <class S>
@@ -153,30 +95,6 @@ void add_elements(const S* src, int index_dtype, int64_t indices, int64_t outer,
     });
 }
 
-template <class S>
-void sums_along(const S* x, int64_t outer, int64_t n, int64_t inner, S* y) {
-    using T = typename Sum<S>::T;
-    constexpr int64_t W = 32;
-    const int64_t groups = ceil_div(most(1, inner), W);
-    if (inner == 0) return;
-    parallel_for(outer * groups, most(1, kGrain / most(1, n * least(W, inner))), [&](int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; t++) {
-            const int64_t first = t % groups * W, width = least(W, inner - first);
-            const int64_t start = t / groups * n * inner + first;
-            // Long float scans accumulate in double: a running sum has no tree to keep its error small.
-            using A = typename Pick<is_float<S>, double, T>::type;
-            A sum[W];
-            for (int64_t c = 0; c < W; c++) sum[c] = A(0);
-            for (int64_t j = 0; j < n; j++) {
-                for (int64_t c = 0; c < width; c++) {
-                    sum[c] += static_cast<A>(Sum<S>::get(x + start + j * inner + c));
-                    Sum<S>::set(y + start + j * inner + c, static_cast<T>(sum[c]));
-                }
-            }
-        }
-    });
-}
-
 }  // namespace
 
 int64_t index_add(int dtype, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
@@ -197,13 +115,6 @@ int64_t scatter_add(int dtype, int64_t src, int index_dtype, int64_t indices, in
         add_elements(at<const S>(src), index_dtype, indices, outer, dim, inner, k, at<S>(out), outside);
     });
     return outside.position();
-}
-
-void cumsum(int dtype, int64_t x, int64_t outer, int64_t n, int64_t inner, int64_t y) {
-    with_number(dtype, [&](auto tag) {
-        using S = typename decltype(tag)::type;
-        sums_along(at<const S>(x), outer, n, inner, at<S>(y));
-    });
 }
 
 }  // namespace MERAPI_ISA

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Exprs;
+import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
+import dev.merapi.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
 
 /** Activation functions. Where one has a kink, the gradient there is that of the left side. */
 public final class Activations {
@@ -43,4 +50,115 @@ public final class Activations {
                     .select(
                             Expr.constant(0.0),
                             x.ge(3).select(x, x.mul(x.add(3.0)).div(6.0))));
+
+    /** 1.0507…·(x, or 1.6732…·(eˣ − 1) where x is not positive). */
+    public static final PointwiseOp SELU = Pointwise.define(
+            "merapi::selu",
+            x -> x.gt(0)
+                    .select(x, x.expm1().mul(1.6732632423543772848170429916717))
+                    .mul(1.0507009873554804934193349852946));
+
+    /** x, or α·(e^(x/α) − 1) where x is not positive. */
+    public static final PointwiseOp CELU = Pointwise.define(
+            "merapi::celu",
+            (x, alpha) -> x.gt(0).select(x, alpha.mul(x.div(alpha).expm1())),
+            Param.scalar("alpha"));
+
+    /** As {@link #LEAKY_RELU}, with a tensor of slopes. */
+    public static final PointwiseOp PRELU =
+            Pointwise.define("merapi::prelu", (x, slope) -> x.gt(0).select(x, x.mul(slope)));
+
+    /** x·σ(y), of the two halves of a gated linear unit. */
+    public static final PointwiseOp GATE = Pointwise.define("merapi::gate", (x, y) -> x.mul(y.sigmoid()));
+
+    private static final NamedFunction SOFT_SIGN = NamedFunction.define(
+            "soft_sign",
+            1,
+            a -> a.get(0).div(a.get(0).abs().add(1)),
+            (a, y, g) -> List.of(g.mul(a.get(0).abs().add(1).reciprocal().square())));
+
+    /** x / (1 + |x|). */
+    public static final PointwiseOp SOFTSIGN = Pointwise.define("merapi::softsign", x -> SOFT_SIGN.call(x));
+
+    /** x where it is above the threshold, else the value. */
+    public static final PointwiseOp THRESHOLD = Pointwise.define(
+            "merapi::threshold",
+            (x, threshold, value) -> x.le(threshold).select(value, x),
+            Param.scalar("threshold"),
+            Param.scalar("value"));
+
+    /** x between two bounds; beyond them and there the gradient is 0. */
+    public static final PointwiseOp HARDTANH = Pointwise.define(
+            "merapi::hardtanh",
+            (x, low, high) -> x.le(low).select(low, x.ge(high).select(high, x)),
+            Param.scalar("low"),
+            Param.scalar("high"));
+
+    /** x where |x| is above λ, else 0. */
+    public static final PointwiseOp HARDSHRINK = Pointwise.define(
+            "merapi::hardshrink",
+            (x, lambda) -> x.abs().le(lambda).select(Expr.constant(0.0), x),
+            Param.scalar("lambda"));
+
+    /** x moved by λ towards 0, and 0 within that. */
+    public static final PointwiseOp SOFTSHRINK = Pointwise.define(
+            "merapi::softshrink",
+            (x, lambda) -> x.gt(lambda)
+                    .select(
+                            x.sub(lambda),
+                            x.lt(lambda.neg()).select(x.add(lambda), x.isNan().select(x, Expr.constant(0.0)))),
+            Param.scalar("lambda"));
+
+    private static final NamedFunction TANH_SHRINK = NamedFunction.define(
+            "tanh_shrink",
+            1,
+            a -> a.get(0).sub(a.get(0).tanh()),
+            (a, y, g) -> List.of(g.mul(a.get(0).tanh().square())));
+
+    /** x − tanh x. */
+    public static final PointwiseOp TANHSHRINK = Pointwise.define("merapi::tanhshrink", x -> TANH_SHRINK.call(x));
+
+    /** log(1 + e^(βx)) / β, and x where βx is above the threshold. */
+    public static final PointwiseOp SOFTPLUS_SCALED = Pointwise.define(
+                    "merapi::softplus_scaled",
+                    (x, beta, threshold) -> {
+                        Expr scaled = x.mul(beta);
+                        return scaled.gt(threshold).select(x, scaled.softplus().div(beta));
+                    },
+                    Param.scalar("beta"),
+                    Param.scalar("threshold"))
+            .autocast(CastPolicy.FLOAT32);
+
+    /** The slopes of {@link #PRELU} as they stand beside x: one for all, or along the channels of [N, C, ..]. */
+    public static Tensor slopes(Tensor x, Tensor weight) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(weight, "weight");
+        long channels = x.rank() == 0 ? 1 : x.size(x.rank() == 1 ? 0 : 1);
+        if (weight.rank() > 1 || weight.numel() != 1 && weight.numel() != channels) {
+            throw new ShapeException(
+                    Message.of("prelu: weight must have one element, or one for each of " + channels + " channels")
+                            .fact("x", x.describe())
+                            .fact("weight", weight.describe())
+                            .fix("channels are the second dimension of x [N, C, ..]."));
+        }
+        if (weight.numel() == 1 || x.rank() < 2) {
+            return weight.reshape(weight.numel() == 1 ? new long[0] : new long[] {channels});
+        }
+        long[] sizes = new long[x.rank() - 1];
+        Arrays.fill(sizes, 1);
+        sizes[0] = channels;
+        return weight.reshape(sizes);
+    }
+
+    /** The first half of x along a dimension, times the sigmoid of the second. */
+    public static Tensor glu(Tensor x, int dim) {
+        Objects.requireNonNull(x, "x");
+        int d = x.layout().requireDim("glu", dim);
+        if (x.size(d) % 2 != 0) {
+            throw new ShapeException("glu: dimension " + dim + " has " + x.size(d)
+                    + " elements, which has no halves\n  x: " + x.describe() + "\n  fix: a dimension of an even size.");
+        }
+        long half = x.size(d) / 2;
+        return GATE.call(x.slice(d, 0, half), x.slice(d, half, 2 * half));
+    }
 }

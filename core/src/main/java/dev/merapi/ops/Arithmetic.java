@@ -3,6 +3,7 @@ package dev.merapi.ops;
 
 import dev.merapi.expr.Expr;
 import dev.merapi.expr.Exprs;
+import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
 import java.util.List;
 
@@ -31,6 +32,95 @@ public final class Arithmetic {
     public static final PointwiseOp ATAN2 = Pointwise.define("merapi::atan2", Expr::atan2);
     public static final PointwiseOp COPYSIGN = Pointwise.define("merapi::copysign", Expr::copysign);
 
+    /** The quotient rounded towards 0. */
+    public static final PointwiseOp TRUNC_DIVIDE = Pointwise.define("merapi::trunc_divide", Expr::truncDiv);
+
+    private static final NamedFunction HYPOTENUSE = NamedFunction.define(
+            "hypotenuse",
+            2,
+            a -> {
+                Expr x = a.get(0).abs();
+                Expr y = a.get(1).abs();
+                Expr most = x.max(y);
+                Expr scaled =
+                        x.div(most).square().add(y.div(most).square()).sqrt().mul(most);
+                Expr infinite = x.isInf().or(y.isInf());
+                return infinite.select(
+                        Expr.constant(Double.POSITIVE_INFINITY), most.eq(0).select(most, scaled));
+            },
+            (a, y, g) -> {
+                Expr none = y.eq(0);
+                Expr zero = Expr.constant(0.0);
+                Expr by = none.select(Expr.constant(1.0), y);
+                return List.of(
+                        none.select(zero, g.mul(a.get(0).div(by))),
+                        none.select(zero, g.mul(a.get(1).div(by))));
+            });
+
+    /** √(x² + y²) without overflow; its gradients at the origin are 0. */
+    public static final PointwiseOp HYPOT = Pointwise.define("merapi::hypot", (x, y) -> HYPOTENUSE.call(x, y));
+
+    /** 0 below 0, 1 above, and y at 0. */
+    public static final PointwiseOp HEAVISIDE = Pointwise.define(
+            "merapi::heaviside", (x, y) -> x.eq(0).select(y, x.gt(0).select(Expr.constant(1), Expr.constant(0))));
+
+    private static final NamedFunction PRODUCT_WITH_LOG = NamedFunction.define(
+            "product_with_log",
+            2,
+            a -> {
+                Expr vanishes = a.get(0).eq(0).and(a.get(1).eq(a.get(1)));
+                return vanishes.select(Expr.constant(0.0), a.get(0).mul(a.get(1).log()));
+            },
+            (a, y, g) -> {
+                Expr vanishes = a.get(0).eq(0).and(a.get(1).le(0));
+                return List.of(
+                        vanishes.select(Expr.constant(0.0), g.mul(a.get(1).log())),
+                        g.mul(a.get(0)).div(a.get(1)));
+            });
+
+    /** x·log y, and 0 where x is 0 and y is a number. */
+    public static final PointwiseOp XLOGY = Pointwise.define("merapi::xlogy", (x, y) -> PRODUCT_WITH_LOG.call(x, y))
+            .autocast(CastPolicy.FLOAT32);
+
+    private static final NamedFunction LOG_OF_SUM = NamedFunction.define(
+            "log_of_sum",
+            2,
+            a -> {
+                Expr most = a.get(0).max(a.get(1));
+                Expr rest = a.get(0).sub(a.get(1)).abs().neg().exp().log1p();
+                return sameInfinity(a).select(a.get(0), most.add(rest));
+            },
+            (a, y, g) -> {
+                Expr d = a.get(0).sub(a.get(1));
+                return List.of(g.mul(d.sigmoid()), g.mul(d.neg().sigmoid()));
+            });
+
+    private static final NamedFunction LOG2_OF_SUM = NamedFunction.define(
+            "log2_of_sum",
+            2,
+            a -> {
+                Expr most = a.get(0).max(a.get(1));
+                Expr rest = a.get(0).sub(a.get(1)).abs().neg().exp2().log1p().div(Math.log(2));
+                return sameInfinity(a).select(a.get(0), most.add(rest));
+            },
+            (a, y, g) -> {
+                Expr d = a.get(0).sub(a.get(1)).mul(Math.log(2));
+                return List.of(g.mul(d.sigmoid()), g.mul(d.neg().sigmoid()));
+            });
+
+    /** Where the difference of both is not a number, though they are. */
+    private static Expr sameInfinity(List<Expr> a) {
+        return a.get(0).eq(a.get(1)).and(a.get(0).isInf());
+    }
+
+    /** log(eˣ + eʸ) without overflow. */
+    public static final PointwiseOp LOGADDEXP = Pointwise.define("merapi::logaddexp", (x, y) -> LOG_OF_SUM.call(x, y))
+            .autocast(CastPolicy.FLOAT32);
+    /** log₂(2ˣ + 2ʸ) without overflow. */
+    public static final PointwiseOp LOGADDEXP2 = Pointwise.define(
+                    "merapi::logaddexp2", (x, y) -> LOG2_OF_SUM.call(x, y))
+            .autocast(CastPolicy.FLOAT32);
+
     /** x + s·y. */
     public static final PointwiseOp ADD_SCALED =
             Pointwise.define("merapi::add_scaled", (x, y, s) -> x.add(y.mul(s)), S);
@@ -46,6 +136,8 @@ public final class Arithmetic {
             Pointwise.define("merapi::rdiv_scalar", (x, s) -> s.div(x), S).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp FLOOR_DIVIDE_SCALAR =
             Pointwise.define("merapi::floor_divide_scalar", Expr::floorDiv, S);
+    public static final PointwiseOp TRUNC_DIVIDE_SCALAR =
+            Pointwise.define("merapi::trunc_divide_scalar", Expr::truncDiv, S);
     public static final PointwiseOp REMAINDER_SCALAR = Pointwise.define("merapi::remainder_scalar", Expr::rem, S);
     public static final PointwiseOp FMOD_SCALAR = Pointwise.define("merapi::fmod_scalar", Expr::fmod, S);
     public static final PointwiseOp POW_SCALAR =
@@ -67,6 +159,18 @@ public final class Arithmetic {
             Pointwise.define("merapi::reciprocal", Expr::reciprocal).autocast(CastPolicy.FLOAT32);
     public static final PointwiseOp SQUARE =
             Pointwise.define("merapi::square", Expr::square).autocast(CastPolicy.FLOAT32);
+
+    /** Other numbers in the place of NaN, of ∞ and of −∞; there the gradient is 0. */
+    public static final PointwiseOp NAN_TO_NUM = Pointwise.define(
+            "merapi::nan_to_num",
+            1,
+            List.of(Param.scalar("nan"), Param.scalar("posInf"), Param.scalar("negInf")),
+            a -> {
+                Expr x = a.get(0);
+                Expr bounded = x.eq(Expr.constant(Double.NEGATIVE_INFINITY)).select(a.get(3), x);
+                Expr below = x.eq(Expr.constant(Double.POSITIVE_INFINITY)).select(a.get(2), bounded);
+                return x.ne(x).select(a.get(1), below);
+            });
 
     // ---------------------------------------------------------------- bounds
 

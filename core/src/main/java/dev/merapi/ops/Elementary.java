@@ -2,7 +2,9 @@
 package dev.merapi.ops;
 
 import dev.merapi.expr.Expr;
+import dev.merapi.expr.NamedFunction;
 import dev.merapi.op.CastPolicy;
+import java.util.List;
 
 /** Roots, exponentials, logarithms, trigonometry, rounding. Integers become float32, except for rounding. */
 public final class Elementary {
@@ -52,4 +54,44 @@ public final class Elementary {
     public static final PointwiseOp CEIL = Pointwise.define("merapi::ceil", Expr::ceil);
     public static final PointwiseOp ROUND = Pointwise.define("merapi::round", Expr::round);
     public static final PointwiseOp TRUNC = Pointwise.define("merapi::trunc", Expr::trunc);
+    /** What lies behind the point, with the sign of x. */
+    public static final PointwiseOp FRAC = Pointwise.define("merapi::frac", x -> x.sub(x.trunc()));
+
+    public static final PointwiseOp DEG2RAD = Pointwise.define("merapi::deg2rad", x -> x.mul(Math.PI / 180));
+    public static final PointwiseOp RAD2DEG = Pointwise.define("merapi::rad2deg", x -> x.mul(180 / Math.PI));
+
+    private static final NamedFunction LOGIT_FUNCTION = NamedFunction.define(
+            "logit", 1, a -> a.get(0).div(Expr.constant(1).sub(a.get(0))).log(), (a, y, g) -> {
+                Expr x = a.get(0);
+                Expr inside = x.ge(0).and(x.le(1));
+                Expr slope = g.div(x.mul(Expr.constant(1).sub(x)));
+                return List.of(inside.select(slope, Expr.constant(Double.NaN)));
+            });
+
+    /** log(x / (1 − x)), the inverse of the sigmoid. */
+    public static final PointwiseOp LOGIT =
+            Pointwise.define("merapi::logit", x -> LOGIT_FUNCTION.call(x)).autocast(CastPolicy.FLOAT32);
+
+    /** sin(πx)/(πx), and 1 at 0. */
+    public static final PointwiseOp SINC = Pointwise.define("merapi::sinc", Elementary::sinc);
+
+    /**
+     * Near 0 by its series, so that derivatives lose no digits there; elsewhere by a sine whose argument is reduced before π
+     * rounds it.
+     */
+    private static Expr sinc(Expr x) {
+        Expr small = x.abs().lt(0.3);
+        Expr square = small.select(x, Expr.constant(0.0)).mul(Math.PI).square();
+        Expr series = Expr.constant(0.0);
+        for (int k = 9; k > 0; k--) {
+            series = series.add(1).mul(square).mul(-1.0 / (2 * k * (2 * k + 1)));
+        }
+        Expr turned = x.sub(x.mul(0.5).round().mul(2)); // in [-1, 1], exactly
+        Expr folded = turned.gt(0.5)
+                .select(
+                        Expr.constant(1).sub(turned),
+                        turned.lt(-0.5).select(Expr.constant(-1).sub(turned), turned));
+        Expr far = small.select(Expr.constant(1.0), x);
+        return small.select(series.add(1), folded.mul(Math.PI).sin().div(far.mul(Math.PI)));
+    }
 }

@@ -18,6 +18,7 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Tensors put together, padded, repeated. The kernels are strided copies into parts of the output: the same everywhere. */
@@ -124,6 +125,64 @@ public final class Joining {
     /** As {@link Pad}. */
     public static Tensor pad(Tensor x, long[] amounts, Number value) {
         return PAD.call(new Pad(x, amounts, value));
+    }
+
+    /**
+     * A border made of the tensor's own elements, in amounts before and after the last dimension, then the one before it, ….
+     * Gradient: x, to any order.
+     *
+     * @throws ShapeException if an amount is negative, or the tensor has too few elements for it: reflect needs one more than the
+     *     amount, circular as many, replicate one
+     */
+    public static Tensor pad(Tensor x, PadMode mode, long... amounts) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(mode, "mode");
+        Objects.requireNonNull(amounts, "amounts");
+        padded(new Pad(x, amounts, 0));
+        for (int i = 0; i < amounts.length / 2; i++) {
+            int d = x.rank() - 1 - i;
+            long most = Math.max(amounts[2 * i], amounts[2 * i + 1]);
+            boolean fits = mode == PadMode.CIRCULAR
+                    ? most <= x.size(d)
+                    : mode == PadMode.REFLECT ? most < x.size(d) : x.size(d) > 0;
+            if (Math.min(amounts[2 * i], amounts[2 * i + 1]) < 0 || most > 0 && !fits) {
+                throw new ShapeException("pad: " + mode + " cannot put " + amounts[2 * i] + " before and "
+                        + amounts[2 * i + 1] + " after dimension " + d + " of " + x.describe()
+                        + "\n  fix: amounts from 0 to the size, less one to reflect; slice cuts off.");
+            }
+        }
+        Tensor result = x;
+        for (int i = 0; i < amounts.length / 2; i++) {
+            result = bordered(result, mode, x.rank() - 1 - i, amounts[2 * i], amounts[2 * i + 1]);
+        }
+        return result == x ? x.copy() : result;
+    }
+
+    private static Tensor bordered(Tensor x, PadMode mode, int d, long before, long after) {
+        long n = x.size(d);
+        List<Tensor> parts = new ArrayList<>();
+        if (before > 0) {
+            parts.add(
+                    switch (mode) {
+                        case REFLECT -> x.slice(d, 1, before + 1).flip(d);
+                        case REPLICATE -> repeated(x.slice(d, 0, 1), d, before);
+                        case CIRCULAR -> x.slice(d, n - before, n);
+                    });
+        }
+        parts.add(x);
+        if (after > 0) {
+            parts.add(
+                    switch (mode) {
+                        case REFLECT -> x.slice(d, n - 1 - after, n - 1).flip(d);
+                        case REPLICATE -> repeated(x.slice(d, n - 1, n), d, after);
+                        case CIRCULAR -> x.slice(d, 0, after);
+                    });
+        }
+        return parts.size() == 1 ? x : CAT.call(new Cat(parts, d));
+    }
+
+    private static Tensor repeated(Tensor one, int d, long times) {
+        return one.expand(one.shape().with(d, times).toArray());
     }
 
     private static Tensor catShape(Cat a) {

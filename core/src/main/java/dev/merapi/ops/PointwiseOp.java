@@ -63,6 +63,15 @@ public final class PointwiseOp {
         }
     }
 
+    /** The forms of the operands of a step function, whose gradients are zeros. */
+    public record Flat(List<Shape> shapes, List<DType> dtypes) {
+        static Flat of(Tensor[] operands) {
+            return new Flat(
+                    Arrays.stream(operands).map(Tensor::shape).toList(),
+                    Arrays.stream(operands).map(Tensor::dtype).toList());
+        }
+    }
+
     PointwiseOp(String name, List<Expr> roots, Signature signature) {
         int inputs = signature.inputs();
         Map<String, List<String>> names = signature.elements();
@@ -98,8 +107,17 @@ public final class PointwiseOp {
     private <A extends Record, R> Op<A, R> finish(Op<A, R> bare) {
         bare.shape(a -> (R) meta((PointwiseArgs) a)).stridesOk().code(code);
         boolean discrete = code.roots().stream().noneMatch(this::hasDerivative);
-        if (discrete) {
+        if (discrete && code.roots().stream().noneMatch(Derivative::isStep)) {
             return bare.nonDifferentiable();
+        }
+        if (discrete) {
+            return bare.autograd(
+                            (a, out) -> Flat.of(((PointwiseArgs) a).tensors()), (context, flat, g) -> zeros(flat, g))
+                    .jvp((a, out, t) -> {
+                        Tensor[] zeros = outputs(out);
+                        zeros = Arrays.stream(zeros).map(Tensor::zerosLike).toArray(Tensor[]::new);
+                        return bare.result().rebuild(out, zeros);
+                    });
         }
         return bare.autograd(
                         (a, out) -> backward.save((PointwiseArgs) a, outputs(out)),
@@ -335,7 +353,26 @@ public final class PointwiseOp {
     private Grads backward(BackwardContext context, Saved saved, @Nullable Object g) {
         @Nullable
         Tensor[] gradients = g instanceof List<?> list ? list.toArray(new Tensor[0]) : new Tensor[] {(Tensor) g};
-        @Nullable Tensor[] result = backward.gradients(context, saved, gradients);
+        return named(backward.gradients(context, saved, gradients));
+    }
+
+    private Grads zeros(Flat flat, Object g) {
+        Tensor like =
+                Arrays.stream(outputs(g)).filter(Objects::nonNull).findFirst().orElseThrow();
+        @Nullable Tensor[] result = new Tensor[code.inputs()];
+        for (int i = 0; i < result.length; i++) {
+            Shape shape = flat.shapes.get(i);
+            DType dtype = flat.dtypes.get(i);
+            result[i] = !dtype.isFloating()
+                    ? null
+                    : like.isMeta()
+                            ? Tensor.meta(shape, dtype, like.device())
+                            : Tensor.zeros(shape, dtype, like.device());
+        }
+        return named(result);
+    }
+
+    private Grads named(@Nullable Tensor[] result) {
         if (!single || code.inputs() >= ARITIES) {
             return Grads.ofList("inputs", Arrays.asList(result));
         }

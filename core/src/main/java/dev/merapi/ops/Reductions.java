@@ -24,6 +24,14 @@ public final class Reductions {
 
     public static final ReductionOp SUM =
             ReductionOp.define("merapi::sum", x -> x, Combine.SUM).autocast(CastPolicy.FLOAT32);
+    /** NaNs count as 0. */
+    public static final ReductionOp NANSUM = ReductionOp.define(
+                    "merapi::nansum", x -> x.ne(x).select(Expr.constant(0), x), Combine.SUM)
+            .autocast(CastPolicy.FLOAT32);
+    /** How many are numbers. */
+    public static final ReductionOp COUNT_NUMBERS =
+            ReductionOp.define("merapi::count_numbers", x -> x.eq(x).cast(DType.INT64), Combine.SUM);
+
     public static final ReductionOp MEAN =
             ReductionOp.define("merapi::mean", x -> x, Combine.MEAN).autocast(CastPolicy.FLOAT32);
     public static final ReductionOp PROD =
@@ -138,6 +146,21 @@ public final class Reductions {
                     Combine.SUM,
                     a -> power(a.get(0), Expr.constant(1.0).div(a.get(1))))
             .autocast(CastPolicy.FLOAT32);
+
+    /** A variance or a standard deviation, and the mean. */
+    public record Spread(Tensor spread, Tensor mean) {}
+
+    /** The smallest and the largest. */
+    public record MinMax(Tensor min, Tensor max) {}
+
+    /** The mean of those that are numbers; NaN if none is. */
+    public static Tensor nanmean(Tensor x, int[] dims, boolean keepDim) {
+        Objects.requireNonNull(x, "x");
+        Softmax.requireFloating("nanmean", x);
+        DType wide = x.dtype().computeType();
+        Tensor count = COUNT_NUMBERS.call(x, dims, keepDim, null);
+        return NANSUM.call(x, dims, keepDim, wide).div(count).to(x.dtype());
+    }
 
     // ---------------------------------------------------------------- values with indices
 

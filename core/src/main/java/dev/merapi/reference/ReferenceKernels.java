@@ -19,6 +19,7 @@ import dev.merapi.ops.Pooling;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.Rearranging;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.Scans;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 
@@ -68,6 +69,10 @@ final class ReferenceKernels {
         put("log_softmax_backward", Softmax.BackwardArgs.class, SoftmaxReference::logSoftmaxBackward);
         put("logsumexp", Softmax.Along.class, SoftmaxReference::logSumExp);
         put("cumsum", Reductions.CumSum.class, ScanReference::cumsum);
+        put("cumprod", Scans.Along.class, ScanReference::cumprod);
+        put("cummax", Scans.Along.class, Scans.Extremes.class, ScanReference::cummax);
+        put("cummin", Scans.Along.class, Scans.Extremes.class, ScanReference::cummin);
+        put("logcumsumexp", Scans.Along.class, ScanReference::logCumSumExp);
         put(
                 "layer_norm",
                 Normalization.LayerNorm.class,

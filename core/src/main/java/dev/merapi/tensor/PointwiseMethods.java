@@ -2,14 +2,15 @@
 package dev.merapi.tensor;
 
 import dev.merapi.error.DTypeException;
-import dev.merapi.ops.Activations;
 import dev.merapi.ops.Arithmetic;
 import dev.merapi.ops.Comparisons;
 import dev.merapi.ops.Elementary;
 import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.Rounding;
 import dev.merapi.types.DType;
 import java.util.List;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a tensor does element by element. Operands broadcast; dtypes promote as in PyTorch (a scalar only raises the
@@ -17,20 +18,20 @@ import java.util.Objects;
  * ends in {@code _} writes this tensor and returns it: its dtype and shape stay, and the result must be castable to it.
  * All are differentiable to any order where the function is.
  */
-public abstract sealed class PointwiseMethods extends TensorFactories permits ShapeMethods {
+public abstract sealed class PointwiseMethods extends TensorFactories permits ActivationMethods {
     PointwiseMethods() {}
 
     abstract Tensor self();
 
-    private Tensor into(PointwiseOp op) {
+    Tensor into(PointwiseOp op) {
         return op.into(self(), List.of(self()), List.of());
     }
 
-    private Tensor into(PointwiseOp op, Tensor other) {
+    Tensor into(PointwiseOp op, Tensor other) {
         return op.into(self(), List.of(self(), other), List.of());
     }
 
-    private Tensor into(PointwiseOp op, Number... scalars) {
+    Tensor into(PointwiseOp op, Number... scalars) {
         return op.into(self(), List.of(self()), List.of(scalars));
     }
 
@@ -665,6 +666,124 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
         return fill_(0);
     }
 
+    /**
+     * The quotient, rounded: {@link Rounding#FLOOR} is {@link #floorDivide(Tensor)}. Its gradient is 0.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @param rounding down, or towards 0
+     * @return a new tensor of the broadcast shape and promoted dtype
+     */
+    public Tensor div(Tensor other, Rounding rounding) {
+        return (rounding == Rounding.FLOOR ? Arithmetic.FLOOR_DIVIDE : Arithmetic.TRUNC_DIVIDE).call(self(), other);
+    }
+
+    /**
+     * The quotient, rounded: {@link Rounding#FLOOR} is {@link #floorDivide(Number)}. Its gradient is 0.
+     *
+     * @param other what each element is divided by
+     * @param rounding down, or towards 0
+     * @return a new tensor of this shape; the number may raise the kind of its dtype
+     */
+    public Tensor div(Number other, Rounding rounding) {
+        return (rounding == Rounding.FLOOR ? Arithmetic.FLOOR_DIVIDE_SCALAR : Arithmetic.TRUNC_DIVIDE_SCALAR)
+                .call(self(), other);
+    }
+
+    /**
+     * {@code sqrt(this² + other²)} without overflow; the gradients at the origin are 0.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @return a new tensor of the broadcast shape and promoted dtype, floating
+     */
+    public Tensor hypot(Tensor other) {
+        return Arithmetic.HYPOT.call(self(), other);
+    }
+
+    /**
+     * 0 where this is negative, 1 where it is positive, else the value.
+     *
+     * @param values where this is 0; broadcast with this
+     * @return a new tensor of the broadcast shape and promoted dtype
+     */
+    public Tensor heaviside(Tensor values) {
+        return Arithmetic.HEAVISIDE.call(self(), values);
+    }
+
+    /**
+     * {@code this * log(other)}, and 0 where this is 0 and the other a number.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @return a new tensor of the broadcast shape and promoted dtype, floating
+     */
+    public Tensor xlogy(Tensor other) {
+        return Arithmetic.XLOGY.call(self(), other);
+    }
+
+    /**
+     * {@code log(exp(this) + exp(other))} without overflow.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @return a new tensor of the broadcast shape and promoted dtype, floating
+     */
+    public Tensor logaddexp(Tensor other) {
+        return Arithmetic.LOGADDEXP.call(self(), other);
+    }
+
+    /**
+     * {@code log2(2^this + 2^other)} without overflow.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @return a new tensor of the broadcast shape and promoted dtype, floating
+     */
+    public Tensor logaddexp2(Tensor other) {
+        return Arithmetic.LOGADDEXP2.call(self(), other);
+    }
+
+    /**
+     * The sign, as {@link #sign}.
+     *
+     * @return a new tensor of this shape and dtype
+     */
+    public Tensor sgn() {
+        return Arithmetic.SIGN.call(self());
+    }
+
+    /**
+     * 0 in the place of NaN, and the largest and smallest number of the dtype in that of infinities; there the gradient is 0.
+     *
+     * @return a new tensor of this shape and dtype
+     */
+    public Tensor nanToNum() {
+        return nanToNum(0, null, null);
+    }
+
+    /**
+     * Other numbers in the place of NaN and of infinities; there the gradient is 0. Integers stay as they are.
+     *
+     * @param nan in the place of NaN
+     * @param posInf in the place of ∞; null for the largest number of the dtype
+     * @param negInf in the place of −∞; null for the smallest number of the dtype
+     * @return a new tensor of this shape and dtype
+     */
+    public Tensor nanToNum(Number nan, @Nullable Number posInf, @Nullable Number negInf) {
+        DType dtype = self().dtype();
+        if (!dtype.isFloating()) {
+            return self().copy();
+        }
+        double most = largest(dtype);
+        List<Number> numbers = List.of(nan, posInf == null ? most : posInf, negInf == null ? -most : negInf);
+        return Arithmetic.NAN_TO_NUM.call(List.of(self()), numbers);
+    }
+
+    private static double largest(DType dtype) {
+        return switch (dtype) {
+            case FLOAT16 -> 65504;
+            case BFLOAT16 -> 0x1.fep127;
+            case FLOAT32 -> Float.MAX_VALUE;
+            default -> Double.MAX_VALUE;
+        };
+    }
+
     // ---------------------------------------------------------------- comparisons: bool results
 
     /**
@@ -797,6 +916,20 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
      */
     public Tensor isClose(Tensor other, double relative, double absolute) {
         return Comparisons.IS_CLOSE.call(List.of(self(), other), List.of(relative, absolute));
+    }
+
+    /**
+     * As {@link #isClose(Tensor, double, double)}; two NaNs may count as close.
+     *
+     * @param other the second operand, broadcast with this one; on the same device
+     * @param relative allowed distance for each unit of {@code |other|}
+     * @param absolute allowed distance besides
+     * @param equalNan whether two NaNs are close
+     * @return a new bool tensor of the broadcast shape
+     */
+    public Tensor isClose(Tensor other, double relative, double absolute, boolean equalNan) {
+        Tensor close = isClose(other, relative, absolute);
+        return equalNan ? close.logicalOr(self().isNan().logicalAnd(other.isNan())) : close;
     }
 
     /** {@return whether each element is NaN; a bool tensor of this shape} */
@@ -1350,161 +1483,73 @@ public abstract sealed class PointwiseMethods extends TensorFactories permits Sh
         return Elementary.TRUNC.call(self());
     }
 
-    // ---------------------------------------------------------------- activations
-
     /**
-     * {@code max(this, 0)}; the gradient at 0 is 0, NaN stays.
+     * What lies behind the point, with the sign of this; its gradient is 1.
      *
      * @return a new tensor of this shape and dtype
      */
-    public Tensor relu() {
-        return Activations.RELU.call(self());
+    public Tensor frac() {
+        return Elementary.FRAC.call(self());
     }
 
     /**
-     * {@link #relu} in place.
-     *
-     * @return this tensor
-     */
-    public Tensor relu_() {
-        return into(Activations.RELU);
-    }
-
-    /**
-     * {@code 1 / (1 + exp(-this))}.
+     * Degrees in radians.
      *
      * @return a new tensor of this shape; integers and bool become float32
      */
-    public Tensor sigmoid() {
-        return Activations.SIGMOID.call(self());
+    public Tensor deg2rad() {
+        return Elementary.DEG2RAD.call(self());
     }
 
     /**
-     * {@link #sigmoid} in place; for floating tensors.
-     *
-     * @return this tensor
-     */
-    public Tensor sigmoid_() {
-        return into(Activations.SIGMOID);
-    }
-
-    /**
-     * {@code log(sigmoid(this))} without underflow.
+     * Radians in degrees.
      *
      * @return a new tensor of this shape; integers and bool become float32
      */
-    public Tensor logSigmoid() {
-        return Activations.LOG_SIGMOID.call(self());
+    public Tensor rad2deg() {
+        return Elementary.RAD2DEG.call(self());
     }
 
     /**
-     * {@code this * sigmoid(this)}, known as SiLU and Swish.
+     * {@code sin(πx) / (πx)}, and 1 at 0.
      *
      * @return a new tensor of this shape; integers and bool become float32
      */
-    public Tensor silu() {
-        return Activations.SILU.call(self());
+    public Tensor sinc() {
+        return Elementary.SINC.call(self());
     }
 
     /**
-     * {@link #silu} in place; for floating tensors.
-     *
-     * @return this tensor
-     */
-    public Tensor silu_() {
-        return into(Activations.SILU);
-    }
-
-    /**
-     * {@code this * P(Z <= this)} for a standard normal Z, by the error function.
+     * {@code log(this / (1 - this))}, the inverse of {@code sigmoid}; NaN outside of [0, 1].
      *
      * @return a new tensor of this shape; integers and bool become float32
      */
-    public Tensor gelu() {
-        return Activations.GELU.call(self());
+    public Tensor logit() {
+        return Elementary.LOGIT.call(self());
     }
 
     /**
-     * The tanh approximation of {@link #gelu}: {@code 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))}.
+     * As {@link #logit()}, of this kept between eps and 1 − eps.
      *
+     * @param eps how near 0 and 1 it may come
      * @return a new tensor of this shape; integers and bool become float32
      */
-    public Tensor geluTanh() {
-        return Activations.GELU_TANH.call(self());
+    public Tensor logit(double eps) {
+        return Elementary.LOGIT.call(clamp(eps, 1 - eps));
     }
 
     /**
-     * {@code log(1 + exp(this))} without overflow.
+     * To so many digits behind the point, half to even; negative numbers mean digits before it. The gradient is 0.
      *
-     * @return a new tensor of this shape; integers and bool become float32
+     * @param decimals digits behind the point
+     * @return a new tensor of this shape; integers become float32
      */
-    public Tensor softplus() {
-        return Activations.SOFTPLUS.call(self());
-    }
-
-    /**
-     * This where positive, else {@code slope * this}.
-     *
-     * @param slope for negative elements
-     * @return a new tensor of this shape; the number may raise the kind of its dtype
-     */
-    public Tensor leakyRelu(Number slope) {
-        return Activations.LEAKY_RELU.call(self(), slope);
-    }
-
-    /**
-     * {@link #leakyRelu} in place.
-     *
-     * @param slope for negative elements
-     * @return this tensor
-     */
-    public Tensor leakyRelu_(Number slope) {
-        return into(Activations.LEAKY_RELU, slope);
-    }
-
-    /**
-     * This where positive, else {@code alpha * (exp(this) - 1)}.
-     *
-     * @param alpha minus the limit for large negative elements
-     * @return a new tensor of this shape; integers and bool become float32
-     */
-    public Tensor elu(Number alpha) {
-        return Activations.ELU.call(self(), alpha);
-    }
-
-    /**
-     * {@code clamp(this, -1, 1)}.
-     *
-     * @return a new tensor of this shape; the number may raise the kind of its dtype
-     */
-    public Tensor hardtanh() {
-        return clamp(-1, 1);
-    }
-
-    /**
-     * {@code clamp(this / 6 + 1/2, 0, 1)}.
-     *
-     * @return a new tensor of this shape; integers and bool become float32
-     */
-    public Tensor hardSigmoid() {
-        return Activations.HARD_SIGMOID.call(self());
-    }
-
-    /**
-     * {@code this * hardSigmoid(this)}.
-     *
-     * @return a new tensor of this shape; integers and bool become float32
-     */
-    public Tensor hardSwish() {
-        return Activations.HARD_SWISH.call(self());
-    }
-
-    /**
-     * {@code this * tanh(softplus(this))}.
-     *
-     * @return a new tensor of this shape; integers and bool become float32
-     */
-    public Tensor mish() {
-        return Activations.MISH.call(self());
+    public Tensor round(int decimals) {
+        double power = Math.pow(10, Math.abs(decimals));
+        return decimals == 0
+                ? round()
+                : decimals > 0
+                        ? mul(power).round().div(power)
+                        : div(power).round().mul(power);
     }
 }

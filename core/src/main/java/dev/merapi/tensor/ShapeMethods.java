@@ -4,6 +4,7 @@ package dev.merapi.tensor;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.CopyOps;
 import dev.merapi.ops.Joining;
+import dev.merapi.ops.PadMode;
 import dev.merapi.ops.Rearranging;
 import dev.merapi.ops.Views;
 import dev.merapi.types.DType;
@@ -20,7 +21,7 @@ import java.util.Objects;
  * Other shapes of a tensor: views, which share memory and write through, and copies. Dimensions count from the end when
  * negative. All are differentiable; writing in place to a view of a tensor in a graph is recorded too.
  */
-public abstract sealed class ShapeMethods extends PointwiseMethods permits IndexMethods {
+public abstract sealed class ShapeMethods extends ActivationMethods permits IndexMethods {
     ShapeMethods() {}
 
     // ---------------------------------------------------------------- copies
@@ -478,6 +479,17 @@ public abstract sealed class ShapeMethods extends PointwiseMethods permits Index
      */
     public Tensor pad(Number value, long... amounts) {
         return Joining.pad(self(), amounts, value);
+    }
+
+    /**
+     * Surrounded by a border made of its own elements: amounts before and after the last dimension, then the one before it, ….
+     *
+     * @param mode mirrored, repeated, or coming again
+     * @param amounts an even number, none negative: before, after, of the last dimension first
+     * @return a new tensor
+     */
+    public Tensor pad(PadMode mode, long... amounts) {
+        return Joining.pad(self(), mode, amounts);
     }
 
     /**

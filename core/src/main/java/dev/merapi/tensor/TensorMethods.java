@@ -6,6 +6,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.Scans;
 import dev.merapi.ops.Softmax;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -349,6 +350,154 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
     }
 
     /**
+     * The mean, converted to a dtype before.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @param dtype to convert to before, and of the result; null for the usual one
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor mean(int[] dims, boolean keepDim, @Nullable DType dtype) {
+        return Reductions.MEAN.call(as(dtype), dims, keepDim, null);
+    }
+
+    /**
+     * The product, converted to a dtype before.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @param dtype to convert to before, and of the result; null for the usual one
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor prod(int[] dims, boolean keepDim, @Nullable DType dtype) {
+        return Reductions.PROD.call(self(), dims, keepDim, dtype);
+    }
+
+    /**
+     * Whether one is not 0; false over nothing.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new bool tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor any(int[] dims, boolean keepDim) {
+        return Reductions.ANY.call(self(), dims, keepDim, null);
+    }
+
+    /**
+     * Whether none is 0; true over nothing.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new bool tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor all(int[] dims, boolean keepDim) {
+        return Reductions.ALL.call(self(), dims, keepDim, null);
+    }
+
+    /**
+     * The sum, in which NaNs count as 0; their gradient is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
+    public Tensor nansum(int... dims) {
+        return nansum(dims, false, null);
+    }
+
+    /**
+     * The sum, in which NaNs count as 0; their gradient is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor nansum(int[] dims, boolean keepDim, @Nullable DType dtype) {
+        return Reductions.NANSUM.call(self(), dims, keepDim, dtype);
+    }
+
+    /**
+     * The mean of those that are numbers; NaN if none is. Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @return a new tensor without these dimensions
+     */
+    public Tensor nanmean(int... dims) {
+        return Reductions.nanmean(self(), dims, false);
+    }
+
+    /**
+     * The mean of those that are numbers; NaN if none is. Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor nanmean(int[] dims, boolean keepDim) {
+        return Reductions.nanmean(self(), dims, keepDim);
+    }
+
+    /**
+     * The smallest and the largest over some dimensions; ties share the gradient evenly.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return two new tensors; these dimensions have size 1 or are gone
+     */
+    public Reductions.MinMax aminmax(int[] dims, boolean keepDim) {
+        return new Reductions.MinMax(amin(dims, keepDim), amax(dims, keepDim));
+    }
+
+    /**
+     * The variance Σ(x − mean)² / (n − correction). Floating dtypes only.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param correction what n is lowered by, at least 0
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor var(int[] dims, double correction, boolean keepDim) {
+        return Reductions.VAR.call(new ReduceArgs.Var(self(), dims, keepDim, correction));
+    }
+
+    /**
+     * The root of the variance with a correction; where that is 0 its gradient is 0.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param correction what n is lowered by, at least 0
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return a new tensor; these dimensions have size 1 or are gone
+     */
+    public Tensor std(int[] dims, double correction, boolean keepDim) {
+        return Reductions.STD.call(new ReduceArgs.Var(self(), dims, keepDim, correction));
+    }
+
+    /**
+     * The variance, and the mean.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param correction what n is lowered by: 1 for the unbiased variance
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return two new tensors; these dimensions have size 1 or are gone
+     */
+    public Reductions.Spread varMean(int[] dims, double correction, boolean keepDim) {
+        return new Reductions.Spread(var(dims, correction, keepDim), mean(dims, keepDim));
+    }
+
+    /**
+     * The standard deviation, and the mean.
+     *
+     * @param dims which dimensions, negative from the end; all if none is named
+     * @param correction what n is lowered by: 1 for the unbiased variance
+     * @param keepDim whether these dimensions stay, with size 1
+     * @return two new tensors; these dimensions have size 1 or are gone
+     */
+    public Reductions.Spread stdMean(int[] dims, double correction, boolean keepDim) {
+        return new Reductions.Spread(std(dims, correction, keepDim), mean(dims, keepDim));
+    }
+
+    /**
      * Sums of all elements along a dimension up to and with each one. Integers and bools give int64.
      *
      * @param dim the dimension, negative from the end
@@ -356,6 +505,68 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
      */
     public Tensor cumsum(int dim) {
         return Reductions.CUMSUM.call(new Reductions.CumSum(self(), dim));
+    }
+
+    /**
+     * {@link #cumsum(int)}, converted to a dtype before.
+     *
+     * @param dim the dimension, negative from the end
+     * @param dtype to convert to
+     * @return a new tensor of this shape
+     */
+    public Tensor cumsum(int dim, DType dtype) {
+        return self().to(dtype).cumsum(dim);
+    }
+
+    /**
+     * Products of all elements along a dimension up to and with each one. Integers and bools give int64.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape
+     */
+    public Tensor cumprod(int dim) {
+        return Scans.CUMPROD.call(new Scans.Along(self(), dim));
+    }
+
+    /**
+     * {@link #cumprod(int)}, converted to a dtype before.
+     *
+     * @param dim the dimension, negative from the end
+     * @param dtype to convert to
+     * @return a new tensor of this shape
+     */
+    public Tensor cumprod(int dim, DType dtype) {
+        return self().to(dtype).cumprod(dim);
+    }
+
+    /**
+     * The largest of all elements along a dimension up to and with each one, and where it stands: the last of equals. NaN wins.
+     *
+     * @param dim the dimension, negative from the end
+     * @return values of this shape and dtype, and int64 indices
+     */
+    public Scans.Extremes cummax(int dim) {
+        return Scans.CUMMAX.call(new Scans.Along(self(), dim));
+    }
+
+    /**
+     * The smallest of all elements along a dimension up to and with each one, and where it stands: the last of equals. NaN wins.
+     *
+     * @param dim the dimension, negative from the end
+     * @return values of this shape and dtype, and int64 indices
+     */
+    public Scans.Extremes cummin(int dim) {
+        return Scans.CUMMIN.call(new Scans.Along(self(), dim));
+    }
+
+    /**
+     * log Σ exp(x) of all elements along a dimension up to and with each one, without overflow. Floating dtypes only.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape
+     */
+    public Tensor logCumSumExp(int dim) {
+        return Scans.LOG_CUM_SUM_EXP.call(new Scans.Along(self(), dim));
     }
 
     /**
@@ -401,6 +612,38 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
         return Softmax.LOG_SOFTMAX.call(new Softmax.Along(self(), dim));
     }
 
+    /**
+     * {@link #softmax(int)}, converted to a dtype before.
+     *
+     * @param dim the dimension, negative from the end
+     * @param dtype to convert to
+     * @return a new tensor of this shape
+     */
+    public Tensor softmax(int dim, DType dtype) {
+        return self().to(dtype).softmax(dim);
+    }
+
+    /**
+     * {@link #logSoftmax(int)}, converted to a dtype before.
+     *
+     * @param dim the dimension, negative from the end
+     * @param dtype to convert to
+     * @return a new tensor of this shape
+     */
+    public Tensor logSoftmax(int dim, DType dtype) {
+        return self().to(dtype).logSoftmax(dim);
+    }
+
+    /**
+     * {@link #softmax(int)} of the negated elements.
+     *
+     * @param dim the dimension, negative from the end
+     * @return a new tensor of this shape
+     */
+    public Tensor softmin(int dim) {
+        return self().neg().softmax(dim);
+    }
+
     // ---------------------------------------------------------------- products of matrices
 
     /**
@@ -441,5 +684,9 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
      */
     public Tensor linear(Tensor weight, @Nullable Tensor bias) {
         return LinearAlgebra.linear(self(), weight, bias);
+    }
+
+    private Tensor as(@Nullable DType dtype) {
+        return dtype == null ? self() : self().to(dtype);
     }
 }

@@ -340,6 +340,13 @@ final class Native {
 
     static native void cumsum(int dtype, long x, long outer, long n, long inner, long y);
 
+    static native void cumprod(int dtype, long x, long outer, long n, long inner, long y);
+
+    static native void logcumsumexp(int dtype, long x, long outer, long n, long inner, long y);
+
+    static native void cumulative_extreme(
+            int dtype, int largest, long x, long outer, long n, long inner, long values, long indices);
+
     static native void sort(int dtype, long x, long rows, long n, int descending, long values, long indices);
 
     static native void topk(int dtype, long x, long rows, long n, long k, int largest, long values, long indices);

@@ -393,7 +393,7 @@ public abstract class BackendContract {
         operands.add(m.uniform(low, high, 5));
         operands.add(m.uniform(low, high, 3, 1));
         operands = operands.subList(0, PointwiseCode.of(op.op()).inputs());
-        List<Number> numbers = dtype.isFloating() ? List.of(0.5, 0.75) : List.of(2, 3);
+        List<Number> numbers = dtype.isFloating() ? List.of(0.5, 0.75, 0.25) : List.of(2, 3, 4);
         List<Number> scalars = numbers.subList(
                 0,
                 Variable.uses(PointwiseCode.of(op.op()).roots().get(0), Variable.Role.SCALAR)

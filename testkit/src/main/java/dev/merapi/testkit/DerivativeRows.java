@@ -54,6 +54,14 @@ final class DerivativeRows {
         put(rows, "log1p", within(-1, infinity, x -> 1 / (1 + x)));
         put(rows, "log2", within(0, infinity, x -> 1 / (x * Math.log(2))));
         put(rows, "log10", within(0, infinity, x -> 1 / (x * Math.log(10))));
+        put(rows, "logit", within(0, 1, x -> 1 / (x * (1 - x))));
+        put(rows, "frac", x -> 1);
+        put(rows, "deg2rad", x -> Math.PI / 180);
+        put(rows, "rad2deg", x -> 180 / Math.PI);
+        put(rows, "sinc", DerivativeRows::sinc);
+        for (String step : List.of("floor", "ceil", "round", "trunc", "sign")) {
+            put(rows, step, x -> 0);
+        }
     }
 
     private static void trigonometric(Map<String, List<Row>> rows) {
@@ -85,6 +93,16 @@ final class DerivativeRows {
         put(rows, "mish", DerivativeRows::mish);
         put(rows, "hard_sigmoid", x -> x > -3 && x < 3 ? 1 / 6.0 : 0);
         put(rows, "hard_swish", x -> x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5);
+        double scale = 1.0507009873554804934193349852946;
+        put(rows, "selu", x -> x > 0 ? scale : scale * 1.6732632423543772848170429916717 * Math.exp(x));
+        put(rows, "celu", new Row(List.of(0.75), x -> x > 0 ? 1 : Math.exp(x / 0.75)));
+        put(rows, "softsign", x -> 1 / ((1 + Math.abs(x)) * (1 + Math.abs(x))));
+        put(rows, "tanhshrink", x -> Math.tanh(x) * Math.tanh(x));
+        put(rows, "hardshrink", new Row(List.of(0.5), x -> Math.abs(x) <= 0.5 ? 0 : 1));
+        put(rows, "softshrink", new Row(List.of(0.5), x -> Math.abs(x) <= 0.5 ? 0 : 1));
+        put(rows, "threshold", new Row(List.of(0.5, -2.0), x -> x > 0.5 ? 1 : 0));
+        put(rows, "hardtanh", new Row(List.of(-1.0, 2.0), x -> x > -1 && x < 2 ? 1 : 0));
+        put(rows, "softplus_scaled", new Row(List.of(2.0, 3.0), x -> 2 * x > 3 ? 1 : sigmoid(2 * x)));
         put(rows, "leaky_relu", new Row(List.of(0.125), x -> x > 0 ? 1 : 0.125));
         put(rows, "elu", new Row(List.of(1.0), x -> x > 0 ? 1 : Math.exp(x)), new Row(List.of(0.75), x -> {
             return x > 0 ? 1 : 0.75 * Math.exp(x);
@@ -95,6 +113,9 @@ final class DerivativeRows {
         for (String op : List.of("add_scalar", "sub_scalar", "fmod_scalar", "remainder_scalar")) {
             put(rows, op, new Row(List.of(2.5), x -> Double.isInfinite(x) && op.endsWith("r_scalar") ? Double.NaN : 1));
         }
+        put(rows, "floor_divide_scalar", new Row(List.of(2.5), x -> 0));
+        put(rows, "trunc_divide_scalar", new Row(List.of(2.5), x -> 0));
+        put(rows, "nan_to_num", new Row(List.of(0.5, 2.0, -3.0), x -> Double.isInfinite(x) ? 0 : 1));
         put(rows, "rsub_scalar", new Row(List.of(2.5), x -> -1));
         put(rows, "mul_scalar", new Row(List.of(-2.5), x -> -2.5));
         put(rows, "div_scalar", new Row(List.of(-2.5), x -> -0.4));
@@ -118,6 +139,19 @@ final class DerivativeRows {
     }
 
     // ---------------------------------------------------------------- functions
+
+    /** By the series near 0; else with the angle reduced before π rounds it. */
+    private static double sinc(double x) {
+        if (Double.isInfinite(x)) {
+            return Double.NaN;
+        }
+        if (Math.abs(x) < 1e-2) {
+            double y = Math.PI * x;
+            return Math.PI * y * (-1.0 / 3 + y * y * (1.0 / 30 - y * y / 840));
+        }
+        double angle = Math.PI * (x - 2 * Math.rint(x / 2));
+        return Math.cos(angle) / x - Math.sin(angle) / (Math.PI * x * x);
+    }
 
     private static double step(double x) {
         return x > 0 ? 1 : 0;

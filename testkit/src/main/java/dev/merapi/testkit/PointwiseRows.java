@@ -171,6 +171,13 @@ final class PointwiseRows {
                 special(unary(Arithmetic.NEG, x -> -x, any)).dtypes(FLOATS),
                 special(unary(Arithmetic.ABS, Math::abs, any.awayFrom(0))),
                 special(unary(Arithmetic.SIGN, Math::signum, any.awayFrom(0))),
+                special(unary(Elementary.FRAC, x -> x - (x < 0 ? Math.ceil(x) : Math.floor(x)), any)),
+                special(unary(Elementary.DEG2RAD, x -> x * (Math.PI / 180), any)),
+                special(unary(Elementary.RAD2DEG, x -> x * (180 / Math.PI), any)),
+                unary(Elementary.LOGIT, x -> Math.log(x / (1 - x)), uniform(0.05, 0.45))
+                        .ulps(8),
+                // Also where the sine is 0, and beyond where a factor of π would have rounded all away.
+                special(unary(Elementary.SINC, PointwiseRows::sinc, any)).scale(a -> List.of(map(x -> 1, a.x()))),
                 unary(Arithmetic.RECIPROCAL, x -> 1 / x, positive),
                 special(unary(Arithmetic.SQUARE, x -> x * x, any)));
     }
@@ -202,7 +209,49 @@ final class PointwiseRows {
                 unary(Activations.HARD_SIGMOID, x -> Math.min(Math.max(x + 3, 0), 6) / 6, threes)
                         .scale(a -> List.of(map(x -> 1 + Math.abs(x), a.x()))),
                 unary(Activations.HARD_SWISH, x -> x * Math.min(Math.max(x + 3, 0), 6) / 6, threes)
-                        .scale(a -> List.of(map(x -> Math.abs(x) * (1 + Math.abs(x)), a.x()))));
+                        .scale(a -> List.of(map(x -> Math.abs(x) * (1 + Math.abs(x)), a.x()))),
+                special(unary(Activations.SELU, PointwiseRows::selu, smooth)),
+                scalar(Activations.CELU, (x, s) -> x > 0 ? x : s * Math.expm1(x / s), smooth, 1.5),
+                special(unary(Activations.SOFTSIGN, x -> x / (1 + Math.abs(x)), smooth)),
+                special(unary(Activations.TANHSHRINK, x -> x - Math.tanh(x), any))
+                        .scale(a -> List.of(map(Math::abs, a.x()))),
+                scalar(Activations.HARDSHRINK, (x, s) -> Math.abs(x) <= s ? 0 : x, any.awayFrom(-0.5, 0.5), 0.5),
+                scalar(
+                        Activations.SOFTSHRINK,
+                        (x, s) -> x > s ? x - s : x < -s ? x + s : 0,
+                        any.awayFrom(-0.5, 0.5),
+                        0.5),
+                scalars(Activations.THRESHOLD, x -> x > 0.5 ? x : -2, any.awayFrom(0.5), 0.5, -2.0),
+                scalars(Activations.HARDTANH, x -> Math.min(Math.max(x, -1), 2), any.awayFrom(-1, 2), -1.0, 2.0),
+                scalars(
+                        Activations.SOFTPLUS_SCALED,
+                        x -> 2 * x > 3 ? x : SpecialFunctions.softplus(2 * x) / 2,
+                        any.awayFrom(1.5),
+                        2.0,
+                        3.0));
+    }
+
+    private static double selu(double x) {
+        return 1.0507009873554804934193349852946 * (x > 0 ? x : 1.6732632423543772848170429916717 * Math.expm1(x));
+    }
+
+    /** One tensor and several scalars, which the function knows; special values too. */
+    @SuppressWarnings("unchecked")
+    private static OpSamples<PointwiseArgs.X, Tensor> scalars(
+            PointwiseOp op, DoubleUnaryOperator f, Domain domain, Number... scalars) {
+        List<Number> s = List.of(scalars);
+        double[] odd = {0.0, -0.0, Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, 3e4, -3e4};
+        return OpSamples.samples((Op<PointwiseArgs.X, Tensor>) op.op())
+                .sample("[2, 3]", m -> new PointwiseArgs.X(m.draw(domain, 2, 3), s))
+                .valuesOnly("[1031]", m -> new PointwiseArgs.X(m.draw(domain, 1031), s))
+                .valuesOnly("[]", m -> new PointwiseArgs.X(m.draw(domain), s))
+                .valuesOnly("special values", m -> new PointwiseArgs.X(m.of(odd, odd.length), s))
+                .references(a ->
+                        map(x -> Double.isNaN(x) && op != Arithmetic.NAN_TO_NUM ? x : f.applyAsDouble(x), a.x()));
+    }
+
+    private static double sinc(double x) {
+        return x == 0 ? 1 : Math.sin(Math.PI * (x - 2 * Math.rint(x / 2))) / (Math.PI * x);
     }
 
     // ---------------------------------------------------------------- of several
@@ -218,7 +267,27 @@ final class PointwiseRows {
                 binary(Arithmetic.SUB, (x, y) -> x - y, any, any),
                 binary(Arithmetic.MUL, (x, y) -> x * y, any, any),
                 binary(Arithmetic.DIV, (x, y) -> x / y, any, positive),
-                binary(Arithmetic.FLOOR_DIVIDE, (x, y) -> Math.floor(x / y), eighths(), eighthsAbove(1)),
+                binary(Arithmetic.FLOOR_DIVIDE, (x, y) -> Math.floor(x / y), eighths(), eighthsAbove(1))
+                        .skip("gradients", "the samples stand on the steps")
+                        .skip("second derivatives", "the samples stand on the steps"),
+                binary(Arithmetic.TRUNC_DIVIDE, (x, y) -> trunc(x / y), eighths(), eighthsAbove(1))
+                        .skip("gradients", "the samples stand on the steps")
+                        .skip("second derivatives", "the samples stand on the steps"),
+                binary(Arithmetic.HYPOT, Math::hypot, any, any),
+                binary(Arithmetic.HEAVISIDE, (x, y) -> x == 0 ? y : x > 0 ? 1 : 0, any.awayFrom(0), any),
+                binary(Arithmetic.XLOGY, (x, y) -> x * Math.log(y), any, positive)
+                        .scale(a -> List.of(map((x, y, z) -> Math.abs(x), a.x(), a.y(), null))),
+                binary(Arithmetic.LOGADDEXP, (x, y) -> Math.log(Math.exp(x) + Math.exp(y)), any, any)
+                        .scale(a -> List.of(map((x, y, z) -> 1 + Math.abs(x) + Math.abs(y), a.x(), a.y(), null))),
+                binary(
+                                Arithmetic.LOGADDEXP2,
+                                (x, y) -> Math.log(Math.pow(2, x) + Math.pow(2, y)) / Math.log(2),
+                                any,
+                                any)
+                        .scale(a -> List.of(map((x, y, z) -> 1 + Math.abs(x) + Math.abs(y), a.x(), a.y(), null))),
+                binary(Activations.PRELU, (x, y) -> x > 0 ? x : x * y, any.awayFrom(0), any),
+                binary(Activations.GATE, (x, y) -> x / (1 + Math.exp(-y)), any, any)
+                        .ulps(8),
                 binary(Arithmetic.REMAINDER, remainder, eighths(), eighthsAbove(1))
                         .skip("gradients", "the samples stand on the steps")
                         .skip("second derivatives", "the samples stand on the steps"),
@@ -250,9 +319,18 @@ final class PointwiseRows {
                         uniform(0.99, 1.01)));
     }
 
+    private static double trunc(double x) {
+        return x < 0 ? Math.ceil(x) : Math.floor(x);
+    }
+
     /** Multiples of an eighth: exact in all dtypes, so that floors are the same. */
     private static Domain eighths() {
         return random -> random.nextInt(-40, 40) / 8.0;
+    }
+
+    /** Those that no multiple of 1.25 is near. */
+    private static Domain between() {
+        return eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5);
     }
 
     private static Domain eighthsAbove(int low) {
@@ -270,17 +348,17 @@ final class PointwiseRows {
                 scalar(Arithmetic.MUL_SCALAR, (x, s) -> x * s, any, -3),
                 scalar(Arithmetic.DIV_SCALAR, (x, s) -> x / s, any, 8.0),
                 scalar(Arithmetic.RDIV_SCALAR, (x, s) -> s / x, positive, 2.0),
-                scalar(Arithmetic.FLOOR_DIVIDE_SCALAR, (x, s) -> Math.floor(x / s), eighths(), 1.25),
-                scalar(
-                        Arithmetic.REMAINDER_SCALAR,
-                        (x, s) -> x - s * Math.floor(x / s),
-                        eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5),
-                        1.25),
-                scalar(
-                        Arithmetic.FMOD_SCALAR,
-                        (x, s) -> x % s,
-                        eighths().awayFrom(-5, -3.75, -2.5, -1.25, 0, 1.25, 2.5, 3.75, 5),
-                        1.25),
+                scalar(Arithmetic.FLOOR_DIVIDE_SCALAR, (x, s) -> Math.floor(x / s), between(), 1.25),
+                scalar(Arithmetic.TRUNC_DIVIDE_SCALAR, (x, s) -> trunc(x / s), between(), 1.25),
+                scalars(
+                        Arithmetic.NAN_TO_NUM,
+                        x -> Double.isNaN(x) ? 0.5 : Double.isInfinite(x) ? (x > 0 ? 2 : -3) : x,
+                        any,
+                        0.5,
+                        2.0,
+                        -3.0),
+                scalar(Arithmetic.REMAINDER_SCALAR, (x, s) -> x - s * Math.floor(x / s), between(), 1.25),
+                scalar(Arithmetic.FMOD_SCALAR, (x, s) -> x % s, between(), 1.25),
                 scalar(Arithmetic.POW_SCALAR, Math::pow, positive, 2.5).ulps(16),
                 scalar(Arithmetic.RPOW_SCALAR, (x, s) -> Math.pow(s, x), any, 2.5)
                         .ulps(16),

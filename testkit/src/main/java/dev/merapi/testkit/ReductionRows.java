@@ -9,6 +9,7 @@ import dev.merapi.ops.PointwiseArgs;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.ReductionOp;
 import dev.merapi.ops.Reductions;
+import dev.merapi.ops.Scans;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
@@ -140,6 +141,11 @@ final class ReductionRows {
         Domain bits = random -> random.nextInt(0, 3) == 0 ? 1 : 0;
         return List.of(
                 scaled(row(Reductions.SUM, any, v -> sum(v, x -> x)), v -> sum(v, Math::abs)),
+                scaled(
+                        row(Reductions.NANSUM, any, v -> sum(v, x -> Double.isNaN(x) ? 0 : x)),
+                        v -> sum(v, x -> Double.isNaN(x) ? 0 : Math.abs(x))),
+                row(Reductions.COUNT_NUMBERS, any, v -> sum(v, x -> Double.isNaN(x) ? 0 : 1))
+                        .exact(),
                 scaled(row(Reductions.MEAN, any, v -> sum(v, x -> x) / v.length), v -> sum(v, Math::abs) / v.length),
                 row(Reductions.SUM_ABS, away, v -> sum(v, Math::abs)),
                 row(Reductions.SUM_SQUARES, any, v -> sum(v, x -> x * x)),
@@ -252,6 +258,9 @@ final class ReductionRows {
 
     /** Every line along a dimension replaced by another of the same length. */
     private static Grid lines(Grid x, int dim, java.util.function.UnaryOperator<double[]> f) {
+        if (x.rank() == 0) {
+            return Grid.of(f.apply(x.values()));
+        }
         int d = dim < 0 ? dim + x.rank() : dim;
         Grid result = Grid.filled(i -> 0, x.shape());
         long[] rest = Grid.without(x.shape(), d);
@@ -328,7 +337,74 @@ final class ReductionRows {
                         .valuesOnly("special values, 0", m -> new Reductions.CumSum(m.of(SPECIAL, 10, 3), 0))
                         .references(a -> lines(Grid.of(a.x()), a.dim(), v -> running(v, x -> x)))
                         .scale(a -> List.of(lines(Grid.of(a.x()), a.dim(), v -> running(v, Math::abs))))
-                        .terms(a -> a.x().size(a.dim())));
+                        .terms(a -> a.x().size(a.dim())),
+                scan(Scans.CUMPROD, uniform(0.6, 1.4))
+                        .references(a -> lines(Grid.of(a.x()), a.dim(), v -> folded(v, 1, (p, x) -> p * x)))
+                        .terms(a -> a.x().numel()),
+                scan(Scans.LOG_CUM_SUM_EXP, uniform(-3, 3))
+                        .references(a -> lines(
+                                Grid.of(a.x()),
+                                a.dim(),
+                                v -> folded(v, Double.NEGATIVE_INFINITY, ReductionRows::logOfSum)))
+                        .scale(a -> List.of(Grid.filled(i -> 4, a.x().shape().toArray())))
+                        .terms(a -> a.x().numel()),
+                cumulative(Scans.CUMMAX, 1),
+                cumulative(Scans.CUMMIN, -1));
+    }
+
+    private static <R> OpSamples<Scans.Along, R> scan(Op<Scans.Along, R> op, Domain domain) {
+        return OpSamples.samples(op)
+                .sample("[2, 4] 1", m -> new Scans.Along(m.draw(domain, 2, 4), 1))
+                .sample("[3, 2] 0", m -> new Scans.Along(m.draw(domain, 3, 2), 0))
+                .sample("[]", m -> new Scans.Along(m.draw(domain), -1))
+                .valuesOnly("[2, 503] 1", m -> new Scans.Along(m.draw(domain, 2, 503), 1))
+                .valuesOnly("[3, 40, 2] 1", m -> new Scans.Along(m.draw(domain, 3, 40, 2), 1))
+                .valuesOnly("special values, 1", m -> new Scans.Along(special(m), 1))
+                .valuesOnly("special values, 0", m -> new Scans.Along(special(m), 0))
+                .error(m -> new Scans.Along(m.draw(domain, 2, 3), 2), ShapeException.class, "out of range");
+    }
+
+    private static double[] folded(double[] v, double from, DoubleBinaryOperator f) {
+        double[] results = new double[v.length];
+        for (int i = 0; i < v.length; i++) {
+            from = f.applyAsDouble(from, v[i]);
+            results[i] = from;
+        }
+        return results;
+    }
+
+    private static double logOfSum(double a, double b) {
+        double most = Math.max(a, b);
+        return Double.isInfinite(most) || Double.isNaN(most) ? most : most + Math.log1p(Math.exp(-Math.abs(a - b)));
+    }
+
+    private static OpSamples<Scans.Along, Scans.Extremes> cumulative(Op<Scans.Along, Scans.Extremes> op, int sign) {
+        return OpSamples.samples(op)
+                .dtypes(Kinds.numbers())
+                .sample("[2, 4] 1", m -> new Scans.Along(m.distinct(2, 4), 1))
+                .sample("[3, 2] 0", m -> new Scans.Along(m.distinct(3, 2), 0))
+                .sample("[]", m -> new Scans.Along(m.distinct(), -1))
+                .valuesOnly("[2, 503] 1", m -> new Scans.Along(m.uniform(-2, 2, 2, 503), 1))
+                .valuesOnly(
+                        "[3, 40, 2] 1, with equals",
+                        m -> new Scans.Along(m.indices(5, 3, 40, 2).to(m.dtype()), 1))
+                .valuesOnly("special values, 1", m -> new Scans.Along(special(m), 1))
+                .valuesOnly("special values, 0", m -> new Scans.Along(special(m), 0))
+                .reference(a -> List.of(
+                        lines(Grid.of(a.x()), a.dim(), v -> cumulative(v, sign, false)),
+                        lines(Grid.of(a.x()), a.dim(), v -> cumulative(v, sign, true))))
+                .exact()
+                .error(m -> new Scans.Along(m.distinct(2, 3), 2), ShapeException.class, "out of range");
+    }
+
+    private static double[] cumulative(double[] v, int sign, boolean where) {
+        double[] results = new double[v.length];
+        int best = 0;
+        for (int i = 0; i < v.length; i++) {
+            best = Double.isNaN(v[i]) || sign * v[i] >= sign * v[best] ? i : best;
+            results[i] = where ? best : v[best];
+        }
+        return results;
     }
 
     private static double[] running(double[] v, DoubleUnaryOperator f) {

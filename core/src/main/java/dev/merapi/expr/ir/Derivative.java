@@ -124,6 +124,25 @@ public final class Derivative {
         return found;
     }
 
+    /**
+     * Whether a root that has no derivative is a step function of an input, floor or sign: its slope is 0, where
+     * comparisons and bits have none.
+     */
+    public static boolean isStep(Expr root) {
+        return DeepStack.call(ExprNode.depth(root), () -> {
+            Set<Expr> found = new HashSet<>();
+            for (Expr node : Traversal.postorder(List.of(root))) {
+                boolean input = node instanceof Variable v && v.role() == Variable.Role.INPUT;
+                boolean passes = DerivativeRules.passesGradient(node) || DerivativeRules.isStep(node);
+                int first = node instanceof Apply a && a.op() == Opcode.SELECT ? 1 : 0; // not by what is chosen
+                if (input || passes && node.operands().stream().skip(first).anyMatch(found::contains)) {
+                    found.add(node);
+                }
+            }
+            return found.contains(root);
+        });
+    }
+
     private static Set<Expr> differentiable(List<Expr> order, IntPredicate active) {
         Set<Expr> found = new HashSet<>();
         for (Expr node : order) {

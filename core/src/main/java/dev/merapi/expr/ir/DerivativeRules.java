@@ -33,6 +33,15 @@ final class DerivativeRules {
         this.differentiable = differentiable;
     }
 
+    /** Whether a node is constant between jumps: its derivative is zero. */
+    static boolean isStep(Expr node) {
+        return node instanceof Apply apply
+                && switch (apply.op()) {
+                    case SIGN, FLOORDIV, TRUNCDIV -> true;
+                    default -> apply.op().group() == Opcode.Group.ROUNDING;
+                };
+    }
+
     /** False for nodes whose derivative is zero, or that have no floating result. */
     static boolean passesGradient(Expr node) {
         if (node instanceof Cast cast) {
@@ -41,14 +50,11 @@ final class DerivativeRules {
         if (!(node instanceof Apply apply)) {
             return true;
         }
-        return switch (apply.op()) {
-            case SIGN, FLOORDIV, TRUNCDIV -> false;
-            default ->
-                switch (apply.op().group()) {
-                    case ROUNDING, PREDICATE, COMPARISON, LOGICAL, BITWISE, SHIFT, MEMORY -> false;
+        return !isStep(node)
+                && switch (apply.op().group()) {
+                    case PREDICATE, COMPARISON, LOGICAL, BITWISE, SHIFT, MEMORY -> false;
                     default -> true;
                 };
-        };
     }
 
     /** The gradient of each operand, given the node's; null where it is zero or nobody asks. */

@@ -15,6 +15,7 @@ public final class StructuredKernels {
         OrderingKernels.register(table, kernels);
         CreationKernels.register(table, kernels);
         ScanKernels.register(table, kernels);
+        CumulativeKernels.register(table, kernels);
         RandomKernels.register(table, kernels);
         RowKernels.register(table, kernels);
         OptimizerKernels.register(table, kernels);

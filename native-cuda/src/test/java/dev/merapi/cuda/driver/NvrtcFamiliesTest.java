@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.merapi.cuda.kernels.AttentionKernels;
 import dev.merapi.cuda.kernels.ConvolutionTiles;
 import dev.merapi.cuda.kernels.CreationKernels;
+import dev.merapi.cuda.kernels.CumulativeKernels;
 import dev.merapi.cuda.kernels.Gemm;
 import dev.merapi.cuda.kernels.ImageKernels;
 import dev.merapi.cuda.kernels.IndexKernels;
@@ -70,6 +71,10 @@ class NvrtcFamiliesTest {
         pairs.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));
         pairs.add(CreationKernels.FAMILY.source(Family.type("T", DType.BOOL)));
         pairs.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BFLOAT16, DType.BFLOAT16, true, false).text()));
+        pairs.add(CumulativeKernels.FAMILY.source(new CumulativeKernels.Types(DType.BOOL, DType.INT64, 0).text()));
+        pairs.add(CumulativeKernels.FAMILY.source(new CumulativeKernels.Types(DType.FLOAT64, DType.FLOAT64, 1).text()));
+        pairs.add(
+                CumulativeKernels.FAMILY.source(new CumulativeKernels.Types(DType.BFLOAT16, DType.BFLOAT16, 2).text()));
         pairs.add(ScanKernels.FAMILY.source(new ScanKernels.Types(DType.BOOL, DType.INT64, false, true).text()));
         // Elements: rowsStayInRegisters has packs.
         for (int kept : new int[] {8, 0}) {

@@ -40,6 +40,7 @@ class KernelSourceTest {
             OptimizerKernels.FAMILY,
             OrderingKernels.FAMILY,
             ScanKernels.FAMILY,
+            CumulativeKernels.FAMILY,
             SegmentKernels.FAMILY,
             TransposeKernel.FAMILY);
 

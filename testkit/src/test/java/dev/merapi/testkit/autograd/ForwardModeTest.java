@@ -345,7 +345,7 @@ class ForwardModeTest {
 
     /** As many as the op takes. */
     private static List<Number> scalars(PointwiseOp op, List<Tensor> in) {
-        for (List<Number> some : List.<List<Number>>of(List.of(), List.of(0.75))) {
+        for (List<Number> some : List.<List<Number>>of(List.of(), List.of(0.75), List.of(0.5, 2.0, -3.0))) {
             try {
                 Tensor unused = op.call(in, some);
                 return some;

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes ops.txt: what PyTorch makes of ops, their gradients and second derivatives. Run with PyTorch 2.13: python ops.py
+
+A case is a line `case <name>`, and after it, each with a shape and numbers:
+  in <sizes> <scale> <offset>: an operand; element i of operand k is offset + scale * sin(1.7 * (i + 1) + 0.9 * k)
+  out <sizes> = the elements of a result
+  grad <k> = the gradient of operand k, where element i of each result has the gradient cos(0.3 * i)
+  grad2 <k> = the gradient by operand k of the sum of all elements of all those gradients, of which element i counts cos(0.7 * i)
+A shape of no sizes is written as a dash."""
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+CASES = {}
+
+
+def case(name, f, *operands):
+    """An operand is its shape, or a triple of shape, scale and offset."""
+    CASES[name] = (f, [o if isinstance(o[0] if o else 0, tuple) else (o, 2.0, 0.0) for o in operands])
+
+
+def unary(name, f, scale=2.0, offset=0.0):
+    case(name, f, ((2, 3), scale, offset))
+
+
+# ---- pointwise
+unary("frac", torch.frac)
+unary("deg2rad", torch.deg2rad)
+unary("rad2deg", torch.rad2deg)
+unary("sinc", torch.sinc)
+unary("logit", torch.logit, 0.4, 0.5)
+unary("logit eps", lambda x: torch.logit(x, 0.2), 0.4, 0.5)
+unary("sgn", torch.sgn)
+unary("floor", torch.floor)
+unary("ceil", torch.ceil)
+unary("round", torch.round)
+unary("trunc", torch.trunc)
+unary("round decimals", lambda x: torch.round(x, decimals=2))
+unary("round tens", lambda x: torch.round(x, decimals=-1), 50)
+unary("nan_to_num", lambda x: torch.nan_to_num(x / x.relu(), 0.5, 2.0, -3.0))
+unary("relu6", F.relu6, 8.0)
+unary("hardtanh", lambda x: F.hardtanh(x, -0.5, 1.0))
+unary("selu", F.selu)
+unary("celu", lambda x: F.celu(x, 1.5))
+unary("softsign", F.softsign)
+unary("threshold", lambda x: F.threshold(x, 0.3, -1.0))
+unary("hardshrink", lambda x: F.hardshrink(x, 0.7))
+unary("softshrink", lambda x: F.softshrink(x, 0.7))
+unary("tanhshrink", F.tanhshrink)
+unary("softplus", lambda x: F.softplus(x, 2.0, 1.5))
+unary("softmin", lambda x: F.softmin(x, 1))
+case("glu", lambda x: F.glu(x, 1), (2, 4))
+case("prelu", F.prelu, (2, 3, 2), (3,))
+case("prelu one", F.prelu, (2, 3), (1,))
+case("hypot", torch.hypot, (2, 3), (3,))
+case("xlogy", torch.xlogy, (2, 3), ((2, 1), 0.5, 1.0))
+case("logaddexp", torch.logaddexp, (2, 3), (3,))
+case("logaddexp2", torch.logaddexp2, (2, 3), (2, 1))
+case("heaviside", lambda x: torch.heaviside(x.detach(), torch.tensor(0.5)), (2, 3))
+case("div floor", lambda x, y: torch.div(x, y, rounding_mode="floor"), ((2, 3), 5.0, 0.0), ((3,), 0.5, 1.0))
+case("div trunc", lambda x, y: torch.div(x, y, rounding_mode="trunc"), ((2, 3), 5.0, 0.0), ((3,), 0.5, 1.0))
+
+# ---- reductions and scans
+HOLES = lambda x: torch.where(x > 1.0, torch.nan, x)
+case("nansum", lambda x: torch.nansum(HOLES(x), 1), (3, 4))
+case("nanmean", lambda x: torch.nanmean(HOLES(x), 1, keepdim=True), (3, 4))
+case("var_mean", lambda x: torch.var_mean(x, 1, correction=0.5), (3, 4))
+case("std_mean", lambda x: torch.std_mean(x, (0, 1), keepdim=True), (3, 4))
+case("aminmax", lambda x: torch.aminmax(x, dim=1), (3, 4))
+case("cumprod", lambda x: torch.cumprod(x, 1), (2, 4))
+case("cumprod one zero", lambda x: torch.cumprod(torch.where(x > 1.9, x * 0.0, x), 1), (2, 5))
+case("cumprod zeros", lambda x: torch.cumprod(x.relu(), 0), (5, 2))
+case("cummax", lambda x: torch.cummax(x, 1), (2, 5))
+case("cummin", lambda x: torch.cummin(x, 0), (5, 2))
+case("logcumsumexp", lambda x: torch.logcumsumexp(x, 1), (2, 4))
+
+# ---- borders
+case("pad reflect", lambda x: F.pad(x, (2, 1, 1, 0), "reflect"), (1, 3, 4))
+case("pad replicate", lambda x: F.pad(x, (2, 1, 1, 0), "replicate"), (1, 3, 4))
+case("pad circular", lambda x: F.pad(x, (2, 1, 1, 0), "circular"), (1, 3, 4))
+
+
+# ---- writing
+def operand(k, shape, scale, offset):
+    i = torch.arange(1, 1 + torch.Size(shape).numel(), dtype=torch.float64)
+    return (offset + scale * torch.sin(1.7 * i + 0.9 * k)).reshape(shape).requires_grad_(True)
+
+
+def weights(t, rate):
+    return torch.cos(rate * torch.arange(t.numel(), dtype=torch.float64)).reshape(t.shape)
+
+
+def sizes(t):
+    return ",".join(map(str, t)) or "-"
+
+
+def numbers(t):
+    return " ".join("%.12g" % v for v in (t.detach() + torch.zeros(t.shape)).flatten().tolist())
+
+
+def gradients(total, operands, again):
+    found = torch.autograd.grad(total, operands, create_graph=again, allow_unused=True)
+    return [torch.zeros_like(o) if g is None else g for o, g in zip(operands, found)]
+
+
+def write(out, name, f, forms):
+    out.write("case " + name + "\n")
+    operands = []
+    for k, (shape, scale, offset) in enumerate(forms):
+        out.write("in %s %s %s\n" % (sizes(shape), scale, offset))
+        operands.append(operand(k, shape, scale, offset))
+    results = f(*operands)
+    results = [results] if isinstance(results, torch.Tensor) else list(results)
+    for r in results:
+        out.write("out %s = %s\n" % (sizes(r.shape), numbers(r)))
+    roots = [r for r in results if r.requires_grad]
+    if not roots:
+        return
+    found = gradients(sum((r * weights(r, 0.3)).sum() for r in roots), operands, True)
+    for k, g in enumerate(found):
+        out.write("grad %d = %s\n" % (k, numbers(g)))
+    total = sum((g * weights(g, 0.7)).sum() for g in found)
+    if total.requires_grad:
+        for k, g in enumerate(gradients(total, operands, False)):
+            out.write("grad2 %d = %s\n" % (k, numbers(g)))
+
+
+with open("ops.txt", "w") as out:
+    out.write("# Made by ops.py with PyTorch " + torch.__version__.split("+")[0] + "\n")
+    for name, (f, forms) in CASES.items():
+        write(out, name, f, forms)
