@@ -6,6 +6,7 @@ module dev.merapi.examples {
     requires dev.merapi.core;
     requires dev.merapi.cpu;
     requires dev.merapi.cuda;
+    requires com.google.gson;
     requires info.picocli;
     requires me.tongfei.progressbar;
     requires xchart;

@@ -24,6 +24,7 @@ import java.util.concurrent.atomic.AtomicLong;
  * gone and that nobody has locked was left by a process that was killed; the next write of the same file removes it.
  */
 public final class AtomicFile {
+    private static final String DRAFT = ".draft-";
     private static final AtomicLong NUMBER = new AtomicLong();
 
     private AtomicFile() {}
@@ -107,16 +108,32 @@ public final class AtomicFile {
     }
 
     private static String prefix(Path name) {
-        return "." + name + ".draft-";
+        return "." + name + DRAFT;
     }
 
-    /** See Note [Drafts]. What cannot be looked at or removed stays: it harms nobody. */
+    /**
+     * Removes what killed processes have left of files that they had not finished, of whatever name. Drafts of processes that
+     * live stay. What cannot be looked at or removed stays, too: it harms nobody.
+     *
+     * @param folder where to look, not in folders inside
+     */
+    public static void removeDrafts(Path folder) {
+        removeDrafts(folder, ".", DRAFT);
+    }
+
+    /** See Note [Drafts]. */
     private static void removeDrafts(Path folder, Path name) {
-        String prefix = prefix(name);
-        try (DirectoryStream<Path> found = Files.newDirectoryStream(
-                folder, p -> String.valueOf(p.getFileName()).startsWith(prefix))) {
+        removeDrafts(folder, prefix(name), DRAFT);
+    }
+
+    private static void removeDrafts(Path folder, String prefix, String mark) {
+        try (DirectoryStream<Path> found = Files.newDirectoryStream(folder, p -> {
+            String name = String.valueOf(p.getFileName());
+            return name.startsWith(prefix) && name.contains(mark);
+        })) {
             for (Path draft : found) {
-                String process = draft.getFileName().toString().substring(prefix.length());
+                String name = draft.getFileName().toString();
+                String process = name.substring(name.lastIndexOf(mark) + mark.length());
                 if (isGone(process) && isUnlocked(draft)) {
                     Files.deleteIfExists(draft);
                 }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.train;
 
+import dev.merapi.io.AtomicFile;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -20,30 +26,86 @@ public final class Metrics implements AutoCloseable {
     private static final long FLUSH_NANOS = 1_000_000_000;
 
     private final Map<String, Series> series = new LinkedHashMap<>();
+    private final FileChannel file;
     private final BufferedWriter csv;
     private long flushed = System.nanoTime();
 
     /** Values of one name, and the steps that they belong to. */
     public record Series(List<Long> steps, List<Double> values) {}
 
-    private Metrics(BufferedWriter csv) {
-        this.csv = csv;
+    private Metrics(FileChannel file) {
+        this.file = file;
+        this.csv = new BufferedWriter(Channels.newWriter(file, StandardCharsets.UTF_8));
     }
 
-    /** Begins a CSV file with a column for the step and one for each name. */
+    /**
+     * Begins a CSV file with a column for the step and one for each name.
+     *
+     * @param file is replaced
+     * @param names of the columns
+     * @return the metrics, to be closed
+     */
     public static Metrics create(Path file, String... names) throws IOException {
         Objects.requireNonNull(file, "file");
         Objects.requireNonNull(names, "names");
-        BufferedWriter csv = Files.newBufferedWriter(file);
-        Metrics metrics = new Metrics(csv);
-        csv.write("step");
+        Metrics metrics = new Metrics(FileChannel.open(
+                file, StandardOpenOption.CREATE, StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE));
         for (String name : names) {
             metrics.series.put(name, new Series(new ArrayList<>(), new ArrayList<>()));
-            csv.write("," + name);
         }
-        csv.newLine();
-        csv.flush();
+        metrics.csv.write(header(names));
+        metrics.csv.newLine();
+        metrics.csv.flush();
         return metrics;
+    }
+
+    /**
+     * Goes on with the file of a run that was interrupted: rows of the given step and later ones, which are computed again,
+     * are cut off, and so is half a row.
+     *
+     * @param file as {@link #create} and {@link #record} left it
+     * @param step the next one
+     * @param names of the columns, as they were
+     * @return the metrics, with all rows before that step
+     * @throws IOException if it cannot be read, or has other columns
+     */
+    public static Metrics resume(Path file, long step, String... names) throws IOException {
+        String text = Files.readString(file);
+        List<String> rows = text.lines().toList();
+        if (rows.isEmpty() || !rows.get(0).equals(header(names))) {
+            throw new IOException("metrics: " + file + " has the columns " + (rows.isEmpty() ? "" : rows.get(0))
+                    + ", not " + header(names));
+        }
+        int whole = text.endsWith("\n") ? rows.size() : rows.size() - 1;
+        List<String> kept = rows.subList(1, Math.max(1, whole)).stream()
+                .filter(row -> stepOf(row) < step)
+                .toList();
+        AtomicFile.write(file, channel -> {
+            StringBuilder all = new StringBuilder(header(names)).append(System.lineSeparator());
+            kept.forEach(row -> all.append(row).append(System.lineSeparator()));
+            channel.write(ByteBuffer.wrap(all.toString().getBytes(StandardCharsets.UTF_8)));
+        });
+        Metrics metrics = new Metrics(FileChannel.open(file, StandardOpenOption.APPEND));
+        for (int k = 0; k < names.length; k++) {
+            Series s = new Series(new ArrayList<>(), new ArrayList<>());
+            metrics.series.put(names[k], s);
+            for (String row : kept) {
+                String value = row.split(",", -1)[k + 1];
+                if (!value.isEmpty()) {
+                    s.steps.add(stepOf(row));
+                    s.values.add(Double.parseDouble(value));
+                }
+            }
+        }
+        return metrics;
+    }
+
+    private static String header(String... names) {
+        return "step," + String.join(",", names);
+    }
+
+    private static long stepOf(String row) {
+        return Long.parseLong(row.substring(0, row.indexOf(',')));
     }
 
     /**
@@ -87,6 +149,12 @@ public final class Metrics implements AutoCloseable {
             throw new IllegalArgumentException("metrics: there is no '" + name + "' among " + series.keySet());
         }
         return s;
+    }
+
+    /** All rows so far are on the disk when this returns; call it before a checkpoint, which they belong to. */
+    public void flush() throws IOException {
+        csv.flush();
+        file.force(false);
     }
 
     @Override

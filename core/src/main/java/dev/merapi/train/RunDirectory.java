@@ -2,18 +2,72 @@
 package dev.merapi.train;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Instant;
 import java.util.Objects;
 
-/** The folder that one training run leaves its files in: {@code runs/<name>/metrics.csv}, {@code weights.safetensors}, … */
-public final class RunDirectory {
-    private final Path path;
+/**
+ * The folder that one training run leaves its files in: {@code runs/<name>/metrics.csv}, {@code weights.safetensors}, … It is
+ * locked until it is closed: no two processes write to it at once. The lock goes with its process, however that ends.
+ */
+public final class RunDirectory implements AutoCloseable {
+    private static final String LOCK = ".lock";
 
-    private RunDirectory(Path path) {
+    private final Path path;
+    private final FileChannel lock;
+
+    private RunDirectory(Path path) throws IOException {
         this.path = path;
+        this.lock = lock(path);
+    }
+
+    private static FileChannel lock(Path path) throws IOException {
+        FileChannel channel = FileChannel.open(
+                path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        try {
+            FileLock lock = channel.tryLock();
+            if (lock == null) {
+                ByteBuffer owner = ByteBuffer.allocate(256);
+                channel.read(owner, 0);
+                throw new IOException("run: " + path + " is being written by another process: "
+                        + new String(owner.array(), 0, owner.position(), StandardCharsets.UTF_8).strip());
+            }
+            channel.truncate(0);
+            String owner = "process " + ProcessHandle.current().pid() + ", since " + Instant.now() + "\n";
+            channel.write(ByteBuffer.wrap(owner.getBytes(StandardCharsets.UTF_8)), 0);
+            return channel;
+        } catch (OverlappingFileLockException e) {
+            channel.close();
+            throw new IOException("run: " + path + " is being written by this process already", e);
+        } catch (IOException | RuntimeException e) {
+            channel.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Opens the folder of a run that was begun before.
+     *
+     * @param path the folder
+     * @return the run, locked
+     * @throws NoSuchFileException if there is no such folder
+     * @throws IOException if another process writes there, which the message names
+     */
+    public static RunDirectory open(Path path) throws IOException {
+        if (!Files.isDirectory(Objects.requireNonNull(path, "path"))) {
+            throw new NoSuchFileException(path.toString());
+        }
+        return new RunDirectory(path);
     }
 
     /** Makes {@code root/name}, or {@code root/name-2}, … if that exists: no run ever writes into another's. */
@@ -45,6 +99,12 @@ public final class RunDirectory {
         } catch (InvalidPathException e) {
             throw new IllegalArgumentException("run.file: '" + name + "' is no name of a file: " + e.getReason(), e);
         }
+    }
+
+    /** Others may write there now. */
+    @Override
+    public void close() throws IOException {
+        lock.close();
     }
 
     @Override

@@ -29,6 +29,12 @@ final class Launch {
     static int run(Callable<Integer> example, String... args) {
         CommandLine line = new CommandLine(example);
         line.getCommandSpec().version("Merapi " + Merapi.version());
+        try {
+            line.setDefaultValueProvider(RunOptions.ofResumed(args));
+        } catch (MistakeException e) {
+            line.getErr().println(line.getCommandName() + ": " + e.getMessage());
+            return ExitCode.USAGE;
+        }
         return line.setExecutionExceptionHandler((exception, command, parsed) -> {
                     if (exception instanceof DeviceException || exception instanceof MistakeException) {
                         command.getErr().println(command.getCommandName() + ": " + exception.getMessage());

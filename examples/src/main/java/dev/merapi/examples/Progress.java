@@ -29,6 +29,12 @@ final class Progress implements AutoCloseable {
                 .build();
     }
 
+    /** The steps before this one were taken by another process. */
+    void startAt(long step) {
+        bar.stepTo(step);
+        resume();
+    }
+
     void step(double newLoss) {
         long now = System.nanoTime();
         loss = mean(loss, newLoss);

@@ -122,8 +122,9 @@ public final class TrainFashion implements Callable<Integer> {
                 fashion.test().size(),
                 fashion.source());
 
-        RunDirectory run = Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
-        try (Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
+        try (RunDirectory run =
+                        Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
+                Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
             Score score = train(model, fashion, on, arithmetic, metrics);
             LossPlot.save(
                     run.file("loss.png"),

@@ -17,11 +17,14 @@ import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.random.Generator;
 import dev.merapi.random.Philox;
+import dev.merapi.state.Stateful;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.train.Checkpoints;
 import dev.merapi.train.CudaGraph;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
+import dev.merapi.train.StopSignal;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -31,11 +34,14 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** Trains a small GPT to write Java, character by character, and prints what it has learned to write. */
 @Command(
@@ -51,6 +57,10 @@ public final class TrainGpt implements Callable<Integer> {
     private static final long TEST_WINDOWS = 1280;
 
     private static final int TEST_BATCH = 64;
+    private static final String METRICS = "metrics.csv";
+    private static final String[] COLUMNS = {"loss", "held_out_loss", "learning_rate", "gradient_norm"};
+    /** As shells have it for Ctrl-C. */
+    private static final int STOPPED = 130;
 
     @Option(names = "--steps", description = "training steps")
     int steps = 4000;
@@ -112,6 +122,19 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--runs", description = "folder of all runs")
     Path runs = Path.of("runs");
 
+    @Option(names = "--checkpoint-every", description = "steps between checkpoints; 0 for one at the end alone")
+    int checkpointEvery = 500;
+
+    @Option(
+            names = "--resume",
+            description =
+                    "folder of a run that was interrupted: goes on where its last checkpoint is, with its options")
+    @Nullable
+    Path resume;
+
+    @Spec
+    CommandSpec command;
+
     public static void main(String[] args) {
         System.exit(Launch.run(new TrainGpt(), args));
     }
@@ -143,19 +166,58 @@ public final class TrainGpt implements Callable<Integer> {
                 heldOut.characters(),
                 corpus.vocabularySize());
 
-        RunDirectory run = Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
+        try (RunDirectory run = openRun();
+                StopSignal stop = StopSignal.listen()) {
+            return train(run, stop, model, corpus, training, heldOut, on, arithmetic);
+        }
+    }
+
+    private RunDirectory openRun() {
+        Path before = resume;
+        return before == null
+                ? Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name))
+                : Launch.given("--resume " + before, () -> RunDirectory.open(before));
+    }
+
+    private int train(
+            RunDirectory run,
+            StopSignal stop,
+            Gpt model,
+            TextCorpus corpus,
+            TextCorpus.Windows training,
+            TextCorpus.Windows heldOut,
+            Device on,
+            Precision arithmetic)
+            throws IOException {
+        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints"));
+        Optional<Checkpoints.Saved> from = checkpoints.latest();
+        long first = from.map(Checkpoints.Saved::step).orElse(0L);
+        if (first > steps) {
+            throw new Launch.MistakeException("--steps " + steps, "the run has taken " + first + " steps already");
+        }
+        RunOptions.save(run.path(), command);
         long start = System.nanoTime();
-        try (Metrics metrics =
-                Metrics.create(run.file("metrics.csv"), "loss", "held_out_loss", "learning_rate", "gradient_norm")) {
-            train(model, training, heldOut, on, arithmetic, metrics);
+        try (Metrics metrics = first == 0
+                ? Metrics.create(run.file(METRICS), COLUMNS)
+                : Metrics.resume(run.file(METRICS), first, COLUMNS)) {
+            long done = train(model, training, heldOut, on, arithmetic, metrics, checkpoints, from, stop);
+            if (done < steps) {
+                System.out.printf(
+                        Locale.ROOT, "%nstopped after step %d; go on with: scripts/train gpt --resume %s%n", done, run);
+                return STOPPED;
+            }
             double seconds = (System.nanoTime() - start) * 1e-9;
+            Safetensors.save(
+                    run.file("weights.safetensors"),
+                    model.stateDict().all(Tensor.class),
+                    Map.of("shape", model.shape().toString(), "steps", String.valueOf(steps)));
             double last = heldOutLoss(model, heldOut, on, arithmetic, Long.MAX_VALUE);
             System.out.printf(
                     Locale.ROOT,
                     "%d steps in %.1f s, %,.0f characters/s; held-out loss %.4f nats per character, on all of it%n",
-                    steps,
+                    steps - first,
                     seconds,
-                    (double) steps * batch * context / seconds,
+                    (double) (steps - first) * batch * context / seconds,
                     last);
             metrics.record(steps, Map.of("held_out_loss", last));
             LossPlot.save(
@@ -164,10 +226,6 @@ public final class TrainGpt implements Callable<Integer> {
                     metrics.series("loss"),
                     metrics.series("held_out_loss"));
         }
-        Safetensors.save(
-                run.file("weights.safetensors"),
-                model.stateDict().all(Tensor.class),
-                Map.of("shape", model.shape().toString(), "steps", String.valueOf(steps)));
         System.out.println("\n" + write(model, corpus, on) + "\n\nsaved to " + run);
         return 0;
     }
@@ -180,6 +238,7 @@ public final class TrainGpt implements Callable<Integer> {
         Launch.atLeast(0, "--layers", layers);
         Launch.atLeast(1, "--test-every", testEvery);
         Launch.atLeast(0, "--sample", sample);
+        Launch.atLeast(0, "--checkpoint-every", checkpointEvery);
         Launch.positive("--lr", lr);
         Launch.given("--warmup " + warmup(), this::schedule);
     }
@@ -192,13 +251,18 @@ public final class TrainGpt implements Callable<Integer> {
         return Schedule.warmupCosine(lr, lr / 10, warmup(), steps);
     }
 
-    private void train(
+    /** Returns how many steps have been taken in all, in this process and before. */
+    private long train(
             Gpt model,
             TextCorpus.Windows training,
             TextCorpus.Windows heldOut,
             Device on,
             Precision arithmetic,
-            Metrics metrics) {
+            Metrics metrics,
+            Checkpoints checkpoints,
+            Optional<Checkpoints.Saved> from,
+            StopSignal stop)
+            throws IOException {
         // As usual for GPTs, only matrices decay; biases and norms do not.
         List<Parameter> parameters = model.parameters();
         List<Parameter> matrices =
@@ -217,8 +281,16 @@ public final class TrainGpt implements Callable<Integer> {
                         DataLoader.of(training, batch).sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)));
                 Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
             optimizer.add(vectors, 0);
+            Map<String, Stateful> parts = Map.of(
+                    "model", model,
+                    "optimizer", optimizer,
+                    "scaler", scaler,
+                    "loader", loader,
+                    "generator", Generator.global());
+            long first = from.map(saved -> saved.restore(parts)).orElse(0L);
+            progress.startAt(first);
             Iterator<Labelled> batches = loader.iterator();
-            for (int i = 0; i < steps; i++) {
+            for (long i = first; i < steps; i++) {
                 try (Scope scope = Scope.open()) {
                     if (i % testEvery == 0) {
                         double loss = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
@@ -234,8 +306,18 @@ public final class TrainGpt implements Callable<Integer> {
                     metrics.record(i, Map.of("loss", loss, "learning_rate", schedule.at(i), "gradient_norm", norm));
                     progress.step(loss);
                 }
+                long done = i + 1;
+                if (done == steps || stop.isRequested() || checkpointEvery > 0 && done % checkpointEvery == 0) {
+                    metrics.flush(); // first: a checkpoint's rows are there if it is
+                    checkpoints.save(done, parts, Map.of());
+                    progress.resume();
+                }
+                if (stop.isRequested()) {
+                    return done;
+                }
             }
         }
+        return steps;
     }
 
     /** One step of training; returns the loss and the norm of the gradients, both still on the device. */
