@@ -76,8 +76,7 @@ MERAPI_F void fetch(Copies& copies, unsigned char* tile, const T* from, i64 stri
     const T* at = from + line * stride + piece * 8;
 #pragma unroll
     for (int s = 0; s < LINES / kStep; s++) {
-        const bool is = line + s * kStep < there;
-        copies.add16(to + s * kStep * kPieces * 16, is ? at : from, is ? 16 : 0);
+        copies.add16(to + s * kStep * kPieces * 16, at, line + s * kStep < there ? 16 : 0);
         at += kStep * stride;
     }
 }

@@ -4,6 +4,11 @@ namespace rows {
 MERAPI_F C weight_of(const T* w, i64 c) { return w ? rd(w[c]) : C(1); }
 // Those of cross entropy are of the compute type, whatever the logits are.
 MERAPI_F C own_weight(const C* w, i64 c) { return w ? w[c] : C(1); }
+// e^x; beside 16-bit types the hardware's power of 2 will do.
+MERAPI_F C probability(C x) {
+    if constexpr (sizeof(T) == 2) return quick_exp2(x * 1.44269504f);
+    return op_exp(x);
+}
 }  // namespace rows
 
 // Of each row: log Σ exp, its loss and its weight; rows whose target is no class count for nothing.
@@ -62,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(512, rows::kBlocks)
         in.map(dx, [&](Index c, C(&v)[1][kPack], C(&out)[kPack]) {
 #pragma unroll
             for (int e = 0; e < kPack; e++) {
-                const C p = op_exp(v[0][e] - l);
+                const C p = probability(v[0][e] - l);
                 C d = own * (c + e == target ? p - C(1) : p);
                 if (smoothing != 0) d += part * (p * all - own_weight(weight, c + e));
                 out[e] = counts ? d * scale : C(0);
