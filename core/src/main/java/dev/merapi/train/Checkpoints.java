@@ -127,6 +127,21 @@ public final class Checkpoints {
         }
 
         /**
+         * One of the parts, such as the model alone: {@code model.loadStateDict(saved.part("model"))}.
+         *
+         * @param name as it was saved under
+         * @return its state; tensors belong to the scope that is open
+         * @throws StateDictException if there is no such part
+         */
+        public StateDict part(String name) throws IOException {
+            StateDict part = Safetensors.loadState(file).under(name);
+            if (part.names().isEmpty()) {
+                throw new StateDictException(Message.of("checkpoint " + file + ": there is no part '" + name + "'"));
+            }
+            return part;
+        }
+
+        /**
          * Brings the parts to where they were.
          *
          * @param parts by the names that they were saved under; all of them

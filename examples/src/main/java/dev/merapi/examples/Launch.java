@@ -4,11 +4,16 @@ package dev.merapi.examples;
 import dev.merapi.Merapi;
 import dev.merapi.device.Memory;
 import dev.merapi.error.DeviceException;
+import dev.merapi.train.Checkpoints;
+import dev.merapi.train.RunDirectory;
+import dev.merapi.train.Trainer;
 import dev.merapi.types.Device;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
 
@@ -65,6 +70,29 @@ final class Launch {
         } catch (Exception e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** The folder of a run that goes on, or of a new one. */
+    static RunDirectory run(@Nullable Path resume, Path runs, String name) {
+        return resume == null
+                ? given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name))
+                : given("--resume " + resume, () -> RunDirectory.open(resume));
+    }
+
+    /** The step that a run goes on from, which may not lie behind its end. */
+    static long first(Checkpoints checkpoints, String option, long steps) throws IOException {
+        long first = checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L);
+        if (first > steps) {
+            throw new MistakeException(option, "the run has taken " + first + " steps already");
+        }
+        return first;
+    }
+
+    /** Says how a run that was stopped goes on; returns the exit code, which is that of shells for Ctrl-C. */
+    static int stopped(String example, Trainer.Report report, RunDirectory run) {
+        System.out.printf(
+                "%nstopped after step %d; go on with: scripts/train %s --resume %s%n", report.steps(), example, run);
+        return 130;
     }
 
     /** @throws MistakeException if a number is smaller than it can be */

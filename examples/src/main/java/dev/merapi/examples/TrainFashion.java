@@ -18,9 +18,11 @@ import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
-import dev.merapi.train.CudaGraph;
+import dev.merapi.train.Checkpoints;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
+import dev.merapi.train.StopSignal;
+import dev.merapi.train.Trainer;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
@@ -28,10 +30,13 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** Trains a small convolutional network to tell shirts from shoes, and reports how often it is right. */
 @Command(
@@ -40,6 +45,9 @@ import picocli.CommandLine.Option;
         showDefaultValues = true,
         description = "Trains a small CNN on Fashion-MNIST and reports its accuracy on the test set.")
 public final class TrainFashion implements Callable<Integer> {
+    private static final String METRICS = "metrics.csv";
+    private static final String[] COLUMNS = {"loss", "test_loss", "test_accuracy", "learning_rate"};
+
     /** Mean and deviation of the training images' pixels, in [0, 1]. */
     private static final double MEAN = 0.286;
 
@@ -85,6 +93,21 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--runs", description = "folder of all runs")
     Path runs = Path.of("runs");
 
+    @Option(
+            names = "--checkpoint-every",
+            description = "steps between checkpoints, beside those after epochs; 0 for none")
+    int checkpointEvery = 0;
+
+    @Option(
+            names = "--resume",
+            description =
+                    "folder of a run that was interrupted: goes on where its last checkpoint is, with its options")
+    @Nullable
+    Path resume;
+
+    @Spec
+    CommandSpec command;
+
     public static void main(String[] args) {
         System.exit(Launch.run(new TrainFashion(), args));
     }
@@ -122,23 +145,46 @@ public final class TrainFashion implements Callable<Integer> {
                 fashion.test().size(),
                 fashion.source());
 
-        try (RunDirectory run =
-                        Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name));
-                Metrics metrics = Metrics.create(run.file("metrics.csv"), "loss", "test_loss", "test_accuracy")) {
-            Score score = train(model, fashion, on, arithmetic, metrics);
+        try (RunDirectory run = Launch.run(resume, runs, name);
+                StopSignal stop = StopSignal.listen()) {
+            return train(run, stop, model, fashion, on, arithmetic);
+        }
+    }
+
+    private int train(
+            RunDirectory run, StopSignal stop, Sequential model, FashionData fashion, Device on, Precision arithmetic)
+            throws IOException {
+        long perEpoch = fashion.training().size() / batch;
+        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints")).keepBest(1, "test_loss");
+        long first = Launch.first(checkpoints, "--epochs " + epochs, perEpoch * epochs);
+        RunOptions.save(run.path(), command);
+        try (Metrics metrics = first == 0
+                ? Metrics.create(run.file(METRICS), COLUMNS)
+                : Metrics.resume(run.file(METRICS), first, COLUMNS)) {
+            Trainer.Report report = train(model, fashion, perEpoch, on, arithmetic, metrics, checkpoints, stop);
+            if (report.end() == Trainer.End.STOPPED) {
+                return Launch.stopped("fashion", report, run);
+            }
+            Optional<Checkpoints.Saved> best = checkpoints.best();
+            if (best.isPresent()) { // the last epochs may have learned the training images by heart
+                try (Scope scope = Scope.open()) {
+                    model.loadStateDict(best.get().part("model"));
+                }
+            }
+            Safetensors.save(run.file("weights.safetensors"), model.stateDict());
             LossPlot.save(
                     run.file("loss.png"),
                     "CNN on Fashion-MNIST, cross entropy",
                     metrics.series("loss"),
                     metrics.series("test_loss"));
-            Safetensors.save(run.file("weights.safetensors"), model.stateDict());
-            System.out.printf(
-                    Locale.ROOT,
-                    "test accuracy %.2f %%, loss %.4f; saved to %s%n",
-                    100 * score.accuracy(),
-                    score.loss(),
-                    run);
         }
+        Score score = test(model, fashion.test(), on, arithmetic);
+        System.out.printf(
+                Locale.ROOT,
+                "best epoch: test accuracy %.2f %%, loss %.4f; saved to %s%n",
+                100 * score.accuracy(),
+                score.loss(),
+                run);
         return 0;
     }
 
@@ -158,58 +204,64 @@ public final class TrainFashion implements Callable<Integer> {
                 .then(new Linear(128, 10));
     }
 
-    private Score train(Sequential model, FashionData fashion, Device on, Precision arithmetic, Metrics metrics) {
-        long perEpoch = fashion.training().size() / batch;
+    private Trainer.Report train(
+            Sequential model,
+            FashionData fashion,
+            long perEpoch,
+            Device on,
+            Precision arithmetic,
+            Metrics metrics,
+            Checkpoints checkpoints,
+            StopSignal stop)
+            throws IOException {
         long steps = perEpoch * epochs;
-        Schedule schedule = Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps);
-        Score score = new Score(Double.NaN, 0);
-        long done = 0;
-        Labelled b = new Labelled(
-                Tensor.zeros(Shape.of(batch, 1, 28, 28), DType.UINT8, on),
-                Tensor.zeros(Shape.of(batch), DType.INT64, on));
         try (AdamW optimizer = new AdamW(model.parameters(), lr, 0.01);
                 GradScaler scaler = arithmetic.scaler();
-                CudaGraph<Tensor> step = CudaGraph.of(on, () -> step(model, b, arithmetic, optimizer, scaler));
-                DataLoader<Labelled> loader =
-                        DataLoader.of(fashion.training(), batch).shuffle(seed).dropLast();
+                DataLoader<Labelled> loader = DataLoader.of(fashion.training(), batch)
+                        .shuffle(seed)
+                        .dropLast()
+                        .to(on);
                 Progress progress = new Progress("fashion", steps, "images", batch)) {
-            for (int epoch = 1; epoch <= epochs; epoch++) {
-                for (Labelled raw : loader) {
-                    try (Scope scope = Scope.open()) {
-                        b.copyFrom(raw.to(on));
-                        optimizer.setLearningRate(schedule.at(done));
-                        double loss = (graph ? step.run() : step(model, b, arithmetic, optimizer, scaler)).item();
-                        metrics.record(done++, Map.of("loss", loss));
-                        progress.step(loss);
-                    }
-                    raw.inputs().close();
-                    raw.targets().close();
-                }
-                score = test(model, fashion.test(), on, arithmetic);
-                metrics.record(done, Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy()));
-                System.out.printf(
-                        Locale.ROOT,
-                        "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
-                        epoch,
-                        100 * score.accuracy(),
-                        score.loss());
-                progress.resume();
+            progress.startAt(checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L));
+            Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> loss(model, b, arithmetic))
+                    .part("model", model)
+                    .steps(steps)
+                    .schedule(Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps))
+                    .scaler(scaler)
+                    .evaluate(perEpoch, () -> {
+                        Score score = test(model, fashion.test(), on, arithmetic);
+                        return Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy());
+                    })
+                    .watch("test_loss")
+                    .checkpoints(checkpoints, checkpointEvery)
+                    .metrics(metrics)
+                    .stop(stop)
+                    .onEvaluation((step, values) -> {
+                        System.out.printf(
+                                Locale.ROOT,
+                                "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
+                                step / perEpoch,
+                                100 * values.get("test_accuracy"),
+                                values.get("test_loss"));
+                        progress.resume();
+                    })
+                    .onStep((step, values) -> progress.step(values.get("loss")));
+            if (graph) {
+                trainer.capture(
+                        on,
+                        new Labelled(
+                                Tensor.zeros(Shape.of(batch, 1, 28, 28), DType.UINT8, on),
+                                Tensor.zeros(Shape.of(batch), DType.INT64, on)),
+                        Labelled::copyFrom);
             }
+            return trainer.run(loader);
         }
-        return score;
     }
 
-    /** One step of training; returns the loss, still on the device. */
-    private static Tensor step(Sequential model, Labelled b, Precision arithmetic, AdamW optimizer, GradScaler scaler) {
-        Tensor loss;
+    private static Tensor loss(Sequential model, Labelled b, Precision arithmetic) {
         try (Autocast mode = arithmetic.mode()) {
-            loss = Losses.crossEntropy(model.forward(b.inputs().to(arithmetic.parameters())), b.targets());
+            return Losses.crossEntropy(model.forward(b.inputs().to(arithmetic.parameters())), b.targets());
         }
-        Autograd.backward(scaler.scale(loss));
-        scaler.step(optimizer);
-        scaler.update();
-        optimizer.zeroGrad();
-        return loss;
     }
 
     private record Score(double loss, double accuracy) {}

@@ -10,31 +10,26 @@ import dev.merapi.data.Sampler;
 import dev.merapi.data.TextCorpus;
 import dev.merapi.io.Safetensors;
 import dev.merapi.nn.Parameter;
-import dev.merapi.ops.Optimizers;
 import dev.merapi.optim.AdamW;
-import dev.merapi.optim.Clip;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.random.Generator;
 import dev.merapi.random.Philox;
-import dev.merapi.state.Stateful;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Checkpoints;
-import dev.merapi.train.CudaGraph;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
 import dev.merapi.train.StopSignal;
+import dev.merapi.train.Trainer;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
@@ -59,8 +54,6 @@ public final class TrainGpt implements Callable<Integer> {
     private static final int TEST_BATCH = 64;
     private static final String METRICS = "metrics.csv";
     private static final String[] COLUMNS = {"loss", "held_out_loss", "learning_rate", "gradient_norm"};
-    /** As shells have it for Ctrl-C. */
-    private static final int STOPPED = 130;
 
     @Option(names = "--steps", description = "training steps")
     int steps = 4000;
@@ -166,17 +159,10 @@ public final class TrainGpt implements Callable<Integer> {
                 heldOut.characters(),
                 corpus.vocabularySize());
 
-        try (RunDirectory run = openRun();
+        try (RunDirectory run = Launch.run(resume, runs, name);
                 StopSignal stop = StopSignal.listen()) {
             return train(run, stop, model, corpus, training, heldOut, on, arithmetic);
         }
-    }
-
-    private RunDirectory openRun() {
-        Path before = resume;
-        return before == null
-                ? Launch.given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name))
-                : Launch.given("--resume " + before, () -> RunDirectory.open(before));
     }
 
     private int train(
@@ -189,22 +175,16 @@ public final class TrainGpt implements Callable<Integer> {
             Device on,
             Precision arithmetic)
             throws IOException {
-        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints"));
-        Optional<Checkpoints.Saved> from = checkpoints.latest();
-        long first = from.map(Checkpoints.Saved::step).orElse(0L);
-        if (first > steps) {
-            throw new Launch.MistakeException("--steps " + steps, "the run has taken " + first + " steps already");
-        }
+        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints")).keepBest(1, "held_out_loss");
+        long first = Launch.first(checkpoints, "--steps " + steps, steps);
         RunOptions.save(run.path(), command);
         long start = System.nanoTime();
         try (Metrics metrics = first == 0
                 ? Metrics.create(run.file(METRICS), COLUMNS)
                 : Metrics.resume(run.file(METRICS), first, COLUMNS)) {
-            long done = train(model, training, heldOut, on, arithmetic, metrics, checkpoints, from, stop);
-            if (done < steps) {
-                System.out.printf(
-                        Locale.ROOT, "%nstopped after step %d; go on with: scripts/train gpt --resume %s%n", done, run);
-                return STOPPED;
+            Trainer.Report report = train(model, training, heldOut, on, arithmetic, metrics, checkpoints, stop);
+            if (report.end() == Trainer.End.STOPPED) {
+                return Launch.stopped("gpt", report, run);
             }
             double seconds = (System.nanoTime() - start) * 1e-9;
             Safetensors.save(
@@ -251,8 +231,7 @@ public final class TrainGpt implements Callable<Integer> {
         return Schedule.warmupCosine(lr, lr / 10, warmup(), steps);
     }
 
-    /** Returns how many steps have been taken in all, in this process and before. */
-    private long train(
+    private Trainer.Report train(
             Gpt model,
             TextCorpus.Windows training,
             TextCorpus.Windows heldOut,
@@ -260,7 +239,6 @@ public final class TrainGpt implements Callable<Integer> {
             Precision arithmetic,
             Metrics metrics,
             Checkpoints checkpoints,
-            Optional<Checkpoints.Saved> from,
             StopSignal stop)
             throws IOException {
         // As usual for GPTs, only matrices decay; biases and norms do not.
@@ -269,76 +247,55 @@ public final class TrainGpt implements Callable<Integer> {
                 parameters.stream().filter(p -> p.tensor().rank() > 1).toList();
         List<Parameter> vectors =
                 parameters.stream().filter(p -> p.tensor().rank() <= 1).toList();
-        Schedule schedule = schedule();
-        Labelled b = new Labelled(
-                Tensor.zeros(Shape.of(batch, context), DType.INT64, on),
-                Tensor.zeros(Shape.of(batch, context), DType.INT64, on));
         try (AdamW optimizer = new AdamW(matrices, lr, 0.9, 0.99, 1e-8, WEIGHT_DECAY);
                 GradScaler scaler = arithmetic.scaler();
-                CudaGraph<List<Tensor>> step =
-                        CudaGraph.of(on, () -> step(model, b, arithmetic, parameters, optimizer, scaler));
-                DataLoader<Labelled> loader =
-                        DataLoader.of(training, batch).sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)));
+                DataLoader<Labelled> loader = DataLoader.of(training, batch)
+                        .sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)))
+                        .to(on);
                 Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
             optimizer.add(vectors, 0);
-            Map<String, Stateful> parts = Map.of(
-                    "model", model,
-                    "optimizer", optimizer,
-                    "scaler", scaler,
-                    "loader", loader,
-                    "generator", Generator.global());
-            long first = from.map(saved -> saved.restore(parts)).orElse(0L);
-            progress.startAt(first);
-            Iterator<Labelled> batches = loader.iterator();
-            for (long i = first; i < steps; i++) {
-                try (Scope scope = Scope.open()) {
-                    if (i % testEvery == 0) {
-                        double loss = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
-                        metrics.record(i, Map.of("held_out_loss", loss));
-                        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", i, loss);
-                        progress.resume();
-                    }
-                    b.copyFrom(batches.next().to(on));
-                    optimizer.setLearningRate(schedule.at(i));
-                    List<Tensor> out = graph ? step.run() : step(model, b, arithmetic, parameters, optimizer, scaler);
-                    double loss = out.get(0).item();
-                    double norm = out.get(1).item();
-                    metrics.record(i, Map.of("loss", loss, "learning_rate", schedule.at(i), "gradient_norm", norm));
-                    progress.step(loss);
-                }
-                long done = i + 1;
-                if (done == steps || stop.isRequested() || checkpointEvery > 0 && done % checkpointEvery == 0) {
-                    metrics.flush(); // first: a checkpoint's rows are there if it is
-                    checkpoints.save(done, parts, Map.of());
-                    progress.resume();
-                }
-                if (stop.isRequested()) {
-                    return done;
-                }
+            progress.startAt(checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L));
+            Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> loss(model, b, arithmetic))
+                    .part("model", model)
+                    .steps(steps)
+                    .schedule(schedule())
+                    .scaler(scaler)
+                    .clipNorm(parameters, CLIP_NORM)
+                    .evaluate(
+                            testEvery,
+                            () -> Map.of("held_out_loss", heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS)))
+                    .watch("held_out_loss")
+                    .checkpoints(checkpoints, checkpointEvery)
+                    .metrics(metrics)
+                    .stop(stop)
+                    .onEvaluation((step, values) -> tell(step, values.get("held_out_loss"), progress))
+                    .onStep((step, values) -> progress.step(values.get("loss")));
+            if (graph) {
+                trainer.capture(
+                        on,
+                        new Labelled(
+                                Tensor.zeros(Shape.of(batch, context), DType.INT64, on),
+                                Tensor.zeros(Shape.of(batch, context), DType.INT64, on)),
+                        Labelled::copyFrom);
             }
+            if (checkpoints.latest().isEmpty()) {
+                double before = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
+                metrics.record(0, Map.of("held_out_loss", before));
+                tell(0, before, progress);
+            }
+            return trainer.run(loader);
         }
-        return steps;
     }
 
-    /** One step of training; returns the loss and the norm of the gradients, both still on the device. */
-    private static List<Tensor> step(
-            Gpt model,
-            Labelled b,
-            Precision arithmetic,
-            List<Parameter> parameters,
-            AdamW optimizer,
-            GradScaler scaler) {
-        Tensor loss;
+    private static void tell(long step, double heldOutLoss, Progress progress) {
+        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", step, heldOutLoss);
+        progress.resume();
+    }
+
+    private static Tensor loss(Gpt model, Labelled b, Precision arithmetic) {
         try (Autocast mode = arithmetic.mode()) {
-            loss = model.loss(b.inputs(), b.targets());
+            return model.loss(b.inputs(), b.targets());
         }
-        Autograd.backward(scaler.scale(loss));
-        scaler.unscale_(optimizer);
-        Optimizers.NormAndScale norm = Clip.norm(parameters, CLIP_NORM);
-        scaler.step(optimizer, norm.scale());
-        scaler.update();
-        optimizer.zeroGrad();
-        return List.of(loss, norm.norm());
     }
 
     /** Mean loss over the held-out text, or over at most {@code most} windows spread evenly over it. */

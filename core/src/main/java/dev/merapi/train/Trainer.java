@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.train;
+
+import dev.merapi.autograd.Autograd;
+import dev.merapi.data.DataLoader;
+import dev.merapi.optim.Clip;
+import dev.merapi.optim.GradScaler;
+import dev.merapi.optim.Optimizer;
+import dev.merapi.optim.Schedule;
+import dev.merapi.random.Generator;
+import dev.merapi.state.StateDict;
+import dev.merapi.state.Stateful;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.tensor.Trainable;
+import dev.merapi.types.Device;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.NoSuchElementException;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The loop around a training step: batches, learning rate, clipping, metrics, evaluation, checkpoints, and an end in time. It
+ * does nothing that a loop of your own could not do with the same classes; {@link #run} shows how.
+ *
+ * <pre>{@code
+ * try (StopSignal stop = StopSignal.listen()) {
+ *     Trainer.Report report = Trainer.of(optimizer, (Labelled b) -> Losses.crossEntropy(model.forward(b.inputs()), b.targets()))
+ *             .part("model", model)
+ *             .steps(4000)
+ *             .schedule(Schedule.warmupCosine(1e-3, 1e-4, 100, 4000))
+ *             .clipNorm(model.parameters(), 1)
+ *             .evaluate(500, () -> Map.of("test_loss", testLoss(model)))
+ *             .watch("test_loss")
+ *             .earlyStop(3)
+ *             .checkpoints(Checkpoints.in(run.file("checkpoints")).keepBest(1, "test_loss"), 500)
+ *             .stop(stop)
+ *             .run(loader);
+ * }
+ * }</pre>
+ *
+ * <p>A run that finds checkpoints goes on from the latest, bit for bit as if it had never ended; so all that the loss depends on
+ * must be a {@link #part}. The optimiser, the scaler, the loader and the process's {@link Generator} are parts by themselves.
+ *
+ * <p>For one thread at a time.
+ *
+ * @param <B> a batch
+ */
+public final class Trainer<B> {
+    private static final String LOSS = "loss";
+
+    private final Optimizer optimizer;
+    private final Loss<B> loss;
+    private final Map<String, Stateful> parts = new LinkedHashMap<>();
+    private final Progress progress = new Progress();
+    private final List<Watcher> onStep = new ArrayList<>();
+    private final List<Watcher> onEvaluation = new ArrayList<>();
+    private long steps = 1000;
+    private int accumulate = 1;
+    private @Nullable Schedule schedule;
+    private @Nullable GradScaler scaler;
+    private List<? extends Trainable> clipped = List.of();
+    private double clipNorm;
+    private long evaluateEvery;
+    private Supplier<Map<String, Double>> evaluation = Map::of;
+    private @Nullable Checkpoints checkpoints;
+    private long checkpointEvery;
+    private @Nullable Metrics metrics;
+    private @Nullable StopSignal stop;
+    private String watched = LOSS;
+    private int patience;
+    private @Nullable Device captureOn;
+    private @Nullable B buffers;
+    private BiConsumer<B, B> copy = (to, from) -> {};
+
+    /** The loss of a batch, 0-d. */
+    @FunctionalInterface
+    public interface Loss<B> {
+        /**
+         * Forward.
+         *
+         * @param batch from the loader
+         * @return the loss, 0-d, with a graph
+         */
+        Tensor of(B batch);
+    }
+
+    /** Sees numbers as they come. */
+    @FunctionalInterface
+    public interface Watcher {
+        /**
+         * After a step, or an evaluation.
+         *
+         * @param step how many steps have been taken
+         * @param values by name
+         */
+        void see(long step, Map<String, Double> values);
+    }
+
+    /** Why a run ended. */
+    public enum End {
+        /** All steps were taken. */
+        DONE,
+        /** The watched metric did not improve any more. */
+        EARLY,
+        /** The process was asked to end; a checkpoint is there if checkpoints were asked for. */
+        STOPPED
+    }
+
+    /**
+     * What a run did.
+     *
+     * @param first how many steps had been taken before it
+     * @param steps how many have been taken now
+     * @param end why it ended
+     */
+    public record Report(long first, long steps, End end) {}
+
+    /** What early stopping remembers. */
+    private static final class Progress implements Stateful {
+        double best = Double.POSITIVE_INFINITY;
+        long since;
+
+        @Override
+        public StateDict stateDict() {
+            return new StateDict().put("best", best).put("since", since);
+        }
+
+        @Override
+        public void loadStateDict(StateDict state) {
+            state.requireNames("trainer", Set.of("best", "since"));
+            best = state.get("best", Double.class);
+            since = state.get("since", Long.class);
+        }
+    }
+
+    private Trainer(Optimizer optimizer, Loss<B> loss) {
+        this.optimizer = optimizer;
+        this.loss = loss;
+    }
+
+    /**
+     * A trainer of 1000 steps.
+     *
+     * @param <B> a batch
+     * @param optimizer updates the parameters
+     * @param loss of a batch
+     * @return the trainer
+     */
+    public static <B> Trainer<B> of(Optimizer optimizer, Loss<B> loss) {
+        return new Trainer<>(Objects.requireNonNull(optimizer, "optimizer"), Objects.requireNonNull(loss, "loss"));
+    }
+
+    // ---------------------------------------------------------------- options; each returns this
+
+    /** Something that the loss depends on, to be saved and restored under a name: the model, mostly. */
+    public Trainer<B> part(String name, Stateful part) {
+        parts.put(Objects.requireNonNull(name, "name"), Objects.requireNonNull(part, "part"));
+        return this;
+    }
+
+    /** How many steps are taken in all, with those of runs before this one. */
+    public Trainer<B> steps(long count) {
+        steps = count;
+        return this;
+    }
+
+    /** Batches a step; their gradients are averaged. */
+    public Trainer<B> accumulate(int batches) {
+        if (batches < 1) {
+            throw new IllegalArgumentException("trainer: cannot accumulate " + batches + " batches");
+        }
+        accumulate = batches;
+        return this;
+    }
+
+    /** The learning rate of each step; without it that of the optimiser stays. */
+    public Trainer<B> schedule(Schedule rates) {
+        schedule = rates;
+        return this;
+    }
+
+    /** Scales the loss of float16, and leaves out steps whose gradients overflow. */
+    public Trainer<B> scaler(GradScaler gradScaler) {
+        scaler = gradScaler;
+        return this;
+    }
+
+    /** Scales the gradients down to this norm, all together, where it is larger; it is recorded as {@code gradient_norm}. */
+    public Trainer<B> clipNorm(List<? extends Trainable> parameters, double most) {
+        clipped = List.copyOf(parameters);
+        clipNorm = most;
+        return this;
+    }
+
+    /** Metrics of held-out data, after every so many steps and after the last. The model's mode is the caller's to set. */
+    public Trainer<B> evaluate(long every, Supplier<Map<String, Double>> values) {
+        evaluateEvery = every;
+        evaluation = Objects.requireNonNull(values, "values");
+        return this;
+    }
+
+    /** Saves a checkpoint after every so many steps (0 for none of these), at each best evaluation, and at the end. */
+    public Trainer<B> checkpoints(Checkpoints where, long every) {
+        checkpoints = Objects.requireNonNull(where, "where");
+        checkpointEvery = every;
+        return this;
+    }
+
+    /** Where numbers go: {@code loss}, {@code learning_rate}, {@code gradient_norm} and those of the evaluation. */
+    public Trainer<B> metrics(Metrics into) {
+        metrics = into;
+        return this;
+    }
+
+    /** Ends after the step in which the process was asked to end. */
+    public Trainer<B> stop(StopSignal signal) {
+        stop = signal;
+        return this;
+    }
+
+    /** The metric of evaluations that says which is the best: the one with the lowest value, which is saved. */
+    public Trainer<B> watch(String metric) {
+        watched = Objects.requireNonNull(metric, "metric");
+        return this;
+    }
+
+    /** Ends when so many evaluations in a row were no better than the best before them; see {@link #watch}. */
+    public Trainer<B> earlyStop(int evaluations) {
+        patience = evaluations;
+        return this;
+    }
+
+    /**
+     * Captures the step on devices that can, and repeats it (see {@link CudaGraph}).
+     *
+     * @param device that all work is on
+     * @param inputs tensors that each batch is copied into
+     * @param copyInto copies the second batch into the first
+     */
+    public Trainer<B> capture(Device device, B inputs, BiConsumer<B, B> copyInto) {
+        captureOn = device;
+        buffers = inputs;
+        copy = copyInto;
+        return this;
+    }
+
+    /** Sees the numbers of each step. */
+    public Trainer<B> onStep(Watcher watcher) {
+        onStep.add(watcher);
+        return this;
+    }
+
+    /** Sees the numbers of each evaluation. */
+    public Trainer<B> onEvaluation(Watcher watcher) {
+        onEvaluation.add(watcher);
+        return this;
+    }
+
+    // ---------------------------------------------------------------- the loop
+
+    /**
+     * Trains, from the latest checkpoint on if there is one.
+     *
+     * @param loader gives batches, epoch after epoch
+     * @return what was done
+     * @throws ArithmeticException if a loss is NaN or infinite, naming the step and the checkpoint before it
+     * @throws IOException if a checkpoint or metrics cannot be written
+     */
+    public Report run(DataLoader<B> loader) throws IOException {
+        Map<String, Stateful> all = new LinkedHashMap<>(parts);
+        all.put("optimizer", optimizer);
+        all.put("loader", loader);
+        all.put("generator", Generator.global());
+        all.put("trainer", progress);
+        if (scaler != null) {
+            all.put("scaler", scaler);
+        }
+        Optional<Checkpoints.Saved> from = checkpoints == null ? Optional.empty() : checkpoints.latest();
+        long first = from.isPresent() ? from.get().restore(all) : 0;
+        Map<String, Double> evaluated = from.map(Checkpoints.Saved::metrics).orElse(Map.of());
+        Batches batches = new Batches(loader);
+        End end = patience > 0 && progress.since >= patience ? End.EARLY : End.DONE;
+        long saved = first;
+        long done = first;
+        try (CudaGraph<List<Tensor>> graph = captureOn == null
+                ? null
+                : CudaGraph.of(captureOn, () -> step(List.of(Objects.requireNonNull(buffers))))) {
+            while (done < steps && end == End.DONE) {
+                if (schedule != null) {
+                    optimizer.setLearningRate(schedule.at(done));
+                }
+                Map<String, Double> values = new LinkedHashMap<>();
+                try (Scope scope = Scope.open()) {
+                    List<Tensor> out;
+                    if (graph == null) {
+                        out = step(batches.next(accumulate));
+                    } else {
+                        copy.accept(
+                                Objects.requireNonNull(buffers), batches.next(1).get(0));
+                        out = graph.run();
+                    }
+                    values.put(LOSS, out.get(0).item());
+                    values.put("learning_rate", optimizer.learningRate());
+                    if (out.size() > 1) {
+                        values.put("gradient_norm", out.get(1).item());
+                    }
+                }
+                requireFinite(done, values, from);
+                done++;
+                boolean better = false;
+                if (evaluateEvery > 0 && (done % evaluateEvery == 0 || done == steps)) {
+                    evaluated = evaluation.get();
+                    values.putAll(evaluated);
+                    better = improves(evaluated);
+                    end = patience > 0 && progress.since >= patience ? End.EARLY : End.DONE;
+                    tell(onEvaluation, done, evaluated);
+                }
+                if (metrics != null) {
+                    metrics.record(done - 1, values);
+                }
+                tell(onStep, done, values);
+                if (stop != null && stop.isRequested() && done < steps) {
+                    end = End.STOPPED;
+                }
+                boolean due = better
+                        || done == steps
+                        || end != End.DONE
+                        || checkpointEvery > 0 && done % checkpointEvery == 0;
+                if (checkpoints != null && due && saved != done) {
+                    if (metrics != null) {
+                        metrics.flush(); // first: a checkpoint's rows are there if it is
+                    }
+                    from = Optional.of(checkpoints.save(done, all, evaluated));
+                    saved = done;
+                }
+            }
+        }
+        return new Report(first, done, end);
+    }
+
+    /** One step; returns the loss and, where it is clipped, the norm of the gradients, both still on the device. */
+    private List<Tensor> step(List<B> batches) {
+        Tensor sum = null;
+        for (B batch : batches) {
+            Tensor l = loss.of(batch);
+            Tensor part = batches.size() == 1 ? l : l.div(batches.size());
+            Autograd.backward(scaler == null ? part : scaler.scale(part));
+            sum = sum == null ? part.detach() : sum.add(part.detach());
+        }
+        List<Tensor> out = new ArrayList<>();
+        out.add(Objects.requireNonNull(sum));
+        if (scaler != null) {
+            scaler.unscale_(optimizer);
+        }
+        Tensor scale = null;
+        if (!clipped.isEmpty()) {
+            var norm = Clip.norm(clipped, clipNorm);
+            out.add(norm.norm());
+            scale = norm.scale();
+        }
+        if (scaler == null) {
+            optimizer.step(scale);
+        } else {
+            scaler.step(optimizer, scale);
+            scaler.update();
+        }
+        optimizer.zeroGrad();
+        return out;
+    }
+
+    private boolean improves(Map<String, Double> values) {
+        Double value = values.get(watched);
+        if (value == null) {
+            return false;
+        }
+        boolean better = value < progress.best;
+        progress.best = better ? value : progress.best;
+        progress.since = better ? 0 : progress.since + 1;
+        return better;
+    }
+
+    private static void requireFinite(long step, Map<String, Double> values, Optional<Checkpoints.Saved> from) {
+        double loss = Objects.requireNonNull(values.get(LOSS));
+        if (Double.isNaN(loss) || Double.isInfinite(loss)) {
+            throw new ArithmeticException("trainer: the loss of step " + step + " is " + loss + " (" + values + ")"
+                    + "\n  last good checkpoint: "
+                    + from.map(Checkpoints.Saved::toString).orElse("none")
+                    + "\n  fix: a lower learning rate, clipNorm, or Autograd.anomaly(), which names the op.");
+        }
+    }
+
+    private static void tell(List<Watcher> watchers, long step, Map<String, Double> values) {
+        for (Watcher w : watchers) {
+            w.see(step, values);
+        }
+    }
+
+    /** Batches of one epoch after the other. */
+    private final class Batches {
+        private final DataLoader<B> loader;
+        private Iterator<B> epoch;
+
+        Batches(DataLoader<B> loader) {
+            this.loader = loader;
+            this.epoch = loader.iterator();
+        }
+
+        List<B> next(int count) {
+            List<B> batches = new ArrayList<>();
+            while (batches.size() < count) {
+                if (!epoch.hasNext()) {
+                    epoch = loader.iterator();
+                    if (!epoch.hasNext()) {
+                        throw new NoSuchElementException("trainer: the loader has no batches");
+                    }
+                }
+                batches.add(epoch.next());
+            }
+            return batches;
+        }
+    }
+}

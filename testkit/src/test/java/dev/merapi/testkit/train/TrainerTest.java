@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.testkit.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.merapi.Merapi;
+import dev.merapi.autograd.Autograd;
+import dev.merapi.data.DataLoader;
+import dev.merapi.data.Labelled;
+import dev.merapi.data.TensorDataset;
+import dev.merapi.nn.Dropout;
+import dev.merapi.nn.Linear;
+import dev.merapi.nn.Sequential;
+import dev.merapi.ops.Losses;
+import dev.merapi.optim.AdamW;
+import dev.merapi.optim.Clip;
+import dev.merapi.optim.GradScaler;
+import dev.merapi.optim.Schedule;
+import dev.merapi.tensor.Scope;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.train.Checkpoints;
+import dev.merapi.train.Metrics;
+import dev.merapi.train.Trainer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TrainerTest {
+    private static final Schedule RATES = Schedule.warmupCosine(1e-2, 1e-3, 5, 40);
+
+    @TempDir
+    Path folder;
+
+    private Tensor x;
+    private Tensor y;
+
+    @BeforeEach
+    void data() {
+        x = Tensor.linspace(-1, 1, 30).reshape(30, 1);
+        y = x.mul(3).sin();
+    }
+
+    /** With dropout, so that the random numbers count, too. */
+    private static Sequential model() {
+        Merapi.seed(3);
+        return new Sequential()
+                .then(new Linear(1, 8))
+                .then(Tensor::tanh)
+                .then(new Dropout(0.2))
+                .then(new Linear(8, 1));
+    }
+
+    private DataLoader<Labelled> loader() {
+        return DataLoader.of(new TensorDataset(x, y), 7).shuffle(5);
+    }
+
+    private static Tensor loss(Sequential model, Labelled b) {
+        return Losses.mseLoss(model.forward(b.inputs()), b.targets());
+    }
+
+    private static Trainer<Labelled> trainer(Sequential model, AdamW optimizer) {
+        return Trainer.of(optimizer, (Labelled b) -> loss(model, b))
+                .part("model", model)
+                .schedule(RATES)
+                .clipNorm(model.parameters(), 0.5);
+    }
+
+    private static List<double[]> weights(Sequential model) {
+        return model.parameters().stream()
+                .map(p -> p.tensor().detach().toDoubleArray())
+                .toList();
+    }
+
+    private static void same(Sequential actual, Sequential expected) {
+        List<double[]> a = weights(actual);
+        List<double[]> e = weights(expected);
+        for (int i = 0; i < e.size(); i++) {
+            assertThat(a.get(i)).containsExactly(e.get(i));
+        }
+    }
+
+    @Test
+    void itDoesWhatTheLoopDoes() throws IOException {
+        Sequential byHand = model();
+        List<Double> losses = new ArrayList<>();
+        try (AdamW optimizer = new AdamW(byHand.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            long step = 0;
+            while (step < 12) {
+                for (Labelled b : loader) {
+                    if (step == 12) {
+                        break;
+                    }
+                    try (Scope scope = Scope.open()) {
+                        optimizer.setLearningRate(RATES.at(step++));
+                        Tensor l = loss(byHand, b);
+                        Autograd.backward(l);
+                        optimizer.step(Clip.norm(byHand.parameters(), 0.5).scale());
+                        optimizer.zeroGrad();
+                        losses.add(l.item());
+                    }
+                }
+            }
+        }
+        Sequential model = model();
+        List<Double> seen = new ArrayList<>();
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                GradScaler off = new GradScaler(false);
+                DataLoader<Labelled> loader = loader()) {
+            Trainer.Report report = trainer(model, optimizer)
+                    .steps(12)
+                    .scaler(off)
+                    .onStep((step, values) -> seen.add(values.get("loss")))
+                    .run(loader);
+            assertThat(report).isEqualTo(new Trainer.Report(0, 12, Trainer.End.DONE));
+        }
+        assertThat(seen).isEqualTo(losses);
+        same(model, byHand);
+    }
+
+    /** At every step of two epochs and a half: the second half is the same, its numbers and its rows. */
+    @Test
+    void inTwoPartsItIsTheSameRun() throws IOException {
+        Path whole = folder.resolve("whole");
+        Sequential expected = run(whole, 13);
+        for (int cut = 1; cut < 13; cut += 2) {
+            Path parts = folder.resolve("parts" + cut);
+            run(parts, cut);
+            Sequential model = run(parts, 13);
+            same(model, expected);
+            assertThat(Files.readAllLines(parts.resolve("metrics.csv")))
+                    .as("cut after %d", cut)
+                    .isEqualTo(Files.readAllLines(whole.resolve("metrics.csv")));
+        }
+    }
+
+    private Sequential run(Path to, int steps) throws IOException {
+        Files.createDirectories(to);
+        Checkpoints checkpoints = Checkpoints.in(to.resolve("c")).keepBest(1, "test");
+        String[] columns = {"loss", "learning_rate", "gradient_norm", "test"};
+        Path csv = to.resolve("metrics.csv");
+        long first = checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L);
+        Sequential model = model();
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                Metrics metrics = first == 0 ? Metrics.create(csv, columns) : Metrics.resume(csv, first, columns);
+                DataLoader<Labelled> loader = loader()) {
+            trainer(model, optimizer)
+                    .accumulate(2)
+                    .steps(steps)
+                    .evaluate(100, () -> Map.of()) // not at the cuts, where a whole run has none
+                    .metrics(metrics)
+                    .checkpoints(checkpoints, 0)
+                    .run(loader);
+        }
+        return model;
+    }
+
+    @Test
+    void itEndsEarlyAndKeepsTheBest() throws IOException {
+        double[] tests = {5, 3, 4, 3.5, 3.2, 1};
+        AtomicInteger evaluations = new AtomicInteger();
+        Sequential model = model();
+        Checkpoints checkpoints = Checkpoints.in(folder).keepLast(1).keepBest(1, "test");
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            Trainer<Labelled> trainer = trainer(model, optimizer)
+                    .steps(100)
+                    .evaluate(2, () -> Map.of("test", tests[evaluations.getAndIncrement()]))
+                    .watch("test")
+                    .earlyStop(3)
+                    .checkpoints(checkpoints, 0);
+            Trainer.Report report = trainer.run(loader);
+            assertThat(report).isEqualTo(new Trainer.Report(0, 10, Trainer.End.EARLY));
+            assertThat(checkpoints.best().orElseThrow().step()).isEqualTo(4);
+            assertThat(checkpoints.all()).extracting(Checkpoints.Saved::step).containsExactly(4L, 10L);
+            assertThat(trainer.run(loader)).isEqualTo(new Trainer.Report(10, 10, Trainer.End.EARLY));
+            model.loadStateDict(checkpoints.best().orElseThrow().part("model"));
+        }
+    }
+
+    @Test
+    void aLossThatIsNoNumberEndsItAndNamesTheLastCheckpoint() throws IOException {
+        Sequential model = model();
+        Checkpoints checkpoints = Checkpoints.in(folder);
+        AtomicInteger calls = new AtomicInteger();
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            Trainer<Labelled> trainer = Trainer.of(
+                            optimizer,
+                            (Labelled b) -> calls.getAndIncrement() == 7
+                                    ? loss(model, b).mul(Double.NaN)
+                                    : loss(model, b))
+                    .part("model", model)
+                    .checkpoints(checkpoints, 5);
+            assertThatThrownBy(() -> trainer.run(loader))
+                    .isInstanceOf(ArithmeticException.class)
+                    .hasMessageContaining("the loss of step 7 is NaN")
+                    .hasMessageContaining("last good checkpoint: step 5");
+            assertThat(checkpoints.latest().orElseThrow().step()).isEqualTo(5);
+        }
+    }
+}
