@@ -335,7 +335,7 @@ static void attention_test(int d, int64_t B, int64_t H, int64_t tq, int64_t tk, 
     Array qkv = random(d, packed ? B * tq * 3 * H * D : 1), q0 = random(d, B * H * tq * D),
           k0 = random(d, B * H * tk * D), v0 = random(d, B * H * tk * D);
     Array o(d, B * tq * H * D), lse(compute(d), B * H * tq), g = random(d, o.n);
-    int64_t shape[] = {B, H, tq, tk, D};
+    int64_t shape[17] = {B, H, tq, tk, D, H, tk - tq};
     int64_t st[24];
     int64_t qa, ka, va;
     if (packed) {
@@ -758,7 +758,7 @@ static void thread_test() {
         for (int64_t heads : {2, 20}) {
             Array q = random(0, heads * 150 * 16), o(0, q.n), lse(0, heads * 150), g = random(0, q.n), dq(0, q.n),
                   dk(0, q.n), dv(0, q.n);
-            int64_t shape[] = {1, heads, 150, 150, 16}, st[24];
+            int64_t shape[17] = {1, heads, 150, 150, 16, heads, 0}, st[24];
             for (int w = 0; w < 8; w++) st[3 * w] = 0, st[3 * w + 1] = 150 * 16, st[3 * w + 2] = 16;
             abi::attention(0, address(shape), address(st), 0.25, 1, q.at(), q.at(), q.at(), o.at(), lse.at());
             abi::attention_backward(0, address(shape), address(st), 0.25, 1, q.at(), q.at(), q.at(), o.at(), lse.at(),

@@ -8,6 +8,7 @@
 #include "../structured.h"
 #include "gemm.h"
 #include "pack.h"
+#include "philox.h"
 
 namespace merapi {
 namespace MERAPI_ISA {
@@ -15,8 +16,16 @@ namespace {
 
 constexpr int64_t kTile = 64;  // queries and keys a tile
 
+// As structured.def says.
 struct Shape {
-    int64_t b, h, tq, tk, d;
+    int64_t b, h, tq, tk, d, kv_heads, shift;
+    int64_t mask, mask_adds, mask_b, mask_h, mask_q, mask_k;
+    int64_t threshold, seed, offset;
+    double kept;
+
+    int64_t group() const { return kv_heads == 0 ? 1 : h / kv_heads; }
+    // Of a head of queries, the head of keys and values that it looks at, with its batch entry.
+    int64_t shared(int64_t bh) const { return bh / h * kv_heads + bh % h / group(); }
 };
 struct Strides {
     int64_t b, h, t;
@@ -161,9 +170,63 @@ void softmax_tile(const Pair& pair, C* scores, C* maxima, C* sums, C* rescale) {
     }
 }
 
+// What changes the scores and weights of a head besides the diagonal: a mask, and dropout.
+template <class S>
+struct Choice {
+    using C = ComputeOf<S>;
+    const Shape& n;
+    const int64_t head;  // with its batch entry
+
+    static C low() { return -static_cast<C>(INFINITY); }
+    bool masks() const { return n.mask != 0; }
+    bool drops() const { return n.threshold != 0; }
+
+    // What the mask adds to a score; -inf hides the key.
+    C added(int64_t i, int64_t j) const {
+        const int64_t where = head / n.h * n.mask_b + head % n.h * n.mask_h + i * n.mask_q + j * n.mask_k;
+        if (n.mask_adds != 0) return widen_one(at<const S>(n.mask)[where]);
+        return at<const uint8_t>(n.mask)[where] != 0 ? C(0) : low();
+    }
+
+    // Of the scores of a tile pair those that count.
+    void mask_tile(const Pair& pair, int64_t q0, int64_t k0, C* scores) const {
+        for (int64_t r = 0; r < pair.nk; r++) {
+            C* row = scores + r * kTile;
+            for (int64_t i = least(kTile, pair.first_query<C>(r / kTileRows * kTileRows)); i < pair.nq; i++) {
+                const C more = added(q0 + i, k0 + r);
+                row[i] = more == low() ? more : row[i] + more;
+            }
+        }
+    }
+
+    // The first block of random numbers of a query: Note [Dropped weights] in Attention.java.
+    uint64_t blocks_of(int64_t i) const {
+        const int64_t row = (i * n.b + head / n.h) * n.h + head % n.h;
+        return static_cast<uint64_t>(n.offset) + static_cast<uint64_t>(row * ceil_div(n.tk, 4));
+    }
+    C factor(uint32_t lane) const { return int64_t{lane} >= n.threshold ? static_cast<C>(n.kept) : C(0); }
+    C factor(int64_t i, int64_t j) const {
+        if (!drops()) return C(1);
+        uint32_t lanes[4 * kF32];
+        in_order(philox(static_cast<uint64_t>(n.seed), blocks_of(i) + static_cast<uint64_t>(j / 4)).lane, lanes);
+        return factor(lanes[j % 4]);
+    }
+    // What the weights of a tile pair are multiplied by; k0 is a multiple of 4.
+    void factors(const Pair& pair, int64_t q0, int64_t k0, C* out) const {
+        for (int64_t i = 0; i < pair.nq; i++) {
+            const uint64_t first = blocks_of(q0 + i) + static_cast<uint64_t>(k0 / 4);
+            for (int64_t r = 0; r < pair.nk; r += 4 * kF32) {
+                uint32_t lanes[4 * kF32];
+                in_order(philox(static_cast<uint64_t>(n.seed), first + static_cast<uint64_t>(r / 4)).lane, lanes);
+                for (int64_t e = 0; e < least(4 * kF32, pair.nk - r); e++) out[(r + e) * kTile + i] = factor(lanes[e]);
+            }
+        }
+    }
+};
+
 // What a query does not see has no part in its results, and it none in the gradients of what it does not see. In tiles
-// such a pair has the weight 0, but 0·NaN is NaN. So of causal problems, rows that became NaN are summed once more, over
-// the pairs that are seen.
+// such a pair has the weight 0, but 0·NaN is NaN. So where pairs are hidden, rows that became NaN are summed once more,
+// over the pairs that are seen.
 template <class C>
 bool has_nan(const C* row, int64_t d) {
     bool found = false;
@@ -185,9 +248,10 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
                   const S* v, S* o, ComputeOf<S>* lse, int64_t bh, int64_t q0) {
     using C = ComputeOf<S>;
     ScratchFrame frame;
-    const int64_t b = bh / n.h, h = bh % n.h, d = n.d, nq = least(kTile, n.tq - q0);
-    auto base = [&](int which) { return b * st[which].b + h * st[which].h; };
-    if (n.tq <= kTile && n.tk <= kTile && bh + 1 < n.b * n.h) {
+    const int64_t b = bh / n.h, h = bh % n.h, d = n.d, nq = least(kTile, n.tq - q0), kv = h / n.group();
+    const Choice<S> choice{n, bh};
+    auto base = [&](int which) { return b * st[which].b + (which == 1 || which == 2 ? kv : h) * st[which].h; };
+    if (n.tq <= kTile && n.tk <= kTile && n.h == n.kv_heads && bh + 1 < n.b * n.h) {
         const int64_t next_b = (bh + 1) / n.h, next_h = (bh + 1) % n.h;
         fetch_rows(q + next_b * st[0].b + next_h * st[0].h, st[0].t, n.tq, d);
         fetch_rows(k + next_b * st[1].b + next_h * st[1].h, st[1].t, n.tk, d);
@@ -199,6 +263,7 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
     C* values = take<C>(kTile * d);
     C* scores = take<C>(kTile * kTile);
     C* out = take<C>(kTile * d);
+    C* factors = choice.drops() ? take<C>(kTile * kTile) : nullptr;
     C maxima[kTile], sums[kTile], rescale[kTile];
     load_rows(q + base(0) + q0 * st[0].t, st[0].t, nq, d, scale, rows);
     pack_transposed<C>(rows, d, d, nq, kTile, queries_t);
@@ -206,14 +271,21 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
         maxima[i] = -static_cast<C>(INFINITY);
         sums[i] = 0;
     }
-    const int64_t visible = causal ? least(n.tk, most(0, q0 + nq + n.tk - n.tq)) : n.tk;
+    const int64_t visible = causal ? least(n.tk, most(0, q0 + nq + n.shift)) : n.tk;
     for (int64_t k0 = 0; k0 < visible; k0 += kTile) {
         Pair pair{nq, least(kTile, visible - k0), -kTile - kTile};
-        if (causal) pair.diagonal = k0 - q0 - (n.tk - n.tq);
+        if (causal) pair.diagonal = k0 - q0 - n.shift;
         load_rows(k + base(1) + k0 * st[1].t, st[1].t, pair.nk, d, C(1), keys);
         load_rows(v + base(2) + k0 * st[2].t, st[2].t, pair.nk, d, C(1), values);
         score_tile(pair, d, keys, queries_t, scores);
+        if (choice.masks()) choice.mask_tile(pair, q0, k0, scores);
         softmax_tile(pair, scores, maxima, sums, rescale);
+        if (choice.drops()) {
+            choice.factors(pair, q0, k0, factors);
+            for (int64_t r = 0; r < pair.nk; r++) {
+                for (int64_t i = 0; i < pair.nq; i++) scores[r * kTile + i] *= factors[r * kTile + i];
+            }
+        }
         if (k0 > 0) {
             for (int64_t i = 0; i < nq; i++) {
                 if (rescale[i] == C(1)) continue;
@@ -230,14 +302,17 @@ void forward_task(const Shape& n, const Strides* st, ComputeOf<S> scale, bool ca
             lse[bh * n.tq + q0 + i] = sums[i] == C(0) ? -static_cast<C>(INFINITY) : maxima[i] + std::log(sums[i]);
         }
         const bool blind = visible == 0 || sums[i] == C(0);
-        if (causal && !blind && has_nan(out + i * d, d)) {
+        if ((causal || choice.masks()) && !blind && has_nan(out + i * d, d)) {
             C* key = keys;
             C* value = values;
             std::memset(static_cast<void*>(out + i * d), 0, static_cast<size_t>(d) * sizeof(C));
-            for (int64_t j = 0; j < least(n.tk, q0 + i + n.tk - n.tq + 1); j++) {
+            for (int64_t j = 0; j < (causal ? least(n.tk, q0 + i + n.shift + 1) : n.tk); j++) {
+                const C more = choice.masks() ? choice.added(q0 + i, j) : C(0);
+                if (more == Choice<S>::low()) continue;
                 load_rows(k + base(1) + j * st[1].t, st[1].t, 1, d, C(1), key);
                 load_rows(v + base(2) + j * st[2].t, st[2].t, 1, d, C(1), value);
-                add_row(std::exp(dot(rows + i * d, key, d) - maxima[i]), value, d, out + i * d);
+                const C weight = std::exp(dot(rows + i * d, key, d) + more - maxima[i]);
+                add_row(weight * choice.factor(q0 + i, j), value, d, out + i * d);
             }
         }
         const C inverse = blind ? C(0) : C(1) / sums[i];
@@ -271,7 +346,14 @@ struct Backward {
     const S* grad;
     S *dq, *dk, *dv;
 
-    int64_t base(int which, int64_t bh) const { return bh / n.h * st[which].b + bh % n.h * st[which].h; }
+    // Where a head begins, counted with its batch entry: of queries, or of keys and values.
+    int64_t base(int which, int64_t bh) const {
+        const int64_t heads = which == 1 || which == 2 || which > 5 ? n.kv_heads : n.h;
+        return bh / heads * st[which].b + bh % heads * st[which].h;
+    }
+    // The first of the heads of queries that look at one of keys and values.
+    int64_t first_head(int64_t kv) const { return kv / n.kv_heads * n.h + kv % n.kv_heads * n.group(); }
+    bool hides() const { return causal || n.mask != 0; }
 
     QueryTile<C> take_queries() const {
         QueryTile<C> t;
@@ -302,14 +384,19 @@ struct Backward {
         std::memset(static_cast<void*>(t->dq), 0, static_cast<size_t>(kTile * d) * sizeof(C));
     }
 
-    // Adds one tile pair to t.dq (scaled later), dk and dv, each where not null.
-    void tile(const Pair& pair, QueryTile<C>& t, const C* keys, const C* values, C* p, C* dp, bool want_dq, C* dk_out,
-              C* dv_out) const {
+    // Adds one tile pair of a head to t.dq (scaled later), dk and dv, each where not null.
+    void tile(int64_t bh, int64_t q0, int64_t k0, const Pair& pair, QueryTile<C>& t, const C* keys, const C* values, C* p,
+              C* dp, bool want_dq, C* dk_out, C* dv_out) const {
         using V = VecOf<S>;
         constexpr int L = Lanes<C>::count;
         const V number = lane_numbers<C>();
         score_tile(pair, n.d, keys, t.queries_t, p);
         score_tile(pair, n.d, values, t.grads_t, dp);
+        const Choice<S> choice{n, bh};
+        ScratchFrame frame;
+        C* factors = choice.drops() ? take<C>(kTile * kTile) : nullptr;
+        if (choice.masks()) choice.mask_tile(pair, q0, k0, p);
+        if (choice.drops()) choice.factors(pair, q0, k0, factors);
         for (int64_t r = 0; r < pair.nk; r++) {
             for (int64_t i = least(kTile, pair.first_query<C>(r / kTileRows * kTileRows)); i < pair.nq; i += L) {
                 V w = vexp(vload(p + r * kTile + i) - vload(t.lse + i));
@@ -317,8 +404,14 @@ struct Backward {
                     const V lane = number + splat(static_cast<C>(i));
                     w = select(lane < splat(static_cast<C>(r + pair.diagonal)), splat(C(0)), w);
                 }
-                vstore(p + r * kTile + i, w);
-                vstore(dp + r * kTile + i, w * (vload(dp + r * kTile + i) - vload(t.along + i)));
+                if (factors == nullptr) {
+                    vstore(p + r * kTile + i, w);
+                    vstore(dp + r * kTile + i, w * (vload(dp + r * kTile + i) - vload(t.along + i)));
+                } else {
+                    const V factor = vload(factors + r * kTile + i);
+                    vstore(p + r * kTile + i, w * factor);
+                    vstore(dp + r * kTile + i, w * (vload(dp + r * kTile + i) * factor - vload(t.along + i)));
+                }
             }
         }
         if (dv_out != nullptr) spread_tile(pair, n.d, p, t.grads, dv_out);
@@ -328,55 +421,63 @@ struct Backward {
 
     Pair pair_of(int64_t q0, int64_t k0) const {
         Pair pair{least(kTile, n.tq - q0), least(kTile, n.tk - k0), -kTile - kTile};
-        if (causal) pair.diagonal = k0 - q0 - (n.tk - n.tq);
+        if (causal) pair.diagonal = k0 - q0 - n.shift;
         return pair;
     }
     bool apart(const Pair& pair) const { return pair.diagonal >= pair.nq; }  // nobody sees anything
 
-    void load_keys(int64_t bh, int64_t k0, int64_t count, C* keys, C* values) const {
-        load_rows(k + base(1, bh) + k0 * st[1].t, st[1].t, count, n.d, C(1), keys);
-        load_rows(v + base(2, bh) + k0 * st[2].t, st[2].t, count, n.d, C(1), values);
+    void load_keys(int64_t kv, int64_t k0, int64_t count, C* keys, C* values) const {
+        load_rows(k + base(1, kv) + k0 * st[1].t, st[1].t, count, n.d, C(1), keys);
+        load_rows(v + base(2, kv) + k0 * st[2].t, st[2].t, count, n.d, C(1), values);
     }
     // A key's or a query's gradients by the pairs that are seen: to `x` Σ ds·(the other's row), which is not scaled, and
     // of a key to `y` Σ p·(the query's gradient).
     template <bool KEYS>
     void again(int64_t bh, int64_t r, C* x, C* y) const {
         ScratchFrame frame;
-        const int64_t d = n.d, shift = n.tk - n.tq;
+        const Choice<S> choice{n, bh};
+        const int64_t d = n.d, kv = n.shared(bh);
         C *query = take<C>(d), *g = take<C>(d), *key = take<C>(d), *value = take<C>(d), *out = take<C>(d);
-        for (int64_t e = 0; e < d; e++) x[e] = 0;
-        if (KEYS) std::memset(static_cast<void*>(y), 0, static_cast<size_t>(d) * sizeof(C));
-        const int64_t from = KEYS ? most(0, r - shift) : 0, to = KEYS ? n.tq : least(n.tk, r + shift + 1);
+        const int64_t from = KEYS && causal ? most(0, r - n.shift) : 0;
+        const int64_t to = KEYS ? n.tq : causal ? least(n.tk, r + n.shift + 1) : n.tk;
         for (int64_t other = from; other < to; other++) {
             const int64_t i = KEYS ? other : r, j = KEYS ? r : other;
+            const C more = choice.masks() ? choice.added(i, j) : C(0), factor = choice.factor(i, j);
+            if (more == Choice<S>::low()) continue;
             load_rows(q + base(0, bh) + i * st[0].t, st[0].t, 1, d, scale, query);
-            load_rows(k + base(1, bh) + j * st[1].t, st[1].t, 1, d, C(1), key);
-            load_rows(v + base(2, bh) + j * st[2].t, st[2].t, 1, d, C(1), value);
+            load_rows(k + base(1, kv) + j * st[1].t, st[1].t, 1, d, C(1), key);
+            load_rows(v + base(2, kv) + j * st[2].t, st[2].t, 1, d, C(1), value);
             load_rows(o + base(3, bh) + i * st[3].t, st[3].t, 1, d, C(1), out);
             load_rows(grad + base(4, bh) + i * st[4].t, st[4].t, 1, d, C(1), g);
-            const C log = lse[bh * n.tq + i], p = std::isinf(log) ? C(0) : std::exp(dot(query, key, d) - log);
-            const C ds = p * (dot(g, value, d) - dot(out, g, d));
+            const C log = lse[bh * n.tq + i], p = std::isinf(log) ? C(0) : std::exp(dot(query, key, d) + more - log);
+            const C ds = p * (dot(g, value, d) * factor - dot(out, g, d));
             add_row(ds, KEYS ? query : key, d, x);
-            if (KEYS) add_row(p, g, d, y);
+            if (KEYS) add_row(p * factor, g, d, y);
         }
     }
     void store_dq(int64_t bh, int64_t q0, const QueryTile<C>& t) const {
-        for (int64_t i = 0; causal && i < least(kTile, n.tq - q0); i++) {
-            if (has_nan(t.dq + i * n.d, n.d)) again<false>(bh, q0 + i, t.dq + i * n.d, nullptr);
+        for (int64_t i = 0; hides() && i < least(kTile, n.tq - q0); i++) {
+            C* row = t.dq + i * n.d;
+            if (!has_nan(row, n.d)) continue;
+            std::memset(static_cast<void*>(row), 0, static_cast<size_t>(n.d) * sizeof(C));
+            again<false>(bh, q0 + i, row, nullptr);
         }
         store_rows(t.dq, st[5].t, least(kTile, n.tq - q0), n.d, scale, dq + base(5, bh) + q0 * st[5].t);
     }
-    void store_keys(int64_t bh, int64_t k0, int64_t count, C* dk_rows, C* dv_rows) const {
-        for (int64_t i = 0; causal && i < count; i++) {
+    void store_keys(int64_t kv, int64_t k0, int64_t count, C* dk_rows, C* dv_rows) const {
+        for (int64_t i = 0; hides() && i < count; i++) {
             C *dk_row = dk_rows + i * n.d, *dv_row = dv_rows + i * n.d;
-            if (has_nan(dk_row, n.d) || has_nan(dv_row, n.d)) again<true>(bh, k0 + i, dk_row, dv_row);
+            if (!has_nan(dk_row, n.d) && !has_nan(dv_row, n.d)) continue;
+            std::memset(static_cast<void*>(dk_row), 0, static_cast<size_t>(n.d) * sizeof(C));
+            std::memset(static_cast<void*>(dv_row), 0, static_cast<size_t>(n.d) * sizeof(C));
+            for (int64_t g = 0; g < n.group(); g++) again<true>(first_head(kv) + g, k0 + i, dk_row, dv_row);
         }
-        store_rows(dk_rows, st[6].t, count, n.d, C(1), dk + base(6, bh) + k0 * st[6].t);
-        store_rows(dv_rows, st[7].t, count, n.d, C(1), dv + base(7, bh) + k0 * st[7].t);
+        store_rows(dk_rows, st[6].t, count, n.d, C(1), dk + base(6, kv) + k0 * st[6].t);
+        store_rows(dv_rows, st[7].t, count, n.d, C(1), dv + base(7, kv) + k0 * st[7].t);
     }
 
-    // All of one head by one thread: every tile pair once.
-    void head(int64_t bh) const {
+    // All of one head of keys and values by one thread: every tile pair once.
+    void head(int64_t kv) const {
         ScratchFrame frame;
         QueryTile<C> t = take_queries();
         C* keys = take<C>(n.tk * n.d);
@@ -385,26 +486,29 @@ struct Backward {
         C* dv_rows = take<C>(n.tk * n.d);
         C* p = take<C>(kTile * kTile);
         C* dp = take<C>(kTile * kTile);
-        load_keys(bh, 0, n.tk, keys, values);
-        if (n.tq <= kTile && n.tk <= kTile && bh + 1 < n.b * n.h) {
-            fetch_rows(q + base(0, bh + 1), st[0].t, n.tq, n.d);
-            fetch_rows(k + base(1, bh + 1), st[1].t, n.tk, n.d);
-            fetch_rows(v + base(2, bh + 1), st[2].t, n.tk, n.d);
-            fetch_rows(o + base(3, bh + 1), st[3].t, n.tq, n.d);
-            fetch_rows(grad + base(4, bh + 1), st[4].t, n.tq, n.d);
+        load_keys(kv, 0, n.tk, keys, values);
+        if (n.tq <= kTile && n.tk <= kTile && n.h == n.kv_heads && kv + 1 < n.b * n.h) {
+            fetch_rows(q + base(0, kv + 1), st[0].t, n.tq, n.d);
+            fetch_rows(k + base(1, kv + 1), st[1].t, n.tk, n.d);
+            fetch_rows(v + base(2, kv + 1), st[2].t, n.tk, n.d);
+            fetch_rows(o + base(3, kv + 1), st[3].t, n.tq, n.d);
+            fetch_rows(grad + base(4, kv + 1), st[4].t, n.tq, n.d);
         }
         std::memset(static_cast<void*>(dk_rows), 0, static_cast<size_t>(n.tk * n.d) * sizeof(C));
         std::memset(static_cast<void*>(dv_rows), 0, static_cast<size_t>(n.tk * n.d) * sizeof(C));
-        for (int64_t q0 = 0; q0 < n.tq; q0 += kTile) {
-            load_queries(bh, q0, &t);
-            for (int64_t k0 = 0; k0 < n.tk; k0 += kTile) {
-                Pair pair = pair_of(q0, k0);
-                if (apart(pair)) break;
-                tile(pair, t, keys + k0 * n.d, values + k0 * n.d, p, dp, true, dk_rows + k0 * n.d, dv_rows + k0 * n.d);
+        for (int64_t bh = first_head(kv); bh < first_head(kv) + n.group(); bh++) {
+            for (int64_t q0 = 0; q0 < n.tq; q0 += kTile) {
+                load_queries(bh, q0, &t);
+                for (int64_t k0 = 0; k0 < n.tk; k0 += kTile) {
+                    Pair pair = pair_of(q0, k0);
+                    if (apart(pair)) break;
+                    const int64_t at = k0 * n.d;
+                    tile(bh, q0, k0, pair, t, keys + at, values + at, p, dp, true, dk_rows + at, dv_rows + at);
+                }
+                store_dq(bh, q0, t);
             }
-            store_dq(bh, q0, t);
         }
-        store_keys(bh, 0, n.tk, dk_rows, dv_rows);
+        store_keys(kv, 0, n.tk, dk_rows, dv_rows);
     }
 
     // For few heads and long sequences: tiles of queries, then tiles of keys; scores are computed twice.
@@ -419,12 +523,12 @@ struct Backward {
         for (int64_t k0 = 0; k0 < n.tk; k0 += kTile) {
             Pair pair = pair_of(q0, k0);
             if (apart(pair)) break;
-            load_keys(bh, k0, pair.nk, keys, values);
-            tile(pair, t, keys, values, p, dp, true, nullptr, nullptr);
+            load_keys(n.shared(bh), k0, pair.nk, keys, values);
+            tile(bh, q0, k0, pair, t, keys, values, p, dp, true, nullptr, nullptr);
         }
         store_dq(bh, q0, t);
     }
-    void key_tile(int64_t bh, int64_t k0) const {
+    void key_tile(int64_t kv, int64_t k0) const {
         ScratchFrame frame;
         QueryTile<C> t = take_queries();
         const int64_t count = least(kTile, n.tk - k0);
@@ -434,16 +538,18 @@ struct Backward {
         C* dv_rows = take<C>(kTile * n.d);
         C* p = take<C>(kTile * kTile);
         C* dp = take<C>(kTile * kTile);
-        load_keys(bh, k0, count, keys, values);
+        load_keys(kv, k0, count, keys, values);
         std::memset(static_cast<void*>(dk_rows), 0, static_cast<size_t>(kTile * n.d) * sizeof(C));
         std::memset(static_cast<void*>(dv_rows), 0, static_cast<size_t>(kTile * n.d) * sizeof(C));
-        for (int64_t q0 = 0; q0 < n.tq; q0 += kTile) {
-            Pair pair = pair_of(q0, k0);
-            if (apart(pair)) continue;
-            load_queries(bh, q0, &t);
-            tile(pair, t, keys, values, p, dp, false, dk_rows, dv_rows);
+        for (int64_t bh = first_head(kv); bh < first_head(kv) + n.group(); bh++) {
+            for (int64_t q0 = 0; q0 < n.tq; q0 += kTile) {
+                Pair pair = pair_of(q0, k0);
+                if (apart(pair)) continue;
+                load_queries(bh, q0, &t);
+                tile(bh, q0, k0, pair, t, keys, values, p, dp, false, dk_rows, dv_rows);
+            }
         }
-        store_keys(bh, k0, count, dk_rows, dv_rows);
+        store_keys(kv, k0, count, dk_rows, dv_rows);
     }
 };
 
@@ -486,19 +592,19 @@ void attention_backward(int dtype, int64_t shape, int64_t strides, double scale,
                                at<S>(dq),
                                at<S>(dk),
                                at<S>(dv)};
-        const int64_t heads = n.b * n.h;
+        const int64_t kv_heads = n.b * n.kv_heads;
         const int64_t query_tiles = ceil_div(n.tq, kTile), key_tiles = ceil_div(n.tk, kTile);
-        if (heads >= 16 || query_tiles * key_tiles <= 2) {
-            const int64_t grain = most(1, kGrain * 2 / most(1, n.tq * n.tk * n.d / 16));
-            parallel_for(heads, grain, [&](int64_t begin, int64_t end) {
-                for (int64_t bh = begin; bh < end; bh++) task.head(bh);
+        if (kv_heads >= 16 || query_tiles * key_tiles * n.group() <= 2) {
+            const int64_t grain = most(1, kGrain * 2 / most(1, n.tq * n.tk * n.d * n.group() / 16));
+            parallel_for(kv_heads, grain, [&](int64_t begin, int64_t end) {
+                for (int64_t kv = begin; kv < end; kv++) task.head(kv);
             });
             return;
         }
-        parallel_for(heads * query_tiles, 1, [&](int64_t begin, int64_t end) {
+        parallel_for(n.b * n.h * query_tiles, 1, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; t++) task.query_tile(t / query_tiles, t % query_tiles * kTile);
         });
-        parallel_for(heads * key_tiles, 1, [&](int64_t begin, int64_t end) {
+        parallel_for(kv_heads * key_tiles, 1, [&](int64_t begin, int64_t end) {
             for (int64_t t = begin; t < end; t++) task.key_tile(t / key_tiles, t % key_tiles * kTile);
         });
     });

@@ -59,7 +59,18 @@ public final class GraphCapture {
     private final List<Runnable> onAbort = new ArrayList<>();
 
     /** What a random op computes its numbers from. */
-    public record Draw(long seed, long offset, @Nullable Tensor base) {}
+    public record Draw(long seed, long offset, @Nullable Tensor base) {
+        /** Takes so many blocks of this thread's generator for an op on that device. */
+        public static Draw take(long blocks, Device device) {
+            Context context = Context.current();
+            GraphCapture capture = context.graphCapture();
+            if (capture != null) {
+                return capture.draw(context.generator(), blocks, device);
+            }
+            Generator.Position at = context.generator().draw(blocks);
+            return new Draw(at.seed(), at.offset(), null);
+        }
+    }
 
     /** Numbers drawn from one generator, which stood at {@code start}. */
     record Draws(Generator generator, long seed, long start, Tensor base) {}

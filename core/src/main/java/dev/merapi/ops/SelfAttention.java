@@ -100,7 +100,8 @@ public final class SelfAttention {
             Attention.Args args = new Attention.Args(q, k, v, a.causal(), a.scale());
             // Not by a call, which would close lse, an internal result.
             Attention.AttentionResult r =
-                    Dispatcher.belowAutograd(Attention.ATTENTION.definition(), args, new Tensor[] {q, k, v}, context);
+                    Dispatcher.belowAutograd(
+                            Attention.ATTENTION.definition(), args, new Tensor[] {q, k, v, null, null}, context);
             byHead(out.out(), a.heads()).copy_(r.out());
             out.lse().copy_(r.lse());
         }
@@ -118,15 +119,14 @@ public final class SelfAttention {
 
     private static Attention.Gradients gradients(BackwardArgs a) {
         List<Tensor> parts = thirds(a.qkv());
-        return Attention.ATTENTION_BACKWARD.call(new Attention.BackwardArgs(
-                byHead(a.grad(), a.heads()),
+        Attention.Args args = new Attention.Args(
                 byHead(parts.get(0), a.heads()),
                 byHead(parts.get(1), a.heads()),
                 byHead(parts.get(2), a.heads()),
-                byHead(a.out(), a.heads()),
-                a.lse(),
                 a.causal(),
-                a.scale()));
+                a.scale());
+        return Attention.ATTENTION_BACKWARD.call(new Attention.BackwardArgs(
+                args, byHead(a.out(), a.heads()), a.lse(), byHead(a.grad(), a.heads())));
     }
 
     /** Queries, keys and values [B, T, W]. */

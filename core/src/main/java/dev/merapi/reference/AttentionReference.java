@@ -2,142 +2,222 @@
 package dev.merapi.reference;
 
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.RandomOps;
+import dev.merapi.random.Philox;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import dev.merapi.types.Layout;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /** Attention by query, in float64; strides as they come. Pairs that are not seen have no part in anything. */
 public final class AttentionReference {
     private AttentionReference() {}
 
     public static void forward(Attention.Args a, Attention.AttentionResult out) {
-        if (a.q().numel() == 0) {
+        if (out.lse().numel() == 0) {
             return;
         }
-        Heads q = new Heads(a.q());
+        Query query = new Query(a);
         Heads o = new Heads(out.out());
-        Heads k = new Heads(a.k());
-        Heads v = new Heads(a.v());
         Elements lse = Elements.of(out.lse());
-        int width = (int) a.q().size(3);
-        long queries = a.q().size(2);
-        for (long h = 0; h < a.q().size(0) * a.q().size(1); h++) {
-            for (long i = 0; i < queries; i++) {
-                double[] p = new double[seen(a, i)];
-                double log = probabilities(a, q, k, h, i, p);
-                for (int c = 0; c < width; c++) {
-                    double sum = 0;
-                    for (int j = 0; j < p.length; j++) {
-                        sum += p[j] * v.get(h, j, c);
+        for (long b = 0; b < a.q().size(0); b++) {
+            for (long h = 0; h < a.q().size(1); h++) {
+                for (long i = 0; i < query.queries; i++) {
+                    double log = query.look(b, h, i);
+                    for (int c = 0; c < query.width; c++) {
+                        double sum = 0;
+                        for (int j = 0; j < query.keys; j++) {
+                            if (query.seen[j]) {
+                                sum += query.weights[j] * query.kept[j] * query.v.get(b, query.shared(h), j, c);
+                            }
+                        }
+                        o.set(b, h, i, c, sum);
                     }
-                    o.set(h, i, c, sum);
+                    lse.setDouble((b * a.q().size(1) + h) * query.queries + i, log);
                 }
-                lse.setDouble(h * queries + i, log);
             }
         }
     }
 
-    public static void backward(Attention.BackwardArgs a, Attention.Gradients out) {
-        Attention.Args args = new Attention.Args(a.q(), a.k(), a.v(), a.causal(), a.scale());
-        int keys = (int) a.k().size(2);
-        int width = (int) a.k().size(3);
-        long heads = a.q().size(0) * a.q().size(1);
+    public static void backward(Attention.BackwardArgs args, Attention.Gradients out) {
+        Attention.Args a = args.forward();
+        if (a.q().numel() == 0 && a.k().numel() == 0) {
+            return;
+        }
+        Query query = new Query(a);
+        Heads g = new Heads(args.grad());
         Heads dq = new Heads(out.q());
         Heads dk = new Heads(out.k());
         Heads dv = new Heads(out.v());
-        Heads q = new Heads(a.q());
-        Heads k = new Heads(a.k());
-        Heads v = new Heads(a.v());
-        Heads g = new Heads(a.grad());
-        for (long h = 0; h < heads; h++) {
-            double[][] sumK = new double[keys][width];
-            double[][] sumV = new double[keys][width];
-            for (long i = 0; i < a.q().size(2); i++) {
-                double[] p = new double[seen(args, i)];
-                probabilities(args, q, k, h, i, p);
-                double[] dp = new double[p.length];
-                double inner = 0;
-                for (int j = 0; j < p.length; j++) {
-                    for (int c = 0; c < width; c++) {
-                        dp[j] += g.get(h, i, c) * v.get(h, j, c);
-                        sumV[j][c] += p[j] * g.get(h, i, c);
-                    }
-                    inner += p[j] * dp[j];
-                }
-                double[] row = new double[width];
-                for (int j = 0; j < p.length; j++) {
-                    double ds = p[j] * (dp[j] - inner) * a.scale();
-                    for (int c = 0; c < width; c++) {
-                        row[c] += ds * k.get(h, j, c);
-                        sumK[j][c] += ds * q.get(h, i, c);
+        for (long b = 0; b < a.k().size(0); b++) {
+            for (long shared = 0; shared < a.k().size(1); shared++) {
+                double[][] sumK = new double[query.keys][query.width];
+                double[][] sumV = new double[query.keys][query.width];
+                for (long h = shared * query.group; h < (shared + 1) * query.group; h++) {
+                    for (long i = 0; i < query.queries; i++) {
+                        query.look(b, h, i);
+                        double[] row = query.gradient(g, sumK, sumV);
+                        for (int c = 0; c < query.width; c++) {
+                            dq.set(b, h, i, c, row[c]);
+                        }
                     }
                 }
-                for (int c = 0; c < width; c++) {
-                    dq.set(h, i, c, row[c]);
+                for (int j = 0; j < query.keys; j++) {
+                    for (int c = 0; c < query.width; c++) {
+                        dk.set(b, shared, j, c, sumK[j][c]);
+                        dv.set(b, shared, j, c, sumV[j][c]);
+                    }
+                }
+            }
+        }
+    }
+
+    /** What one query in one head sees, and how much of it. */
+    private static final class Query {
+        final Attention.Args a;
+        final Heads q;
+        final Heads k;
+        final Heads v;
+        final @Nullable Heads mask;
+        final long queries;
+        final int keys;
+        final int width;
+        final long group;
+        final boolean[] seen;
+        final double[] weights;
+        final double[] kept; // what they are multiplied by
+        private final long offset;
+        private long b;
+        private long h;
+        private long i;
+
+        Query(Attention.Args a) {
+            this.a = a;
+            q = new Heads(a.q());
+            k = new Heads(a.k());
+            v = new Heads(a.v());
+            mask = a.mask() == null ? null : new Heads(a.mask());
+            queries = a.q().size(2);
+            keys = Math.toIntExact(a.k().size(2));
+            width = Math.toIntExact(a.q().size(3));
+            group = a.group();
+            seen = new boolean[keys];
+            weights = new double[keys];
+            kept = new double[keys];
+            Arrays.fill(kept, 1);
+            offset = a.dropout() == 0 ? 0 : RandomReference.offset(a.offset(), a.base());
+        }
+
+        /** The head of keys and values that a head of queries looks at. */
+        long shared(long head) {
+            return head / group;
+        }
+
+        /** Goes on to a query; returns the logarithm of its sum of exponentials. */
+        double look(long batch, long head, long at) {
+            b = batch;
+            h = head;
+            i = at;
+            double max = Double.NEGATIVE_INFINITY;
+            for (int j = 0; j < keys; j++) {
+                double added = mask == null ? 0 : mask.broadcast(b, h, i, j);
+                boolean isBool = a.mask() != null && a.mask().dtype() == DType.BOOL;
+                seen[j] = j <= i + a.reach() && (isBool ? added != 0 : added != Double.NEGATIVE_INFINITY);
+                weights[j] = 0;
+                if (seen[j]) {
+                    double score = 0;
+                    for (int c = 0; c < width; c++) {
+                        score += q.get(b, h, i, c) * k.get(b, shared(h), j, c);
+                    }
+                    weights[j] = score * a.scale() + (isBool ? 0 : added);
+                    max = Math.max(max, weights[j]);
+                }
+            }
+            if (a.dropout() > 0) {
+                drop();
+            }
+            if (max == Double.NEGATIVE_INFINITY) {
+                Arrays.fill(weights, 0); // no key, or no score above −∞: no weight
+                return max;
+            }
+            double sum = 0;
+            for (int j = 0; j < keys; j++) {
+                if (seen[j]) {
+                    weights[j] = Math.exp(weights[j] - max);
+                    sum += weights[j];
                 }
             }
             for (int j = 0; j < keys; j++) {
-                for (int c = 0; c < width; c++) {
-                    dk.set(h, j, c, sumK[j][c]);
-                    dv.set(h, j, c, sumV[j][c]);
+                weights[j] /= sum;
+            }
+            return max + Math.log(sum);
+        }
+
+        /** Note [Dropped weights] in {@link Attention}. */
+        private void drop() {
+            long row = (i * a.q().size(0) + b) * a.q().size(1) + h;
+            long first = offset + row * Attention.blocks(keys);
+            long threshold = RandomOps.threshold(a.dropout());
+            double scale = RandomOps.scale(a.dropout());
+            Philox.lanes(
+                    a.seed(), first, keys, (j, lane) -> kept[(int) j] = Philox.keep(lane, threshold) ? scale : 0);
+        }
+
+        /** The gradient of the query at hand; adds what it gives to those of keys and values. */
+        double[] gradient(Heads g, double[][] sumK, double[][] sumV) {
+            double[] dp = new double[keys];
+            double inner = 0;
+            for (int j = 0; j < keys; j++) {
+                if (seen[j]) {
+                    for (int c = 0; c < width; c++) {
+                        dp[j] += g.get(b, h, i, c) * v.get(b, shared(h), j, c);
+                        sumV[j][c] += weights[j] * kept[j] * g.get(b, h, i, c);
+                    }
+                    dp[j] *= kept[j];
+                    inner += weights[j] * dp[j];
                 }
             }
-        }
-    }
-
-    /** Keys that a query sees: the first so many. */
-    private static int seen(Attention.Args a, long i) {
-        long keys = a.k().size(2);
-        return (int) (a.causal() ? Math.max(0, Math.min(keys, i + keys - a.q().size(2) + 1)) : keys);
-    }
-
-    /** The weights of the keys that a query sees; returns the logarithm of the sum of exponentials. */
-    private static double probabilities(Attention.Args a, Heads q, Heads k, long h, long i, double[] p) {
-        double max = Double.NEGATIVE_INFINITY;
-        for (int j = 0; j < p.length; j++) {
-            double score = 0;
-            for (int c = 0; c < a.q().size(3); c++) {
-                score += q.get(h, i, c) * k.get(h, j, c);
+            double[] row = new double[width];
+            for (int j = 0; j < keys; j++) {
+                if (seen[j]) {
+                    double ds = weights[j] * (dp[j] - inner) * a.scale();
+                    for (int c = 0; c < width; c++) {
+                        row[c] += ds * k.get(b, shared(h), j, c);
+                        sumK[j][c] += ds * q.get(b, h, i, c);
+                    }
+                }
             }
-            p[j] = score * a.scale();
-            max = Math.max(max, p[j]);
+            return row;
         }
-        if (max == Double.NEGATIVE_INFINITY) {
-            // No key, or no score above −∞: no weight.
-            java.util.Arrays.fill(p, 0);
-            return max;
-        }
-        double sum = 0;
-        for (int j = 0; j < p.length; j++) {
-            p[j] = Math.exp(p[j] - max);
-            sum += p[j];
-        }
-        for (int j = 0; j < p.length; j++) {
-            p[j] /= sum;
-        }
-        return max + Math.log(sum);
     }
 
-    /** [B, H, T, D] with batch and head as one index. */
+    /** Four dimensions by index. */
     private record Heads(Elements elements, Layout layout) {
         Heads(Tensor t) {
             this(Elements.of(t), t.layout());
         }
 
-        private long position(long h, long t, long c) {
-            long heads = layout.size(1);
-            return h / heads * layout.stride(0)
-                    + h % heads * layout.stride(1)
-                    + t * layout.stride(2)
-                    + c * layout.stride(3);
+        private long position(long b, long h, long t, long c) {
+            return b * layout.stride(0) + h * layout.stride(1) + t * layout.stride(2) + c * layout.stride(3);
         }
 
-        double get(long h, long t, long c) {
-            return elements.doubleAt(position(h, t, c));
+        double get(long b, long h, long t, long c) {
+            return elements.doubleAt(position(b, h, t, c));
         }
 
-        void set(long h, long t, long c, double value) {
-            elements.setDoubleAt(position(h, t, c), value);
+        /** That of a dimension of size 1 serves for all. */
+        double broadcast(long b, long h, long t, long c) {
+            return get(
+                    layout.size(0) == 1 ? 0 : b,
+                    layout.size(1) == 1 ? 0 : h,
+                    layout.size(2) == 1 ? 0 : t,
+                    layout.size(3) == 1 ? 0 : c);
+        }
+
+        void set(long b, long h, long t, long c, double value) {
+            elements.setDoubleAt(position(b, h, t, c), value);
         }
     }
 }

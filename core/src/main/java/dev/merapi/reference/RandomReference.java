@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 public final class RandomReference {
     private RandomReference() {}
 
-    private static long offset(long offset, @Nullable Tensor base) {
+    static long offset(long offset, @Nullable Tensor base) {
         return base == null ? offset : offset + Elements.of(base).getLong(0);
     }
 

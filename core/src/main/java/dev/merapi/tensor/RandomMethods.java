@@ -46,7 +46,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
      */
     public static Tensor rand(Shape shape, double low, double high, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
-        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
         return RandomOps.RAND.call(
                 new RandomOps.Rand(shape.toArray(), low, high, dtype, device, d.seed(), d.offset(), d.base()));
     }
@@ -72,7 +72,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
      */
     public static Tensor randn(Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
-        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(shape.numel(), dtype == DType.FLOAT64), device);
         return RandomOps.RANDN.call(
                 new RandomOps.Randn(shape.toArray(), 0, 1, dtype, device, d.seed(), d.offset(), d.base()));
     }
@@ -105,7 +105,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     public static Tensor randint(long low, long high, Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         requireIntegers(low, high, dtype);
-        GraphCapture.Draw d = draw(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
         return RandomOps.RANDINT.call(
                 new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, d.seed(), d.offset(), d.base()));
     }
@@ -121,7 +121,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             throw new ShapeException(Message.of("merapi::randperm", n + " numbers need more than 2^63 - 1 bytes")
                     .argument("n"));
         }
-        GraphCapture.Draw d = draw(Philox.blocks(Math.max(0, n), true), Device.CPU);
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(Math.max(0, n), true), Device.CPU);
         return RandomOps.RANDPERM.call(new RandomOps.Randperm(n, d.seed(), d.offset()));
     }
 
@@ -157,7 +157,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(rand(t.shape(), low, high, t.dtype(), t.device()));
         }
-        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
         return RandomOps.UNIFORM.call(new RandomOps.Uniform(t, low, high, d.seed(), d.offset(), d.base()));
     }
 
@@ -173,7 +173,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(t.emptyLike().normal_(mean, deviation));
         }
-        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(t.numel(), t.dtype() == DType.FLOAT64), t.device());
         return RandomOps.NORMAL.call(new RandomOps.Normal(t, mean, deviation, d.seed(), d.offset(), d.base()));
     }
 
@@ -188,7 +188,7 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         if (!t.isContiguous()) {
             return copy_(t.emptyLike().bernoulli_(p));
         }
-        GraphCapture.Draw d = draw(Philox.blocks(t.numel(), false), t.device());
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(t.numel(), false), t.device());
         return RandomOps.BERNOULLI.call(new RandomOps.Bernoulli(t, p, d.seed(), d.offset(), d.base()));
     }
 
@@ -221,22 +221,10 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
             self().requireOpen("dropout", "x");
             return self();
         }
-        GraphCapture.Draw d = draw(Philox.blocks(self().numel(), false), self().device());
+        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(self().numel(), false), self().device());
         return RandomOps.DROPOUT
                 .call(new RandomOps.Dropout(self(), p, d.seed(), d.offset(), d.base()))
                 .output();
-    }
-
-    /** Takes numbers for an op on that device. */
-    private static GraphCapture.Draw draw(long blocks, Device device) {
-        Context context = Context.current();
-        Generator g = context.generator();
-        GraphCapture capture = context.graphCapture();
-        if (capture != null) {
-            return capture.draw(g, blocks, device);
-        }
-        Generator.Position at = g.draw(blocks);
-        return new GraphCapture.Draw(at.seed(), at.offset(), null);
     }
 
     private static void requireIntegers(long low, long high, DType dtype) {

@@ -3,6 +3,7 @@ package dev.merapi.tensor;
 
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.ops.Attention;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.ReduceArgs;
 import dev.merapi.ops.Reductions;
@@ -684,6 +685,16 @@ public abstract sealed class TensorMethods extends GradientMethods permits Tenso
      */
     public Tensor linear(Tensor weight, @Nullable Tensor bias) {
         return LinearAlgebra.linear(self(), weight, bias);
+    }
+
+    /** softmax(q·kᵀ / √D)·v for these queries q: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}. */
+    public Tensor scaledDotProductAttention(Tensor k, Tensor v) {
+        return scaledDotProductAttention(k, v, Attention.options());
+    }
+
+    /** As above, with a mask, dropout and more: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}. */
+    public Tensor scaledDotProductAttention(Tensor k, Tensor v, Attention.Options options) {
+        return Attention.attention(self(), k, v, options);
     }
 
     private Tensor as(@Nullable DType dtype) {

@@ -5,8 +5,10 @@ import static dev.merapi.backend.KernelTable.FLOATING;
 
 import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 
 /** Fused attention. Operands may be strided views (of one packed projection) as long as their last dimension is dense. */
 final class AttentionKernels {
@@ -42,9 +44,23 @@ final class AttentionKernels {
         return t.size(3) == 1 || t.layout().stride(3) == 1 ? t : t.contiguous();
     }
 
-    private static Scratch shape(Tensor q, Tensor k, Tensor... strided) {
-        Scratch scratch = Scratch.begin().reserve(5 + 3 * strided.length);
+    private static final int SHAPE = 17;
+
+    /** What `shape` is in structured.def, and the strides of the tensors. */
+    private static Scratch shape(Attention.Args a, Tensor... strided) {
+        Tensor q = a.q();
+        Tensor k = a.k();
+        Scratch scratch = Scratch.begin().reserve(SHAPE + 3 * strided.length);
         scratch.put(q.size(0)).put(q.size(1)).put(q.size(2)).put(k.size(2)).put(q.size(3));
+        scratch.put(k.size(1)).put(a.reach());
+        Tensor mask = a.mask();
+        scratch.put(mask == null ? 0 : mask.address()).put(mask == null || mask.dtype() == DType.BOOL ? 0 : 1);
+        for (int i = 0; i < 4; i++) {
+            scratch.put(mask == null || mask.size(i) == 1 ? 0 : mask.layout().stride(i));
+        }
+        scratch.put(RandomOps.threshold(a.dropout())).put(a.seed());
+        scratch.put(a.dropout() == 0 ? 0 : RandomKernels.offset(a.offset(), a.base()));
+        scratch.put(Double.doubleToRawLongBits(RandomOps.scale(a.dropout())));
         for (Tensor t : strided) {
             scratch.put(t.layout().stride(0))
                     .put(t.layout().stride(1))
@@ -57,11 +73,11 @@ final class AttentionKernels {
         Tensor q = dense(a.q());
         Tensor k = dense(a.k());
         Tensor v = dense(a.v());
-        Scratch s = shape(q, k, q, k, v, out.out());
+        Scratch s = shape(a, q, k, v, out.out());
         Native.attention(
                 DTypes.code(q.dtype()),
                 s.address(0),
-                s.address(5),
+                s.address(SHAPE),
                 a.scale(),
                 a.causal() ? 1 : 0,
                 q.address(),
@@ -78,11 +94,11 @@ final class AttentionKernels {
         Tensor o = dense(a.out());
         Tensor grad = dense(a.grad());
         Tensor lse = a.lse().contiguous();
-        Scratch s = shape(q, k, q, k, v, o, grad, out.q(), out.k(), out.v());
+        Scratch s = shape(a.forward(), q, k, v, o, grad, out.q(), out.k(), out.v());
         Native.attention_backward(
                 DTypes.code(q.dtype()),
                 s.address(0),
-                s.address(5),
+                s.address(SHAPE),
                 a.scale(),
                 a.causal() ? 1 : 0,
                 q.address(),
@@ -96,12 +112,16 @@ final class AttentionKernels {
                 out.v().address());
     }
 
-    /** Sizes, and the strides of tensors that hold the heads of a position one after another. */
+    /** As {@link #shape}, of tensors that hold the heads of a position one after another. */
     private static Scratch packed(Tensor qkv, int heads, int... parts) {
         long positions = qkv.size(1);
         long width = qkv.size(2) / 3;
-        Scratch scratch = Scratch.begin().reserve(5 + 3 * parts.length);
+        Scratch scratch = Scratch.begin().reserve(SHAPE + 3 * parts.length);
         scratch.put(qkv.size(0)).put(heads).put(positions).put(positions).put(width / heads);
+        scratch.put(heads);
+        while (scratch.words() < SHAPE) {
+            scratch.put(0);
+        }
         for (int n : parts) {
             scratch.put(positions * n * width).put(width / heads).put(n * width);
         }
@@ -115,7 +135,7 @@ final class AttentionKernels {
         Native.attention(
                 DTypes.code(qkv.dtype()),
                 s.address(0),
-                s.address(5),
+                s.address(SHAPE),
                 a.scale(),
                 a.causal() ? 1 : 0,
                 qkv.address(),
@@ -132,7 +152,7 @@ final class AttentionKernels {
         Native.attention_backward(
                 DTypes.code(qkv.dtype()),
                 s.address(0),
-                s.address(5),
+                s.address(SHAPE),
                 a.scale(),
                 a.causal() ? 1 : 0,
                 qkv.address(),

@@ -22,7 +22,7 @@ final class RandomKernels {
         table.put("dropout", RandomOps.Dropout.class, RandomOps.Dropped.class, FLOATING, RandomKernels::dropout);
     }
 
-    private static long offset(long offset, @Nullable Tensor base) {
+    static long offset(long offset, @Nullable Tensor base) {
         return base == null ? offset : offset + Elements.of(base).getLong(0);
     }
 

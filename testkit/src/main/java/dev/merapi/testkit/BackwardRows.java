@@ -154,14 +154,10 @@ final class BackwardRows {
                                     .mul(0.7)
                                     .maskedFill(hidden, Double.NEGATIVE_INFINITY);
                             return new Attention.BackwardArgs(
-                                    m.uniform(-1, 1, 1, 2, 3, 2),
-                                    q,
-                                    k,
-                                    v,
+                                    new Attention.Args(q, k, v, true, 0.7),
                                     scores.softmax(-1).matmul(args.v()),
                                     scores.to(compute(q)).logSumExp(-1),
-                                    true,
-                                    0.7);
+                                    m.uniform(-1, 1, 1, 2, 3, 2));
                         })
                         .skip("expanded inputs", "out and lse belong to the rest")
                         .skip("odd sizes", "out and lse belong to the rest")

@@ -58,7 +58,8 @@ public abstract class UnseenPositionsContract {
         Tensor[] results = new Tensor[2];
         for (int i = 0; i < 2; i++) {
             List<Tensor> in = i == 0 ? wide : there;
-            results[i] = Attention.attention(in.get(0), in.get(1), in.get(2), true);
+            results[i] = Attention.attention(
+                    in.get(0), in.get(1), in.get(2), Attention.options().causalFromEnd());
             Autograd.backward(results[i], in.get(3), Autograd.Graph.FREE);
         }
         long shift = keys - queries;
@@ -160,7 +161,9 @@ public abstract class UnseenPositionsContract {
         Tensor[] results = new Tensor[2];
         for (int i = 0; i < 2; i++) {
             List<Tensor> in = i == 0 ? wide : there;
-            results[i] = Attention.attention(in.get(0), in.get(1), in.get(2), causal);
+            Attention.Options all = Attention.options();
+            results[i] = Attention.attention(
+                    in.get(0), in.get(1), in.get(2), causal ? all.causalFromEnd() : all);
             Autograd.backward(results[i], in.get(3), graph);
         }
         String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + (causal ? ", causal" : "")

@@ -18,13 +18,13 @@ import org.junit.jupiter.api.Test;
 
 class AttentionTest {
     /** The softmax of the visible scores over the values, query by query. */
-    private static Tensor expected(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {
+    private static Tensor expected(Tensor q, Tensor k, Tensor v, boolean causal, long shift, double scale) {
         double[] out = new double[(int) q.numel()];
         int at = 0;
         for (long b = 0; b < q.size(0); b++) {
             for (long h = 0; h < q.size(1); h++) {
                 for (long i = 0; i < q.size(2); i++) {
-                    long seen = causal ? i + k.size(2) - q.size(2) + 1 : k.size(2);
+                    long seen = causal ? Math.min(k.size(2), i + 1 + shift) : k.size(2);
                     int width = (int) q.size(3);
                     if (seen > 0) {
                         Tensor scores = k.at(b, h)
@@ -48,17 +48,23 @@ class AttentionTest {
         Tensor k = normal(2, 2, 2, 5, 3);
         Tensor v = normal(3, 2, 2, 5, 3);
         double scale = 1 / Math.sqrt(3);
-        close(Attention.attention(q, k, v, true), expected(q, k, v, true, scale), 1e-13);
-        close(Attention.attention(q, k, v, false, 0.3), expected(q, k, v, false, 0.3), 1e-13);
+        close(Attention.attention(q, k, v, true), expected(q, k, v, true, 0, scale), 1e-13);
+        close(Attention.attention(q, k, v, false, 0.3), expected(q, k, v, false, 0, 0.3), 1e-13);
         Tensor few = q.slice(2, 3, 5);
         close(
-                Attention.attention(few, k, v, true),
+                Attention.attention(few, k, v, Attention.options().causalFromEnd()),
                 Attention.attention(q, k, v, true).slice(2, 3, 5),
                 1e-13);
         Tensor start = k.slice(2, 0, 2);
         close(
-                Attention.attention(q, start, v.slice(2, 0, 2), true, scale),
-                expected(q, start, v.slice(2, 0, 2), true, scale),
+                Attention.attention(
+                        q, start, v.slice(2, 0, 2), Attention.options().causalFromEnd().scale(scale)),
+                expected(q, start, v.slice(2, 0, 2), true, -3, scale),
+                1e-13);
+        close(Attention.attention(few, k, v, true), expected(few, k, v, true, 0, scale), 1e-13);
+        close(
+                Attention.attention(q, start, v.slice(2, 0, 2), true),
+                expected(q, start, v.slice(2, 0, 2), true, 0, scale),
                 1e-13);
     }
 
@@ -84,7 +90,10 @@ class AttentionTest {
         // The first query sees no key.
         gradients(
                 in -> Attention.attention(
-                        in.get(0), in.get(1).slice(2, 0, 2), in.get(2).slice(2, 0, 2), true),
+                        in.get(0),
+                        in.get(1).slice(2, 0, 2),
+                        in.get(2).slice(2, 0, 2),
+                        Attention.options().causalFromEnd()),
                 q,
                 k,
                 v);
