@@ -17,6 +17,7 @@ struct Strides {
 struct Problem {
     i64 batch, heads, queries, keys, width, causal;
     double scale;
+    i64 group, shift;  // heads that share keys and values; query i sees keys up to i + shift if it is causal
     Strides q, k, v, out, grad, dq, dk, dv;
 
     // Whether all so many queries see all so many keys.
@@ -25,13 +26,13 @@ struct Problem {
     }
     // Keys that the queries before this one see: the first so many.
     MERAPI_F int keysBefore(int query) const {
-        const int n = causal ? query + (int)keys - (int)queries : (int)keys;
+        const int n = causal ? query + (int)shift : (int)keys;
         return max(0, min((int)keys, n));
     }
     // Keys that a query sees: the first so many.
     MERAPI_F int keysSeen(int query) const { return query < (int)queries ? keysBefore(query + 1) : 0; }
     // The first query that sees a key.
-    MERAPI_F int firstQuery(int key) const { return causal ? max(0, key - (int)(keys - queries)) : 0; }
+    MERAPI_F int firstQuery(int key) const { return causal ? max(0, key - (int)shift) : 0; }
 };
 
 // What a block works on. A grid's blocks, and so heads and tiles, are fewer than 2^31.

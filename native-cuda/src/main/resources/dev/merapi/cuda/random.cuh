@@ -1,27 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Philox4x32-10 and what is made of its bits: operation by operation what dev.merapi.random.Philox specifies, each
-// rounding written out, so that every device gives the same bits. T: storage.
+// What is made of the bits of philox.cuh: operation by operation what dev.merapi.random.Philox specifies, each rounding
+// written out, so that every device gives the same bits. T: storage.
 namespace philox {
 using namespace merapi;
 typedef decltype(rd(T())) C;
 
-struct Block {
-    u32 lane[4];
-};
-MERAPI_F Block block(u64 seed, u64 at) {
-    u32 c0 = (u32)at, c1 = (u32)(at >> 32), c2 = 0, c3 = 0, k0 = (u32)seed, k1 = (u32)(seed >> 32);
-#pragma unroll
-    for (int round = 0; round < 10; round++) {
-        const u64 p0 = (u64)0xD2511F53u * c0, p1 = (u64)0xCD9E8D57u * c2;
-        c0 = (u32)(p1 >> 32) ^ c1 ^ k0;
-        c2 = (u32)(p0 >> 32) ^ c3 ^ k1;
-        c1 = (u32)p1;
-        c3 = (u32)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return Block{{c0, c1, c2, c3}};
-}
 MERAPI_F u64 pair(const Block& b, int which) { return (u64)b.lane[2 * which] << 32 | b.lane[2 * which + 1]; }
 
 MERAPI_F float unit(u32 lane, float) { return (float)(lane >> 8) * 5.9604644775390625e-8f; }

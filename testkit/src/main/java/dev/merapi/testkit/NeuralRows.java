@@ -14,6 +14,7 @@ import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.SelfAttention;
+import dev.merapi.random.Philox;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.ArrayList;
@@ -793,33 +794,45 @@ final class NeuralRows {
                                 m.of(new double[] {1, INF, 2, 1, 3, 1}, 1, 1, 3, 2),
                                 false,
                                 1))
-                .references(a -> {
-                    Grid q = Grid.of(a.q());
-                    Grid k = Grid.of(a.k());
-                    Grid v = Grid.of(a.v());
-                    long keys = k.size(2);
-                    long shift = keys - q.size(2);
-                    return Grid.filled(
-                            i -> {
-                                long last = a.causal() ? i[2] + shift : keys - 1;
-                                double[] scores = new double[(int) last + 1];
-                                for (int j = 0; j <= last; j++) {
-                                    for (long d = 0; d < q.size(3); d++) {
-                                        scores[j] += a.scale() * q.at(i[0], i[1], i[2], d) * k.at(i[0], i[1], j, d);
-                                    }
-                                }
-                                double max = Arrays.stream(scores).max().orElseThrow();
-                                double sum = 0;
-                                double weighted = 0;
-                                for (int j = 0; j <= last; j++) {
-                                    double p = Math.exp(scores[j] - max);
-                                    sum += p;
-                                    weighted += p * v.at(i[0], i[1], j, i[3]);
-                                }
-                                return weighted / sum;
-                            },
-                            q.shape());
-                })
+                .sample(
+                        "[1, 4, 3, 2] on 2 heads, a mask that is added, causal",
+                        m -> with(
+                                new Attention.Args(
+                                        m.uniform(-1, 1, 1, 4, 3, 2),
+                                        m.uniform(-1, 1, 1, 2, 5, 2),
+                                        m.uniform(-1, 1, 1, 2, 5, 2),
+                                        true,
+                                        0.7),
+                                m.of(new double[] {0.5, -1, -INF, 2, 0.25}, 1, 1, 1, 5).detach(),
+                                1,
+                                0))
+                .sample(
+                        "[2, 1, 3, 2], pairs and half of the weights dropped",
+                        m -> with(
+                                new Attention.Args(
+                                        m.uniform(-1, 1, 2, 1, 3, 2),
+                                        m.uniform(-1, 1, 2, 1, 4, 2),
+                                        m.uniform(-1, 1, 2, 1, 4, 2),
+                                        false,
+                                        0.7),
+                                m.of(new double[] {1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1}, 1, 1, 3, 4)
+                                        .ne(0)
+                                        .detach(),
+                                0,
+                                0.5))
+                .valuesOnly(
+                        "[1, 4, 70, 16] on 2 heads of 150, keys, dropped, causal from the end",
+                        m -> with(
+                                new Attention.Args(
+                                        m.uniform(-1, 1, 1, 4, 70, 16),
+                                        m.uniform(-1, 1, 1, 2, 150, 16),
+                                        m.uniform(-1, 1, 1, 2, 150, 16),
+                                        true,
+                                        0.25),
+                                m.booleans(1, 1, 1, 150),
+                                80,
+                                0.3))
+                .references(NeuralRows::attended)
                 // An exponential is as far off as its score, which is as far off as it is large.
                 .scale(a -> List.of(Grid.filled(
                         i -> 1 + Math.abs(a.scale()) * largest(a.q()) * largest(a.k()),
@@ -839,6 +852,57 @@ final class NeuralRows {
                                 m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), m.indices(2, 1, 1, 2, 2), false, 1),
                         DTypeException.class,
                         "int64");
+    }
+
+    private static Attention.Args with(Attention.Args a, Tensor mask, long shift, double dropout) {
+        return new Attention.Args(
+                a.q(), a.k(), a.v(), mask, a.causal(), shift, a.scale(), dropout, dropout == 0 ? 0 : 7, 11, null);
+    }
+
+    private static Grid attended(Attention.Args a) {
+        Grid q = Grid.of(a.q());
+        Grid k = Grid.of(a.k());
+        Grid v = Grid.of(a.v());
+        Grid mask = a.mask() == null ? null : Grid.of(a.mask());
+        boolean adds = a.mask() != null && a.mask().dtype().isFloating();
+        int keys = (int) k.size(2);
+        long group = q.size(1) / k.size(1);
+        return Grid.filled(
+                i -> {
+                    double[] scores = new double[keys];
+                    boolean[] sees = new boolean[keys];
+                    double max = -INF;
+                    for (int j = 0; j < keys; j++) {
+                        double more = mask == null ? 1 : broadcast(mask, i[0], i[1], i[2], j);
+                        sees[j] = (!a.causal() || j <= i[2] + a.shift()) && more != (adds ? -INF : 0);
+                        for (long d = 0; d < q.size(3); d++) {
+                            scores[j] += a.scale() * q.at(i[0], i[1], i[2], d) * k.at(i[0], i[1] / group, j, d);
+                        }
+                        scores[j] += adds ? more : 0;
+                        max = sees[j] ? Math.max(max, scores[j]) : max;
+                    }
+                    double sum = 0;
+                    double weighted = 0;
+                    long row = (i[2] * q.size(0) + i[0]) * q.size(1) + i[1];
+                    for (int j = 0; j < keys; j++) {
+                        if (sees[j]) {
+                            double p = Math.exp(scores[j] - max);
+                            int lane = Philox.lane(a.seed(), a.offset() + row * ((keys + 3) / 4), j);
+                            boolean kept = Integer.toUnsignedLong(lane) >= Math.round(a.dropout() * 0x1p32);
+                            sum += p;
+                            weighted += kept ? p / (1 - a.dropout()) * v.at(i[0], i[1] / group, j, i[3]) : 0;
+                        }
+                    }
+                    return max == -INF ? 0 : weighted / sum;
+                },
+                q.shape());
+    }
+
+    private static double broadcast(Grid g, long... index) {
+        for (int d = 0; d < index.length; d++) {
+            index[d] = g.size(d) == 1 ? 0 : index[d];
+        }
+        return g.at(index);
     }
 
     private static OpSamples<SelfAttention.Args, SelfAttention.Attended> selfAttention() {

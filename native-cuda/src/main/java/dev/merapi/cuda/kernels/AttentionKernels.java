@@ -10,6 +10,7 @@ import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
+import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.SelfAttention;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -17,10 +18,12 @@ import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
 import java.util.List;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
 public final class AttentionKernels {
-    public static final Family FAMILY = new Family(
+    public static final Family FAMILY = Family.above(
+            "philox.cuh",
             "attention.cuh",
             "attend_forward",
             "attend_backward_inner",
@@ -105,16 +108,31 @@ public final class AttentionKernels {
         }
     }
 
-    /** Sizes of what is asked, and the scale. */
+    /** Sizes of what is asked, the scale, and what only the kernels for everything know. */
     private record Problem(
-            DType dtype, long batch, long heads, long queries, long keys, long width, boolean causal, double scale) {
+            DType dtype,
+            long batch,
+            long heads,
+            long group,
+            long queries,
+            long keys,
+            long width,
+            boolean causal,
+            long shift,
+            double scale,
+            Choice choice) {
         long rows() {
             return batch * heads * queries;
         }
 
+        boolean isPlain() {
+            return group == 1 && choice.mask == null && choice.dropout == 0;
+        }
+
         /** As kernels are given it: with the strides of q, k, v, out, and in a backward of grad, dq, dk, dv. */
         long[] words(Heads... tensors) {
-            long[] words = new long[7 + 8 * 4];
+            int first = 9;
+            long[] words = new long[first + 8 * 4];
             words[0] = batch;
             words[1] = heads;
             words[2] = queries;
@@ -122,24 +140,64 @@ public final class AttentionKernels {
             words[4] = width;
             words[5] = causal ? 1 : 0;
             words[6] = Double.doubleToRawLongBits(scale);
+            words[7] = group;
+            words[8] = shift;
             for (int i = 0; i < tensors.length; i++) {
-                words[7 + 4 * i] = tensors[i].b;
-                words[8 + 4 * i] = tensors[i].h;
-                words[9 + 4 * i] = tensors[i].t;
-                words[10 + 4 * i] = tensors[i].d;
+                words[first + 4 * i] = tensors[i].b;
+                words[first + 4 * i + 1] = tensors[i].h;
+                words[first + 4 * i + 2] = tensors[i].t;
+                words[first + 4 * i + 3] = tensors[i].d;
             }
             return words;
         }
     }
 
-    private Problem problem(Tensor q, Tensor k, boolean causal, double scale) {
-        return checked(new Problem(q.dtype(), q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), causal, scale));
+    /** A mask and dropout. */
+    private record Choice(
+            @Nullable Tensor mask,
+            double dropout,
+            long seed,
+            long offset,
+            @Nullable Tensor base) {
+        static final Choice NONE = new Choice(null, 0, 0, 0, null);
+
+        /** As kernels are given it. */
+        long[] words() {
+            long[] words = new long[9];
+            for (int i = 0; mask != null && i < 4; i++) {
+                words[i] = mask.size(i) == 1 ? 0 : mask.layout().stride(i);
+            }
+            words[4] = mask == null || mask.dtype() == DType.BOOL ? 0 : 1;
+            words[5] = RandomOps.threshold(dropout);
+            words[6] = Double.doubleToRawLongBits(RandomOps.scale(dropout));
+            words[7] = seed;
+            words[8] = offset;
+            return words;
+        }
+    }
+
+    private Problem problem(Attention.Args a) {
+        Tensor q = a.q();
+        boolean plain = a.mask() == null && a.dropout() == 0;
+        return checked(new Problem(
+                q.dtype(),
+                q.size(0),
+                q.size(1),
+                a.group(),
+                q.size(2),
+                a.k().size(2),
+                q.size(3),
+                a.causal(),
+                a.reach(),
+                a.scale(),
+                plain ? Choice.NONE : new Choice(a.mask(), a.dropout(), a.seed(), a.offset(), a.base())));
     }
 
     private Problem problem(Tensor qkv, int heads, boolean causal, double scale) {
         long positions = qkv.size(1);
         long width = qkv.size(2) / 3 / heads;
-        return checked(new Problem(qkv.dtype(), qkv.size(0), heads, positions, positions, width, causal, scale));
+        return checked(new Problem(
+                qkv.dtype(), qkv.size(0), heads, 1, positions, positions, width, causal, 0, scale, Choice.NONE));
     }
 
     private Problem checked(Problem p) {
@@ -173,6 +231,7 @@ public final class AttentionKernels {
     private boolean isForTensorCores(Problem p, Heads... tensors) {
         boolean fits = (p.dtype == DType.BFLOAT16 || p.dtype == DType.FLOAT16)
                 && (p.width == 32 || p.width == 64 || p.width == 128)
+                && p.isPlain()
                 && p.rows() > 0
                 && p.scale > 0
                 && p.keys > 0
@@ -209,7 +268,7 @@ public final class AttentionKernels {
     // ---------------------------------------------------------------- the two ops
 
     private void attention(Attention.Args a, Attention.AttentionResult out) {
-        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        Problem p = problem(a);
         forward(p, Heads.of(a.q()), Heads.of(a.k()), Heads.of(a.v()), Heads.of(out.out()), out.lse());
     }
 
@@ -227,7 +286,7 @@ public final class AttentionKernels {
             }
             return;
         }
-        Problem p = problem(a.q(), a.k(), a.causal(), a.scale());
+        Problem p = problem(a.forward());
         Heads[] all = {
             Heads.of(a.q()),
             Heads.of(a.k()),
@@ -286,8 +345,7 @@ public final class AttentionKernels {
         pointer(call, q);
         pointer(call, k);
         pointer(call, v);
-        pointer(call, y)
-                .pointer(lse)
+        choice(fast, pointer(call, y).pointer(lse), p)
                 .struct(p.words(q, k, v, y))
                 .run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
     }
@@ -307,13 +365,17 @@ public final class AttentionKernels {
                     .pointer(numbers)
                     .struct(words)
                     .each(fast ? p.rows() * p.width / 8 : p.rows());
-            pointer(gradient(fast, p, all, "backward_queries", numbers), all[5])
-                    .struct(words)
-                    .run(backwardGrid(fast, p, p.queries));
+            call = gradient(fast, p, all, "backward_queries", numbers);
+            choice(fast, pointer(call, all[5]), p).struct(words).run(backwardGrid(fast, p, p.queries));
             call = gradient(fast, p, all, "backward_keys", numbers);
             pointer(call, all[6]);
-            pointer(call, all[7]).struct(words).run(backwardGrid(fast, p, p.keys));
+            choice(fast, pointer(call, all[7]), p).struct(words).run(backwardGrid(fast, p, p.keys));
         }
+    }
+
+    /** What the kernels on tensor cores do not take. */
+    private static Family.Call choice(boolean fast, Family.Call call, Problem p) {
+        return fast ? call : call.pointer(p.choice.mask).pointer(p.choice.base).struct(p.choice.words());
     }
 
     private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor numbers) {
