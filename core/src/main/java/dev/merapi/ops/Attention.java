@@ -95,19 +95,7 @@ public final class Attention {
             @Nullable Tensor base) {
         public BackwardArgs(Args a, Tensor out, Tensor lse, Tensor grad) {
             this(
-                    grad,
-                    a.q,
-                    a.k,
-                    a.v,
-                    a.mask,
-                    out,
-                    lse,
-                    a.causal,
-                    a.shift,
-                    a.scale,
-                    a.dropout,
-                    a.seed,
-                    a.offset,
+                    grad, a.q, a.k, a.v, a.mask, out, lse, a.causal, a.shift, a.scale, a.dropout, a.seed, a.offset,
                     a.base);
         }
 
@@ -152,8 +140,7 @@ public final class Attention {
                 check("attention", a);
                 Shape rows = a.q().shape().without(-1);
                 return new AttentionResult(
-                        Tensor.meta(a.q()),
-                        Tensor.meta(rows, a.q().dtype().computeType(), a.q().device()));
+                        Tensor.meta(a.q()), Tensor.meta(rows, a.q().dtype().computeType(), a.q().device()));
             })
             .compose(AttentionFormula::forward)
             .autograd((a, out) -> new Saved(a, out.out(), out.lse()), (context, s, g) -> {
@@ -203,7 +190,8 @@ public final class Attention {
         if (mask.dtype() != DType.BOOL && mask.dtype() != q.dtype()) {
             throw new DTypeException(Message.of(op + ": the mask must be bool, or " + q.dtype() + " as q is")
                     .fact("mask", mask.describe())
-                    .fix("mask.to(" + q.dtype() + ") if it is added to the scores, mask.ne(0) if it says what is seen."));
+                    .fix("mask.to(" + q.dtype()
+                            + ") if it is added to the scores, mask.ne(0) if it says what is seen."));
         }
         long[] full = {q.size(0), q.size(1), q.size(2), k.size(2)};
         boolean fits = mask.rank() == 4;
@@ -305,7 +293,8 @@ public final class Attention {
             mask = mask.unsqueeze(0);
         }
         boolean causal = options.seen != Options.Seen.ALL;
-        long shift = options.seen == Options.Seen.FROM_END && q.rank() == 4 && k.rank() == 4 ? k.size(2) - q.size(2) : 0;
+        long shift =
+                options.seen == Options.Seen.FROM_END && q.rank() == 4 && k.rank() == 4 ? k.size(2) - q.size(2) : 0;
         double scale = Double.isNaN(options.scale) ? scaleOf(q) : options.scale;
         Args args = new Args(q, k, v, mask, causal, shift, scale, options.dropout, 0, 0, null);
         if (options.dropout > 0) {

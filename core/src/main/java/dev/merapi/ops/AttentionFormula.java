@@ -67,7 +67,8 @@ final class AttentionFormula {
 
     /** The same for some of the queries. */
     private static Attention.Args rows(Attention.Args a, long from, long to) {
-        Tensor mask = a.mask() == null || a.mask().size(2) == 1 ? a.mask() : a.mask().slice(2, from, to);
+        Tensor mask =
+                a.mask() == null || a.mask().size(2) == 1 ? a.mask() : a.mask().slice(2, from, to);
         long blocks = a.q().size(0) * a.q().size(1) * Attention.blocks(a.k().size(2));
         return new Attention.Args(
                 a.q().slice(2, from, to),

@@ -99,9 +99,8 @@ public final class SelfAttention {
             Tensor v = byHead(parts.get(2), a.heads());
             Attention.Args args = new Attention.Args(q, k, v, a.causal(), a.scale());
             // Not by a call, which would close lse, an internal result.
-            Attention.AttentionResult r =
-                    Dispatcher.belowAutograd(
-                            Attention.ATTENTION.definition(), args, new Tensor[] {q, k, v, null, null}, context);
+            Attention.AttentionResult r = Dispatcher.belowAutograd(
+                    Attention.ATTENTION.definition(), args, new Tensor[] {q, k, v, null, null}, context);
             byHead(out.out(), a.heads()).copy_(r.out());
             out.lse().copy_(r.lse());
         }
@@ -125,8 +124,8 @@ public final class SelfAttention {
                 byHead(parts.get(2), a.heads()),
                 a.causal(),
                 a.scale());
-        return Attention.ATTENTION_BACKWARD.call(new Attention.BackwardArgs(
-                args, byHead(a.out(), a.heads()), a.lse(), byHead(a.grad(), a.heads())));
+        return Attention.ATTENTION_BACKWARD.call(
+                new Attention.BackwardArgs(args, byHead(a.out(), a.heads()), a.lse(), byHead(a.grad(), a.heads())));
     }
 
     /** Queries, keys and values [B, T, W]. */

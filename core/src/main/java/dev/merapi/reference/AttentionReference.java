@@ -161,8 +161,7 @@ public final class AttentionReference {
             long first = offset + row * Attention.blocks(keys);
             long threshold = RandomOps.threshold(a.dropout());
             double scale = RandomOps.scale(a.dropout());
-            Philox.lanes(
-                    a.seed(), first, keys, (j, lane) -> kept[(int) j] = Philox.keep(lane, threshold) ? scale : 0);
+            Philox.lanes(a.seed(), first, keys, (j, lane) -> kept[(int) j] = Philox.keep(lane, threshold) ? scale : 0);
         }
 
         /** The gradient of the query at hand; adds what it gives to those of keys and values. */

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
-import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.RandomOps;
-import dev.merapi.random.Generator;
 import dev.merapi.random.Philox;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -105,7 +103,8 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
     public static Tensor randint(long low, long high, Shape shape, DType dtype, Device device) {
         Objects.requireNonNull(shape, "shape");
         requireIntegers(low, high, dtype);
-        GraphCapture.Draw d = GraphCapture.Draw.take(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
+        GraphCapture.Draw d =
+                GraphCapture.Draw.take(Philox.blocks(shape.numel(), RandomOps.isWide(high - low)), device);
         return RandomOps.RANDINT.call(
                 new RandomOps.Randint(shape.toArray(), low, high - low, dtype, device, d.seed(), d.offset(), d.base()));
     }

@@ -803,7 +803,8 @@ final class NeuralRows {
                                         m.uniform(-1, 1, 1, 2, 5, 2),
                                         true,
                                         0.7),
-                                m.of(new double[] {0.5, -1, -INF, 2, 0.25}, 1, 1, 1, 5).detach(),
+                                m.of(new double[] {0.5, -1, -INF, 2, 0.25}, 1, 1, 1, 5)
+                                        .detach(),
                                 1,
                                 0))
                 .sample(

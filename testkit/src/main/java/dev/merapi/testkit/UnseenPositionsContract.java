@@ -162,8 +162,7 @@ public abstract class UnseenPositionsContract {
         for (int i = 0; i < 2; i++) {
             List<Tensor> in = i == 0 ? wide : there;
             Attention.Options all = Attention.options();
-            results[i] = Attention.attention(
-                    in.get(0), in.get(1), in.get(2), causal ? all.causalFromEnd() : all);
+            results[i] = Attention.attention(in.get(0), in.get(1), in.get(2), causal ? all.causalFromEnd() : all);
             Autograd.backward(results[i], in.get(3), graph);
         }
         String what = dtype + " " + queries + " queries, " + keys + " keys of " + width + (causal ? ", causal" : "")

@@ -13,7 +13,8 @@ import java.util.function.Function;
 
 /** Random numbers, bit for bit those of every other device. */
 public final class RandomKernels {
-    public static final Family FLOATING = Family.above("philox.cuh", "random.cuh", "uniform", "gaussian", "dropout", "bernoulli");
+    public static final Family FLOATING =
+            Family.above("philox.cuh", "random.cuh", "uniform", "gaussian", "dropout", "bernoulli");
     public static final Family INTEGRAL = Family.above("philox.cuh", "random.cuh", "integers", "bernoulli");
 
     private final Kernels kernels;

@@ -58,7 +58,10 @@ class AttentionTest {
         Tensor start = k.slice(2, 0, 2);
         close(
                 Attention.attention(
-                        q, start, v.slice(2, 0, 2), Attention.options().causalFromEnd().scale(scale)),
+                        q,
+                        start,
+                        v.slice(2, 0, 2),
+                        Attention.options().causalFromEnd().scale(scale)),
                 expected(q, start, v.slice(2, 0, 2), true, -3, scale),
                 1e-13);
         close(Attention.attention(few, k, v, true), expected(few, k, v, true, 0, scale), 1e-13);
