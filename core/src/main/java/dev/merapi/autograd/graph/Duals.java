@@ -18,7 +18,7 @@ final class Duals {
             Object tangent,
             @Nullable Entry next) {}
 
-    // One thread opens levels, and it alone reads and writes this.
+    // One thread opens levels, and it alone reads and writes this; others only look who that is.
     private @Nullable Entry first;
     private @Nullable Source sources;
 
@@ -28,6 +28,17 @@ final class Duals {
     /** Whether there is no tangent in any level. */
     boolean isEmpty() {
         return first == null;
+    }
+
+    /** Another thread than this one that has opened a level with a tangent of it; null if there is none. */
+    @Nullable
+    Thread otherThread() {
+        for (Entry e = first; e != null; e = e.next) {
+            if (e.level.owner != Thread.currentThread()) {
+                return e.level.owner;
+            }
+        }
+        return null;
     }
 
     /** A tensor, {@link Unknown}, or null for zero. */

@@ -17,6 +17,7 @@ import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -32,6 +33,7 @@ public final class ForwardMode implements CallLayer {
     /** One {@code jvp} under way. */
     static final class Level {
         final int depth;
+        final Thread owner = Thread.currentThread();
         private final List<Duals> all = new ArrayList<>();
 
         private Level(int depth) {
@@ -46,6 +48,9 @@ public final class ForwardMode implements CallLayer {
             all.forEach(duals -> duals.drop(this));
         }
     }
+
+    /** How many levels there are on all threads. */
+    private static final AtomicInteger UNDER_WAY = new AtomicInteger();
 
     private final Thread owner = Thread.currentThread();
     private final List<Level> levels = new ArrayList<>();
@@ -77,9 +82,11 @@ public final class ForwardMode implements CallLayer {
         mode.seeing++;
         ThreadMode pushed = there == null ? LayerOrder.pushFor("jvp", mode) : null;
         int start = context.startAt(mode);
+        UNDER_WAY.incrementAndGet();
         try {
             return body.apply(level);
         } finally {
+            UNDER_WAY.decrementAndGet();
             context.restoreLevel(start);
             if (pushed != null) {
                 pushed.close();
@@ -88,6 +95,29 @@ public final class ForwardMode implements CallLayer {
             mode.levels.remove(mode.levels.size() - 1);
             mode.seeing--;
             mode.levels.addAll(hidden);
+        }
+    }
+
+    /**
+     * Refuses a call on this thread of tensors that a {@code jvp} of another one moves: the result would have no tangent, and
+     * nobody would know.
+     */
+    static <A extends Record> void requireHere(Definition<A, ?> op, A args, @Nullable Tensor[] inputs) {
+        if (UNDER_WAY.get() == 0 || op.isNonDifferentiable()) {
+            return;
+        }
+        for (int i = 0; i < inputs.length; i++) {
+            AutogradMeta m = inputs[i] == null ? null : AutogradMeta.of(inputs[i]);
+            Duals duals = m == null ? null : m.duals;
+            Thread other = duals == null ? null : duals.otherThread();
+            if (other != null) {
+                throw new GradientException(Message.of(
+                                op.name(),
+                                "argument '" + op.slotName(args, i) + "' has a tangent of a jvp that thread "
+                                        + other.getName() + " runs, and this is thread "
+                                        + Thread.currentThread().getName() + ": the result would have none")
+                        .fix("within jvp call ops on the thread that called it; where no derivative is wanted, on x.detach()."));
+            }
         }
     }
 

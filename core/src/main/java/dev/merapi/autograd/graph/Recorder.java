@@ -8,6 +8,7 @@ import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.Dispatcher;
 import dev.merapi.dispatch.GraphLayer;
 import dev.merapi.dispatch.GraphNode;
+import dev.merapi.dispatch.GraphPlace;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.Message;
 import dev.merapi.error.MissingBackwardException;
@@ -41,12 +42,19 @@ public final class Recorder implements GraphLayer {
         @Nullable Tensor[] inputs = op.schema().tensors(op.name(), args);
         boolean recording = context.isGradEnabled() && context.isAboveAutograd();
         if (op.isView()) {
+            ForwardMode.requireHere(op, args, inputs);
             return view(op, args, inputs, recording, context);
         }
-        if (recording) {
+        if (!recording) {
+            ForwardMode.requireHere(op, args, inputs);
+        } else {
             for (Tensor t : inputs) {
-                if (t != null && t.requiresGrad()) {
-                    return record(op, args, inputs, context, below);
+                GraphPlace place = t == null ? null : TENSORS.autograd(t);
+                if (place != null) {
+                    ForwardMode.requireHere(op, args, inputs);
+                    if (place.requiresGradNow()) {
+                        return record(op, args, inputs, context, below);
+                    }
                 }
             }
             if (op.isMutating() && writesIntoGraph(op, args, inputs)) {

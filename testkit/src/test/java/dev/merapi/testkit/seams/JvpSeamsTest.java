@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiFunction;
 import java.util.function.UnaryOperator;
 import org.assertj.core.data.Offset;
@@ -363,5 +364,89 @@ class JvpSeamsTest {
                         Autograd.jvp(t -> Tensor.zeros(2, 3).to(DType.FLOAT64).add_(t), x(), v()))
                 .isInstanceOf(GradientException.class)
                 .hasMessageContaining("merapi::add_");
+    }
+
+    /** What an op on another thread throws, or null. */
+    private static Throwable elsewhere(Runnable work) {
+        AtomicReference<Throwable> thrown = new AtomicReference<>();
+        Thread thread = new Thread(
+                () -> {
+                    try {
+                        work.run();
+                    } catch (Throwable e) {
+                        thrown.set(e);
+                    }
+                },
+                "other");
+        thread.start();
+        try {
+            thread.join();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+        return thrown.get();
+    }
+
+    /** A new thread knows nothing of the jvp: its results would have no tangents, and the derivative would be wrong. */
+    @Test
+    void anOpOnAnotherThreadThatWouldLoseATangentIsRefused() {
+        Map<String, UnaryOperator<Tensor>> lost = new LinkedHashMap<>();
+        lost.put("pointwise", Tensor::sin);
+        lost.put("second argument", t -> x().mul(t));
+        lost.put("view", t -> t.transpose(0, 1));
+        lost.put("list", t -> Tensor.cat(List.of(x(), t), 0));
+        lost.put("composition", t -> t.var());
+        lost.put("recorded", t -> t.mul(x().requiresGrad(true)));
+        lost.put("write", t -> x().copy_(t));
+        lost.put("not recorded", t -> Autograd.noGrad(() -> t.sin()));
+        lost.put("a jvp of its own", t -> Autograd.jvp(y -> y.mul(t), x(), v()).value());
+        lost.put("carried modes", t -> t);
+        for (Map.Entry<String, UnaryOperator<Tensor>> each : lost.entrySet()) {
+            boolean carried = each.getKey().equals("carried modes");
+            Dual d = Autograd.jvp(
+                    x -> {
+                        Tensor variable = x.mul(x);
+                        Context.Snapshot modes = Context.current().capture();
+                        Throwable e = elsewhere(() -> {
+                            if (carried) {
+                                var unused = Context.current().install(modes);
+                                variable.sin();
+                            } else {
+                                each.getValue().apply(variable);
+                            }
+                        });
+                        assertThat(e)
+                                .as(each.getKey())
+                                .isInstanceOf(GradientException.class)
+                                .hasMessageContaining("has a tangent of a jvp that thread")
+                                .hasMessageContaining("this is thread other");
+                        return variable.sin();
+                    },
+                    x(),
+                    v());
+            near(each.getKey(), d.tangent(), x().mul(x()).cos().mul(x()).mul(2).mul(v()));
+        }
+    }
+
+    @Test
+    void otherThreadsMayUseWhatHasNoTangentAndReadValues() {
+        Tensor other = x();
+        Dual d = Autograd.jvp(
+                x -> {
+                    Throwable e = elsewhere(() -> {
+                        assertThat(other.mul(other).sum().item()).isPositive();
+                        assertThat(x.toDoubleArray()).hasSize(6);
+                        assertThat(x.detach().sum().item()).isEqualTo(4);
+                        assertThat(x.gt(1).shape()).isEqualTo(x.shape());
+                        Dual own = Autograd.jvp(F, x(), v());
+                        same("of the other thread", own, Autograd.jvp(F, x(), v()));
+                    });
+                    assertThat(e).isNull();
+                    return F.apply(x);
+                },
+                x(),
+                v());
+        same("around", d, Autograd.jvp(F, x(), v()));
+        assertThat(elsewhere(() -> d.value().mul(d.tangent()))).as("when it is over").isNull();
     }
 }
