@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What core shows to everybody: a list that is reviewed, and nothing in it that only the engine could use. */
+/** What core and testkit show to everybody: lists that are reviewed, and nothing in them that only the engine could use. */
 @Tag("once")
 class ExportedTypesTest {
     private static final Path CORE = Path.of("../core/src/main/java");
@@ -18,6 +18,11 @@ class ExportedTypesTest {
     @Test
     void coreShowsWhatTheListSays() throws Exception {
         new ExportedTypes(CORE).check(Path.of("../core/exported-types.txt"));
+    }
+
+    @Test
+    void theTestkitShowsWhatTheListSays() throws Exception {
+        new ExportedTypes(Path.of("src/main/java"), CORE).check(Path.of("exported-types.txt"));
     }
 
     @Test
