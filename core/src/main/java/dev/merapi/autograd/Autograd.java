@@ -226,11 +226,13 @@ public final class Autograd {
      * if {@code x} or {@code tangent} requires one. {@code detach()} drops the tangent; {@link #noGrad} does not.
      *
      * @param f runs once; writes nothing in place that depends on {@code x}
+     * @param x where the function is taken: floating
      * @param tangent of the shape, dtype and device of {@code x}, which is floating
      * @return value and tangent, both in the shape and dtype of what {@code f} returns
      * @throws dev.merapi.error.ShapeException if the tangent has another form
      * @throws GradientException if {@code f} calls an op that forward mode refuses (one that writes in place, draws random
-     *     numbers, or is differentiable only once), naming it; or in inference mode
+     *     numbers, or is differentiable only once), naming it; if another thread calls an op on what has a tangent; or in
+     *     inference mode
      */
     public static Dual jvp(UnaryOperator<Tensor> f, Tensor x, Tensor tangent) {
         Objects.requireNonNull(f, "f");
@@ -240,14 +242,28 @@ public final class Autograd {
                 .get(0);
     }
 
-    /** As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs, each with its tangent. */
+    /**
+     * As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs, each with its tangent.
+     *
+     * @param f runs once; writes nothing in place that depends on the inputs
+     * @param inputs floating tensors
+     * @param tangents one in the form of each input; zeros for inputs that stay as they are
+     * @return value and tangent, both in the shape and dtype of what {@code f} returns
+     */
     public static Dual jvp(Function<List<Tensor>, Tensor> f, List<Tensor> inputs, List<Tensor> tangents) {
         Objects.requireNonNull(f, "f");
         return Jacobians.jvp("jvp", in -> List.of(f.apply(in)), checked(inputs), checked(tangents))
                 .get(0);
     }
 
-    /** As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs and outputs: one value and tangent an output. */
+    /**
+     * As {@link #jvp(UnaryOperator, Tensor, Tensor)}, of several inputs and outputs: one value and tangent an output.
+     *
+     * @param f runs once; writes nothing in place that depends on the inputs
+     * @param inputs floating tensors
+     * @param tangents one in the form of each input; zeros for inputs that stay as they are
+     * @return one for each output, in the order of what {@code f} returns
+     */
     public static List<Dual> jvpMany(
             Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs, List<Tensor> tangents) {
         Objects.requireNonNull(f, "f");
@@ -258,6 +274,9 @@ public final class Autograd {
      * The Jacobian of {@code f} at {@code x}, of the shape of the result followed by that of {@code x}: in forward mode if
      * {@code x} has fewer elements than the result, else in reverse, which takes {@code f} to run twice.
      *
+     * @param f a function of one tensor
+     * @param x where it is taken: floating
+     * @return a tensor of as many dimensions as result and {@code x} have together, in the dtype of the result
      * @throws GradientException if {@code f} calls an op that has no derivative in the mode that is taken
      */
     public static Tensor jacobian(UnaryOperator<Tensor> f, Tensor x) {
@@ -271,6 +290,8 @@ public final class Autograd {
     /**
      * As {@link #jacobian(UnaryOperator, Tensor)}, of several inputs and outputs.
      *
+     * @param f a function of all inputs
+     * @param inputs floating tensors
      * @return per output, per input: a tensor of the output's shape followed by the input's
      */
     public static List<List<Tensor>> jacobian(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
@@ -278,13 +299,25 @@ public final class Autograd {
         return Jacobians.either("jacobian", f, checked(inputs));
     }
 
-    /** {@link #jacobian(Function, List)} in forward mode: one pass for each element of the inputs. */
+    /**
+     * {@link #jacobian(Function, List)} in forward mode: one pass for each element of the inputs.
+     *
+     * @param f runs once for each element of the inputs
+     * @param inputs floating tensors
+     * @return per output, per input: a tensor of the output's shape followed by the input's
+     */
     public static List<List<Tensor>> jacfwd(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         return Jacobians.forward("jacfwd", f, checked(inputs));
     }
 
-    /** {@link #jacobian(Function, List)} in reverse mode: one backward for each element of the outputs. */
+    /**
+     * {@link #jacobian(Function, List)} in reverse mode: one backward for each element of the outputs.
+     *
+     * @param f runs once, and its graph is gone through for each element of the outputs
+     * @param inputs floating tensors
+     * @return per output, per input: a tensor of the output's shape followed by the input's
+     */
     public static List<List<Tensor>> jacrev(Function<List<Tensor>, List<Tensor>> f, List<Tensor> inputs) {
         Objects.requireNonNull(f, "f");
         return Jacobians.reverse("jacrev", f, checked(inputs));

@@ -32,6 +32,7 @@ public final class KernelTable {
     /** Every dtype, and ops without any. */
     public static final Predicate<DType> ALL = dtype -> true;
 
+    /** The floating dtypes. */
     public static final Predicate<DType> FLOATING = DType::isFloating;
 
     /** The result of an op that gives a list of tensors. */
@@ -40,7 +41,12 @@ public final class KernelTable {
 
     private static final String BUILT_IN = "merapi::";
 
-    /** What a kernel takes and gives, as an op's arguments and result. */
+    /**
+     * What a kernel takes and gives, as an op's arguments and result.
+     *
+     * @param arguments the record of the arguments
+     * @param result {@code Tensor}, {@code List}, {@code Void}, or the class of the result
+     */
     public record Signature(Class<? extends Record> arguments, Class<?> result) {
         static Signature of(Definition<?, ?> op) {
             return new Signature(op.op().argumentType(), op.result().type());
@@ -64,7 +70,11 @@ public final class KernelTable {
     /**
      * A kernel that fills one tensor.
      *
+     * @param <A> the record of the op's arguments
      * @param op its name; that of a built-in op without {@code merapi::}
+     * @param arguments its class
+     * @param dtypes that the kernel serves
+     * @param kernel fills the tensor that the shape rule made
      * @throws RegistrationException if there is one already
      */
     public <A extends Record> void put(
@@ -72,36 +82,88 @@ public final class KernelTable {
         put(op, arguments, Tensor.class, dtypes, kernel);
     }
 
-    /** A kernel that fills the outputs; otherwise as above. */
+    /**
+     * A kernel that fills the outputs; otherwise as above.
+     *
+     * @param <A> the record of the op's arguments
+     * @param <R> its result
+     * @param op its name
+     * @param arguments the class of the record
+     * @param result the class of the result
+     * @param dtypes that the kernel serves
+     * @param kernel fills the outputs that the shape rule made
+     */
     public <A extends Record, R> void put(
             String op, Class<A> arguments, Class<R> result, Predicate<DType> dtypes, Kernel<A, R> kernel) {
         Objects.requireNonNull(kernel, "kernel");
         add(op, arguments, result, dtypes, name -> kernel);
     }
 
-    /** A kernel that makes its result; otherwise as {@link #put}. */
+    /**
+     * A kernel that makes its result; otherwise as {@link #put}.
+     *
+     * @param <A> the record of the op's arguments
+     * @param <R> its result
+     * @param op its name
+     * @param arguments the class of the record
+     * @param result the class of the result
+     * @param dtypes that the kernel serves
+     * @param kernel makes the result
+     */
     public <A extends Record, R> void putReturning(
             String op, Class<A> arguments, Class<R> result, Predicate<DType> dtypes, Kernel.Returning<A, R> kernel) {
         Objects.requireNonNull(kernel, "kernel");
         add(op, arguments, result, dtypes, name -> kernel);
     }
 
-    /** A kernel as a method of an object that is made for it. */
+    /**
+     * A kernel as a method of an object that is made for it.
+     *
+     * @param <K> the object's class
+     * @param <A> the arguments
+     * @param <R> the result
+     */
     @FunctionalInterface
     public interface Method<K, A, R> {
+        /**
+         * Fills the outputs.
+         *
+         * @param owner the object
+         * @param args of the op
+         * @param out the outputs, with memory
+         */
         void run(K owner, A args, R out);
     }
 
-    /** As {@link Method}, for kernels that make their result. */
+    /**
+     * As {@link Method}, for kernels that make their result.
+     *
+     * @param <R> the result
+     * @param <K> the object's class
+     * @param <A> the arguments
+     */
     @FunctionalInterface
     public interface ReturningMethod<K, A, R> {
+        /**
+         * Makes the result.
+         *
+         * @param owner the object
+         * @param args of the op
+         * @return the result
+         */
         R run(K owner, A args);
     }
 
     /**
      * A kernel that is a method of an object, which is made whenever the kernel is asked for; otherwise as {@link #put}.
      *
+     * @param <K> the object's class
+     * @param <A> the record of the op's arguments
+     * @param op its name
+     * @param arguments the class of the record
+     * @param dtypes that the kernel serves
      * @param maker from the op's full name to the object
+     * @param method of the object: fills the tensor
      */
     public <K, A extends Record> void make(
             String op,
@@ -112,7 +174,19 @@ public final class KernelTable {
         make(op, arguments, Tensor.class, dtypes, maker, method);
     }
 
-    /** As above, for other results than one tensor. */
+    /**
+     * As above, for other results than one tensor.
+     *
+     * @param <K> the object's class
+     * @param <A> the record of the op's arguments
+     * @param <R> its result
+     * @param op its name
+     * @param arguments the class of the record
+     * @param result the class of the result
+     * @param dtypes that the kernel serves
+     * @param maker from the op's full name to the object
+     * @param method of the object: fills the outputs
+     */
     public <K, A extends Record, R> void make(
             String op,
             Class<A> arguments,
@@ -129,7 +203,19 @@ public final class KernelTable {
         return (args, out) -> method.run(owner, args, out);
     }
 
-    /** As {@link #make}, for a kernel that makes its result. */
+    /**
+     * As {@link #make}, for a kernel that makes its result.
+     *
+     * @param <K> the object's class
+     * @param <A> the record of the op's arguments
+     * @param <R> its result
+     * @param op its name
+     * @param arguments the class of the record
+     * @param result the class of the result
+     * @param dtypes that the kernel serves
+     * @param maker from the op's full name to the object
+     * @param method of the object: makes the result
+     */
     public <K, A extends Record, R> void makeReturning(
             String op,
             Class<A> arguments,
@@ -164,7 +250,11 @@ public final class KernelTable {
     /**
      * The kernel of an op for a dtype; null if there is none.
      *
+     * @param <A> the record of the op's arguments
+     * @param <R> its result
+     * @param op which is asked for by its name
      * @param dtype the dtype that kernels are chosen by; null if the op has no tensors
+     * @return a kernel of these classes
      * @throws RegistrationException if the kernel was registered with another record, or another result, than the op's
      */
     @SuppressWarnings("unchecked") // the signature is that of the op
@@ -183,7 +273,11 @@ public final class KernelTable {
         return (ReadyKernel<A, R>) entry.maker.apply(op.name());
     }
 
-    /** What is registered, by the full names of ops. */
+    /**
+     * What is registered, by the full names of ops.
+     *
+     * @return a new map, in order of registration
+     */
     public Map<String, Signature> signatures() {
         Map<String, Signature> all = new LinkedHashMap<>();
         entries.forEach((name, entry) -> all.put(name, entry.signature));

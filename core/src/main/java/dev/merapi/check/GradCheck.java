@@ -243,7 +243,12 @@ public final class GradCheck {
         return this;
     }
 
-    /** What was found. */
+    /**
+     * What was found.
+     *
+     * @param passed one text for each derivative that agrees
+     * @param failures one text for each that does not
+     */
     public record Report(List<String> passed, List<String> failures) {
         /** {@return whether nothing failed} */
         public boolean ok() {

@@ -26,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>One report tells what passed, what failed, and what was not checked and why: a report without failures says no more
  * than its lines do.
+ *
+ * @param <A> the op's arguments
+ * @param <R> its result
  */
 public final class OpCheck<A extends Record, R> {
     private final Op<A, R> op;
@@ -188,7 +191,9 @@ public final class OpCheck<A extends Record, R> {
     /**
      * One line of a report.
      *
+     * @param outcome whether it was all right
      * @param sample index of the sample
+     * @param check what was looked at
      * @param detail what is wrong; why it was not checked; or what was tried, which may be empty
      */
     public record Line(Outcome outcome, int sample, String check, String detail) {
@@ -206,6 +211,9 @@ public final class OpCheck<A extends Record, R> {
     /**
      * All lines, in the order in which they were tried.
      *
+     * @param op its name
+     * @param lines one for each check
+     * @param seed of the random samples
      * @param reproducer if something failed, a Java program that fails alike; else empty
      */
     public record Report(String op, List<Line> lines, long seed, String reproducer) {

@@ -35,6 +35,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>{@link #stateDict} and {@link #loadStateDict} continue in the middle of an epoch with the batches that would have come.
  * For one thread at a time.
+ *
+ * @param <B> what a batch is
  */
 public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable {
     private final Dataset<B> dataset;
@@ -57,28 +59,55 @@ public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable
         this.batchSize = batchSize;
     }
 
+    /**
+     * All samples in order, once an epoch; the methods below change that before the first epoch.
+     *
+     * @param <B> what a batch is
+     * @param dataset makes batches of indices, on threads of the loader's
+     * @param batchSize how many samples a batch has, at least 1; the last one of an epoch may have fewer
+     * @return a loader
+     */
     public static <B> DataLoader<B> of(Dataset<B> dataset, int batchSize) {
         return new DataLoader<>(dataset, batchSize);
     }
 
-    /** All samples in another random order each epoch, determined by the seed. */
+    /**
+     * All samples in another random order each epoch, determined by the seed.
+     *
+     * @param seed together with the number of the epoch it gives the order
+     * @return this loader
+     */
     public DataLoader<B> shuffle(long seed) {
         return sampler(Sampler.shuffled(seed));
     }
 
-    /** The order of samples; as they come if nothing is said. */
+    /**
+     * The order of samples; as they come if nothing is said.
+     *
+     * @param newSampler gives the indices of each epoch
+     * @return this loader
+     */
     public DataLoader<B> sampler(Sampler newSampler) {
         sampler = newSampler;
         return this;
     }
 
-    /** Leaves out the last batch of an epoch if it is smaller than the others. */
+    /**
+     * Leaves out the last batch of an epoch if it is smaller than the others.
+     *
+     * @return this loader
+     */
     public DataLoader<B> dropLast() {
         dropLast = true;
         return this;
     }
 
-    /** How many batches may be ready ahead; 2 if nothing is said. 0 makes them where they are taken. */
+    /**
+     * How many batches may be ready ahead; 2 if nothing is said. 0 makes them where they are taken.
+     *
+     * @param batches at least 0
+     * @return this loader
+     */
     public DataLoader<B> prefetch(int batches) {
         if (batches < 0) {
             throw new IllegalArgumentException("data loader: cannot prefetch " + batches + " batches");
@@ -90,6 +119,9 @@ public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable
     /**
      * Brings each batch to a device; where it has streams, while the model computes. For batches that are tensors, or
      * lists, maps or public records of tensors.
+     *
+     * @param target where batches are when they are taken
+     * @return this loader
      */
     public DataLoader<B> to(Device target) {
         device = target;

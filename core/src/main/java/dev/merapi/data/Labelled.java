@@ -6,7 +6,12 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 
-/** A batch for supervised learning: inputs [B, ..] and what should come out of them [B, ..]. */
+/**
+ * A batch for supervised learning: inputs [B, ..] and what should come out of them [B, ..].
+ *
+ * @param inputs a tensor whose first dimension is the batch
+ * @param targets a tensor whose first dimension is the batch
+ */
 public record Labelled(Tensor inputs, Tensor targets) {
     /**
      * Itself if it is there, else a copy on that device.

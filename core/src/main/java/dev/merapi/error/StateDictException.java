@@ -5,6 +5,11 @@ package dev.merapi.error;
 public class StateDictException extends ArgumentError {
     private static final long serialVersionUID = 1L;
 
+    /**
+     * With what is wrong.
+     *
+     * @param message names, what was expected, and a fix
+     */
     public StateDictException(Message message) {
         super(message);
     }

@@ -74,7 +74,13 @@ public final class Safetensors {
         });
     }
 
-    /** Writes a state: its tensors, and the rest as metadata, whose names begin with {@code state.} */
+    /**
+     * Writes a state: its tensors, and the rest as metadata, whose names begin with {@code state.}
+     *
+     * @param file is replaced as a whole, or stays as it was if this fails
+     * @param state tensors of any device
+     * @throws IOException if it cannot be written
+     */
     public static void save(Path file, StateDict state) throws IOException {
         Objects.requireNonNull(file, "file");
         Objects.requireNonNull(state, "state");
@@ -86,6 +92,8 @@ public final class Safetensors {
     /**
      * Reads what {@link #save(Path, StateDict)} wrote; of another file its tensors.
      *
+     * @param file to be read
+     * @return tensors on the CPU, and the rest
      * @throws FormatException as {@link #load}
      */
     public static StateDict loadState(Path file) throws IOException {
@@ -124,9 +132,12 @@ public final class Safetensors {
     }
 
     /**
-     * Opens all tensors by mapping ({@link SafetensorsFile#map}): at once, whatever the size of the file, which must not be cut
+     * Opens all tensors by mapping ({@link SafetensorsFile#map}): at once, whatever the size of the file, which must not be
+     * cut
      * as long as they live.
      *
+     * @param file to be opened
+     * @return by name, in the order of the file
      * @throws FormatException as {@link #load}
      * @throws dev.merapi.error.DTypeException as {@link #load}
      */

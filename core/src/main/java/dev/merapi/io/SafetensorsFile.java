@@ -160,10 +160,14 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     /**
-     * Opens one tensor by mapping, as {@link Tensor#map} does: nothing is read before it is used, and what is written in place
-     * does not go to the file. What cannot be mapped (bools, what is widened, what is not aligned, what the system refuses) is
+     * Opens one tensor by mapping, as {@link Tensor#map} does: nothing is read before it is used, and what is written in
+     * place
+     * does not go to the file. What cannot be mapped (bools, what is widened, what is not aligned, what the system refuses)
+     * is
      * read as by {@link #tensor}. The tensor outlives this object.
      *
+     * @param name one of those that the file has
+     * @return a CPU tensor in the open scope
      * @throws DTypeException as {@link #dtype}
      * @throws FormatException if the file was replaced meanwhile
      */

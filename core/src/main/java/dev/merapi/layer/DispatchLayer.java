@@ -24,6 +24,8 @@ public interface DispatchLayer {
     /**
      * One call.
      *
+     * @param <A> the record of the op's arguments
+     * @param <R> what the op returns
      * @param op what is called, as it was when the call began
      * @param args its arguments; {@code op.schema().tensors(op.name(), args)} are the tensors among them
      * @param context the thread's
@@ -33,7 +35,11 @@ public interface DispatchLayer {
      */
     <A extends Record, R> R call(Definition<A, R> op, A args, CallContext context, int below);
 
-    /** Whether this layer stands below autograd, and so sees kernels run rather than ops called; see {@link Layers}. */
+    /**
+     * Whether this layer stands below autograd, and so sees kernels run rather than ops called; see {@link Layers}.
+     *
+     * @return false if it sees ops as they are called
+     */
     default boolean isBelowAutograd() {
         return false;
     }

@@ -45,17 +45,35 @@ public abstract class Block implements Stateful {
     private String nameInParent = "";
     private boolean training = true;
 
-    /** Registers a tensor to be trained. It leaves its scope. */
+    /**
+     * Registers a tensor to be trained. It leaves its scope.
+     *
+     * @param name without dots, which no other parameter, buffer or child of this block has
+     * @param initial a floating tensor without a graph, whose values training begins with
+     * @return what {@code forward} takes its tensor from
+     */
     protected final Parameter parameter(String name, Tensor initial) {
         return register(name, new Parameter(initial, true));
     }
 
-    /** Registers a parameter of another block as well: both train the same tensor. */
+    /**
+     * Registers a parameter of another block as well: both train the same tensor.
+     *
+     * @param name without dots, as above
+     * @param of the other block's parameter
+     * @return the same parameter
+     */
     protected final Parameter shared(String name, Parameter of) {
         return register(name, of);
     }
 
-    /** Registers a tensor that is saved with the block, and not trained. It leaves its scope. */
+    /**
+     * Registers a tensor that is saved with the block, and not trained. It leaves its scope.
+     *
+     * @param name without dots, as above
+     * @param initial a tensor of any dtype without a graph
+     * @return what {@code forward} takes its tensor from
+     */
     protected final Parameter buffer(String name, Tensor initial) {
         return register(name, new Parameter(initial, false));
     }
@@ -67,7 +85,14 @@ public abstract class Block implements Stateful {
         return p;
     }
 
-    /** Registers a block inside this one; returns it. */
+    /**
+     * Registers a block inside this one; returns it.
+     *
+     * @param <M> its class
+     * @param name without dots, as above
+     * @param block made by the caller
+     * @return the block
+     */
     protected final <M extends Block> M child(String name, M block) {
         Objects.requireNonNull(block, "block");
         requireNew(name);
@@ -97,7 +122,11 @@ public abstract class Block implements Stateful {
 
     // ---------------------------------------------------------------- what it holds
 
-    /** All parameters and buffers with dotted names, in order of registration; one that is shared appears once. */
+    /**
+     * All parameters and buffers with dotted names, in order of registration; one that is shared appears once.
+     *
+     * @return a new map
+     */
     public final Map<String, Parameter> named() {
         Map<String, Parameter> all = new LinkedHashMap<>();
         collect("", all, new HashSet<>());
@@ -113,36 +142,60 @@ public abstract class Block implements Stateful {
         children.forEach((name, m) -> m.collect(prefix + name + ".", into, seen));
     }
 
-    /** What is to be trained, by name. */
+    /**
+     * What is to be trained, by name.
+     *
+     * @return a new map: those of {@link #named} that are trained
+     */
     public final Map<String, Parameter> namedParameters() {
         Map<String, Parameter> all = named();
         all.values().removeIf(p -> !p.isTrained());
         return all;
     }
 
-    /** What is to be trained: for an optimiser, which follows where the model moves. */
+    /**
+     * What is to be trained: for an optimiser, which follows where the model moves.
+     *
+     * @return a new list, in the order of {@link #named}
+     */
     public final List<Parameter> parameters() {
         return new ArrayList<>(namedParameters().values());
     }
 
-    /** Number of elements to be trained. */
+    /**
+     * Number of elements to be trained.
+     *
+     * @return the sum over {@link #parameters}
+     */
     public final long parameterCount() {
         return parameters().stream().mapToLong(p -> p.tensor().numel()).sum();
     }
 
-    /** The blocks inside, by name. */
+    /**
+     * The blocks inside, by name.
+     *
+     * @return a new map, in order of registration
+     */
     public final Map<String, Block> children() {
         return new LinkedHashMap<>(children);
     }
 
     // ---------------------------------------------------------------- modes
 
-    /** Whether layers such as dropout behave as in training; on at first. */
+    /**
+     * Whether layers such as dropout behave as in training; on at first.
+     *
+     * @return true until {@code train(false)}
+     */
     public final boolean isTraining() {
         return training;
     }
 
-    /** Training behaviour on or off, for this block and all inside. */
+    /**
+     * Training behaviour on or off, for this block and all inside.
+     *
+     * @param on false for evaluation
+     */
     public final void train(boolean on) {
         training = on;
         children.values().forEach(m -> m.train(on));
@@ -164,6 +217,7 @@ public abstract class Block implements Stateful {
      * Moves parameters and buffers, with their gradients and hooks. Optimisers that hold the parameters follow at their next
      * step.
      *
+     * @param device where they shall be
      * @throws GraphCaptureException in a step that is being captured
      */
     public final void to(Device device) {
@@ -175,6 +229,7 @@ public abstract class Block implements Stateful {
      * Converts floating parameters and buffers, with their gradients and hooks. Optimisers that hold the parameters follow at
      * their next step.
      *
+     * @param dtype a floating one
      * @throws DTypeException if the dtype is not floating
      * @throws GraphCaptureException in a step that is being captured
      */

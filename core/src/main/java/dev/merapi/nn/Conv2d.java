@@ -12,11 +12,26 @@ public final class Conv2d extends Layer {
     private final Parameter weight;
     private final Parameter bias;
 
-    /** Stride 1, no padding. */
+    /**
+     * Stride 1, no padding.
+     *
+     * @param in channels of the input
+     * @param out channels of the result
+     * @param kernel height and width of the kernel
+     */
     public Conv2d(long in, long out, long kernel) {
         this(in, out, kernel, 1, 0);
     }
 
+    /**
+     * Draws weight and bias from U(−1/√fanIn, 1/√fanIn) with fanIn = in · kernel², as PyTorch does.
+     *
+     * @param in channels of the input
+     * @param out channels of the result
+     * @param kernel height and width of the kernel, at least 1
+     * @param stride of the kernel in both dimensions, at least 1
+     * @param padding zeros on each side of both dimensions, at least 0
+     */
     public Conv2d(long in, long out, long kernel, long stride, long padding) {
         Init.atLeast(0, "Conv2d", "in", in);
         Init.atLeast(0, "Conv2d", "out", out);

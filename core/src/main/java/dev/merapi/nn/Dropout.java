@@ -8,7 +8,10 @@ import java.util.Objects;
 public final class Dropout extends Layer {
     private final double p;
 
-    /** @throws IllegalArgumentException if p does not lie in [0, 1] */
+    /**
+     * @param p the probability with which an element becomes 0 in training; the others are divided by 1 − p
+     * @throws IllegalArgumentException if p does not lie in [0, 1]
+     */
     public Dropout(double p) {
         if (!(p >= 0 && p <= 1)) {
             throw new IllegalArgumentException("dropout: probability " + p + " does not lie in [0, 1]");

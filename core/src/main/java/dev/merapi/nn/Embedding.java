@@ -7,6 +7,12 @@ import dev.merapi.tensor.Tensor;
 public final class Embedding extends Layer {
     private final Parameter weight;
 
+    /**
+     * Draws the table from the standard normal distribution, as PyTorch does.
+     *
+     * @param rows how many indices there are
+     * @param width size of what each index stands for
+     */
     public Embedding(long rows, long width) {
         Init.atLeast(0, "Embedding", "rows", rows);
         Init.atLeast(0, "Embedding", "width", width);
@@ -18,7 +24,11 @@ public final class Embedding extends Layer {
         return weight.tensor().embedding(indices);
     }
 
-    /** [rows, width]. */
+    /**
+     * [rows, width].
+     *
+     * @return the parameter, as it is now
+     */
     public Tensor weight() {
         return weight.tensor();
     }

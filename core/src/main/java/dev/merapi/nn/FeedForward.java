@@ -9,6 +9,12 @@ public final class FeedForward extends Layer {
     private final Linear up;
     private final Linear down;
 
+    /**
+     * Draws the weights as {@link Linear} does.
+     *
+     * @param width size of the last dimension, of input and output
+     * @param hidden size between the two products
+     */
     public FeedForward(long width, long hidden) {
         Init.atLeast(0, "FeedForward", "width", width);
         Init.atLeast(0, "FeedForward", "hidden", hidden);

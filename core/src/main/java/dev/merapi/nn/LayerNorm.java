@@ -11,10 +11,21 @@ public final class LayerNorm extends Layer {
     private final Parameter weight;
     private final Parameter bias;
 
+    /**
+     * With eps 1e-5.
+     *
+     * @param width size of the last dimension, over which mean and variance are taken
+     */
     public LayerNorm(long width) {
         this(width, 1e-5);
     }
 
+    /**
+     * Begins with weight 1 and bias 0.
+     *
+     * @param width size of the last dimension, over which mean and variance are taken
+     * @param eps added to the variance before the root, greater than 0
+     */
     public LayerNorm(long width, double eps) {
         this.width = Init.atLeast(0, "LayerNorm", "width", width);
         this.eps = eps;

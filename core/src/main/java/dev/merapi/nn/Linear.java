@@ -10,10 +10,23 @@ public final class Linear extends Layer {
     private final Parameter weight;
     private final @Nullable Parameter bias;
 
+    /**
+     * With a bias.
+     *
+     * @param in size of the last dimension of the input
+     * @param out size of the last dimension of the result
+     */
     public Linear(long in, long out) {
         this(in, out, true);
     }
 
+    /**
+     * Draws weight and bias from U(−1/√in, 1/√in), as PyTorch does.
+     *
+     * @param in size of the last dimension of the input
+     * @param out size of the last dimension of the result
+     * @param hasBias whether something is added to each output
+     */
     public Linear(long in, long out, boolean hasBias) {
         Init.atLeast(0, "Linear", "in", in);
         Init.atLeast(0, "Linear", "out", out);
@@ -26,12 +39,20 @@ public final class Linear extends Layer {
         return LinearAlgebra.linear(x, weight.tensor(), bias == null ? null : bias.tensor());
     }
 
-    /** [out, in]. */
+    /**
+     * [out, in].
+     *
+     * @return the parameter, as it is now
+     */
     public Tensor weight() {
         return weight.tensor();
     }
 
-    /** [out], or null. */
+    /**
+     * [out], or null.
+     *
+     * @return the parameter, as it is now
+     */
     public @Nullable Tensor bias() {
         return bias == null ? null : bias.tensor();
     }

@@ -19,6 +19,8 @@ public final class MultiheadAttention extends Layer {
     private final Linear projection;
 
     /**
+     * @param width size of the last dimension, of input and output
+     * @param heads how many parts the width is split into
      * @param causal whether a position sees only itself and those before it
      * @throws IllegalArgumentException if the heads do not divide the width
      */

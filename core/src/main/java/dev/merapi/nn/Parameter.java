@@ -37,7 +37,11 @@ public final class Parameter implements Trainable {
         }
     }
 
-    /** Its dotted name, as {@link Block#named} of the outermost block around it has it. */
+    /**
+     * Its dotted name, as {@link Block#named} of the outermost block around it has it.
+     *
+     * @return such as {@code encoder.0.weight}
+     */
     public String name() {
         return (block == null ? "" : block.path()) + ownName;
     }
@@ -48,7 +52,11 @@ public final class Parameter implements Trainable {
         return tensor;
     }
 
-    /** False for a buffer. */
+    /**
+     * False for a buffer.
+     *
+     * @return whether an optimiser shall change it
+     */
     public boolean isTrained() {
         return trained;
     }

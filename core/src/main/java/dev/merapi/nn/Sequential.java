@@ -17,7 +17,12 @@ import java.util.function.UnaryOperator;
 public final class Sequential extends Layer {
     private final List<UnaryOperator<Tensor>> steps = new ArrayList<>();
 
-    /** Adds a layer. */
+    /**
+     * Adds a layer.
+     *
+     * @param layer takes what the one before it gives
+     * @return this block
+     */
     public Sequential then(Layer layer) {
         Objects.requireNonNull(layer, "layer");
         child(String.valueOf(steps.size()), layer);
@@ -25,7 +30,12 @@ public final class Sequential extends Layer {
         return this;
     }
 
-    /** Adds a function without parameters, such as {@code Tensor::relu} or {@code x -> x.flatten(1, -1)}. */
+    /**
+     * Adds a function without parameters, such as {@code Tensor::relu} or {@code x -> x.flatten(1, -1)}.
+     *
+     * @param step takes what the layer before it gives
+     * @return this block
+     */
     public Sequential then(UnaryOperator<Tensor> step) {
         steps.add(step);
         return this;

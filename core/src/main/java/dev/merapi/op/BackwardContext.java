@@ -19,9 +19,13 @@ public final class BackwardContext {
     private final UnaryOperator<@Nullable Tensor> room;
 
     /**
+     * Made by the engine for each call of a formula.
+     *
+     * @param definition of the op
      * @param slotCounts tensors per tensor argument
      * @param needed per tensor slot, whether this pass wants its gradient
      * @param outputs per output a tensor without memory that has its shape, dtype and device
+     * @param createGraph whether the gradients will be differentiated again
      * @param meta whether this pass runs on tensors without memory
      * @param room see {@link #room}
      */
@@ -52,12 +56,20 @@ public final class BackwardContext {
      * of another thread or work of another stream that goes on; if this pass keeps the graph or creates one; if the tensor
      * is from before the captured graph that this pass is part of; in checked mode; if it is not row-major. The node counts
      * as freed from here on, so it is the last thing that a formula asks before it writes.
+     *
+     * @param saved one of the tensors that the formula got
+     * @return a handle to be written by an op in place
      */
     public @Nullable Tensor room(Tensor saved) {
         return room.apply(saved);
     }
 
-    /** Whether this pass wants the gradient of an argument; of a list, of any of its elements. */
+    /**
+     * Whether this pass wants the gradient of an argument; of a list, of any of its elements.
+     *
+     * @param argument its name
+     * @return false where it is a constant: then its gradient may be null
+     */
     public boolean needs(String argument) {
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
@@ -75,7 +87,13 @@ public final class BackwardContext {
                 + "', but the tensor arguments are " + definition.schema().tensorNames());
     }
 
-    /** Whether this pass wants the gradient of one element of a list argument. */
+    /**
+     * Whether this pass wants the gradient of one element of a list argument.
+     *
+     * @param argument the list's name
+     * @param element from 0
+     * @return false where it is a constant
+     */
     public boolean needs(String argument, int element) {
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
@@ -87,12 +105,21 @@ public final class BackwardContext {
         return needs(argument);
     }
 
-    /** Whether this pass wants the gradient of tensor slot {@code i}, lists flattened. */
+    /**
+     * Whether this pass wants the gradient of tensor slot {@code i}, lists flattened.
+     *
+     * @param i from 0, in the order of the schema
+     * @return false where it is a constant
+     */
     public boolean needsSlot(int i) {
         return needed[i];
     }
 
-    /** The wanted slots, lists flattened. */
+    /**
+     * The wanted slots, lists flattened.
+     *
+     * @return a new set
+     */
     public BitSet neededSlots() {
         BitSet slots = new BitSet(needed.length);
         for (int i = 0; i < needed.length; i++) {
@@ -101,17 +128,32 @@ public final class BackwardContext {
         return slots;
     }
 
-    /** The gradient, or zeros of the output's shape if there is none. */
+    /**
+     * The gradient, or zeros of the output's shape if there is none.
+     *
+     * @param gradient of that output, or null
+     * @param output from 0
+     * @return a tensor in the form of the output
+     */
     public Tensor orZeros(@Nullable Tensor gradient, int output) {
         return gradient != null ? gradient : TENSORS.zeros(outputs[output], meta);
     }
 
-    /** Shape, dtype and device of an output, without data. */
+    /**
+     * Shape, dtype and device of an output, without data.
+     *
+     * @param output from 0
+     * @return a meta tensor
+     */
     public Tensor outputMeta(int output) {
         return outputs[output];
     }
 
-    /** True if the gradients that are computed now will be differentiated again. */
+    /**
+     * True if the gradients that are computed now will be differentiated again.
+     *
+     * @return then the formula is made of ops that are recorded
+     */
     public boolean createGraph() {
         return createGraph;
     }

@@ -77,15 +77,35 @@ public final class CudaKernel implements DeviceCode {
      *
      * @param width columns of a tile, by {@code blockIdx.x}
      * @param height rows of a tile, by {@code blockIdx.y}
+     * @param blockX threads across, along the columns
+     * @param blockY threads down, along the rows
      */
     public record Tiles(int width, int height, int blockX, int blockY) implements Launch {}
 
-    /** A grid computed from the arguments and the outputs. */
+    /**
+     * A grid computed from the arguments and the outputs.
+     *
+     * @param grid blocks and threads
+     */
     public record Explicit(BiFunction<Record, List<Tensor>, Grid> grid) implements Launch {}
 
-    /** Blocks, and the threads of each. */
+    /**
+     * Blocks, and the threads of each.
+     *
+     * @param x blocks in the first dimension
+     * @param y blocks in the second
+     * @param z blocks in the third
+     * @param blockX threads of a block in the first dimension
+     * @param blockY threads in the second
+     * @param blockZ threads in the third
+     */
     public record Grid(long x, long y, long z, int blockX, int blockY, int blockZ) {
-        /** One dimension. */
+        /**
+         * One dimension.
+         *
+         * @param blocks how many, at least 1
+         * @param threads of each block, at most 1024
+         */
         public Grid(long blocks, int threads) {
             this(blocks, 1, 1, threads, 1, 1);
         }
@@ -138,7 +158,12 @@ public final class CudaKernel implements DeviceCode {
                         .orElse(""));
     }
 
-    /** Statements for one element, row or tile; signature, index and tail are made from the op's record. */
+    /**
+     * Statements for one element, row or tile; signature, index and tail are made from the op's record.
+     *
+     * @param statements CUDA C++ over the names of the op's arguments and result
+     * @return a kernel, to be registered
+     */
     public static CudaKernel body(String statements) {
         return new CudaKernel(Form.BODY, "body", statements, null, caller());
     }
@@ -147,6 +172,8 @@ public final class CudaKernel implements DeviceCode {
      * A whole kernel.
      *
      * @param entry the name of its {@code extern "C" __global__} function
+     * @param text CUDA C++ of a whole compilation unit
+     * @return a kernel, to be registered
      */
     public static CudaKernel source(String entry, String text) {
         Objects.requireNonNull(entry, "entry");
@@ -158,6 +185,8 @@ public final class CudaKernel implements DeviceCode {
      * therefore refuses it.
      *
      * @param entry the name of its function, as the image has it
+     * @param image its bytes, which are copied
+     * @return a kernel, to be registered
      */
     public static CudaKernel image(String entry, byte[] image) {
         Objects.requireNonNull(image, "image");
@@ -168,7 +197,14 @@ public final class CudaKernel implements DeviceCode {
         return new CudaKernel(Form.IMAGE, checked("image", entry), "", image.clone(), caller());
     }
 
-    /** {@link #image(String, byte[])} of the bytes of a file, which is read now. */
+    /**
+     * {@link #image(String, byte[])} of the bytes of a file, which is read now.
+     *
+     * @param entry the name of its function, as the image has it
+     * @param file to be read
+     * @return a kernel, to be registered
+     * @throws IOException if it cannot be read
+     */
     public static CudaKernel image(String entry, Path file) throws IOException {
         Objects.requireNonNull(file, "file");
         Objects.requireNonNull(entry, "entry");
@@ -188,6 +224,9 @@ public final class CudaKernel implements DeviceCode {
      * pointer), {@code xs[2]} (a tensor of a list), a plain argument (long long, int, double or bool, as in the record;
      * a dtype or an enum as int), {@code x.numel}, {@code x.size(d)} or {@code x.stride(d)}, {@code xs.count} (long long).
      * Without this call: the outputs, the record's components in order, and the number of elements of the first output.
+     *
+     * @param names in order
+     * @return another kernel
      */
     public CudaKernel arguments(String... names) {
         if (form == Form.BODY) {
@@ -199,21 +238,36 @@ public final class CudaKernel implements DeviceCode {
         return copy;
     }
 
-    /** The launch shape; {@code new Elements(256)} without this call. */
+    /**
+     * The launch shape; {@code new Elements(256)} without this call.
+     *
+     * @param shape how many blocks and threads
+     * @return another kernel
+     */
     public CudaKernel launch(Launch shape) {
         CudaKernel copy = copy();
         copy.launch = shape;
         return copy;
     }
 
-    /** Bytes of dynamic shared memory for each block. */
+    /**
+     * Bytes of dynamic shared memory for each block.
+     *
+     * @param bytes at least 0
+     * @return another kernel
+     */
     public CudaKernel shared(int bytes) {
         CudaKernel copy = copy();
         copy.sharedBytes = bytes;
         return copy;
     }
 
-    /** Outputs that are filled with zeros before each launch, for a kernel that adds to them. */
+    /**
+     * Outputs that are filled with zeros before each launch, for a kernel that adds to them.
+     *
+     * @param outputs names of tensors of the result
+     * @return another kernel
+     */
     public CudaKernel zeroed(String... outputs) {
         Objects.requireNonNull(outputs, "outputs");
         CudaKernel copy = copy();
@@ -221,53 +275,79 @@ public final class CudaKernel implements DeviceCode {
         return copy;
     }
 
-    /** Prints the source that is compiled, with all that is generated around it, whenever a variant is compiled. */
+    /**
+     * Prints the source that is compiled, with all that is generated around it, whenever a variant is compiled.
+     *
+     * @return another kernel
+     */
     public CudaKernel verbose() {
         CudaKernel copy = copy();
         copy.verbose = true;
         return copy;
     }
 
-    /** True for a whole kernel, false for a body. */
+    /**
+     * True for a whole kernel, false for a body.
+     *
+     * @return whether nothing is generated around it
+     */
     public boolean isWhole() {
         return form != Form.BODY;
     }
 
-    /** The compiled kernel; null if there is a source. */
+    /**
+     * The compiled kernel; null if there is a source.
+     *
+     * @return a copy
+     */
     public byte @Nullable [] image() {
         return image == null ? null : image.clone();
     }
 
-    /** File and line of the Java source that made it, for messages; may be empty. */
+    /**
+     * File and line of the Java source that made it, for messages; may be empty.
+     *
+     * @return such as {@code Ops.java:12}
+     */
     public String origin() {
         return origin;
     }
 
+    /** {@return the outputs that are filled with zeros before each launch} */
     public List<String> zeroed() {
         return zeroed;
     }
 
+    /** {@return whether the source is printed when it is compiled} */
     public boolean isVerbose() {
         return verbose;
     }
 
+    /** {@return the name of the function; of a body a name that is made up} */
     public String entry() {
         return entry;
     }
 
+    /** {@return the source, or the statements of a body; empty for an image} */
     public String text() {
         return text;
     }
 
-    /** As given to {@link #arguments(String...)}; null for the default. */
+    /**
+     * As given to {@link #arguments(String...)}; null for the default.
+     *
+     * @return names in order
+     */
     public @Nullable List<String> arguments() {
         return arguments;
     }
 
+    /** {@return the launch shape} */
     public Launch launch() {
         return launch;
     }
 
+    /** {@return bytes of dynamic shared memory for each block} */
     public int sharedBytes() {
         return sharedBytes;
     }

@@ -99,6 +99,9 @@ public final class CudaNames {
     /**
      * Checks one more name among those of a backward kernel, whose saved values are known only when they are there.
      *
+     * @param kernel its name, for messages
+     * @param code of the kernel
+     * @param name the one that is added
      * @param taken whether something else has it
      * @throws SchemaException naming it, and a name to use
      */

@@ -25,6 +25,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * All that hangs on an op at one moment; immutable, swapped as a whole when something is registered. Calls in progress,
  * and graph nodes, keep the one that they began with.
+ *
+ * @param <A> the arguments
+ * @param <R> the result
  */
 public final class Definition<A extends Record, R> {
     static final Object ABSENT = new Object();
@@ -138,40 +141,56 @@ public final class Definition<A extends Record, R> {
         return device.id() * ROW + dtype;
     }
 
+    /** {@return the op that it is of} */
     public Op<A, R> op() {
         return op;
     }
 
+    /** {@return the op's name} */
     public String name() {
         return op.name();
     }
 
+    /** {@return the op's arguments} */
     public Schema schema() {
         return op.schema();
     }
 
+    /** {@return the op's result} */
     public Result<R> result() {
         return op.result();
     }
 
+    /** {@return the shape rule; null for views, compositions and kernels that make their result} */
     public @Nullable Function<A, R> shape() {
         return shape;
     }
 
+    /** {@return whether the result is a view, or a list of views} */
     public boolean isView() {
         return view != null;
     }
 
+    /** {@return whether the result is a list of views} */
     public boolean hasManyViews() {
         return view != null && view.many();
     }
 
-    /** Index of the viewed argument within the record. */
+    /**
+     * The argument that a view op shows.
+     *
+     * @return its name
+     */
     public String viewedArgument() {
         return java.util.Objects.requireNonNull(view).argument();
     }
 
-    /** The layouts of the view op's outputs over the viewed argument's storage. */
+    /**
+     * The layouts of the view op's outputs over the viewed argument's storage.
+     *
+     * @param args of a call
+     * @return one for each output, checked not to be null
+     */
     public List<Layout> viewLayouts(A args) {
         List<Layout> all = java.util.Objects.requireNonNull(view).layouts().apply(args);
         if (all == null) {
@@ -185,10 +204,12 @@ public final class Definition<A extends Record, R> {
         return all;
     }
 
+    /** {@return whether it may write to some argument} */
     public boolean isMutating() {
         return !mutates.isEmpty();
     }
 
+    /** {@return the names of arguments that it may write to} */
     public Set<String> mutates() {
         return mutates;
     }
@@ -197,7 +218,12 @@ public final class Definition<A extends Record, R> {
         return mutatedArguments[argument];
     }
 
-    /** Per tensor slot of these arguments, whether it may be written. */
+    /**
+     * Per tensor slot of these arguments, whether it may be written.
+     *
+     * @param args of a call
+     * @return a new array
+     */
     public boolean[] mutatedSlots(A args) {
         int[] counts = schema().slotCounts(name(), args);
         int total = 0;
@@ -215,32 +241,65 @@ public final class Definition<A extends Record, R> {
         return slots;
     }
 
-    /** How many tensor slots each tensor argument takes. */
+    /**
+     * How many tensor slots each tensor argument takes.
+     *
+     * @param args of a call
+     * @return in the order of the schema; 1 for a tensor, the length of a list
+     */
     public int[] slotCounts(A args) {
         return schema().slotCounts(name(), args);
     }
 
-    /** What messages call tensor {@code slot} of these arguments: {@code x}, or {@code tensors[2]}. */
+    /**
+     * What messages call tensor {@code slot} of these arguments: {@code x}, or {@code tensors[2]}.
+     *
+     * @param args of a call
+     * @param slot from 0
+     * @return a name
+     */
     public String slotName(A args, int slot) {
         return schema().slotName(slotCounts(args), slot);
     }
 
-    /** As above, by what {@link #slotCounts} gave. */
+    /**
+     * As above, by what {@link #slotCounts} gave.
+     *
+     * @param slotCounts of a call
+     * @param slot from 0
+     * @return a name
+     */
     public String slotName(int[] slotCounts, int slot) {
         return schema().slotName(slotCounts, slot);
     }
 
-    /** What messages call tensor {@code slot} of a result. */
+    /**
+     * What messages call tensor {@code slot} of a result.
+     *
+     * @param value a result
+     * @param slot from 0
+     * @return a name
+     */
     public String outputName(R value, int slot) {
         return op.result().slotName(name(), value, slot);
     }
 
-    /** True if the result is made of the mutated arguments themselves, as with {@code add_}. */
+    /**
+     * True if the result is made of the mutated arguments themselves, as with {@code add_}.
+     *
+     * @return whether the caller gets back what it gave
+     */
     public boolean returnsMutated() {
         return returnsMutated;
     }
 
-    /** A registered kernel for a device and dtype: {@link ReadyKernel} or {@link DeviceCode}. */
+    /**
+     * A registered kernel for a device and dtype: {@link ReadyKernel} or {@link DeviceCode}.
+     *
+     * @param device the kind
+     * @param dtype that it is chosen by; null for none
+     * @return the one for the dtype, else the one for any; null if there is none, or it is disabled
+     */
     public @Nullable KernelPiece kernel(DeviceType device, @Nullable DType dtype) {
         if (disabled[device.id()]) {
             return null;
@@ -249,6 +308,11 @@ public final class Definition<A extends Record, R> {
         return exact != null ? exact : kernels[index(device, ANY_DTYPE)];
     }
 
+    /**
+     * {@return whether an override passes over the kernels of a kind of device}
+     *
+     * @param device the kind
+     */
     public boolean isDisabled(DeviceType device) {
         return disabled[device.id()];
     }
@@ -259,7 +323,10 @@ public final class Definition<A extends Record, R> {
     /**
      * The cache of what kernels resolved to, filled by the dispatcher; races are harmless.
      *
+     * @param device the kind
+     * @param dtype that the kernel is chosen by; null for none
      * @param generation of the backends that there are now
+     * @return null if it must be looked for
      */
     public @Nullable ReadyKernel<?, ?> resolved(DeviceType device, @Nullable DType dtype, int generation) {
         Resolved known = resolved;
@@ -268,7 +335,14 @@ public final class Definition<A extends Record, R> {
                 : null;
     }
 
-    /** @param generation of the backends that the kernel was chosen from */
+    /**
+     * Remembers which kernel serves; for the dispatcher.
+     *
+     * @param device the kind
+     * @param dtype that the kernel is chosen by; null for none
+     * @param generation of the backends that the kernel was chosen from
+     * @param kernel which serves
+     */
     public void setResolved(DeviceType device, @Nullable DType dtype, int generation, ReadyKernel<?, ?> kernel) {
         Resolved known = resolved;
         if (known.generation != generation) {
@@ -278,46 +352,69 @@ public final class Definition<A extends Record, R> {
         known.kernels[index(device, dtype == null ? ANY_DTYPE : dtype.index())] = kernel;
     }
 
-    /** The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own. */
+    /**
+     * The plain-Java kernel: serves any device whose memory Java can see and whose backend brings none of its own.
+     *
+     * @return null if none was registered
+     */
     public @Nullable ReadyKernel<?, ?> reference() {
         return reference;
     }
 
+    /** {@return what chooses what is saved; null if there is nothing} */
     public Backward.@Nullable Save<A, R, Object> save() {
         return save;
     }
 
+    /** {@return the formula for all devices; null if there is none} */
     public @Nullable Backward<Object, R> backward() {
         return backward;
     }
 
-    /** A {@link Backward} or {@link DeviceCode} for one kind of device, or null. */
+    /**
+     * A {@link Backward} or {@link DeviceCode} for one kind of device, or null.
+     *
+     * @param device the kind
+     * @return null if there is none
+     */
     public @Nullable BackwardPiece backwardKernel(DeviceType device) {
         return backwardKernels[device.id()];
     }
 
+    /** {@return whether there is a formula, or a backward kernel for some kind of device} */
     public boolean hasBackward() {
         return backward != null || anyBackwardKernel;
     }
 
+    /** {@return whether it says what is saved} */
     public boolean hasSave() {
         return save != null;
     }
 
+    /** {@return the op written with other ops; null if it is not} */
     public @Nullable Function<A, R> compose() {
         return compose;
     }
 
-    /** Its forward-mode rule; null if tangents go through its parts, or through its backward. */
+    /**
+     * Its forward-mode rule; null if tangents go through its parts, or through its backward.
+     *
+     * @return the rule
+     */
     public @Nullable Jvp<A, R> jvp() {
         return jvp;
     }
 
-    /** True if the op has nothing but its expansion into other ops, whose gradients are its gradients. */
+    /**
+     * True if the op has nothing but its expansion into other ops, whose gradients are its gradients.
+     *
+     * @return then layers see the op and after that its parts
+     */
     public boolean isComposite() {
         return composite;
     }
 
+    /** {@return whether no gradient ever flows through it} */
     public boolean isNonDifferentiable() {
         return nonDifferentiable;
     }
@@ -330,12 +427,22 @@ public final class Definition<A extends Record, R> {
         return internal;
     }
 
-    /** True if some output of the op never requires a gradient, whatever it is computed by. */
+    /**
+     * True if some output of the op never requires a gradient, whatever it is computed by.
+     *
+     * @return whether {@link #isDifferentiable} may be false
+     */
     public boolean restrictsGradients() {
         return nonDifferentiable || differentiable != null;
     }
 
-    /** Whether tensor {@code slot} of a result, lists flattened, may be part of a graph if it is floating. */
+    /**
+     * Whether tensor {@code slot} of a result, lists flattened, may be part of a graph if it is floating.
+     *
+     * @param value a result
+     * @param slot from 0
+     * @return whether a gradient may come
+     */
     public boolean isDifferentiable(R value, int slot) {
         if (nonDifferentiable) {
             return false;
@@ -348,48 +455,85 @@ public final class Definition<A extends Record, R> {
                 && !internal.contains(op.result().names().get(declared));
     }
 
+    /** {@return whether two runs on the same input give the same bits} */
     public boolean isDeterministic() {
         return deterministic;
     }
 
+    /** {@return whether its kernels take any strides} */
     public boolean takesStrides() {
         return stridesOk;
     }
 
-    /** What automatic mixed precision does to the arguments. */
+    /**
+     * What automatic mixed precision does to the arguments.
+     *
+     * @return {@code NONE} if nothing was said
+     */
     public CastPolicy castPolicy() {
         return castPolicy;
     }
 
-    /** True if some outputs are only for {@code saveForBackward}. */
+    /**
+     * True if some outputs are only for {@code saveForBackward}.
+     *
+     * @return whether {@link #isInternal} may be true
+     */
     public boolean hasInternal() {
         return !internal.isEmpty();
     }
 
-    /** Whether tensor {@code slot} of a result, lists flattened, is only for {@code saveForBackward}. */
+    /**
+     * Whether tensor {@code slot} of a result, lists flattened, is only for {@code saveForBackward}.
+     *
+     * @param value a result
+     * @param slot from 0
+     * @return whether callers do not see it
+     */
     public boolean isInternal(R value, int slot) {
         return !internal.isEmpty()
                 && internal.contains(op.result().names().get(op.result().declared(name(), value, slot)));
     }
 
+    /** {@return who may read the op's records; null for the public} */
     public java.lang.invoke.MethodHandles.@Nullable Lookup lookup() {
         return schema().lookup();
     }
 
+    /**
+     * {@return the dtype that the op's own rule chooses the kernel by; null if it has none}
+     *
+     * @param args of a call
+     */
     public @Nullable DType kernelType(A args) {
         return kernelType == null ? null : kernelType.apply(args);
     }
 
+    /**
+     * {@return where the op's own rule lets it run; null if it has none}
+     *
+     * @param args of a call
+     */
     public @Nullable Device device(A args) {
         return device == null ? null : device.apply(args);
     }
 
-    /** What the op says to a layer of dispatch; null if it says nothing. See {@link Op#rule}. */
+    /**
+     * What the op says to a layer of dispatch; null if it says nothing. See {@link Op#rule}.
+     *
+     * @param <L> the class that the layer asks with
+     * @param layer that class
+     * @return the rule
+     */
     public <L> @Nullable LayerRule<L, A, R> rule(Class<L> layer) {
         return layerRules ? value(new PieceKey.LayerKey(layer)) : null;
     }
 
-    /** What a backend generates its kernel from, such as a pointwise expression; null if there is nothing. */
+    /**
+     * What a backend generates its kernel from, such as a pointwise expression; null if there is nothing.
+     *
+     * @return of a class that backends know
+     */
     public @Nullable Object code() {
         return code;
     }
@@ -413,12 +557,20 @@ public final class Definition<A extends Record, R> {
         return null;
     }
 
-    /** Where {@code saveForBackward} was registered; null if it was not. */
+    /**
+     * Where {@code saveForBackward} was registered; null if it was not.
+     *
+     * @return file and line
+     */
     public @Nullable Site saveSite() {
         return site(PieceKey.SAVE);
     }
 
-    /** Where the shared backward formula was registered; null if it was not. */
+    /**
+     * Where the shared backward formula was registered; null if it was not.
+     *
+     * @return file and line
+     */
     public @Nullable Site backwardSite() {
         return site(PieceKey.BACKWARD);
     }
@@ -432,7 +584,11 @@ public final class Definition<A extends Record, R> {
         return effective.keySet().stream().anyMatch(key -> key instanceof KernelKey k && k.device() == device);
     }
 
-    /** The devices and dtypes that kernels were registered for, for messages. */
+    /**
+     * The devices and dtypes that kernels were registered for, for messages.
+     *
+     * @return such as {@code cpu {float32}}
+     */
     public List<String> registeredKernels() {
         List<String> all = new ArrayList<>();
         for (PieceKey<?> each : effective.keySet()) {

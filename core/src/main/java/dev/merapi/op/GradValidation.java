@@ -15,7 +15,11 @@ public final class GradValidation {
     /**
      * Gradients by slot.
      *
+     * @param op whose formula it was
+     * @param slotCounts tensors per tensor argument
+     * @param grads what it returned
      * @param present whether a slot held a tensor in the forward call
+     * @return one element for each slot; null for none
      * @throws GradientException naming op, argument and registration site
      */
     public static @Nullable Tensor[] flatten(

@@ -17,7 +17,9 @@ public interface Jvp<A extends Record, R> {
     /**
      * Runs after the op, when at least one argument has a tangent.
      *
+     * @param args of the call
      * @param result of the op for these arguments, internal outputs too
+     * @param tangents of its tensor arguments
      * @return the tangents in the form of the result, each of the shape, dtype and device of its output; null for zero, as
      *     for outputs that are not floating
      */
@@ -27,14 +29,24 @@ public interface Jvp<A extends Record, R> {
     /**
      * The rule of an op that forward mode refuses, by its name.
      *
+     * @param <A> the arguments
+     * @param <R> the result
      * @param why after "has no forward mode:"
      * @param fix what to do instead
+     * @return a rule that is never applied
      */
     static <A extends Record, R> Jvp<A, R> refused(String why, String fix) {
         return new Refused<>(why, fix);
     }
 
-    /** See {@link #refused}. */
+    /**
+     * See {@link #refused}.
+     *
+     * @param <R> the result
+     * @param <A> the arguments
+     * @param why after "has no forward mode:"
+     * @param fix what to do instead
+     */
     record Refused<A extends Record, R>(String why, String fix) implements Jvp<A, R> {
         @Override
         public @Nullable R apply(A args, R result, Tangents<A> tangents) {

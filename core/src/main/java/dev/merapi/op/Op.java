@@ -83,23 +83,59 @@ public final class Op<A extends Record, R> {
     /**
      * Begins an op whose record is public.
      *
+     * @param <A> the arguments
+     * @param <R> the result
      * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result {@code Tensor}, a record of tensors and plain values, or a plain value
+     * @return an op, to be given pieces and registered
      * @throws SchemaException if the name or a component of the record is not allowed
      */
     public static <A extends Record, R> Op<A, R> define(String name, Class<A> arguments, Class<R> result) {
         return make(null, name, arguments, Result.of(result, null));
     }
 
+    /**
+     * As above, with a result that has no class of its own, such as {@link Result#tensors()}.
+     *
+     * @param <A> the arguments
+     * @param <R> the result
+     * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result what the op gives
+     * @return an op, to be given pieces and registered
+     */
     public static <A extends Record, R> Op<A, R> define(String name, Class<A> arguments, Result<R> result) {
         return make(null, name, arguments, result);
     }
 
-    /** Begins an op whose records may be private to the class, or to the module, that {@code lookup} stands for. */
+    /**
+     * Begins an op whose records may be private to the class, or to the module, that {@code lookup} stands for.
+     *
+     * @param <A> the arguments
+     * @param <R> the result
+     * @param lookup {@code MethodHandles.lookup()}
+     * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result {@code Tensor}, a record of tensors and plain values, or a plain value
+     * @return an op, to be given pieces and registered
+     */
     public static <A extends Record, R> Op<A, R> define(
             MethodHandles.Lookup lookup, String name, Class<A> arguments, Class<R> result) {
         return make(lookup, name, arguments, Result.of(result, lookup));
     }
 
+    /**
+     * As above, with a result that has no class of its own, such as {@link Result#tensors()}.
+     *
+     * @param <A> the arguments
+     * @param <R> the result
+     * @param lookup {@code MethodHandles.lookup()}
+     * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result what the op gives
+     * @return an op, to be given pieces and registered
+     */
     public static <A extends Record, R> Op<A, R> define(
             MethodHandles.Lookup lookup, String name, Class<A> arguments, Result<R> result) {
         return make(lookup, name, arguments, result);
@@ -109,14 +145,30 @@ public final class Op<A extends Record, R> {
      * Begins an op whose lists of plain values have a name for each element: by these they are passed in a call by name, and
      * shown in the schema.
      *
+     * @param <A> the arguments
+     * @param <R> the result
+     * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result {@code Tensor}, a record of tensors and plain values, or a plain value
      * @param elements by the name of the list, the names of its elements
+     * @return an op, to be given pieces and registered
      */
     public static <A extends Record, R> Op<A, R> define(
             String name, Class<A> arguments, Class<R> result, Map<String, List<String>> elements) {
         return make(null, name, arguments, Result.of(result, null), elements);
     }
 
-    /** As {@link #define(String, Class, Class, Map)}. */
+    /**
+     * As {@link #define(String, Class, Class, Map)}, with a result that has no class of its own.
+     *
+     * @param <A> the arguments
+     * @param <R> the result
+     * @param name {@code namespace::name}
+     * @param arguments a record: tensors, lists of them, and plain values
+     * @param result what the op gives
+     * @param elements by the name of the list, the names of its elements
+     * @return an op, to be given pieces and registered
+     */
     public static <A extends Record, R> Op<A, R> define(
             String name, Class<A> arguments, Result<R> result, Map<String, List<String>> elements) {
         return make(null, name, arguments, result, elements);
@@ -142,6 +194,7 @@ public final class Op<A extends Record, R> {
     /**
      * Makes the op known by its name.
      *
+     * @return this op
      * @throws RegistrationException if the name is taken, with both locations
      */
     public Op<A, R> register() {
@@ -150,7 +203,14 @@ public final class Op<A extends Record, R> {
         return this;
     }
 
-    /** Runs the op: through the {@linkplain dev.merapi.layer.Layers layers} that are on, down to the kernel of its tensors' device. */
+    /**
+     * Runs the op: through the {@linkplain dev.merapi.layer.Layers layers} that are on, down to the kernel of its tensors'
+     * device.
+     *
+     * @param args its arguments
+     * @return what its kernel or composition gives
+     * @throws RuntimeException of this project's, naming the op, if an argument does not fit
+     */
     public R call(A args) {
         try {
             return Dispatcher.call(definition, args, Context.current());
@@ -162,6 +222,8 @@ public final class Op<A extends Record, R> {
     /**
      * Runs the op on arguments by name; those left out take their defaults.
      *
+     * @param named by the names of the record's components
+     * @return what its kernel or composition gives
      * @throws SchemaException if one is missing, unknown or of another type
      */
     public R call(Map<String, ?> named) {
@@ -171,6 +233,8 @@ public final class Op<A extends Record, R> {
     /**
      * The argument record of a call by name.
      *
+     * @param named by the names of the record's components
+     * @return a record
      * @throws SchemaException if one is missing, unknown or of another type
      */
     public A arguments(Map<String, ?> named) {
@@ -178,15 +242,21 @@ public final class Op<A extends Record, R> {
         return NamedArguments.bind(this, argumentType, named);
     }
 
+    /** {@return {@code namespace::name}} */
     public String name() {
         return name;
     }
 
-    /** The record of the arguments. */
+    /**
+     * The record of the arguments.
+     *
+     * @return a record class
+     */
     public Class<A> argumentType() {
         return argumentType;
     }
 
+    /** {@return the arguments: names, kinds, order} */
     public Schema schema() {
         return schema;
     }
@@ -196,15 +266,21 @@ public final class Op<A extends Record, R> {
         return elements;
     }
 
+    /** {@return what it gives} */
     public Result<R> result() {
         return result;
     }
 
-    /** What hangs on this op now. */
+    /**
+     * What hangs on this op now.
+     *
+     * @return all pieces as they are now; a later registration makes another one
+     */
     public Definition<A, R> definition() {
         return definition;
     }
 
+    /** {@return file and line where it was begun} */
     public Site definedAt() {
         return site;
     }
@@ -214,12 +290,21 @@ public final class Op<A extends Record, R> {
     /**
      * Arguments to a result of tensors without memory ({@code Tensor.meta}). Runs on every call: the dispatcher attaches
      * storage to those very tensors. Never reads data.
+     *
+     * @param rule from arguments to the outputs' shapes, dtypes and devices; refuses what does not fit, naming the sizes
+     * @return this op
      */
     public Op<A, R> shape(Function<A, R> rule) {
         return add(PieceKey.SHAPE, rule);
     }
 
-    /** The result is a view: a layout over one argument's storage. No memory, no kernel, no formula. */
+    /**
+     * The result is a view: a layout over one argument's storage. No memory, no kernel, no formula.
+     *
+     * @param argument a tensor that is always there
+     * @param layout over that argument's memory; it must fit into it
+     * @return this op
+     */
     public Op<A, R> view(String argument, Function<A, Layout> layout) {
         requireViewed(argument, result.isTensor(), "a view is one tensor");
         return add(PieceKey.VIEW, new ViewRule<A>(argument, a -> one(layout.apply(a)), false));
@@ -229,13 +314,24 @@ public final class Op<A extends Record, R> {
         return layout == null ? null : List.of(layout);
     }
 
-    /** The result is a list of views of one argument. In-place ops on them are refused. */
+    /**
+     * The result is a list of views of one argument. In-place ops on them are refused.
+     *
+     * @param argument a tensor that is always there
+     * @param layouts over that argument's memory
+     * @return this op
+     */
     public Op<A, R> views(String argument, Function<A, List<Layout>> layouts) {
         requireViewed(argument, result.isList(), "views are a list of tensors, Result.tensors()");
         return add(PieceKey.VIEW, new ViewRule<A>(argument, layouts, true));
     }
 
-    /** These arguments may be written; everything else is read-only. */
+    /**
+     * These arguments may be written; everything else is read-only.
+     *
+     * @param arguments names of tensors or lists of tensors
+     * @return this op
+     */
     public Op<A, R> mutates(String... arguments) {
         Objects.requireNonNull(arguments, "arguments");
         if (arguments.length == 0) {
@@ -252,24 +348,47 @@ public final class Op<A extends Record, R> {
     /**
      * The result is made of mutated arguments, as with {@code add_}: the shape rule returns them, in order, and all of them
      * if the op has a backward.
+     *
+     * @return this op
      */
     public Op<A, R> returnsMutated() {
         return add(PieceKey.RETURNS_MUTATED, true);
     }
 
-    /** Fills the outputs on one kind of device, for all dtypes or those named. */
+    /**
+     * Fills the outputs on one kind of device, for all dtypes or those named.
+     *
+     * @param device the kind
+     * @param kernel fills what the shape rule made
+     * @param dtypes that it serves; none for any
+     * @return this op
+     */
     public Op<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
         Objects.requireNonNull(device, "device");
         Objects.requireNonNull(dtypes, "dtypes");
         return addKernel(device, kernel, dtypes);
     }
 
-    /** Makes the result on one kind of device: for data-dependent sizes and plain values. */
+    /**
+     * Makes the result on one kind of device: for data-dependent sizes and plain values.
+     *
+     * @param device the kind
+     * @param kernel makes the result
+     * @param dtypes that it serves; none for any
+     * @return this op
+     */
     public Op<A, R> returningKernel(DeviceType device, Kernel.Returning<A, R> kernel, DType... dtypes) {
         return addKernel(device, kernel, dtypes);
     }
 
-    /** A kernel that the device's backend builds, such as {@code CudaKernel.body(…)}. */
+    /**
+     * A kernel that the device's backend builds, such as {@code CudaKernel.body(…)}.
+     *
+     * @param device the kind
+     * @param code of a class that the device's backend knows
+     * @param dtypes that it serves; none for any
+     * @return this op
+     */
     public Op<A, R> kernel(DeviceType device, DeviceCode code, DType... dtypes) {
         Objects.requireNonNull(device, "device");
         Objects.requireNonNull(dtypes, "dtypes");
@@ -291,13 +410,23 @@ public final class Op<A extends Record, R> {
                 .toList();
     }
 
-    /** The kernel in plain Java: for every device whose memory Java sees, unless its backend has a better one. */
+    /**
+     * The kernel in plain Java: for every device whose memory Java sees, unless its backend has a better one.
+     *
+     * @param kernel fills what the shape rule made
+     * @return this op
+     */
     public Op<A, R> reference(Kernel<A, R> kernel) {
         OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
         return add(PieceKey.REFERENCE, kernel);
     }
 
-    /** As {@link #reference}, for kernels that make their result. */
+    /**
+     * As {@link #reference}, for kernels that make their result.
+     *
+     * @param kernel makes the result
+     * @return this op
+     */
     public Op<A, R> returningReference(Kernel.Returning<A, R> kernel) {
         OpRegistry.refuseHiddenReplacement(name, DeviceType.CPU);
         return add(PieceKey.REFERENCE, kernel);
@@ -308,13 +437,24 @@ public final class Op<A extends Record, R> {
      * arrays and plain values. Arrays and lists are copied; a class that could hide a tensor is refused. If it fails after
      * the op has written in place, the write stays, and a backward through it is an error.
      * Continue with the formula: {@code .saveForBackward(…).backward(…)}.
+     *
+     * @param <S> what is saved
+     * @param save runs after the op, without recording
+     * @return what takes the formula
      */
     public <S extends @Nullable Object> Saving<A, R, S> saveForBackward(Backward.Save<A, R, S> save) {
         add(PieceKey.SAVE, save);
         return new Saving<>(this);
     }
 
-    /** The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives. */
+    /**
+     * The shared formula, for all devices; {@code saved} is what {@link #saveForBackward} gives.
+     *
+     * @param <S> what was saved
+     * @param saved its class, which the formula's argument is held against
+     * @param formula gives a gradient for each tensor argument, by ops
+     * @return this op
+     */
     public <S extends @Nullable Object> Op<A, R> backward(Class<S> saved, Backward<S, R> formula) {
         Objects.requireNonNull(formula, "formula");
         return add(PieceKey.BACKWARD, checked(saved, formula));
@@ -323,6 +463,12 @@ public final class Op<A extends Record, R> {
     /**
      * A backward kernel for one kind of device; preferred to the shared formula when no graph is created. Gradients and
      * saved tensors are row-major unless the op declares {@link #stridesOk}.
+     *
+     * @param <S> what was saved
+     * @param device the kind
+     * @param saved its class
+     * @param kernel gives a gradient for each tensor argument
+     * @return this op
      */
     public <S extends @Nullable Object> Op<A, R> backward(DeviceType device, Class<S> saved, Backward<S, R> kernel) {
         Objects.requireNonNull(device, "device");
@@ -344,13 +490,26 @@ public final class Op<A extends Record, R> {
                 };
     }
 
-    /** A backward kernel that the device's backend builds. */
+    /**
+     * A backward kernel that the device's backend builds.
+     *
+     * @param device the kind
+     * @param code of a class that the device's backend knows
+     * @return this op
+     */
     public Op<A, R> backward(DeviceType device, DeviceCode code) {
         Objects.requireNonNull(device, "device");
         return add(new BackwardKernelKey(device), code);
     }
 
-    /** {@link #saveForBackward} and the shared formula in one. */
+    /**
+     * {@link #saveForBackward} and the shared formula in one.
+     *
+     * @param <S> what is saved
+     * @param save runs after the op, without recording
+     * @param formula gives a gradient for each tensor argument, by ops
+     * @return this op
+     */
     public <S extends @Nullable Object> Op<A, R> autograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
         return change(next -> {
             put(next, PieceKey.SAVE, save, null, false);
@@ -362,6 +521,9 @@ public final class Op<A extends Record, R> {
      * The forward-mode rule, for {@code Autograd.jvp}. Without one the tangents go through the op's composition if it has
      * no backward formula of its own, and else through the formula, which is differentiated; a view is linear in what it
      * views. Refused beside {@link #mutates}.
+     *
+     * @param rule from arguments, result and their tangents to the tangents of the result
+     * @return this op
      */
     public Op<A, R> jvp(Jvp<A, R> rule) {
         return add(PieceKey.JVP, rule);
@@ -370,6 +532,8 @@ public final class Op<A extends Record, R> {
     /**
      * The result depends on random numbers, whoever draws them: forward mode refuses the op by name. It refuses one that
      * draws from a {@code Generator} while it runs also without this. Stands in the place of {@link #jvp}.
+     *
+     * @return this op
      */
     public Op<A, R> random() {
         return jvp(Jvp.refused("it draws random numbers", Jvp.DRAW_OUTSIDE));
@@ -380,6 +544,8 @@ public final class Op<A extends Record, R> {
      * together. {@code linear("a", "b")} of a product, {@code linear("tensors")} of a concatenation,
      * {@code linear("x, bias", "weight, bias")} of x·weightᵀ + bias. Then the forward mode follows: the op of the tangents.
      *
+     * @param arguments names of tensor arguments, some joined by commas
+     * @return this op
      * @throws SchemaException if one is not a tensor argument
      */
     public Op<A, R> linear(String... arguments) {
@@ -395,23 +561,40 @@ public final class Op<A extends Record, R> {
     /**
      * The op written with other ops. Without kernels the op expands into it above autograd; with a gradient formula it is
      * the kernel, and the formula holds; beside kernels it is the reference, and the rule for higher derivatives.
+     *
+     * @param expansion from arguments to result, by other ops
+     * @return this op
      */
     public Op<A, R> compose(Function<A, R> expansion) {
         return add(PieceKey.COMPOSE, expansion);
     }
 
-    /** No gradient ever flows through this op; its outputs never require one. A view is then as after {@code detach()}. */
+    /**
+     * No gradient ever flows through this op; its outputs never require one. A view is then as after {@code detach()}.
+     *
+     * @return this op
+     */
     public Op<A, R> nonDifferentiable() {
         return add(PieceKey.NON_DIFFERENTIABLE, true);
     }
 
-    /** Per output (lists count once) whether it is differentiable; without this all floating outputs are. */
+    /**
+     * Per output (lists count once) whether it is differentiable; without this all floating outputs are.
+     *
+     * @param outputs one for each
+     * @return this op
+     */
     public Op<A, R> differentiableOutputs(boolean... outputs) {
         Objects.requireNonNull(outputs, "outputs");
         return add(PieceKey.DIFFERENTIABLE_OUTPUTS, outputs.clone());
     }
 
-    /** These outputs are only for {@link #saveForBackward}; they are closed when the call returns. */
+    /**
+     * These outputs are only for {@link #saveForBackward}; they are closed when the call returns.
+     *
+     * @param outputs names of tensors of the result record
+     * @return this op
+     */
     public Op<A, R> internal(String... outputs) {
         Objects.requireNonNull(outputs, "outputs");
         if (outputs.length == 0) {
@@ -428,27 +611,50 @@ public final class Op<A extends Record, R> {
         return add(PieceKey.INTERNAL, Set.of(outputs));
     }
 
-    /** The kernel is chosen by this dtype instead of the result's. */
+    /**
+     * The kernel is chosen by this dtype instead of the result's.
+     *
+     * @param rule from the arguments to a dtype
+     * @return this op
+     */
     public Op<A, R> kernelType(Function<A, DType> rule) {
         return add(PieceKey.KERNEL_TYPE, rule);
     }
 
-    /** Where an op without tensor arguments runs. */
+    /**
+     * Where an op without tensor arguments runs.
+     *
+     * @param rule from the arguments to a device
+     * @return this op
+     */
     public Op<A, R> device(Function<A, Device> rule) {
         return add(PieceKey.DEVICE, rule);
     }
 
-    /** Two runs on the same input may differ; refused under {@code Merapi.deterministic(true)}. */
+    /**
+     * Two runs on the same input may differ; refused under {@code Merapi.deterministic(true)}.
+     *
+     * @return this op
+     */
     public Op<A, R> nondeterministic() {
         return add(PieceKey.NONDETERMINISTIC, true);
     }
 
-    /** Kernels, of backward too, take any strides; without this the engine makes what they get contiguous first. */
+    /**
+     * Kernels, of backward too, take any strides; without this the engine makes what they get contiguous first.
+     *
+     * @return this op
+     */
     public Op<A, R> stridesOk() {
         return add(PieceKey.STRIDES_OK, true);
     }
 
-    /** What automatic mixed precision does to floating arguments; without this nothing. */
+    /**
+     * What automatic mixed precision does to floating arguments; without this nothing.
+     *
+     * @param policy which dtype the arguments get
+     * @return this op
+     */
     public Op<A, R> autocast(CastPolicy policy) {
         return add(PieceKey.AUTOCAST, policy);
     }
@@ -456,13 +662,22 @@ public final class Op<A extends Record, R> {
     /**
      * What this op says to one layer of dispatch, which reads it with {@link Definition#rule}; one for each layer.
      *
+     * @param <L> that class
      * @param layer the class that the layer asks with
+     * @param rule what the layer does with this op
+     * @return this op
      */
     public <L> Op<A, R> rule(Class<L> layer, LayerRule<L, A, R> rule) {
         return add(new LayerKey(Objects.requireNonNull(layer, "layer")), rule);
     }
 
-    /** The value of an argument that a call by name leaves out; null for absent. */
+    /**
+     * The value of an argument that a call by name leaves out; null for absent.
+     *
+     * @param argument its name
+     * @param value of the argument's type
+     * @return this op
+     */
     public Op<A, R> defaultValue(String argument, @Nullable Object value) {
         if (schema.indexOf(argument) < 0) {
             throw new SchemaException(
@@ -474,7 +689,12 @@ public final class Op<A extends Record, R> {
                 value == null ? Definition.ABSENT : java.util.Objects.requireNonNull(Plain.own(value)));
     }
 
-    /** A value that backends generate their kernel from, such as a pointwise expression. */
+    /**
+     * A value that backends generate their kernel from, such as a pointwise expression.
+     *
+     * @param code of a class that backends know
+     * @return this op
+     */
     public Op<A, R> code(Object code) {
         return add(PieceKey.CODE, code);
     }
@@ -502,14 +722,28 @@ public final class Op<A extends Record, R> {
         return change(next -> put(next, key, value, null, false));
     }
 
-    /** Replaces pieces on purpose: within {@code change}, what is registered takes the place of what is there. */
+    /**
+     * Replaces pieces on purpose: within {@code change}, what is registered takes the place of what is there.
+     *
+     * @param device the kind
+     * @param kernel fills what the shape rule made
+     * @param dtypes that it serves; none for any
+     * @return this op
+     */
     public Op<A, R> replaceKernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
         Objects.requireNonNull(device, "device");
         Objects.requireNonNull(dtypes, "dtypes");
         return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, null, true)));
     }
 
-    /** Replaces both halves of the gradient formula. */
+    /**
+     * Replaces both halves of the gradient formula.
+     *
+     * @param <S> what is saved
+     * @param save runs after the op, without recording
+     * @param formula gives a gradient for each tensor argument, by ops
+     * @return this op
+     */
     public <S extends @Nullable Object> Op<A, R> replaceAutograd(Backward.Save<A, R, S> save, Backward<S, R> formula) {
         return change(next -> {
             put(next, PieceKey.SAVE, save, null, true);
@@ -517,12 +751,21 @@ public final class Op<A extends Record, R> {
         });
     }
 
-    /** Pieces that hold until the returned object is closed; then what was there before is back. */
+    /**
+     * Pieces that hold until the returned object is closed; then what was there before is back.
+     *
+     * @return what takes the pieces, to be closed
+     */
     public Override<A, R> override() {
         return new Override<>(this);
     }
 
-    /** Collects temporary pieces of one op; see {@link Op#override}. */
+    /**
+     * Collects temporary pieces of one op; see {@link Op#override}.
+     *
+     * @param <A> the arguments
+     * @param <R> the result
+     */
     public static final class Override<A extends Record, R> implements AutoCloseable {
         private final Op<A, R> op;
         private boolean closed;
@@ -531,14 +774,36 @@ public final class Op<A extends Record, R> {
             this.op = op;
         }
 
+        /**
+         * A kernel, in the place of one for this device and these dtypes.
+         *
+         * @param device the kind
+         * @param kernel fills what the shape rule made
+         * @param dtypes that it serves; none for any
+         * @return this override
+         */
         public Override<A, R> kernel(DeviceType device, Kernel<A, R> kernel, DType... dtypes) {
             return change(next -> kernelKeys(device, dtypes).forEach(key -> put(next, key, kernel, this, false)));
         }
 
+        /**
+         * Another shape rule.
+         *
+         * @param rule as {@link Op#shape} takes it
+         * @return this override
+         */
         public Override<A, R> shape(Function<A, R> rule) {
             return change(next -> put(next, PieceKey.SHAPE, rule, this, false));
         }
 
+        /**
+         * Another gradient formula.
+         *
+         * @param <S> what is saved
+         * @param save runs after the op, without recording
+         * @param formula gives a gradient for each tensor argument, by ops
+         * @return this override
+         */
         public <S extends @Nullable Object> Override<A, R> autograd(
                 Backward.Save<A, R, S> save, Backward<S, R> formula) {
             return change(next -> {
@@ -547,12 +812,25 @@ public final class Op<A extends Record, R> {
             });
         }
 
+        /**
+         * What the op says to a layer meanwhile.
+         *
+         * @param <L> the class that the layer asks with
+         * @param layer that class
+         * @param rule what the layer does with this op
+         * @return this override
+         */
         public <L> Override<A, R> rule(Class<L> layer, LayerRule<L, A, R> rule) {
             Objects.requireNonNull(layer, "layer");
             return change(next -> put(next, new LayerKey(layer), rule, this, false));
         }
 
-        /** Kernels registered for this kind of device are passed over; the backend's own and the reference remain. */
+        /**
+         * Kernels registered for this kind of device are passed over; the backend's own and the reference remain.
+         *
+         * @param device the kind
+         * @return this override
+         */
         public Override<A, R> disable(DeviceType device) {
             if (!op.definition().hasRegisteredKernels(device)) {
                 throw new RegistrationException(Message.of(op.name() + ": there is no " + device + " kernel to disable")
@@ -621,7 +899,11 @@ public final class Op<A extends Record, R> {
         return this;
     }
 
-    /** {@code ns::name(Tensor x, float slope=0.01) -> Tensor}. */
+    /**
+     * {@code ns::name(Tensor x, float slope=0.01) -> Tensor}.
+     *
+     * @return name, arguments with their defaults, and result, as people write it
+     */
     public String schemaText() {
         Definition<A, R> d = definition;
         Map<String, Object> marks = new LinkedHashMap<>(d.defaults());

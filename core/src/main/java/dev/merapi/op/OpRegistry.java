@@ -70,6 +70,8 @@ public final class OpRegistry {
     /**
      * The op of that name.
      *
+     * @param name {@code namespace::name}
+     * @return the op
      * @throws RegistrationException if there is none, naming those of the same namespace
      */
     public static Op<?, ?> get(String name) {
@@ -90,14 +92,23 @@ public final class OpRegistry {
         return op;
     }
 
-    /** All registered ops in order of name. */
+    /**
+     * All registered ops in order of name.
+     *
+     * @return a new list
+     */
     public static List<Op<?, ?>> all() {
         List<Op<?, ?>> ops = new ArrayList<>(OPS.values());
         ops.sort(java.util.Comparator.comparing(Op::name));
         return ops;
     }
 
-    /** Forgets an op, so that its name can be defined again. */
+    /**
+     * Forgets an op, so that its name can be defined again.
+     *
+     * @param name {@code namespace::name}; who holds the op can call it still
+     * @throws RegistrationException if there is none
+     */
     public static void destroy(String name) {
         Objects.requireNonNull(name, "name");
         if (OPS.remove(name) == null) {

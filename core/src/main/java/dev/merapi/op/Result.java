@@ -15,6 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The result type of an op: a tensor, a list of tensors, a record of tensors, lists of tensors and plain values, or
  * nothing. Tensors of a result are numbered in order, lists flattened: those numbers are the outputs of the graph node.
+ *
+ * @param <R> the result
  */
 public final class Result<R> {
     private static final Result<Tensor> TENSOR = new Result<>(Form.TENSOR, null, null);
@@ -39,15 +41,21 @@ public final class Result<R> {
         this.type = type;
     }
 
+    /** {@return the result of an op that gives one tensor} */
     public static Result<Tensor> tensor() {
         return TENSOR;
     }
 
+    /** {@return the result of an op that gives a list of tensors, whose length may differ from call to call} */
     public static Result<List<Tensor>> tensors() {
         return TENSORS;
     }
 
-    /** For ops that only write their arguments. */
+    /**
+     * For ops that only write their arguments.
+     *
+     * @return a result that is always null
+     */
     public static Result<Void> none() {
         return NONE;
     }
@@ -55,6 +63,10 @@ public final class Result<R> {
     /**
      * {@code Tensor.class}, a record class, or the class of a plain value (Long, Double, Boolean).
      *
+     * @param <R> the result
+     * @param type its class
+     * @param lookup who may read the record; null for the public
+     * @return a result
      * @throws SchemaException for anything else; a list of tensors is {@link #tensors()}
      */
     @SuppressWarnings("unchecked")
@@ -86,7 +98,11 @@ public final class Result<R> {
                 + " lists of tensors and plain values");
     }
 
-    /** {@code Tensor}, {@code List}, {@code Void}, or the class of the record or plain value. */
+    /**
+     * {@code Tensor}, {@code List}, {@code Void}, or the class of the record or plain value.
+     *
+     * @return the class
+     */
     public Class<?> type() {
         return switch (form) {
             case TENSOR -> Tensor.class;
@@ -96,6 +112,7 @@ public final class Result<R> {
         };
     }
 
+    /** {@return whether it is one tensor} */
     public boolean isTensor() {
         return form == Form.TENSOR;
     }
@@ -104,6 +121,7 @@ public final class Result<R> {
         return form == Form.TENSORS;
     }
 
+    /** {@return whether there is none} */
     public boolean isNone() {
         return form == Form.NONE;
     }
@@ -143,7 +161,13 @@ public final class Result<R> {
         return schema;
     }
 
-    /** The tensors of a result in order. */
+    /**
+     * The tensors of a result in order.
+     *
+     * @param op its name, for messages
+     * @param result of a call
+     * @return a new array
+     */
     @SuppressWarnings("unchecked")
     public @Nullable Tensor[] tensors(String op, @Nullable R result) {
         switch (form) {
@@ -183,7 +207,14 @@ public final class Result<R> {
         }
     }
 
-    /** As {@link #tensors}, of what a {@link Jvp} gives for {@code result}: any tensor may be absent. */
+    /**
+     * As {@link #tensors}, of what a {@link Jvp} gives for {@code result}: any tensor may be absent.
+     *
+     * @param op its name, for messages
+     * @param result of the call
+     * @param value in the form of the result
+     * @return a new array, one element for each tensor of the result
+     */
     public @Nullable Tensor[] tangents(String op, R result, @Nullable R value) {
         int count = tensors(op, result).length;
         if (value == null) {
@@ -211,7 +242,13 @@ public final class Result<R> {
                 + " was declared");
     }
 
-    /** The same result around other tensors; used for gradients too, where a tensor may be absent. */
+    /**
+     * The same result around other tensors; used for gradients too, where a tensor may be absent.
+     *
+     * @param result of a call
+     * @param tensors one for each of its tensors
+     * @return a value of the same class
+     */
     @SuppressWarnings("unchecked")
     public @Nullable R rebuild(@Nullable R result, @Nullable Tensor[] tensors) {
         return switch (form) {

@@ -39,17 +39,24 @@ public final class Schema {
 
     /** How tensors stand in a component. */
     public enum Kind {
+        /** No tensors in it: a number, flag, text, dtype, enum, shape, or list of such. */
         PLAIN,
+        /** One tensor. */
         TENSOR,
+        /** A list of tensors. */
         TENSORS,
+        /** A record with tensors in it. */
         RECORD
     }
 
     /**
      * One argument.
      *
+     * @param name the component's name
+     * @param kind whether and how tensors are in it
      * @param optional whether the argument as a whole may be absent
      * @param optionalElements whether single tensors of a list may be absent
+     * @param type what schema texts call it, such as {@code float[]} or {@code Tensor?[]}
      */
     public record Argument(String name, Kind kind, boolean optional, boolean optionalElements, String type) {}
 
@@ -99,7 +106,14 @@ public final class Schema {
         return record.component(i).getType() == Optional.class;
     }
 
-    /** @throws SchemaException naming the component and the allowed types if one is of another type */
+    /**
+     * Takes a record class apart.
+     *
+     * @param type the class
+     * @param lookup who may read it; null for the public
+     * @return a schema
+     * @throws SchemaException naming the component and the allowed types if one is of another type
+     */
     public static Schema of(Class<? extends Record> type, MethodHandles.@Nullable Lookup lookup) {
         return of(type, lookup, List.of());
     }
@@ -236,11 +250,17 @@ public final class Schema {
         return lookup;
     }
 
+    /** {@return all arguments, in the order of the record's components} */
     public List<Argument> arguments() {
         return Collections.unmodifiableList(Arrays.asList(arguments));
     }
 
-    /** Position of an argument, or −1. */
+    /**
+     * Position of an argument, or −1.
+     *
+     * @param name of an argument
+     * @return from 0
+     */
     public int indexOf(String name) {
         for (int i = 0; i < arguments.length; i++) {
             if (arguments[i].name.equals(name)) {
@@ -250,12 +270,22 @@ public final class Schema {
         return -1;
     }
 
-    /** The names that a gradient may be given for, in order. */
+    /**
+     * The names that a gradient may be given for, in order.
+     *
+     * @return of arguments that are a tensor, a list of tensors, or a record of them
+     */
     public List<String> tensorNames() {
         return tensorNames;
     }
 
-    /** All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable. */
+    /**
+     * All tensors of a value in order, lists and records flattened; absent ones are null, so slots are stable.
+     *
+     * @param op its name, for messages
+     * @param args a record of this class
+     * @return a new array
+     */
     public @Nullable Tensor[] tensors(String op, Record args) {
         if (args instanceof Slotted slotted) {
             Tensor[] slots = slotted.slots();
@@ -311,6 +341,8 @@ public final class Schema {
     /**
      * Whether all is there that must be, but for tensors, which {@link #tensors} looks at.
      *
+     * @param op its name, for messages
+     * @param args a record of this class
      * @throws SchemaException if the arguments are null, or one is that is not a tensor and not optional
      */
     @SuppressWarnings("NullAway") // a caller may be from code that is not checked for null
@@ -366,7 +398,14 @@ public final class Schema {
                 + "\n  fix: pass a value, or declare the component @Nullable.");
     }
 
-    /** The value with its tensors replaced, in the order of {@link #tensors}. */
+    /**
+     * The value with its tensors replaced, in the order of {@link #tensors}.
+     *
+     * @param <A> the record
+     * @param args a record of this class
+     * @param tensors one for each slot
+     * @return a new record, or the same if nothing changed
+     */
     @SuppressWarnings("unchecked")
     public <A extends Record> A rebuild(A args, @Nullable Tensor[] tensors) {
         int[] next = {0};
@@ -378,7 +417,13 @@ public final class Schema {
         return (A) record.make(values);
     }
 
-    /** The same value for one who keeps it beyond the call: what the caller could change later is copied. */
+    /**
+     * The same value for one who keeps it beyond the call: what the caller could change later is copied.
+     *
+     * @param <A> the record
+     * @param args a record of this class
+     * @return a new record, or the same if nothing could change
+     */
     public <A extends Record> A own(A args) {
         return ownsAll ? args : owned(args);
     }
@@ -511,7 +556,11 @@ public final class Schema {
         return simple;
     }
 
-    /** {@code (Tensor x, float slope)}. */
+    /**
+     * {@code (Tensor x, float slope)}.
+     *
+     * @return text for people
+     */
     public String argumentText() {
         return text(Map.of(), Map.of());
     }

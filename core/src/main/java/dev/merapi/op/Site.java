@@ -3,7 +3,13 @@ package dev.merapi.op;
 
 import java.util.List;
 
-/** The place in the source that registered something. */
+/**
+ * The place in the source that registered something.
+ *
+ * @param file name of the source file
+ * @param line in it
+ * @param method class and method, for people
+ */
 public record Site(String file, int line, String method) {
     private static final StackWalker WALKER = StackWalker.getInstance();
     private static final int DEPTH = 64;

@@ -7,7 +7,11 @@ import dev.merapi.tensor.Tensor;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/** The tangents of an op's arguments, by name, for its {@link Jvp}: each in the form of its tensor, null for zero. */
+/**
+ * The tangents of an op's arguments, by name, for its {@link Jvp}: each in the form of its tensor, null for zero.
+ *
+ * @param <A> the op's arguments
+ */
 public final class Tangents<A extends Record> {
     private final Definition<A, ?> definition;
     private final A args;
@@ -16,6 +20,10 @@ public final class Tangents<A extends Record> {
     private final @Nullable Tensor[] tangents;
 
     /**
+     * Made by the engine for each call of a rule.
+     *
+     * @param definition of the op
+     * @param args of the call
      * @param inputs per tensor slot the tensor, null if it is absent
      * @param tangents per tensor slot; null for zero
      */
@@ -27,24 +35,44 @@ public final class Tangents<A extends Record> {
         this.tangents = Objects.requireNonNull(tangents, "tangents");
     }
 
-    /** The tangent of an argument that is one tensor; null for zero. */
+    /**
+     * The tangent of an argument that is one tensor; null for zero.
+     *
+     * @param argument its name
+     * @return a tensor in the form of the argument
+     */
     public @Nullable Tensor of(String argument) {
         return of(argument, 0);
     }
 
-    /** The tangent of one element of a list argument; null for zero. */
+    /**
+     * The tangent of one element of a list argument; null for zero.
+     *
+     * @param argument the list's name
+     * @param element from 0
+     * @return a tensor in the form of the element
+     */
     public @Nullable Tensor of(String argument, int element) {
         return tangents[slot(argument, element)];
     }
 
-    /** The tangent of an argument, or zeros in its form. */
+    /**
+     * The tangent of an argument, or zeros in its form.
+     *
+     * @param argument its name
+     * @return a tensor in the form of the argument
+     */
     public Tensor orZeros(String argument) {
         Tensor t = of(argument);
         Tensor like = Objects.requireNonNull(inputs[slot(argument, 0)], argument);
         return t != null ? t : TENSORS.zeros(like, like.isMeta());
     }
 
-    /** One for each tensor slot, lists flattened. */
+    /**
+     * One for each tensor slot, lists flattened.
+     *
+     * @return a new array; null for zero
+     */
     public @Nullable Tensor[] slots() {
         return tangents.clone();
     }

@@ -20,11 +20,28 @@ public final class AdamW extends Optimizer {
     private double eps;
     private final boolean decoupled;
 
-    /** β 0.9 and 0.999, eps 1e-8. */
+    /**
+     * β 0.9 and 0.999, eps 1e-8.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param weightDecay what times {@code lr} and the parameter is taken from it in each step
+     */
     public AdamW(List<? extends Trainable> params, double lr, double weightDecay) {
         this(params, lr, 0.9, 0.999, 1e-8, weightDecay);
     }
 
+    /**
+     * Decoupled weight decay, as Loshchilov and Hutter have it and {@code torch.optim.AdamW}.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param beta1 decay of the mean of gradients, in [0, 1)
+     * @param beta2 decay of the mean of their squares, in [0, 1)
+     * @param eps added to the root, at least 0
+     * @param weightDecay what times {@code lr} and the parameter is taken from it in each step
+     * @throws IllegalArgumentException if a number is not as said here
+     */
     public AdamW(
             List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
         this(params, lr, beta1, beta2, eps, weightDecay, true);
@@ -55,7 +72,18 @@ public final class AdamW extends Optimizer {
                 : "betas " + beta1 + ", " + beta2 + " must lie in [0, 1), eps " + eps + " must not be negative";
     }
 
-    /** Adam as first published: weight decay is part of the gradient. */
+    /**
+     * Adam as Kingma and Ba published it: weight decay is part of the gradient.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param beta1 decay of the mean of gradients, in [0, 1)
+     * @param beta2 decay of the mean of their squares, in [0, 1)
+     * @param eps added to the root, at least 0
+     * @param weightDecay what times the parameter is added to its gradient
+     * @return an optimiser
+     * @throws IllegalArgumentException if a number is not as said here
+     */
     public static AdamW adam(
             List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
         return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false);

@@ -26,8 +26,12 @@ public final class Clip {
      * The norm of all gradients, and the factor min(1, maxNorm / (norm + 1e-6)) that limits it to {@code maxNorm}; 0-d
      * float64 tensors. Pass the factor to {@link Optimizer#step(Tensor)}, which saves a pass over the gradients.
      *
+     * @param params those without a gradient count as 0
+     * @param maxNorm the largest norm that gradients shall have
+     * @return the norm, over all elements of all gradients, and the factor
      * @throws IllegalArgumentException if {@code maxNorm} is not greater than 0
-     * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or is a plain tensor that its model has replaced
+     * @throws dev.merapi.error.ClosedTensorException if a parameter was closed, or is a plain tensor that its model has
+     *     replaced
      */
     public static Optimizers.NormAndScale norm(List<? extends Trainable> params, double maxNorm) {
         Objects.requireNonNull(params, "params");
@@ -54,7 +58,13 @@ public final class Clip {
         return found;
     }
 
-    /** Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d float64. */
+    /**
+     * Scales the gradients in place so that their norm is at most {@code maxNorm}; returns the norm before, 0-d float64.
+     *
+     * @param params those without a gradient count as 0
+     * @param maxNorm greater than 0
+     * @return the norm before
+     */
     public static Tensor norm_(List<? extends Trainable> params, double maxNorm) {
         Objects.requireNonNull(params, "params");
         try (Autograd.Mode mode = Autograd.noGrad()) {

@@ -75,6 +75,11 @@ public final class GradScaler implements Stateful, AutoCloseable {
         this(true);
     }
 
+    /**
+     * With PyTorch's numbers: 65536 at first, doubled after 2000 good steps in a row, halved after one that was left out.
+     *
+     * @param enabled false for a scaler that does nothing, so that a loop is the same in bfloat16 and float32
+     */
     public GradScaler(boolean enabled) {
         this(INITIAL, 2, 0.5, INTERVAL, enabled);
     }
@@ -83,6 +88,8 @@ public final class GradScaler implements Stateful, AutoCloseable {
      * @param initial the first scale
      * @param growth what it is multiplied by after {@code interval} good steps in a row
      * @param backoff what it is multiplied by after a step that was left out
+     * @param interval so many steps
+     * @param enabled false for a scaler that does nothing
      */
     public GradScaler(double initial, double growth, double backoff, int interval, boolean enabled) {
         if (!isScale(initial) || !areSettings(growth, backoff, interval)) {
@@ -110,11 +117,17 @@ public final class GradScaler implements Stateful, AutoCloseable {
         return value >= Float.MIN_NORMAL && value <= Float.MAX_VALUE;
     }
 
+    /** {@return whether it scales at all} */
     public boolean isEnabled() {
         return enabled;
     }
 
-    /** The loss, scaled; float32 for a 16-bit loss. */
+    /**
+     * The loss, scaled; float32 for a 16-bit loss.
+     *
+     * @param loss a floating tensor
+     * @return the product, part of the graph of the loss; the loss itself if this is not enabled
+     */
     public Tensor scale(Tensor loss) {
         Objects.requireNonNull(loss, "loss");
         if (!enabled) {
@@ -141,6 +154,7 @@ public final class GradScaler implements Stateful, AutoCloseable {
      * Divides the gradients of an optimiser's parameters by the scale, in place; for clipping, or to look at them. At most
      * once before each {@link #update}.
      *
+     * @param optimizer whose parameters have gradients of the scaled loss
      * @throws IllegalStateException if they were divided already, or the optimiser has stepped
      * @throws DTypeException if a gradient is float16, and the small ones would be lost
      */
@@ -200,7 +214,11 @@ public final class GradScaler implements Stateful, AutoCloseable {
         return f;
     }
 
-    /** A step with the gradients divided by the scale; none if they are not finite. */
+    /**
+     * A step with the gradients divided by the scale; none if they are not finite.
+     *
+     * @param optimizer whose parameters have gradients of the scaled loss
+     */
     public void step(Optimizer optimizer) {
         Objects.requireNonNull(optimizer, "optimizer");
         step(optimizer, null);
@@ -210,6 +228,8 @@ public final class GradScaler implements Stateful, AutoCloseable {
      * As above with gradients multiplied by a 0-d floating tensor besides, such as the factor of {@link Clip#norm} after
      * {@link #unscale_}.
      *
+     * @param optimizer whose parameters have gradients of the scaled loss
+     * @param gradScale the factor; null for 1
      * @throws IllegalStateException if the optimiser has stepped since the last update
      */
     public void step(Optimizer optimizer, @Nullable Tensor gradScale) {
@@ -269,7 +289,11 @@ public final class GradScaler implements Stateful, AutoCloseable {
         found.clear();
     }
 
-    /** The scale now. Waits for the device. */
+    /**
+     * The scale now. Waits for the device.
+     *
+     * @return what losses are multiplied by; 1 if this is not enabled
+     */
     public double scale() {
         return enabled ? scale.item() : 1;
     }

@@ -77,7 +77,12 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         }
     }
 
-    /** Adds parameters with another weight decay. */
+    /**
+     * Adds parameters with another weight decay.
+     *
+     * @param params that this optimiser does not have yet
+     * @param weightDecay instead of that of the constructor
+     */
     public final void add(List<? extends Trainable> params, double weightDecay) {
         Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         requireNotNegative("weight decay", weightDecay);
@@ -191,7 +196,11 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         step(null);
     }
 
-    /** One step with gradients multiplied by a 0-d floating tensor, such as {@link Clip#norm} gives. */
+    /**
+     * One step with gradients multiplied by a 0-d floating tensor, such as {@link Clip#norm} gives.
+     *
+     * @param gradScale the factor; null for 1
+     */
     public final void step(@Nullable Tensor gradScale) {
         step(gradScale, null);
     }
@@ -199,6 +208,8 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
     /**
      * As above; if {@code skip}, 0-d float32, is not 0, nothing changes and the step does not count.
      *
+     * @param gradScale the factor; null for 1
+     * @param skip on the device of the parameters, so that nobody waits; null for never
      * @throws ClosedTensorException if a parameter was closed, or is a plain tensor that its model has replaced; nothing is
      *     changed then
      * @throws GraphCaptureException if parameters have moved since the last step, and this one is captured
@@ -259,6 +270,8 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
     /**
      * The learning rate from the next step on. In a captured graph too, for steps read it from the device; so set it
      * before {@code graph.run()}, not inside.
+     *
+     * @param value at least 0
      */
     public final void setLearningRate(double value) {
         requireNotNegative("learning rate", value);
@@ -274,12 +287,20 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         rate = value;
     }
 
-    /** The learning rate of the next step. */
+    /**
+     * The learning rate of the next step.
+     *
+     * @return the rate
+     */
     public final double learningRate() {
         return rate;
     }
 
-    /** How many steps were made: the most that any parameter has had. Waits for the device. */
+    /**
+     * How many steps were made: the most that any parameter has had. Waits for the device.
+     *
+     * @return a number, at least 0
+     */
     public final long steps() {
         long most = 0;
         for (Group group : groups) {

@@ -15,15 +15,40 @@ public final class Sgd extends Optimizer {
     private double dampening;
     private boolean nesterov;
 
+    /**
+     * Without momentum and decay: p ← p − lr · g.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     */
     public Sgd(List<? extends Trainable> params, double lr) {
         this(params, lr, 0, false, 0);
     }
 
+    /**
+     * With momentum, and without dampening, as {@code torch.optim.SGD}.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param momentum μ in v ← μ · v + g and p ← p − lr · v; 0 for none
+     * @param nesterov whether the step is g + μ · v instead of v
+     * @param weightDecay what times the parameter is added to its gradient
+     */
     public Sgd(List<? extends Trainable> params, double lr, double momentum, boolean nesterov, double weightDecay) {
         this(params, lr, momentum, 0, nesterov, weightDecay);
     }
 
-    /** {@code dampening} is how much less than 1 a gradient counts for in the momentum, after a parameter's first step. */
+    /**
+     * As {@code torch.optim.SGD}: g ← g + weightDecay · p, v ← μ · v + (1 − dampening) · g (at first v ← g), p ← p − lr · v.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param momentum μ, in [0, 1); 0 for none
+     * @param dampening how much less than 1 a gradient counts for in v, after a parameter's first step
+     * @param nesterov whether the step is g + μ · v instead of v; then there is momentum, and no dampening
+     * @param weightDecay what times the parameter is added to its gradient
+     * @throws IllegalArgumentException if a number is not as said here
+     */
     public Sgd(
             List<? extends Trainable> params,
             double lr,

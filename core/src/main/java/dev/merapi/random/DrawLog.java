@@ -20,12 +20,20 @@ public final class DrawLog {
 
     private final List<Taken> taken = new ArrayList<>(2);
 
-    /** What this thread takes is noted until the use is closed. */
+    /**
+     * What this thread takes is noted until the use is closed.
+     *
+     * @return what ends it, to be closed by this thread
+     */
     public Use record() {
         return new Use(this, -1);
     }
 
-    /** What this thread takes is what was noted, from the first range on, until the use is closed. */
+    /**
+     * What this thread takes is what was noted, from the first range on, until the use is closed.
+     *
+     * @return what ends it, to be closed by this thread
+     */
     public Use replay() {
         return new Use(this, 0);
     }
@@ -33,12 +41,19 @@ public final class DrawLog {
     /**
      * Until the use is closed nothing is taken, except where {@link Use#except} says so: a draw throws what {@code refusal}
      * gives, and no generator moves. What is computed for the second time takes its numbers all the same.
+     *
+     * @param refusal makes the exception
+     * @return what ends it, to be closed by this thread
      */
     public static Use refuse(Supplier<? extends RuntimeException> refusal) {
         return new Use(new DrawLog(), -1, refusal);
     }
 
-    /** Whether this thread computes something for the second time. */
+    /**
+     * Whether this thread computes something for the second time.
+     *
+     * @return true within {@link #replay}
+     */
     public static boolean isReplaying() {
         for (Use use = CURRENT.get(); use != null; use = use.outer) {
             if (use.next >= 0) {
@@ -72,7 +87,13 @@ public final class DrawLog {
             CURRENT.set(this);
         }
 
-        /** Takes numbers from a generator although this refuses it to others. */
+        /**
+         * Takes numbers from a generator although this refuses it to others.
+         *
+         * @param generator any
+         * @param blocks how many are taken, at least 0
+         * @return the seed, and the index of the first block
+         */
         public Generator.Position except(Generator generator, long blocks) {
             suspended = true;
             try {

@@ -23,25 +23,43 @@ public final class Generator implements Stateful {
 
     private final AtomicReference<Position> state;
 
+    /**
+     * Begins the sequence of a seed.
+     *
+     * @param seed any number; the same seed gives the same numbers on every device
+     */
     public Generator(long seed) {
         state = new AtomicReference<>(new Position(seed, 0));
     }
 
-    /** The process's own, used where a thread has set none. */
+    /**
+     * The process's own, used where a thread has set none.
+     *
+     * @return one object, which threads share
+     */
     public static Generator global() {
         return GLOBAL;
     }
 
-    /** Starts the sequence of another seed from its beginning; without effect in what is computed again for backward. */
+    /**
+     * Starts the sequence of another seed from its beginning; without effect in what is computed again for backward.
+     *
+     * @param newSeed any number
+     */
     public void seed(long newSeed) {
         moveTo(new Position(newSeed, 0));
     }
 
+    /** {@return the seed of the sequence} */
     public long seed() {
         return position().seed();
     }
 
-    /** Index of the next block that will be handed out. */
+    /**
+     * Index of the next block that will be handed out.
+     *
+     * @return from 0; a block is 4 numbers of 32 bits
+     */
     public long offset() {
         return position().offset();
     }
@@ -49,6 +67,8 @@ public final class Generator implements Stateful {
     /**
      * Reserves blocks; returns the seed and the index of the first.
      *
+     * @param blocks how many
+     * @return where they begin
      * @throws IllegalArgumentException for less than 0 blocks
      */
     public Position draw(long blocks) {
@@ -59,7 +79,12 @@ public final class Generator implements Stateful {
         return use == null ? advance(blocks) : use.draw(this, blocks);
     }
 
-    /** As {@link #draw}; returns the index of the first block, for a generator that nobody seeds meanwhile. */
+    /**
+     * As {@link #draw}; returns the index of the first block, for a generator that nobody seeds meanwhile.
+     *
+     * @param blocks how many
+     * @return the index
+     */
     public long take(long blocks) {
         return draw(blocks).offset();
     }
@@ -68,13 +93,22 @@ public final class Generator implements Stateful {
         return state.getAndUpdate(s -> new Position(s.seed(), s.offset() + blocks));
     }
 
-    /** An independent generator, determined by this one's state, which moves on. */
+    /**
+     * An independent generator, determined by this one's state, which moves on.
+     *
+     * @return a new generator
+     */
     public Generator split() {
         Position at = draw(1);
         return new Generator(mix(at.seed() + GOLDEN * (at.offset() + 1)));
     }
 
-    /** An independent generator, determined by this one's seed and these numbers; this one does not move. */
+    /**
+     * An independent generator, determined by this one's seed and these numbers; this one does not move.
+     *
+     * @param numbers such as an epoch and a worker
+     * @return a new generator: the same for the same numbers
+     */
     public Generator foldIn(long... numbers) {
         Objects.requireNonNull(numbers, "numbers");
         long z = seed();
@@ -104,14 +138,24 @@ public final class Generator implements Stateful {
         moveTo(new Position(from.get("seed", Long.class), from.get("offset", Long.class)));
     }
 
-    /** A place in a sequence: all that is needed to go on from there. */
+    /**
+     * A place in a sequence: all that is needed to go on from there.
+     *
+     * @param seed of the sequence
+     * @param offset index of the next block
+     */
     public record Position(long seed, long offset) {}
 
+    /** {@return seed and offset at one moment} */
     public Position position() {
         return Objects.requireNonNull(state.get());
     }
 
-    /** Goes on from there; without effect in what is computed again for backward. */
+    /**
+     * Goes on from there; without effect in what is computed again for backward.
+     *
+     * @param to a position, of this generator or another
+     */
     public void moveTo(Position to) {
         if (!DrawLog.isReplaying()) {
             state.set(to);

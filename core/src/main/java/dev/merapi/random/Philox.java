@@ -29,28 +29,58 @@ public final class Philox {
     /** Receives element {@code i}. */
     @FunctionalInterface
     public interface LaneSink {
+        /**
+         * Takes the next one.
+         *
+         * @param i its index, from 0
+         * @param lane 32 random bits
+         */
         void put(long i, int lane);
     }
 
     /** Receives element {@code i}. */
     @FunctionalInterface
     public interface BitsSink {
+        /**
+         * Takes the next one.
+         *
+         * @param i its index, from 0
+         * @param bits 64 random bits
+         */
         void put(long i, long bits);
     }
 
     /** Receives element {@code i}. */
     @FunctionalInterface
     public interface FloatSink {
+        /**
+         * Takes the next one.
+         *
+         * @param i its index, from 0
+         * @param value the number
+         */
         void put(long i, float value);
     }
 
     /** Receives element {@code i}. */
     @FunctionalInterface
     public interface DoubleSink {
+        /**
+         * Takes the next one.
+         *
+         * @param i its index, from 0
+         * @param value the number
+         */
         void put(long i, double value);
     }
 
-    /** Writes the four lanes of one block. */
+    /**
+     * Writes the four lanes of one block.
+     *
+     * @param seed of the sequence
+     * @param block index of the block
+     * @param lanes an array of 4, which is filled
+     */
     public static void block(long seed, long block, int[] lanes) {
         int c0 = (int) block;
         int c1 = (int) (block >>> 32);
@@ -74,21 +104,42 @@ public final class Philox {
         lanes[3] = c3;
     }
 
-    /** The 32 bits of element i. */
+    /**
+     * The 32 bits of element i.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param i the element, from 0
+     * @return 32 bits
+     */
     public static int lane(long seed, long offset, long i) {
         int[] lanes = new int[4];
         block(seed, offset + i / 4, lanes);
         return lanes[(int) (i % 4)];
     }
 
-    /** The 64 bits of element i. */
+    /**
+     * The 64 bits of element i.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param i the element, from 0
+     * @return 64 bits
+     */
     public static long bits(long seed, long offset, long i) {
         int[] lanes = new int[4];
         block(seed, offset + i / 2, lanes);
         return pair(lanes, (int) (i % 2));
     }
 
-    /** The 32 bits of the elements 0 to n - 1, in order. */
+    /**
+     * The 32 bits of the elements 0 to n - 1, in order.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param n how many
+     * @param sink gets each with its index
+     */
     public static void lanes(long seed, long offset, long n, LaneSink sink) {
         int[] lanes = new int[4];
         for (long i = 0; i < n; i += 4) {
@@ -99,7 +150,14 @@ public final class Philox {
         }
     }
 
-    /** The 64 bits of the elements 0 to n - 1, in order. */
+    /**
+     * The 64 bits of the elements 0 to n - 1, in order.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param n how many
+     * @param sink gets each with its index
+     */
     public static void bits(long seed, long offset, long n, BitsSink sink) {
         int[] lanes = new int[4];
         for (long i = 0; i < n; i += 2) {
@@ -110,7 +168,13 @@ public final class Philox {
         }
     }
 
-    /** Blocks that n elements take: of one lane each, or of 64 bits each. */
+    /**
+     * Blocks that n elements take: of one lane each, or of 64 bits each.
+     *
+     * @param n how many
+     * @param wide whether an element takes 64 bits
+     * @return a count
+     */
     public static long blocks(long n, boolean wide) {
         return wide ? (n + 1) / 2 : (n + 3) / 4;
     }
@@ -121,22 +185,42 @@ public final class Philox {
 
     // ---- from bits to numbers ----
 
-    /** float32 in [0, 1): 24 bits. */
+    /**
+     * float32 in [0, 1): 24 bits.
+     *
+     * @param lane 32 random bits
+     * @return a number below 1
+     */
     public static float uniform(int lane) {
         return (lane >>> 8) * 0x1p-24f;
     }
 
-    /** float64 in [0, 1): 53 bits. */
+    /**
+     * float64 in [0, 1): 53 bits.
+     *
+     * @param bits 64 random bits
+     * @return a number below 1
+     */
     public static double uniform(long bits) {
         return (bits >>> 11) * 0x1p-53;
     }
 
-    /** In [0, 1) with the 11 bits of a float16. */
+    /**
+     * In [0, 1) with the 11 bits of a float16.
+     *
+     * @param lane 32 random bits
+     * @return a number below 1
+     */
     public static float uniformFloat16(int lane) {
         return (lane >>> 21) * 0x1p-11f;
     }
 
-    /** In [0, 1) with the 8 bits of a bfloat16. */
+    /**
+     * In [0, 1) with the 8 bits of a bfloat16.
+     *
+     * @param lane 32 random bits
+     * @return a number below 1
+     */
     public static float uniformBFloat16(int lane) {
         return (lane >>> 24) * 0x1p-8f;
     }
@@ -144,12 +228,24 @@ public final class Philox {
     /**
      * An integer in [low, low + range), for range from 1 to 2³² − 1. No rejection, so that element i needs no other: some
      * values are likelier than others, by at most range / 2³² of their probability.
+     *
+     * @param lane 32 random bits
+     * @param low the lowest
+     * @param range how many integers there are
+     * @return from {@code low} on
      */
     public static long integer(int lane, long low, long range) {
         return low + ((lane & LOW) * range >>> 32);
     }
 
-    /** The same for larger ranges, an unsigned number; 0 stands for 2⁶⁴. */
+    /**
+     * The same for larger ranges, an unsigned number; 0 stands for 2⁶⁴.
+     *
+     * @param bits 64 random bits
+     * @param low the lowest
+     * @param range how many integers there are
+     * @return from {@code low} on
+     */
     public static long integer(long bits, long low, long range) {
         if (range == 0) {
             return low + bits;
@@ -158,14 +254,27 @@ public final class Philox {
         return low + high + (bits >> 63 & range) + (range >> 63 & bits);
     }
 
-    /** Whether dropout keeps an element; threshold in [0, 2³²] is the probability of dropping times 2³², rounded. */
+    /**
+     * Whether dropout keeps an element; threshold in [0, 2³²] is the probability of dropping times 2³², rounded.
+     *
+     * @param lane 32 random bits
+     * @param threshold the probability of dropping times 2³², rounded
+     * @return false for the dropped
+     */
     public static boolean keep(int lane, long threshold) {
         return (lane & LOW) >= threshold;
     }
 
     // ---- normals ----
 
-    /** float32 normals for the elements 0 to n - 1, in order; four a block. */
+    /**
+     * float32 normals for the elements 0 to n - 1, in order; four a block.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param n how many
+     * @param sink gets each with its index
+     */
     public static void normals(long seed, long offset, long n, FloatSink sink) {
         int[] lanes = new int[4];
         for (long i = 0; i < n; i += 4) {
@@ -176,7 +285,14 @@ public final class Philox {
         }
     }
 
-    /** float64 normals for the elements 0 to n - 1, in order; two a block. */
+    /**
+     * float64 normals for the elements 0 to n - 1, in order; two a block.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param n how many
+     * @param sink gets each with its index
+     */
     public static void normalsDouble(long seed, long offset, long n, DoubleSink sink) {
         int[] lanes = new int[4];
         for (long i = 0; i < n; i += 2) {
@@ -187,7 +303,14 @@ public final class Philox {
         }
     }
 
-    /** The float32 normal of element i. */
+    /**
+     * The float32 normal of element i.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param i the element, from 0
+     * @return a number of mean 0 and deviation 1
+     */
     public static float normal(long seed, long offset, long i) {
         int[] lanes = new int[4];
         block(seed, offset + i / 4, lanes);
@@ -195,7 +318,14 @@ public final class Philox {
         return normal(lanes[l & 2], lanes[l | 1], (l & 1) != 0);
     }
 
-    /** The float64 normal of element i. */
+    /**
+     * The float64 normal of element i.
+     *
+     * @param seed of the sequence
+     * @param offset index of the first block
+     * @param i the element, from 0
+     * @return a number of mean 0 and deviation 1
+     */
     public static double normalDouble(long seed, long offset, long i) {
         int[] lanes = new int[4];
         block(seed, offset + i / 2, lanes);

@@ -24,7 +24,12 @@ public final class StateDict {
     /** An empty one. */
     public StateDict() {}
 
-    /** The same values, such as the tensors of a file. */
+    /**
+     * The same values, such as the tensors of a file.
+     *
+     * @param values by name: tensors, {@code Long}, {@code Double}, {@code Boolean} and {@code String}
+     * @return a state in the order of the map
+     */
     public static StateDict of(Map<String, ?> values) {
         StateDict state = new StateDict();
         Objects.requireNonNull(values, "values").forEach(state::put);
@@ -34,6 +39,9 @@ public final class StateDict {
     /**
      * Tensors, and the rest as {@link #literals} has it.
      *
+     * @param tensors by name
+     * @param literals by name, texts as {@link #literals} makes them
+     * @return a state
      * @throws StateDictException if a text is none of those
      */
     public static StateDict of(Map<String, ?> tensors, Map<String, String> literals) {
@@ -45,6 +53,9 @@ public final class StateDict {
     /**
      * Puts a value, or all values of another state under {@code name.}; returns this.
      *
+     * @param name of the value
+     * @param value a tensor, number, boolean, text or another state
+     * @return this state
      * @throws IllegalArgumentException if there is a value of that name already
      */
     public StateDict put(String name, Object value) {
@@ -66,7 +77,13 @@ public final class StateDict {
         return this;
     }
 
-    /** The same with another value of that name, or one more; this one stays as it is. */
+    /**
+     * The same with another value of that name, or one more; this one stays as it is.
+     *
+     * @param name of the value
+     * @param value as {@link #put} takes it
+     * @return another state
+     */
     public StateDict with(String name, Object value) {
         StateDict other = new StateDict();
         values.forEach((n, v) -> {
@@ -77,12 +94,22 @@ public final class StateDict {
         return other.put(name, value);
     }
 
-    /** All names, in order. */
+    /**
+     * All names, in order.
+     *
+     * @return an unmodifiable set
+     */
     public Set<String> names() {
         return java.util.Collections.unmodifiableSet(values.keySet());
     }
 
-    /** All values of a type, by name: {@code all(Tensor.class)}. */
+    /**
+     * All values of a type, by name: {@code all(Tensor.class)}.
+     *
+     * @param <T> the type
+     * @param type its class
+     * @return by name, in order
+     */
     public <T> Map<String, T> all(Class<T> type) {
         Objects.requireNonNull(type, "type");
         Map<String, T> found = new LinkedHashMap<>();
@@ -94,7 +121,12 @@ public final class StateDict {
         return found;
     }
 
-    /** Those whose names begin with {@code prefix.}, without it. */
+    /**
+     * Those whose names begin with {@code prefix.}, without it.
+     *
+     * @param prefix without the dot at its end
+     * @return another state
+     */
     public StateDict under(String prefix) {
         Objects.requireNonNull(prefix, "prefix");
         StateDict part = new StateDict();
@@ -109,6 +141,10 @@ public final class StateDict {
     /**
      * The value of that name.
      *
+     * @param <T> the type
+     * @param name of the value
+     * @param type its class, such as {@code Tensor}, {@code Long}, {@code Double}
+     * @return the value itself; a tensor is not copied
      * @throws StateDictException if there is none, or it is no {@code T}
      */
     public <T> T get(String name, Class<T> type) {
@@ -125,7 +161,13 @@ public final class StateDict {
         return type.cast(value);
     }
 
-    /** @throws StateDictException if the names are not exactly these; {@code of} says whose */
+    /**
+     * Refuses a state that has other names.
+     *
+     * @param of whose state it is, for the message
+     * @param expected all names that there must be
+     * @throws StateDictException if the names are not exactly these, with those that are missing and unknown
+     */
     public void requireNames(String of, Set<String> expected) {
         Objects.requireNonNull(of, "of");
         Set<String> missing = new TreeSet<>(Objects.requireNonNull(expected, "expected"));
@@ -141,7 +183,11 @@ public final class StateDict {
 
     // ---------------------------------------------------------------- as texts
 
-    /** Everything but tensors as texts that keep kind and value exactly: {@code 5}, {@code 0.1}, {@code true}, {@code "x"}. */
+    /**
+     * Everything but tensors as texts that keep kind and value exactly: {@code 5}, {@code 0.1}, {@code true}, {@code "x"}.
+     *
+     * @return by name, in order
+     */
     public Map<String, String> literals() {
         Map<String, String> texts = new LinkedHashMap<>();
         values.forEach((name, value) -> {

@@ -258,7 +258,11 @@ public abstract sealed class Elements permits KernelElements, CheckedElements {
 
     // ---------------------------------------------------------------- many at once
 
-    /** Works on the memory of contiguous elements, from which nothing may be kept. */
+    /**
+     * Works on the memory of contiguous elements, from which nothing may be kept.
+     *
+     * @param <E> what is read and written
+     */
     @FunctionalInterface
     public interface Access<E extends Exception> {
         /**

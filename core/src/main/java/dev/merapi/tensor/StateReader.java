@@ -33,19 +33,34 @@ public final class StateReader {
     private final Map<String, String> wrong = new TreeMap<>();
     private final Map<Tensor, Tensor> copies = new LinkedHashMap<>();
 
-    /** {@code of} says in errors what the state is loaded into. */
+    /**
+     * Begins to read a state; what is expected of it is named next.
+     *
+     * @param of what errors say that the state is loaded into
+     * @param state the state; its tensors are copied, and stay the caller's
+     */
     public StateReader(String of, StateDict state) {
         this.of = Objects.requireNonNull(of, "of");
         this.state = Objects.requireNonNull(state, "state");
         this.unknown = new LinkedHashSet<>(state.names());
     }
 
-    /** Expects a tensor of the target's shape and dtype, on any device. */
+    /**
+     * Expects a tensor of the target's shape and dtype, on any device.
+     *
+     * @param name in the state
+     * @param target what {@link #copy} will write
+     */
     public void tensor(String name, Tensor target) {
         tensor(name, target, false);
     }
 
-    /** Expects a tensor of the target's shape; a floating dtype becomes the target's. */
+    /**
+     * Expects a tensor of the target's shape; a floating dtype becomes the target's.
+     *
+     * @param name in the state
+     * @param target what {@link #copy} will write, floating
+     */
     public void floating(String name, Tensor target) {
         tensor(name, target, true);
     }
@@ -68,25 +83,45 @@ public final class StateReader {
         }
     }
 
-    /** Expects a whole number; 0 where that is wrong. */
+    /**
+     * Expects a whole number; 0 where that is wrong.
+     *
+     * @param name in the state
+     * @return its value
+     */
     public long integer(String name) {
         Long value = value(name, Long.class);
         return value == null ? 0 : value;
     }
 
-    /** Expects a floating number; 0 where that is wrong. */
+    /**
+     * Expects a floating number; 0 where that is wrong.
+     *
+     * @param name in the state
+     * @return its value
+     */
     public double number(String name) {
         Double value = value(name, Double.class);
         return value == null ? 0 : value;
     }
 
-    /** Expects a boolean; false where that is wrong. */
+    /**
+     * Expects a boolean; false where that is wrong.
+     *
+     * @param name in the state
+     * @return its value
+     */
     public boolean flag(String name) {
         Boolean value = value(name, Boolean.class);
         return value != null && value;
     }
 
-    /** Expects exactly this value. */
+    /**
+     * Expects exactly this value.
+     *
+     * @param name in the state
+     * @param expected a number, flag or text of the kinds that a {@link StateDict} has
+     */
     public void same(String name, Object expected) {
         Objects.requireNonNull(expected, "expected");
         Object value = value(name, expected.getClass());
@@ -95,7 +130,13 @@ public final class StateReader {
         }
     }
 
-    /** Says that a value is wrong, unless {@code holds}. */
+    /**
+     * Says that a value is wrong, unless {@code holds}.
+     *
+     * @param holds what must be true
+     * @param name of the value in the state
+     * @param what what the error says of it
+     */
     public void require(boolean holds, String name, String what) {
         Objects.requireNonNull(name, "name");
         Objects.requireNonNull(what, "what");

@@ -6,6 +6,10 @@ package dev.merapi.tensor;
  * that it has now and gets another when the model moves.
  */
 public interface Trainable {
-    /** The tensor now. */
+    /**
+     * The tensor now.
+     *
+     * @return the tensor now: after a move of the model another one
+     */
     Tensor tensor();
 }

@@ -73,12 +73,24 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         this.step = step;
     }
 
-    /** All work of the step is on that device. Nothing runs yet. */
+    /**
+     * All work of the step is on that device. Nothing runs yet.
+     *
+     * @param <R> what the step returns
+     * @param device a CUDA device, or the simulator
+     * @param step a tensor, or a list, map or record of tensors; it runs a few times, and then never again
+     * @return a graph, to be run and closed by this thread
+     */
     public static <R extends @Nullable Object> CudaGraph<R> of(Device device, Supplier<R> step) {
         return new CudaGraph<>(device, step);
     }
 
-    /** How many runs come before the capture; 3 if nothing is said. They are ordinary steps. */
+    /**
+     * How many runs come before the capture; 3 if nothing is said. They are ordinary steps.
+     *
+     * @param runs at least 0
+     * @return this graph
+     */
     public CudaGraph<R> warmup(int runs) {
         if (runs < 0) {
             throw new IllegalArgumentException("graph: cannot warm up by " + runs + " runs");
@@ -91,6 +103,7 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
      * One step. The tensors in its result carry no graph of gradients, and are valid until the next run, which may write
      * to the same memory.
      *
+     * @return what the step returned when it was captured, with the values of this run
      * @throws GraphCaptureException if the step does what a graph cannot hold, or if what the captured one stands on has
      *     changed: a seed, or a gradient that it adds to
      */
@@ -164,17 +177,29 @@ public final class CudaGraph<R extends @Nullable Object> implements AutoCloseabl
         }
     }
 
-    /** Whether the next run is a replay. */
+    /**
+     * Whether the next run is a replay.
+     *
+     * @return false during the warm-up
+     */
     public boolean isCaptured() {
         return replay != null;
     }
 
-    /** Bytes of the device that are reserved for what the captured step allocates; 0 before the capture. */
+    /**
+     * Bytes of the device that are reserved for what the captured step allocates; 0 before the capture.
+     *
+     * @return bytes
+     */
     public long reservedBytes() {
         return replay == null ? 0 : replay.graph.reservedBytes();
     }
 
-    /** How many kernels, copies and fills the captured step consists of; 0 before the capture. */
+    /**
+     * How many kernels, copies and fills the captured step consists of; 0 before the capture.
+     *
+     * @return a count
+     */
     public long nodes() {
         return replay == null ? 0 : replay.graph.nodes();
     }

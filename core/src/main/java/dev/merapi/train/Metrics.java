@@ -30,7 +30,12 @@ public final class Metrics implements AutoCloseable {
     private final BufferedWriter csv;
     private long flushed = System.nanoTime();
 
-    /** Values of one name, and the steps that they belong to. */
+    /**
+     * Values of one name, and the steps that they belong to.
+     *
+     * @param steps in the order of recording
+     * @param values one for each step
+     */
     public record Series(List<Long> steps, List<Double> values) {}
 
     private Metrics(FileChannel file) {
@@ -41,9 +46,10 @@ public final class Metrics implements AutoCloseable {
     /**
      * Begins a CSV file with a column for the step and one for each name.
      *
-     * @param file is replaced
-     * @param names of the columns
-     * @return the metrics, to be closed
+     * @param file is written anew
+     * @param names of the columns, without comma and line break
+     * @return metrics, to be closed
+     * @throws IOException if the file cannot be written
      */
     public static Metrics create(Path file, String... names) throws IOException {
         Objects.requireNonNull(file, "file");
@@ -111,6 +117,8 @@ public final class Metrics implements AutoCloseable {
     /**
      * Writes a row.
      *
+     * @param step what the first column says
+     * @param values by name; columns without one stay empty
      * @throws IllegalArgumentException if a name has no column
      */
     public void record(long step, Map<String, Double> values) {
@@ -142,7 +150,12 @@ public final class Metrics implements AutoCloseable {
         }
     }
 
-    /** Everything recorded under a name so far. */
+    /**
+     * Everything recorded under a name so far.
+     *
+     * @param name one of the columns
+     * @return steps and values, in the order of recording
+     */
     public Series series(String name) {
         Series s = series.get(name);
         if (s == null) {

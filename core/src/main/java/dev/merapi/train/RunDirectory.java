@@ -70,7 +70,14 @@ public final class RunDirectory implements AutoCloseable {
         return new RunDirectory(path);
     }
 
-    /** Makes {@code root/name}, or {@code root/name-2}, … if that exists: no run ever writes into another's. */
+    /**
+     * Makes {@code root/name}, or {@code root/name-2}, … if that exists: no run ever writes into another's.
+     *
+     * @param root is made if it is not there
+     * @param name of the folder
+     * @return a folder that is new
+     * @throws IOException if it cannot be made
+     */
     public static RunDirectory create(Path root, String name) throws IOException {
         Objects.requireNonNull(root, "root");
         Objects.requireNonNull(name, "name");
@@ -88,11 +95,17 @@ public final class RunDirectory implements AutoCloseable {
         }
     }
 
+    /** {@return the folder} */
     public Path path() {
         return path;
     }
 
-    /** A file in it. */
+    /**
+     * A file in it.
+     *
+     * @param name relative to the folder
+     * @return where it is or would be
+     */
     public Path file(String name) {
         try {
             return path.resolve(name);
