@@ -152,7 +152,9 @@ public final class ExportedTypes {
         String place =
                 element instanceof Member m ? m.getDeclaringClass().getName() + "." + m.getName() : where.toString();
         for (Class<?> c : classes) {
-            if (c.getName().startsWith("dev.merapi.") && !nameable.contains(c.getPackageName()) && !exempt.contains(place)) {
+            if (c.getName().startsWith("dev.merapi.")
+                    && !nameable.contains(c.getPackageName())
+                    && !exempt.contains(place)) {
                 found.add(place + " names " + c.getName());
             }
         }

@@ -111,12 +111,14 @@ public final class ForwardMode implements CallLayer {
             Duals duals = m == null ? null : m.duals;
             Thread other = duals == null ? null : duals.otherThread();
             if (other != null) {
-                throw new GradientException(Message.of(
-                                op.name(),
-                                "argument '" + op.slotName(args, i) + "' has a tangent of a jvp that thread "
-                                        + other.getName() + " runs, and this is thread "
-                                        + Thread.currentThread().getName() + ": the result would have none")
-                        .fix("within jvp call ops on the thread that called it; where no derivative is wanted, on x.detach()."));
+                throw new GradientException(
+                        Message.of(
+                                        op.name(),
+                                        "argument '" + op.slotName(args, i) + "' has a tangent of a jvp that thread "
+                                                + other.getName() + " runs, and this is thread "
+                                                + Thread.currentThread().getName() + ": the result would have none")
+                                .fix(
+                                        "within jvp call ops on the thread that called it; where no derivative is wanted, on x.detach()."));
             }
         }
     }

@@ -447,6 +447,8 @@ class JvpSeamsTest {
                 x(),
                 v());
         same("around", d, Autograd.jvp(F, x(), v()));
-        assertThat(elsewhere(() -> d.value().mul(d.tangent()))).as("when it is over").isNull();
+        assertThat(elsewhere(() -> d.value().mul(d.tangent())))
+                .as("when it is over")
+                .isNull();
     }
 }
