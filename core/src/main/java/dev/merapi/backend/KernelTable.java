@@ -52,6 +52,17 @@ public final class KernelTable {
             return new Signature(op.op().argumentType(), op.result().type());
         }
 
+        // Not generated: the first of such comparisons takes milliseconds, and every program would wait for it.
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof Signature s && s.arguments == arguments && s.result == result;
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * arguments.hashCode() + result.hashCode();
+        }
+
         @Override
         public String toString() {
             return arguments.getName() + " -> " + result.getName();

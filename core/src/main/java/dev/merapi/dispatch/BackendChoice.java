@@ -18,24 +18,22 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.ServiceLoader;
-import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Which backend serves each kind of device. The CPU always has one: plain Java if the native one cannot be loaded,
  * with one line that says why.
  */
 public final class BackendChoice {
-    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
-    private static final AtomicReferenceArray<Backend> CHOSEN = new AtomicReferenceArray<>(DeviceType.LIMIT);
+    /** By the type's id, as allocators: replaced as a whole, never changed. */
+    private static volatile @Nullable Backend[] chosen = new Backend[DeviceType.LIMIT];
+
     private static final List<Backend> REGISTERED = new ArrayList<>();
     /** Of each backend that was asked for memory, what the engine has built on it; found again if it serves again. */
     private static final Map<Backend, List<CachingAllocator>> MADE = new IdentityHashMap<>();
     /** Of the backends that serve now, by the index of the device. */
-    private static final AtomicReferenceArray<CachingAllocator[]> ALLOCATORS =
-            new AtomicReferenceArray<>(DeviceType.LIMIT);
+    private static volatile @Nullable CachingAllocator @Nullable [][] allocators = new CachingAllocator[DeviceType.LIMIT][];
+
     /** Counts how often a backend came or went: kernels that were chosen before are chosen again. */
     private static volatile int generation;
 
@@ -50,7 +48,7 @@ public final class BackendChoice {
      */
     public static Backend of(DeviceType type) {
         Objects.requireNonNull(type, "type");
-        Backend backend = CHOSEN.get(type.id());
+        Backend backend = chosen[type.id()];
         return backend != null ? backend : choose(type);
     }
 
@@ -67,7 +65,7 @@ public final class BackendChoice {
     public static CachingAllocator allocator(Device device) {
         Objects.requireNonNull(device, "device");
         Backend backend = of(device.type());
-        CachingAllocator[] known = ALLOCATORS.get(device.type().id());
+        CachingAllocator[] known = allocators[device.type().id()];
         int index = device.index();
         if (known != null && index < known.length && known[index] != null) {
             return known[index];
@@ -89,12 +87,12 @@ public final class BackendChoice {
             found = new CachingAllocator(device, backend.memory(device.index()));
             made.add(found);
         }
-        if (CHOSEN.get(device.type().id()) == backend) {
-            CachingAllocator[] known = ALLOCATORS.get(device.type().id());
+        if (chosen[device.type().id()] == backend) {
+            CachingAllocator[] known = allocators[device.type().id()];
             int length = Math.max(known == null ? 0 : known.length, device.index() + 1);
             CachingAllocator[] next = known == null ? new CachingAllocator[length] : Arrays.copyOf(known, length);
             next[device.index()] = found;
-            ALLOCATORS.set(device.type().id(), next);
+            setAllocators(device.type(), next);
         }
         return found;
     }
@@ -143,13 +141,13 @@ public final class BackendChoice {
     }
 
     private static synchronized void changed(Backend backend) {
-        CHOSEN.set(backend.deviceType().id(), null);
-        ALLOCATORS.set(backend.deviceType().id(), null);
+        setChosen(backend.deviceType(), null);
+        setAllocators(backend.deviceType(), null);
         generation++;
     }
 
     private static synchronized Backend choose(DeviceType type) {
-        Backend known = CHOSEN.get(type.id());
+        Backend known = chosen[type.id()];
         if (known != null) {
             return known;
         }
@@ -164,9 +162,6 @@ public final class BackendChoice {
         for (Backend backend : candidates) {
             Throwable why = backend.unavailableBecause();
             if (why == null) {
-                if (LOG.isDebugEnabled()) {
-                    LOG.debug("{}: {}", type, backend.description());
-                }
                 return set(type, backend);
             }
             reasons.add(backend.description() + ": " + why);
@@ -188,8 +183,20 @@ public final class BackendChoice {
         throw e;
     }
 
-    private static Backend set(DeviceType type, @Nullable Backend backend) {
-        CHOSEN.set(type.id(), backend);
-        return java.util.Objects.requireNonNull(backend);
+    private static Backend set(DeviceType type, Backend backend) {
+        setChosen(type, backend);
+        return backend;
+    }
+
+    private static void setChosen(DeviceType type, @Nullable Backend backend) {
+        @Nullable Backend[] next = chosen.clone();
+        next[type.id()] = backend;
+        chosen = next;
+    }
+
+    private static void setAllocators(DeviceType type, @Nullable CachingAllocator @Nullable [] known) {
+        @Nullable CachingAllocator @Nullable [][] next = allocators.clone();
+        next[type.id()] = known;
+        allocators = next;
     }
 }

@@ -73,7 +73,7 @@ public final class BackwardContext {
     public boolean needs(String argument) {
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
-            if (definition.schema().tensorArgument(i).name().equals(argument)) {
+            if (definition.schema().tensorNames().get(i).equals(argument)) {
                 for (int k = first; k < first + slotCounts[i]; k++) {
                     if (needed[k]) {
                         return true;
@@ -97,7 +97,7 @@ public final class BackwardContext {
     public boolean needs(String argument, int element) {
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
-            if (definition.schema().tensorArgument(i).name().equals(argument)) {
+            if (definition.schema().tensorNames().get(i).equals(argument)) {
                 return needed[first + element];
             }
             first += slotCounts[i];

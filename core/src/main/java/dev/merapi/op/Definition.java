@@ -76,7 +76,7 @@ public final class Definition<A extends Record, R> {
         this.shape = value(PieceKey.SHAPE);
         this.view = value(PieceKey.VIEW);
         this.mutates = valueOr(PieceKey.MUTATES, Set.of());
-        this.mutatedArguments = new boolean[op.schema().arguments().size()];
+        this.mutatedArguments = new boolean[op.schema().record().size()];
         mutates.forEach(name -> mutatedArguments[op.schema().indexOf(name)] = true);
         this.returnsMutated = valueOr(PieceKey.RETURNS_MUTATED, false);
         this.reference = value(PieceKey.REFERENCE);
@@ -92,7 +92,7 @@ public final class Definition<A extends Record, R> {
         this.kernelType = value(PieceKey.KERNEL_TYPE);
         this.device = value(PieceKey.DEVICE);
         this.code = value(PieceKey.CODE);
-        this.layerRules = top.keySet().stream().anyMatch(key -> key instanceof PieceKey.LayerKey);
+        boolean rules = false;
         Map<String, Object> d = new HashMap<>();
         boolean any = false;
         for (PieceKey<?> each : top.keySet()) {
@@ -108,8 +108,11 @@ public final class Definition<A extends Record, R> {
                 disabled[key.device().id()] = true;
             } else if (each instanceof DefaultKey key) {
                 d.put(key.argument(), java.util.Objects.requireNonNull(value(key)));
+            } else if (each instanceof PieceKey.LayerKey) {
+                rules = true;
             }
         }
+        this.layerRules = rules;
         this.anyBackwardKernel = any;
         this.composite = compose != null
                 && shape == null

@@ -30,11 +30,11 @@ public final class OpRegistry {
         }
         String namespace = name.substring(0, split);
         String local = name.substring(split + 2);
-        if (!namespace.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+        if (!isWord(namespace)) {
             throw new SchemaException("op name '" + name + "': namespace '" + namespace
                     + "' must be letters, digits and _, not beginning with a digit");
         }
-        if (!local.matches("[A-Za-z_][A-Za-z0-9_]*")) {
+        if (!isWord(local)) {
             throw new SchemaException("op name '" + name + "': '" + local
                     + "' must be letters, digits and _, not beginning with a digit; there are no overloads");
         }
@@ -42,6 +42,18 @@ public final class OpRegistry {
             throw new SchemaException("op name '" + name + "': '" + namespace + "' is a reserved namespace"
                     + "\n  fix: take a namespace of your own, as in mylib::" + local);
         }
+    }
+
+    /** Letters, digits and _; by hand, as regular expressions are many classes, for which every start would wait. */
+    static boolean isWord(String name) {
+        for (int i = 0; i < name.length(); i++) {
+            char c = name.charAt(i);
+            boolean letter = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_';
+            if (!letter && (i == 0 || c < '0' || c > '9')) {
+                return false;
+            }
+        }
+        return !name.isEmpty();
     }
 
     /**

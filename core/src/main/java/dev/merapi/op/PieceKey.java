@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Names a piece of an op. A value is put and read under the key of its type, so that the one cast, from the key's type to
- * that of the op's own arguments and result, is in {@link Definition}.
+ * that of the op's own arguments and result, is in {@link Definition}. What compares keys is not generated: the first of
+ * such comparisons takes milliseconds, and every program would wait for it.
  *
  * @param <V> what the piece is, for any op
  */
@@ -59,12 +60,32 @@ sealed interface PieceKey<V> {
     /** @param dtype null for any */
     record KernelKey(DeviceType device, @Nullable DType dtype) implements PieceKey<KernelPiece> {
         @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof KernelKey k && k.device == device && k.dtype == dtype;
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * device.hashCode() + (dtype == null ? 0 : dtype.hashCode());
+        }
+
+        @Override
         public String text() {
             return "kernel/" + device + "/" + (dtype == null ? "*" : dtype.name());
         }
     }
 
     record BackwardKernelKey(DeviceType device) implements PieceKey<BackwardPiece> {
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof BackwardKernelKey k && k.device == device;
+        }
+
+        @Override
+        public int hashCode() {
+            return device.hashCode();
+        }
+
         @Override
         public String text() {
             return "backwardKernel/" + device;
@@ -74,6 +95,16 @@ sealed interface PieceKey<V> {
     /** Registered kernels of a device that are passed over. */
     record DisabledKey(DeviceType device) implements PieceKey<Boolean> {
         @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof DisabledKey k && k.device == device;
+        }
+
+        @Override
+        public int hashCode() {
+            return -device.hashCode();
+        }
+
+        @Override
         public String text() {
             return "disabled/" + device;
         }
@@ -82,6 +113,16 @@ sealed interface PieceKey<V> {
     /** What the op says to one layer. */
     record LayerKey(Class<?> layer) implements PieceKey<LayerRule<?, ?, ?>> {
         @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof LayerKey k && k.layer == layer;
+        }
+
+        @Override
+        public int hashCode() {
+            return layer.hashCode();
+        }
+
+        @Override
         public String text() {
             return "rule/" + layer.getName();
         }
@@ -89,6 +130,16 @@ sealed interface PieceKey<V> {
 
     /** The value of an argument that a call by name leaves out. */
     record DefaultKey(String argument) implements PieceKey<Object> {
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof DefaultKey k && k.argument.equals(argument);
+        }
+
+        @Override
+        public int hashCode() {
+            return argument.hashCode();
+        }
+
         @Override
         public String text() {
             return "default/" + argument;

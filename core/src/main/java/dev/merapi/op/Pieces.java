@@ -106,7 +106,9 @@ final class Pieces {
     // ---------------------------------------------------------------- at once
 
     private void contradictions() {
-        NOT_OF_VIEWS.forEach((piece, why) -> apart(VIEW, piece, "a view has no such piece: " + why));
+        if (op.isView()) {
+            NOT_OF_VIEWS.forEach((piece, why) -> apart(VIEW, piece, "a view has no such piece: " + why));
+        }
         for (Part backward : OF_BACKWARD) {
             apart(NON_DIFFERENTIABLE, backward, "no gradient flows through a non-differentiable op");
         }
@@ -132,7 +134,7 @@ final class Pieces {
             }
             without(AUTOCAST, "there are no tensor arguments to convert, " + text());
         }
-        if (op.schema().hasRequiredTensor()) {
+        if (has(DEVICE) && op.schema().hasRequiredTensor()) {
             without(DEVICE, "the op runs where its tensor arguments are, " + text());
         }
         outputs();

@@ -7,6 +7,7 @@ import dev.merapi.op.tree.RecordType;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import java.lang.annotation.Annotation;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
@@ -20,9 +21,9 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,7 +62,9 @@ public final class Schema {
     public record Argument(String name, Kind kind, boolean optional, boolean optionalElements, String type) {}
 
     private final RecordType record;
-    private final Argument[] arguments;
+    private final Kind[] kinds;
+    // Made when they are asked for, or something is null: annotations are what starting up would be spent on.
+    private final @Nullable Argument[] arguments;
     private final int[] tensorArguments; // indices of arguments that can hold tensors
     private final boolean simple; // every one of them is a single tensor
     private final List<String> tensorNames;
@@ -69,37 +72,39 @@ public final class Schema {
     private final boolean ownsAll; // nothing in a value could be changed by its caller
     private static final int FEW = 16;
     private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made when calls are many
-    private final int[] required; // indices of plain arguments that could be null, and may not
-    private @Nullable MethodHandle firstMissing; // made when calls are many
+    private volatile int[] required; // indices of plain arguments that could be null; once one was, of those that may not
+    private @Nullable MethodHandle firstAbsent; // made when calls are many
     private int calls;
     private final MethodHandles.@Nullable Lookup lookup;
 
-    private Schema(RecordType record, Argument[] arguments, MethodHandles.@Nullable Lookup lookup) {
+    private Schema(RecordType record, Kind[] kinds, MethodHandles.@Nullable Lookup lookup) {
         this.record = record;
-        this.arguments = arguments;
+        this.kinds = kinds;
+        this.arguments = new Argument[kinds.length];
         this.lookup = lookup;
-        int[] indices = new int[arguments.length];
-        int n = 0;
+        int[] holding = new int[kinds.length];
+        int[] plain = new int[kinds.length];
+        List<String> names = new ArrayList<>(kinds.length);
+        int references = 0;
         boolean allSingle = true;
-        for (int i = 0; i < arguments.length; i++) {
-            if (arguments[i].kind != Kind.PLAIN) {
-                indices[n++] = i;
-                allSingle &= arguments[i].kind == Kind.TENSOR && !isOptionalWrapper(i);
+        boolean owns = true;
+        for (int i = 0; i < kinds.length; i++) {
+            owns &= kinds[i] == Kind.TENSOR || !record.mayChange(i);
+            if (kinds[i] != Kind.PLAIN) {
+                holding[names.size()] = i;
+                names.add(record.name(i));
+                allSingle &= kinds[i] == Kind.TENSOR && !isOptionalWrapper(i);
+            } else if (!record.component(i).getType().isPrimitive()) {
+                plain[references++] = i;
             }
         }
-        this.tensorArguments = Arrays.copyOf(indices, n);
+        this.tensorArguments = Arrays.copyOf(holding, names.size());
         this.simple = allSingle;
-        this.tensorNames =
-                Arrays.stream(tensorArguments).mapToObj(i -> arguments[i].name).toList();
-        this.oneEach = new int[n];
+        this.tensorNames = List.copyOf(names);
+        this.oneEach = new int[names.size()];
         Arrays.fill(oneEach, 1);
-        this.ownsAll = IntStream.range(0, arguments.length)
-                .noneMatch(i -> arguments[i].kind != Kind.TENSOR && record.mayChange(i));
-        this.required = IntStream.range(0, arguments.length)
-                .filter(i -> arguments[i].kind == Kind.PLAIN
-                        && !arguments[i].optional
-                        && !record.component(i).getType().isPrimitive())
-                .toArray();
+        this.ownsAll = owns;
+        this.required = Arrays.copyOf(plain, references);
     }
 
     private boolean isOptionalWrapper(int i) {
@@ -126,51 +131,32 @@ public final class Schema {
             return known;
         }
         RecordType record = RecordType.of(type, lookup);
-        Argument[] arguments = new Argument[record.size()];
+        Kind[] kinds = new Kind[record.size()];
         List<Class<?>> path = new ArrayList<>(within);
         path.add(type);
-        for (int i = 0; i < arguments.length; i++) {
-            arguments[i] = argument(type, record.component(i), lookup, path);
+        for (int i = 0; i < kinds.length; i++) {
+            kinds[i] = kind(type, record.component(i), lookup, path);
         }
-        Schema made = new Schema(record, arguments, lookup);
+        Schema made = new Schema(record, kinds, lookup);
         if (lookup == null) {
             PUBLIC.putIfAbsent(type, made);
         }
         return made;
     }
 
-    private static Argument argument(
+    private static Kind kind(
             Class<?> owner, RecordComponent c, MethodHandles.@Nullable Lookup lookup, List<Class<?>> within) {
-        AnnotatedType annotated = c.getAnnotatedType();
-        boolean optional = isNullable(annotated);
-        Type type = c.getGenericType();
-        if (c.getType() == Optional.class && type instanceof ParameterizedType p) {
-            optional = true;
-            type = p.getActualTypeArguments()[0];
-        }
+        Type type = declared(c);
         Class<?> raw = raw(type);
+        Class<?> element = element(type);
         if (raw == Tensor.class) {
-            return new Argument(c.getName(), Kind.TENSOR, optional, false, "Tensor");
+            return Kind.TENSOR;
         }
-        if (raw == List.class && type instanceof ParameterizedType p) {
-            Class<?> element = raw(p.getActualTypeArguments()[0]);
-            boolean optionalElements = annotated instanceof AnnotatedParameterizedType ap
-                    && isNullable(ap.getAnnotatedActualTypeArguments()[0]);
-            if (element == Tensor.class) {
-                return new Argument(
-                        c.getName(),
-                        Kind.TENSORS,
-                        optional,
-                        optionalElements,
-                        optionalElements ? "Tensor?[]" : "Tensor[]");
-            }
-            if (plainName(element) != null) {
-                return new Argument(c.getName(), Kind.PLAIN, optional, false, plainName(element) + "[]");
-            }
+        if (element == Tensor.class) {
+            return Kind.TENSORS;
         }
-        String plain = plainName(raw);
-        if (plain != null) {
-            return new Argument(c.getName(), Kind.PLAIN, optional, false, plain);
+        if (plainName(raw) != null || element != null && plainName(element) != null) {
+            return Kind.PLAIN;
         }
         if (raw.isRecord()) {
             if (within.contains(raw)) {
@@ -178,8 +164,8 @@ public final class Schema {
                         + " is of the record " + raw.getSimpleName() + ", which " + owner.getSimpleName()
                         + " is a part of\n  fix: arguments have a fixed depth; use lists.");
             }
-            Schema nested = of(raw.asSubclass(Record.class), lookup, within);
-            return new Argument(c.getName(), Kind.RECORD, optional, false, nested.argumentText());
+            of(raw.asSubclass(Record.class), lookup, within);
+            return Kind.RECORD;
         }
         throw new SchemaException("schema of " + owner.getSimpleName() + ": component " + c.getName()
                 + " has the unsupported type " + c.getGenericType().getTypeName()
@@ -194,9 +180,60 @@ public final class Schema {
                         : ""));
     }
 
+    /** What is declared, or what it is an optional of. */
+    private static Type declared(RecordComponent c) {
+        Type type = c.getGenericType();
+        return c.getType() == Optional.class && type instanceof ParameterizedType p
+                ? p.getActualTypeArguments()[0]
+                : type;
+    }
+
+    /** Of what it is a list; null if it is none. */
+    private static @Nullable Class<?> element(Type type) {
+        return type instanceof ParameterizedType p && p.getRawType() == List.class
+                ? raw(p.getActualTypeArguments()[0])
+                : null;
+    }
+
+    private Argument argument(int i) {
+        Argument known = arguments[i];
+        if (known == null) {
+            known = made(i);
+            arguments[i] = known;
+        }
+        return known;
+    }
+
+    private Argument made(int i) {
+        RecordComponent c = record.component(i);
+        AnnotatedType annotated = c.getAnnotatedType();
+        Type type = declared(c);
+        Class<?> element = element(type);
+        boolean optionalElements = kinds[i] == Kind.TENSORS
+                && annotated instanceof AnnotatedParameterizedType p
+                && isNullable(p.getAnnotatedActualTypeArguments()[0]);
+        String text =
+                switch (kinds[i]) {
+                    case TENSOR -> "Tensor";
+                    case TENSORS -> optionalElements ? "Tensor?[]" : "Tensor[]";
+                    case RECORD -> of(raw(type).asSubclass(Record.class), lookup).argumentText();
+                    case PLAIN -> element == null ? plainName(raw(type)) : plainName(element) + "[]";
+                };
+        return new Argument(
+                c.getName(),
+                kinds[i],
+                isOptionalWrapper(i) || isNullable(annotated),
+                optionalElements,
+                Objects.requireNonNull(text));
+    }
+
     private static boolean isNullable(AnnotatedType type) {
-        return Arrays.stream(type.getAnnotations())
-                .anyMatch(a -> a.annotationType().getSimpleName().equals("Nullable"));
+        for (Annotation a : type.getAnnotations()) {
+            if (a.annotationType().getSimpleName().equals("Nullable")) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static Class<?> raw(Type type) {
@@ -252,7 +289,9 @@ public final class Schema {
 
     /** {@return all arguments, in the order of the record's components} */
     public List<Argument> arguments() {
-        return Collections.unmodifiableList(Arrays.asList(arguments));
+        Argument[] all = new Argument[kinds.length];
+        Arrays.setAll(all, this::argument);
+        return Collections.unmodifiableList(Arrays.asList(all));
     }
 
     /**
@@ -262,8 +301,8 @@ public final class Schema {
      * @return from 0
      */
     public int indexOf(String name) {
-        for (int i = 0; i < arguments.length; i++) {
-            if (arguments[i].name.equals(name)) {
+        for (int i = 0; i < kinds.length; i++) {
+            if (record.name(i).equals(name)) {
                 return i;
             }
         }
@@ -298,7 +337,7 @@ public final class Schema {
             MethodHandle reader = tensorReader;
             @Nullable Tensor[] result = reader != null ? (Tensor[]) RecordType.read(reader, args) : firstTensors(args);
             for (int i = 0; i < result.length; i++) {
-                if (result[i] == null && !arguments[tensorArguments[i]].optional) {
+                if (result[i] == null && !argument(tensorArguments[i]).optional) {
                     throw missing(op, tensorArguments[i]);
                 }
             }
@@ -324,18 +363,37 @@ public final class Schema {
         return result;
     }
 
-    /** The first of the required arguments that is absent; −1 for none. */
-    private int firstMissing(Record args) {
+    /** The first of these arguments that is absent; −1 for none. */
+    private int firstAbsent(Record args, int[] of) {
         if (calls >= FEW) {
-            firstMissing = record.firstNull(required);
+            firstAbsent = record.firstNull(of);
         }
         calls++;
-        for (int i : required) {
+        for (int i : of) {
             if (Plain.isAbsent(record.get(args, i))) {
                 return i;
             }
         }
         return -1;
+    }
+
+    /** Something is absent. That may be; then it is not looked at any more, and so only now it is read what may be. */
+    private void requireAllOf(String op, Record args) {
+        int[] needed = new int[kinds.length];
+        int n = 0;
+        for (int i : required) {
+            if (!argument(i).optional) {
+                needed[n++] = i;
+            }
+        }
+        required = Arrays.copyOf(needed, n);
+        firstAbsent = null;
+        for (int i : required) {
+            Object value = record.get(args, i);
+            if (Plain.isAbsent(value)) {
+                throw value instanceof List<?> list ? missing(op, i, list.indexOf(null)) : missing(op, i);
+            }
+        }
     }
 
     /**
@@ -350,35 +408,33 @@ public final class Schema {
         if (args == null) {
             throw new SchemaException(op + ": the arguments are null\n  schema: " + argumentText());
         }
-        if (required.length > 0) {
-            MethodHandle handle = firstMissing;
-            int missing = handle != null ? RecordType.readIndex(handle, args) : firstMissing(args);
-            if (missing >= 0) {
-                if (record.get(args, missing) instanceof List<?> list) {
-                    throw missing(op, missing, list.indexOf(null));
-                }
-                throw missing(op, missing);
+        int[] some = required;
+        if (some.length > 0) {
+            MethodHandle handle = firstAbsent;
+            int absent = handle != null ? RecordType.readIndex(handle, args) : firstAbsent(args, some);
+            if (absent >= 0) {
+                requireAllOf(op, args);
             }
         }
     }
 
     private void collect(String op, int argument, @Nullable Object given, List<@Nullable Tensor> into) {
-        Argument a = arguments[argument];
+        Kind kind = kinds[argument];
         Object value = given instanceof Optional<?> o ? o.orElse(null) : given;
-        if (value == null && !a.optional) {
+        if (value == null && !argument(argument).optional) {
             throw missing(op, argument);
         }
-        if (a.kind == Kind.TENSORS) {
+        if (kind == Kind.TENSORS) {
             if (value instanceof List<?> list) {
                 for (int k = 0; k < list.size(); k++) {
                     Object element = list.get(k);
-                    if (element == null && !a.optionalElements) {
+                    if (element == null && !argument(argument).optionalElements) {
                         throw missing(op, argument, k);
                     }
                     into.add((Tensor) element);
                 }
             }
-        } else if (a.kind == Kind.RECORD) {
+        } else if (kind == Kind.RECORD) {
             if (value != null) {
                 into.addAll(Arrays.asList(nested(value).tensors(op, (Record) value)));
             }
@@ -388,12 +444,12 @@ public final class Schema {
     }
 
     private SchemaException missing(String op, int argument, int element) {
-        return new SchemaException(op + ": element " + element + " of argument '" + arguments[argument].name
+        return new SchemaException(op + ": element " + element + " of argument '" + record.name(argument)
                 + "' is null\n  schema: " + argumentText() + "\n  fix: pass a value.");
     }
 
     private SchemaException missing(String op, int argument) {
-        return new SchemaException(op + ": argument '" + arguments[argument].name + "' is null, but it is required"
+        return new SchemaException(op + ": argument '" + record.name(argument) + "' is null, but it is required"
                 + "\n  schema: " + argumentText()
                 + "\n  fix: pass a value, or declare the component @Nullable.");
     }
@@ -412,7 +468,7 @@ public final class Schema {
         Object[] values = new Object[record.size()];
         for (int i = 0; i < values.length; i++) {
             Object value = record.get(args, i);
-            values[i] = arguments[i].kind == Kind.PLAIN ? value : rebuilt(arguments[i], value, tensors, next);
+            values[i] = kinds[i] == Kind.PLAIN ? value : rebuilt(kinds[i], value, tensors, next);
         }
         return (A) record.make(values);
     }
@@ -433,20 +489,20 @@ public final class Schema {
         @Nullable Object[] values = record.values(args);
         for (int i = 0; i < values.length; i++) {
             Object value = values[i];
-            values[i] = arguments[i].kind == Kind.RECORD && value instanceof Record r
+            values[i] = kinds[i] == Kind.RECORD && value instanceof Record r
                     ? nested(r).own(r)
-                    : arguments[i].kind == Kind.RECORD && value instanceof Optional<?> o
+                    : kinds[i] == Kind.RECORD && value instanceof Optional<?> o
                             ? o.map(r -> nested(r).own((Record) r))
                             : Plain.own(value);
         }
         return (A) record.make(values);
     }
 
-    private @Nullable Object rebuilt(Argument a, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
+    private @Nullable Object rebuilt(Kind kind, @Nullable Object value, @Nullable Tensor[] tensors, int[] next) {
         if (value instanceof Optional<?> o) {
-            return Optional.ofNullable(rebuilt(a, o.orElse(null), tensors, next));
+            return Optional.ofNullable(rebuilt(kind, o.orElse(null), tensors, next));
         }
-        if (a.kind == Kind.TENSORS) {
+        if (kind == Kind.TENSORS) {
             if (value == null) {
                 return null;
             }
@@ -455,7 +511,7 @@ public final class Schema {
             next[0] += n;
             return Collections.unmodifiableList(list);
         }
-        if (a.kind == Kind.RECORD) {
+        if (kind == Kind.RECORD) {
             if (value == null) {
                 return null;
             }
@@ -541,7 +597,7 @@ public final class Schema {
     /** True if no call is without a tensor. */
     boolean hasRequiredTensor() {
         for (int i : tensorArguments) {
-            if (arguments[i].kind == Kind.TENSOR && !arguments[i].optional) {
+            if (kinds[i] == Kind.TENSOR && !argument(i).optional) {
                 return true;
             }
         }
@@ -549,7 +605,7 @@ public final class Schema {
     }
 
     Argument tensorArgument(int i) {
-        return arguments[tensorArguments[i]];
+        return argument(tensorArguments[i]);
     }
 
     boolean isSimple() {
@@ -572,8 +628,8 @@ public final class Schema {
      */
     String text(Map<String, ?> marks, Map<String, List<String>> elements) {
         StringBuilder s = new StringBuilder("(");
-        for (int i = 0; i < arguments.length; i++) {
-            Argument a = arguments[i];
+        for (int i = 0; i < kinds.length; i++) {
+            Argument a = argument(i);
             String type = a.type;
             List<String> named = elements.get(a.name);
             if (named != null) {

@@ -2,17 +2,10 @@
 package dev.merapi.op;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
-/**
- * The place in the source that registered something.
- *
- * @param file name of the source file
- * @param line in it
- * @param method class and method, for people
- */
-public record Site(String file, int line, String method) {
-    private static final StackWalker WALKER = StackWalker.getInstance();
-    private static final int DEPTH = 64;
+/** The place in the source that registered something. */
+public final class Site {
     /** What defines ops for others. */
     private static final List<String> DEFINERS = List.of(
             "dev.merapi.op.",
@@ -21,33 +14,69 @@ public record Site(String file, int line, String method) {
             "dev.merapi.ops.PairLoss",
             "java.");
 
+    // To note a stack is cheap, to read one is not: each op has several of these, and nobody asks for most of them.
+    private @Nullable Throwable stack;
+    private @Nullable StackTraceElement frame;
+
+    private Site(Throwable stack) {
+        this.stack = stack;
+    }
+
     /** The innermost frame that is not part of the op system itself, nor of the one-line forms. */
     static Site caller() {
-        return WALKER.walk(frames -> frames.filter(f -> !isDefiner(f.getClassName()))
-                .findFirst()
-                .map(f -> new Site(
-                        f.getFileName() == null ? f.getClassName() : f.getFileName(),
-                        f.getLineNumber(),
-                        f.getClassName() + "." + f.getMethodName()))
-                .orElse(new Site("unknown", 0, "unknown")));
+        return new Site(new Throwable());
+    }
+
+    private synchronized StackTraceElement frame() {
+        if (stack != null) {
+            frame = new StackTraceElement("unknown", "unknown", null, 0);
+            for (StackTraceElement f : stack.getStackTrace()) {
+                if (!isDefiner(f.getClassName())) {
+                    frame = f;
+                    break;
+                }
+            }
+            stack = null;
+        }
+        return java.util.Objects.requireNonNull(frame);
+    }
+
+    /** {@return the name of the source file, or of the class if that is not known} */
+    public String file() {
+        String file = frame().getFileName();
+        return file == null ? frame().getClassName() : file;
+    }
+
+    /** {@return the number of the line} */
+    public int line() {
+        return frame().getLineNumber();
+    }
+
+    /** {@return class and method} */
+    public String method() {
+        return frame().getClassName() + "." + frame().getMethodName();
     }
 
     /** Whether it is the engine itself that defines or registers something, if only while it works for somebody. */
     static boolean isEngine() {
-        List<StackWalker.StackFrame> outside =
-                WALKER.walk(frames -> frames.dropWhile(f -> f.getClassName().startsWith("dev.merapi.op."))
-                        .limit(DEPTH)
-                        .toList());
+        StackTraceElement[] frames = new Throwable().getStackTrace();
+        if (frames.length == 0) {
+            return true; // a JVM that keeps no stacks, -XX:-StackTraceInThrowable: nobody is refused
+        }
         int i = 0;
+        while (i < frames.length && frames[i].getClassName().startsWith("dev.merapi.op.")) {
+            i++;
+        }
+        int outside = i;
         boolean defines = false; // by a method for everybody, and not a gradient that is derived when it is needed
-        while (i < outside.size() && isDefiner(outside.get(i).getClassName())) {
-            if (outside.get(i).getMethodName().equals("<clinit>")) {
+        while (i < frames.length && isDefiner(frames[i].getClassName())) {
+            if (frames[i].getMethodName().equals("<clinit>")) {
                 return true; // its own constant
             }
-            defines |= outside.get(i++).getMethodName().equals("define");
+            defines |= frames[i++].getMethodName().equals("define");
         }
-        return i > 0 && !defines
-                || i < outside.size() && outside.get(i).getClassName().startsWith("dev.merapi.");
+        return i > outside && !defines
+                || i < frames.length && frames[i].getClassName().startsWith("dev.merapi.");
     }
 
     private static boolean isDefiner(String className) {
@@ -61,6 +90,6 @@ public record Site(String file, int line, String method) {
 
     @Override
     public String toString() {
-        return file + ":" + line;
+        return file() + ":" + line();
     }
 }

@@ -100,7 +100,7 @@ public final class Tangents<A extends Record> {
         int at = 0;
         for (int i = 0; i < slotCounts.length; i++) {
             boolean here =
-                    arguments.contains(definition.schema().tensorArgument(i).name());
+                    arguments.contains(definition.schema().tensorNames().get(i));
             for (int k = 0; k < slotCounts[i]; k++) {
                 slots[at++] = here;
             }
@@ -112,7 +112,7 @@ public final class Tangents<A extends Record> {
         Objects.requireNonNull(argument, "argument");
         int first = 0;
         for (int i = 0; i < slotCounts.length; i++) {
-            if (definition.schema().tensorArgument(i).name().equals(argument)) {
+            if (definition.schema().tensorNames().get(i).equals(argument)) {
                 return first + Objects.checkIndex(element, slotCounts[i]);
             }
             first += slotCounts[i];

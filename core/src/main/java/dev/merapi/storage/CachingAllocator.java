@@ -26,7 +26,6 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
@@ -46,7 +45,6 @@ public final class CachingAllocator {
     /** How long a request waits for calls of other threads to end that hold up memory. */
     private static final long PATIENCE_NANOS = 2_000_000_000L;
 
-    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
 
     private final Device device;
     private final RawAllocator raw;
@@ -533,12 +531,12 @@ public final class CachingAllocator {
     void complainOnce(Throwable reason) {
         if (!complained) {
             complained = true;
-            LOG.error("{}: freed memory cannot be used again", device, reason);
+            LoggerFactory.getLogger("dev.merapi").error("{}: freed memory cannot be used again", device, reason);
         }
     }
 
     void complain(String what, Throwable reason) {
-        LOG.error("{}: {}", device, what, reason);
+        LoggerFactory.getLogger("dev.merapi").error("{}: {}", device, what, reason);
     }
 
     private void freeGuarded(MemoryBlock block, @Nullable ThreadState state) {

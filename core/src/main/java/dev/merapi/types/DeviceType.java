@@ -69,7 +69,7 @@ public final class DeviceType {
             if (known != null) {
                 return known;
             }
-            if (!name.matches("[a-z][a-z0-9_-]*")) {
+            if (!isName(name)) {
                 throw new DeviceException("device type '" + name + "': expected lower-case letters, digits, - and _");
             }
             if (BY_NAME.size() == LIMIT) {
@@ -80,6 +80,17 @@ public final class DeviceType {
             BY_NAME.put(name, type);
             return type;
         }
+    }
+
+    private static boolean isName(String name) {
+        for (int i = 0; i < name.length(); i++) {
+            char c = name.charAt(i);
+            boolean inside = c >= '0' && c <= '9' || c == '_' || c == '-';
+            if ((c < 'a' || c > 'z') && (i == 0 || !inside)) {
+                return false;
+            }
+        }
+        return !name.isEmpty();
     }
 
     /** {@return all types known so far} */

@@ -31,6 +31,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -48,6 +49,7 @@ public final class TrainGpt implements Callable<Integer> {
     private static final double CLIP_NORM = 1;
     private static final double WEIGHT_DECAY = 0.1;
     private static final double TEMPERATURE = 0.8;
+    private static final String BEGINNING = "    /**\n     * ";
     /** Windows of held-out text that are tested on while training goes on; in the end it is all of them. */
     private static final long TEST_WINDOWS = 1280;
 
@@ -320,7 +322,7 @@ public final class TrainGpt implements Callable<Integer> {
 
     /** Lets the model continue the beginning of a method. */
     private String write(Gpt model, TextCorpus corpus, Device on) {
-        StringBuilder text = new StringBuilder("    /**\n     * ");
+        StringBuilder text = new StringBuilder(beginning(corpus));
         Generator generator = new Generator(seed);
         model.eval();
         for (int i = 0; i < sample; i++) {
@@ -339,6 +341,14 @@ public final class TrainGpt implements Callable<Integer> {
             }
         }
         return text.toString();
+    }
+
+    /** What it goes on with: the beginning of a comment, as far as the text has such characters. */
+    private static String beginning(TextCorpus corpus) {
+        String known = corpus.decode(IntStream.range(0, corpus.vocabularySize()).toArray());
+        StringBuilder text = new StringBuilder();
+        BEGINNING.codePoints().filter(c -> known.indexOf(c) >= 0).forEach(text::appendCodePoint);
+        return text.length() > 0 ? text.toString() : corpus.decode(0);
     }
 
     private static int draw(double[] probability, Generator generator) {

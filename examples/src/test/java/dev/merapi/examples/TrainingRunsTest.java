@@ -60,6 +60,26 @@ final class TrainingRunsTest {
         assertThat(weights).containsKeys("tokens.weight", "block0.attention.qkv.weight", "norm.bias");
     }
 
+    /** Such as verses, or genes: there is nothing in them that a comment of Java begins with. */
+    @Test
+    void aTextOfOtherCharactersIsWrittenToo() throws IOException {
+        for (String line : List.of("acgt", "so it goes\n")) {
+            Path text = Files.writeString(folder.resolve("text"), line.repeat(200));
+            int exit = new CommandLine(new TrainGpt())
+                    .execute(
+                            "--text=" + text,
+                            "--runs=" + folder.resolve("runs"),
+                            "--steps=2",
+                            "--layers=1",
+                            "--width=8",
+                            "--heads=1",
+                            "--context=8",
+                            "--sample=4");
+            assertThat(exit).isZero();
+        }
+        assertThat(folder.resolve("runs/gpt-2/weights.safetensors")).exists();
+    }
+
     @Test
     void theNetworkLearnsTheSubsetOfFashionMnist() throws IOException {
         int exit = new CommandLine(new TrainFashion())

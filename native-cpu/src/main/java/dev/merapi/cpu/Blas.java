@@ -8,7 +8,6 @@ import java.util.List;
 import java.util.ServiceLoader;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
@@ -16,7 +15,6 @@ import org.slf4j.LoggerFactory;
  * address, one thread a tile, so that one pool of threads serves both.
  */
 final class Blas {
-    private static final Logger LOG = LoggerFactory.getLogger("dev.merapi");
     private static final String PROPERTY = "merapi.cpu.blas";
     private static final String OPENBLAS = "openblas";
 
@@ -62,7 +60,7 @@ final class Blas {
         try {
             return load(OPENBLAS);
         } catch (DeviceException e) {
-            LOG.info("large matrix products are slower: {}", String.valueOf(e.getMessage()));
+            LoggerFactory.getLogger("dev.merapi").info("large matrix products are slower: {}", String.valueOf(e.getMessage()));
             return null;
         }
     }
@@ -93,7 +91,7 @@ final class Blas {
             }
             long threads = symbol(file, "openblas_set_num_threads");
             Native.blas_init(sgemm, dgemm, threads != 0 ? threads : symbol(file, "MKL_Set_Num_Threads"));
-            LOG.debug("cpu: {} from {}", library.name(), path);
+            LoggerFactory.getLogger("dev.merapi").debug("cpu: {} from {}", library.name(), path);
         } catch (LinkageError | RuntimeException e) {
             DeviceException failed = new DeviceException(
                     Message.of("cpu: " + library.name() + " cannot be loaded").fact("cause", e));

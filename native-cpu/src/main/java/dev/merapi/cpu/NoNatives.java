@@ -3,7 +3,6 @@ package dev.merapi.cpu;
 
 import dev.merapi.error.DeviceException;
 import dev.merapi.error.Message;
-import org.bytedeco.javacpp.Loader;
 
 /** Why there are no native kernels: mostly since their jar is not there, and then the loader's own words mislead. */
 final class NoNatives {
@@ -15,19 +14,17 @@ final class NoNatives {
      * @param failure what loading the library, or the first call of it, threw
      */
     static Throwable explained(Throwable failure) {
-        String platform;
-        try {
-            platform = Loader.getPlatform();
-            String library = platform + "/" + System.mapLibraryName(Native.LIBRARY);
-            if (Loader.findResource(Native.class, library) != null) {
-                return failure;
-            }
-        } catch (LinkageError | java.io.IOException | RuntimeException e) {
-            return failure; // JavaCPP itself is not there, or does not know this system
+        if (NativeLibrary.find(Native.class, Native.LIBRARY) != null) {
+            return failure;
         }
-        DeviceException e = new DeviceException(Message.of("the natives for " + platform
-                        + " (merapi-native-cpu, classifier " + platform + ") are not on the class path or module path")
-                .fixByArtifact("merapi"));
+        String platform = NativeLibrary.platform();
+        DeviceException e = new DeviceException(
+                NativeLibrary.PLATFORMS.contains(platform)
+                        ? Message.of("the natives for " + platform + " (merapi-native-cpu, classifier " + platform
+                                        + ") are not on the class path or module path")
+                                .fixByArtifact("merapi")
+                        : Message.of("there are no natives for " + platform + ", only for "
+                                + String.join(", ", NativeLibrary.PLATFORMS)));
         e.initCause(failure);
         return e;
     }

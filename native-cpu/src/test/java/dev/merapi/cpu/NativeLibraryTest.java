@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.backend.Backends;
@@ -21,20 +22,20 @@ import java.nio.file.attribute.FileTime;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
-import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.annotation.Platform;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What lies in JavaCPP's cache under the right name, with the right size and time, is not thereby the right library. */
+/** What lies in the cache under the right name, with the right size and time, is not thereby the right library. */
 class NativeLibraryTest {
-    private static final String LIBRARY = Loader.getPlatform() + "/" + System.mapLibraryName(Native.LIBRARY);
+    private static final String LIBRARY = NativeLibrary.platform() + "/" + System.mapLibraryName(Native.LIBRARY);
 
     @TempDir
     Path folder;
@@ -51,8 +52,9 @@ class NativeLibraryTest {
                 return;
             }
             System.out.println(Cpu.threads() + " threads");
-            System.out.println(Loader.cacheResource(Loader.findResource(Native.class, LIBRARY)));
-            System.out.println(Loader.getLoadedLibraries().keySet());
+            URL packed = Objects.requireNonNull(NativeLibrary.find(Native.class, Native.LIBRARY));
+            System.out.println(
+                    NativeLibrary.unpacked(packed, NativeLibrary.folders().get(0)));
         }
     }
 
@@ -70,14 +72,14 @@ class NativeLibraryTest {
     void aDamagedLibraryIsUnpackedAnew() throws Exception {
         Path classes = Path.of(
                 Native.class.getProtectionDomain().getCodeSource().getLocation().toURI());
-        URL found = Loader.findResource(Native.class, LIBRARY);
+        URL found = Objects.requireNonNull(NativeLibrary.find(Native.class, Native.LIBRARY));
         assumeTrue(found.getProtocol().equals("file"), () -> "the library is packed already: " + found);
         Path packed = Path.of(found.toURI());
         Path natives = packed.resolve("../../../../..").normalize(); // dev/merapi/cpu/PLATFORM/LIBRARY
         Path jar = jar(classes, natives);
         // The JVM's number of processors, which a container or an option may lower, is what the pool begins with.
         List<String> said = run(jar, "-XX:ActiveProcessorCount=1");
-        assertThat(said).startsWith("3.0 by CpuBackend", "1 threads").endsWith("[" + Native.LIBRARY + "]");
+        assertThat(said).startsWith("3.0 by CpuBackend", "1 threads").hasSize(3);
         Path cached = Path.of(said.get(2));
         byte[] right = Files.readAllBytes(cached);
         assertThat(right).hasSameSizeAs(Files.readAllBytes(packed));
@@ -92,13 +94,36 @@ class NativeLibraryTest {
             assertThat(run(jar, "-XX:ActiveProcessorCount=3"))
                     .startsWith("3.0 by CpuBackend", "3 threads", cached.toString());
             assertThat(Arrays.equals(Files.readAllBytes(cached), right)).isTrue();
-            assertThat(Files.getLastModifiedTime(cached)).isEqualTo(time);
             try (Stream<Path> files = Files.list(cached.getParent())) {
                 assertThat(files).containsExactly(cached);
             }
         }
-        // Nothing is packed for this one: plain Java serves.
-        assertThat(run(jar, "-Dos.arch=riscv64")).contains("3.0 by JavaBackend");
+        // Nothing is packed for these: plain Java serves.
+        assertThat(run(jar, "-Dos.arch=riscv64"))
+                .contains("3.0 by JavaBackend")
+                .anyMatch(line -> line.contains("there are no natives for linux-riscv64, only for linux-x86_64"));
+        assertThat(run(jar, "-Dos.name=FreeBSD"))
+                .contains("3.0 by JavaBackend")
+                .anyMatch(line -> line.contains("there are no natives for freebsd-"));
+    }
+
+    /** The first of several folders that will do is taken, and without one the line names the property. */
+    @Test
+    void whereNothingCanBeUnpackedIsSaid() throws Exception {
+        Path jar = folder.resolve("packed.jar");
+        try (ZipOutputStream out = new ZipOutputStream(Files.newOutputStream(jar))) {
+            out.putNextEntry(new ZipEntry("libx.so"));
+            out.write(new byte[1000]);
+        }
+        URL packed = new URL("jar:" + jar.toUri() + "!/libx.so");
+        Path file = NativeLibrary.unpacked(packed, folder.resolve("a"));
+        assertThat(file).hasBinaryContent(new byte[1000]).hasFileName("libx.so");
+        Files.write(file, new byte[10]);
+        assertThat(NativeLibrary.unpacked(packed, folder.resolve("a")))
+                .isEqualTo(file)
+                .hasBinaryContent(new byte[1000]);
+        Path occupied = Files.writeString(folder.resolve("occupied"), "a file");
+        assertThatThrownBy(() -> NativeLibrary.unpacked(packed, occupied)).isInstanceOf(IOException.class);
     }
 
     /** JavaCPP names a library by the simple name of its class unless it is told: "jni" and that. */
@@ -111,7 +136,7 @@ class NativeLibraryTest {
     /** As the loaders of glibc and musl say it. */
     @Test
     void whatTheSystemSaysIsSaidByItsMeaning() {
-        File file = new File("/data/cache/libx.so");
+        Path file = Path.of("/data/cache/libx.so");
         assertThat(NativeLibrary.meaning(
                         "/data/cache/libx.so: /lib64/libc.so.6: version `GLIBC_2.34' not found (required by /data/cache/libx.so)",
                         "x",
@@ -158,8 +183,7 @@ class NativeLibraryTest {
         String path = Stream.concat(
                         Stream.of(jar.toString()),
                         Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
-                                // JavaCPP's own natives need a younger C library than ours do: we go without them.
-                                .filter(p -> !p.matches(".*javacpp-[0-9.]+-" + Loader.getPlatform() + "\\.jar"))
+                                .filter(p -> !p.contains("javacpp")) // which we can go without
                                 .filter(p -> !Files.exists(Path.of(p, "dev/merapi/cpu", LIBRARY))
                                         && !Files.exists(Path.of(p, "dev/merapi/cpu/Native.class"))))
                 .collect(Collectors.joining(File.pathSeparator));

@@ -23,45 +23,22 @@ public final class RecordType {
     private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
     private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
 
-    private static final MethodHandle IS_NULL;
-
-    static {
-        try {
-            IS_NULL = MethodHandles.lookup()
-                    .findStatic(Plain.class, "isAbsent", MethodType.methodType(boolean.class, Object.class));
-        } catch (ReflectiveOperationException e) {
-            throw new ExceptionInInitializerError(e);
-        }
-    }
-
     private final Class<?> type;
     private final RecordComponent[] components;
-    private final MethodHandle[] readers;
-    private final MethodHandle constructor;
-    // Made at their first use: most records are never rebuilt, and handles are what starting up is spent on.
+    private final MethodHandles.Lookup lookup;
+    // Made at their first use: most components are not read at first, nor are most records rebuilt, and handles are what
+    // starting up is spent on.
+    private final @Nullable MethodHandle[] readers;
     private @Nullable MethodHandle allReader;
     private @Nullable MethodHandle maker;
-    private final boolean[] mayHoldTensors;
-    private final boolean[] mayChange;
+    private boolean @Nullable [] mayHoldTensors;
 
-    private RecordType(Class<?> type, MethodHandles.Lookup lookup)
-            throws IllegalAccessException, NoSuchMethodException {
+    private RecordType(Class<?> type, MethodHandles.Lookup lookup) throws IllegalAccessException {
         this.type = type;
+        this.lookup = lookup;
+        lookup.accessClass(type); // what is read of it is public
         this.components = type.getRecordComponents();
         this.readers = new MethodHandle[components.length];
-        Class<?>[] types = new Class<?>[components.length];
-        for (int i = 0; i < components.length; i++) {
-            types[i] = components[i].getType();
-            readers[i] = lookup.findVirtual(type, components[i].getName(), MethodType.methodType(types[i]))
-                    .asType(READER);
-        }
-        mayHoldTensors = new boolean[components.length];
-        mayChange = new boolean[components.length];
-        for (int i = 0; i < components.length; i++) {
-            mayChange[i] = !Plain.isKnown(types[i]);
-            mayHoldTensors[i] = mayHoldTensors(components[i].getGenericType());
-        }
-        constructor = lookup.findConstructor(type, MethodType.methodType(void.class, types));
     }
 
     /**
@@ -81,13 +58,17 @@ public final class RecordType {
         RecordType made;
         try {
             made = new RecordType(type, lookup == null ? MethodHandles.publicLookup() : lookupIn(type, lookup));
-        } catch (IllegalAccessException | NoSuchMethodException e) {
-            throw new SchemaException("record " + type.getName() + " cannot be read by the engine: " + e.getMessage()
-                    + "\n  fix: make it public in an exported package, or define the op with"
-                    + " Op.define(MethodHandles.lookup(), …).");
+        } catch (IllegalAccessException e) {
+            throw unreadable(type, e);
         }
         KNOWN.putIfAbsent(type, made);
         return KNOWN.getOrDefault(type, made);
+    }
+
+    private static SchemaException unreadable(Class<?> type, ReflectiveOperationException why) {
+        return new SchemaException("record " + type.getName() + " cannot be read by the engine: " + why.getMessage()
+                + "\n  fix: make it public in an exported package, or define the op with"
+                + " Op.define(MethodHandles.lookup(), …).");
     }
 
     private static MethodHandles.Lookup lookupIn(Class<?> type, MethodHandles.Lookup lookup) {
@@ -114,10 +95,30 @@ public final class RecordType {
         return components[i].getName();
     }
 
+    private MethodHandle reader(int i) {
+        MethodHandle known = readers[i];
+        if (known != null) {
+            return known;
+        }
+        MethodType accessor = MethodType.methodType(components[i].getType());
+        try {
+            MethodHandle made =
+                    lookup.findVirtual(type, name(i), accessor).asType(READER);
+            readers[i] = made;
+            return made;
+        } catch (IllegalAccessException | NoSuchMethodException e) {
+            throw unreadable(type, e);
+        }
+    }
+
     /** Reads one component. */
     public @Nullable Object get(Record value, int i) {
+        MethodHandle reader = readers[i];
+        if (reader == null) {
+            reader = reader(i);
+        }
         try {
-            return (Object) readers[i].invokeExact(value);
+            return (Object) reader.invokeExact(value);
         } catch (RuntimeException | Error e) {
             throw e;
         } catch (Throwable e) {
@@ -141,12 +142,20 @@ public final class RecordType {
 
     /** Whether component {@code i} is an array, or something else that its owner could change. */
     public boolean mayChange(int i) {
-        return mayChange[i];
+        return !Plain.isKnown(components[i].getType());
     }
 
     /** Whether component {@code i} can have a tensor in it. */
     public boolean mayHoldTensors(int i) {
-        return mayHoldTensors[i];
+        boolean[] known = mayHoldTensors;
+        if (known == null) {
+            known = new boolean[components.length];
+            for (int k = 0; k < known.length; k++) {
+                known[k] = mayHoldTensors(components[k].getGenericType());
+            }
+            mayHoldTensors = known;
+        }
+        return known[i];
     }
 
     /** All components. */
@@ -166,7 +175,7 @@ public final class RecordType {
     public MethodHandle arrayReader(Class<?> element, int[] indices) {
         MethodHandle[] each = new MethodHandle[indices.length];
         for (int i = 0; i < each.length; i++) {
-            each[i] = readers[indices[i]].asType(MethodType.methodType(element, Record.class));
+            each[i] = reader(indices[i]).asType(MethodType.methodType(element, Record.class));
         }
         MethodHandle collector =
                 MethodHandles.identity(element.arrayType()).asCollector(element.arrayType(), each.length);
@@ -178,11 +187,18 @@ public final class RecordType {
 
     /** Which of these components is the first that is null, or a list with null in it; −1 for none. */
     public MethodHandle firstNull(int[] indices) {
+        MethodHandle isNull;
+        try {
+            isNull = MethodHandles.lookup()
+                    .findStatic(Plain.class, "isAbsent", MethodType.methodType(boolean.class, Object.class));
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
+        }
         MethodHandle next = MethodHandles.dropArguments(MethodHandles.constant(int.class, -1), 0, Record.class);
         for (int i = indices.length - 1; i >= 0; i--) {
-            MethodHandle value = readers[indices[i]].asType(MethodType.methodType(Object.class, Record.class));
+            MethodHandle value = reader(indices[i]).asType(MethodType.methodType(Object.class, Record.class));
             next = MethodHandles.guardWithTest(
-                    MethodHandles.filterReturnValue(value, IS_NULL),
+                    MethodHandles.filterReturnValue(value, isNull),
                     MethodHandles.dropArguments(MethodHandles.constant(int.class, indices[i]), 0, Record.class),
                     next);
         }
@@ -211,11 +227,25 @@ public final class RecordType {
         }
     }
 
+    private MethodHandle maker() {
+        Class<?>[] types = new Class<?>[components.length];
+        for (int i = 0; i < types.length; i++) {
+            types[i] = components[i].getType();
+        }
+        try {
+            return lookup.findConstructor(type, MethodType.methodType(void.class, types))
+                    .asSpreader(Object[].class, types.length)
+                    .asType(MAKER);
+        } catch (IllegalAccessException | NoSuchMethodException e) {
+            throw unreadable(type, e);
+        }
+    }
+
     /** Makes a new value. Exceptions of the record's constructor come through. */
     public Record make(@Nullable Object[] values) {
         MethodHandle make = maker;
         if (make == null) {
-            make = constructor.asSpreader(Object[].class, components.length).asType(MAKER);
+            make = maker();
             maker = make;
         }
         try {
