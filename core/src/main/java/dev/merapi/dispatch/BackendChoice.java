@@ -32,7 +32,8 @@ public final class BackendChoice {
     /** Of each backend that was asked for memory, what the engine has built on it; found again if it serves again. */
     private static final Map<Backend, List<CachingAllocator>> MADE = new IdentityHashMap<>();
     /** Of the backends that serve now, by the index of the device. */
-    private static volatile @Nullable CachingAllocator @Nullable [][] allocators = new CachingAllocator[DeviceType.LIMIT][];
+    private static volatile @Nullable CachingAllocator[] @Nullable [] allocators =
+            new CachingAllocator[DeviceType.LIMIT][];
 
     /** Counts how often a backend came or went: kernels that were chosen before are chosen again. */
     private static volatile int generation;
@@ -195,7 +196,7 @@ public final class BackendChoice {
     }
 
     private static void setAllocators(DeviceType type, @Nullable CachingAllocator @Nullable [] known) {
-        @Nullable CachingAllocator @Nullable [][] next = allocators.clone();
+        @Nullable CachingAllocator[] @Nullable [] next = allocators.clone();
         next[type.id()] = known;
         allocators = next;
     }

@@ -578,7 +578,8 @@ public final class Definition<A extends Record, R> {
         return site(PieceKey.BACKWARD);
     }
 
-    private @Nullable Site site(PieceKey<?> piece) {
+    @Nullable
+    Site site(PieceKey<?> piece) {
         Piece p = effective.get(piece);
         return p == null ? null : p.site();
     }

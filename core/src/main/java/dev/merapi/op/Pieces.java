@@ -23,15 +23,21 @@ final class Pieces {
      */
     private static final class Part {
         private final String name;
+        private final @Nullable PieceKey<?> key; // if it is one piece, which is then found by it
         private final BiPredicate<PieceKey<?>, Object> is;
 
-        private Part(String name, BiPredicate<PieceKey<?>, Object> is) {
+        private Part(String name, @Nullable PieceKey<?> key, BiPredicate<PieceKey<?>, Object> is) {
             this.name = name;
+            this.key = key;
             this.is = is;
         }
 
+        private Part(String name, BiPredicate<PieceKey<?>, Object> is) {
+            this(name, null, is);
+        }
+
         static Part of(PieceKey<?> key) {
-            return new Part(key.text(), (k, value) -> k == key);
+            return new Part(key.text(), key, (k, value) -> k == key);
         }
     }
 
@@ -208,7 +214,7 @@ final class Pieces {
     }
 
     private @Nullable Site site(Part part) {
-        return op.site(part.is);
+        return part.key != null ? op.site(part.key) : op.site(part.is);
     }
 
     private String text() {

@@ -72,7 +72,8 @@ public final class Schema {
     private final boolean ownsAll; // nothing in a value could be changed by its caller
     private static final int FEW = 16;
     private @Nullable MethodHandle tensorReader; // all tensors of a simple record at once; made when calls are many
-    private volatile int[] required; // indices of plain arguments that could be null; once one was, of those that may not
+    private volatile int[]
+            required; // indices of plain arguments that could be null; once one was, of those that may not
     private @Nullable MethodHandle firstAbsent; // made when calls are many
     private int calls;
     private final MethodHandles.@Nullable Lookup lookup;
@@ -212,13 +213,12 @@ public final class Schema {
         boolean optionalElements = kinds[i] == Kind.TENSORS
                 && annotated instanceof AnnotatedParameterizedType p
                 && isNullable(p.getAnnotatedActualTypeArguments()[0]);
-        String text =
-                switch (kinds[i]) {
-                    case TENSOR -> "Tensor";
-                    case TENSORS -> optionalElements ? "Tensor?[]" : "Tensor[]";
-                    case RECORD -> of(raw(type).asSubclass(Record.class), lookup).argumentText();
-                    case PLAIN -> element == null ? plainName(raw(type)) : plainName(element) + "[]";
-                };
+        String text = switch (kinds[i]) {
+            case TENSOR -> "Tensor";
+            case TENSORS -> optionalElements ? "Tensor?[]" : "Tensor[]";
+            case RECORD -> of(raw(type).asSubclass(Record.class), lookup).argumentText();
+            case PLAIN -> element == null ? plainName(raw(type)) : plainName(element) + "[]";
+        };
         return new Argument(
                 c.getName(),
                 kinds[i],

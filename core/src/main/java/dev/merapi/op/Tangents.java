@@ -99,8 +99,7 @@ public final class Tangents<A extends Record> {
         boolean[] slots = new boolean[inputs.length];
         int at = 0;
         for (int i = 0; i < slotCounts.length; i++) {
-            boolean here =
-                    arguments.contains(definition.schema().tensorNames().get(i));
+            boolean here = arguments.contains(definition.schema().tensorNames().get(i));
             for (int k = 0; k < slotCounts[i]; k++) {
                 slots[at++] = here;
             }

@@ -106,7 +106,7 @@ public final class PointwiseOp {
     @SuppressWarnings("unchecked")
     private <A extends Record, R> Op<A, R> finish(Op<A, R> bare) {
         bare.shape(a -> (R) meta((PointwiseArgs) a)).stridesOk().code(code);
-        boolean discrete = code.roots().stream().noneMatch(this::hasDerivative);
+        boolean discrete = !Derivative.exists(code.roots());
         if (discrete && code.roots().stream().noneMatch(Derivative::isStep)) {
             return bare.nonDifferentiable();
         }
@@ -128,10 +128,6 @@ public final class PointwiseOp {
                     return bare.result()
                             .rebuild(out, tangents.tangents(args.tensors(), args.scalars(), results, t.slots()));
                 });
-    }
-
-    private boolean hasDerivative(Expr root) {
-        return Derivative.vjp(List.of(root), code.inputs()).stream().anyMatch(e -> e != null);
     }
 
     /** The outputs of a result of this op. */

@@ -45,7 +45,6 @@ public final class CachingAllocator {
     /** How long a request waits for calls of other threads to end that hold up memory. */
     private static final long PATIENCE_NANOS = 2_000_000_000L;
 
-
     private final Device device;
     private final RawAllocator raw;
     private final ReentrantLock lock = new ReentrantLock();

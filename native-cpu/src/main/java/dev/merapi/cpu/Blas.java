@@ -60,7 +60,8 @@ final class Blas {
         try {
             return load(OPENBLAS);
         } catch (DeviceException e) {
-            LoggerFactory.getLogger("dev.merapi").info("large matrix products are slower: {}", String.valueOf(e.getMessage()));
+            LoggerFactory.getLogger("dev.merapi")
+                    .info("large matrix products are slower: {}", String.valueOf(e.getMessage()));
             return null;
         }
     }

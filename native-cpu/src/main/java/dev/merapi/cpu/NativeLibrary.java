@@ -78,7 +78,8 @@ public final class NativeLibrary {
 
     /** The library for this platform, in a jar, a folder or a run-time image; null if there is none. */
     static @Nullable URL find(Class<?> owner, String library) {
-        String path = owner.getPackageName().replace('.', '/') + "/" + platform() + "/" + System.mapLibraryName(library);
+        String path =
+                owner.getPackageName().replace('.', '/') + "/" + platform() + "/" + System.mapLibraryName(library);
         ClassLoader loader = owner.getClassLoader();
         return loader == null ? ClassLoader.getSystemResource(path) : loader.getResource(path);
     }

@@ -46,7 +46,33 @@ public final class Derivative {
         return DeepStack.call(ExprNode.depth(roots), () -> walked(roots, inputs, defined));
     }
 
+    /** Whether some result has a gradient that is not zero everywhere: {@link #vjp(List, int)} without writing it down. */
+    public static boolean exists(List<Expr> roots) {
+        return DeepStack.call(ExprNode.depth(roots), () -> {
+            BitSet all = new BitSet();
+            all.set(0, roots.size());
+            for (Expr reached : accumulated(roots, all).keySet()) {
+                if (reached instanceof Variable v && v.role() == Variable.Role.INPUT) {
+                    return true;
+                }
+            }
+            return false;
+        });
+    }
+
     private static List<@Nullable Expr> walked(List<Expr> roots, int inputs, BitSet defined) {
+        Map<Expr, Expr> gradients = accumulated(roots, defined);
+        Map<Expr, Expr> reuse = results(roots);
+        List<@Nullable Expr> found = new ArrayList<>(inputs);
+        for (int k = 0; k < inputs; k++) {
+            Expr gradient = gradients.get(Expr.input(k));
+            found.add(gradient == null ? null : Substitution.ofNodes(gradient, reuse));
+        }
+        return found;
+    }
+
+    /** The gradient of each node that one flows to. */
+    private static Map<Expr, Expr> accumulated(List<Expr> roots, BitSet defined) {
         List<Expr> order = Traversal.postorder(roots);
         Set<Expr> differentiable = differentiable(order, i -> true);
         DerivativeRules rules = new DerivativeRules(new HashSet<>(roots), differentiable);
@@ -71,13 +97,7 @@ public final class Derivative {
                 }
             }
         }
-        Map<Expr, Expr> reuse = results(roots);
-        List<@Nullable Expr> found = new ArrayList<>(inputs);
-        for (int k = 0; k < inputs; k++) {
-            Expr gradient = gradients.get(Expr.input(k));
-            found.add(gradient == null ? null : Substitution.ofNodes(gradient, reuse));
-        }
-        return found;
+        return gradients;
     }
 
     /**

@@ -26,7 +26,8 @@ public final class RecordType {
     private final Class<?> type;
     private final RecordComponent[] components;
     private final MethodHandles.Lookup lookup;
-    // Made at their first use: most components are not read at first, nor are most records rebuilt, and handles are what
+    // Made at their first use: most components are not read at first, nor are most records rebuilt, and handles are
+    // what
     // starting up is spent on.
     private final @Nullable MethodHandle[] readers;
     private @Nullable MethodHandle allReader;
@@ -102,8 +103,7 @@ public final class RecordType {
         }
         MethodType accessor = MethodType.methodType(components[i].getType());
         try {
-            MethodHandle made =
-                    lookup.findVirtual(type, name(i), accessor).asType(READER);
+            MethodHandle made = lookup.findVirtual(type, name(i), accessor).asType(READER);
             readers[i] = made;
             return made;
         } catch (IllegalAccessException | NoSuchMethodException e) {
