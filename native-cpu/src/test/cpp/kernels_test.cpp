@@ -3,6 +3,7 @@
 // The structured kernels against naive oracles in double, for every floating dtype. Run it once per instruction set,
 // with MERAPI_CPU_ISA=base|avx2|avx512.
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -874,14 +875,17 @@ static void isa_test() {
 // Files as they stand in containers, in services and on machines without either.
 static void cgroup_test() {
     namespace fs = std::filesystem;
-    const fs::path root = fs::temp_directory_path() / ("merapi_cgroup_" + std::to_string(Random().next() ^ address(&failures)));
+    const fs::path all = fs::temp_directory_path() /
+                         ("merapi_cgroup_" + std::to_string(std::chrono::system_clock::now().time_since_epoch().count()));
+    int machine = 0;
+    fs::path root = all / "0";
     auto write = [&](const char* name, const char* text) {
         fs::create_directories((root / name).parent_path());
         std::ofstream(root / name) << text;
     };
     auto limit = [&] {
         int64_t bytes = merapi::cgroup_memory_limit(root.string().c_str());
-        fs::remove_all(root);
+        root = all / std::to_string(++machine);
         return bytes;
     };
     CHECK(limit() == -1, "no files");
@@ -905,6 +909,7 @@ static void cgroup_test() {
     write("proc/self/cgroup", "4:memory:/\n");
     write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     CHECK(limit() == -1, "version 1 without a limit");
+    fs::remove_all(all);
 }
 
 int main() {

@@ -61,7 +61,8 @@ class NativeLibraryTest {
     /** A build that was asked for checks and has none would find nothing, and say so with pride. */
     @Test
     void itHasTheSanitisersChecksIfTheBuildWasAskedForThem() throws Exception {
-        try (InputStream in = Loader.findResource(Native.class, LIBRARY).openStream()) {
+        URL packed = Objects.requireNonNull(NativeLibrary.find(Native.class, Native.LIBRARY));
+        try (InputStream in = packed.openStream()) {
             String library = new String(in.readAllBytes(), StandardCharsets.ISO_8859_1);
             assertThat(library.contains("__asan_init")).isEqualTo(System.getProperty("merapi.sanitise") != null);
         }
