@@ -38,26 +38,49 @@ public final class Rnn extends Layer {
      * @param dropout probability, from 0 to 1, between two layers in training
      */
     public record Options(int layers, boolean bias, boolean batchFirst, boolean bothWays, double dropout) {
+        /**
+         * So many layers, each on the outputs of the one below.
+         *
+         * @param count at least 1
+         * @return the same options but for that
+         */
         public Options layers(int count) {
             return new Options(count, bias, batchFirst, bothWays, dropout);
         }
 
-        /** Without biases. */
+        /**
+         * Without biases.
+         *
+         * @return the same options but for that
+         */
         public Options noBias() {
             return new Options(layers, false, batchFirst, bothWays, dropout);
         }
 
-        /** With x and the output as [N, T, ..]. */
+        /**
+         * With x and the output as [N, T, ..].
+         *
+         * @return the same options but for that
+         */
         public Options batchIsFirst() {
             return new Options(layers, bias, true, bothWays, dropout);
         }
 
-        /** In both directions. */
+        /**
+         * In both directions.
+         *
+         * @return the same options but for that
+         */
         public Options bidirectional() {
             return new Options(layers, bias, batchFirst, true, dropout);
         }
 
-        /** Between two layers, in training. */
+        /**
+         * Drops elements between two layers, in training.
+         *
+         * @param p from 0 to 1
+         * @return the same options but for that
+         */
         public Options dropout(double p) {
             return new Options(layers, bias, batchFirst, bothWays, p);
         }
@@ -88,7 +111,13 @@ public final class Rnn extends Layer {
         return new Options(1, true, false, false, 0);
     }
 
-    /** With the {@linkplain #options usual options}. */
+    /**
+     * With the {@linkplain #options usual options}.
+     *
+     * @param cell what happens at a step
+     * @param in the size of the inputs
+     * @param hidden H, the size of the state, at least 1
+     */
     public Rnn(Cell cell, long in, long hidden) {
         this(cell, in, hidden, options());
     }

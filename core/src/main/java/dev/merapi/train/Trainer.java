@@ -82,7 +82,11 @@ public final class Trainer<B> {
     private @Nullable B buffers;
     private BiConsumer<B, B> copy = (to, from) -> {};
 
-    /** The loss of a batch, 0-d. */
+    /**
+     * The loss of a batch, 0-d.
+     *
+     * @param <B> a batch
+     */
     @FunctionalInterface
     public interface Loss<B> {
         /**
@@ -162,19 +166,35 @@ public final class Trainer<B> {
 
     // ---------------------------------------------------------------- options; each returns this
 
-    /** Something that the loss depends on, to be saved and restored under a name: the model, mostly. */
+    /**
+     * Something that the loss depends on, to be saved and restored under a name: the model, mostly.
+     *
+     * @param name without dots
+     * @param part what has a state
+     * @return this
+     */
     public Trainer<B> part(String name, Stateful part) {
         parts.put(Objects.requireNonNull(name, "name"), Objects.requireNonNull(part, "part"));
         return this;
     }
 
-    /** How many steps are taken in all, with those of runs before this one. */
+    /**
+     * How many steps are taken in all, with those of runs before this one.
+     *
+     * @param count 0 or more
+     * @return this
+     */
     public Trainer<B> steps(long count) {
         steps = count;
         return this;
     }
 
-    /** Batches a step; their gradients are averaged. */
+    /**
+     * Batches a step; their gradients are averaged.
+     *
+     * @param batches at least 1
+     * @return this
+     */
     public Trainer<B> accumulate(int batches) {
         if (batches < 1) {
             throw new IllegalArgumentException("trainer: cannot accumulate " + batches + " batches");
@@ -183,58 +203,106 @@ public final class Trainer<B> {
         return this;
     }
 
-    /** The learning rate of each step; without it that of the optimiser stays. */
+    /**
+     * The learning rate of each step; without it that of the optimiser stays.
+     *
+     * @param rates by step, from 0 on
+     * @return this
+     */
     public Trainer<B> schedule(Schedule rates) {
         schedule = rates;
         return this;
     }
 
-    /** Scales the loss of float16, and leaves out steps whose gradients overflow. */
+    /**
+     * Scales the loss of float16, and leaves out steps whose gradients overflow.
+     *
+     * @param gradScaler of the caller, who closes it
+     * @return this
+     */
     public Trainer<B> scaler(GradScaler gradScaler) {
         scaler = gradScaler;
         return this;
     }
 
-    /** Scales the gradients down to this norm, all together, where it is larger; it is recorded as {@code gradient_norm}. */
+    /**
+     * Scales the gradients down to this norm, all together, where it is larger; it is recorded as {@code gradient_norm}.
+     *
+     * @param parameters whose gradients are meant
+     * @param most the norm, not negative
+     * @return this
+     */
     public Trainer<B> clipNorm(List<? extends Trainable> parameters, double most) {
         clipped = List.copyOf(parameters);
         clipNorm = most;
         return this;
     }
 
-    /** Metrics of held-out data, after every so many steps and after the last. The model's mode is the caller's to set. */
+    /**
+     * Metrics of held-out data, after every so many steps and after the last. The model's mode is the caller's to set.
+     *
+     * @param every steps; 0 for never
+     * @param values makes them, by name
+     * @return this
+     */
     public Trainer<B> evaluate(long every, Supplier<Map<String, Double>> values) {
         evaluateEvery = every;
         evaluation = Objects.requireNonNull(values, "values");
         return this;
     }
 
-    /** Saves a checkpoint after every so many steps (0 for none of these), at each best evaluation, and at the end. */
+    /**
+     * Saves a checkpoint after every so many steps, at each best evaluation, and at the end.
+     *
+     * @param where the folder of them
+     * @param every steps; 0 for none of these
+     * @return this
+     */
     public Trainer<B> checkpoints(Checkpoints where, long every) {
         checkpoints = Objects.requireNonNull(where, "where");
         checkpointEvery = every;
         return this;
     }
 
-    /** Where numbers go: {@code loss}, {@code learning_rate}, {@code gradient_norm} and those of the evaluation. */
+    /**
+     * Where numbers go: {@code loss}, {@code learning_rate}, {@code gradient_norm} and those of the evaluation.
+     *
+     * @param into has a column for each of them
+     * @return this
+     */
     public Trainer<B> metrics(Metrics into) {
         metrics = into;
         return this;
     }
 
-    /** Ends after the step in which the process was asked to end. */
+    /**
+     * Ends after the step in which the process was asked to end.
+     *
+     * @param signal says whether it was
+     * @return this
+     */
     public Trainer<B> stop(StopSignal signal) {
         stop = signal;
         return this;
     }
 
-    /** The metric of evaluations that says which is the best: the one with the lowest value, which is saved. */
+    /**
+     * The metric of evaluations that says which is the best: the one with the lowest value, which is saved.
+     *
+     * @param metric its name
+     * @return this
+     */
     public Trainer<B> watch(String metric) {
         watched = Objects.requireNonNull(metric, "metric");
         return this;
     }
 
-    /** Ends when so many evaluations in a row were no better than the best before them; see {@link #watch}. */
+    /**
+     * Ends when so many evaluations in a row were no better than the best before them; see {@link #watch}.
+     *
+     * @param evaluations 0 for never
+     * @return this
+     */
     public Trainer<B> earlyStop(int evaluations) {
         patience = evaluations;
         return this;
@@ -246,6 +314,7 @@ public final class Trainer<B> {
      * @param device that all work is on
      * @param inputs tensors that each batch is copied into
      * @param copyInto copies the second batch into the first
+     * @return this
      */
     public Trainer<B> capture(Device device, B inputs, BiConsumer<B, B> copyInto) {
         captureOn = device;
@@ -254,13 +323,23 @@ public final class Trainer<B> {
         return this;
     }
 
-    /** Sees the numbers of each step. */
+    /**
+     * Sees the numbers of each step.
+     *
+     * @param watcher called after it, on this thread
+     * @return this
+     */
     public Trainer<B> onStep(Watcher watcher) {
         onStep.add(watcher);
         return this;
     }
 
-    /** Sees the numbers of each evaluation. */
+    /**
+     * Sees the numbers of each evaluation.
+     *
+     * @param watcher called after it, on this thread
+     * @return this
+     */
     public Trainer<B> onEvaluation(Watcher watcher) {
         onEvaluation.add(watcher);
         return this;
