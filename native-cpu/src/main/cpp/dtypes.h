@@ -56,6 +56,10 @@ constexpr Storage storage_of(int dtype) { return static_cast<Storage>(dtype); }
 // What a loss of many rows becomes; numbered and asked for as dtypes are (reduction_code).
 enum class LossReduction { none, mean, sum };
 constexpr const char* kLossReductions[] = {"none", "mean", "sum"};
+// What becomes of values that meet at an element (scatter_reduction_code).
+enum class ScatterReduction { sum, prod, mean, amax, amin };
+constexpr const char* kScatterReductions[] = {"sum", "prod", "mean", "amax", "amin"};
+constexpr ScatterReduction scatter_reduction_of(int reduction) { return static_cast<ScatterReduction>(reduction); }
 constexpr LossReduction loss_reduction_of(int reduction) { return static_cast<LossReduction>(reduction); }
 
 }  // namespace merapi

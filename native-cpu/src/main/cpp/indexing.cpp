@@ -66,8 +66,9 @@ uint32_t small_key(uint32_t u, uint32_t infinity) {
     if (u == 0x8000u) u = 0;
     return u & 0x8000u ? ~u & 0xffffu : u | 0x8000u;
 }
-uint64_t key_at(int dtype, const void* x, int64_t i) {
-    switch (storage_of(dtype)) {
+template <Storage S>
+uint64_t key_of(const void* x, int64_t i) {
+    switch (S) {
         case Storage::f32:
             return order_key(float{}, static_cast<const uint32_t*>(x)[i]);
         case Storage::f64:
@@ -89,6 +90,19 @@ uint64_t key_at(int dtype, const void* x, int64_t i) {
     }
 }
 
+// fn(uint64_t key(const void* x, int64_t i)), compiled for each dtype.
+template <class F>
+void with_key(int dtype, F&& fn) {
+    switch (storage_of(dtype)) {
+#define MERAPI_ROW(id, name, bytes, reg, converts)                                     \
+    case Storage::id:                                                                  \
+        fn([](const void* x, int64_t i) { return key_of<Storage::id>(x, i); });        \
+        break;
+        MERAPI_STORAGES(MERAPI_ROW)
+#undef MERAPI_ROW
+    }
+}
+
 struct Keyed {
     uint64_t key;
     int64_t index;
@@ -104,10 +118,9 @@ void order_rows(int dtype, int64_t x, int64_t rows, int64_t n, int64_t k, bool d
         Keyed* keyed = static_cast<Keyed*>(scratch_take(static_cast<size_t>(n) * sizeof(Keyed)));
         for (int64_t r = begin; r < end; r++) {
             const char* row = at<const char>(x) + r * n * size;
-            for (int64_t i = 0; i < n; i++) {
-                uint64_t key = key_at(dtype, row, i);
-                keyed[i] = {descending ? ~key : key, i};
-            }
+            with_key(dtype, [&](auto key) {
+                for (int64_t i = 0; i < n; i++) keyed[i] = {descending ? ~key(row, i) : key(row, i), i};
+            });
             if (k < n) {
                 std::nth_element(keyed, keyed + k, keyed + n, before);
             }
@@ -232,6 +245,51 @@ int64_t scatter(int element_size, int64_t src, int index_dtype, int64_t indices,
         });
     });
     return outside.position();
+}
+
+int64_t index_copy(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
+                   int64_t inner, int64_t k, int64_t out) {
+    Outside outside;
+    with_index(index_dtype, indices, [&](auto* index) {
+        // The order of j decides who wins, so a piece of the rows is one thread's.
+        const int64_t bytes = inner * element_size, piece = 1024, pieces = std::max<int64_t>(1, (bytes + piece - 1) / piece);
+        parallel_for(outer * pieces, grain_of(k * std::min(inner, piece)), [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; t++) {
+                const int64_t o = t / pieces, first = t % pieces * piece, size = std::min(piece, bytes - first);
+                const char* from = at<const char>(src) + o * k * bytes + first;
+                char* to = at<char>(out) + o * dim * bytes + first;
+                for (int64_t j = 0; j < k; j++) {
+                    const int64_t i = index_once(index, j, dim, outside);
+                    if (i >= 0) std::memcpy(to + i * bytes, from + j * bytes, static_cast<size_t>(size));
+                }
+            }
+        });
+    });
+    return outside.position();
+}
+
+void search_sorted(int dtype, int64_t sorted, int64_t values, int64_t count, int64_t n, int64_t each, int right,
+                   int64_t out) {
+    const int size = storage_size(storage_of(dtype));
+    with_key(dtype, [&](auto key) {
+        parallel_for(count, grain_of(64), [&](int64_t begin, int64_t end) {
+            for (int64_t t = begin; t < end; t++) {
+                const char* row = at<const char>(sorted) + t / each * n * size;
+                const uint64_t value = key(at<const char>(values), t);
+                int64_t low = 0, high = n;
+                while (low < high) {
+                    const int64_t middle = low + (high - low) / 2;
+                    const uint64_t at_middle = key(row, middle);
+                    if (at_middle < value || (right != 0 && at_middle == value)) {
+                        low = middle + 1;
+                    } else {
+                        high = middle;
+                    }
+                }
+                at<int64_t>(out)[t] = low;
+            }
+        });
+    });
 }
 
 void sort(int dtype, int64_t x, int64_t rows, int64_t n, int descending, int64_t values, int64_t indices) {

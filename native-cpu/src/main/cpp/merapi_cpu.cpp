@@ -74,14 +74,15 @@ int dtype_code(const char* name) {
     }
     return -1;
 }
-int reduction_code(const char* name) {
-    int code = 0;
-    for (const char* known : kLossReductions) {
-        if (std::strcmp(name, known) == 0) return code;
-        code++;
+template <int N>
+static int code_of(const char* name, const char* const (&names)[N]) {
+    for (int code = 0; code < N; code++) {
+        if (std::strcmp(name, names[code]) == 0) return code;
     }
     return -1;
 }
+int reduction_code(const char* name) { return code_of(name, kLossReductions); }
+int scatter_reduction_code(const char* name) { return code_of(name, kScatterReductions); }
 
 int64_t program_create(int64_t text, int64_t length, int64_t error, int64_t error_capacity) {
     return create(text, length, false, error, error_capacity);

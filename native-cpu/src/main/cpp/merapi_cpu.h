@@ -29,9 +29,10 @@ int64_t openblas_callback_address();
 // ---- numbers of names -----------------------------------------------------------------------------------------------
 
 // The number by which functions here take a dtype ("f32", "bool", …: the names of program texts) or what a loss of many
-// rows becomes ("none", "mean", "sum"); -1 for a name that nobody knows. Asked for once: no number is agreed on.
+// rows becomes ("none", "mean", "sum"), or values that meet ("sum", "prod", "mean", "amax", "amin"); -1 for a name that nobody knows. Asked for once: no number is agreed on.
 int dtype_code(const char* name);
 int reduction_code(const char* name);
+int scatter_reduction_code(const char* name);
 
 // ---- pointwise programs ---------------------------------------------------------------------------------------------
 

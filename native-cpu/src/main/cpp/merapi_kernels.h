@@ -53,6 +53,9 @@ int64_t gather(int element_size, int64_t x, int index_dtype, int64_t indices, in
 // out[o, indices[o, j, i], i] = src[o, j, i]; the last j wins.
 int64_t scatter(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner,
              int64_t k, int64_t out);
+// out[o, indices[j], :] = src[o, j, :]; the last j wins.
+int64_t index_copy(int element_size, int64_t src, int index_dtype, int64_t indices, int64_t outer, int64_t dim,
+                   int64_t inner, int64_t k, int64_t out);
 
 // ---- matrix multiplication ------------------------------------------------------------------------------------------
 
@@ -80,6 +83,10 @@ void gemm_batched(int dtype, int trans_a, int trans_b, int64_t batch, int64_t m,
 void sort(int dtype, int64_t x, int64_t rows, int64_t n, int descending, int64_t values, int64_t indices);
 // The k largest (or smallest) of each row, in order; the first of equals first.
 void topk(int dtype, int64_t x, int64_t rows, int64_t n, int64_t k, int largest, int64_t values, int64_t indices);
+// out i64 [count]: how many of the n elements of a row of `sorted` are less than values[i], or not more (right); the row
+// is i / each. NaN counts as the largest number.
+void search_sorted(int dtype, int64_t sorted, int64_t values, int64_t count, int64_t n, int64_t each, int right,
+                   int64_t out);
 int64_t nonzero_count(int dtype, int64_t x, int64_t n);
 // Writes coordinates i64 [count, ndim] in row-major order; shape: address of int64 [ndim].
 void nonzero(int dtype, int64_t x, int64_t ndim, int64_t shape, int64_t out);

@@ -25,7 +25,7 @@ objects="$out/pool.o $out/isa.o $out/program.o $out/reduce_plan.o $out/merapi_cp
 for level in $levels; do
     name=${level%%:*}
     for source in interp ops_float ops_int reduce \
-        softmax cross_entropy norm index_add gemm attention conv pool2d random optimizer; do
+        softmax cross_entropy norm index_add scatter_reduce gemm attention conv pool2d random optimizer; do
         compile "$out/$source.$name.o" "$cpp/isa/$source.cpp" "-DMERAPI_ISA=$name ${level#*:}"
         objects="$objects $out/$source.$name.o"
     done

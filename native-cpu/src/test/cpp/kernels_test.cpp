@@ -535,6 +535,27 @@ static void indexing_test(int d, int index_dtype) {
     Array set = filled(d, x.n, 0);
     abi::scatter(x.size(), src.at(), index_dtype, full.at(), outer, dim, inner, k, set.at());
     near("scatter", set, wset, 0);
+    Array rows = filled(d, x.n, 0);
+    V wrows(x.n, 0.0);
+    for (int64_t t = 0; t < out.n; t++) wrows[(t / inner / k * dim + pos(idx, t / inner % k)) * inner + t % inner] = src.get(t);
+    abi::index_copy(x.size(), src.at(), index_dtype, idx.at(), outer, dim, inner, k, rows.at());
+    near("index_copy", rows, wrows, 0);
+    Array reduced(d, x.n);
+    V wmost = x.values();
+    for (int64_t t = 0; t < out.n; t++) {
+        double& to = wmost[(t / inner / k * dim + pos(full, t)) * inner + t % inner];
+        to = std::max(to, src.get(t));
+    }
+    abi::scatter_reduce(d, x.at(), src.at(), index_dtype, full.at(), outer, dim, inner, k,
+                        abi::scatter_reduction_code("amax"), 1, reduced.at());
+    near("scatter_reduce", reduced, wmost, 0);
+    Array steps(d, 9), wanted(d, 4), places(5, 4);
+    for (int64_t i = 0; i < 9; i++) steps.set(i, static_cast<double>(i / 2));
+    for (int64_t i = 0; i < 4; i++) wanted.set(i, static_cast<double>(i * 2));
+    abi::search_sorted(d, steps.at(), wanted.at(), 4, 9, 4, 0, places.at());
+    near("search_sorted", places, V{0, 4, 8, 9}, 0);
+    abi::search_sorted(d, steps.at(), wanted.at(), 4, 9, 4, 1, places.at());
+    near("search_sorted to the right", places, V{2, 6, 9, 9}, 0);
     Array cum(d, x.n);
     abi::cumsum(d, x.at(), outer, dim, inner, cum.at());
     V wc = x.values();
@@ -851,6 +872,10 @@ static void edge_test(int d) {
         CHECK(abi::gather(x.size(), x.at(), index_dtype, idx.at(), 1, 6, 1, 2, out.at()) == 1, "gather");
         CHECK(abi::scatter(x.size(), src.at(), index_dtype, idx.at(), 1, 6, 1, 2, x.at()) == 1, "scatter");
         CHECK(abi::scatter_add(d, src.at(), index_dtype, idx.at(), 1, 6, 1, 2, x.at()) == 1, "scatter_add");
+        CHECK(abi::index_copy(x.size(), src.at(), index_dtype, idx.at(), 1, 3, 2, 2, x.at()) == 1, "index_copy");
+        Array same(d, 6);
+        CHECK(abi::scatter_reduce(d, x.at(), src.at(), index_dtype, idx.at(), 1, 6, 1, 2, 1, 1, same.at()) == 1,
+              "scatter_reduce");
     }
     Array x = random(d, 6), t(5, 2), lse = random(d == 1 ? 1 : 0, 2), total = filled(1, 1, 1), g = random(compute(d), 2), dx(d, 6);
     Array few = random(d, 2);

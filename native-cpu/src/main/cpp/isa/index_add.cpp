@@ -6,17 +6,13 @@
 #include "../pool.h"
 #include "../scratch.h"
 #include "../structured.h"
+#include "index_at.h"
 #include "lanes.h"
 #include "sums.h"
 
 namespace merapi {
 namespace MERAPI_ISA {
 namespace {
-
-int64_t index_at(int index_dtype, int64_t indices, int64_t position, int64_t dim, Outside& outside) {
-    return storage_of(index_dtype) == Storage::i32 ? index_once(at<const int32_t>(indices), position, dim, outside)
-                            : index_once(at<const int64_t>(indices), position, dim, outside);
-}
 
 template <class S>
 void add_rows(const S* src, int index_dtype, int64_t indices, int64_t outer, int64_t dim, int64_t inner, int64_t k,

@@ -231,11 +231,11 @@ public final class Indexing {
                                 : "indices lie in [" + -size + ", " + (size - 1) + "]."));
     }
 
-    private static Tensor zeros(Shape shape, Tensor like) {
+    static Tensor zeros(Shape shape, Tensor like) {
         return TENSORS.zeros(Tensor.meta(like, shape), like.isMeta());
     }
 
-    private static void requireIndices(String op, Tensor index, int rank) {
+    static void requireIndices(String op, Tensor index, int rank) {
         if (index.dtype() != DType.INT64 && index.dtype() != DType.INT32) {
             throw new DTypeException(op + ": indices must be int32 or int64, but are " + index.describe()
                     + "\n  fix: index.to(DType.INT64)"
@@ -270,14 +270,14 @@ public final class Indexing {
         }
     }
 
-    private static Tensor requireScatter(String op, Scatter a) {
+    static Tensor requireScatter(String op, Scatter a) {
         requireLike(op, a.x(), a.dim(), a.index());
         requireChoice(op, a.index(), a.x().rank() == 0 ? 1 : a.x().size(a.dim()));
         requireSource(op, a.x(), a.index().shape(), a.src());
         return a.x();
     }
 
-    private static Tensor requireAdd(String op, IndexAdd a) {
+    static Tensor requireAdd(String op, IndexAdd a) {
         requireSource(op, a.x(), chosen(op, a.x(), a.dim(), a.index()), a.src());
         return a.x();
     }

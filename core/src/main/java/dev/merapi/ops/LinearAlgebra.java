@@ -123,14 +123,18 @@ public final class LinearAlgebra {
     }
 
     static void requireSame(String op, Tensor a, String nameA, Tensor b, String nameB) {
+        requireSameDType(op, a, nameA, b, nameB);
+        if (a.dtype() == DType.BOOL) {
+            throw new DTypeException(op + ": is not defined for bool\n  fix: convert with to(DType.INT64).");
+        }
+    }
+
+    static void requireSameDType(String op, Tensor a, String nameA, Tensor b, String nameB) {
         if (a.dtype() != b.dtype()) {
             throw new DTypeException(Message.of(op + ": dtypes differ: " + a.dtype() + " and " + b.dtype())
                     .fact(nameA, a.describe())
                     .fact(nameB, b.describe())
-                    .fix("convert one with to(dtype); products do not promote."));
-        }
-        if (a.dtype() == DType.BOOL) {
-            throw new DTypeException(op + ": is not defined for bool\n  fix: convert with to(DType.INT64).");
+                    .fix("convert one with to(dtype); this op does not promote."));
         }
     }
 

@@ -48,6 +48,18 @@ public final class Views {
 
     public record Alias(Tensor x) {}
 
+    /** {@code size} elements from each {@code step}-th on, as a new last dimension. */
+    public record Unfold(Tensor x, int dim, long size, long step) {}
+
+    /** {@code offset} counts from the first element of x, which is contiguous. */
+    public record AsStrided(Tensor x, long[] sizes, long[] strides, long offset) {}
+
+    /** What the gradients of windows are made of. */
+    public record Windows(Shape shape, int dim, long size, long step) {}
+
+    /** What the gradients of strided views are made of. */
+    public record Strided(Shape shape, long[] sizes, long[] strides, long offset) {}
+
     public static final Op<Transpose, Tensor> TRANSPOSE = Op.define("merapi::transpose", Transpose.class, Tensor.class)
             .view("x", a -> a.x().layout().transpose(a.dim0(), a.dim1()))
             .autograd(
@@ -130,6 +142,80 @@ public final class Views {
             .view("x", a -> a.x().layout())
             .autograd((a, out) -> null, (context, nothing, g) -> Grads.of("x", g))
             .register();
+
+    /** Windows along a dimension, which may overlap: [.., n, ..] to [.., (n − size) / step + 1, .., size]. */
+    public static final Op<Unfold, Tensor> UNFOLD = Op.define("merapi::unfold", Unfold.class, Tensor.class)
+            .view("x", Views::windows)
+            .autograd(
+                    (a, out) -> new Windows(a.x().shape(), a.x().shape().normalize(a.dim()), a.size(), a.step()),
+                    (context, s, g) -> {
+                        // The n-th element of a window is the step · window + n-th of x: all of an element add up.
+                        long count = g.size(s.dim());
+                        Tensor of = TensorIndexing.range(g, count, s.step())
+                                .view(count, 1)
+                                .add(TensorIndexing.range(g, s.size(), 1))
+                                .view(count * s.size());
+                        Tensor parts = g.moveDim(-1, s.dim() + 1).flatten(s.dim(), s.dim() + 1);
+                        return Grads.of("x", Indexing.zeros(s.shape(), g).indexAdd(s.dim(), of, parts));
+                    })
+            .register();
+
+    /** Any sizes and strides over the elements of x. */
+    public static final Op<AsStrided, Tensor> AS_STRIDED = Op.define(
+                    "merapi::as_strided", AsStrided.class, Tensor.class)
+            .view("x", Views::strided)
+            .autograd((a, out) -> new Strided(a.x().shape(), a.sizes(), a.strides(), a.offset()), (context, s, g) -> {
+                Tensor of = TensorIndexing.range(g, 1, 1).add(s.offset());
+                for (int d = 0; d < s.sizes().length; d++) {
+                    of = of.unsqueeze(-1).add(TensorIndexing.range(g, s.sizes()[d], s.strides()[d]));
+                }
+                Tensor flat = Indexing.zeros(Shape.of(s.shape().numel()), g);
+                return Grads.of(
+                        "x",
+                        flat.indexAdd(0, of.reshape(-1), g.reshape(-1))
+                                .view(s.shape().toArray()));
+            })
+            .register();
+
+    private static Layout windows(Unfold a) {
+        Layout x = a.x().layout();
+        int d = x.requireDim("unfold", a.dim());
+        long n = x.size(d);
+        if (a.size() < 0 || a.size() > n || a.step() < 1) {
+            throw new ShapeException(Message.of("unfold: windows of " + a.size() + ", each " + a.step()
+                            + " on, in a dimension of size " + n)
+                    .fact("x", a.x().describe())
+                    .fix("0 ≤ size ≤ " + n + ", and a step of at least 1."));
+        }
+        long count = (n - a.size()) / a.step() + 1;
+        long[] sizes = Arrays.copyOf(x.shape().toArray(), x.rank() + 1);
+        long[] strides = Arrays.copyOf(x.strides(), x.rank() + 1);
+        sizes[x.rank()] = a.size();
+        strides[x.rank()] = strides[d];
+        sizes[d] = count;
+        strides[d] = count > 1 ? strides[d] * a.step() : 0; // of a size of 1 any does
+        return Layout.of(Shape.of("unfold", sizes), strides, x.offset());
+    }
+
+    private static Layout strided(AsStrided a) {
+        Layout x = a.x().layout();
+        if (!x.isContiguous()) {
+            throw new ShapeException(Message.of("as_strided: strides are of a tensor whose elements lie in order")
+                    .fact("x", a.x().dtype() + "" + x)
+                    .fix("contiguous(), which may be a copy."));
+        }
+        Layout view = Layout.of(Shape.of("as_strided", a.sizes()), a.strides(), a.offset());
+        if (view.end() > x.numel()) {
+            throw new ShapeException(
+                    Message.of("as_strided: the last element is the " + view.end() + "th of " + x.numel())
+                            .fact("x", a.x().describe())
+                            .fact("sizes", Arrays.toString(a.sizes()))
+                            .fact("strides", Arrays.toString(a.strides()))
+                            .fact("offset", a.offset())
+                            .fix("stay within the elements of x."));
+        }
+        return view.at(x.offset() + a.offset());
+    }
 
     private static int[] inverse(int[] dims) {
         int[] result = new int[dims.length];

@@ -13,7 +13,7 @@ import dev.merapi.types.Shape;
 public final class IndexingReference {
     private IndexingReference() {}
 
-    private record Around(long outer, long n, long inner) {
+    record Around(long outer, long n, long inner) {
         static Around of(Shape shape, int dim) {
             if (shape.rank() == 0) {
                 return new Around(1, 1, 1);
@@ -34,7 +34,7 @@ public final class IndexingReference {
     }
 
     /** The indices as they count from the start, each read once: what is checked here is what is used. */
-    private static long[] checked(String op, Tensor index, long size) {
+    static long[] checked(String op, Tensor index, long size) {
         Elements e = Elements.of(index);
         long[] result = new long[Math.toIntExact(e.numel())];
         for (int k = 0; k < result.length; k++) {
@@ -47,7 +47,7 @@ public final class IndexingReference {
         return result;
     }
 
-    private static void copy(Elements from, long i, Elements to, long k) {
+    static void copy(Elements from, long i, Elements to, long k) {
         if (to.dtype().isFloating()) {
             to.setDouble(k, from.getDouble(i));
         } else {
@@ -128,15 +128,29 @@ public final class IndexingReference {
 
     /** Adds into {@code out}. */
     public static void indexAdd(Indexing.IndexAdd a, Tensor out) {
+        rowsInto(a, out, true);
+    }
+
+    /** Puts into {@code out}. */
+    public static void indexCopy(Indexing.IndexAdd a, Tensor out) {
+        rowsInto(a, out, false);
+    }
+
+    private static void rowsInto(Indexing.IndexAdd a, Tensor out, boolean adds) {
         Around x = Around.of(out.shape(), a.dim());
         Around s = Around.of(a.src().shape(), a.dim());
-        long[] index = checked("index_add_", a.index(), x.n);
+        long[] index = checked(adds ? "index_add_" : "index_copy_", a.index(), x.n);
         Elements from = Elements.of(a.src());
         Elements to = Elements.of(out);
         for (long o = 0; o < s.outer; o++) {
             for (long j = 0; j < s.n; j++) {
                 for (long i = 0; i < s.inner; i++) {
-                    add(from, s.at(o, j, i), to, x.at(o, index[(int) j], i));
+                    long target = x.at(o, index[(int) j], i);
+                    if (adds) {
+                        add(from, s.at(o, j, i), to, target);
+                    } else {
+                        copy(from, s.at(o, j, i), to, target);
+                    }
                 }
             }
         }

@@ -2,7 +2,9 @@
 package dev.merapi.reference;
 
 import dev.merapi.ops.Ordering;
+import dev.merapi.ops.Searching;
 import dev.merapi.tensor.Elements;
+import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.Comparator;
 
@@ -35,5 +37,37 @@ public final class OrderingReference {
                 indices.setLong(to, order[i]);
             }
         }
+    }
+
+    /** By halves: how many elements of the row are less than each value, or, to the right, not more than it. */
+    public static void searchSorted(Searching.SearchSorted a, Tensor out) {
+        Elements sorted = Elements.of(a.sorted());
+        Elements values = Elements.of(a.values());
+        Elements to = Elements.of(out);
+        long n = a.sorted().size(-1);
+        long each = a.sorted().rank() == 1
+                ? Math.max(1, values.numel())
+                : a.values().size(-1);
+        for (long i = 0; i < to.numel(); i++) {
+            long start = i / each * n;
+            long low = 0;
+            long high = n;
+            while (low < high) {
+                long middle = (low + high) >>> 1;
+                int c = compare(sorted, start + middle, values, i);
+                if (c < 0 || a.right() && c == 0) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            to.setLong(i, low);
+        }
+    }
+
+    private static int compare(Elements x, long i, Elements y, long k) {
+        return x.dtype().isFloating()
+                ? Double.compare(x.getDouble(i) + 0.0, y.getDouble(k) + 0.0)
+                : Long.compare(x.getLong(i), y.getLong(k));
     }
 }

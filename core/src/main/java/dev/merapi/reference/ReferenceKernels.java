@@ -20,6 +20,8 @@ import dev.merapi.ops.RandomOps;
 import dev.merapi.ops.Rearranging;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Scans;
+import dev.merapi.ops.Scattering;
+import dev.merapi.ops.Searching;
 import dev.merapi.ops.Softmax;
 import dev.merapi.tensor.Tensor;
 
@@ -123,6 +125,9 @@ final class ReferenceKernels {
         put("scatter_add_", Indexing.Scatter.class, IndexingReference::scatterAddInto);
         put("index_select", Indexing.IndexSelect.class, IndexingReference::indexSelect);
         put("index_add_", Indexing.IndexAdd.class, IndexingReference::indexAdd);
+        put("index_copy_", Indexing.IndexAdd.class, IndexingReference::indexCopy);
+        put("scatter_reduce", Scattering.ScatterReduce.class, ScatterReference::scatterReduce);
+        put("search_sorted", Searching.SearchSorted.class, OrderingReference::searchSorted);
         put("embedding", Indexing.Embedding.class, IndexingReference::embedding);
         put("embedding_backward", Indexing.EmbeddingBackward.class, IndexingReference::embeddingBackward);
         put("one_hot", Indexing.OneHot.class, IndexingReference::oneHot);

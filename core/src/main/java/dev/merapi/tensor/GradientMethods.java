@@ -8,7 +8,7 @@ import dev.merapi.error.GradientException;
 import org.jspecify.annotations.Nullable;
 
 /** Whether a tensor wants a gradient, and the gradient that it has. */
-public abstract sealed class GradientMethods extends DataMethods permits TensorMethods {
+public abstract sealed class GradientMethods extends DataMethods permits ProductMethods {
     GradientMethods() {}
 
     /** {@return whether gradients flow to this tensor: it is a leaf that wants them, or was made from one} */

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.dispatch.Composition;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Ordering;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.Objects;
+import java.util.function.UnaryOperator;
 
 /**
  * Elements chosen by index tensors: int32 or int64, negative ones counting from the end. An index out of range is an
  * error that names op, index and size, before anything is written. Differentiable in everything but the indices.
  */
-public abstract sealed class IndexMethods extends ShapeMethods permits RandomMethods {
+public abstract sealed class IndexMethods extends ArrangeMethods permits ScatterMethods {
     IndexMethods() {}
 
     /**
@@ -24,14 +26,40 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      */
     public Tensor gather(int dim, Tensor index) {
         Objects.requireNonNull(index, "index");
-        Tensor x = self();
-        int d = x.shape().normalize("gather", dim);
+        return Indexing.GATHER.call(new Indexing.Gather(reached("gather", self(), dim, index), dim, index));
+    }
+
+    /** The part of x that the indices can reach: in other dimensions there may be fewer of them. */
+    static Tensor reached(String op, Tensor x, int dim, Tensor index) {
+        int d = x.shape().normalize(op, dim);
+        Tensor part = x;
         for (int i = 0; index.rank() == x.rank() && i < x.rank(); i++) {
             if (i != d && index.size(i) < x.size(i)) {
-                x = x.narrow(i, 0, index.size(i));
+                part = part.narrow(i, 0, index.size(i));
             }
         }
-        return Indexing.GATHER.call(new Indexing.Gather(x, dim, index));
+        return part;
+    }
+
+    /** As many sources as there are indices. */
+    static Tensor used(Tensor src, Tensor index) {
+        Tensor part = src;
+        for (int i = 0; index.rank() == src.rank() && i < src.rank(); i++) {
+            if (index.size(i) < src.size(i)) {
+                part = part.narrow(i, 0, index.size(i));
+            }
+        }
+        return part;
+    }
+
+    /** A copy of x whose part is what {@code write} makes of it. */
+    static Tensor copied(String op, Tensor x, int dim, Tensor index, UnaryOperator<Tensor> write) {
+        return Composition.of("merapi::" + op, () -> {
+            Tensor copy = x.copy();
+            Tensor part = reached(op, copy, dim, index);
+            part.copy_(write.apply(part));
+            return copy;
+        });
     }
 
     /**
@@ -39,13 +67,30 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      * one wins, and it alone gets a gradient.
      *
      * @param dim the dimension, negative from the end
-     * @param index int32 or int64, of this rank
+     * @param index int32 or int64, of this rank; its sizes in other dimensions may be smaller
      * @param src of the dtype of this, at least as large as {@code index} in each dimension
      * @return a new tensor in the form of this
      */
     public Tensor scatter(int dim, Tensor index, Tensor src) {
         Objects.requireNonNull(index, "index");
-        return Indexing.SCATTER.call(new Indexing.Scatter(self(), dim, index, src));
+        Objects.requireNonNull(src, "src");
+        Tensor x = self();
+        Tensor sources = used(src, index);
+        return reached("scatter", x, dim, index) == x
+                ? Indexing.SCATTER.call(new Indexing.Scatter(x, dim, index, sources))
+                : copied("scatter", x, dim, index, part -> part.scatter(dim, index, sources));
+    }
+
+    /**
+     * {@link #scatter(int, Tensor, Tensor)} in place.
+     *
+     * @param dim the dimension, negative from the end
+     * @param index int32 or int64, of this rank; its sizes in other dimensions may be smaller
+     * @param src of the dtype of this, at least as large as {@code index} in each dimension
+     * @return this tensor
+     */
+    public Tensor scatter_(int dim, Tensor index, Tensor src) {
+        return self().copy_(scatter(dim, index, src));
     }
 
     /**
@@ -74,7 +119,13 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      * @return a new tensor in the form of this
      */
     public Tensor scatterAdd(int dim, Tensor index, Tensor src) {
-        return Indexing.SCATTER_ADD.call(new Indexing.Scatter(self(), dim, index, src));
+        Objects.requireNonNull(index, "index");
+        Objects.requireNonNull(src, "src");
+        Tensor x = self();
+        Tensor sources = used(src, index);
+        return reached("scatter_add", x, dim, index) == x
+                ? Indexing.SCATTER_ADD.call(new Indexing.Scatter(x, dim, index, sources))
+                : copied("scatter_add", x, dim, index, part -> part.scatterAdd(dim, index, sources));
     }
 
     /**
@@ -86,7 +137,12 @@ public abstract sealed class IndexMethods extends ShapeMethods permits RandomMet
      * @return this tensor
      */
     public Tensor scatterAdd_(int dim, Tensor index, Tensor src) {
-        return Indexing.SCATTER_ADD_INTO.call(new Indexing.Scatter(self(), dim, index, src));
+        Objects.requireNonNull(index, "index");
+        Objects.requireNonNull(src, "src");
+        Tensor x = self();
+        Tensor part = reached("scatter_add_", x, dim, index);
+        Tensor written = Indexing.SCATTER_ADD_INTO.call(new Indexing.Scatter(part, dim, index, used(src, index)));
+        return part == x ? written : x;
     }
 
     /**

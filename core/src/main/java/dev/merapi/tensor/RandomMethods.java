@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.tensor;
 
+import dev.merapi.dispatch.Composition;
 import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
+import dev.merapi.error.SchemaException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.RandomOps;
 import dev.merapi.random.Philox;
@@ -16,7 +18,7 @@ import java.util.Objects;
  * Random tensors. The numbers come from the thread's generator ({@code Context.current().generator()}), which moves on by
  * what a call takes, and do not depend on devices or the number of threads.
  */
-public abstract sealed class RandomMethods extends IndexMethods permits DataMethods {
+public abstract sealed class RandomMethods extends SearchMethods permits DataMethods {
     RandomMethods() {}
 
     // ---------------------------------------------------------------- fresh tensors
@@ -200,6 +202,70 @@ public abstract sealed class RandomMethods extends IndexMethods permits DataMeth
         Tensor t = self();
         t.requireOpen("bernoulli", "x"); // before a number is drawn
         return rand(t.shape(), 0, 1, DType.FLOAT32, t.device()).lt(t.detach()).to(t.dtype());
+    }
+
+    /**
+     * Fills with numbers of the exponential distribution, −log(1 − u) / rate for u uniform in [0, 1); returns this.
+     *
+     * @param rate λ, the inverse of the mean; positive and finite
+     * @return this tensor
+     */
+    public Tensor exponential_(double rate) {
+        if (!(rate > 0) || Double.isInfinite(rate)) {
+            throw new SchemaException(Message.of("merapi::exponential_", "rate is " + rate)
+                    .argument("rate")
+                    .fix("a positive, finite number."));
+        }
+        Tensor t = self();
+        t.requireOpen("exponential_", "x"); // before a number is drawn
+        return Composition.of("merapi::exponential_", () -> {
+            DType precise = t.dtype() == DType.FLOAT64 || !t.dtype().isFloating() ? t.dtype() : DType.FLOAT32;
+            Tensor u = rand(t.shape(), 0, 1, precise, t.device());
+            return t.copy_(u.neg().log1p().mul(-1 / rate));
+        });
+    }
+
+    /**
+     * Draws indices of the last dimension with these probabilities, which need not add up to 1. Waits for the device, to see
+     * whether they are probabilities.
+     *
+     * @param count how many of each row
+     * @param replacement whether an index may be drawn again; else at least {@code count} have a probability above 0
+     * @return int64 [count] of [n], [rows, count] of [rows, n]; not differentiable
+     */
+    public Tensor multinomial(long count, boolean replacement) {
+        Tensor t = self();
+        t.requireOpen("multinomial", "x");
+        return Composition.of("merapi::multinomial", () -> {
+            if (t.rank() < 1 || t.rank() > 2 || !t.dtype().isFloating() || count < 1) {
+                throw new ShapeException(
+                        Message.of("merapi::multinomial", "takes floats [n] or [rows, n], and a count of at least 1")
+                                .fact("x", t.describe())
+                                .fact("count", count));
+            }
+            Tensor p = t.detach().to(DType.FLOAT64);
+            Tensor usual = p.ge(0).logicalAnd(p.lt(Double.POSITIVE_INFINITY)).all(-1);
+            Tensor enough = p.gt(0).sum(-1).ge(replacement ? 1 : count);
+            if (!usual.logicalAnd(enough).all().itemBoolean()) {
+                throw new ShapeException(Message.of(
+                                "merapi::multinomial",
+                                "a row has negative or infinite numbers, or fewer above 0 than are drawn")
+                        .fact("x", t.describe())
+                        .fact("count", count)
+                        .fix("softmax(-1) makes probabilities; replacement draws again."));
+            }
+            if (!replacement) {
+                // The largest of p / E, for exponential E, is each with its probability; then so is the next of the
+                // others.
+                Tensor e = p.emptyLike().exponential_(1).clampMin(Double.MIN_NORMAL);
+                return p.div(e).topk(count, -1, true).indices();
+            }
+            Tensor sums = p.cumsum(-1);
+            Tensor all = sums.narrow(-1, p.size(-1) - 1, 1);
+            Shape drawn = p.shape().with(-1, count);
+            Tensor at = rand(drawn, 0, 1, DType.FLOAT64, t.device()).mul(all).minimum(all.mul(1 - 0x1p-52));
+            return sums.searchSorted(at, true);
+        });
     }
 
     // ---------------------------------------------------------------- dropout

@@ -21,7 +21,7 @@ import java.util.Objects;
  * Other shapes of a tensor: views, which share memory and write through, and copies. Dimensions count from the end when
  * negative. All are differentiable; writing in place to a view of a tensor in a graph is recorded too.
  */
-public abstract sealed class ShapeMethods extends ActivationMethods permits IndexMethods {
+public abstract sealed class ShapeMethods extends ActivationMethods permits ArrangeMethods {
     ShapeMethods() {}
 
     // ---------------------------------------------------------------- copies

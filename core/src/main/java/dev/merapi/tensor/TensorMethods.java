@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * What joins many elements: reductions, running sums. Reductions take any dimensions, all if none is named; negative
  * ones count from the end.
  */
-public abstract sealed class TensorMethods extends GradientMethods permits Tensor {
+public abstract sealed class TensorMethods extends ProductMethods permits Tensor {
     private static final int[] ALL = {};
 
     TensorMethods() {}

@@ -2,6 +2,7 @@
 package dev.merapi.cpu;
 
 import dev.merapi.ops.Losses;
+import dev.merapi.ops.Scattering;
 import dev.merapi.types.DType;
 import java.util.EnumMap;
 import java.util.Locale;
@@ -15,6 +16,9 @@ final class DTypes {
     private static final Map<DType, Integer> CODES = codes(DType.class, DType::shortName, Native::dtype_code);
     private static final Map<Losses.Reduction, Integer> REDUCTIONS =
             codes(Losses.Reduction.class, r -> r.name().toLowerCase(Locale.ROOT), Native::reduction_code);
+
+    private static final Map<Scattering.Reduce, Integer> SCATTERS =
+            codes(Scattering.Reduce.class, r -> r.name().toLowerCase(Locale.ROOT), Native::scatter_reduction_code);
 
     private DTypes() {}
 
@@ -34,6 +38,10 @@ final class DTypes {
 
     static int code(DType dtype) {
         return Objects.requireNonNull(CODES.get(dtype));
+    }
+
+    static int code(Scattering.Reduce reduce) {
+        return Objects.requireNonNull(SCATTERS.get(reduce));
     }
 
     static int code(Losses.Reduction reduction) {

@@ -8,6 +8,8 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import dev.merapi.backend.KernelTable;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Ordering;
+import dev.merapi.ops.Scattering;
+import dev.merapi.ops.Searching;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -21,6 +23,9 @@ final class IndexKernels {
         table.put("gather", Indexing.Gather.class, ALL, IndexKernels::gather);
         table.put("scatter", Indexing.Scatter.class, ALL, IndexKernels::scatter);
         table.put("scatter_add_", Indexing.Scatter.class, IndexKernels::adds, IndexKernels::scatterAddInto);
+        table.put("index_copy_", Indexing.IndexAdd.class, ALL, IndexKernels::indexCopyInto);
+        table.put("scatter_reduce", Scattering.ScatterReduce.class, IndexKernels::adds, IndexKernels::scatterReduce);
+        table.put("search_sorted", Searching.SearchSorted.class, ALL, IndexKernels::searchSorted);
         table.put("index_select", Indexing.IndexSelect.class, ALL, IndexKernels::indexSelect);
         table.put("index_add_", Indexing.IndexAdd.class, IndexKernels::adds, IndexKernels::indexAddInto);
         table.put("embedding", Indexing.Embedding.class, ALL, IndexKernels::embedding);
@@ -159,6 +164,60 @@ final class IndexKernels {
                         a.index().numel(),
                         -1,
                         out.address()));
+    }
+
+    static void indexCopyInto(Indexing.IndexAdd a, Tensor out) {
+        Around x = Around.of(out.shape(), a.dim());
+        int indexType = checked("index_copy_", a.index(), x.length);
+        settle(
+                "index_copy_",
+                a.index(),
+                x.length,
+                Native.index_copy(
+                        out.dtype().byteSize(),
+                        a.src().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        a.index().numel(),
+                        out.address()));
+    }
+
+    static void scatterReduce(Scattering.ScatterReduce a, Tensor out) {
+        Around x = Around.of(out.shape(), a.dim());
+        Around k = Around.of(a.index().shape(), a.dim());
+        int indexType = checked("scatter_reduce", a.index(), x.length);
+        settle(
+                "scatter_reduce",
+                a.index(),
+                x.length,
+                Native.scatter_reduce(
+                        DTypes.code(out.dtype()),
+                        a.x().address(),
+                        a.src().address(),
+                        indexType,
+                        a.index().address(),
+                        x.outer,
+                        x.length,
+                        x.inner,
+                        k.length,
+                        DTypes.code(a.reduce()),
+                        a.includeSelf() ? 1 : 0,
+                        out.address()));
+    }
+
+    static void searchSorted(Searching.SearchSorted a, Tensor out) {
+        Native.search_sorted(
+                DTypes.code(a.values().dtype()),
+                a.sorted().address(),
+                a.values().address(),
+                out.numel(),
+                a.sorted().size(-1),
+                a.sorted().rank() == 1 ? Math.max(1, out.numel()) : a.values().size(-1),
+                a.right() ? 1 : 0,
+                out.address());
     }
 
     static void embedding(Indexing.Embedding a, Tensor out) {

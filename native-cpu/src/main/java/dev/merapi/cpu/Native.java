@@ -40,6 +40,8 @@ final class Native {
 
     static native int reduction_code(String name);
 
+    static native int scatter_reduction_code(String name);
+
     static native long program_create(long text, long length, long error, long errorCapacity);
 
     static native void program_destroy(long handle);
@@ -179,6 +181,34 @@ final class Native {
             long inner,
             long k,
             long out);
+
+    static native long index_copy(
+            int elementSize,
+            long src,
+            int indexDtype,
+            long indices,
+            long outer,
+            long dim,
+            long inner,
+            long k,
+            long out);
+
+    static native long scatter_reduce(
+            int dtype,
+            long x,
+            long src,
+            int indexDtype,
+            long indices,
+            long outer,
+            long dim,
+            long inner,
+            long k,
+            int reduction,
+            int includeSelf,
+            long out);
+
+    static native void search_sorted(
+            int dtype, long sorted, long values, long count, long n, long each, int right, long out);
 
     static native void triangle(
             int elementSize, long x, long matrices, long rows, long columns, long diagonal, int lower, long out);

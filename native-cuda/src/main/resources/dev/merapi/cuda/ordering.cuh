@@ -77,6 +77,27 @@ extern "C" __global__ void keys_of(const T* x, void* keys, long long count, int 
         ((Key*)keys)[i] = key_of(x[i], largest);
 }
 
+// places [count]: how many of the n elements of a row of `sorted` are less than values[e], or not more (right); the row is
+// e / each.
+extern "C" __global__ void search_sorted(const T* sorted, const T* values, long long* places, long long count,
+                                         long long n, long long each, int right) {
+    using namespace ordering;
+    for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += (i64)gridDim.x * blockDim.x) {
+        const T* const row = sorted + e / each * n;
+        const Key value = order(values[e]);
+        i64 low = 0, high = n;
+        while (low < high) {
+            const i64 middle = low + (high - low) / 2;
+            const Key key = order(row[middle]);
+            if (key < value || (right && key == value))
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        places[e] = low;
+    }
+}
+
 extern "C" __global__ void first_of(const T* x, const unsigned int* places, T* values, long long* indices,
                                     long long rows, long long n, long long k) {
     using namespace ordering;

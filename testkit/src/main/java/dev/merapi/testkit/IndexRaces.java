@@ -5,6 +5,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Indexing;
 import dev.merapi.ops.Losses;
 import dev.merapi.ops.Pooling;
+import dev.merapi.ops.Scattering;
 import dev.merapi.tensor.Elements;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
@@ -110,6 +111,8 @@ final class IndexRaces {
         ops.put("index_select", () -> table.indexSelect(0, index));
         ops.put("index_select of single elements", () -> column.indexSelect(0, index));
         ops.put("index_add", () -> table.indexAdd(0, index, rows));
+        ops.put("index_copy", () -> table.indexCopy(0, index, rows));
+        ops.put("scatter_reduce", () -> column.scatterReduce(0, each, one, Scattering.Reduce.AMAX, true));
         ops.put("embedding", () -> table.embedding(index, 3));
         ops.put(
                 "embedding_backward",

@@ -15,6 +15,7 @@ public final class OpRows {
         rows.addAll(PointwiseRows.all());
         rows.addAll(ReductionRows.all());
         rows.addAll(MovementRows.all());
+        rows.addAll(IndexRows.all());
         rows.addAll(NeuralRows.all());
         rows.addAll(BackwardRows.all());
         return rows;

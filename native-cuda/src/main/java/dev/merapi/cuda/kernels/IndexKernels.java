@@ -40,6 +40,7 @@ public final class IndexKernels {
         table.make("scatter", Indexing.Scatter.class, ALL, of, IndexKernels::scattered);
         table.make("scatter_add_", Indexing.Scatter.class, ALL, of, IndexKernels::scatterAddInto);
         table.make("index_add_", Indexing.IndexAdd.class, ALL, of, IndexKernels::indexAddInto);
+        table.make("index_copy_", Indexing.IndexAdd.class, ALL, of, IndexKernels::indexCopyInto);
         table.make("embedding_backward", Indexing.EmbeddingBackward.class, ALL, of, IndexKernels::embeddingBackward);
         table.make("one_hot", Indexing.OneHot.class, ALL, of, IndexKernels::oneHot);
     }
@@ -69,11 +70,20 @@ public final class IndexKernels {
         added(out, a.dim(), a.index(), a.src(), true);
     }
 
+    private void indexCopyInto(Indexing.IndexAdd a, Tensor out) {
+        check(a.index(), along(out, a.dim()));
+        scatter(out, a.dim(), a.index(), a.src(), true, false);
+    }
+
     private static long along(Tensor out, int dim) {
         return out.rank() == 0 ? 1 : out.size(dim);
     }
 
     private String name() {
+        return name(op);
+    }
+
+    private static String name(String op) {
         return op.replace("merapi::", "");
     }
 
@@ -85,9 +95,13 @@ public final class IndexKernels {
 
     /** Where launches are waited for, indices are checked before anything is written; elsewhere kernels report them. */
     private void check(Tensor index, long size) {
+        requireInside(kernels, op, index, size);
+    }
+
+    static void requireInside(Kernels kernels, String op, Tensor index, long size) {
         long position = firstOutside(kernels, op, index, -size, size, 0, false);
         if (position >= 0) {
-            throw Indexing.outOfRange(name(), position, indexAt(index, position), size)
+            throw Indexing.outOfRange(name(op), position, indexAt(index, position), size)
                     .beforeWriting();
         }
     }
@@ -129,7 +143,7 @@ public final class IndexKernels {
 
     // ---------------------------------------------------------------- kernels
 
-    private static long inner(Shape shape, int dim) {
+    static long inner(Shape shape, int dim) {
         long inner = 1;
         for (int d = shape.rank() == 0 ? 0 : shape.normalize(dim) + 1; d < shape.rank(); d++) {
             inner *= shape.size(d);

@@ -9,6 +9,7 @@ import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Ordering;
+import dev.merapi.ops.Searching;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 
@@ -17,7 +18,8 @@ import dev.merapi.types.DType;
  * longer rows by {@link RadixSort}, for which they become keys.
  */
 public final class OrderingKernels {
-    public static final Family FAMILY = Family.above("radix.cuh", "ordering.cuh", "topk", "keys_of", "first_of");
+    public static final Family FAMILY =
+            Family.above("radix.cuh", "ordering.cuh", "topk", "keys_of", "first_of", "search_sorted");
 
     /** What the kernels are compiled for: the elements of a row that a thread has. */
     public record Types(DType storage, int each) {
@@ -39,6 +41,27 @@ public final class OrderingKernels {
                 ALL,
                 op -> op,
                 (String op, Ordering.TopK a, Ordering.Ordered out) -> topk(op, kernels, a, out));
+        table.make(
+                "search_sorted",
+                Searching.SearchSorted.class,
+                ALL,
+                op -> op,
+                (String op, Searching.SearchSorted a, Tensor out) -> searchSorted(op, kernels, a, out));
+    }
+
+    private static void searchSorted(String op, Kernels kernels, Searching.SearchSorted a, Tensor out) {
+        call(op, kernels, a.values(), "search_sorted", MOST)
+                .pointer(a.sorted())
+                .pointer(a.values())
+                .pointer(out)
+                .word(out.numel())
+                .word(a.sorted().size(-1))
+                .word(
+                        a.sorted().rank() == 1
+                                ? Math.max(1, out.numel())
+                                : a.values().size(-1))
+                .flag(a.right())
+                .each(out.numel());
     }
 
     private static void topk(String op, Kernels kernels, Ordering.TopK a, Ordering.Ordered out) {

@@ -12,6 +12,7 @@ public final class StructuredKernels {
         KernelTable table = new KernelTable();
         MatmulKernels.register(table, kernels);
         IndexKernels.register(table, kernels);
+        ScatterKernels.register(table, kernels);
         OrderingKernels.register(table, kernels);
         CreationKernels.register(table, kernels);
         ScanKernels.register(table, kernels);

@@ -42,6 +42,8 @@ public final class IndexFaults {
             "index_add_",
             "embedding_backward",
             "one_hot",
+            "index_copy_",
+            "scatter_reduce",
             "crossEntropy",
             "nllLoss",
             "linearCrossEntropy");

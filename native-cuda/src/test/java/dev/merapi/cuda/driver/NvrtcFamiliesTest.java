@@ -22,6 +22,7 @@ import dev.merapi.cuda.kernels.RandomKernels;
 import dev.merapi.cuda.kernels.RowForm;
 import dev.merapi.cuda.kernels.RowKernels;
 import dev.merapi.cuda.kernels.ScanKernels;
+import dev.merapi.cuda.kernels.ScatterKernels;
 import dev.merapi.cuda.kernels.SegmentKernels;
 import dev.merapi.cuda.kernels.TransposeKernel;
 import dev.merapi.cuda.launch.Family;
@@ -66,6 +67,8 @@ class NvrtcFamiliesTest {
         pairs.add(RandomKernels.FLOATING.source(RandomKernels.types(DType.FLOAT64)));
         pairs.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT16, DType.INT32).text()));
         pairs.add(IndexKernels.FAMILY.source(new IndexKernels.Types(DType.BOOL, DType.INT64).text()));
+        pairs.add(ScatterKernels.FAMILY.source(new IndexKernels.Types(DType.FLOAT32, DType.INT32).text()));
+        pairs.add(ScatterKernels.FAMILY.source(new IndexKernels.Types(DType.INT64, DType.INT64).text()));
         pairs.add(LookupKernels.FAMILY.source(new LookupKernels.Types(2, DType.INT64, 8, false).text()));
         pairs.add(LookupKernels.FAMILY.source(new LookupKernels.Types(8, DType.INT32, 1, true).text()));
         pairs.add(CreationKernels.FAMILY.source(Family.type("T", DType.FLOAT32)));

@@ -41,6 +41,7 @@ class KernelSourceTest {
             OrderingKernels.FAMILY,
             ScanKernels.FAMILY,
             CumulativeKernels.FAMILY,
+            ScatterKernels.FAMILY,
             SegmentKernels.FAMILY,
             TransposeKernel.FAMILY);
 

@@ -171,6 +171,7 @@ final class PublicApi {
                                 .contains(name);
             case "Autograd" -> Set.of("gradFn", "whyNoGrad").contains(name);
             case "Pair" -> true; // the user's
+            case "Index" -> true; // refused where it is used
             case "Grads", "StateReader" -> true; // refused by the backward, or by copy()
             default -> false;
         };

@@ -11,6 +11,7 @@ import dev.merapi.op.Op;
 import dev.merapi.op.Result;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.state.StateDict;
+import dev.merapi.tensor.Index;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -90,6 +91,9 @@ final class Values {
         }
         if (raw == Shape.class) {
             return Shape.of(2, 3);
+        }
+        if (raw == Index.class) {
+            return Index.at(1);
         }
         if (raw == StateDict.class) {
             return new StateDict().with("misuse", 1L);
