@@ -71,6 +71,7 @@ final class Instances {
             case "LayerNorm" -> new LayerNorm(3);
             case "Linear" -> new Linear(3, 2);
             case "Block", "Layer", "Sequential" -> new Sequential().then(new Linear(3, 2));
+            case "KeyValueCache" -> new KeyValueCache(1, 1, 4, 3);
             case "MultiheadAttention" -> new MultiheadAttention(4, 2, false);
             case "Parameter" -> new Linear(3, 2).parameters().get(0);
             case "AdamW", "Optimizer" -> new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0);
