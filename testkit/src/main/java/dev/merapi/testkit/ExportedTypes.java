@@ -74,11 +74,6 @@ public final class ExportedTypes {
         return found;
     }
 
-    /** Its packages that are exported to everybody, in order of their names. */
-    public Set<String> packages() {
-        return new TreeSet<>(packages);
-    }
-
     /** The public types of its exported packages, those nested in others too, in order of their names. */
     public List<String> names() throws IOException, ClassNotFoundException {
         return types().stream().map(Class::getName).sorted().toList();

@@ -132,8 +132,7 @@ class HowToTest {
     /** x[i + 1] − x[i] along the last dimension. */
     private static Op<Args, Tensor> differences() {
         return Op.define(MethodHandles.lookup(), STRUCTURED, Args.class, Tensor.class)
-                .shape(a -> Tensor.meta(
-                        a.x(), a.x().shape().with(a.x().rank() - 1, a.x().size(-1) - 1)))
+                .shape(a -> Tensor.meta(a.x(), a.x().shape().with(a.x().rank() - 1, a.x().size(-1) - 1)))
                 .reference((a, out) -> differences(a.x(), out))
                 .saveForBackward((a, out) -> null)
                 .backward((context, saved, g) -> Grads.of("x", g.pad(0, 1, 0).sub(g.pad(0, 0, 1))))

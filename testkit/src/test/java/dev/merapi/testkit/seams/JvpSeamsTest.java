@@ -412,7 +412,7 @@ class JvpSeamsTest {
                                 var unused = Context.current().install(modes);
                                 variable.sin();
                             } else {
-                                each.getValue().apply(variable);
+                                var unused = each.getValue().apply(variable);
                             }
                         });
                         assertThat(e)

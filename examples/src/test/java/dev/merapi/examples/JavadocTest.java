@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.testkit.kit;
+package dev.merapi.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -17,7 +17,6 @@ import com.sun.source.util.DocTrees;
 import com.sun.source.util.JavacTask;
 import com.sun.source.util.TreePath;
 import com.sun.source.util.TreePathScanner;
-import dev.merapi.testkit.ExportedTypes;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +25,8 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import javax.lang.model.element.Modifier;
 import javax.tools.JavaCompiler;
@@ -51,7 +52,10 @@ class JavadocTest {
     void whatUsersSeeIsDescribed() throws IOException {
         Set<String> unfinished = new TreeSet<>();
         List<String> missing = new ArrayList<>();
-        for (String p : new ExportedTypes(CORE).packages()) {
+        Matcher export =
+                Pattern.compile("exports ([\\w.]+);").matcher(Files.readString(CORE.resolve("module-info.java")));
+        while (export.find()) {
+            String p = export.group(1);
             List<String> found = gaps(CORE.resolve(p.replace('.', '/')));
             if (LEFT.contains(p)) {
                 unfinished.addAll(found.isEmpty() ? List.of() : List.of(p));
@@ -149,9 +153,9 @@ class JavadocTest {
         }
 
         @Override
-        public Void visitVariable(VariableTree field, Void unused) {
+        public Void visitVariable(VariableTree field, Void none) {
             if (isSeen(field.getModifiers())) {
-                var comment = comment(field.getName().toString(), new HashSet<>());
+                DocCommentTree unused = comment(field.getName().toString(), new HashSet<>());
             }
             return null;
         }
