@@ -81,6 +81,66 @@ case("pad replicate", lambda x: F.pad(x, (2, 1, 1, 0), "replicate"), (1, 3, 4))
 case("pad circular", lambda x: F.pad(x, (2, 1, 1, 0), "circular"), (1, 3, 4))
 
 
+# ---- convolution
+case("conv1d", lambda x, w, b: F.conv1d(x, w, b, 2, 1, 2), (1, 2, 7), (3, 2, 2), (3,))
+case("conv2d", lambda x, w: F.conv2d(x, w, None, (2, 1), (1, 0), (1, 2), 2), (1, 2, 4, 5), (4, 1, 2, 2))
+case("conv3d", lambda x, w, b: F.conv3d(x, w, b, (1, 2, 1), (1, 0, 1), (2, 1, 1)), (1, 2, 3, 3, 2), (2, 2, 2, 2, 2), (2,))
+case("conv3d groups", lambda x, w: F.conv3d(x, w, None, 1, 0, 1, 2), (1, 2, 2, 2, 2), (2, 1, 2, 1, 2))
+case("conv1d same", lambda x, w: F.conv1d(x, w, None, 1, "same", 1), (1, 2, 5), (2, 2, 4))
+case("conv2d same", lambda x, w: F.conv2d(x, w, None, 1, "same", (1, 2)), (1, 1, 3, 5), (1, 1, 2, 3))
+case("conv_transpose1d", lambda x, w, b: F.conv_transpose1d(x, w, b, 3, 1, 2, 1, 1), (1, 2, 3), (2, 2, 3), (2,))
+case("conv_transpose2d", lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 1), (1, 0), (1, 0), 2, (1, 2)), (1, 2, 2, 3), (2, 1, 2, 2), (2,))
+case("conv_transpose3d", lambda x, w, b: F.conv_transpose3d(x, w, b, (2, 1, 1), (1, 0, 1), (1, 0, 0), 1, (1, 1, 2)), (1, 2, 2, 2, 2), (2, 1, 2, 2, 2), (1,))
+
+# ---- pooling
+case("max_pool1d", lambda x: F.max_pool1d(x, 3, 2, 1, 1, True, True), (1, 2, 6))
+case("max_pool2d", lambda x: F.max_pool2d(x, (2, 3), (2, 1), (1, 0), (1, 2), True, True), (1, 1, 5, 6))
+case("max_pool3d", lambda x: F.max_pool3d(x, (2, 2, 1), (1, 2, 2), (1, 0, 0), 1, True, True), (1, 2, 2, 3, 3))
+case("avg_pool1d", lambda x: F.avg_pool1d(x, 3, 2, 1, True, False), (1, 2, 6))
+case("avg_pool2d", lambda x: F.avg_pool2d(x, (2, 3), (2, 2), (1, 1), True, True), (1, 1, 4, 6))
+case("avg_pool3d", lambda x: F.avg_pool3d(x, (2, 2, 1), (1, 2, 2), (1, 0, 0), True, False), (1, 1, 2, 3, 3))
+case("lp_pool2d", lambda x: F.lp_pool2d(x, 3.0, (2, 2), (1, 2), False), ((1, 1, 3, 4), 0.5, 1.0))
+case("adaptive_avg_pool1d", lambda x: F.adaptive_avg_pool1d(x, 3), (1, 2, 7))
+case("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 1, 4, 5))
+case("adaptive_avg_pool2d even", lambda x: F.adaptive_avg_pool2d(x, (2, 1)), (1, 1, 4, 5))
+case("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (2, 3), True), (1, 1, 4, 5))
+case("adaptive_max_pool3d", lambda x: F.adaptive_max_pool3d(x, (2, 2, 1), True), (1, 1, 3, 2, 3))
+case("max_unpool2d", lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, 2, return_indices=True), 2, 2), (1, 1, 4, 4))
+
+# ---- images
+case("interpolate nearest", lambda x: F.interpolate(x, (5, 3), mode="nearest"), (1, 1, 3, 4))
+case("interpolate nearest-exact", lambda x: F.interpolate(x, scale_factor=1.7, mode="nearest-exact"), (1, 2, 4))
+case("interpolate linear", lambda x: F.interpolate(x, 7, mode="linear"), (1, 2, 4))
+case("interpolate bilinear", lambda x: F.interpolate(x, (5, 3), mode="bilinear"), (1, 1, 3, 4))
+case("interpolate bilinear corners", lambda x: F.interpolate(x, (5, 3), mode="bilinear", align_corners=True), (1, 1, 3, 4))
+case("interpolate bilinear scale", lambda x: F.interpolate(x, scale_factor=(1.3, 2.0), mode="bilinear"), (1, 1, 3, 4))
+case("interpolate bicubic", lambda x: F.interpolate(x, (5, 3), mode="bicubic"), (1, 1, 3, 4))
+case("interpolate bicubic corners", lambda x: F.interpolate(x, (4, 6), mode="bicubic", align_corners=True), (1, 1, 3, 4))
+case("interpolate trilinear", lambda x: F.interpolate(x, (3, 2, 4), mode="trilinear"), (1, 1, 2, 3, 3))
+case("interpolate area", lambda x: F.interpolate(x, (2, 3), mode="area"), (1, 1, 4, 5))
+for mode in ["nearest", "bilinear", "bicubic"]:
+    for padding in ["zeros", "border", "reflection"]:
+        for align in [False, True]:
+            case("grid_sample %s %s %s" % (mode, padding, align),
+                 lambda x, g, mode=mode, padding=padding, align=align: F.grid_sample(x, g, mode, padding, align),
+                 (1, 1, 3, 4), ((1, 2, 2, 2), 1.6, 0.1))
+case("affine_grid", lambda t: F.affine_grid(t, (1, 1, 2, 3), False), (1, 2, 3))
+case("unfold", lambda x: F.unfold(x, (2, 3), (1, 2), (1, 2), (2, 1)), (1, 2, 3, 4))
+case("fold", lambda x: F.fold(x, (3, 4), (2, 2), 1, (1, 0), (1, 2)), (1, 4, 8))
+case("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), (1, 4, 2, 2))
+case("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), (1, 1, 4, 2))
+case("channel_shuffle", lambda x: F.channel_shuffle(x, 2), (1, 4, 1, 2))
+
+# ---- norms
+case("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b, 0.01), (2, 4, 2), (4,), (4,))
+case("group_norm plain", lambda x: F.group_norm(x, 1, None, None, 0.01), (2, 2, 2))
+case("instance_norm", lambda x, w, b: F.instance_norm(x, None, None, w, b, True, 0.1, 0.01), (2, 2, 3), (2,), (2,))
+case("local_response_norm", lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2.0), (1, 4, 2))
+case("local_response_norm even", lambda x: F.local_response_norm(x, 2, 0.5, 0.75, 2.0), (1, 3, 1, 2))
+case("batch_norm 1d", lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, 0.01), (4, 2), (2,), (2,))
+case("batch_norm 3d", lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0.1, 0.01), (2, 2, 1, 2, 2), (2,), (2,))
+
+
 # ---- writing
 def operand(k, shape, scale, offset):
     i = torch.arange(1, 1 + torch.Size(shape).numel(), dtype=torch.float64)

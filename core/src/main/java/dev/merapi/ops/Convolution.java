@@ -201,4 +201,152 @@ public final class Convolution {
                 new long[] {dilation, dilation},
                 groups));
     }
+
+    // ---------------------------------------------------------------- one and three dimensions, and transposed
+
+    /**
+     * @param x [N, I, H, W]
+     * @param weight [I, O/groups, kh, kw]
+     * @param bias [O], or absent
+     * @param outputPadding how many rows and columns more the result has than it must
+     */
+    public record ConvTranspose2d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] outputPadding,
+            long[] dilation,
+            long groups) {}
+
+    /** The transpose of {@link #CONV2D}, which is the gradient of its x, and a bias. */
+    public static final Op<ConvTranspose2d, Tensor> CONV_TRANSPOSE2D = Op.define(
+                    "merapi::conv_transpose2d", ConvTranspose2d.class, Tensor.class)
+            .compose(ConvolutionForms::transposed)
+            .autocast(CastPolicy.LOWER)
+            .register();
+
+    /** {@link #conv2d} of x [N, C, L] by weight [O, C/groups, k]. */
+    public static Tensor conv1d(
+            Tensor x, Tensor weight, @Nullable Tensor bias, long stride, long padding, long dilation, long groups) {
+        return convolution(
+                "conv1d",
+                1,
+                x,
+                weight,
+                bias,
+                new long[] {stride},
+                new long[] {padding},
+                new long[] {dilation},
+                groups);
+    }
+
+    /** {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} with numbers for height and width each. */
+    public static Tensor conv2d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups) {
+        return CONV2D.call(new Conv2d(x, weight, bias, stride, padding, dilation, groups));
+    }
+
+    /** {@link #conv2d} of x [N, C, D, H, W] by weight [O, C/groups, kd, kh, kw], with three numbers each. */
+    public static Tensor conv3d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups) {
+        return convolution("conv3d", 3, x, weight, bias, stride, padding, dilation, groups);
+    }
+
+    private static Tensor convolution(
+            String op,
+            int dims,
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            long groups) {
+        ConvolutionForms.require(op, dims, x, weight, stride, padding, dilation);
+        return dims == 1
+                ? ConvolutionForms.ofLines(x, weight, bias, stride[0], padding[0], dilation[0], groups)
+                : ConvolutionForms.ofVolumes(x, weight, bias, stride, padding, dilation, groups);
+    }
+
+    /**
+     * Convolution of one to three dimensions, with a stride of 1, whose result is as large as x: "same" padding, one more at the
+     * end where it cannot be even.
+     *
+     * @param dilation a number for each dimension after the channels
+     */
+    public static Tensor convSame(
+            Tensor x, Tensor weight, @Nullable Tensor bias, long[] dilation, long groups) {
+        return ConvolutionForms.same(x, weight, bias, dilation, groups);
+    }
+
+    /**
+     * Transposed convolution of x [N, I, L] by weight [I, O/groups, k], bias [O] or null → [N, O, (L − 1)·stride − 2·padding +
+     * dilation·(k − 1) + outputPadding + 1]. Gradient: x, weight, bias, to any order.
+     *
+     * @throws ShapeException if shapes do not fit, or outputPadding is not less than stride or dilation
+     */
+    public static Tensor convTranspose1d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long stride,
+            long padding,
+            long outputPadding,
+            long groups,
+            long dilation) {
+        ConvolutionForms.require("convTranspose1d", 1, x, weight, new long[1]);
+        return CONV_TRANSPOSE2D
+                .call(new ConvTranspose2d(
+                        x.unsqueeze(2),
+                        weight.unsqueeze(2),
+                        bias,
+                        new long[] {1, stride},
+                        new long[] {0, padding},
+                        new long[] {0, outputPadding},
+                        new long[] {1, dilation},
+                        groups))
+                .squeeze(2);
+    }
+
+    /** {@link #convTranspose1d} of x [N, I, H, W] by weight [I, O/groups, kh, kw], with two numbers each. */
+    public static Tensor convTranspose2d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] outputPadding,
+            long groups,
+            long[] dilation) {
+        return CONV_TRANSPOSE2D.call(
+                new ConvTranspose2d(x, weight, bias, stride, padding, outputPadding, dilation, groups));
+    }
+
+    /** {@link #convTranspose1d} of x [N, I, D, H, W] by weight [I, O/groups, kd, kh, kw], with three numbers each. */
+    public static Tensor convTranspose3d(
+            Tensor x,
+            Tensor weight,
+            @Nullable Tensor bias,
+            long[] stride,
+            long[] padding,
+            long[] outputPadding,
+            long groups,
+            long[] dilation) {
+        ConvolutionForms.require("convTranspose3d", 3, x, weight, stride, padding, outputPadding, dilation);
+        return ConvolutionForms.transposedVolumes(x, weight, bias, stride, padding, outputPadding, dilation, groups);
+    }
 }

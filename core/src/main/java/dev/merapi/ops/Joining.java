@@ -118,7 +118,7 @@ public final class Joining {
             .register();
 
     /** The same kernel, made of other ops, for all devices. */
-    private static <A extends Record> Op<A, Tensor> everywhere(Op<A, Tensor> op, Kernel<A, Tensor> kernel) {
+    static <A extends Record> Op<A, Tensor> everywhere(Op<A, Tensor> op, Kernel<A, Tensor> kernel) {
         return op.reference(kernel).kernel(DeviceType.CUDA, kernel).kernel(DeviceType.CUDA_SIM, kernel);
     }
 
@@ -269,7 +269,7 @@ public final class Joining {
         }
     }
 
-    private static void copyTo(Tensor x, Layout from, Tensor out, Layout to) {
+    static void copyTo(Tensor x, Layout from, Tensor out, Layout to) {
         Context context = Context.current();
         try (Tensor source = TENSORS.viewAs(x, from, context);
                 Tensor target = TENSORS.viewAs(out, to, context)) {

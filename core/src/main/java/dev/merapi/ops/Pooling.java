@@ -18,8 +18,17 @@ public final class Pooling {
 
     private Pooling() {}
 
-    /** Windows: sizes of height and width, as are stride, padding and dilation. */
-    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
+    /**
+     * Windows: sizes of height and width, as are stride, padding and dilation.
+     *
+     * @param ceilMode whether there is a window that begins inside and ends outside
+     */
+    public record MaxPool2d(
+            Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
+        public MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
+            this(x, kernel, stride, padding, dilation, false);
+        }
+    }
 
     /**
      * @param y [N, C, OH, OW]
@@ -38,7 +47,19 @@ public final class Pooling {
             long[] kernel,
             long[] stride,
             long[] padding,
-            long[] dilation) {}
+            long[] dilation,
+            boolean ceilMode) {
+        public MaxPool2dBackward(
+                Tensor grad,
+                Tensor indices,
+                long[] inputSize,
+                long[] kernel,
+                long[] stride,
+                long[] padding,
+                long[] dilation) {
+            this(grad, indices, inputSize, kernel, stride, padding, dilation, false);
+        }
+    }
 
     /** Each gradient at the element that it belongs to; the sum where windows overlap. */
     public static final Op<MaxPool2dBackward, Tensor> MAX_POOL2D_BACKWARD = Op.define(
@@ -46,7 +67,7 @@ public final class Pooling {
             .shape(a -> {
                 String op = "max_pool2d_backward";
                 Tensor x = images(op, a.grad(), a.inputSize());
-                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), a.dilation());
+                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), a.dilation(), a.ceilMode());
                 Form.require(op, "grad", a.grad(), windows, x.dtype());
                 Form.require(op, "indices", a.indices(), windows, DType.INT64);
                 return x;
@@ -65,7 +86,8 @@ public final class Pooling {
     public static final Op<MaxPool2d, MaxPoolResult> MAX_POOL2D = Op.define(
                     "merapi::max_pool2d", MaxPool2d.class, MaxPoolResult.class)
             .shape(a -> {
-                Shape out = output("maxPool2d", a.x(), a.kernel(), a.stride(), a.padding(), a.dilation());
+                Shape out = output(
+                        "maxPool2d", a.x(), a.kernel(), a.stride(), a.padding(), a.dilation(), a.ceilMode());
                 return new MaxPoolResult(Tensor.meta(a.x(), out), Tensor.meta(out, DType.INT64, a.x().device()));
             })
             .autograd(
@@ -75,34 +97,58 @@ public final class Pooling {
                             a.kernel(),
                             a.stride(),
                             a.padding(),
-                            a.dilation()),
+                            a.dilation(),
+                            a.ceilMode()),
                     (context, s, g) -> Grads.of(
                             "x",
                             MAX_POOL2D_BACKWARD.call(new MaxPool2dBackward(
-                                    g.y(), s.indices, s.inputSize, s.kernel, s.stride, s.padding, s.dilation))))
+                                    g.y(), s.indices, s.inputSize, s.kernel, s.stride, s.padding, s.dilation, s.ceilMode))))
             .register();
 
     /** What the gradient of {@link #MAX_POOL2D} is made of. */
     public record SavedMax(
-            Tensor indices, long[] inputSize, long[] kernel, long[] stride, long[] padding, long[] dilation) {}
+            Tensor indices,
+            long[] inputSize,
+            long[] kernel,
+            long[] stride,
+            long[] padding,
+            long[] dilation,
+            boolean ceilMode) {}
 
     /** @param countIncludePad whether the mean counts the padding, as zeros */
-    public record AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
+    public record AvgPool2d(
+            Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad, boolean ceilMode) {
+        public AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
+            this(x, kernel, stride, padding, countIncludePad, false);
+        }
+    }
 
     public record AvgPool2dBackward(
-            Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
+            Tensor grad,
+            long[] inputSize,
+            long[] kernel,
+            long[] stride,
+            long[] padding,
+            boolean countIncludePad,
+            boolean ceilMode) {
+        public AvgPool2dBackward(
+                Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
+            this(grad, inputSize, kernel, stride, padding, countIncludePad, false);
+        }
+    }
 
     /** The mean of each window. */
     public static final Op<AvgPool2d, Tensor> AVG_POOL2D = Op.define(
                     "merapi::avg_pool2d", AvgPool2d.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE)))
+            .shape(a -> Tensor.meta(a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE, a.ceilMode())))
             .autograd(
                     (a, out) -> new SavedAverage(
                             new long[] {a.x().size(2), a.x().size(3)},
                             a.kernel(),
                             a.stride(),
                             a.padding(),
-                            a.countIncludePad()),
+                            a.countIncludePad(),
+                            a.ceilMode()),
                     (context, s, g) -> Grads.of("x", averageBackward(s, g)))
             .linear("x")
             .register();
@@ -113,26 +159,34 @@ public final class Pooling {
             .shape(a -> {
                 String op = "avg_pool2d_backward";
                 Tensor x = images(op, a.grad(), a.inputSize());
-                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), ONE);
+                Shape windows = output(op, x, a.kernel(), a.stride(), a.padding(), ONE, a.ceilMode());
                 Form.require(op, "grad", a.grad(), windows, x.dtype());
                 return x;
             })
             .autograd(
                     (a, out) ->
-                            new SavedAverage(a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad()),
+                            new SavedAverage(
+                                    a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad(), a.ceilMode()),
                     (context, s, u) -> Grads.of(
                             "grad",
-                            AVG_POOL2D.call(new AvgPool2d(u, s.kernel, s.stride, s.padding, s.countIncludePad))))
+                            AVG_POOL2D.call(
+                                    new AvgPool2d(u, s.kernel, s.stride, s.padding, s.countIncludePad, s.ceilMode))))
             .linear("grad")
             .register();
 
     /** What the gradient of {@link #AVG_POOL2D} is made of. */
     public record SavedAverage(
-            long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {}
+            long[] inputSize,
+            long[] kernel,
+            long[] stride,
+            long[] padding,
+            boolean countIncludePad,
+            boolean ceilMode) {}
 
     private static Tensor averageBackward(SavedAverage s, Tensor g) {
         return AVG_POOL2D_BACKWARD.call(
-                new AvgPool2dBackward(g, s.inputSize, s.kernel, s.stride, s.padding, s.countIncludePad));
+                new AvgPool2dBackward(
+                        g, s.inputSize, s.kernel, s.stride, s.padding, s.countIncludePad, s.ceilMode));
     }
 
     // ---------------------------------------------------------------- shapes
@@ -145,7 +199,8 @@ public final class Pooling {
         return Tensor.meta(grad, Shape.of(grad.size(0), grad.size(1), size[0], size[1]));
     }
 
-    private static Shape output(String op, Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
+    private static Shape output(
+            String op, Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
         Softmax.requireFloating(op, x);
         for (long[] pair : new long[][] {kernel, stride, padding, dilation}) {
             if (pair.length != 2) {
@@ -167,31 +222,13 @@ public final class Pooling {
         return Shape.of(
                 x.size(0),
                 x.size(1),
-                outputSize(op, x, 0, kernel[0], stride, padding, dilation),
-                outputSize(op, x, 1, kernel[1], stride, padding, dilation));
+                Windows.count(op, x, 2, kernel[0], stride[0], padding[0], dilation[0], ceilMode),
+                Windows.count(op, x, 3, kernel[1], stride[1], padding[1], dilation[1], ceilMode));
     }
 
     /** How many windows fit along height (0) or width (1) of images [N, C, H, W]. */
     static long outputSize(String op, Tensor x, int d, long kernel, long[] stride, long[] padding, long[] dilation) {
-        if (kernel < 1 || stride[d] < 1 || padding[d] < 0 || dilation[d] < 1) {
-            throw new ShapeException(
-                    Message.of(op + ": kernel, stride and dilation must be at least 1, padding at least 0")
-                            .fact("kernel", kernel)
-                            .fact("stride", Arrays.toString(stride))
-                            .fact("padding", Arrays.toString(padding))
-                            .fact("dilation", Arrays.toString(dilation)));
-        }
-        // Exact, and so is every position within: kernels compute with what passed here.
-        long padded = Sizes.add(x.size(2 + d), Sizes.multiply(2, padding[d]));
-        long covered = Sizes.add(Sizes.multiply(dilation[d], kernel - 1), 1);
-        long room = padded - covered;
-        if (room < 0) {
-            throw new ShapeException(Message.of(op + ": the kernel covers " + covered
-                            + " elements, but the padded image has " + padded + " along dimension " + (2 + d))
-                    .fact("x", x.describe())
-                    .fix("a smaller kernel or dilation, or more padding."));
-        }
-        return Sizes.add(room / stride[d], 1);
+        return Windows.count(op, x, 2 + d, kernel, stride[d], padding[d], dilation[d], false);
     }
 
     // ---------------------------------------------------------------- for people
@@ -219,5 +256,79 @@ public final class Pooling {
             throw new ShapeException("globalAvgPool2d: needs images [N, C, H, W], but this is " + x.describe());
         }
         return x.mean(new int[] {2, 3}, true);
+    }
+
+    /**
+     * The largest element of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W], and where in its plane, row-major, it
+     * comes from: of equals the first, and NaN wins. Gradient: x, to any order.
+     *
+     * @param kernel as many sizes as x has dimensions after the channels, as are stride, padding and dilation
+     * @param ceilMode whether there is a window that begins inside and ends outside
+     * @throws ShapeException if sizes do not fit, or the padding is more than half of the kernel
+     */
+    public static MaxPoolResult maxPool(
+            Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
+        return PoolingForms.max(x, kernel, stride, padding, dilation, ceilMode);
+    }
+
+    /**
+     * The mean of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. Gradient: x, to any order.
+     *
+     * @param kernel as many sizes as x has dimensions after the channels, as are stride and padding
+     * @param ceilMode whether there is a window that begins inside and ends outside
+     * @param countIncludePad whether the mean counts the padding, as zeros
+     */
+    public static Tensor avgPool(
+            Tensor x, long[] kernel, long[] stride, long[] padding, boolean ceilMode, boolean countIncludePad) {
+        return PoolingForms.average(x, kernel, stride, padding, ceilMode, countIncludePad);
+    }
+
+    /** (Σ xᵖ)^(1/p) of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]; no padding. */
+    public static Tensor lpPool(Tensor x, double p, long[] kernel, long[] stride, boolean ceilMode) {
+        Form.requireFinite("lpPool", "p", p);
+        double elements = 1;
+        for (long k : kernel) {
+            elements *= k;
+        }
+        long[] none = new long[kernel.length];
+        Tensor sums = avgPool(x.pow(p), kernel, stride, none, ceilMode, true);
+        return sums.sign().mul(sums.abs().relu()).mul(elements).pow(1 / p);
+    }
+
+    /**
+     * The mean of each of so many windows, of sizes as even as can be. Gradient: x, to any order.
+     *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W]
+     * @param size how many windows along each dimension after the channels
+     */
+    public static Tensor adaptiveAvgPool(Tensor x, long... size) {
+        return AdaptivePooling.average(x, size);
+    }
+
+    /**
+     * The largest element of each of so many windows, and where in its plane it comes from; otherwise as
+     * {@link #adaptiveAvgPool}.
+     */
+    public static MaxPoolResult adaptiveMaxPool(Tensor x, long... size) {
+        return AdaptivePooling.max(x, size);
+    }
+
+    /**
+     * Elements at the places in their planes that {@link #maxPool} gave, with zeros between: [N, C, ..] → [N, C, size]. Of two at
+     * one place one counts. Gradient: y.
+     *
+     * @param size of the dimensions after the channels
+     */
+    public static Tensor maxUnpool(Tensor y, Tensor indices, long... size) {
+        Objects.requireNonNull(y, "y");
+        Objects.requireNonNull(indices, "indices");
+        long[] shape = PoolingForms.with(y, size);
+        Tensor flat = y.reshape(y.size(0), y.size(1), -1);
+        Tensor places = indices.reshape(y.size(0), y.size(1), -1);
+        long plane = java.util.Arrays.stream(size).reduce(1, Sizes::multiply);
+        Tensor zeros = flat.isMeta()
+                ? Tensor.meta(Shape.of(y.size(0), y.size(1), plane), y.dtype(), y.device())
+                : Tensor.zeros(Shape.of(y.size(0), y.size(1), plane), y.dtype(), y.device());
+        return zeros.scatter(2, places, flat).reshape(shape);
     }
 }

@@ -104,8 +104,13 @@ public final class PoolingReference {
     private static double[] shares(
             Tensor x, Tensor y, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
         double[] counts = new double[(int) (y.size(2) * y.size(3))];
-        if (countIncludePad) {
-            java.util.Arrays.fill(counts, (double) kernel[0] * kernel[1]);
+        if (countIncludePad) { // with the padding, but not beyond it, where windows end outside
+            for (int w = 0; w < counts.length; w++) {
+                long top = w / y.size(3) * stride[0] - padding[0];
+                long left = w % y.size(3) * stride[1] - padding[1];
+                counts[w] = (double) (Math.min(top + kernel[0], x.size(2) + padding[0]) - top)
+                        * (Math.min(left + kernel[1], x.size(3) + padding[1]) - left);
+            }
         } else {
             walk(x, y, kernel, stride, padding, new long[] {1, 1}, (position, w) -> counts[w]++);
         }

@@ -152,8 +152,8 @@ extern "C" __global__ void max_pool_backward(const T* g, const long long* indice
 namespace images {
 // Elements of x that the window at (i, j) covers.
 MERAPI_F C covered(const Window& s, i64 i, i64 j, int all) {
-    if (all) return (C)s.kh * (C)s.kw;
     const i64 top = i * s.strideH - s.padH, left = j * s.strideW - s.padW;
+    if (all) return (C)(min(top + s.kh, s.h + s.padH) - top) * (C)(min(left + s.kw, s.w + s.padW) - left);
     return (C)((min(top + s.kh, s.h) - max(top, (i64)0)) * (min(left + s.kw, s.w) - max(left, (i64)0)));
 }
 }  // namespace images

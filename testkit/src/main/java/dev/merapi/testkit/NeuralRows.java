@@ -14,6 +14,7 @@ import dev.merapi.ops.Losses;
 import dev.merapi.ops.Normalization;
 import dev.merapi.ops.Pooling;
 import dev.merapi.ops.SelfAttention;
+import dev.merapi.ops.Windows;
 import dev.merapi.random.Philox;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
@@ -575,17 +576,103 @@ final class NeuralRows {
                 ow);
     }
 
+    /** x [1, I, 3, 2], weight [I, O/groups, 2, 3] with a bias, or without one where there are groups. */
+    private static Convolution.ConvTranspose2d transpose(
+            Maker m, long[] stride, long[] padding, long[] extra, long[] dilation, long groups) {
+        return new Convolution.ConvTranspose2d(
+                m.uniform(-1, 1, 1, 2, 3, 2),
+                m.uniform(-1, 1, 2, 2, 2, 3),
+                groups > 1 ? null : m.uniform(-1, 1, 2),
+                stride,
+                padding,
+                extra,
+                dilation,
+                groups);
+    }
+
+    private static Grid transposed(Convolution.ConvTranspose2d a, Grid x, Grid w, @Nullable Grid bias) {
+        long[] size = new long[2];
+        for (int d = 0; d < 2; d++) {
+            size[d] = (x.size(2 + d) - 1) * a.stride()[d]
+                    - 2 * a.padding()[d]
+                    + a.dilation()[d] * (w.size(2 + d) - 1)
+                    + a.outputPadding()[d]
+                    + 1;
+        }
+        long inputs = x.size(1) / a.groups();
+        Grid y = Grid.filled(i -> bias == null ? 0 : bias.at(i[1]), x.size(0), w.size(1) * a.groups(), size[0], size[1]);
+        Grid.filled(
+                i -> {
+                    for (long o = 0; o < w.size(1); o++) {
+                        for (long p = 0; p < w.size(2); p++) {
+                            for (long q = 0; q < w.size(3); q++) {
+                                long row = i[2] * a.stride()[0] + p * a.dilation()[0] - a.padding()[0];
+                                long column = i[3] * a.stride()[1] + q * a.dilation()[1] - a.padding()[1];
+                                if (row >= 0 && row < size[0] && column >= 0 && column < size[1]) {
+                                    long to = i[1] / inputs * w.size(1) + o;
+                                    y.add(x.at(i) * w.at(i[1], o, p, q), i[0], to, row, column);
+                                }
+                            }
+                        }
+                    }
+                    return 0;
+                },
+                x.shape());
+        return y;
+    }
+
+    private static Grid windows(Grid x, Windows.Unfold a) {
+        int d = a.dim() < 0 ? a.dim() + x.rank() : a.dim();
+        long count = (x.size(d) + 2 * a.padding() - a.dilation() * (a.kernel() - 1) - 1) / a.stride() + 1;
+        long[] shape = new long[x.rank() + 1];
+        for (int k = 0; k < shape.length; k++) {
+            shape[k] = k < d ? x.size(k) : k == d ? a.kernel() : k == d + 1 ? count : x.size(k - 1);
+        }
+        return Grid.filled(
+                i -> {
+                    long at = i[d + 1] * a.stride() + i[d] * a.dilation() - a.padding();
+                    return at < 0 || at >= x.size(d) ? 0 : x.at(Grid.with(Grid.without(i, d), d, at));
+                },
+                shape);
+    }
+
+    private static Grid folded(Grid x, Windows.Fold a) {
+        int d = a.dim();
+        long[] shape = Grid.with(Grid.without(x.shape(), d), d, a.size());
+        Grid y = Grid.filled(i -> 0, shape);
+        Grid.filled(
+                i -> {
+                    long at = i[d + 1] * a.stride() + i[d] * a.dilation() - a.padding();
+                    if (at >= 0 && at < a.size()) {
+                        y.add(x.at(i), Grid.with(Grid.without(i, d), d, at));
+                    }
+                    return 0;
+                },
+                x.shape());
+        return y;
+    }
+
     private interface Fold {
         double apply(double[] values, int insidePlane, int inWindow);
     }
 
     private static Grid pooled(Grid x, long[] kernel, long[] stride, long[] padding, Fold fold) {
-        long oh = (x.size(2) + 2 * padding[0] - kernel[0]) / stride[0] + 1;
-        long ow = (x.size(3) + 2 * padding[1] - kernel[1]) / stride[1] + 1;
+        return pooled(x, kernel, stride, padding, false, fold);
+    }
+
+    private static long windows(long n, long kernel, long stride, long padding, boolean ceil) {
+        long windows = (n + 2 * padding - kernel + (ceil ? stride - 1 : 0)) / stride + 1;
+        return ceil && (windows - 1) * stride >= n + padding ? windows - 1 : windows;
+    }
+
+    private static Grid pooled(Grid x, long[] kernel, long[] stride, long[] padding, boolean ceil, Fold fold) {
+        long oh = windows(x.size(2), kernel[0], stride[0], padding[0], ceil);
+        long ow = windows(x.size(3), kernel[1], stride[1], padding[1], ceil);
         return Grid.filled(
                 i -> {
                     double[] values = new double[(int) (kernel[0] * kernel[1])];
                     int n = 0;
+                    int counted = 0;
                     for (long p = 0; p < kernel[0]; p++) {
                         for (long q = 0; q < kernel[1]; q++) {
                             long row = i[2] * stride[0] + p - padding[0];
@@ -593,9 +680,10 @@ final class NeuralRows {
                             if (row >= 0 && row < x.size(2) && column >= 0 && column < x.size(3)) {
                                 values[n++] = x.at(i[0], i[1], row, column);
                             }
+                            counted += row < x.size(2) + padding[0] && column < x.size(3) + padding[1] ? 1 : 0;
                         }
                     }
-                    return fold.apply(values, n, values.length);
+                    return fold.apply(values, n, counted);
                 },
                 x.size(0),
                 x.size(1),
@@ -664,6 +752,50 @@ final class NeuralRows {
                                         1),
                                 ShapeException.class,
                                 "conv2d"),
+                samples(Convolution.CONV_TRANSPOSE2D)
+                        .sample("[1, 2, 3, 2]", m -> transpose(m, ONE, NONE, NONE, ONE, 1))
+                        .sample(
+                                "groups, strides, more than it must",
+                                m -> transpose(m, new long[] {2, 3}, ONE, new long[] {1, 2}, ONE, 2))
+                        .sample(
+                                "more than a stride leaves",
+                                m -> transpose(m, ONE, ONE, new long[] {0, 1}, new long[] {1, 2}, 1))
+                        .references(a -> transposed(a, Grid.of(a.x()), Grid.of(a.weight()), grid(a.bias())))
+                        .scale(a -> List.of(transposed(
+                                a,
+                                abs(Grid.of(a.x())),
+                                abs(Grid.of(a.weight())),
+                                a.bias() == null ? null : abs(Grid.of(a.bias())))))
+                        .terms(a -> a.weight().numel() / a.weight().size(1))
+                        .error(
+                                m -> transpose(m, ONE, NONE, ONE, ONE, 1),
+                                ShapeException.class,
+                                "outputPadding 1 must be")
+                        .skip("empty inputs", "nothing is left of some sizes"),
+                samples(Windows.UNFOLD)
+                        .sample("[2, 5], 3 of 1", m -> new Windows.Unfold(m.uniform(-1, 1, 2, 5), 1, 3, 1, 0, 1))
+                        .sample(
+                                "[2, 5, 2], 2 of 1, padded, apart",
+                                m -> new Windows.Unfold(m.uniform(-1, 1, 2, 5, 2), -2, 2, 2, 3, 2))
+                        .valuesOnly("[400] special values", m -> new Windows.Unfold(strewn(m, 400), 0, 5, 3, 2, 1))
+                        .references(a -> windows(Grid.of(a.x()), a))
+                        .exact()
+                        .error(
+                                m -> new Windows.Unfold(m.uniform(0, 1, 2, 3), 1, 5, 1, 0, 1),
+                                ShapeException.class,
+                                "the kernel covers 5 elements"),
+                samples(Windows.FOLD)
+                        .sample("[2, 3, 3]", m -> new Windows.Fold(m.uniform(-1, 1, 2, 3, 3), 1, 5, 1, 0, 1))
+                        .sample("[2, 2, 5, 2], padded, apart", m -> new Windows.Fold(m.uniform(-1, 1, 2, 2, 5, 2), 1, 5, 2, 3, 2))
+                        .references(a -> folded(Grid.of(a.x()), a))
+                        .scale(a -> List.of(folded(abs(Grid.of(a.x())), a)))
+                        .terms(a -> a.x().numel())
+                        .roundsEachTerm()
+                        .skip("empty inputs", "the sizes belong together")
+                        .error(
+                                m -> new Windows.Fold(m.uniform(0, 1, 2, 3, 3), 1, 6, 1, 0, 1),
+                                ShapeException.class,
+                                "6 elements have 4 windows"),
                 samples(Pooling.MAX_POOL2D)
                         .sample(
                                 "[1, 2, 4, 4] 2 x 2",
@@ -673,6 +805,10 @@ final class NeuralRows {
                                 "overlapping, padded",
                                 m -> new Pooling.MaxPool2d(
                                         m.distinct(1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, ONE))
+                        .sample(
+                                "ending outside",
+                                m -> new Pooling.MaxPool2d(
+                                        m.distinct(1, 1, 6, 4), new long[] {3, 2}, new long[] {2, 3}, ONE, ONE, true))
                         .reference(a -> {
                             Grid x = Grid.of(a.x());
                             Grid y = pooled(
@@ -680,6 +816,7 @@ final class NeuralRows {
                                     a.kernel(),
                                     a.stride(),
                                     a.padding(),
+                                    a.ceilMode(),
                                     (v, n, all) -> Arrays.stream(v, 0, n).max().orElseThrow());
                             Grid where = Grid.filled(
                                     i -> {
@@ -726,6 +863,15 @@ final class NeuralRows {
                                 "padding left out",
                                 m -> new Pooling.AvgPool2d(
                                         m.uniform(-1, 1, 1, 1, 5, 4), new long[] {3, 3}, new long[] {2, 1}, ONE, false))
+                        .sample(
+                                "ending outside",
+                                m -> new Pooling.AvgPool2d(
+                                        m.uniform(-1, 1, 1, 1, 6, 4),
+                                        new long[] {3, 2},
+                                        new long[] {2, 3},
+                                        ONE,
+                                        true,
+                                        true))
                         .valuesOnly(
                                 "special values",
                                 m -> new Pooling.AvgPool2d(
@@ -735,12 +881,14 @@ final class NeuralRows {
                                 a.kernel(),
                                 a.stride(),
                                 a.padding(),
+                                a.ceilMode(),
                                 (v, n, all) -> Arrays.stream(v, 0, n).sum() / (a.countIncludePad() ? all : n)))
                         .scale(a -> List.of(pooled(
                                 Grid.of(a.x()),
                                 a.kernel(),
                                 a.stride(),
                                 a.padding(),
+                                a.ceilMode(),
                                 (v, n, all) -> Math.max(
                                         1,
                                         Arrays.stream(v, 0, n)

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.ops;
+
+import dev.merapi.error.Message;
+import dev.merapi.error.ShapeException;
+import dev.merapi.tensor.Tensor;
+import dev.merapi.types.Shape;
+import dev.merapi.types.Sizes;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+
+/** Images in other sizes and other arrangements. All are made of other ops, and have their gradients, to any order. */
+public final class Images {
+    private Images() {}
+
+    /**
+     * x in another size.
+     *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
+     * @param size of the dimensions after the channels
+     * @param alignCorners whether the middles of the corner elements stay where they are, else the corners of the image; for
+     *     linear and cubic only
+     * @return [N, C, size]
+     * @throws ShapeException if sizes do not fit
+     */
+    public static Tensor interpolate(Tensor x, long[] size, Interpolation mode, boolean alignCorners) {
+        return Resizing.resize(x, size, null, mode, alignCorners);
+    }
+
+    /**
+     * x larger by a factor: sizes are rounded down, places are found by the factor.
+     *
+     * @param scale a factor for each dimension after the channels
+     */
+    public static Tensor interpolate(Tensor x, double[] scale, Interpolation mode, boolean alignCorners) {
+        Objects.requireNonNull(x, "x");
+        long[] size = new long[scale.length];
+        for (int i = 0; i < size.length; i++) {
+            Form.requireNumber("interpolate", "scale", scale[i], Double.MIN_NORMAL, 1 << 20);
+            size[i] = i + 2 < x.rank() ? (long) Math.floor(x.size(2 + i) * scale[i]) : 1;
+        }
+        return Resizing.resize(x, size, scale, mode, alignCorners);
+    }
+
+    /**
+     * x at the places of a grid.
+     *
+     * @param x [N, C, H, W], floating
+     * @param grid [N, OH, OW, 2] of x's dtype: column and row, from −1 to 1 across the image
+     * @param mode nearest, linear or cubic
+     * @param alignCorners whether −1 and 1 are the middles of the outermost elements, else their outer borders
+     * @return [N, C, OH, OW]
+     * @throws ShapeException if shapes do not fit
+     */
+    public static Tensor gridSample(
+            Tensor x, Tensor grid, Interpolation mode, GridPadding padding, boolean alignCorners) {
+        return GridSampling.sample(x, grid, mode, padding, alignCorners);
+    }
+
+    /**
+     * A grid for {@link #gridSample} of an affine map.
+     *
+     * @param theta [N, 2, 3]
+     * @return [N, h, w, 2]
+     */
+    public static Tensor affineGrid(Tensor theta, long h, long w, boolean alignCorners) {
+        Objects.requireNonNull(theta, "theta");
+        if (theta.rank() != 3 || theta.size(1) != 2 || theta.size(2) != 3) {
+            throw new ShapeException("affineGrid: theta must be [N, 2, 3], but is " + theta.describe());
+        }
+        Tensor columns = GridSampling.middles(theta, w, alignCorners).view(1, w).expand(h, w);
+        Tensor rows = GridSampling.middles(theta, h, alignCorners).view(h, 1).expand(h, w);
+        Tensor base = Tensor.stack(List.of(columns, rows, columns.onesLike()), -1)
+                .reshape(1, h * w, 3)
+                .expand(theta.size(0), h * w, 3);
+        return base.matmul(theta.transpose(1, 2)).view(theta.size(0), h, w, 2);
+    }
+
+    // ---------------------------------------------------------------- windows as columns
+
+    /**
+     * The windows of x [N, C, H, W] as columns: [N, C·kh·kw, windows], known as im2col.
+     *
+     * @param kernel of height and width, as are dilation, padding with zeros, and stride
+     */
+    public static Tensor unfold(Tensor x, long[] kernel, long[] dilation, long[] padding, long[] stride) {
+        Objects.requireNonNull(x, "x");
+        Form.requireRank("unfold", "x", x, 4);
+        Form.requirePairs("unfold", kernel, dilation, padding, stride);
+        Tensor rows = Windows.UNFOLD.call(new Windows.Unfold(x, 2, kernel[0], stride[0], padding[0], dilation[0]));
+        Tensor both = Windows.UNFOLD.call(new Windows.Unfold(rows, 4, kernel[1], stride[1], padding[1], dilation[1]));
+        return both.permute(0, 1, 2, 4, 3, 5)
+                .reshape(
+                        x.size(0),
+                        Sizes.multiply(x.size(1), Sizes.multiply(kernel[0], kernel[1])),
+                        Sizes.multiply(both.size(3), both.size(5)));
+    }
+
+    /**
+     * The sum of windows [N, C·kh·kw, windows] where they lie in images [N, C, H, W]: the transpose of {@link #unfold}.
+     *
+     * @param size H and W
+     */
+    public static Tensor fold(
+            Tensor x, long[] size, long[] kernel, long[] dilation, long[] padding, long[] stride) {
+        Objects.requireNonNull(x, "x");
+        Form.requireRank("fold", "x", x, 3);
+        Form.requirePairs("fold", size, kernel, dilation, padding, stride);
+        long taps = Sizes.multiply(kernel[0], kernel[1]);
+        Tensor image = Tensor.meta(Shape.of(1, 1, size[0], size[1]), x.dtype(), x.device());
+        long down = Windows.count("fold", image, 2, kernel[0], stride[0], padding[0], dilation[0], false);
+        long right = Windows.count("fold", image, 3, kernel[1], stride[1], padding[1], dilation[1], false);
+        if (x.size(1) % taps != 0 || x.size(2) != Sizes.multiply(down, right)) {
+            throw new ShapeException(Message.of("fold: x must be [N, C·" + taps + ", " + Sizes.multiply(down, right) + "]")
+                    .fact("x", x.describe())
+                    .fix("pass the sizes that x was unfolded with."));
+        }
+        Tensor apart = x.reshape(x.size(0), x.size(1) / taps, kernel[0], kernel[1], down, right)
+                .permute(0, 1, 2, 4, 3, 5);
+        Tensor rows = Windows.FOLD.call(new Windows.Fold(apart, 4, size[1], stride[1], padding[1], dilation[1]));
+        return Windows.FOLD.call(new Windows.Fold(rows, 2, size[0], stride[0], padding[0], dilation[0]));
+    }
+
+    // ---------------------------------------------------------------- channels as pixels
+
+    /** Channels as pixels: [.., C·r·r, H, W] → [.., C, H·r, W·r]. */
+    public static Tensor pixelShuffle(Tensor x, long r) {
+        require("pixelShuffle", x, r);
+        long c = x.size(-3);
+        if (c % Sizes.multiply(r, r) != 0) {
+            throw new ShapeException("pixelShuffle: " + c + " channels cannot be " + r + " by " + r + " pixels\n  x: " + x.describe());
+        }
+        long h = x.size(-2);
+        long w = x.size(-1);
+        return x.reshape(-1, c / r / r, r, r, h, w)
+                .permute(0, 1, 4, 2, 5, 3)
+                .reshape(ending(x, c / r / r, h * r, w * r));
+    }
+
+    /** Pixels as channels: [.., C, H·r, W·r] → [.., C·r·r, H, W]. */
+    public static Tensor pixelUnshuffle(Tensor x, long r) {
+        require("pixelUnshuffle", x, r);
+        long c = x.size(-3);
+        long h = x.size(-2);
+        long w = x.size(-1);
+        if (h % r != 0 || w % r != 0) {
+            throw new ShapeException("pixelUnshuffle: height and width are no multiples of " + r + "\n  x: " + x.describe());
+        }
+        return x.reshape(-1, c, h / r, r, w / r, r)
+                .permute(0, 1, 3, 5, 2, 4)
+                .reshape(ending(x, c * r * r, h / r, w / r));
+    }
+
+    /** Channels [N, C, ..] in another order: the first of each group, then the second, …. */
+    public static Tensor channelShuffle(Tensor x, long groups) {
+        Objects.requireNonNull(x, "x");
+        if (x.rank() < 2 || groups < 1 || x.size(1) % groups != 0) {
+            throw new ShapeException("channelShuffle: the channels of x [N, C, ..] are no multiple of " + groups + "\n  x: " + x.describe());
+        }
+        return x.unflatten(1, groups, x.size(1) / groups).transpose(1, 2).reshape(x.shape().toArray());
+    }
+
+    private static void require(String op, Tensor x, long r) {
+        Objects.requireNonNull(x, "x");
+        if (x.rank() < 3 || r < 1 || x.numel() == 0) {
+            throw new ShapeException(op + ": needs x [.., C, H, W], not empty, and a factor of at least 1, not " + r + "\n  x: "
+                    + x.describe());
+        }
+    }
+
+    private static long[] ending(Tensor x, long... last) {
+        long[] shape = Arrays.copyOf(x.shape().toArray(), x.rank());
+        System.arraycopy(last, 0, shape, shape.length - 3, 3);
+        return shape;
+    }
+}
