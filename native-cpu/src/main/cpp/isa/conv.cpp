@@ -16,6 +16,7 @@ struct Conv {
     int64_t og() const { return o / groups; }
     int64_t taps() const { return kh * kw; }
     int64_t out_plane() const { return oh * ow; }
+    bool depthwise() const { return groups > 1 && groups == c; }
     bool pointwise() const { return taps() == 1 && sh == 1 && sw == 1 && ph == 0 && pw == 0; }
 };
 
@@ -142,6 +143,128 @@ const ComputeOf<S>* widened_block(const S* p, int64_t stride, int64_t rows, int6
     return copy;
 }
 
+// ---- a channel a group: each plane by itself, row by row, with no patches -------------------------------------------
+
+// f(row of x, output column from, to, x's column of the first) for the taps of output row y that lie inside.
+template <class F>
+MERAPI_INLINE void each_tap(const Conv& q, int64_t y, F&& f) {
+    for (int64_t i = 0; i < q.kh; i++) {
+        const int64_t row = y * q.sh + i * q.dh - q.ph;
+        if (row < 0 || row >= q.h) continue;
+        for (int64_t j = 0; j < q.kw; j++) {
+            const int64_t tap = j * q.dw - q.pw;
+            int64_t from, to;
+            valid_range(tap, q.sw, q.w, q.ow, &from, &to);
+            if (from < to) f(i * q.kw + j, from, to, row * q.w + tap + from * q.sw);
+        }
+    }
+}
+
+int64_t depthwise_grain(const Conv& q) { return most(1, kGrain / most(1, cost(q.taps(), q.out_plane()))); }
+
+template <class S>
+void depthwise_forward(const Conv& q, const S* x, const S* weight, const S* bias, S* y) {
+    using C = ComputeOf<S>;
+    parallel_for(q.n * q.o, depthwise_grain(q), [&](int64_t begin, int64_t end) {
+        ScratchFrame frame;
+        C* sum = take<C>(q.ow);
+        for (int64_t t = begin; t < end; t++) {
+            const int64_t o = t % q.o;
+            const S* plane = x + (t / q.o * q.c + o / q.og()) * q.h * q.w;
+            for (int64_t r = 0; r < q.oh; r++) {
+                const C start = bias == nullptr ? C(0) : widen_one(bias[o]);
+                for (int64_t i = 0; i < q.ow; i++) sum[i] = start;
+                each_tap(q, r, [&](int64_t tap, int64_t from, int64_t to, int64_t first) {
+                    const C k = widen_one(weight[o * q.taps() + tap]);
+                    const S* s = plane + first;
+                    if (q.sw == 1) {
+                        map_row<S>(to - from, [&](int64_t i, int lanes) {
+                            put(sum + from + i, mad(splat(k), pick(s + i, lanes), pick(sum + from + i, lanes)), lanes);
+                        });
+                    } else {
+                        for (int64_t i = from; i < to; i++) sum[i] += k * widen_one(s[(i - from) * q.sw]);
+                    }
+                });
+                S* out = y + t * q.out_plane() + r * q.ow;
+                map_row<S>(q.ow, [&](int64_t i, int lanes) { put(out + i, pick(sum + i, lanes), lanes); });
+            }
+        }
+    });
+}
+
+template <class S>
+void depthwise_input_gradient(const Conv& q, const S* weight, const S* dy, S* dx) {
+    using C = ComputeOf<S>;
+    const int64_t plane = q.h * q.w;
+    parallel_for(q.n * q.c, most(1, depthwise_grain(q) / most(1, q.og())), [&](int64_t begin, int64_t end) {
+        ScratchFrame frame;
+        C* kept = is_small<S> ? take<C>(plane) : nullptr;
+        for (int64_t t = begin; t < end; t++) {
+            C* sum = kept;
+            if constexpr (!is_small<S>) sum = dx + t * plane;
+            for (int64_t i = 0; i < plane; i++) sum[i] = C(0);
+            for (int64_t k = 0; k < q.og(); k++) {
+                const int64_t o = t % q.c * q.og() + k;
+                const S* grads = dy + (t / q.c * q.o + o) * q.out_plane();
+                for (int64_t r = 0; r < q.oh; r++) {
+                    each_tap(q, r, [&](int64_t tap, int64_t from, int64_t to, int64_t first) {
+                        const C w = widen_one(weight[o * q.taps() + tap]);
+                        const S* g = grads + r * q.ow + from;
+                        C* s = sum + first;
+                        if (q.sw == 1) {
+                            map_row<S>(to - from, [&](int64_t i, int lanes) {
+                                put(s + i, mad(splat(w), pick(g + i, lanes), pick(s + i, lanes)), lanes);
+                            });
+                        } else {
+                            for (int64_t i = 0; i < to - from; i++) s[i * q.sw] += w * widen_one(g[i]);
+                        }
+                    });
+                }
+            }
+            if constexpr (is_small<S>) {
+                S* out = dx + t * plane;
+                map_row<S>(plane, [&](int64_t i, int lanes) { put(out + i, pick(sum + i, lanes), lanes); });
+            }
+        }
+    });
+}
+
+template <class S>
+void depthwise_weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
+    using C = ComputeOf<S>;
+    parallel_for(q.o, most(1, depthwise_grain(q) / most(1, q.n)), [&](int64_t begin, int64_t end) {
+        ScratchFrame frame;
+        double* sums = take<double>(q.taps());
+        for (int64_t o = begin; o < end; o++) {
+            for (int64_t i = 0; i < q.taps(); i++) sums[i] = 0;
+            for (int64_t image = 0; image < q.n; image++) {
+                const S* plane = x + (image * q.c + o / q.og()) * q.h * q.w;
+                const S* grads = dy + (image * q.o + o) * q.out_plane();
+                for (int64_t r = 0; r < q.oh; r++) {
+                    each_tap(q, r, [&](int64_t tap, int64_t from, int64_t to, int64_t first) {
+                        const S* g = grads + r * q.ow + from;
+                        const S* s = plane + first;
+                        if (q.sw == 1) {
+                            sums[tap] += blocked_sum<C>(to - from, [&](int64_t i, int lanes) {
+                                return pick(g + i, lanes) * pick(s + i, lanes);
+                            });
+                        } else {
+                            double sum = 0;
+                            for (int64_t i = 0; i < to - from; i++) {
+                                sum += static_cast<double>(widen_one(g[i])) * static_cast<double>(widen_one(s[i * q.sw]));
+                            }
+                            sums[tap] += sum;
+                        }
+                    });
+                }
+            }
+            for (int64_t i = 0; i < q.taps(); i++) narrow_one(dweight + o * q.taps() + i, static_cast<C>(sums[i]));
+        }
+    });
+}
+
+// ---- groups of several channels -------------------------------------------------------------------------------------
+
 template <class S>
 void forward(const Conv& q, const S* x, const S* weight, const S* bias, S* y) {
     using C = ComputeOf<S>;
@@ -237,9 +360,10 @@ void input_gradient(const Conv& q, const S* weight, const S* dy, S* dx) {
                     grads = from;
                     ld = q.out_plane();
                 }
+                const bool direct = q.pointwise();  // the patches are the planes
                 product<C>(true, false, taps, columns, q.og(), C(1), w + g * q.og() * patch + c0 * q.taps(), patch,
-                           grads, ld, C(0), patches, columns, nullptr);
-                fold(q, patches, channels, strip, sum);
+                           grads, ld, C(0), direct ? sum + start : patches, direct ? plane : columns, nullptr);
+                if (!direct) fold(q, patches, channels, strip, sum);
             }
             if constexpr (is_small<S>) {
                 map_row<S>(channels * plane, [&](int64_t i, int lanes) { put(out + i, pick(sum + i, lanes), lanes); });
@@ -275,7 +399,16 @@ void weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
                 for (int64_t k = 0; k < strips.count; k++) {
                     const Strip strip(q, strips, k);
                     const int64_t columns = strip.columns(), start = strip.y0 * q.ow + strip.x0;
-                    unfold(q, x + (image * q.c + g * q.cg()) * q.h * q.w, q.cg(), strip, patches);
+                    const S* planes = x + (image * q.c + g * q.cg()) * q.h * q.w;
+                    const C* columns_of = patches;
+                    int64_t ld_columns = columns;
+                    if constexpr (!is_small<S>) {
+                        if (q.pointwise()) {
+                            columns_of = planes + start;
+                            ld_columns = q.out_plane();
+                        }
+                    }
+                    if (columns_of == patches) unfold(q, planes, q.cg(), strip, patches);
                     const S* from = dy + (image * q.o + g * q.og()) * q.out_plane() + start;
                     const C* grads;
                     int64_t ld;
@@ -286,8 +419,8 @@ void weight_gradient(const Conv& q, const S* x, const S* dy, S* dweight) {
                         grads = from;
                         ld = q.out_plane();
                     }
-                    product<C>(false, true, q.og(), patch, columns, C(1), grads, ld, patches, columns, C(1), sum, patch,
-                               nullptr);
+                    product<C>(false, true, q.og(), patch, columns, C(1), grads, ld, columns_of, ld_columns, C(1), sum,
+                               patch, nullptr);
                 }
             }
         }
@@ -323,7 +456,8 @@ void conv2d(int dtype, int64_t shape, int64_t x, int64_t weight, int64_t bias, i
     if (q.n * q.o * q.out_plane() == 0) return;
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        forward(q, at<const S>(x), at<const S>(weight), at<const S>(bias), at<S>(y));
+        auto kernel = q.depthwise() ? depthwise_forward<S> : forward<S>;
+        kernel(q, at<const S>(x), at<const S>(weight), at<const S>(bias), at<S>(y));
     });
 }
 
@@ -332,8 +466,10 @@ void conv2d_backward(int dtype, int64_t shape, int64_t x, int64_t weight, int64_
     const Conv q = *at<const Conv>(shape);
     with_float(dtype, [&](auto tag) {
         using S = typename decltype(tag)::type;
-        if (dx != 0) input_gradient(q, at<const S>(weight), at<const S>(dy), at<S>(dx));
-        if (dweight != 0) weight_gradient(q, at<const S>(x), at<const S>(dy), at<S>(dweight));
+        auto by_input = q.depthwise() ? depthwise_input_gradient<S> : input_gradient<S>;
+        auto by_weight = q.depthwise() ? depthwise_weight_gradient<S> : weight_gradient<S>;
+        if (dx != 0) by_input(q, at<const S>(weight), at<const S>(dy), at<S>(dx));
+        if (dweight != 0) by_weight(q, at<const S>(x), at<const S>(dy), at<S>(dweight));
         if (dbias != 0) bias_gradient(q, at<const S>(dy), at<S>(dbias));
     });
 }

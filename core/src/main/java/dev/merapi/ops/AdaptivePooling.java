@@ -111,8 +111,8 @@ final class AdaptivePooling {
         Softmax.requireFloating(op, x);
         for (int i = 0; i < size.length; i++) {
             if (size[i] < 1 || size[i] > Integer.MAX_VALUE || x.size(2 + i) == 0) {
-                throw new ShapeException(op + ": makes at least one window of at least one element, not " + size[i] + " of "
-                        + x.size(2 + i) + " along dimension " + (2 + i) + "\n  x: " + x.describe());
+                throw new ShapeException(op + ": makes at least one window of at least one element, not " + size[i]
+                        + " of " + x.size(2 + i) + " along dimension " + (2 + i) + "\n  x: " + x.describe());
             }
         }
     }

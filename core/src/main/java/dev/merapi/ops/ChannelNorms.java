@@ -24,8 +24,7 @@ public final class ChannelNorms {
      * @param bias [C], or null for zeros
      * @throws ShapeException if shapes do not fit
      */
-    public static Tensor groupNorm(
-            Tensor x, long groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+    public static Tensor groupNorm(Tensor x, long groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
         return normal("groupNorm", x, groups, weight, bias, eps);
     }
 
@@ -52,15 +51,16 @@ public final class ChannelNorms {
         }
         Form.requireNumber("instanceNorm", "momentum", momentum, 0, 1);
         if (x.rank() < 3) {
-            throw new ShapeException("instanceNorm: needs x [N, C, ..] of at least three dimensions, but this is " + x.describe());
+            throw new ShapeException(
+                    "instanceNorm: needs x [N, C, ..] of at least three dimensions, but this is " + x.describe());
         }
         if ((runningMean == null) != (runningVariance == null)) {
             throw new ShapeException("instanceNorm: runningMean comes with runningVariance");
         }
         long count = x.numel() / Math.max(1, x.size(0) * x.size(1));
         if (count < 2) {
-            throw new ShapeException("instanceNorm: needs at least 2 elements a channel, but has " + count + "\n  x: "
-                    + x.describe());
+            throw new ShapeException(
+                    "instanceNorm: needs at least 2 elements a channel, but has " + count + "\n  x: " + x.describe());
         }
         Tensor y = normal("instanceNorm", x, x.size(1), weight, bias, eps);
         if (runningMean != null && runningVariance != null && !Autograd.isRecomputing()) {
@@ -80,9 +80,10 @@ public final class ChannelNorms {
         Softmax.requireFloating(op, x);
         Form.requireNotNegative(op, "eps", eps);
         if (x.rank() < 2 || groups < 1 || x.size(1) % groups != 0) {
-            throw new ShapeException(Message.of(op + ": the channels of x [N, C, ..] are no multiple of " + groups + " groups")
-                    .fact("x", x.describe())
-                    .fix("a number of groups that divides the second size."));
+            throw new ShapeException(
+                    Message.of(op + ": the channels of x [N, C, ..] are no multiple of " + groups + " groups")
+                            .fact("x", x.describe())
+                            .fix("a number of groups that divides the second size."));
         }
         requireChannels(op, x, weight, "weight");
         requireChannels(op, x, bias, "bias");
@@ -111,16 +112,17 @@ public final class ChannelNorms {
         Objects.requireNonNull(x, "x");
         Softmax.requireFloating("localResponseNorm", x);
         if (x.rank() < 3 || size < 1) {
-            throw new ShapeException("localResponseNorm: needs x [N, C, ..] of at least three dimensions and a size of at least 1, not "
-                    + size + "\n  x: " + x.describe());
+            throw new ShapeException(
+                    "localResponseNorm: needs x [N, C, ..] of at least three dimensions and a size of at least 1, not "
+                            + size + "\n  x: " + x.describe());
         }
         if (x.numel() == 0) {
             return x.copy();
         }
         Tensor squares = x.square().reshape(x.size(0), 1, x.size(1), x.numel() / (x.size(0) * x.size(1)));
         Tensor padded = squares.pad(0, 0, 0, size / 2, (size - 1) / 2);
-        Tensor means = Pooling.AVG_POOL2D.call(new Pooling.AvgPool2d(
-                padded, new long[] {size, 1}, new long[] {1, 1}, new long[] {0, 0}, true));
+        Tensor means = Pooling.AVG_POOL2D.call(
+                new Pooling.AvgPool2d(padded, new long[] {size, 1}, new long[] {1, 1}, new long[] {0, 0}, true));
         return x.div(means.reshape(x.shape().toArray()).mul(alpha).add(k).pow(beta));
     }
 
@@ -137,7 +139,8 @@ public final class ChannelNorms {
         }
         LinearAlgebra.requireSame(op, x, "x", t, name);
         if (t.rank() != 1 || t.size(0) != x.size(1)) {
-            throw new ShapeException(op + ": " + name + " must be [" + x.size(1) + "], one for each channel, but is " + t.describe());
+            throw new ShapeException(
+                    op + ": " + name + " must be [" + x.size(1) + "], one for each channel, but is " + t.describe());
         }
     }
 }

@@ -231,15 +231,7 @@ public final class Convolution {
     public static Tensor conv1d(
             Tensor x, Tensor weight, @Nullable Tensor bias, long stride, long padding, long dilation, long groups) {
         return convolution(
-                "conv1d",
-                1,
-                x,
-                weight,
-                bias,
-                new long[] {stride},
-                new long[] {padding},
-                new long[] {dilation},
-                groups);
+                "conv1d", 1, x, weight, bias, new long[] {stride}, new long[] {padding}, new long[] {dilation}, groups);
     }
 
     /** {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} with numbers for height and width each. */
@@ -288,8 +280,7 @@ public final class Convolution {
      *
      * @param dilation a number for each dimension after the channels
      */
-    public static Tensor convSame(
-            Tensor x, Tensor weight, @Nullable Tensor bias, long[] dilation, long groups) {
+    public static Tensor convSame(Tensor x, Tensor weight, @Nullable Tensor bias, long[] dilation, long groups) {
         return ConvolutionForms.same(x, weight, bias, dilation, groups);
     }
 

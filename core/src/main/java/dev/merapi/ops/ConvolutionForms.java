@@ -24,8 +24,8 @@ final class ConvolutionForms {
             fits &= n.length == dims;
         }
         if (!fits) {
-            throw new ShapeException(Message.of(op + ": needs x and weight of " + (dims + 2)
-                            + " dimensions, and " + dims + " numbers for each of stride, padding and dilation")
+            throw new ShapeException(Message.of(op + ": needs x and weight of " + (dims + 2) + " dimensions, and "
+                            + dims + " numbers for each of stride, padding and dilation")
                     .fact("x", x.describe())
                     .fact("weight", weight.describe())
                     .fix("x.unsqueeze(0) makes a batch of one."));
@@ -55,13 +55,12 @@ final class ConvolutionForms {
             long[] dilation,
             long groups) {
         // [N, C, kd, OD, H, W]
-        Tensor slices = Windows.UNFOLD.call(
-                new Windows.Unfold(x, 2, weight.size(2), stride[0], padding[0], dilation[0]));
+        Tensor slices =
+                Windows.UNFOLD.call(new Windows.Unfold(x, 2, weight.size(2), stride[0], padding[0], dilation[0]));
         long depth = slices.size(3);
         Tensor images = slices.permute(0, 3, 1, 2, 4, 5)
                 .reshape(x.size(0) * depth, x.size(1) * weight.size(2), x.size(3), x.size(4));
-        Tensor kernel = weight.reshape(
-                weight.size(0), weight.size(1) * weight.size(2), weight.size(3), weight.size(4));
+        Tensor kernel = weight.reshape(weight.size(0), weight.size(1) * weight.size(2), weight.size(3), weight.size(4));
         Tensor y = Convolution.CONV2D.call(
                 new Convolution.Conv2d(images, kernel, bias, last(stride), last(padding), last(dilation), groups));
         return y.view(x.size(0), depth, y.size(1), y.size(2), y.size(3))
@@ -132,8 +131,7 @@ final class ConvolutionForms {
             long groups) {
         requireExtra("convTranspose3d", outputPadding[0], stride[0], dilation[0]);
         Tensor images = x.permute(0, 2, 1, 3, 4).reshape(x.size(0) * x.size(2), x.size(1), x.size(3), x.size(4));
-        Tensor kernel = weight.reshape(
-                weight.size(0), weight.size(1) * weight.size(2), weight.size(3), weight.size(4));
+        Tensor kernel = weight.reshape(weight.size(0), weight.size(1) * weight.size(2), weight.size(3), weight.size(4));
         Tensor slices = Convolution.CONV_TRANSPOSE2D.call(new Convolution.ConvTranspose2d(
                 images, kernel, null, last(stride), last(padding), last(outputPadding), last(dilation), groups));
         // [N·D, O·kd, H, W] as [N, O, kd, D, H, W], whose overlapping slices are added up.
@@ -168,8 +166,8 @@ final class ConvolutionForms {
 
     private static void requireExtra(String op, long extra, long stride, long dilation) {
         if (extra < 0 || extra > 0 && extra >= Math.max(stride, dilation)) {
-            throw new ShapeException(op + ": outputPadding " + extra + " must be at least 0, and less than the stride, " + stride
-                    + ", or the dilation, " + dilation);
+            throw new ShapeException(op + ": outputPadding " + extra + " must be at least 0, and less than the stride, "
+                    + stride + ", or the dilation, " + dilation);
         }
     }
 

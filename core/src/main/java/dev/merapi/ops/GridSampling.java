@@ -22,12 +22,17 @@ final class GridSampling {
         if (mode == Interpolation.AREA || mode == Interpolation.NEAREST_EXACT) {
             throw new ShapeException("gridSample: there is no mode " + mode + "\n  fix: NEAREST, LINEAR or CUBIC.");
         }
-        if (x.rank() != 4 || grid.rank() != 4 || grid.size(3) != 2 || grid.size(0) != x.size(0)
-                || x.size(2) == 0 || x.size(3) == 0) {
-            throw new ShapeException(Message.of("gridSample: needs x [N, C, H, W], not empty, and a grid [N, OH, OW, 2]")
-                    .fact("x", x.describe())
-                    .fact("grid", grid.describe())
-                    .fix("x.unsqueeze(0) makes a batch of one."));
+        if (x.rank() != 4
+                || grid.rank() != 4
+                || grid.size(3) != 2
+                || grid.size(0) != x.size(0)
+                || x.size(2) == 0
+                || x.size(3) == 0) {
+            throw new ShapeException(
+                    Message.of("gridSample: needs x [N, C, H, W], not empty, and a grid [N, OH, OW, 2]")
+                            .fact("x", x.describe())
+                            .fact("grid", grid.describe())
+                            .fix("x.unsqueeze(0) makes a batch of one."));
         }
         DType wide = x.dtype().computeType();
         Tensor image = x.to(wide).reshape(x.size(0), x.size(1), x.size(2) * x.size(3));
@@ -42,7 +47,8 @@ final class GridSampling {
             row = rows.padded(row);
         }
         Tensor y = switch (mode) {
-            case NEAREST -> at(image, columns, column.detach().round(), rows, row.detach().round());
+            case NEAREST ->
+                at(image, columns, column.detach().round(), rows, row.detach().round());
             case LINEAR -> weighed(image, columns, linear(column), 0, rows, linear(row), 0, column, row);
             default -> weighed(image, columns, cubic(column), -1, rows, cubic(row), -1, column, row);
         };
@@ -95,7 +101,10 @@ final class GridSampling {
                 .mul(columns.size)
                 .add(column.clamp(0, columns.size - 1).to(DType.INT64));
         Tensor values = image.gather(
-                2, index.unsqueeze(1).expand(image.size(0), image.size(1), index.size(1)).contiguous());
+                2,
+                index.unsqueeze(1)
+                        .expand(image.size(0), image.size(1), index.size(1))
+                        .contiguous());
         if (columns.padding != GridPadding.ZEROS) {
             return values;
         }
@@ -106,7 +115,9 @@ final class GridSampling {
     /** Where −1 to 1 is along a dimension. */
     private record Axis(long size, GridPadding padding, boolean align) {
         Tensor place(Tensor g) {
-            return align ? g.add(1).mul((size - 1) / 2.0) : g.add(1).mul(size).sub(1).mul(0.5);
+            return align
+                    ? g.add(1).mul((size - 1) / 2.0)
+                    : g.add(1).mul(size).sub(1).mul(0.5);
         }
 
         Tensor padded(Tensor place) {

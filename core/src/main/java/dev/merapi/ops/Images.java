@@ -102,8 +102,7 @@ public final class Images {
      *
      * @param size H and W
      */
-    public static Tensor fold(
-            Tensor x, long[] size, long[] kernel, long[] dilation, long[] padding, long[] stride) {
+    public static Tensor fold(Tensor x, long[] size, long[] kernel, long[] dilation, long[] padding, long[] stride) {
         Objects.requireNonNull(x, "x");
         Form.requireRank("fold", "x", x, 3);
         Form.requirePairs("fold", size, kernel, dilation, padding, stride);
@@ -112,9 +111,10 @@ public final class Images {
         long down = Windows.count("fold", image, 2, kernel[0], stride[0], padding[0], dilation[0], false);
         long right = Windows.count("fold", image, 3, kernel[1], stride[1], padding[1], dilation[1], false);
         if (x.size(1) % taps != 0 || x.size(2) != Sizes.multiply(down, right)) {
-            throw new ShapeException(Message.of("fold: x must be [N, C·" + taps + ", " + Sizes.multiply(down, right) + "]")
-                    .fact("x", x.describe())
-                    .fix("pass the sizes that x was unfolded with."));
+            throw new ShapeException(
+                    Message.of("fold: x must be [N, C·" + taps + ", " + Sizes.multiply(down, right) + "]")
+                            .fact("x", x.describe())
+                            .fix("pass the sizes that x was unfolded with."));
         }
         Tensor apart = x.reshape(x.size(0), x.size(1) / taps, kernel[0], kernel[1], down, right)
                 .permute(0, 1, 2, 4, 3, 5);
@@ -129,7 +129,8 @@ public final class Images {
         require("pixelShuffle", x, r);
         long c = x.size(-3);
         if (c % Sizes.multiply(r, r) != 0) {
-            throw new ShapeException("pixelShuffle: " + c + " channels cannot be " + r + " by " + r + " pixels\n  x: " + x.describe());
+            throw new ShapeException(
+                    "pixelShuffle: " + c + " channels cannot be " + r + " by " + r + " pixels\n  x: " + x.describe());
         }
         long h = x.size(-2);
         long w = x.size(-1);
@@ -145,7 +146,8 @@ public final class Images {
         long h = x.size(-2);
         long w = x.size(-1);
         if (h % r != 0 || w % r != 0) {
-            throw new ShapeException("pixelUnshuffle: height and width are no multiples of " + r + "\n  x: " + x.describe());
+            throw new ShapeException(
+                    "pixelUnshuffle: height and width are no multiples of " + r + "\n  x: " + x.describe());
         }
         return x.reshape(-1, c, h / r, r, w / r, r)
                 .permute(0, 1, 3, 5, 2, 4)
@@ -156,16 +158,19 @@ public final class Images {
     public static Tensor channelShuffle(Tensor x, long groups) {
         Objects.requireNonNull(x, "x");
         if (x.rank() < 2 || groups < 1 || x.size(1) % groups != 0) {
-            throw new ShapeException("channelShuffle: the channels of x [N, C, ..] are no multiple of " + groups + "\n  x: " + x.describe());
+            throw new ShapeException("channelShuffle: the channels of x [N, C, ..] are no multiple of " + groups
+                    + "\n  x: " + x.describe());
         }
-        return x.unflatten(1, groups, x.size(1) / groups).transpose(1, 2).reshape(x.shape().toArray());
+        return x.unflatten(1, groups, x.size(1) / groups)
+                .transpose(1, 2)
+                .reshape(x.shape().toArray());
     }
 
     private static void require(String op, Tensor x, long r) {
         Objects.requireNonNull(x, "x");
         if (x.rank() < 3 || r < 1 || x.numel() == 0) {
-            throw new ShapeException(op + ": needs x [.., C, H, W], not empty, and a factor of at least 1, not " + r + "\n  x: "
-                    + x.describe());
+            throw new ShapeException(op + ": needs x [.., C, H, W], not empty, and a factor of at least 1, not " + r
+                    + "\n  x: " + x.describe());
         }
     }
 

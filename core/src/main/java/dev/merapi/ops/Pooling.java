@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -23,8 +22,7 @@ public final class Pooling {
      *
      * @param ceilMode whether there is a window that begins inside and ends outside
      */
-    public record MaxPool2d(
-            Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
+    public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
         public MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
             this(x, kernel, stride, padding, dilation, false);
         }
@@ -86,8 +84,7 @@ public final class Pooling {
     public static final Op<MaxPool2d, MaxPoolResult> MAX_POOL2D = Op.define(
                     "merapi::max_pool2d", MaxPool2d.class, MaxPoolResult.class)
             .shape(a -> {
-                Shape out = output(
-                        "maxPool2d", a.x(), a.kernel(), a.stride(), a.padding(), a.dilation(), a.ceilMode());
+                Shape out = output("maxPool2d", a.x(), a.kernel(), a.stride(), a.padding(), a.dilation(), a.ceilMode());
                 return new MaxPoolResult(Tensor.meta(a.x(), out), Tensor.meta(out, DType.INT64, a.x().device()));
             })
             .autograd(
@@ -102,7 +99,14 @@ public final class Pooling {
                     (context, s, g) -> Grads.of(
                             "x",
                             MAX_POOL2D_BACKWARD.call(new MaxPool2dBackward(
-                                    g.y(), s.indices, s.inputSize, s.kernel, s.stride, s.padding, s.dilation, s.ceilMode))))
+                                    g.y(),
+                                    s.indices,
+                                    s.inputSize,
+                                    s.kernel,
+                                    s.stride,
+                                    s.padding,
+                                    s.dilation,
+                                    s.ceilMode))))
             .register();
 
     /** What the gradient of {@link #MAX_POOL2D} is made of. */
@@ -140,7 +144,8 @@ public final class Pooling {
     /** The mean of each window. */
     public static final Op<AvgPool2d, Tensor> AVG_POOL2D = Op.define(
                     "merapi::avg_pool2d", AvgPool2d.class, Tensor.class)
-            .shape(a -> Tensor.meta(a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE, a.ceilMode())))
+            .shape(a -> Tensor.meta(
+                    a.x(), output("avgPool2d", a.x(), a.kernel(), a.stride(), a.padding(), ONE, a.ceilMode())))
             .autograd(
                     (a, out) -> new SavedAverage(
                             new long[] {a.x().size(2), a.x().size(3)},
@@ -164,9 +169,8 @@ public final class Pooling {
                 return x;
             })
             .autograd(
-                    (a, out) ->
-                            new SavedAverage(
-                                    a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad(), a.ceilMode()),
+                    (a, out) -> new SavedAverage(
+                            a.inputSize(), a.kernel(), a.stride(), a.padding(), a.countIncludePad(), a.ceilMode()),
                     (context, s, u) -> Grads.of(
                             "grad",
                             AVG_POOL2D.call(
@@ -185,8 +189,7 @@ public final class Pooling {
 
     private static Tensor averageBackward(SavedAverage s, Tensor g) {
         return AVG_POOL2D_BACKWARD.call(
-                new AvgPool2dBackward(
-                        g, s.inputSize, s.kernel, s.stride, s.padding, s.countIncludePad, s.ceilMode));
+                new AvgPool2dBackward(g, s.inputSize, s.kernel, s.stride, s.padding, s.countIncludePad, s.ceilMode));
     }
 
     // ---------------------------------------------------------------- shapes

@@ -29,7 +29,9 @@ final class PoolingForms {
                         plane(padding),
                         plane(dilation),
                         ceil));
-                long[] flat = {x.size(0), x.size(1), depth, planes.y().size(2) * planes.y().size(3)};
+                long[] flat = {
+                    x.size(0), x.size(1), depth, planes.y().size(2) * planes.y().size(3)
+                };
                 Pooling.MaxPoolResult along = Pooling.MAX_POOL2D.call(new Pooling.MaxPool2d(
                         planes.y().reshape(flat),
                         column(kernel, 1),
@@ -42,7 +44,11 @@ final class PoolingForms {
                 Tensor within = planes.indices().reshape(flat).gather(2, at);
                 Tensor indices = at.mul(x.size(3) * x.size(4)).add(within);
                 long[] shape = {
-                    x.size(0), x.size(1), along.y().size(2), planes.y().size(2), planes.y().size(3)
+                    x.size(0),
+                    x.size(1),
+                    along.y().size(2),
+                    planes.y().size(2),
+                    planes.y().size(3)
                 };
                 yield new Pooling.MaxPoolResult(along.y().reshape(shape), indices.reshape(shape));
             }
@@ -93,9 +99,11 @@ final class PoolingForms {
         int rank = sizes[0].length;
         for (long[] s : sizes) {
             if (rank < 1 || rank > 3 || s.length != rank || x.rank() != rank + 2) {
-                throw new ShapeException(op + ": takes x [N, C, L], [N, C, H, W] or [N, C, D, H, W] and a size, stride, "
-                        + "padding and dilation for each dimension after the channels, but one has " + Arrays.toString(s)
-                        + "\n  x: " + x.describe() + "\n  fix: unsqueeze(0) makes a batch of one.");
+                throw new ShapeException(
+                        op + ": takes x [N, C, L], [N, C, H, W] or [N, C, D, H, W] and a size, stride, "
+                                + "padding and dilation for each dimension after the channels, but one has "
+                                + Arrays.toString(s)
+                                + "\n  x: " + x.describe() + "\n  fix: unsqueeze(0) makes a batch of one.");
             }
         }
     }

@@ -36,7 +36,8 @@ final class Resizing {
         for (int d = size.length - 1; d >= 0; d--) {
             long n = x.size(2 + d);
             double ratio = scale != null ? 1 / scale[d] : (double) n / size[d];
-            if (n != size[d] || ratio != 1) {
+            // Straight lines stay as they are where the size does, whatever the factor: as in PyTorch.
+            if (n != size[d] || ratio != 1 && mode != Interpolation.LINEAR) {
                 y = along(y, 2 + d, size[d], ratio, mode, align);
             }
         }
@@ -50,7 +51,9 @@ final class Resizing {
             double shift = mode == Interpolation.NEAREST ? 0 : 0.5;
             return x.indexSelect(dim, within(i.add(shift).mul(ratio).floor(), n));
         }
-        Tensor place = align ? i.mul(m > 1 ? (double) (n - 1) / (m - 1) : 0) : i.add(0.5).mul(ratio).sub(0.5);
+        Tensor place = align
+                ? i.mul(m > 1 ? (double) (n - 1) / (m - 1) : 0)
+                : i.add(0.5).mul(ratio).sub(0.5);
         if (mode == Interpolation.LINEAR) {
             place = place.clampMin(0);
             Tensor first = place.floor();

@@ -31,7 +31,7 @@ public final class Windows {
 
     /** The elements of each window: [.., n, ..] to [.., kernel, windows, ..]. */
     public static final Op<Unfold, Tensor> UNFOLD = Joining.everywhere(
-                    Op.define("merapi::unfold", Unfold.class, Tensor.class), Windows::unfold)
+                    Op.define("merapi::unfold_windows", Unfold.class, Tensor.class), Windows::unfold)
             .stridesOk()
             .shape(a -> {
                 Shape shape = a.x().shape();
@@ -43,7 +43,8 @@ public final class Windows {
                     (a, out) -> new Form(a.dim(), a.x().size(a.dim()), a.stride(), a.padding(), a.dilation()),
                     (context, f, g) -> {
                         int d = f.dim < 0 ? f.dim + g.rank() - 1 : f.dim;
-                        return Grads.of("x", Windows.FOLD.call(new Fold(g, d, f.size, f.stride, f.padding, f.dilation)));
+                        return Grads.of(
+                                "x", Windows.FOLD.call(new Fold(g, d, f.size, f.stride, f.padding, f.dilation)));
                     })
             .linear("x")
             .register();
@@ -53,19 +54,19 @@ public final class Windows {
 
     /** Each element added to where it comes from: the transpose of {@link #UNFOLD}. */
     public static final Op<Fold, Tensor> FOLD = Joining.everywhere(
-                    Op.define("merapi::fold", Fold.class, Tensor.class), Windows::fold)
+                    Op.define("merapi::fold_windows", Fold.class, Tensor.class), Windows::fold)
             .stridesOk()
             .shape(a -> {
                 int d = a.x().layout().requireDim("fold", a.dim());
                 if (d + 1 >= a.x().rank()) {
-                    throw new ShapeException("fold: after dimension " + a.dim() + ", of the taps, there must be one of the windows\n  x: "
-                            + a.x().describe());
+                    throw new ShapeException("fold: after dimension " + a.dim()
+                            + ", of the taps, there must be one of the windows\n  x: " + a.x().describe());
                 }
                 Tensor out = Tensor.meta(a.x(), replaced(a.x().shape(), d, 2, a.size()));
                 long windows = count("fold", out, d, a.x().size(d), a.stride(), a.padding(), a.dilation(), false);
                 if (windows != a.x().size(d + 1)) {
-                    throw new ShapeException(Message.of("fold: " + a.size() + " elements have " + windows + " windows, but x has "
-                                    + a.x().size(d + 1))
+                    throw new ShapeException(Message.of("fold: " + a.size() + " elements have " + windows
+                                    + " windows, but x has " + a.x().size(d + 1))
                             .fact("x", a.x().describe())
                             .fix("pass the size, stride, padding and dilation that x was unfolded with."));
                 }
@@ -73,7 +74,11 @@ public final class Windows {
             })
             .autograd(
                     (a, out) -> new Form(
-                            a.x().layout().requireDim("fold", a.dim()), a.x().size(a.dim()), a.stride(), a.padding(), a.dilation()),
+                            a.x().layout().requireDim("fold", a.dim()),
+                            a.x().size(a.dim()),
+                            a.stride(),
+                            a.padding(),
+                            a.dilation()),
                     (context, f, g) ->
                             Grads.of("x", UNFOLD.call(new Unfold(g, f.dim, f.size, f.stride, f.padding, f.dilation))))
             .linear("x")
@@ -83,7 +88,8 @@ public final class Windows {
     private static Shape replaced(Shape shape, int d, int gone, long... sizes) {
         long[] result = new long[shape.rank() - gone + sizes.length];
         for (int i = 0; i < result.length; i++) {
-            result[i] = i < d ? shape.size(i) : i < d + sizes.length ? sizes[i - d] : shape.size(i - sizes.length + gone);
+            result[i] =
+                    i < d ? shape.size(i) : i < d + sizes.length ? sizes[i - d] : shape.size(i - sizes.length + gone);
         }
         return Shape.of(result);
     }
@@ -118,7 +124,8 @@ public final class Windows {
         for (long tap = 0; tap < a.x().size(d); tap++) {
             Taps t = Taps.of(tap * a.dilation() - a.padding(), a.stride(), a.size(), a.x().size(d + 1));
             if (t.count() > 0) {
-                try (Tensor source = TENSORS.viewAs(a.x(), t.windows(a.x().layout().select(d, tap), d), context);
+                try (Tensor source =
+                                TENSORS.viewAs(a.x(), t.windows(a.x().layout().select(d, tap), d), context);
                         Tensor target = TENSORS.viewAs(out, t.elements(out.layout(), d), context)) {
                     target.add_(source);
                 }

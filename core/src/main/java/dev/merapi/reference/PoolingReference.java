@@ -29,6 +29,7 @@ public final class PoolingReference {
             long base = p * plane;
             double[] best = new double[windows];
             long[] at = new long[windows];
+            java.util.Arrays.fill(best, Double.NEGATIVE_INFINITY); // of a window that holds nothing but padding
             java.util.Arrays.fill(at, -1);
             walk(a.x(), out.y(), a.kernel(), a.stride(), a.padding(), a.dilation(), (position, w) -> {
                 double v = x.getDouble(base + position);

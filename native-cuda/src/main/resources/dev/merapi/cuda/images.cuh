@@ -104,7 +104,7 @@ extern "C" __global__ void max_pool(const T* x, T* y, long long* indices, const 
         const i64 j = e % s.ow, i = e / s.ow % s.oh, base = e / (s.ow * s.oh) * s.h * s.w;
         const i64 top = i * s.strideH - s.padH, left = j * s.strideW - s.padW;
         const Taps down(top, s.dilationH, s.kh, s.h), right(left, s.dilationW, s.kw, s.w);
-        C best = 0;
+        C best = -(C)INFINITY;  // of a window that holds nothing but padding
         i64 at = -1;
         for (i64 p = down.from; p < down.to; p++) {
             const i64 row = top + p * s.dilationH;

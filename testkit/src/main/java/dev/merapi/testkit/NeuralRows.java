@@ -600,7 +600,8 @@ final class NeuralRows {
                     + 1;
         }
         long inputs = x.size(1) / a.groups();
-        Grid y = Grid.filled(i -> bias == null ? 0 : bias.at(i[1]), x.size(0), w.size(1) * a.groups(), size[0], size[1]);
+        Grid y =
+                Grid.filled(i -> bias == null ? 0 : bias.at(i[1]), x.size(0), w.size(1) * a.groups(), size[0], size[1]);
         Grid.filled(
                 i -> {
                     for (long o = 0; o < w.size(1); o++) {
@@ -714,6 +715,36 @@ final class NeuralRows {
                                         NONE,
                                         new long[] {1, 2},
                                         2))
+                        .sample(
+                                "a channel a group",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 1, 2, 3, 4),
+                                        m.uniform(-1, 1, 4, 1, 2, 3),
+                                        m.uniform(-1, 1, 4),
+                                        ONE,
+                                        ONE,
+                                        ONE,
+                                        2))
+                        .sample(
+                                "1 x 1",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 2, 3, 2, 3),
+                                        m.uniform(-1, 1, 2, 3, 1, 1),
+                                        null,
+                                        ONE,
+                                        NONE,
+                                        ONE,
+                                        1))
+                        .valuesOnly(
+                                "[2, 6, 9, 37] a channel a group",
+                                m -> new Convolution.Conv2d(
+                                        m.uniform(-1, 1, 2, 6, 9, 37),
+                                        m.uniform(-1, 1, 6, 1, 3, 3),
+                                        m.uniform(-1, 1, 6),
+                                        ONE,
+                                        ONE,
+                                        new long[] {1, 2},
+                                        6))
                         .valuesOnly(
                                 "[2, 5, 13, 11] 3 x 3",
                                 m -> new Convolution.Conv2d(
@@ -767,6 +798,7 @@ final class NeuralRows {
                                 abs(Grid.of(a.weight())),
                                 a.bias() == null ? null : abs(Grid.of(a.bias())))))
                         .terms(a -> a.weight().numel() / a.weight().size(1))
+                        .roundsEachTerm() // the bias is added to what has been rounded
                         .error(
                                 m -> transpose(m, ONE, NONE, ONE, ONE, 1),
                                 ShapeException.class,
@@ -786,7 +818,9 @@ final class NeuralRows {
                                 "the kernel covers 5 elements"),
                 samples(Windows.FOLD)
                         .sample("[2, 3, 3]", m -> new Windows.Fold(m.uniform(-1, 1, 2, 3, 3), 1, 5, 1, 0, 1))
-                        .sample("[2, 2, 5, 2], padded, apart", m -> new Windows.Fold(m.uniform(-1, 1, 2, 2, 5, 2), 1, 5, 2, 3, 2))
+                        .sample(
+                                "[2, 2, 5, 2], padded, apart",
+                                m -> new Windows.Fold(m.uniform(-1, 1, 2, 2, 5, 2), 1, 5, 2, 3, 2))
                         .references(a -> folded(Grid.of(a.x()), a))
                         .scale(a -> List.of(folded(abs(Grid.of(a.x())), a)))
                         .terms(a -> a.x().numel())

@@ -154,8 +154,8 @@ final class GoldenOps {
                 (x, w, b) -> Convolution.convTranspose2d(x, w, b, of(2, 1), of(1, 0), of(1, 0), 2, of(1, 2)));
         three(
                 "conv_transpose3d",
-                (x, w, b) -> Convolution.convTranspose3d(
-                        x, w, b, of(2, 1, 1), of(1, 0, 1), of(1, 0, 0), 1, of(1, 1, 2)));
+                (x, w, b) ->
+                        Convolution.convTranspose3d(x, w, b, of(2, 1, 1), of(1, 0, 1), of(1, 0, 0), 1, of(1, 1, 2)));
     }
 
     private static List<Tensor> of(Pooling.MaxPoolResult r) {
