@@ -26,15 +26,25 @@ public final class KeyValueCache implements AutoCloseable {
     private final Tensor values;
     private long length;
 
-    /** For float32 on the CPU. */
+    /**
+     * For float32 on the CPU.
+     *
+     * @param batch sequences at once
+     * @param heads of keys and values
+     * @param capacity positions that there is room for
+     * @param width of a head
+     */
     public KeyValueCache(long batch, long heads, long capacity, long width) {
         this(batch, heads, capacity, width, DType.FLOAT32, Device.CPU);
     }
 
     /**
+     * @param batch sequences at once
      * @param heads of keys and values
      * @param capacity positions
      * @param width of a head
+     * @param dtype of keys and values
+     * @param device where they are
      */
     public KeyValueCache(long batch, long heads, long capacity, long width, DType dtype, Device device) {
         Shape shape = Shape.of("KeyValueCache", new long[] {batch, heads, capacity, width});
@@ -42,12 +52,20 @@ public final class KeyValueCache implements AutoCloseable {
         values = Tensor.zeros(shape, dtype, device).leaveScope();
     }
 
-    /** Positions that are there. */
+    /**
+     * Positions that are there.
+     *
+     * @return positions, at most the capacity
+     */
     public long length() {
         return length;
     }
 
-    /** Positions that there is room for. */
+    /**
+     * Positions that there is room for.
+     *
+     * @return positions
+     */
     public long capacity() {
         return keys.size(2);
     }
@@ -55,6 +73,8 @@ public final class KeyValueCache implements AutoCloseable {
     /**
      * Writes keys and values [B, heads, T, width] behind those that are there.
      *
+     * @param k keys of the next positions, [batch, heads, positions, width]
+     * @param v their values, in the same shape
      * @throws ShapeException if they do not fit, or there is no room for T positions
      * @throws GradientException if they want a gradient: what is written over could not have one
      */
@@ -87,12 +107,20 @@ public final class KeyValueCache implements AutoCloseable {
         length = end;
     }
 
-    /** A view of the keys that are there, [B, heads, length, width]; what is appended later is not in it. */
+    /**
+     * A view of the keys that are there, [B, heads, length, width]; what is appended later is not in it.
+     *
+     * @return [batch, heads, length, width]
+     */
     public Tensor keys() {
         return keys.slice(2, 0, length);
     }
 
-    /** A view of the values that are there. */
+    /**
+     * A view of the values that are there.
+     *
+     * @return [batch, heads, length, width]
+     */
     public Tensor values() {
         return values.slice(2, 0, length);
     }
@@ -100,6 +128,9 @@ public final class KeyValueCache implements AutoCloseable {
     /**
      * Appends keys and values, and gives what queries [B, H, T, width] of the same positions see: everything up to their own.
      *
+     * @param q queries, [batch, heads of queries, positions, width]
+     * @param k keys of the same positions
+     * @param v their values
      * @return [B, H, T, width]
      */
     public Tensor attend(Tensor q, Tensor k, Tensor v) {
@@ -110,6 +141,7 @@ public final class KeyValueCache implements AutoCloseable {
     /**
      * Forgets all positions but the first so many.
      *
+     * @param positions that are left
      * @throws ShapeException if there are fewer
      */
     public void truncate(long positions) {

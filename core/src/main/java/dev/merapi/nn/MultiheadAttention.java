@@ -37,6 +37,8 @@ public final class MultiheadAttention extends Layer {
     }
 
     /**
+     * @param width size of the last dimension, of input and output
+     * @param heads how many parts the width is split into
      * @param keyValueHeads heads of keys and values, which divide those of queries: several share one
      * @param causal whether a position sees only itself and those before it
      * @param dropout the probability at which a weight is dropped in training
@@ -75,8 +77,11 @@ public final class MultiheadAttention extends Layer {
     }
 
     /**
+     * {@return [B, T, width], the shape of {@code x}}
+     *
      * @param x [B, T, width]
-     * @param mask what broadcasts to [B, heads, T, T]: bool, true where a position sees another one, or of x's dtype and added
+     * @param mask what broadcasts to [B, heads, T, T]: bool, true where a position sees another one, or of x's dtype and
+     *     added
      *     to the scores; or null
      */
     public Tensor forward(Tensor x, @Nullable Tensor mask) {
@@ -93,7 +98,7 @@ public final class MultiheadAttention extends Layer {
      * @param x [B, T, width]
      * @param other [B, S, width], of which keys and values are made
      * @param mask what broadcasts to [B, heads, T, S], as above, or null
-     * @return [B, T, width]
+     * @return [B, T, width], the shape of {@code x}
      */
     public Tensor forward(Tensor x, Tensor other, @Nullable Tensor mask) {
         long all = qkv.weight().size(0);
@@ -111,7 +116,8 @@ public final class MultiheadAttention extends Layer {
      * The next positions of sequences that the cache has the beginning of; they are in it afterwards. Without gradients.
      *
      * @param x [B, T, width]
-     * @return [B, T, width]
+     * @param cache takes the keys and values of {@code x}
+     * @return [B, T, width], the shape of {@code x}
      * @throws ShapeException if the layer is not causal, or the cache is too small
      */
     public Tensor forward(Tensor x, KeyValueCache cache) {
@@ -123,7 +129,13 @@ public final class MultiheadAttention extends Layer {
         return joined(cache.attend(part(joint, 0), part(joint, 1), part(joint, 2)));
     }
 
-    /** An empty cache for this layer, of its dtype and on its device. */
+    /**
+     * An empty cache for this layer, of its dtype and on its device.
+     *
+     * @param batch sequences at once
+     * @param capacity positions that there is room for
+     * @return an empty cache, to be closed
+     */
     public KeyValueCache cache(long batch, long capacity) {
         Tensor weight = qkv.weight();
         return new KeyValueCache(batch, shared, capacity, width / heads, weight.dtype(), weight.device());

@@ -687,12 +687,25 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
         return LinearAlgebra.linear(self(), weight, bias);
     }
 
-    /** softmax(q·kᵀ / √D)·v for these queries q: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}. */
+    /**
+     * softmax(q·kᵀ / √D)·v for these queries q: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}.
+     *
+     * @param k keys, [.., positions, width]
+     * @param v values, one for each key
+     * @return one row for each query, of the width of the values
+     */
     public Tensor scaledDotProductAttention(Tensor k, Tensor v) {
         return scaledDotProductAttention(k, v, Attention.options());
     }
 
-    /** As above, with a mask, dropout and more: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}. */
+    /**
+     * As above, with a mask, dropout and more: {@link Attention#attention(Tensor, Tensor, Tensor, Attention.Options)}.
+     *
+     * @param k keys, [.., positions, width]
+     * @param v values, one for each key
+     * @param options mask, scale, dropout and shared heads
+     * @return one row for each query, of the width of the values
+     */
     public Tensor scaledDotProductAttention(Tensor k, Tensor v, Attention.Options options) {
         return Attention.attention(self(), k, v, options);
     }
