@@ -64,7 +64,10 @@ final class TrainingRunsTest {
     @Test
     void aTextOfOtherCharactersIsWrittenToo() throws IOException {
         for (String line : List.of("acgt", "so it goes\n")) {
-            Path text = Files.writeString(folder.resolve("text"), line.repeat(200));
+            Path text = Files.createDirectories(folder.resolve("text"));
+            for (int i = 0; i < 20; i++) {
+                Files.writeString(text.resolve("F" + (char) ('A' + i) + ".java"), line.repeat(40));
+            }
             int exit = new CommandLine(new TrainGpt())
                     .execute(
                             "--text=" + text,
