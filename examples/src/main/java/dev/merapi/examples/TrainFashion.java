@@ -106,7 +106,7 @@ public final class TrainFashion implements Callable<Integer> {
     Path resume;
 
     @Spec
-    CommandSpec command;
+    CommandSpec command = CommandSpec.create(); // the real one is put here
 
     public static void main(String[] args) {
         System.exit(Launch.run(new TrainFashion(), args));
@@ -241,11 +241,11 @@ public final class TrainFashion implements Callable<Integer> {
                                 Locale.ROOT,
                                 "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
                                 step / perEpoch,
-                                100 * values.get("test_accuracy"),
-                                values.get("test_loss"));
+                                100 * values.getOrDefault("test_accuracy", Double.NaN),
+                                values.getOrDefault("test_loss", Double.NaN));
                         progress.resume();
                     })
-                    .onStep((step, values) -> progress.step(values.get("loss")));
+                    .onStep((step, values) -> progress.step(values.getOrDefault("loss", Double.NaN)));
             if (graph) {
                 trainer.capture(
                         on,

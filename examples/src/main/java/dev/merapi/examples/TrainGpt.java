@@ -128,7 +128,7 @@ public final class TrainGpt implements Callable<Integer> {
     Path resume;
 
     @Spec
-    CommandSpec command;
+    CommandSpec command = CommandSpec.create(); // the real one is put here
 
     public static void main(String[] args) {
         System.exit(Launch.run(new TrainGpt(), args));
@@ -270,8 +270,8 @@ public final class TrainGpt implements Callable<Integer> {
                     .checkpoints(checkpoints, checkpointEvery)
                     .metrics(metrics)
                     .stop(stop)
-                    .onEvaluation((step, values) -> tell(step, values.get("held_out_loss"), progress))
-                    .onStep((step, values) -> progress.step(values.get("loss")));
+                    .onEvaluation((step, values) -> tell(step, values.getOrDefault("held_out_loss", Double.NaN), progress))
+                    .onStep((step, values) -> progress.step(values.getOrDefault("loss", Double.NaN)));
             if (graph) {
                 trainer.capture(
                         on,
