@@ -177,7 +177,7 @@ public final class Searching {
                     weights == null ? DType.INT64 : weights.dtype() == DType.FLOAT32 ? DType.FLOAT32 : DType.FLOAT64;
             Tensor counted = weights == null ? Tensor.ones(x.shape(), dtype, x.device()) : weights.to(dtype);
             Shape shape = Shape.of("bincount", Math.max(Math.addExact(most, 1), least));
-            return Tensor.zeros(shape, dtype, x.device()).indexAdd(0, x.to(DType.INT64), counted);
+            return Tensor.zeros(shape, dtype, x.device()).scatterAdd(0, x.to(DType.INT64), counted);
         });
     }
 
@@ -216,7 +216,7 @@ public final class Searching {
                     Tensor.where(inside, bin, bin.zerosLike()).to(DType.INT64).minimum(bins - 1);
             Shape shape = Shape.of("histc", bins);
             return Tensor.zeros(shape, flat.dtype(), x.device())
-                    .indexAdd(0, place, inside.to(flat.dtype()))
+                    .scatterAdd(0, place, inside.to(flat.dtype()))
                     .to(x.dtype());
         });
     }

@@ -74,7 +74,12 @@ public final class TensorIndexing {
         Tensor rows = whole.view(place.flat());
         Tensor positions = place.positions(x, indices);
         if (accumulate) {
-            rows.indexAdd_(place.first, positions, source);
+            if (rows.rank() == 1) {
+                rows.scatterAdd_(
+                        0, positions, source); // single elements are added faster one after the other than as rows
+            } else {
+                rows.indexAdd_(place.first, positions, source);
+            }
         } else {
             rows.indexCopy_(place.first, positions, source);
         }
