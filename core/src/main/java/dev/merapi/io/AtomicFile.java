@@ -118,7 +118,7 @@ public final class AtomicFile {
      * @param folder where to look, not in folders inside
      */
     public static void removeDrafts(Path folder) {
-        removeDrafts(folder, ".", DRAFT);
+        removeDrafts(Objects.requireNonNull(folder, "folder"), ".", DRAFT);
     }
 
     /** See Note [Drafts]. */

@@ -11,6 +11,8 @@ import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 
+import java.util.Objects;
+
 /**
  * Keys and values of the positions that attention has seen, so that one more position costs one position's work. Memory for
  * all positions is taken once; what comes is written behind what is there. For generation: no gradient goes through it.
@@ -79,6 +81,8 @@ public final class KeyValueCache implements AutoCloseable {
      * @throws GradientException if they want a gradient: what is written over could not have one
      */
     public void append(Tensor k, Tensor v) {
+        Objects.requireNonNull(k, "k");
+        Objects.requireNonNull(v, "v");
         boolean fits = k.rank() == 4 && k.shape().equals(v.shape());
         for (int d = 0; fits && d < 4; d++) {
             fits = d == 2 || k.size(d) == keys.size(d);

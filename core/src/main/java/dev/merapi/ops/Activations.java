@@ -129,10 +129,14 @@ public final class Activations {
                     Param.scalar("threshold"))
             .autocast(CastPolicy.FLOAT32);
 
-    /** The slopes of {@link #PRELU} as they stand beside x: one for all, or along the channels of [N, C, ..]. */
-    public static Tensor slopes(Tensor x, Tensor weight) {
-        Objects.requireNonNull(x, "x");
-        Objects.requireNonNull(weight, "weight");
+    /** {@link #PRELU} with one slope for all, or one for each channel of [N, C, ..]. */
+    public static Tensor prelu(Tensor x, Tensor weight) {
+        Objects.requireNonNull(x, "x").requireOpen("prelu", "x");
+        Objects.requireNonNull(weight, "weight").requireOpen("prelu", "weight");
+        return PRELU.call(x, slopes(x, weight));
+    }
+
+    private static Tensor slopes(Tensor x, Tensor weight) {
         long channels = x.rank() == 0 ? 1 : x.size(x.rank() == 1 ? 0 : 1);
         if (weight.rank() > 1 || weight.numel() != 1 && weight.numel() != channels) {
             throw new ShapeException(

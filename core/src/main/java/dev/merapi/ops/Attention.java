@@ -288,6 +288,7 @@ public final class Attention {
         Objects.requireNonNull(q, "q");
         Objects.requireNonNull(k, "k");
         Objects.requireNonNull(v, "v");
+        Objects.requireNonNull(options, "options");
         Tensor mask = options.mask;
         while (mask != null && mask.rank() < 4) {
             mask = mask.unsqueeze(0);

@@ -2,6 +2,7 @@
 package dev.merapi.ops;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Composition;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
@@ -47,7 +48,9 @@ public final class ChannelNorms {
             double eps) {
         Objects.requireNonNull(x, "x");
         if (!useInputStats) {
-            return BatchNorm.batchNorm(x, weight, bias, runningMean, runningVariance, false, momentum, eps);
+            return Composition.of(
+                    "instanceNorm",
+                    () -> BatchNorm.batchNorm(x, weight, bias, runningMean, runningVariance, false, momentum, eps));
         }
         Form.requireNumber("instanceNorm", "momentum", momentum, 0, 1);
         if (x.rank() < 3) {

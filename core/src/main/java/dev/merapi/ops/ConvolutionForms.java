@@ -14,14 +14,16 @@ import org.jspecify.annotations.Nullable;
  * slices that a kernel covers are further channels of images. So all of them have the kernels that images have.
  */
 final class ConvolutionForms {
+    private static final String[] NUMBERS = {"stride", "padding", "dilation", "outputPadding"};
+
     private ConvolutionForms() {}
 
     static void require(String op, int dims, Tensor x, Tensor weight, long[]... numbers) {
         Objects.requireNonNull(x, "x");
         Objects.requireNonNull(weight, "weight");
         boolean fits = x.rank() == dims + 2 && weight.rank() == dims + 2;
-        for (long[] n : numbers) {
-            fits &= n.length == dims;
+        for (int i = 0; i < numbers.length; i++) {
+            fits &= Objects.requireNonNull(numbers[i], NUMBERS[i]).length == dims;
         }
         if (!fits) {
             throw new ShapeException(Message.of(op + ": needs x and weight of " + (dims + 2) + " dimensions, and "
@@ -69,7 +71,7 @@ final class ConvolutionForms {
     }
 
     static Tensor same(Tensor x, Tensor weight, @Nullable Tensor bias, long[] dilation, long groups) {
-        int dims = dilation.length;
+        int dims = Objects.requireNonNull(dilation, "dilation").length;
         require("convSame", dims, x, weight, dilation);
         long[] padding = new long[dims];
         long[] amounts = new long[2 * dims];

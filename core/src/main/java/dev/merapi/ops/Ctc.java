@@ -8,6 +8,7 @@ import dev.merapi.ops.Losses.Reduction;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * Connectionist temporal classification (Graves and others, 2006): the probability of a sequence of labels, summed over all
@@ -94,6 +95,10 @@ public final class Ctc {
 
     private static void require(Tensor x, Tensor targets, long[] inputLengths, long[] targetLengths, long blank) {
         String op = "ctcLoss";
+        Objects.requireNonNull(x, "logProbabilities");
+        Objects.requireNonNull(targets, "targets");
+        Objects.requireNonNull(inputLengths, "inputLengths");
+        Objects.requireNonNull(targetLengths, "targetLengths");
         if (x.rank() != 3 || targets.rank() != 2 || targets.size(0) != x.size(1)) {
             throw new ShapeException(Message.of(op + ": log probabilities must be [T, N, C] and targets [N, S]")
                     .fact("logProbabilities", x.describe())

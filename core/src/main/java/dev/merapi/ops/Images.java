@@ -35,7 +35,7 @@ public final class Images {
      */
     public static Tensor interpolate(Tensor x, double[] scale, Interpolation mode, boolean alignCorners) {
         Objects.requireNonNull(x, "x");
-        long[] size = new long[scale.length];
+        long[] size = new long[Objects.requireNonNull(scale, "scale").length];
         for (int i = 0; i < size.length; i++) {
             Form.requireNumber("interpolate", "scale", scale[i], Double.MIN_NORMAL, 1 << 20);
             size[i] = i + 2 < x.rank() ? (long) Math.floor(x.size(2 + i) * scale[i]) : 1;

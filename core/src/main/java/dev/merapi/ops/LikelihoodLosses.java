@@ -6,6 +6,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Losses.Reduction;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Shape;
+import java.util.Objects;
 
 /**
  * Negative logarithms of likelihoods: of counts, and of numbers whose variance is predicted with them. Compositions of other
@@ -59,7 +60,7 @@ public final class LikelihoodLosses {
         String op = "gaussianNllLoss";
         Form.requireNumber(op, "eps", eps, Double.MIN_VALUE, Double.MAX_VALUE);
         Losses.requireSame(op, "x", x, "y", y);
-        Tensor given = variance;
+        Tensor given = Objects.requireNonNull(variance, "variance");
         if (!given.shape().equals(x.shape()) && given.rank() == x.rank() - 1) {
             given = given.unsqueeze(-1);
         }

@@ -532,6 +532,7 @@ public final class Losses {
             @Nullable Tensor weight,
             @Nullable Tensor positiveWeight,
             Reduction reduction) {
+        requireSame("bceWithLogits", "logits", logits, "probabilities", probabilities);
         if (weight == null && positiveWeight == null) {
             return BCE_WITH_LOGITS.call(logits, probabilities, reduction);
         }
@@ -609,7 +610,7 @@ public final class Losses {
 
     /** For losses that are compositions. */
     static Tensor reduce(Tensor each, Reduction reduction) {
-        return switch (reduction) {
+        return switch (Objects.requireNonNull(reduction, "reduction")) {
             case NONE -> each;
             case MEAN -> each.mean();
             case SUM -> each.sum();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.dispatch.Composition;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Losses.Reduction;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,10 +30,14 @@ public final class MarginLosses {
      */
     public static Tensor cosineSimilarity(Tensor x, Tensor y, int dim, double eps) {
         Form.requireNotNegative("cosineSimilarity", "eps", eps);
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(y, "y");
         int[] dims = {dim};
-        Tensor lengths = x.norm(2, dims, true).clampMin(eps);
-        Tensor others = y.norm(2, dims, true).clampMin(eps);
-        return x.div(lengths).mul(y.div(others)).sum(dim);
+        return Composition.of("cosineSimilarity", () -> {
+            Tensor lengths = x.norm(2, dims, true).clampMin(eps);
+            Tensor others = y.norm(2, dims, true).clampMin(eps);
+            return x.div(lengths).mul(y.div(others)).sum(dim);
+        });
     }
 
     /**
@@ -43,7 +49,10 @@ public final class MarginLosses {
      */
     public static Tensor pairwiseDistance(Tensor x, Tensor y, double p, double eps, boolean keepDim) {
         Form.requireNotNegative("pairwiseDistance", "eps", eps);
-        return x.sub(y).add(eps).norm(p, new int[] {-1}, keepDim);
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(y, "y");
+        return Composition.of(
+                "pairwiseDistance", () -> x.sub(y).add(eps).norm(p, new int[] {-1}, keepDim));
     }
 
     /** With the Euclidean norm and an eps of 1e-6. */
@@ -64,6 +73,7 @@ public final class MarginLosses {
         String op = "cosineEmbeddingLoss";
         Form.requireNumber(op, "margin", margin, -1, 1);
         Losses.requireSame(op, "x", x, "y", y);
+        Objects.requireNonNull(target, "target");
         if (x.rank() < 1 || x.rank() > 2 || target.rank() != x.rank() - 1) {
             throw new ShapeException(Message.of(op + ": x must be [N, D] and the target [N], or [D] and 0-d")
                     .fact("x", x.describe())
@@ -98,12 +108,14 @@ public final class MarginLosses {
         Form.requireNumber(op, "margin", margin, Double.MIN_VALUE, Double.MAX_VALUE);
         Losses.requireSame(op, "anchor", anchor, "positive", positive);
         Losses.requireSame(op, "anchor", anchor, "negative", negative);
-        Tensor near = pairwiseDistance(anchor, positive, p, 1e-6, false);
-        Tensor far = pairwiseDistance(anchor, negative, p, 1e-6, false);
-        if (swap) {
-            far = far.minimum(pairwiseDistance(positive, negative, p, 1e-6, false));
-        }
-        return Losses.reduce(near.sub(far).add(margin).clampMin(0), reduction);
+        return Composition.of(op, () -> {
+            Tensor near = pairwiseDistance(anchor, positive, p, 1e-6, false);
+            Tensor far = pairwiseDistance(anchor, negative, p, 1e-6, false);
+            if (swap) {
+                far = far.minimum(pairwiseDistance(positive, negative, p, 1e-6, false));
+            }
+            return Losses.reduce(near.sub(far).add(margin).clampMin(0), reduction);
+        });
     }
 
     /** The mean, with a margin of 1 and the Euclidean norm. */
@@ -205,6 +217,8 @@ public final class MarginLosses {
     }
 
     private static void requireTargets(String op, Tensor x, Tensor target, int rank) {
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(target, "target");
         if (x.rank() != 2 || target.rank() != rank || target.size(0) != x.size(0)) {
             throw new ShapeException(
                     Message.of(op + ": x must be [N, C] and the target " + (rank == 1 ? "[N]" : "[N, C]"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.dispatch.Composition;
 import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
@@ -289,13 +290,18 @@ public final class Pooling {
     /** (Σ xᵖ)^(1/p) of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]; no padding. */
     public static Tensor lpPool(Tensor x, double p, long[] kernel, long[] stride, boolean ceilMode) {
         Form.requireFinite("lpPool", "p", p);
-        double elements = 1;
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(kernel, "kernel");
+        double product = 1;
         for (long k : kernel) {
-            elements *= k;
+            product *= k;
         }
         long[] none = new long[kernel.length];
-        Tensor sums = avgPool(x.pow(p), kernel, stride, none, ceilMode, true);
-        return sums.sign().mul(sums.abs().relu()).mul(elements).pow(1 / p);
+        double elements = product;
+        return Composition.of("lpPool", () -> {
+            Tensor sums = avgPool(x.pow(p), kernel, stride, none, ceilMode, true);
+            return sums.sign().mul(sums.abs().relu()).mul(elements).pow(1 / p);
+        });
     }
 
     /**
@@ -325,6 +331,11 @@ public final class Pooling {
     public static Tensor maxUnpool(Tensor y, Tensor indices, long... size) {
         Objects.requireNonNull(y, "y");
         Objects.requireNonNull(indices, "indices");
+        Objects.requireNonNull(size, "size");
+        return Composition.of("maxUnpool", () -> unpooled(y, indices, size));
+    }
+
+    private static Tensor unpooled(Tensor y, Tensor indices, long... size) {
         long[] shape = PoolingForms.with(y, size);
         Tensor flat = y.reshape(y.size(0), y.size(1), -1);
         Tensor places = indices.reshape(y.size(0), y.size(1), -1);

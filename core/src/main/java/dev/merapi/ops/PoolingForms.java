@@ -96,8 +96,9 @@ final class PoolingForms {
 
     static void require(String op, Tensor x, long[]... sizes) {
         Objects.requireNonNull(x, "x");
-        int rank = sizes[0].length;
+        int rank = Objects.requireNonNull(sizes[0], "size").length;
         for (long[] s : sizes) {
+            Objects.requireNonNull(s, "stride, padding or dilation");
             if (rank < 1 || rank > 3 || s.length != rank || x.rank() != rank + 2) {
                 throw new ShapeException(
                         op + ": takes x [N, C, L], [N, C, H, W] or [N, C, D, H, W] and a size, stride, "

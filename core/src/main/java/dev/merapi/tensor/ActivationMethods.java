@@ -220,7 +220,7 @@ public abstract sealed class ActivationMethods extends PointwiseMethods permits 
      * @return a new tensor of this shape and dtype
      */
     public Tensor prelu(Tensor weight) {
-        return Activations.PRELU.call(self(), Activations.slopes(self(), weight));
+        return Activations.prelu(self(), weight);
     }
 
     /**

@@ -359,7 +359,7 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
      * @return a new tensor; these dimensions have size 1 or are gone
      */
     public Tensor mean(int[] dims, boolean keepDim, @Nullable DType dtype) {
-        return Reductions.MEAN.call(as(dtype), dims, keepDim, null);
+        return Reductions.MEAN.call(as("mean", dtype), dims, keepDim, null);
     }
 
     /**
@@ -516,7 +516,7 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
      * @return a new tensor of this shape
      */
     public Tensor cumsum(int dim, DType dtype) {
-        return self().to(dtype).cumsum(dim);
+        return as("cumsum", dtype).cumsum(dim);
     }
 
     /**
@@ -537,7 +537,7 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
      * @return a new tensor of this shape
      */
     public Tensor cumprod(int dim, DType dtype) {
-        return self().to(dtype).cumprod(dim);
+        return as("cumprod", dtype).cumprod(dim);
     }
 
     /**
@@ -621,7 +621,7 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
      * @return a new tensor of this shape
      */
     public Tensor softmax(int dim, DType dtype) {
-        return self().to(dtype).softmax(dim);
+        return as("softmax", dtype).softmax(dim);
     }
 
     /**
@@ -632,7 +632,7 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
      * @return a new tensor of this shape
      */
     public Tensor logSoftmax(int dim, DType dtype) {
-        return self().to(dtype).logSoftmax(dim);
+        return as("logSoftmax", dtype).logSoftmax(dim);
     }
 
     /**
@@ -710,7 +710,8 @@ public abstract sealed class TensorMethods extends ProductMethods permits Tensor
         return Attention.attention(self(), k, v, options);
     }
 
-    private Tensor as(@Nullable DType dtype) {
+    private Tensor as(String op, @Nullable DType dtype) {
+        self().requireOpen(op, "x");
         return dtype == null ? self() : self().to(dtype);
     }
 }

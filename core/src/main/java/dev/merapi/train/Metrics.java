@@ -107,6 +107,7 @@ public final class Metrics implements AutoCloseable {
     }
 
     private static String header(String... names) {
+        Objects.requireNonNull(names, "names");
         return "step," + String.join(",", names);
     }
 
