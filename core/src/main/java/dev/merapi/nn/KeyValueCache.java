@@ -10,7 +10,6 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
-
 import java.util.Objects;
 
 /**

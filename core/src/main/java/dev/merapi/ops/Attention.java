@@ -235,6 +235,9 @@ public final class Attention {
          * where −∞ hides the key. With {@link #causal}, both must let a query see. A mask that is added has a gradient.
          */
         public Options mask(@Nullable Tensor added) {
+            if (added != null) {
+                added.requireOpen("attention", "mask");
+            }
             return new Options(added, seen, scale, dropout);
         }
 

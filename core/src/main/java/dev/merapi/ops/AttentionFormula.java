@@ -113,8 +113,9 @@ final class AttentionFormula {
      * the softmax, so that no gradient is NaN.
      */
     private static Tensor weights(Attention.Args a, Tensor scores, @Nullable Tensor hidden) {
-        Tensor seen = hidden == null ? scores : scores.maskedFill(hidden, Double.NEGATIVE_INFINITY);
-        Tensor empty = seen.detach().logSumExp(new int[] {-1}, true).eq(Double.NEGATIVE_INFINITY);
+        Tensor values = scores.detach(); // a node that no gradient comes by would hold the mask until it is collected
+        Tensor seen = hidden == null ? values : values.maskedFill(hidden, Double.NEGATIVE_INFINITY);
+        Tensor empty = seen.logSumExp(new int[] {-1}, true).eq(Double.NEGATIVE_INFINITY);
         Tensor none = hidden == null ? empty : hidden.logicalOr(empty);
         double low = a.q().dtype() == DType.FLOAT16 ? -6e4 : -1e30;
         return scores.maskedFill(none, low).softmax(-1).maskedFill(none, 0);

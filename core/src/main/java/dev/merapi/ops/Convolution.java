@@ -337,7 +337,7 @@ public final class Convolution {
             long[] outputPadding,
             long groups,
             long[] dilation) {
-        ConvolutionForms.require("convTranspose3d", 3, x, weight, stride, padding, outputPadding, dilation);
+        ConvolutionForms.require("convTranspose3d", 3, x, weight, stride, padding, dilation, outputPadding);
         return ConvolutionForms.transposedVolumes(x, weight, bias, stride, padding, outputPadding, dilation, groups);
     }
 }

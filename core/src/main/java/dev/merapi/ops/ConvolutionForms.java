@@ -95,7 +95,7 @@ final class ConvolutionForms {
     }
 
     static Tensor transposed(Convolution.ConvTranspose2d a) {
-        require("convTranspose2d", 2, a.x(), a.weight(), a.stride(), a.padding(), a.outputPadding(), a.dilation());
+        require("convTranspose2d", 2, a.x(), a.weight(), a.stride(), a.padding(), a.dilation(), a.outputPadding());
         long[] size = new long[2];
         boolean within = true;
         for (int d = 0; d < 2; d++) {

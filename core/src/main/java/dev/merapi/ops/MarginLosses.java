@@ -51,8 +51,7 @@ public final class MarginLosses {
         Form.requireNotNegative("pairwiseDistance", "eps", eps);
         Objects.requireNonNull(x, "x");
         Objects.requireNonNull(y, "y");
-        return Composition.of(
-                "pairwiseDistance", () -> x.sub(y).add(eps).norm(p, new int[] {-1}, keepDim));
+        return Composition.of("pairwiseDistance", () -> x.sub(y).add(eps).norm(p, new int[] {-1}, keepDim));
     }
 
     /** With the Euclidean norm and an eps of 1e-6. */

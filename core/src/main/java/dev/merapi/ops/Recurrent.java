@@ -14,6 +14,7 @@ import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -112,6 +113,10 @@ public final class Recurrent {
      */
     public static Run run(
             Cell cell, Tensor x, Tensor h, @Nullable Tensor c, Weights w, long @Nullable [] lengths, boolean backward) {
+        Objects.requireNonNull(cell, "cell");
+        Objects.requireNonNull(x, "x");
+        Objects.requireNonNull(h, "h");
+        Objects.requireNonNull(w, "w");
         require(cell, x, h, c, w, lengths);
         int steps = Math.toIntExact(x.size(0));
         Tensor bias = w.inputBias();
@@ -159,7 +164,7 @@ public final class Recurrent {
             case LSTM -> {
                 List<Tensor> operands = new ArrayList<>(given.add(recurrent).chunk(4, 1));
                 Collections.addAll(operands, c);
-                yield (List<Tensor>) java.util.Objects.requireNonNull(LSTM_CELL.callAny(operands, List.of()));
+                yield (List<Tensor>) Objects.requireNonNull(LSTM_CELL.callAny(operands, List.of()));
             }
         };
     }

@@ -197,6 +197,8 @@ public final class Checkpoints {
      */
     public Saved save(long step, Map<String, ? extends Stateful> parts, Map<String, Double> metrics)
             throws IOException {
+        Objects.requireNonNull(parts, "parts");
+        Objects.requireNonNull(metrics, "metrics");
         if (step < 0) {
             throw new IllegalArgumentException("checkpoints: step " + step + " is negative");
         }

@@ -233,7 +233,7 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> clipNorm(List<? extends Trainable> parameters, double most) {
-        clipped = List.copyOf(parameters);
+        clipped = List.copyOf(Objects.requireNonNull(parameters, "parameters"));
         clipNorm = most;
         return this;
     }
@@ -356,6 +356,7 @@ public final class Trainer<B> {
      * @throws IOException if a checkpoint or metrics cannot be written
      */
     public Report run(DataLoader<B> loader) throws IOException {
+        Objects.requireNonNull(loader, "loader");
         Map<String, Stateful> all = new LinkedHashMap<>(parts);
         all.put("optimizer", optimizer);
         all.put("loader", loader);

@@ -270,7 +270,8 @@ public final class TrainGpt implements Callable<Integer> {
                     .checkpoints(checkpoints, checkpointEvery)
                     .metrics(metrics)
                     .stop(stop)
-                    .onEvaluation((step, values) -> tell(step, values.getOrDefault("held_out_loss", Double.NaN), progress))
+                    .onEvaluation(
+                            (step, values) -> tell(step, values.getOrDefault("held_out_loss", Double.NaN), progress))
                     .onStep((step, values) -> progress.step(values.getOrDefault("loss", Double.NaN)));
             if (graph) {
                 trainer.capture(

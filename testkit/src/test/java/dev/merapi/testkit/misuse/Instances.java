@@ -5,23 +5,33 @@ import dev.merapi.autograd.SavedTensorHooks;
 import dev.merapi.check.GradCheck;
 import dev.merapi.check.OpCheck;
 import dev.merapi.data.DataLoader;
+import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.data.TextCorpus;
 import dev.merapi.nn.*;
+import dev.merapi.nn.Rnn;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
 import dev.merapi.op.Tangents;
 import dev.merapi.ops.*;
+import dev.merapi.ops.Attention;
+import dev.merapi.ops.Recurrent;
 import dev.merapi.optim.*;
 import dev.merapi.random.Generator;
 import dev.merapi.state.StateDict;
 import dev.merapi.tensor.*;
 import dev.merapi.tensor.StateReader;
+import dev.merapi.train.Checkpoints;
 import dev.merapi.train.CudaGraph;
+import dev.merapi.train.Trainer;
 import dev.merapi.types.*;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.invoke.MethodHandles;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -64,6 +74,18 @@ final class Instances {
             case "Override" -> own().override();
             case "TextCorpus" -> TextCorpus.of(new TreeMap<>(TEXTS));
             case "Windows" -> TextCorpus.of(new TreeMap<>(TEXTS)).training(2);
+            case "Checkpoints" -> Checkpoints.in(Path.of("target/misuse-checkpoints"));
+            case "Saved" -> saved();
+            case "Trainer" ->
+                Trainer.of(
+                        new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0),
+                        (Labelled b) -> b.inputs().sum());
+            case "Options" -> c == Rnn.Options.class ? Rnn.options() : Attention.options();
+            case "Weights" ->
+                new Recurrent.Weights(Tensor.zeros(4, 3), Tensor.zeros(4, 1), Tensor.zeros(4), Tensor.zeros(4));
+            case "State" -> new Rnn.State(Tensor.zeros(1, 1, 2), null);
+            case "Stateful" -> new Linear(3, 2);
+            case "Rnn" -> new Rnn(Recurrent.Cell.GRU, 3, 2);
             case "Conv2d" -> new Conv2d(1, 2, 3, 1, 1);
             case "Dropout" -> new Dropout(0.5);
             case "Embedding" -> new Embedding(5, 2);
@@ -112,5 +134,17 @@ final class Instances {
             case "StateReader" -> new StateReader("misuse", new StateDict().with("misuse", x));
             default -> null;
         };
+    }
+
+    private static Checkpoints.Saved saved() {
+        try {
+            Path folder = Files.createTempDirectory("misuse");
+            folder.toFile().deleteOnExit();
+            Checkpoints.Saved saved = Checkpoints.in(folder).save(1, Map.of("model", new Linear(3, 2)), Map.of());
+            saved.file().toFile().deleteOnExit();
+            return saved;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 }

@@ -182,7 +182,7 @@ final class Values {
                 || raw.isInterface() && raw.isAnnotationPresent(FunctionalInterface.class)) {
             return function(raw);
         }
-        return null;
+        return raw.getName().startsWith("dev.merapi.") ? Instances.of(raw) : null;
     }
 
     /** A function that gives back its first argument if it can. */
