@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
-import dev.merapi.autograd.Autograd;
 import dev.merapi.dispatch.Composition;
+import dev.merapi.dispatch.Context;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
+import dev.merapi.random.DrawLog;
 import dev.merapi.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
@@ -66,12 +67,16 @@ public final class ChannelNorms {
                     "instanceNorm: needs at least 2 elements a channel, but has " + count + "\n  x: " + x.describe());
         }
         Tensor y = normal("instanceNorm", x, x.size(1), weight, bias, eps);
-        if (runningMean != null && runningVariance != null && !Autograd.isRecomputing()) {
-            try (Autograd.Mode off = Autograd.noGrad()) {
+        if (runningMean != null && runningVariance != null && !DrawLog.isReplaying()) {
+            Context context = Context.current();
+            boolean grad = context.setGradEnabled(false);
+            try {
                 Tensor flat = x.detach().reshape(x.size(0), x.size(1), count);
                 int[] last = {2};
                 runningMean.lerp_(flat.mean(last, false).mean(0).to(runningMean.dtype()), momentum);
                 runningVariance.lerp_(flat.var(last, true, false).mean(0).to(runningVariance.dtype()), momentum);
+            } finally {
+                context.setGradEnabled(grad);
             }
         }
         return y;

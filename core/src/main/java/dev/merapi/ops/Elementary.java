@@ -80,10 +80,10 @@ public final class Elementary {
      * rounds it.
      */
     private static Expr sinc(Expr x) {
-        Expr small = x.abs().lt(0.3);
+        Expr small = x.abs().lt(0.5);
         Expr square = small.select(x, Expr.constant(0.0)).mul(Math.PI).square();
         Expr series = Expr.constant(0.0);
-        for (int k = 9; k > 0; k--) {
+        for (int k = 12; k > 0; k--) {
             series = series.add(1).mul(square).mul(-1.0 / (2 * k * (2 * k + 1)));
         }
         Expr turned = x.sub(x.mul(0.5).round().mul(2)); // in [-1, 1], exactly

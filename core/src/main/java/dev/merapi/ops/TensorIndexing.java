@@ -56,6 +56,7 @@ public final class TensorIndexing {
                             a.indices(),
                             a.values(),
                             a.accumulate())))
+            .linear("x, values")
             .autocast(CastPolicy.PROMOTE)
             .register();
 

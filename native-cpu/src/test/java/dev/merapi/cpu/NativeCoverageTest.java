@@ -21,6 +21,8 @@ class NativeCoverageTest {
     private static final Map<String, String> PLAIN_JAVA = Map.of(
             "merapi::cat", "copies into parts of the result, by copy_, which is native",
             "merapi::pad", "as cat",
+            "merapi::unfold_windows", "as cat",
+            "merapi::fold_windows", "adds parts of the result, by add_, which is native",
             "merapi::linear_cross_entropy", "chunks of products and cross entropies, which are native",
             "merapi::move", "copies memory in one piece",
             "merapi::randperm", "every swap depends on those before it",

@@ -13,6 +13,7 @@ import dev.merapi.testkit.OpSamples;
 import dev.merapi.testkit.Ops;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -158,6 +159,16 @@ final class Writes {
                         s -> with(s, 0, s[0] + 1),
                         (t, s) -> t.split(new long[] {1, s[0]}, 0).get(1)),
                 new View("unbind", s -> before(2, s), (t, s) -> t.unbind(0).get(1)),
+                new View(
+                        "as_strided",
+                        s -> new long[] {Shape.of(s).numel()},
+                        (t, s) -> t.isContiguous()
+                                ? t.asStrided(s, Layout.contiguous(Shape.of(s)).strides(), 0)
+                                : t.view(s)),
+                new View("unfold", Writes::unfolded, (t, s) -> {
+                    Tensor windows = t.unfold(0, s[s.length - 1], s[s.length - 1]);
+                    return s.length == 1 ? windows.select(0, 0) : windows;
+                }),
                 new View("diagonal", Writes::square, (t, s) -> t.diagonal(0, 0, 1)),
                 new View(
                         "alias", s -> s, (t, s) -> dev.merapi.ops.Views.ALIAS.call(new dev.merapi.ops.Views.Alias(t))));
@@ -167,6 +178,12 @@ final class Writes {
         long[] result = sizes.clone();
         result[dim] = size;
         return result;
+    }
+
+    /** What lies in windows one beside the other. */
+    private static long[] unfolded(long[] sizes) {
+        int last = sizes.length - 1;
+        return last == 0 ? sizes : with(Arrays.copyOf(sizes, last), 0, sizes[0] * sizes[last]);
     }
 
     private static long[] before(long first, long[] sizes) {

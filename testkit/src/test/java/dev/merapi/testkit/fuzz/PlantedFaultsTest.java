@@ -27,7 +27,7 @@ import org.junit.jupiter.api.Test;
 
 /** Ops that are wrong in one way: the fuzzer finds each, and shows it by a program of a few lines. */
 class PlantedFaultsTest {
-    private static final int PROGRAMS = 6000;
+    private static final int PROGRAMS = 30_000;
     private static final int LINES = 4;
     /** A gradient takes a leaf, what is done to it, the gradient that comes in, the call, and its result. */
     private static final int LINES_OF_GRADIENTS = 6;

@@ -2,6 +2,7 @@
 package dev.merapi.testkit.misuse;
 
 import java.io.IOException;
+import java.lang.reflect.Constructor;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
@@ -94,6 +95,11 @@ final class PublicNames {
                 for (Parameter p : m.getParameters()) {
                     arguments.add(p.getName());
                 }
+            }
+        }
+        for (Constructor<?> made : c.getConstructors()) {
+            for (Parameter p : made.getParameters()) {
+                arguments.add(p.getName());
             }
         }
         for (Field f : c.getFields()) {
