@@ -168,7 +168,7 @@ final class DocumentTablesTest {
         /** Calls and classes in a piece of code that are nobody's. */
         List<String> unknown(String code) {
             List<String> unknown = new ArrayList<>();
-            String text = code.replaceAll("\"[^\"]*\"|-D\\S+|[A-Z]+\\d+|[A-Z]{2,}\\b", "");
+            String text = code.replaceAll("\"[^\"]*\"|-D\\S+|\\b[A-Z]+\\d+\\b|\\b[A-Z][A-Z_]+\\b", "");
             Matcher m = NAME.matcher(text);
             while (m.find()) {
                 String name = m.group().replace("(", "");
