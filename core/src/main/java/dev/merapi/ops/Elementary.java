@@ -81,11 +81,18 @@ public final class Elementary {
      */
     private static Expr sinc(Expr x) {
         Expr small = x.abs().lt(0.5);
-        Expr square = small.select(x, Expr.constant(0.0)).mul(Math.PI).square();
-        Expr series = Expr.constant(0.0);
-        for (int k = 12; k > 0; k--) {
-            series = series.add(1).mul(square).mul(-1.0 / (2 * k * (2 * k + 1)));
+        Expr square = small.select(x, Expr.constant(0.0)).square();
+        double factor = 1; // (−1)ᵏ π²ᵏ / (2k + 1)!, so that π rounds nothing
+        double[] factors = new double[13];
+        for (int k = 1; k < factors.length; k++) {
+            factor *= -Math.PI * Math.PI / (2 * k * (2 * k + 1));
+            factors[k] = factor;
         }
+        Expr series = Expr.constant(factors[factors.length - 1]);
+        for (int k = factors.length - 2; k > 0; k--) {
+            series = series.mul(square).add(factors[k]);
+        }
+        series = series.mul(square);
         Expr turned = x.sub(x.mul(0.5).round().mul(2)); // in [-1, 1], exactly
         Expr folded = turned.gt(0.5)
                 .select(

@@ -133,9 +133,11 @@ final class Interpreter {
         } else if (step.type().isFloating()) {
             double[] a = floats[step.a()];
             double[] b = step.b() < 0 ? NO_DOUBLES : floats[step.b()];
-            if (op.isPredicate()) {
+            if (op.isPredicate() || op.isStep()) {
                 settle(step.type(), a, count);
                 settle(step.type(), b, count);
+            }
+            if (op.isPredicate()) {
                 FloatKernels.predicate(op, integers[step.dst()], a, b, count);
             } else if (op == Opcode.FMA) {
                 FloatKernels.fma(floats[step.dst()], a, b, floats[step.c()], count);
@@ -150,7 +152,10 @@ final class Interpreter {
         }
     }
 
-    /** What is compared, or leaves its type, has the digits of its type: as in compiled kernels, which have no others. */
+    /**
+     * What is compared, rounded to a whole number, or leaves its type, has the digits of its type: as in compiled kernels, which
+     * have no others.
+     */
     private static void settle(RegType type, double[] a, int count) {
         if (type == RegType.F32 && a.length > 0) {
             FloatKernels.round(type, a, a, count);

@@ -163,6 +163,11 @@ public enum Opcode {
         return arity;
     }
 
+    /** Whether a result jumps where its operands move a little. */
+    public boolean isStep() {
+        return group == Group.ROUNDING || this == SIGN || this == FLOORDIV || this == REM || this == FMOD;
+    }
+
     /** Whether the result is bool whatever the operands are. */
     public boolean isPredicate() {
         return group == Group.PREDICATE || group == Group.COMPARISON || this == NOT;
