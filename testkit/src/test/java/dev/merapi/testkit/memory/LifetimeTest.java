@@ -220,8 +220,9 @@ class LifetimeTest {
             }
         }
         Backstop.collectNow();
-        assertThat(stats().allocated()).isEqualTo(before.allocated());
-        assertThat(stats().liveBlocks()).isEqualTo(before.liveBlocks());
+        // A small thing that an earlier test left may be collected meanwhile; a block of this one is 8,000 bytes.
+        assertThat(before.allocated() - stats().allocated()).isBetween(0L, 1000L);
+        assertThat(before.liveBlocks() - stats().liveBlocks()).isBetween(0L, 3L);
     }
 
     @Tag("once")
