@@ -669,8 +669,8 @@ public final class Dispatcher {
     }
 
     /**
-     * Before a kernel writes: a destination may not overlap itself nor another one, and an input that overlaps it in another layout is
-     * copied. Without {@code stridesOk} all are made contiguous, destinations too; {@link #writeBack} ends that.
+     * Before a kernel writes: a destination may not overlap itself nor another one, and an input that overlaps it is copied: but for
+     * expressions in the same layout, which read each element before they write it. Without {@code stridesOk} all are made contiguous, destinations too; {@link #writeBack} ends that.
      */
     private static @Nullable Tensor @Nullable [] prepareMutated(
             Definition<?, ?> op, @Nullable Tensor[] inputs, boolean[] mutated) {
@@ -704,7 +704,7 @@ public final class Dispatcher {
                 copy = mutated[k]
                         && target != null
                         && TENSORS.storage(t).overlaps(TENSORS.storage(target))
-                        && !(t.layout().sameAs(target.layout()) && t.dtype() == target.dtype());
+                        && !(op.code() != null && t.layout().sameAs(target.layout()) && t.dtype() == target.dtype());
             }
             if (copy || !op.takesStrides() && !t.isContiguous()) {
                 prepared = prepared == null ? inputs.clone() : prepared;

@@ -32,6 +32,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a run chose where results jump: by comparing, rounding to whole numbers, taking signs, converting to integers. Two
@@ -96,6 +97,11 @@ final class Jumps implements DispatchLayer {
     }
 
     // ---------------------------------------------------------------- expressions
+
+    /** Whether a quotient is rounded to its dtype, and then to a whole number: it may be the next one. */
+    static boolean truncatesQuotient(@Nullable Object code) {
+        return code != null && steps(code).stream().anyMatch(e -> e instanceof Apply a && a.op() == Opcode.TRUNCDIV);
+    }
 
     /** The parts of an op that are constant between jumps. */
     private static List<Expr> steps(Object code) {
