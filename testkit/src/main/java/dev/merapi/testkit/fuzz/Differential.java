@@ -12,10 +12,15 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /** Runs a program on plain Java and on a device, and says what is wrong. */
 final class Differential {
+    /** Methods whose results have as many elements as the numbers say. */
+    private static final Set<String> SIZES_OF_NUMBERS =
+            Set.of("nonzero", "nonzeroByDim", "argwhere", "maskedSelect", "index", "bincount", "repeatInterleave");
+
     private static final long BETWEEN_WAITS = 300;
 
     /** What a step gave: an error, or the forms and contents of its tensors. */
@@ -185,8 +190,8 @@ final class Differential {
     private static boolean hasSizesOfNumbers(Callee callee) {
         return callee instanceof Checkpointed c && c.chain().stream().anyMatch(Differential::hasSizesOfNumbers)
                 || callee instanceof Together t && t.calls().stream().anyMatch(Differential::hasSizesOfNumbers)
-                || callee.name().equals("nonzero")
-                || callee.name().equals("maskedSelect");
+                || callee.name().startsWith("unique")
+                || SIZES_OF_NUMBERS.contains(callee.name());
     }
 
     private static String forms(List<Tensor> made) {
