@@ -22,6 +22,8 @@ import java.util.Objects;
  */
 public final class RunDirectory implements AutoCloseable {
     private static final String LOCK = ".lock";
+    /** The byte that is locked, far beyond the text: some systems let nobody read what is locked. */
+    private static final long LOCKED = 1 << 20;
 
     private final Path path;
     private final FileChannel lock;
@@ -35,7 +37,7 @@ public final class RunDirectory implements AutoCloseable {
         FileChannel channel = FileChannel.open(
                 path.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
         try {
-            FileLock lock = channel.tryLock();
+            FileLock lock = channel.tryLock(LOCKED, 1, false);
             if (lock == null) {
                 ByteBuffer owner = ByteBuffer.allocate(256);
                 channel.read(owner, 0);

@@ -57,6 +57,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Trainer<B> {
     private static final String LOSS = "loss";
+    private static final List<String> OWN_PARTS = List.of("optimizer", "loader", "generator", "trainer", "scaler");
 
     private final Optimizer optimizer;
     private final Loss<B> loss;
@@ -174,7 +175,10 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> part(String name, Stateful part) {
-        parts.put(Objects.requireNonNull(name, "name"), Objects.requireNonNull(part, "part"));
+        if (OWN_PARTS.contains(Objects.requireNonNull(name, "name"))) {
+            throw new IllegalArgumentException("trainer.part: '" + name + "' is a part by itself, as are " + OWN_PARTS);
+        }
+        parts.put(name, Objects.requireNonNull(part, "part"));
         return this;
     }
 
@@ -185,7 +189,7 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> steps(long count) {
-        steps = count;
+        steps = notNegative("steps", "count", count);
         return this;
     }
 
@@ -246,7 +250,7 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> evaluate(long every, Supplier<Map<String, Double>> values) {
-        evaluateEvery = every;
+        evaluateEvery = notNegative("evaluate", "every", every);
         evaluation = Objects.requireNonNull(values, "values");
         return this;
     }
@@ -260,7 +264,7 @@ public final class Trainer<B> {
      */
     public Trainer<B> checkpoints(Checkpoints where, long every) {
         checkpoints = Objects.requireNonNull(where, "where");
-        checkpointEvery = every;
+        checkpointEvery = notNegative("checkpoints", "every", every);
         return this;
     }
 
@@ -304,7 +308,7 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> earlyStop(int evaluations) {
-        patience = evaluations;
+        patience = (int) notNegative("earlyStop", "evaluations", evaluations);
         return this;
     }
 
@@ -345,6 +349,14 @@ public final class Trainer<B> {
         return this;
     }
 
+    private static long notNegative(String method, String argument, long value) {
+        if (value < 0) {
+            throw new IllegalArgumentException(
+                    "trainer." + method + ": " + argument + " is " + value + ", but may not be negative");
+        }
+        return value;
+    }
+
     // ---------------------------------------------------------------- the loop
 
     /**
@@ -352,11 +364,16 @@ public final class Trainer<B> {
      *
      * @param loader gives batches, epoch after epoch
      * @return what was done
+     * @throws IllegalStateException if a captured step is to accumulate batches
      * @throws ArithmeticException if a loss is NaN or infinite, naming the step and the checkpoint before it
      * @throws IOException if a checkpoint or metrics cannot be written
      */
     public Report run(DataLoader<B> loader) throws IOException {
         Objects.requireNonNull(loader, "loader");
+        if (captureOn != null && accumulate > 1) {
+            throw new IllegalStateException("trainer: a captured step has one batch, but accumulate asks for "
+                    + accumulate + "\n  fix: leave one of both out.");
+        }
         Map<String, Stateful> all = new LinkedHashMap<>(parts);
         all.put("optimizer", optimizer);
         all.put("loader", loader);

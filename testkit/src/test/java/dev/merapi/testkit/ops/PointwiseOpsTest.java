@@ -10,13 +10,20 @@ import dev.merapi.check.GradCheck;
 import dev.merapi.error.DTypeException;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.ShapeException;
+import dev.merapi.expr.Expr;
+import dev.merapi.expr.Exprs;
+import dev.merapi.ops.Pointwise;
+import dev.merapi.ops.PointwiseOp;
+import dev.merapi.ops.Rounding;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import java.util.List;
+import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.function.DoubleBinaryOperator;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Function;
+import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -320,5 +327,36 @@ class PointwiseOpsTest {
                 .isInstanceOf(ShapeException.class)
                 .hasMessageContaining("[2, 3]")
                 .hasMessageContaining("[2]");
+    }
+
+    /** What jumps sees a quotient as float32 has it, on every backend: within an expression as between two ops. */
+    @Test
+    void whatIsRoundedToAWholeNumberHasTheDigitsOfItsType() {
+        float[] values = new float[400];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i - 200;
+        }
+        Tensor x = Tensor.of(values);
+        Tensor y = Tensor.full(0.1f, 400).to(DType.FLOAT32);
+        Tensor quotient = x.div(y);
+        Map<String, Tensor> expected = Map.of(
+                "floor",
+                quotient.floor(),
+                "ceil",
+                quotient.ceil(),
+                "round",
+                quotient.round(),
+                "trunc",
+                quotient.trunc());
+        Map<String, UnaryOperator<Expr>> steps =
+                Map.of("floor", Exprs::floor, "ceil", Exprs::ceil, "round", Exprs::round, "trunc", Exprs::trunc);
+        steps.forEach((name, step) -> {
+            PointwiseOp op = Pointwise.define("steps::" + name, (a, b) -> step.apply(a.div(b)));
+            assertThat(op.call(x, y).toFloatArray())
+                    .as(name)
+                    .containsExactly(expected.get(name).toFloatArray());
+        });
+        assertThat(x.div(y, Rounding.TRUNC).toFloatArray())
+                .containsExactly(quotient.trunc().toFloatArray());
     }
 }

@@ -22,6 +22,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Checkpoints;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.Trainer;
+import dev.merapi.types.Device;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -206,5 +207,46 @@ class TrainerTest {
                     .hasMessageContaining("last good checkpoint: step 5");
             assertThat(checkpoints.latest().orElseThrow().step()).isEqualTo(5);
         }
+    }
+
+    @Test
+    void whatCannotBeIsRefused() {
+        Sequential model = model();
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            assertThatThrownBy(() -> trainer(model, optimizer).part("optimizer", optimizer))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("'optimizer' is a part by itself");
+            assertThatThrownBy(() -> trainer(model, optimizer).steps(-1)).hasMessageContaining("count is -1");
+            Labelled buffers = new Labelled(Tensor.zeros(7, 1), Tensor.zeros(7, 1));
+            assertThatThrownBy(() -> trainer(model, optimizer)
+                            .accumulate(2)
+                            .capture(Device.CPU, buffers, Labelled::copyFrom)
+                            .run(loader))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("a captured step has one batch");
+        }
+    }
+
+    /** A device without graphs runs a captured step as it is. */
+    @Test
+    void aCapturedStepDoesTheSame() throws IOException {
+        Sequential plain = run(folder.resolve("plain"), 1);
+        Sequential model = model();
+        Sequential other = model();
+        for (Sequential m : List.of(model, other)) {
+            Merapi.seed(3);
+            try (AdamW optimizer = new AdamW(m.parameters(), 0.1, 0.01);
+                    DataLoader<Labelled> loader = loader().dropLast()) {
+                Trainer<Labelled> trainer = trainer(m, optimizer).steps(6);
+                if (m == model) {
+                    Labelled buffers = new Labelled(Tensor.zeros(7, 1), Tensor.zeros(7, 1));
+                    trainer.capture(Device.CPU, buffers, Labelled::copyFrom);
+                }
+                trainer.run(loader);
+            }
+        }
+        same(model, other);
+        assertThat(weights(model).get(0)).isNotEqualTo(weights(plain).get(0));
     }
 }
