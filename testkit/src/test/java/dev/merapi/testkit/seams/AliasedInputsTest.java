@@ -18,7 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.function.BinaryOperator;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
@@ -94,7 +94,7 @@ class AliasedInputsTest {
     void methodsDoToo() {
         Tensor rows = Tensor.of(2L, 0, 1);
         Tensor places = Tensor.of(new long[] {1, 2, 0, 0, 2, 1, 2, 1, 0}, 3, 3);
-        Map<String, BinaryOperator<Tensor>> writes = Map.of(
+        Map<String, BiConsumer<Tensor, Tensor>> writes = Map.of(
                 "indexAdd_", (x, y) -> x.indexAdd_(0, rows, y),
                 "indexCopy_", (x, y) -> x.indexCopy_(0, rows, y),
                 "indexCopy_ of the transposed", (x, y) -> x.indexCopy_(0, rows, y.t()),
@@ -107,9 +107,9 @@ class AliasedInputsTest {
         for (Tensor start : List.of(Tensor.arange(1, 10, 1).reshape(3, 3).to(DType.FLOAT32), Tensor.randn(3, 3))) {
             writes.forEach((name, write) -> {
                 Tensor apart = start.copy();
-                write.apply(apart, start.copy());
+                write.accept(apart, start.copy());
                 Tensor shared = start.copy();
-                write.apply(shared, shared);
+                write.accept(shared, shared);
                 assertThat(shared.toFloatArray()).as(name).containsExactly(apart.toFloatArray());
             });
         }
