@@ -103,6 +103,15 @@ final class Jumps implements DispatchLayer {
         return code != null && steps(code).stream().anyMatch(e -> e instanceof Apply a && a.op() == Opcode.TRUNCDIV);
     }
 
+    /** Whether it compares numbers that it has computed: at a tie, rounding decides. */
+    static boolean comparesWhatIsRounded(@Nullable Object code) {
+        return code != null
+                && steps(code).stream()
+                        .anyMatch(e -> e instanceof Apply a
+                                && a.op().isPredicate()
+                                && a.operands().stream().anyMatch(o -> !o.operands().isEmpty()));
+    }
+
     /** The parts of an op that are constant between jumps. */
     private static List<Expr> steps(Object code) {
         Set<Expr> found = new LinkedHashSet<>();
