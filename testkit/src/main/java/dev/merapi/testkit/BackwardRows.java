@@ -281,7 +281,20 @@ final class BackwardRows {
                                         m.constant(5, 6, 2, 1),
                                         m.uniform(-1, 1, 2, 1),
                                         List.of()))
-                        .references(a -> Grid.filled(i -> 0, 2, 3)),
+                        .sample(
+                                "extremes that are there",
+                                m -> new PointwiseArgs.XYZ(
+                                        m.of(new double[] {0.5, 2, -1, 3, 1, -2}, 2, 3)
+                                                .detach(),
+                                        m.of(new double[] {2, 3}, 2, 1).detach(),
+                                        m.uniform(-1, 1, 2, 1),
+                                        List.of()))
+                        .references(a -> {
+                            Grid x = Grid.of(a.x());
+                            Grid out = Grid.of(a.y());
+                            Grid g = Grid.of(a.z());
+                            return Grid.filled(i -> x.at(i) == out.broadcastAt(i) ? g.broadcastAt(i) : 0, 2, 3);
+                        }),
                 samples((Op<PointwiseArgs.XY, Tensor>) Ops.named("merapi::dropout_backward"))
                         .sample(
                                 "[2, 3]",

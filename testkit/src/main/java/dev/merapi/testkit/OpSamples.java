@@ -101,6 +101,11 @@ public final class OpSamples<A extends Record, R> {
         return samples.stream().map(Sample::make).toList();
     }
 
+    /** Of {@link #makers} those that {@code OpCheck} sees, gradients among the rest. */
+    public List<Function<Maker, A>> checkedMakers() {
+        return samples.stream().filter(Sample::checked).map(Sample::make).toList();
+    }
+
     double termsOf(A args) {
         return terms.applyAsDouble(args);
     }

@@ -142,9 +142,12 @@ public final class BackwardPass {
             for (int i = 0; i < roots.length; i++) {
                 AutogradMeta m = java.util.Objects.requireNonNull(AutogradMeta.of(roots[i]));
                 Edge edge = java.util.Objects.requireNonNull(m.edge(roots[i]));
+                int known = tasks.size();
                 Task task = task(edge.node());
                 rootTasks.add(task);
-                discover(task);
+                if (task.order == known) { // else it was reached before, and counts its edges already
+                    discover(task);
+                }
                 deliver(task, edge.output(), gradients[i]);
             }
             if (inputs != null) {
@@ -223,9 +226,6 @@ public final class BackwardPass {
     }
 
     private void discover(Task root) {
-        if (root.order != tasks.size() - 1) {
-            return; // reached before
-        }
         for (int open = root.order; open < tasks.size(); open++) { // each new task is added at the end
             Node node = tasks.get(open).node;
             for (int i = 0; i < node.inputs(); i++) {

@@ -165,6 +165,28 @@ class BackwardTest {
         assertThat(y.grad().item()).isEqualTo(1);
     }
 
+    /** The first gradient of addcmul is a root that the others are made of; those are outputs of one node. */
+    @Test
+    void theOrderOfRootsChangesNothing() {
+        Tensor x = leaf(1, 2);
+        Tensor a = leaf(3, 4);
+        Tensor b = leaf(5, 6);
+        Tensor y = x.addcmul(a, b, 1);
+        List<Tensor> first = Autograd.grad(List.of(y.mul(y)), List.of(x, a, b), ones(1), Graph.CREATE, false);
+        for (int[] order : new int[][] {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}) {
+            List<Tensor> roots = List.of(first.get(order[0]), first.get(order[1]), first.get(order[2]));
+            List<Tensor> found = Autograd.grad(roots, List.of(x, a, b), ones(3), Graph.RETAIN, false);
+            // Of 2y(1 + a + b) with y = x + a·b: by x 2(1 + a + b), by a 2b(1 + a + b) + 2y.
+            assertThat(found.get(0).toDoubleArray()).containsExactly(18, 22);
+            assertThat(found.get(1).toDoubleArray()).containsExactly(90 + 32, 132 + 52);
+            assertThat(found.get(2).toDoubleArray()).containsExactly(54 + 32, 88 + 52);
+        }
+    }
+
+    private static List<Tensor> ones(int count) {
+        return java.util.Collections.nCopies(count, Tensor.of(new double[] {1, 1}));
+    }
+
     @Test
     void badRootsAndGradientsAreRefused() {
         Tensor x = leaf(1, 2);
