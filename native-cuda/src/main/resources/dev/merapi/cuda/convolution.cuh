@@ -23,10 +23,12 @@ typedef int Distance;
 #endif
 
 // What an index adds to the place of an element: distance in memory, and rows and columns in the plane that is looked
-// into.
+// into. Where that one was made by strides, rows and columns are whole strides, and what is left of both must be alike on
+// both sides: (i + padding − p·dilation) / stride is a whole number if the remainders of i + padding and p·dilation are equal.
 struct Spot {
     Distance at;
     int row, column;
+    int left;
 };
 constexpr int kNowhere = -(1 << 30);
 
@@ -34,6 +36,7 @@ constexpr int kNowhere = -(1 << 30);
 
 // The image: lines are taps of the window, elements are pixels of the plane that the windows belong to.
 struct Image {
+    static constexpr bool kRegular = false;
     const Sizes& s;
 
     MERAPI_F Spot line(int k) const {
@@ -41,10 +44,16 @@ struct Image {
         const int p = divide(rest, s.byKernelRow), q = rest - p * (int)s.kw;
         const int row = p * (int)s.dilationH, column = q * (int)s.dilationW;
         if (KIND == 1) {
-            const Distance plane = (Distance)(s.oh * s.ow);
-            return {c * plane - (STRIDED ? 0 : row * (Distance)s.ow + column), -row, -column};
+            const Spot there = strides(row, column);
+            return {c * (Distance)(s.oh * s.ow) - there.at, -there.row, -there.column, there.left};
         }
-        return {c * (Distance)(s.h * s.w) + row * (Distance)s.w + column, row, column};
+        return {c * (Distance)(s.h * s.w) + row * (Distance)s.w + column, row, column, 0};
+    }
+    // In y's gradient, from rows and columns of x, padding included.
+    MERAPI_F Spot strides(int row, int column) const {
+        const int i = STRIDED ? divide(row, s.byStrideH) : row, j = STRIDED ? divide(column, s.byStrideW) : column;
+        const int left = STRIDED ? (row - i * (int)s.strideH) << 16 | column - j * (int)s.strideW : 0;
+        return {i * (Distance)s.ow + j, i, j, left};
     }
     // N neighbours, of which those before `stop` exist.
     template <int N>
@@ -54,7 +63,8 @@ struct Image {
         int i = divide(rest, s.byRow), j = rest - i * width;
 #pragma unroll
         for (int e = 0; e < N; e++) {
-            spots[e] = first + e < stop ? pixel(n, i, j) : Spot{0, kNowhere, 0};
+            spots[e] = pixel(n, i, j);
+            spots[e].row = first + e < stop ? spots[e].row : kNowhere;
             j++;
             const bool row = j == width;
             j = row ? 0 : j;
@@ -66,51 +76,57 @@ struct Image {
     }
     MERAPI_F Spot pixel(int n, int i, int j) const {
         if (KIND == 1) {
-            const int row = i + (int)s.padH, column = j + (int)s.padW;
-            return {n * (Distance)(s.o * s.oh * s.ow) + (STRIDED ? 0 : row * (Distance)s.ow + column), row, column};
+            Spot there = strides(i + (int)s.padH, j + (int)s.padW);
+            there.at += n * (Distance)(s.o * s.oh * s.ow);
+            return there;
         }
         const int row = i * (int)s.strideH - (int)s.padH, column = j * (int)s.strideW - (int)s.padW;
-        return {n * (Distance)(s.c * s.h * s.w) + row * (Distance)s.w + column, row, column};
+        return {n * (Distance)(s.c * s.h * s.w) + row * (Distance)s.w + column, row, column, 0};
     }
-    MERAPI_F bool find(const Spot& a, const Spot& b, Distance& at) const {
+    MERAPI_F bool find(const Spot& a, const Spot& b, int, Distance& at) const {
         const int row = a.row + b.row, column = a.column + b.column;
         at = a.at + b.at;
-        if (STRIDED) {
-            if (row < 0 || column < 0) return false;
-            const int i = divide(row, s.byStrideH), j = divide(column, s.byStrideW);
-            at += i * (Distance)s.ow + j;
-            return i * (int)s.strideH == row && j * (int)s.strideW == column && i < (int)s.oh && j < (int)s.ow;
-        }
         const int height = (int)(KIND == 1 ? s.oh : s.h), width = (int)(KIND == 1 ? s.ow : s.w);
-        return (u32)row < (u32)height && (u32)column < (u32)width;
+        return (u32)row < (u32)height && (u32)column < (u32)width && (!STRIDED || a.left == b.left);
     }
 };
 
-// The other operand: the weight, or y's gradient where KIND is 2. Lines run along k but where KIND is 1.
+// The other operand: the weight, or y's gradient where KIND is 2. Lines run along k but where KIND is 1. Neighbours of a weight
+// are equally far from each other, so of 16-bit ones the first is enough, and how many there are: `left`.
 struct Other {
+    static constexpr bool kRegular = KIND != 2 && sizeof(T) == 2;
     const Sizes& s;
     const int k;
 
     MERAPI_F Spot line(int i) const {
-        if (KIND == 0) return {i * (Distance)k, 0, 0};
-        if (KIND == 2) return {i * (Distance)(s.oh * s.ow), 0, 0};
+        if (KIND == 0) return {i * (Distance)k, 0, 0, 0};
+        if (KIND == 2) return {i * (Distance)(s.oh * s.ow), 0, 0, 0};
         const int o = divide(i, s.byWindow);
-        return {i + o * (Distance)(((int)s.c / (int)s.groups - 1) * s.kh * s.kw), 0, 0};
+        return {i + o * (Distance)(((int)s.c / (int)s.groups - 1) * s.kh * s.kw), 0, 0, 0};
     }
     template <int N>
     MERAPI_F void elements(Spot (&spots)[N], int first, int stop) const {
+        if (kRegular) {
+            spots[0] = element(first);
+            spots[0].left = stop - first;
+            return;
+        }
 #pragma unroll
-        for (int e = 0; e < N; e++) spots[e] = first + e < stop ? element(first + e) : Spot{0, kNowhere, 0};
+        for (int e = 0; e < N; e++) {
+            spots[e] = element(first + e);
+            spots[e].row = first + e < stop ? 0 : kNowhere;
+        }
     }
     MERAPI_F Spot element(int i) const {
-        if (KIND == 0) return {i, 0, 0};
-        if (KIND == 1) return {i * (Distance)(s.kh * s.kw), 0, 0};
+        if (KIND == 0) return {i, 0, 0, 0};
+        if (KIND == 1) return {i * (Distance)(s.kh * s.kw), 0, 0, 0};
         const int n = divide(i, s.byPlane);
-        return {i + n * (Distance)((s.o - 1) * s.oh * s.ow), 0, 0};
+        return {i + n * (Distance)((s.o - 1) * s.oh * s.ow), 0, 0, 0};
     }
-    MERAPI_F bool find(const Spot& a, const Spot& b, Distance& at) const {
-        at = a.at + b.at;
-        return a.row + b.row >= 0;
+    // The e-th of those neighbours.
+    MERAPI_F bool find(const Spot& a, const Spot& b, int e, Distance& at) const {
+        at = a.at + b.at + e * (KIND == 1 ? (int)(s.kh * s.kw) : 1);
+        return kRegular ? a.row >= 0 && e < b.left : a.row + b.row >= 0;
     }
 };
 
@@ -118,7 +134,8 @@ struct Other {
 template <class Map, bool ALONG_K, int EXTENT, bool WHOLE>
 struct Side {
     typedef Slice<ALONG_K, EXTENT> S;
-    static constexpr int kSpots = WHOLE ? 1 : kEach;
+    static constexpr int kEvery = WHOLE ? 1 : kEach;  // elements of a piece that are looked for
+    static constexpr int kSpots = Map::kRegular ? 1 : kEvery;
     const Map map;
     const T* from;
     int k0, end;
@@ -140,7 +157,8 @@ struct Side {
 #pragma unroll
         for (int t = 0; t < S::kSteps; t++) {
             const int i = first + line() + t * S::kLinesAtOnce;
-            lines[t] = i < stop ? map.line(i) : Spot{0, kNowhere, 0};
+            lines[t] = map.line(i);
+            lines[t].row = i < stop ? lines[t].row : kNowhere;
         }
     }
 
@@ -156,9 +174,9 @@ struct Side {
         for (int t = 0; t < S::kSteps; t++) {
             unsigned char* target = slice + S::place(line() + t * S::kLinesAtOnce, piece());
 #pragma unroll
-            for (int e = 0; e < kSpots; e++) {
+            for (int e = 0; e < kEvery; e++) {
                 Distance at;
-                const bool there = map.find(lines[t], elements[e], at);
+                const bool there = map.find(lines[t], elements[Map::kRegular ? 0 : e], Map::kRegular ? e : 0, at);
                 if (WHOLE) {
                     copies.add16(target, there ? from + at : from, there ? 16 : 0);
                 } else if constexpr (sizeof(T) == 4) {

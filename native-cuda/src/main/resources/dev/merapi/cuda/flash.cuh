@@ -132,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kForward)
     __syncwarp();
     hand_out(head.row(y, p.out, head.first), p.out.t, there, queries, line, 16 * kGroups, [&](int r) {
         const Lines own = {head.row(q, p.q, 0), p.q.t}, values = {head.row(v, p.v, 0), p.v.t};
-        sum_again<false>(head.row(y, p.out, head.first + r), head.first + r, p, false, own, own,
+        sum_again<false>(head.row(y, p.out, head.first + r), head.first + r, p, [] { return false; }, own, own,
                          {head.row(k, p.k, 0), p.k.t}, values, [&](int i) { return seen_by(logs[i], 0.0f); });
     });
 }
@@ -163,6 +163,9 @@ namespace flash {
 // What the backward kernels hold of the other side, twice: one tile comes while the other is worked on.
 // Whether what the block owns stays in registers.
 constexpr bool kHeld = kWidth <= 64;
+// Queries that are worked on at once in the gradient of keys: fewer where sums leave fewer registers, whose keys and values
+// stay in them even so.
+constexpr int kKeysPart = kWidth == 128 ? 16 : 32;
 constexpr int kStageBytes = 2 * kOtherBytes + 2 * kOther * 4;
 
 // Shared memory of theirs, as much as the launch says: two tiles of the block's own side, and two stages.
@@ -181,14 +184,13 @@ MERAPI_F void fetch_numbers(Copies& copies, unsigned char* stage, const float2* 
 
 // p = exp(scores − lse) and ds = p·(dp − inner) for the warp's 16 lines and kPart columns. Rows are queries
 // and columns keys, or the other way round. numbers(n, e) are those of the query of an element.
-template <bool KEYS, class N>
-MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], const Problem& p, N numbers, int row,
-                     int column) {
+template <bool KEYS, int M, class N>
+MERAPI_F void slopes(FragmentC (&s)[M], FragmentC (&ds)[M], const Problem& p, N numbers, int row, int column) {
     const int g = lane() / 4, t = lane() % 4;
     const float scale = (float)p.scale * kLog2e;
-    const bool whole = KEYS ? p.all(column, kPart, row, 16) : p.all(row, 16, column, kPart);
+    const bool whole = KEYS ? p.all(column, 8 * M, row, 16) : p.all(row, 16, column, 8 * M);
 #pragma unroll
-    for (int n = 0; n < kPart / 8; n++)
+    for (int n = 0; n < M; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const float2 of = numbers(n, e);
@@ -203,7 +205,7 @@ MERAPI_F void slopes(FragmentC (&s)[kPart / 8], FragmentC (&ds)[kPart / 8], cons
             const int r = row + g + h * 8;
             const int edge = (!KEYS ? p.keysSeen(r) : r < p.keys ? p.firstQuery(r) : (int)p.queries) - column - t * 2;
 #pragma unroll
-            for (int n = 0; n < kPart / 8; n++)
+            for (int n = 0; n < M; n++)
 #pragma unroll
                 for (int e = 2 * h; e < 2 * h + 2; e++) {
                     const int c = n * 8 + e % 2;
@@ -273,7 +275,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kQueries)
     put(queries, line, sums[0], scale, scale);
     __syncwarp();
     hand_out(head.row(dq, p.dq, head.first), p.dq.t, there, queries, line, 16, [&](int r) {
-        sum_again<false>(head.row(dq, p.dq, head.first + r), head.first + r, p, true, {head.row(q, p.q, 0), p.q.t},
+        sum_again<false>(head.row(dq, p.dq, head.first + r), head.first + r, p, [] { return true; }, {head.row(q, p.q, 0), p.q.t},
                          {head.row(grad, p.grad, 0), p.grad.t}, {head.row(k, p.k, 0), p.k.t},
                          {head.row(v, p.v, 0), p.v.t}, [&](int i) { return own[i]; });
     });
@@ -305,7 +307,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
     if (first < end) fetch_stage(stage, first);
     copies.wait<0>();
     __syncthreads();
-    const Own<1, kHeld> ownKeys(keys, line), ownValues(values, line);
+    const Own<1, true> ownKeys(keys, line), ownValues(values, line);
     FragmentC sumsK[1][kWidth / 8], sumsV[1][kWidth / 8];
     clear(sumsK);
     clear(sumsV);
@@ -315,10 +317,10 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
         __syncthreads();  // it is there, and nobody works on the other one any more
         if (i + kOther < end) fetch_stage(next, i + kOther);
 #pragma unroll 1
-        for (int part = max(0, (seeing - i) / kPart * kPart); part < kOther && i + part < end; part += kPart) {
+        for (int part = max(0, (seeing - i) / kKeysPart * kKeysPart); part < kOther && i + part < end; part += kKeysPart) {
             const unsigned char* const queries = stage + part * kWidth * 2;
             const float* const pairs = flash::numbers(stage) + 2 * (part + t * 2);
-            FragmentC s[1][kPart / 8], ds[1][kPart / 8];
+            FragmentC s[1][kKeysPart / 8], ds[1][kKeysPart / 8];
             scores(s, ownKeys, queries);
             scores(ds, ownValues, queries + kOtherBytes);
             const auto of = [&](int n, int e) {
@@ -345,7 +347,7 @@ extern "C" __global__ void __launch_bounds__(128, flash::kKeys)
         const Strides& strides = slopes ? p.dk : p.dv;
         T* const to = head.row(slopes ? dk : dv, strides, head.first);
         hand_out(to, strides.t, there, slopes ? keys : values, line, 16, [&](int r) {
-            sum_again<true>(to + r * strides.t, head.first + r, p, slopes, {head.row(k, p.k, 0), p.k.t},
+            sum_again<true>(to + r * strides.t, head.first + r, p, [&] { return varying(slopes) != 0; }, {head.row(k, p.k, 0), p.k.t},
                             {head.row(v, p.v, 0), p.v.t}, {head.row(q, p.q, 0), p.q.t},
                             {head.row(grad, p.grad, 0), p.grad.t}, [&](int i) { return others[i]; });
         });

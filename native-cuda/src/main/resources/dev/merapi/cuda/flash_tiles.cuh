@@ -103,49 +103,44 @@ struct Own {
     MERAPI_F void read(FragmentA& r, int i, int deep) const {
         load_matrices(r, lines + i * kGroupBytes + (inRows() ^ deep * 32));
     }
-    MERAPI_F void get(FragmentA& r, int i, int deep) const {
-        if constexpr (HELD) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) r[e] = held[i][deep][e];
-        } else {
-            read(r, i, deep);
-        }
-    }
 };
 // s = own · otherᵀ.
-template <int G, bool HELD>
-MERAPI_F void scores(FragmentC (&s)[G][kPart / 8], const Own<G, HELD>& own, const unsigned char* other) {
+template <int G, bool HELD, int N>
+MERAPI_F void scores(FragmentC (&s)[G][N], const Own<G, HELD>& own, const unsigned char* other) {
     clear(s);
 #pragma unroll
     for (int deep = 0; deep < kDeep; deep++) {
-        FragmentA a[G];
+        FragmentA read[HELD ? 1 : G];
+        if constexpr (!HELD) {
 #pragma unroll
-        for (int i = 0; i < G; i++) own.get(a[i], i, deep);
+            for (int i = 0; i < G; i++) own.read(read[i], i, deep);
+        }
 #pragma unroll
-        for (int n = 0; n < kPart / 16; n++) {
+        for (int n = 0; n < N / 2; n++) {
             u32 b[4];
             load_matrices(b, other + n * kGroupBytes + (inColumns() ^ deep * 32));
             const FragmentB even = {b[0], b[1]}, odd = {b[2], b[3]};
 #pragma unroll
             for (int i = 0; i < G; i++) {
-                mma(T(), s[i][2 * n], a[i], even);
-                mma(T(), s[i][2 * n + 1], a[i], odd);
+                const FragmentA& a = *(HELD ? &own.held[i][HELD ? deep : 0] : &read[HELD ? 0 : i]);
+                mma(T(), s[i][2 * n], a, even);
+                mma(T(), s[i][2 * n + 1], a, odd);
             }
         }
     }
 }
 // sums += p · other, p rounded to T.
-template <int G>
-MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][kPart / 8], const unsigned char* other) {
-    FragmentA a[kPart / 16][G];
+template <int G, int N>
+MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][N], const unsigned char* other) {
+    FragmentA a[N / 2][G];
 #pragma unroll
-    for (int at = 0; at < kPart / 16 * G * 4; at++) {
+    for (int at = 0; at < N / 2 * G * 4; at++) {
         const int deep = at / 4 / G, i = at / 4 % G, e = at % 4;
         const FragmentC& from = p[i][2 * deep + e / 2];
         a[deep][i][e] = packed(T(), from[e % 2 * 2], from[e % 2 * 2 + 1]);
     }
 #pragma unroll
-    for (int at = 0; at < kPart / 16 * (kWidth / 16); at++) {
+    for (int at = 0; at < N / 2 * (kWidth / 16); at++) {
         const int deep = at / (kWidth / 16), n = at % (kWidth / 16);
         u32 b[4];
         load_matrices_transposed(b, other + deep * kGroupBytes + (inRows() ^ n * 32));
@@ -159,11 +154,12 @@ MERAPI_F void add(FragmentC (&sums)[G][kWidth / 8], const FragmentC (&p)[G][kPar
 }
 // A group's 16 rows to the warp's lines of a tile; lane / 4 and eight more are the rows that a lane holds.
 MERAPI_F void put(unsigned char* tile, int line, const FragmentC (&sums)[kWidth / 8], float upper, float lower) {
-    const int g = lane() / 4, t = lane() % 4;
+    const int first = place(line + lane() / 4, 0) + lane() % 4 * 4;
 #pragma unroll
     for (int n = 0; n < kWidth / 8; n++) {
-        *(u32*)(tile + place(line + g, n) + t * 4) = packed(T(), sums[n][0] * upper, sums[n][1] * upper);
-        *(u32*)(tile + place(line + g + 8, n) + t * 4) = packed(T(), sums[n][2] * lower, sums[n][3] * lower);
+        u32* const to = (u32*)(tile + (first ^ n * 16));  // place(…, n)
+        to[0] = packed(T(), sums[n][0] * upper, sums[n][1] * upper);
+        to[8 * kWidth / 2] = packed(T(), sums[n][2] * lower, sums[n][3] * lower);
     }
 }
 // So many lines from there to memory; of those with NaN, again(line). Once a block, so not unrolled.
@@ -198,11 +194,18 @@ struct Lines {
     i64 stride;
     MERAPI_F const T* at(int t) const { return first + t * stride; }
 };
-// A row, of a key or a query, against those that see it or that it sees: Σ p·y, or for slopes Σ ds·x times the scale, where
+// A number that the compiler takes to be another one each time, so that it does not make two loops of one.
+MERAPI_F int varying(int x) {
+#ifndef CUDASIM
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
+// A row, of a key or a query, against those that see it or that it sees: Σ p·y, or where slopes() says so Σ ds·x times the scale, where
 // p = exp(own·x − lse) and ds = p·(mine·y − inner). Rare, so it is short, not fast: every lane multiplies whole lines, for a
 // column of its own.
-template <bool KEYS, class N>
-MERAPI_F void sum_again(T* to, int row, const Problem& p, bool slopes, const Lines& own, const Lines& mine, const Lines& x,
+template <bool KEYS, class S, class N>
+MERAPI_F void sum_again(T* to, int row, const Problem& p, S slopes, const Lines& own, const Lines& mine, const Lines& x,
                         const Lines& y, N numbers) {
     if (!p.causal) return;
     const float scale = (float)p.scale;
@@ -223,13 +226,13 @@ MERAPI_F void sum_again(T* to, int row, const Problem& p, bool slopes, const Lin
             }
             const float2 of = numbers(KEYS ? o : row);
             s = quick_exp2(op_fma(s, scale * kLog2e, of.x));
-            if (slopes) s *= d - of.y;
-            sum = op_fma(s, rd((slopes ? px : py)[c]), sum);
+            if (slopes()) s *= d - of.y;
+            sum = op_fma(s, rd((slopes() ? px : py)[c]), sum);
             if (__all_sync(0xffffffffu, sum != sum)) break;
             px += x.stride;
             py += y.stride;
         }
-        wr(to[c], slopes ? sum * scale : sum);
+        wr(to[c], slopes() ? sum * scale : sum);
     }
 }
 }  // namespace flash

@@ -49,7 +49,7 @@ struct Matrix {
             } else if constexpr (sizeof(T) == 4) {
 #pragma unroll
                 for (int i = 0; i < kEach; i++) {
-                    copies.add4(target + 4 * i, i < n ? source + i : from, i < n ? 4 : 0);
+                    copies.add4(target + 4 * i, source + i, i < n ? 4 : 0);
                 }
             } else {
                 Piece p;
