@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A record of arguments that lists its tensors itself. {@link Schema} reads any record by method handles; the smallest
- * calls feel the few nanoseconds that those take. A record whose components are single tensors, and plain values beside
- * them, may implement this.
+ * calls feel the few nanoseconds that those take. A record whose components are tensors, or one list of them, and plain
+ * values beside them, may implement this.
  */
 public interface Slotted {
     /**

@@ -12,7 +12,7 @@ public interface PointwiseArgs {
 
     List<Number> scalars();
 
-    private static boolean isWhole(@Nullable List<Number> scalars) {
+    static boolean isWhole(@Nullable List<Number> scalars) {
         if (scalars == null) {
             return false;
         }
@@ -60,10 +60,15 @@ public interface PointwiseArgs {
         }
     }
 
-    record Many(List<Tensor> inputs, List<Number> scalars) implements PointwiseArgs {
+    record Many(List<Tensor> inputs, List<Number> scalars) implements PointwiseArgs, Slotted {
         @Override
         public Tensor[] tensors() {
             return inputs.toArray(new Tensor[0]);
+        }
+
+        @Override
+        public Tensor @Nullable [] slots() {
+            return isWhole(scalars) ? Slots.of(inputs) : null;
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.ops;
 
+import dev.merapi.op.Slotted;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
@@ -12,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * The argument records of reductions: one or two named tensors, or a list of them, which broadcast together; the
  * dimensions of that common shape to reduce (none named: all), and whether they stay, with size 1.
  */
-public sealed interface ReduceArgs {
+public sealed interface ReduceArgs extends Slotted {
     Tensor[] tensors();
 
     int[] dims();
@@ -31,11 +32,20 @@ public sealed interface ReduceArgs {
         return 0;
     }
 
+    private static boolean isWhole(int @Nullable [] dims, @Nullable List<Number> scalars) {
+        return dims != null && PointwiseArgs.isWhole(scalars);
+    }
+
     record X(
             Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x};
+        }
+
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x != null && ReduceArgs.isWhole(dims, scalars) ? tensors() : null;
         }
     }
 
@@ -50,6 +60,11 @@ public sealed interface ReduceArgs {
         public Tensor[] tensors() {
             return new Tensor[] {x, y};
         }
+
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x != null && y != null && ReduceArgs.isWhole(dims, scalars) ? tensors() : null;
+        }
     }
 
     record Many(
@@ -62,12 +77,22 @@ public sealed interface ReduceArgs {
         public Tensor[] tensors() {
             return inputs.toArray(new Tensor[0]);
         }
+
+        @Override
+        public Tensor @Nullable [] slots() {
+            return ReduceArgs.isWhole(dims, scalars) ? Slots.of(inputs) : null;
+        }
     }
 
     record Var(Tensor x, int[] dims, boolean keepDim, double correction) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
             return new Tensor[] {x};
+        }
+
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x != null && dims != null ? tensors() : null;
         }
 
         @Override

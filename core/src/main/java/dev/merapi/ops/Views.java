@@ -6,6 +6,7 @@ import dev.merapi.error.ShapeException;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
 import dev.merapi.op.Result;
+import dev.merapi.op.Slotted;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Layout;
 import dev.merapi.types.Shape;
@@ -13,6 +14,7 @@ import dev.merapi.types.Sizes;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Views: other layouts over the same storage. Those with an inverse that is a view too, or a sum, say so; the rest leave
@@ -24,32 +26,58 @@ public final class Views {
 
     private Views() {}
 
-    public record Transpose(Tensor x, int dim0, int dim1) {}
+    /** The arguments of a view without arrays: all is there if the tensor is. */
+    private interface OfOne extends Slotted {
+        Tensor x();
 
-    public record Permute(Tensor x, int[] dims) {}
+        @Override
+        default Tensor @Nullable [] slots() {
+            Tensor x = x();
+            return x == null ? null : new Tensor[] {x};
+        }
+    }
 
-    public record Slice(Tensor x, int dim, long start, long end, long step) {}
+    public record Transpose(Tensor x, int dim0, int dim1) implements OfOne {}
 
-    public record Select(Tensor x, int dim, long index) {}
+    public record Permute(Tensor x, int[] dims) implements Slotted {
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x == null || dims == null ? null : new Tensor[] {x};
+        }
+    }
 
-    public record Expand(Tensor x, long[] sizes) {}
+    public record Slice(Tensor x, int dim, long start, long end, long step) implements OfOne {}
 
-    public record View(Tensor x, long[] sizes) {}
+    public record Select(Tensor x, int dim, long index) implements OfOne {}
+
+    public record Expand(Tensor x, long[] sizes) implements Slotted {
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x == null || sizes == null ? null : new Tensor[] {x};
+        }
+    }
+
+    public record View(Tensor x, long[] sizes) implements Slotted {
+        @Override
+        public Tensor @Nullable [] slots() {
+            return x == null || sizes == null ? null : new Tensor[] {x};
+        }
+    }
 
     public record Split(Tensor x, long[] sizes, int dim) {}
 
-    public record Diagonal(Tensor x, long offset, int dim0, int dim1) {}
+    public record Diagonal(Tensor x, long offset, int dim0, int dim1) implements OfOne {}
 
-    public record Squeeze(Tensor x, int dim) {}
+    public record Squeeze(Tensor x, int dim) implements OfOne {}
 
-    public record Unsqueeze(Tensor x, int dim) {}
+    public record Unsqueeze(Tensor x, int dim) implements OfOne {}
 
-    public record Unbind(Tensor x, int dim) {}
+    public record Unbind(Tensor x, int dim) implements OfOne {}
 
-    public record Alias(Tensor x) {}
+    public record Alias(Tensor x) implements OfOne {}
 
     /** {@code size} elements from each {@code step}-th on, as a new last dimension. */
-    public record Unfold(Tensor x, int dim, long size, long step) {}
+    public record Unfold(Tensor x, int dim, long size, long step) implements OfOne {}
 
     /** {@code offset} counts from the first element of x, which is contiguous. */
     public record AsStrided(Tensor x, long[] sizes, long[] strides, long offset) {}

@@ -160,7 +160,7 @@ public final class Scope implements AutoCloseable {
             return;
         }
         if (r.nodeCount == r.nodes.length) {
-            r.nodes = Arrays.copyOf(r.nodes, Math.max(16, r.nodeCount * 2));
+            r.nodes = Arrays.copyOf(r.nodes, Math.max(4, r.nodeCount * 2));
         }
         r.nodes[r.nodeCount++] = node;
     }

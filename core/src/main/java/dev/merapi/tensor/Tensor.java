@@ -32,6 +32,9 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     private static final int CLOSED = 1;
     private static final int UNCOUNTED = 2;
     private static final int INFERENCE = 4;
+    /** From this bit on the state says what programs are specialised by: the dtype, and whether the rank is 0. */
+    private static final int TYPE = 8;
+
     private static final VarHandle STATE;
     private static final VarHandle AUTOGRAD;
 
@@ -47,8 +50,6 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     private final Layout layout;
     private final DType dtype;
     private final Device device;
-    /** What programs are specialised by, in one number: the dtype, and whether the rank is 0. */
-    private final int typeKey;
 
     private @Nullable Storage storage;
     private volatile @Nullable GraphPlace autograd;
@@ -62,7 +63,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
         this.dtype = dtype;
         this.device = device;
         this.storage = storage;
-        this.typeKey = dtype.index() << 1 | (layout.rank() == 0 ? 1 : 0);
+        STATE.set(this, (dtype.index() << 1 | (layout.rank() == 0 ? 1 : 0)) << TYPE);
     }
 
     // ---------------------------------------------------------------- without memory
@@ -128,7 +129,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
 
     /** Equal for tensors for which programs are specialised alike. */
     int typeKey() {
-        return typeKey;
+        return state >>> TYPE;
     }
 
     /** {@return whether there is no memory behind it} */
@@ -296,12 +297,17 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     void attach(Storage memory, Context context) {
         storage = memory;
         if (context.isInference()) {
-            state = INFERENCE;
+            mark(INFERENCE);
         }
         Scope s = context.scope();
         if (s != null) {
             s.add(this);
         }
+    }
+
+    /** Before anybody else sees this handle: the fence of a volatile write would take longer than the rest. */
+    private void mark(int flags) {
+        STATE.set(this, (int) STATE.get(this) | flags);
     }
 
     /** Allocates a row-major tensor whose contents are undefined; the backend's dispatch of {@code empty}. */
@@ -454,7 +460,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
             storage.retain();
         }
         AUTOGRAD.setRelease(t, autograd);
-        t.state = state & INFERENCE;
+        t.mark(state & INFERENCE);
         return t;
     }
 
@@ -462,7 +468,7 @@ public final class Tensor extends TensorMethods implements Trainable, AutoClosea
     Tensor uncountedHandle() {
         Tensor t = new Tensor(layout, dtype, device, storage);
         AUTOGRAD.setRelease(t, autograd);
-        t.state = UNCOUNTED | state & INFERENCE;
+        t.mark(UNCOUNTED | state & INFERENCE);
         return t;
     }
 

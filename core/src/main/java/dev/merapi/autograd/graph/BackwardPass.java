@@ -492,6 +492,9 @@ public final class BackwardPass {
 
     /** What is returned shares memory neither with what was given nor among itself: the caller may write to each of them. */
     private static void separate(@Nullable Tensor[] results, Tensor[] given) {
+        if (results.length == 0) {
+            return;
+        }
         Set<Storage> taken = Collections.newSetFromMap(new IdentityHashMap<>());
         for (Tensor t : given) {
             if (!t.isMeta()) {

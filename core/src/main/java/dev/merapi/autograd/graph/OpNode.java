@@ -78,9 +78,9 @@ final class OpNode<A extends Record, R> extends Node {
                 @Nullable Object tree,
                 @Nullable Object args,
                 UnaryOperator<@Nullable Tensor> replacement) {
-            String who = op.name() + ": saveForBackward";
             return new Saved(
-                    Tree.keep(who, tree, op.lookup(), replacement), Tree.keep(who, args, op.lookup(), replacement));
+                    Tree.keep(op.name(), tree, op.lookup(), replacement),
+                    Tree.keep(op.name(), args, op.lookup(), replacement));
         }
 
         @SuppressWarnings("NullAway") // as above

@@ -27,7 +27,7 @@ import org.jspecify.annotations.Nullable;
 public final class Tree {
     private final MethodHandles.@Nullable Lookup lookup;
     private final UnaryOperator<@Nullable Tensor> replacement;
-    /** Who keeps the tree beyond the call, and so must own and understand all of it; null for nobody. */
+    /** The op that keeps the tree beyond the call, and so must own and understand all of it; null for nobody. */
     private final @Nullable String keeper;
 
     private Tree(
@@ -96,13 +96,13 @@ public final class Tree {
      * The same tree with each tensor replaced, for one who keeps it: arrays and lists are copied, so that nobody else can
      * change what is in them.
      *
-     * @param keeper named by errors
+     * @param keeper the op that saves it, named by errors
      * @throws SavedTensorException for a value that could hide a tensor, naming its class
      */
     @SuppressWarnings({"unchecked", "NullAway"}) // as above
     public static <T extends @Nullable Object> T keep(
             String keeper, T tree, MethodHandles.@Nullable Lookup lookup, UnaryOperator<@Nullable Tensor> replacement) {
-        return (T) new Tree(lookup, replacement, keeper).mapped(tree);
+        return tree == null ? tree : (T) new Tree(lookup, replacement, keeper).mapped(tree);
     }
 
     private @Nullable Object mapped(@Nullable Object tree) {
@@ -194,8 +194,9 @@ public final class Tree {
     private @Nullable Object key(@Nullable Object key) {
         if (keeper != null) {
             forEach(key, lookup, t -> {
-                throw new SavedTensorException(keeper + ": a tensor is the key of a map that is saved, " + t.describe()
-                        + "\n  fix: let it be the value.");
+                throw new SavedTensorException(
+                        keeper + ": saveForBackward: a tensor is the key of a map that is saved, " + t.describe()
+                                + "\n  fix: let it be the value.");
             });
             return key == null ? null : leaf(key);
         }
@@ -208,7 +209,7 @@ public final class Tree {
         }
         String hiding = leaf instanceof Record ? null : Plain.couldHold(leaf.getClass());
         if (hiding != null) {
-            throw new SavedTensorException(Message.of(keeper + ": cannot save a "
+            throw new SavedTensorException(Message.of(keeper + ": saveForBackward: cannot save a "
                             + leaf.getClass().getName() + ", since a tensor in it would go unnoticed: " + hiding)
                     .fix("save a tensor, record, list, set, map, optional or array, or what holds no tensors."));
         }

@@ -109,7 +109,8 @@ final class Jumps implements DispatchLayer {
                 && steps(code).stream()
                         .anyMatch(e -> e instanceof Apply a
                                 && a.op().isPredicate()
-                                && a.operands().stream().anyMatch(o -> !o.operands().isEmpty()));
+                                && a.operands().stream()
+                                        .anyMatch(o -> !o.operands().isEmpty()));
     }
 
     /** The parts of an op that are constant between jumps. */

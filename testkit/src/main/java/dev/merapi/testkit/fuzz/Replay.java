@@ -455,7 +455,8 @@ final class Replay {
                 wide[i] = copies[k] == t ? wide[k] : null;
             }
             if (t != null && wide[i] == null) {
-                boolean widen = t.dtype().isFloating() || integersToo && t.dtype().isIntegral();
+                boolean widen =
+                        t.dtype().isFloating() || integersToo && t.dtype().isIntegral();
                 DType dtype = widen ? DType.FLOAT64 : t.dtype();
                 Tensor from = demotes && t.rank() == 0 && t.dtype() == DType.FLOAT64 ? t.to(DType.FLOAT32) : t;
                 wide[i] = filled(TENSORS.allocate(t.shape(), dtype, java), from, noise, eps);
