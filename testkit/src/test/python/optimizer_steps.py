@@ -31,6 +31,23 @@ def adam(kind, **options):
     return lambda params: kind(params, lr=0.1, foreach=False, **options)
 
 
+class Lion(torch.optim.Optimizer):
+    """As in arXiv 2302.06675; PyTorch has none."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0, foreach=False):
+        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+            for p in group["params"]:
+                if p.grad is not None:
+                    m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                    p.mul_(1 - lr * decay).sub_((m * beta1 + p.grad * (1 - beta1)).sign(), alpha=lr)
+                    m.mul_(beta2).add_(p.grad, alpha=1 - beta2)
+
+
 RUNS = {
     "sgd": sgd(),
     "sgd decay": sgd(weight_decay=0.03),
@@ -41,6 +58,17 @@ RUNS = {
     "adam decay": adam(torch.optim.Adam, weight_decay=0.3),
     "adamw": adam(torch.optim.AdamW, weight_decay=0.1),
     "adamw betas": adam(torch.optim.AdamW, betas=(0.8, 0.95), eps=1e-3, weight_decay=0),
+    "sgd maximize": sgd(momentum=0.9, weight_decay=0.03, maximize=True),
+    "adam amsgrad": adam(torch.optim.Adam, betas=(0.9, 0.7), weight_decay=0.3, amsgrad=True),
+    "adamw amsgrad": adam(torch.optim.AdamW, betas=(0.8, 0.9), weight_decay=0.1, amsgrad=True),
+    "adagrad": adam(torch.optim.Adagrad),
+    "adagrad decays": adam(torch.optim.Adagrad, lr_decay=0.2, weight_decay=0.1, initial_accumulator_value=0.5, eps=1e-3),
+    "rmsprop": adam(torch.optim.RMSprop),
+    "rmsprop centered": adam(torch.optim.RMSprop, alpha=0.8, eps=0.25, weight_decay=0.1, centered=True),
+    "rmsprop momentum": adam(torch.optim.RMSprop, alpha=0.9, momentum=0.7),
+    "rmsprop both": adam(torch.optim.RMSprop, alpha=0.9, eps=0.25, weight_decay=0.05, momentum=0.5, centered=True),
+    "lion": adam(Lion),
+    "lion decay": adam(Lion, betas=(0.95, 0.7), weight_decay=0.3),
 }
 
 
@@ -65,7 +93,7 @@ print("# By optimizer_steps.py with PyTorch " + torch.__version__)
 for name in RUNS:
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         run(name, dtype, False, False)
-for name in ("sgd dampening", "adam", "adamw"):
+for name in ("sgd dampening", "adam", "adamw", "adam amsgrad", "adagrad decays", "rmsprop both"):
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         run(name, dtype, True, False)
         if dtype != torch.bfloat16:

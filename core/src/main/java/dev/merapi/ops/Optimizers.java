@@ -195,7 +195,7 @@ public final class Optimizers {
         return tensors.get(0);
     }
 
-    private static DType sameType(String op, String list, List<Tensor> tensors) {
+    static DType sameType(String op, String list, List<Tensor> tensors) {
         DType dtype = requireAny(op, list, tensors).dtype();
         for (int i = 0; i < tensors.size(); i++) {
             DType t = tensors.get(i).dtype();
@@ -223,7 +223,7 @@ public final class Optimizers {
         return dtype;
     }
 
-    private static void requireScalar(String op, String name, @Nullable Tensor t, DType dtype) {
+    static void requireScalar(String op, String name, @Nullable Tensor t, DType dtype) {
         if (t == null || t.rank() == 0 && t.dtype() == dtype) {
             return;
         }
@@ -240,19 +240,19 @@ public final class Optimizers {
         }
     }
 
-    private static void requireNotNegative(String op, String name, double value) {
+    static void requireNotNegative(String op, String name, double value) {
         if (!(value >= 0 && Double.isFinite(value))) {
             throw new ShapeException(op + ": " + name + " " + value + " must be finite and not negative");
         }
     }
 
-    private static void requireSize(String op, String list, List<Tensor> params, List<Tensor> others) {
+    static void requireSize(String op, String list, List<Tensor> params, List<Tensor> others) {
         if (params.size() != others.size()) {
             throw new ShapeException(op + ": " + params.size() + " params, but " + others.size() + " " + list);
         }
     }
 
-    private static void requireFit(String op, String list, List<Tensor> params, List<Tensor> others, DType dtype) {
+    static void requireFit(String op, String list, List<Tensor> params, List<Tensor> others, DType dtype) {
         requireSize(op, list, params, others);
         for (int i = 0; i < params.size(); i++) {
             Tensor p = params.get(i);

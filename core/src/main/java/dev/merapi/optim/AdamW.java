@@ -2,6 +2,8 @@
 package dev.merapi.optim;
 
 import dev.merapi.ops.Optimizers;
+import dev.merapi.ops.StepOp;
+import dev.merapi.ops.Steps;
 import dev.merapi.state.StateDict;
 import dev.merapi.tensor.StateReader;
 import dev.merapi.tensor.Tensor;
@@ -19,6 +21,7 @@ public final class AdamW extends Optimizer {
     private double beta2;
     private double eps;
     private final boolean decoupled;
+    private final boolean amsgrad;
 
     /**
      * β 0.9 and 0.999, eps 1e-8.
@@ -44,7 +47,31 @@ public final class AdamW extends Optimizer {
      */
     public AdamW(
             List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
-        this(params, lr, beta1, beta2, eps, weightDecay, true);
+        this(params, lr, beta1, beta2, eps, weightDecay, true, false);
+    }
+
+    /**
+     * As above, with the largest mean of squares that there was in place of the mean.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param beta1 decay of the mean of gradients, in [0, 1)
+     * @param beta2 decay of the mean of their squares, in [0, 1)
+     * @param eps added to the root, at least 0
+     * @param weightDecay what times {@code lr} and the parameter is taken from it in each step
+     * @param amsgrad whether it is so
+     * @throws IllegalArgumentException if a number is not as said here
+     * @see <a href="https://openreview.net/forum?id=ryQu7f-RZ">Reddi, Kale, Kumar 2018</a>
+     */
+    public AdamW(
+            List<? extends Trainable> params,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            boolean amsgrad) {
+        this(params, lr, beta1, beta2, eps, weightDecay, true, amsgrad);
     }
 
     private AdamW(
@@ -54,8 +81,9 @@ public final class AdamW extends Optimizer {
             double beta2,
             double eps,
             double weightDecay,
-            boolean decoupled) {
-        super(params, lr, weightDecay, List.of("exp_avg", "exp_avg_sq"));
+            boolean decoupled,
+            boolean amsgrad) {
+        super(params, lr, weightDecay, amsgrad ? Steps.ADAM_AMSGRAD.states() : List.of("exp_avg", "exp_avg_sq"));
         String wrong = wrong(beta1, beta2, eps);
         if (wrong != null) {
             throw new IllegalArgumentException("adam: " + wrong);
@@ -64,6 +92,7 @@ public final class AdamW extends Optimizer {
         this.beta2 = beta2;
         this.eps = eps;
         this.decoupled = decoupled;
+        this.amsgrad = amsgrad;
     }
 
     private static @Nullable String wrong(double beta1, double beta2, double eps) {
@@ -86,11 +115,54 @@ public final class AdamW extends Optimizer {
      */
     public static AdamW adam(
             List<? extends Trainable> params, double lr, double beta1, double beta2, double eps, double weightDecay) {
-        return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false);
+        return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false, false);
+    }
+
+    /**
+     * As above, with the largest mean of squares that there was in place of the mean.
+     *
+     * @param params parameters of a model, or leaves that require a gradient
+     * @param lr the learning rate
+     * @param beta1 decay of the mean of gradients, in [0, 1)
+     * @param beta2 decay of the mean of their squares, in [0, 1)
+     * @param eps added to the root, at least 0
+     * @param weightDecay what times the parameter is added to its gradient
+     * @param amsgrad whether it is so
+     * @return an optimiser
+     * @throws IllegalArgumentException if a number is not as said here
+     */
+    public static AdamW adam(
+            List<? extends Trainable> params,
+            double lr,
+            double beta1,
+            double beta2,
+            double eps,
+            double weightDecay,
+            boolean amsgrad) {
+        return new AdamW(params, lr, beta1, beta2, eps, weightDecay, false, amsgrad);
+    }
+
+    /**
+     * β₁ from the next step on, as a schedule cycles it. A step that was captured has it as it was, and is refused.
+     *
+     * @param beta1 in [0, 1)
+     * @throws IllegalArgumentException if it is not
+     */
+    public void setMomentum(double beta1) {
+        if (wrong(beta1, beta2, eps) != null) {
+            throw new IllegalArgumentException("adam: beta1 " + beta1 + " must lie in [0, 1)");
+        }
+        change();
+        this.beta1 = beta1;
     }
 
     @Override
     void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip) {
+        if (amsgrad) {
+            StepOp step = decoupled ? Steps.ADAMW_AMSGRAD : Steps.ADAM_AMSGRAD;
+            FormulaOptimizer.step(step, group, grads, lr, gradScale, skip, List.of(beta1, beta2, eps));
+            return;
+        }
         Optimizers.ADAM.call(new Optimizers.Adam(
                 group.params,
                 grads,
@@ -110,7 +182,7 @@ public final class AdamW extends Optimizer {
 
     @Override
     String kind() {
-        return decoupled ? "AdamW" : "Adam";
+        return (decoupled ? "AdamW" : "Adam") + (amsgrad ? " amsgrad" : "");
     }
 
     @Override

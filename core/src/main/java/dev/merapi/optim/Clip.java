@@ -3,6 +3,9 @@ package dev.merapi.optim;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.ops.Optimizers;
+import dev.merapi.ops.StepOp;
+import dev.merapi.ops.Steps;
+import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.tensor.Trainable;
 import dev.merapi.types.DType;
@@ -12,7 +15,7 @@ import java.util.List;
 import java.util.Objects;
 
 /**
- * Limits the norm of all gradients together, of whatever dtypes and devices. Nothing here reads a value back: it works
+ * Limits the norm of all gradients together, or each of their elements; of whatever dtypes and devices. Nothing here reads a value back: it works
  * without waiting for a device.
  *
  * <p>Squares neither overflow nor vanish: all finite gradients have a finite norm, and keep their direction. As in PyTorch,
@@ -56,6 +59,28 @@ public final class Clip {
             found = Optimizers.GRAD_NORM.call(new Optimizers.GradNorm(same, maxNorm, before));
         }
         return found;
+    }
+
+    /**
+     * Limits each element of the gradients to [−{@code most}, {@code most}], in place. NaN stays.
+     *
+     * @param params those without a gradient are left alone
+     * @param most greater than 0
+     */
+    public static void value_(List<? extends Trainable> params, double most) {
+        Objects.requireNonNull(params, "params");
+        if (!(most > 0 && Double.isFinite(most))) {
+            throw new IllegalArgumentException("clip: the value " + most + " must be finite and greater than 0");
+        }
+        try (Autograd.Mode mode = Autograd.noGrad();
+                Scope scope = Scope.open()) {
+            for (List<Tensor> same : Gradients.ofKinds("clip", params)) {
+                Tensor none =
+                        Tensor.zeros(Shape.SCALAR, DType.FLOAT64, same.get(0).device());
+                Steps.CLIP_VALUE.call(new StepOp.Args(
+                        same, same, List.of(), List.of(), List.of(), none, null, null, 0, List.of(most)));
+            }
+        }
     }
 
     /**

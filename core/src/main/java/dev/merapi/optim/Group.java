@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Parameters that one kernel steps: of one dtype and device, with one weight decay. The lists go side by side. */
+/** Parameters that one kernel steps: of one dtype and device, with one weight decay and rate. The lists go side by side. */
 final class Group {
     final List<Slot> slots;
     final List<Tensor> params;
@@ -18,10 +18,12 @@ final class Group {
     final List<Tensor> master;
     final List<Tensor> steps;
     final double weightDecay;
+    /** What times the optimiser's learning rate is that of these. */
+    final double rate;
     /** The parameters' versions when the masters last agreed with them. */
     int[] versions;
 
-    private record Kind(DType dtype, Device device, double weightDecay) {}
+    private record Kind(DType dtype, Device device, double weightDecay, double rate) {}
 
     /** A group, or the part of one that has gradients. */
     Group(List<Slot> slots) {
@@ -30,6 +32,7 @@ final class Group {
         steps = slots.stream().map(Slot::step).toList();
         Slot first = slots.get(0);
         weightDecay = first.weightDecay();
+        rate = first.rate();
         for (int k = 0; k < first.states().size(); k++) {
             int which = k;
             states.add(slots.stream().map(s -> s.states().get(which)).toList());
@@ -47,7 +50,7 @@ final class Group {
     static List<Group> of(List<Slot> slots) {
         Map<Kind, List<Slot>> ofKind = new LinkedHashMap<>();
         for (Slot s : slots) {
-            Kind kind = new Kind(s.tensor().dtype(), s.tensor().device(), s.weightDecay());
+            Kind kind = new Kind(s.tensor().dtype(), s.tensor().device(), s.weightDecay(), s.rate());
             ofKind.computeIfAbsent(kind, k -> new ArrayList<>()).add(s);
         }
         List<Group> groups = new ArrayList<>();

@@ -16,6 +16,7 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.tensor.Trainable;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
+import dev.merapi.types.Shape;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -47,15 +48,31 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
     private final List<String> stateNames;
     private List<Slot> slots = List.of();
     private List<Group> groups = List.of();
-    /** The learning rate on each device that has parameters: 0-d float64. */
-    private final Map<Device, Tensor> rates = new LinkedHashMap<>();
+    /** Where and in what proportion to the optimiser's a learning rate is wanted. */
+    private record Rate(Device device, double factor) {
+        static Rate of(Group group) {
+            return new Rate(group.device(), group.rate);
+        }
+    }
+
+    /** What states begin with. */
+    private final double initial;
+    /** The learning rates: 0-d float64. */
+    private final Map<Rate, Tensor> rates = new LinkedHashMap<>();
 
     private double rate;
     private boolean masters = true;
+    private boolean maximizes;
     /** How often settings were loaded: captured steps have them as they were. */
     private int loads;
 
     Optimizer(List<? extends Trainable> params, double lr, double weightDecay, List<String> stateNames) {
+        this(params, lr, weightDecay, stateNames, 0);
+    }
+
+    /** @param initial what states begin with */
+    Optimizer(
+            List<? extends Trainable> params, double lr, double weightDecay, List<String> stateNames, double initial) {
         Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         if (params.isEmpty()) {
             throw new IllegalArgumentException("optimizer: there are no parameters");
@@ -63,6 +80,7 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         requireNotNegative("learning rate", lr);
         this.stateNames = stateNames;
         this.rate = lr;
+        this.initial = initial;
         add(params, weightDecay);
     }
 
@@ -84,8 +102,20 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
      * @param weightDecay instead of that of the constructor
      */
     public final void add(List<? extends Trainable> params, double weightDecay) {
+        add(params, weightDecay, 1);
+    }
+
+    /**
+     * Adds parameters with another weight decay and learning rate.
+     *
+     * @param params that this optimiser does not have yet
+     * @param weightDecay instead of that of the constructor
+     * @param rateFactor what times {@link #learningRate} is their rate, whatever that is set to; at least 0
+     */
+    public final void add(List<? extends Trainable> params, double weightDecay, double rateFactor) {
         Objects.requireNonNull(params, "params").forEach(p -> Objects.requireNonNull(p, "params"));
         requireNotNegative("weight decay", weightDecay);
+        requireNotNegative("rate factor", rateFactor);
         Gradients.of("optimizer", params); // refuses closed ones
         Set<Object> seen = Collections.newSetFromMap(new IdentityHashMap<>());
         slots.forEach(slot -> seen.add(slot.holder().tensor()));
@@ -100,10 +130,14 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
                 throw new IllegalArgumentException(
                         "optimizer: " + p.describe() + " is not a leaf that requires a gradient");
             }
+            String why = refused(p);
+            if (why != null) {
+                throw new IllegalArgumentException("optimizer: " + p.describe() + ": " + why);
+            }
         }
         change(() -> {
             List<Slot> all = following();
-            params.forEach(p -> all.add(Slot.first(p, weightDecay, stateNames.size(), masters)));
+            params.forEach(p -> all.add(Slot.first(p, weightDecay, rateFactor, stateNames.size(), initial, masters)));
             return all;
         });
     }
@@ -116,6 +150,28 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         requireNoCapture();
         masters = false;
         change(() -> following().stream().map(Slot::withoutMaster).toList());
+    }
+
+    /**
+     * Goes up along gradients from now on, and not down: what is given as a loss is made as large as can be.
+     *
+     * @param maximizes whether it does
+     */
+    public final void maximize(boolean maximizes) {
+        change();
+        this.maximizes = maximizes;
+    }
+
+    /** A setting changes: captured steps have it as it was. */
+    final void change() {
+        requireNoCapture();
+        loads++;
+    }
+
+    /** Why a parameter is not one for this optimiser; null if it is. Called by the constructor. */
+    @Nullable
+    String refused(Tensor parameter) {
+        return null;
     }
 
     // ---------------------------------------------------------------- following
@@ -145,11 +201,13 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
             List<Group> formed = Group.of(next.get());
             Map<Trainable, Slot> ofHolder = new IdentityHashMap<>();
             formed.forEach(group -> group.slots.forEach(slot -> ofHolder.put(slot.holder(), slot)));
-            Map<Device, Tensor> newRates = new LinkedHashMap<>();
+            Map<Rate, Tensor> newRates = new LinkedHashMap<>();
             for (Group group : formed) {
-                newRates.computeIfAbsent(group.device(), device -> {
-                    Tensor known = rates.get(device);
-                    return known != null ? known : Tensor.scalar(rate).to(device);
+                newRates.computeIfAbsent(Rate.of(group), r -> {
+                    Tensor known = rates.get(r);
+                    return known != null
+                            ? known
+                            : Tensor.scalar(rate * r.factor).to(r.device);
                 });
             }
             Set<Tensor> unused = owned();
@@ -176,7 +234,7 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
     private static void requireNoCapture() {
         if (Context.current().graphCapture() != null) {
             throw new GraphCaptureException(Message.of("optimizer: parameters were added or have moved since its last"
-                            + " step, or masters are dropped; in a captured step each replay would do it again")
+                            + " step, or settings were changed; in a captured step each replay would do it again")
                     .fix("do it before, and warm up by one run at least after it."));
         }
     }
@@ -226,11 +284,16 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         GraphCapture capture = Context.current().graphCapture();
         if (capture != null) {
             int then = loads;
-            capture.require(() -> then == loads, "the settings of the optimiser were loaded since the capture");
+            capture.require(
+                    () -> then == loads, "the settings of the optimiser were changed or loaded since the capture");
         }
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
             Tensor factor = gradScale == null ? null : gradScale.to(DType.FLOAT64);
+            if (maximizes) {
+                Device first = groups.get(0).device();
+                factor = factor == null ? Tensor.full(Shape.SCALAR, -1, DType.FLOAT64, first) : factor.neg();
+            }
             for (Group group : groups) {
                 group.refreshMasters();
                 List<@Nullable Tensor> all = Gradients.of("optimizer.step", group.params);
@@ -240,7 +303,7 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
                     update(
                             group.with(all),
                             grads,
-                            Objects.requireNonNull(rates.get(on)),
+                            Objects.requireNonNull(rates.get(Rate.of(group))),
                             factor == null ? null : factor.to(on),
                             skip == null ? null : skip.to(on));
                 }
@@ -282,7 +345,7 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
                             .fix("call it before graph.run(), outside of the captured step."));
         }
         try (Autograd.Mode mode = Autograd.noGrad()) {
-            rates.values().forEach(lr -> lr.fill_(value));
+            rates.forEach((r, lr) -> lr.fill_(value * r.factor));
         }
         rate = value;
     }
@@ -333,10 +396,12 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
     public final StateDict stateDict() {
         Gradients.of("optimizer.stateDict", holders()); // refuses closed ones
         follow();
-        StateDict all = new StateDict().put("kind", kind()).put("lr", rate);
+        StateDict all = new StateDict().put("kind", kind()).put("lr", rate).put("maximize", maximizes);
         putSettings(all);
         byName().forEach((name, slot) -> {
-            all.put(name + ".weight_decay", slot.weightDecay()).put(name + ".step", slot.step());
+            all.put(name + ".weight_decay", slot.weightDecay())
+                    .put(name + ".rate_factor", slot.rate())
+                    .put(name + ".step", slot.step());
             for (int k = 0; k < stateNames.size(); k++) {
                 all.put(name + "." + stateNames.get(k), slot.states().get(k));
             }
@@ -363,11 +428,17 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         double newRate = in.number("lr");
         in.require(isNotNegative(newRate), "lr", newRate + " must be finite and may not be negative");
         Runnable settings = readSettings(in);
-        Map<Trainable, Double> decays = new IdentityHashMap<>();
+        boolean newMaximizes = in.flag("maximize");
+        Map<Trainable, Slot> changed = new IdentityHashMap<>();
         byName().forEach((name, slot) -> {
             double decay = in.number(name + ".weight_decay");
+            double factor = in.number(name + ".rate_factor");
             in.require(isNotNegative(decay), name + ".weight_decay", decay + " must be finite and may not be negative");
-            decays.put(slot.holder(), decay);
+            in.require(
+                    isNotNegative(factor), name + ".rate_factor", factor + " must be finite and may not be negative");
+            if (decay != slot.weightDecay() || factor != slot.rate()) {
+                changed.put(slot.holder(), slot.with(decay, factor));
+            }
             in.tensor(name + ".step", slot.step());
             for (int k = 0; k < stateNames.size(); k++) {
                 in.tensor(name + "." + stateNames.get(k), slot.states().get(k));
@@ -378,13 +449,13 @@ public abstract class Optimizer implements Stateful, AutoCloseable {
         });
         in.copy();
         settings.run();
+        maximizes = newMaximizes;
         setLearningRate(newRate);
-        boolean same = slots.stream().allMatch(s -> Objects.requireNonNull(decays.get(s.holder())) == s.weightDecay());
-        if (same) {
+        if (changed.isEmpty()) {
             groups.forEach(group -> Arrays.fill(group.versions, -1));
         } else {
             change(() -> slots.stream()
-                    .map(s -> s.withDecay(Objects.requireNonNull(decays.get(s.holder()))))
+                    .map(slot -> changed.getOrDefault(slot.holder(), slot))
                     .toList());
         }
         loads++;

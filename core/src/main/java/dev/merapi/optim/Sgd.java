@@ -74,6 +74,21 @@ public final class Sgd extends Optimizer {
         return Double.isFinite(dampening) ? null : "dampening " + dampening + " is not finite";
     }
 
+    /**
+     * μ from the next step on, as a schedule cycles it. A step that was captured has it as it was, and is refused.
+     *
+     * @param momentum in (0, 1)
+     * @throws IllegalArgumentException if it is not, or the optimiser was made without momentum
+     */
+    public void setMomentum(double momentum) {
+        if (wrong(momentum, dampening, nesterov) != null || momentum == 0 || this.momentum == 0) {
+            throw new IllegalArgumentException("sgd: momentum " + momentum + " after " + this.momentum
+                    + ": both must lie in (0, 1)\n  fix: make the optimiser with a momentum.");
+        }
+        change();
+        this.momentum = momentum;
+    }
+
     @Override
     void update(Group group, List<Tensor> grads, Tensor lr, @Nullable Tensor gradScale, @Nullable Tensor skip) {
         Optimizers.SGD.call(new Optimizers.Sgd(

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  * A parameter with what an optimiser keeps beside it, on its device and in the dtype that it is stepped in.
  *
  * @param holder what was given to the optimiser
+ * @param rate what times the optimiser's learning rate is its own
  * @param tensor what it stood for when the rest was made
  * @param master the values in float32; null if the tensor itself is stepped
  * @param step how many steps it has had: 0-d int64
@@ -21,20 +22,21 @@ import org.jspecify.annotations.Nullable;
 record Slot(
         Trainable holder,
         double weightDecay,
+        double rate,
         Tensor tensor,
         List<Tensor> states,
         @Nullable Tensor master,
         Tensor step) {
 
     /** Of one that has had no step yet. */
-    static Slot first(Trainable holder, double weightDecay, int states, boolean masters) {
+    static Slot first(Trainable holder, double weightDecay, double rate, int states, double initial, boolean masters) {
         Tensor tensor = holder.tensor();
-        List<Tensor> zeros = new ArrayList<>();
+        List<Tensor> begun = new ArrayList<>();
         for (int k = 0; k < states; k++) {
-            zeros.add(Tensor.zeros(tensor.shape(), tensor.dtype().computeType(), tensor.device()));
+            begun.add(Tensor.full(tensor.shape(), initial, tensor.dtype().computeType(), tensor.device()));
         }
         Tensor step = Tensor.zeros(Shape.SCALAR, DType.INT64, tensor.device());
-        return new Slot(holder, weightDecay, tensor, zeros, masters ? master(tensor) : null, step);
+        return new Slot(holder, weightDecay, rate, tensor, begun, masters ? master(tensor) : null, step);
     }
 
     /**
@@ -52,7 +54,7 @@ record Slot(
         boolean wanted = masters && now.dtype() != wide;
         Tensor kept =
                 !wanted ? null : master == null ? master(now) : master.to(wide).to(device);
-        return new Slot(holder, weightDecay, now, moved, kept, step.to(device));
+        return new Slot(holder, weightDecay, rate, now, moved, kept, step.to(device));
     }
 
     private static @Nullable Tensor master(Tensor tensor) {
@@ -61,15 +63,15 @@ record Slot(
     }
 
     Slot withStep(Tensor counted) {
-        return new Slot(holder, weightDecay, tensor, states, master, counted);
+        return new Slot(holder, weightDecay, rate, tensor, states, master, counted);
     }
 
-    Slot withDecay(double decay) {
-        return new Slot(holder, decay, tensor, states, master, step);
+    Slot with(double newDecay, double newRate) {
+        return new Slot(holder, newDecay, newRate, tensor, states, master, step);
     }
 
     Slot withoutMaster() {
-        return new Slot(holder, weightDecay, tensor, states, null, step);
+        return new Slot(holder, weightDecay, rate, tensor, states, null, step);
     }
 
     /** All that belongs to the optimiser. */

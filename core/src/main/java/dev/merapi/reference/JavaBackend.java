@@ -10,6 +10,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
+import dev.merapi.ops.code.StepCode;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
@@ -67,6 +68,9 @@ public final class JavaBackend implements FallbackBackend {
         if (op.code() instanceof ReduceCode code) {
             // An epilogue is for as many numbers as there are results: a second op does as well.
             return code.epilogue() == null ? ReductionReference.kernel(op.name(), code) : null;
+        }
+        if (op.code() instanceof StepCode code) {
+            return StepReference.kernel(code);
         }
         return ReferenceKernels.TABLE.get(op, dtype);
     }

@@ -56,6 +56,11 @@ public final class PointwiseReference {
         return new Source(walk(t, shape));
     }
 
+    /** Where the elements of a tensor go, in row-major order. */
+    static BlockSink sink(Tensor t, Shape shape) {
+        return new Sink(walk(t, shape));
+    }
+
     /** The elements of a tensor in the order of a shape that it broadcasts to. */
     private static Walk walk(Tensor t, Shape shape) {
         Layout expanded = t.layout().expand(shape);

@@ -9,6 +9,7 @@ import dev.merapi.op.Definition;
 import dev.merapi.op.ReadyKernel;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
+import dev.merapi.ops.code.StepCode;
 import dev.merapi.types.DType;
 import dev.merapi.types.DeviceType;
 import org.jspecify.annotations.Nullable;
@@ -91,6 +92,9 @@ public final class CpuBackend implements Backend {
         if (op.code() instanceof ReduceCode code) {
             // An epilogue is for as many numbers as there are results: a second op does as well.
             return code.epilogue() == null ? new ReduceKernel(op, code) : null;
+        }
+        if (op.code() instanceof StepCode code) {
+            return new StepKernel(op, code);
         }
         return StructuredKernels.of(op, dtype);
     }

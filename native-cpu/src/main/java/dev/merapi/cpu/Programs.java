@@ -3,6 +3,7 @@ package dev.merapi.cpu;
 
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
+import dev.merapi.ops.code.StepCode;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
@@ -13,6 +14,11 @@ final class Programs {
     private volatile @Nullable NativeProgram last;
 
     NativeProgram of(PointwiseCode.Specialized s) {
+        NativeProgram p = last;
+        return p != null && p.source == s ? p : find(s, s.program().text(), false);
+    }
+
+    NativeProgram of(StepCode.Specialized s) {
         NativeProgram p = last;
         return p != null && p.source == s ? p : find(s, s.program().text(), false);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.testkit;
 
+import dev.merapi.ops.StepOp;
+import dev.merapi.ops.Steps;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +23,23 @@ public final class OpRows {
         return rows;
     }
 
+    /** The steps that are formulas. */
+    public static List<StepOp> steps() {
+        return List.of(
+                Steps.ADAGRAD,
+                Steps.RMSPROP,
+                Steps.RMSPROP_CENTERED,
+                Steps.RMSPROP_MOMENTUM,
+                Steps.RMSPROP_CENTERED_MOMENTUM,
+                Steps.LION,
+                Steps.ADAM_AMSGRAD,
+                Steps.ADAMW_AMSGRAD,
+                Steps.MUON_MOMENTUM,
+                Steps.MUON_NESTEROV,
+                Steps.MUON,
+                Steps.CLIP_VALUE);
+    }
+
     /** Op name to the reason why it needs no row. */
     public static Map<String, String> without() {
         String random =
@@ -33,6 +52,9 @@ public final class OpRows {
         }
         for (String op : List.of("adam_", "grad_norm", "non_finite", "scale_grads_", "sgd_", "update_scale_")) {
             reasons.put("merapi::" + op, optimizer);
+        }
+        for (StepOp step : steps()) {
+            reasons.put(step.op().name(), "OptimizerStepsTest holds the steps of optimisers against PyTorch's");
         }
         reasons.put("merapi::empty", "its contents are undefined");
         return reasons;

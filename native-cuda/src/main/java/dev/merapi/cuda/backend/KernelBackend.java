@@ -12,6 +12,7 @@ import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MoveKernel;
 import dev.merapi.cuda.kernels.PointwiseKernel;
 import dev.merapi.cuda.kernels.ReduceKernel;
+import dev.merapi.cuda.kernels.StepKernel;
 import dev.merapi.cuda.kernels.StructuredKernels;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -31,6 +32,7 @@ import dev.merapi.ops.FeedForwardOp;
 import dev.merapi.ops.LinearAlgebra;
 import dev.merapi.ops.code.PointwiseCode;
 import dev.merapi.ops.code.ReduceCode;
+import dev.merapi.ops.code.StepCode;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
@@ -208,6 +210,9 @@ public abstract class KernelBackend implements Backend {
         }
         if (op.code() instanceof ReduceCode code) {
             return new ReduceKernel(op.name(), code, r.kernels);
+        }
+        if (op.code() instanceof StepCode code) {
+            return new StepKernel(op.name(), code, r.kernels);
         }
         return r.table.get(op, dtype);
     }

@@ -108,6 +108,7 @@ class CheckedKernelsTest {
             }
             same("transposed", 1, t -> t.get(0).t().contiguous(), random(1, 67, 35));
             StructuredTest.optimizerSteps(DType.FLOAT32);
+            new StepKernelTest().stepsAreThoseOfPlainJava();
         }
     }
 

@@ -5,12 +5,15 @@ import static dev.merapi.testkit.OpSamples.samples;
 
 import dev.merapi.ops.Optimizers;
 import dev.merapi.ops.RandomOps;
+import dev.merapi.ops.StepOp;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.testkit.Kinds;
 import dev.merapi.testkit.Maker;
+import dev.merapi.testkit.OpRows;
 import dev.merapi.testkit.OpSamples;
 import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
@@ -26,7 +29,7 @@ final class RowlessOps {
     private RowlessOps() {}
 
     static List<OpSamples<?, ?>> all() {
-        return List.of(
+        List<OpSamples<?, ?>> all = new ArrayList<>(List.of(
                 samples(Optimizers.ADAM).sample("a step", RowlessOps::adam),
                 samples(Optimizers.SGD).sample("a step", m -> sgd(m, 0)).sample("momentum", m -> sgd(m, 0.9)),
                 samples(Optimizers.GRAD_NORM)
@@ -59,7 +62,31 @@ final class RowlessOps {
                         .dtypes(Kinds.integers())
                         .sample(
                                 "range",
-                                m -> new RandomOps.Integers(m.constant(0, 9, 2, 5), 0, 200, SEED, 5, count(m, 1))));
+                                m -> new RandomOps.Integers(m.constant(0, 9, 2, 5), 0, 200, SEED, 5, count(m, 1)))));
+        for (StepOp step : OpRows.steps()) {
+            all.add(samples(step.op())
+                    .sample("a step", m -> step(step, m, List.of()))
+                    .sample("masters", m -> step(step, m, List.of(state(m, 4, 3), state(m, 5)))));
+        }
+        return all;
+    }
+
+    private static StepOp.Args step(StepOp op, Maker m, List<Tensor> master) {
+        List<Tensor> states = new ArrayList<>();
+        for (int k = 0; k < op.states().size(); k++) {
+            states.addAll(List.of(state(m, 4, 3), state(m, 5)));
+        }
+        return new StepOp.Args(
+                gradients(m),
+                gradients(m),
+                states,
+                master,
+                List.of(count(m, 0), count(m, 3)),
+                real(m, 0.01),
+                real(m, 0.5),
+                single(m, 0),
+                0.125,
+                op.settings().stream().<Number>map(name -> 0.25).toList());
     }
 
     private static Optimizers.Adam adam(Maker m) {

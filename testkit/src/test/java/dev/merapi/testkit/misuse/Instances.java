@@ -98,6 +98,10 @@ final class Instances {
             case "Parameter" -> new Linear(3, 2).parameters().get(0);
             case "AdamW", "Optimizer" -> new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0);
             case "Sgd" -> new Sgd(List.of(x.copy().requiresGrad(true)), 0.1);
+            case "RmsProp" -> new RmsProp(List.of(x.copy().requiresGrad(true)), 0.1);
+            case "FormulaOptimizer", "Lion" -> new Lion(List.of(x.copy().requiresGrad(true)), 0.1, 0);
+            case "Adagrad" -> new Adagrad(List.of(x.copy().requiresGrad(true)), 0.1);
+            case "StepOp" -> Steps.LION;
             case "GradScaler" -> new GradScaler();
             case "TensorDataset" -> new TensorDataset(x, Tensor.zeros(2));
             case "OpCheck" -> OpCheck.of(Softmax.SOFTMAX);

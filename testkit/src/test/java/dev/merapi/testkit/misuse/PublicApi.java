@@ -194,7 +194,7 @@ final class PublicApi {
     /** Other names that a text may use, without spaces. */
     static List<String> alsoKnownAs(Class<?> c, Executable e) {
         return switch (c.getSimpleName()) {
-            case "AdamW", "Sgd" -> List.of("optimizer");
+            case "Adagrad", "AdamW", "FormulaOptimizer", "Lion", "Muon", "RmsProp", "Sgd" -> List.of("optimizer");
             case "Layout", "Shape" -> List.of("dimension", "shape", "size", "elements");
             case "Memory" -> List.of("device");
             case "Conv2d", "MultiheadAttention" -> List.of("sizes", "empty");

@@ -11,10 +11,13 @@ import dev.merapi.error.DTypeException;
 import dev.merapi.error.ShapeException;
 import dev.merapi.nn.Linear;
 import dev.merapi.ops.Optimizers;
+import dev.merapi.optim.Adagrad;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
 import dev.merapi.optim.GradScaler;
+import dev.merapi.optim.Lion;
 import dev.merapi.optim.Optimizer;
+import dev.merapi.optim.RmsProp;
 import dev.merapi.optim.Sgd;
 import dev.merapi.state.StateDict;
 import dev.merapi.tensor.Scope;
@@ -72,6 +75,21 @@ class OptimizerStepsTest {
         RUNS.put("adam_decay", p -> AdamW.adam(p, 0.1, 0.9, 0.999, 1e-8, 0.3));
         RUNS.put("adamw", p -> new AdamW(p, 0.1, 0.1));
         RUNS.put("adamw_betas", p -> new AdamW(p, 0.1, 0.8, 0.95, 1e-3, 0));
+        RUNS.put("sgd_maximize", p -> {
+            Optimizer sgd = new Sgd(p, 0.1, 0.9, false, 0.03);
+            sgd.maximize(true);
+            return sgd;
+        });
+        RUNS.put("adam_amsgrad", p -> AdamW.adam(p, 0.1, 0.9, 0.7, 1e-8, 0.3, true));
+        RUNS.put("adamw_amsgrad", p -> new AdamW(p, 0.1, 0.8, 0.9, 1e-8, 0.1, true));
+        RUNS.put("adagrad", p -> new Adagrad(p, 0.1));
+        RUNS.put("adagrad_decays", p -> new Adagrad(p, 0.1, 0.2, 0.1, 0.5, 1e-3));
+        RUNS.put("rmsprop", p -> new RmsProp(p, 0.1));
+        RUNS.put("rmsprop_centered", p -> new RmsProp(p, 0.1, 0.8, 0.25, 0.1, 0, true));
+        RUNS.put("rmsprop_momentum", p -> new RmsProp(p, 0.1, 0.9, 1e-8, 0, 0.7, false));
+        RUNS.put("rmsprop_both", p -> new RmsProp(p, 0.1, 0.9, 0.25, 0.05, 0.5, true));
+        RUNS.put("lion", p -> new Lion(p, 0.1, 0));
+        RUNS.put("lion_decay", p -> new Lion(p, 0.1, 0.95, 0.7, 0.3));
     }
 
     /** Values by "parameter step"; of masters where there are some. */
@@ -138,7 +156,7 @@ class OptimizerStepsTest {
                 lines++;
             }
         }
-        assertThat(lines).isEqualTo(306);
+        assertThat(lines).isEqualTo(660);
     }
 
     // ---------------------------------------------------------------- rates and counts
