@@ -16,19 +16,28 @@ import java.util.Objects;
 public final class Activations {
     private Activations() {}
 
+    /** max(x, 0); NaN stays NaN. */
     public static final PointwiseOp RELU = Pointwise.define("merapi::relu", Expr::relu);
+    /** 1/(1 + e⁻ˣ), without overflow. */
     public static final PointwiseOp SIGMOID = Pointwise.define("merapi::sigmoid", Expr::sigmoid);
+    /** log σ(x), without overflow; under autocast in float32. */
     public static final PointwiseOp LOG_SIGMOID =
             Pointwise.define("merapi::log_sigmoid", Expr::logSigmoid).autocast(CastPolicy.FLOAT32);
+    /** x·σ(x), also called swish. */
     public static final PointwiseOp SILU = Pointwise.define("merapi::silu", Expr::silu);
+    /** x·Φ(x) with the distribution function of the standard normal, by erf: PyTorch's default. */
     public static final PointwiseOp GELU = Pointwise.define("merapi::gelu", Expr::gelu);
+    /** The approximation of {@link #GELU} by tanh: PyTorch's {@code approximate='tanh'}. */
     public static final PointwiseOp GELU_TANH = Pointwise.define("merapi::gelu_tanh", Expr::geluTanh);
+    /** log(1 + eˣ), without overflow; under autocast in float32. */
     public static final PointwiseOp SOFTPLUS =
             Pointwise.define("merapi::softplus", Expr::softplus).autocast(CastPolicy.FLOAT32);
 
+    /** x where it is positive, else slope·x. */
     public static final PointwiseOp LEAKY_RELU = Pointwise.define(
             "merapi::leaky_relu", (x, slope) -> x.gt(0).select(x, x.mul(slope)), Param.scalar("slope"));
 
+    /** x where it is positive, else α·(eˣ − 1). */
     public static final PointwiseOp ELU = Pointwise.define(
             "merapi::elu", (x, alpha) -> x.gt(0).select(x, alpha.mul(x.expm1())), Param.scalar("alpha"));
 
@@ -129,7 +138,15 @@ public final class Activations {
                     Param.scalar("threshold"))
             .autocast(CastPolicy.FLOAT32);
 
-    /** {@link #PRELU} with one slope for all, or one for each channel of [N, C, ..]. */
+    /**
+     * {@link #PRELU} with one slope for all, or one for each channel of [N, C, ..].
+     *
+     * @param x floating; [N, C, ..] where there is a slope for each channel
+     * @param weight the slopes: 0-d, [1] or [C]
+     * @return x where it is positive, else its slope times x; the gradient of the weight is summed over what shares a
+     *     slope
+     * @throws ShapeException if the weight has neither one element nor C
+     */
     public static Tensor prelu(Tensor x, Tensor weight) {
         Objects.requireNonNull(x, "x").requireOpen("prelu", "x");
         Objects.requireNonNull(weight, "weight").requireOpen("prelu", "weight");
@@ -154,7 +171,15 @@ public final class Activations {
         return weight.reshape(sizes);
     }
 
-    /** The first half of x along a dimension, times the sigmoid of the second. */
+    /**
+     * The gated linear unit (Dauphin and others, 2017): the first half of x along a dimension, times the sigmoid of
+     * the second.
+     *
+     * @param x floating, of an even size along {@code dim}
+     * @param dim which dimension is halved; negative ones count from the end
+     * @return of the shape of x, but half as large along {@code dim}
+     * @throws ShapeException if that size is odd
+     */
     public static Tensor glu(Tensor x, int dim) {
         Objects.requireNonNull(x, "x");
         int d = x.layout().requireDim("glu", dim);

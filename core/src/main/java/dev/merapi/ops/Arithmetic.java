@@ -18,18 +18,30 @@ public final class Arithmetic {
 
     // ---------------------------------------------------------------- two tensors
 
+    /** x + y; of bools, or. */
     public static final PointwiseOp ADD = Pointwise.define("merapi::add", Expr::add);
+    /** x − y; not for bools. */
     public static final PointwiseOp SUB = Pointwise.define("merapi::sub", Expr::sub);
+    /** x·y; of bools, and. */
     public static final PointwiseOp MUL = Pointwise.define("merapi::mul", Expr::mul);
+    /** x/y, floating: integers give float32, and infinity or NaN by 0. */
     public static final PointwiseOp DIV = Pointwise.define("merapi::div", Expr::div);
+    /** ⌊x/y⌋ in the promoted dtype; integers by 0 give 0, and the gradient is 0. */
     public static final PointwiseOp FLOOR_DIVIDE = Pointwise.define("merapi::floor_divide", Expr::floorDiv);
+    /** x − y·⌊x/y⌋, with the sign of y as in Python; integers by 0 give 0. */
     public static final PointwiseOp REMAINDER = Pointwise.define("merapi::remainder", Expr::rem);
+    /** x − y·trunc(x/y), with the sign of x as in C; integers by 0 give 0. */
     public static final PointwiseOp FMOD = Pointwise.define("merapi::fmod", Expr::fmod);
+    /** x to the power of y; integers to a negative power give 0, but for 1 and −1; under autocast in float32. */
     public static final PointwiseOp POW =
             Pointwise.define("merapi::pow", Expr::pow).autocast(CastPolicy.FLOAT32);
+    /** The smaller of both; NaN wins, and ties share the gradient. */
     public static final PointwiseOp MINIMUM = Pointwise.define("merapi::minimum", Expr::min);
+    /** The larger of both; NaN wins, and ties share the gradient. */
     public static final PointwiseOp MAXIMUM = Pointwise.define("merapi::maximum", Expr::max);
+    /** The angle of the point (y, x), the first operand being the ordinate, in [−π, π]. */
     public static final PointwiseOp ATAN2 = Pointwise.define("merapi::atan2", Expr::atan2);
+    /** |x| with the sign of y, which gets no gradient. */
     public static final PointwiseOp COPYSIGN = Pointwise.define("merapi::copysign", Expr::copysign);
 
     /** The quotient rounded towards 0. */
@@ -127,36 +139,57 @@ public final class Arithmetic {
 
     // ---------------------------------------------------------------- a tensor and a scalar
 
+    /** x + s. */
     public static final PointwiseOp ADD_SCALAR = Pointwise.define("merapi::add_scalar", Expr::add, S);
+    /** x − s; not for bools. */
     public static final PointwiseOp SUB_SCALAR = Pointwise.define("merapi::sub_scalar", Expr::sub, S);
+    /** s − x; not for bools. */
     public static final PointwiseOp RSUB_SCALAR = Pointwise.define("merapi::rsub_scalar", (x, s) -> s.sub(x), S);
+    /** x·s. */
     public static final PointwiseOp MUL_SCALAR = Pointwise.define("merapi::mul_scalar", Expr::mul, S);
+    /** x/s, floating. */
     public static final PointwiseOp DIV_SCALAR = Pointwise.define("merapi::div_scalar", Expr::div, S);
+    /** s/x, floating; under autocast in float32. */
     public static final PointwiseOp RDIV_SCALAR =
             Pointwise.define("merapi::rdiv_scalar", (x, s) -> s.div(x), S).autocast(CastPolicy.FLOAT32);
+    /** ⌊x/s⌋, as {@link #FLOOR_DIVIDE}. */
     public static final PointwiseOp FLOOR_DIVIDE_SCALAR =
             Pointwise.define("merapi::floor_divide_scalar", Expr::floorDiv, S);
+    /** trunc(x/s), as {@link #TRUNC_DIVIDE}. */
     public static final PointwiseOp TRUNC_DIVIDE_SCALAR =
             Pointwise.define("merapi::trunc_divide_scalar", Expr::truncDiv, S);
+    /** x − s·⌊x/s⌋, as {@link #REMAINDER}. */
     public static final PointwiseOp REMAINDER_SCALAR = Pointwise.define("merapi::remainder_scalar", Expr::rem, S);
+    /** x − s·trunc(x/s), as {@link #FMOD}. */
     public static final PointwiseOp FMOD_SCALAR = Pointwise.define("merapi::fmod_scalar", Expr::fmod, S);
+    /** x to the power of s, as {@link #POW}. */
     public static final PointwiseOp POW_SCALAR =
             Pointwise.define("merapi::pow_scalar", Expr::pow, S).autocast(CastPolicy.FLOAT32);
+    /** s to the power of x; under autocast in float32. */
     public static final PointwiseOp RPOW_SCALAR =
             Pointwise.define("merapi::rpow_scalar", (x, s) -> s.pow(x), S).autocast(CastPolicy.FLOAT32);
+    /** The smaller of x and s; NaN wins. */
     public static final PointwiseOp MINIMUM_SCALAR = Pointwise.define("merapi::minimum_scalar", Expr::min, S);
+    /** The larger of x and s; NaN wins. */
     public static final PointwiseOp MAXIMUM_SCALAR = Pointwise.define("merapi::maximum_scalar", Expr::max, S);
+    /** The value, whatever x is: {@code fill_} writes it in place. */
     public static final PointwiseOp FILL = Pointwise.define("merapi::fill", (x, value) -> value, Param.scalar("value"));
+    /** Whether the value is not 0, whatever x is: {@code fill_} of bools. */
     public static final PointwiseOp FILL_BOOL =
             Pointwise.define("merapi::fill_bool", (x, value) -> value.ne(0), Param.scalar("value"));
 
     // ---------------------------------------------------------------- one tensor
 
+    /** −x; not for bools. */
     public static final PointwiseOp NEG = Pointwise.define("merapi::neg", Expr::neg);
+    /** |x|; the gradient at 0 is 0. */
     public static final PointwiseOp ABS = Pointwise.define("merapi::abs", Expr::abs);
+    /** −1, 0 or 1, and NaN of NaN; the gradient is 0. */
     public static final PointwiseOp SIGN = Pointwise.define("merapi::sign", Expr::sign);
+    /** 1/x, floating; under autocast in float32. */
     public static final PointwiseOp RECIPROCAL =
             Pointwise.define("merapi::reciprocal", Expr::reciprocal).autocast(CastPolicy.FLOAT32);
+    /** x², where integers wrap; under autocast in float32. */
     public static final PointwiseOp SQUARE =
             Pointwise.define("merapi::square", Expr::square).autocast(CastPolicy.FLOAT32);
 
@@ -177,9 +210,12 @@ public final class Arithmetic {
     private static final Param LOW = Param.scalar("low");
     private static final Param HIGH = Param.scalar("high");
 
+    /** min(max(x, low), high); the gradient passes within the bounds and on them. */
     public static final PointwiseOp CLAMP = Pointwise.define("merapi::clamp", Expr::clamp, LOW, HIGH);
+    /** max(x, low); the gradient passes from the bound on. */
     public static final PointwiseOp CLAMP_MIN =
             Pointwise.define("merapi::clamp_min", (x, low) -> x.clamp(low, null), LOW);
+    /** min(x, high); the gradient passes up to the bound. */
     public static final PointwiseOp CLAMP_MAX =
             Pointwise.define("merapi::clamp_max", (x, high) -> x.clamp(null, high), HIGH);
     /** Bounds that are tensors. */
@@ -204,7 +240,9 @@ public final class Arithmetic {
             List.of(S),
             a -> a.get(0).add(a.get(3).mul(a.get(1).div(a.get(2)))));
 
+    /** x + weight·(y − x), of three tensors; exactly y for a weight of 1. */
     public static final PointwiseOp LERP = Pointwise.define("merapi::lerp", Arithmetic::lerp);
+    /** x + weight·(y − x), with one weight for all. */
     public static final PointwiseOp LERP_SCALAR =
             Pointwise.define("merapi::lerp_scalar", Arithmetic::lerp, Param.scalar("weight"));
 

@@ -35,12 +35,17 @@ public final class Attention {
      * @param q [B, H, Tq, D], floating, any strides
      * @param k [B, Hk, Tk, D], where Hk divides H: H / Hk neighbouring heads of q share one of k and v
      * @param v [B, Hk, Tk, D]
-     * @param mask what broadcasts to [B, H, Tq, Tk], with four dimensions: bool, true where a query sees a key, or of q's dtype,
-     *     added to the scores, where −∞ hides the key
+     * @param mask what broadcasts to [B, H, Tq, Tk], with four dimensions: bool, true where a query sees a key, or of
+     *     q's dtype, added to the scores, where −∞ hides the key
      * @param causal whether query i sees only keys j ≤ i + shift
+     * @param shift which keys a causal query sees; 0 where queries and keys begin together
      * @param scale factor of q·k
      * @param dropout the probability at which a weight becomes 0; others are divided by 1 − dropout
-     * @param seed with offset and base the numbers for that, as {@link RandomOps} takes them; see Note [Dropped weights]
+     * @param seed with offset and base the numbers for that, as {@link RandomOps} takes them; see Note [Dropped
+     *     weights]
+     * @param offset the first block of random numbers
+     * @param base int64, 0-d: added to offset when the kernel runs, so that a captured graph draws new numbers; or
+     *     null
      */
     public record Args(
             Tensor q,
@@ -54,17 +59,27 @@ public final class Attention {
             long seed,
             long offset,
             @Nullable Tensor base) {
-        /** Without a mask and dropout; query i sees the keys j ≤ i if it is causal. */
+        /**
+         * Without a mask and dropout; query i sees the keys j ≤ i if it is causal.
+         *
+         * @param q [B, H, Tq, D], floating
+         * @param k [B, Hk, Tk, D], where Hk divides H
+         * @param v [B, Hk, Tk, D]
+         * @param causal whether query i sees only keys j ≤ i
+         * @param scale factor of q·k
+         */
         public Args(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {
             this(q, k, v, null, causal, 0, scale, 0, 0, 0, null);
         }
 
-        /** {@code shift}, or what hides nothing; so small that sums with positions are exact. */
+        /**
+         * {@return {@code shift} where causal, else what hides nothing; so small that sums with positions are exact}
+         */
         public long reach() {
             return causal ? Math.max(-q.size(2), Math.min(k.size(2), shift)) : k.size(2);
         }
 
-        /** Heads of q that share one of k and v. */
+        /** {@return how many heads of q share one of k and v, H/Hk} */
         public long group() {
             return k.size(1) == 0 ? 1 : q.size(1) / k.size(1);
         }
@@ -77,7 +92,24 @@ public final class Attention {
      */
     public record AttentionResult(Tensor out, Tensor lse) {}
 
-    /** The gradient of a result, what it was made of, and the result. */
+    /**
+     * What the gradients of {@link #ATTENTION} are made of: that of its result, its arguments, and its result.
+     *
+     * @param grad the gradient of {@code out}, [B, H, Tq, D]
+     * @param q as in {@link Args}
+     * @param k as in {@link Args}
+     * @param v as in {@link Args}
+     * @param mask as in {@link Args}
+     * @param out the result, [B, H, Tq, D]
+     * @param lse as in {@link AttentionResult}
+     * @param causal as in {@link Args}
+     * @param shift as in {@link Args}
+     * @param scale as in {@link Args}
+     * @param dropout as in {@link Args}
+     * @param seed as in {@link Args}, so that the same weights are dropped again
+     * @param offset as in {@link Args}
+     * @param base as in {@link Args}
+     */
     public record BackwardArgs(
             Tensor grad,
             Tensor q,
@@ -93,20 +125,39 @@ public final class Attention {
             long seed,
             long offset,
             @Nullable Tensor base) {
+        /**
+         * For a call and its result.
+         *
+         * @param a the arguments of the call
+         * @param out its result
+         * @param lse its internal result
+         * @param grad the gradient of {@code out}
+         */
         public BackwardArgs(Args a, Tensor out, Tensor lse, Tensor grad) {
             this(
                     grad, a.q, a.k, a.v, a.mask, out, lse, a.causal, a.shift, a.scale, a.dropout, a.seed, a.offset,
                     a.base);
         }
 
-        /** What the result was made of. */
+        /** {@return the arguments that the result was made of} */
         public Args forward() {
             return new Args(q, k, v, mask, causal, shift, scale, dropout, seed, offset, base);
         }
     }
 
+    /**
+     * The gradients of one call.
+     *
+     * @param q [B, H, Tq, D]
+     * @param k [B, Hk, Tk, D], summed over the heads of q that share one
+     * @param v [B, Hk, Tk, D], likewise
+     */
     public record Gradients(Tensor q, Tensor k, Tensor v) {}
 
+    /**
+     * The gradients of q, k and v in one pass, of which no matrix of weights is kept: weights are computed again from
+     * {@code lse}.
+     */
     public static final Op<BackwardArgs, Gradients> ATTENTION_BACKWARD = Op.define(
                     "merapi::attention_backward", BackwardArgs.class, Gradients.class)
             .stridesOk()
@@ -156,7 +207,7 @@ public final class Attention {
             .register();
 
     /** What the gradients of {@link #ATTENTION} are made of. */
-    public record Saved(Args args, Tensor out, Tensor lse) {}
+    record Saved(Args args, Tensor out, Tensor lse) {}
 
     private static void check(String op, Args a) {
         Tensor q = a.q();
@@ -233,6 +284,9 @@ public final class Attention {
         /**
          * What broadcasts to [B, H, Tq, Tk]: bool, true where a query sees a key; or of the dtype of q, added to the scores,
          * where −∞ hides the key. With {@link #causal}, both must let a query see. A mask that is added has a gradient.
+         *
+         * @param added the mask; null for none
+         * @return options with this mask, in place of one set before
          */
         public Options mask(@Nullable Tensor added) {
             if (added != null) {
@@ -241,35 +295,58 @@ public final class Attention {
             return new Options(added, seen, scale, dropout);
         }
 
-        /** Query i sees only the keys j ≤ i, however many of either there are. */
+        /**
+         * {@return options by which query i sees only the keys j ≤ i, however many of either there are: PyTorch's
+         * {@code is_causal}}
+         */
         public Options causal() {
             return causal(true);
         }
 
-        /** {@link #causal()} if {@code on}, else every query sees every key. */
+        /**
+         * {@link #causal()} if {@code on}, else every query sees every key.
+         *
+         * @param on whether queries see only the keys up to their own place
+         * @return options with or without that
+         */
         public Options causal(boolean on) {
             return new Options(mask, on ? Seen.FROM_START : Seen.ALL, scale, dropout);
         }
 
-        /** The last query sees all keys, each one before it one less: for queries that continue a sequence of keys. */
+        /**
+         * {@return options by which the last query sees all keys, each one before it one less: for queries that continue
+         * a sequence of keys}
+         */
         public Options causalFromEnd() {
             return new Options(mask, Seen.FROM_END, scale, dropout);
         }
 
-        /** The factor of q·k, instead of 1 / √D. */
+        /**
+         * The factor of q·k, instead of 1 / √D.
+         *
+         * @param factor finite
+         * @return options with this factor
+         * @throws dev.merapi.error.SchemaException if it is not finite
+         */
         public Options scale(double factor) {
             Form.requireFinite("attention", "scale", factor);
             return new Options(mask, seen, factor, dropout);
         }
 
-        /** Each weight becomes 0 at probability p, and is divided by 1 − p otherwise. */
+        /**
+         * Each weight becomes 0 at probability p, and is divided by 1 − p otherwise.
+         *
+         * @param p from 0 to 1; the numbers are drawn from the default generator of the device
+         * @return options with this probability
+         * @throws dev.merapi.error.SchemaException if it is not from 0 to 1
+         */
         public Options dropout(double p) {
             Form.requireNumber("attention", "dropout", p, 0, 1);
             return new Options(mask, seen, scale, p);
         }
     }
 
-    /** No mask, no dropout, every query sees every key, scaled by 1 / √D. */
+    /** {@return options to start from: no mask, no dropout, every query sees every key, scaled by 1/√D} */
     public static Options options() {
         return Options.NONE;
     }
@@ -284,6 +361,11 @@ public final class Attention {
      * weights 0, as in PyTorch: its result is 0, and so is its gradient, and it has no part in
      * those of keys and values (but that 0 times what is not finite is NaN).
      *
+     * @param q queries, [B, H, Tq, D], floating
+     * @param k keys, [B, Hk, Tk, D], where Hk divides H
+     * @param v values, [B, Hk, Tk, D]
+     * @param options mask, causality, scale and dropout
+     * @return [B, H, Tq, D], in the dtype of q
      * @throws ShapeException if the shapes do not fit
      * @throws DTypeException if q, k and v are not of one floating dtype, or the mask of neither that nor bool
      */
@@ -310,7 +392,15 @@ public final class Attention {
         return ATTENTION.call(args).out();
     }
 
-    /** {@link #attention(Tensor, Tensor, Tensor, Options)}; if {@code causal}, query i sees only the keys j ≤ i. */
+    /**
+     * {@link #attention(Tensor, Tensor, Tensor, Options)}; if {@code causal}, query i sees only the keys j ≤ i.
+     *
+     * @param q queries, [B, H, Tq, D], floating
+     * @param k keys, [B, Hk, Tk, D], where Hk divides H
+     * @param v values, [B, Hk, Tk, D]
+     * @param causal whether query i sees only the keys j ≤ i
+     * @return [B, H, Tq, D], in the dtype of q
+     */
     public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal) {
         Objects.requireNonNull(q, "q");
         Objects.requireNonNull(k, "k");
@@ -318,7 +408,16 @@ public final class Attention {
         return ATTENTION.call(new Args(q, k, v, causal, scaleOf(q))).out();
     }
 
-    /** As above with a factor of one's own. */
+    /**
+     * As above with a factor of one's own.
+     *
+     * @param q queries, [B, H, Tq, D], floating
+     * @param k keys, [B, Hk, Tk, D], where Hk divides H
+     * @param v values, [B, Hk, Tk, D]
+     * @param causal whether query i sees only the keys j ≤ i
+     * @param scale factor of q·k, in place of 1/√D
+     * @return [B, H, Tq, D], in the dtype of q
+     */
     public static Tensor attention(Tensor q, Tensor k, Tensor v, boolean causal, double scale) {
         Objects.requireNonNull(q, "q");
         Objects.requireNonNull(k, "k");
@@ -329,6 +428,14 @@ public final class Attention {
     /**
      * {@link #attention(Tensor, Tensor, Tensor, Options)} with the arguments of PyTorch's function, in its order; a mask and
      * {@code causal} may both be given.
+     *
+     * @param q queries, [B, H, Tq, D], floating
+     * @param k keys, [B, Hk, Tk, D], where Hk divides H
+     * @param v values, [B, Hk, Tk, D]
+     * @param mask as for {@link Options#mask}; or null
+     * @param dropout the probability at which a weight becomes 0, also outside of training: pass 0 there
+     * @param causal whether query i sees only the keys j ≤ i
+     * @return [B, H, Tq, D], in the dtype of q
      */
     public static Tensor scaledDotProductAttention(
             Tensor q, Tensor k, Tensor v, @Nullable Tensor mask, double dropout, boolean causal) {
@@ -340,7 +447,12 @@ public final class Attention {
         return 1 / Math.sqrt(Math.max(1, width));
     }
 
-    /** Blocks of random numbers of one query in one head; see Note [Dropped weights]. */
+    /**
+     * Blocks of random numbers of one query in one head; see Note [Dropped weights].
+     *
+     * @param keys Tk
+     * @return ⌈keys/4⌉, as a block has four numbers
+     */
     public static long blocks(long keys) {
         return (keys + 3) / 4;
     }

@@ -40,9 +40,15 @@ public final class BatchNorm {
      *
      * <p>Parameters and running values have the dtype of x, or are float32 beside a 16-bit x, and then so is the result.
      *
+     * @param x [N, C, ..], floating
      * @param weight [C]; null, together with {@code bias}, for none
+     * @param bias [C]; null, together with {@code weight}, for none
      * @param runningMean [C], written in training; may be null in training only, as {@code runningVariance}
+     * @param runningVariance [C], written in training; may be null in training only, as {@code runningMean}
+     * @param training whether the statistics are those of x
      * @param momentum how far the running values move
+     * @param eps added to the variance, not negative
+     * @return of the shape of x
      * @throws ShapeException if a parameter is not [C], or training has less than two elements a channel
      */
     public static Tensor batchNorm(

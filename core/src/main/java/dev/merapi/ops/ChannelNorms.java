@@ -24,6 +24,8 @@ public final class ChannelNorms {
      * @param groups how many groups of C / groups channels
      * @param weight [C], or null for ones
      * @param bias [C], or null for zeros
+     * @param eps added to the variance, not negative
+     * @return of the shape and dtype of x
      * @throws ShapeException if shapes do not fit
      */
     public static Tensor groupNorm(Tensor x, long groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
@@ -36,7 +38,15 @@ public final class ChannelNorms {
      *
      * @param x [N, C, ..] with at least one dimension after the channels
      * @param runningMean [C], or null together with {@code runningVariance}
+     * @param runningVariance [C], of which the mean of the samples' unbiased variances becomes a part; or null
+     * @param weight [C], or null for ones
+     * @param bias [C], or null for zeros
+     * @param useInputStats whether statistics are those of x; if not, the running ones are needed
      * @param momentum how far the running values move
+     * @param eps added to the variance, not negative
+     * @return of the shape of x
+     * @throws ShapeException if shapes do not fit, a channel of a sample has less than two elements, or running
+     *     values are needed and absent
      */
     public static Tensor instanceNorm(
             Tensor x,
@@ -114,7 +124,13 @@ public final class ChannelNorms {
      * x / (k + alpha · mean of x² over neighbouring channels)^beta. Gradient: x.
      *
      * @param x [N, C, ..] with at least one dimension after the channels, floating
-     * @param size how many neighbours, of which one more stands before than behind if it is even; zeros beyond the first and last
+     * @param size how many neighbours, of which one more stands before than behind if it is even; zeros beyond the
+     *     first and last
+     * @param alpha factor of the mean of squares; 1e-4 in PyTorch
+     * @param beta exponent; 0.75 in PyTorch
+     * @param k added to the mean, so that nothing is divided by 0; 1 in PyTorch
+     * @return of the shape and dtype of x
+     * @throws ShapeException if x has less than three dimensions, or the size is less than 1
      */
     public static Tensor localResponseNorm(Tensor x, long size, double alpha, double beta, double k) {
         Objects.requireNonNull(x, "x");

@@ -24,15 +24,20 @@ public enum Combine {
     /** Whether none is 0; true over nothing. */
     ALL;
 
-    /** True if there is no answer over no elements. */
+    /**
+     * {@return whether there is no answer over no elements: of {@link #MIN}, {@link #MAX}, {@link #ARGMIN} and
+     * {@link #ARGMAX}}
+     */
     public boolean needsElements() {
         return this == MIN || this == MAX || isIndex();
     }
 
+    /** {@return whether the result is an index, int64} */
     public boolean isIndex() {
         return this == ARGMIN || this == ARGMAX;
     }
 
+    /** {@return whether the result is bool, of what is not 0} */
     public boolean isLogical() {
         return this == ANY || this == ALL;
     }

@@ -20,10 +20,15 @@ public final class Convolution {
     private Convolution() {}
 
     /**
+     * What {@link #CONV2D} takes.
+     *
      * @param x [N, C, H, W]
      * @param weight [O, C/groups, kh, kw]
      * @param bias [O], or absent
      * @param stride of height and width, as are padding and dilation
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
      */
     public record Conv2d(
             Tensor x,
@@ -35,8 +40,15 @@ public final class Convolution {
             long groups) {}
 
     /**
+     * What {@link #CONV2D_INPUT_GRADIENT} takes.
+     *
      * @param grad [N, O, OH, OW], the gradient of the result
+     * @param weight [O, C/groups, kh, kw]
      * @param inputSize H and W
+     * @param stride of height and width: steps between windows
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
      */
     public record InputGradient(
             Tensor grad,
@@ -47,7 +59,17 @@ public final class Convolution {
             long[] dilation,
             long groups) {}
 
-    /** @param kernelSize kh and kw */
+    /**
+     * What {@link #CONV2D_WEIGHT_GRADIENT} takes.
+     *
+     * @param grad [N, O, OH, OW], the gradient of the result
+     * @param x [N, C, H, W]
+     * @param kernelSize kh and kw
+     * @param stride of height and width: steps between windows
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     */
     public record WeightGradient(
             Tensor grad, Tensor x, long[] kernelSize, long[] stride, long[] padding, long[] dilation, long groups) {}
 
@@ -123,7 +145,7 @@ public final class Convolution {
             .register();
 
     /** What the gradients are made of. */
-    public record Saved(
+    record Saved(
             Tensor x, Tensor weight, boolean hasBias, long[] stride, long[] padding, long[] dilation, long groups) {
         Tensor convolve(Tensor input, Tensor kernel) {
             return CONV2D.call(new Conv2d(input, kernel, null, stride, padding, dilation, groups));
@@ -188,6 +210,14 @@ public final class Convolution {
      * [N, O, OH, OW] with OH = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1. One floating dtype. Gradient: x,
      * weight, bias, to any order.
      *
+     * @param x [N, C, H, W], floating
+     * @param weight [O, C/groups, kh, kw]
+     * @param bias [O], or null
+     * @param stride steps between windows, at least 1
+     * @param padding zeros on all four sides
+     * @param dilation steps between the taps of a kernel, at least 1
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @return [N, O, OH, OW]
      * @throws ShapeException if shapes do not fit or the kernel is larger than the padded image
      */
     public static Tensor conv2d(
@@ -205,10 +235,16 @@ public final class Convolution {
     // ---------------------------------------------------------------- one and three dimensions, and transposed
 
     /**
+     * What {@link #CONV_TRANSPOSE2D} takes.
+     *
      * @param x [N, I, H, W]
      * @param weight [I, O/groups, kh, kw]
      * @param bias [O], or absent
+     * @param stride of height and width: steps between the windows that elements of x are spread to
+     * @param padding of height and width: what is cut off before and after
      * @param outputPadding how many rows and columns more the result has than it must
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
      */
     public record ConvTranspose2d(
             Tensor x,
@@ -227,14 +263,39 @@ public final class Convolution {
             .autocast(CastPolicy.LOWER)
             .register();
 
-    /** {@link #conv2d} of x [N, C, L] by weight [O, C/groups, k]. */
+    /**
+     * {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} of lines.
+     *
+     * @param x [N, C, L], floating
+     * @param weight [O, C/groups, k]
+     * @param bias [O], or null
+     * @param stride steps between windows, at least 1
+     * @param padding zeros before and after
+     * @param dilation steps between the taps of a kernel, at least 1
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @return [N, O, OL] with OL = ⌊(L + 2·padding − dilation·(k − 1) − 1)/stride⌋ + 1
+     * @throws ShapeException if shapes do not fit or the kernel is larger than the padded line
+     */
     public static Tensor conv1d(
             Tensor x, Tensor weight, @Nullable Tensor bias, long stride, long padding, long dilation, long groups) {
         return convolution(
                 "conv1d", 1, x, weight, bias, new long[] {stride}, new long[] {padding}, new long[] {dilation}, groups);
     }
 
-    /** {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} with numbers for height and width each. */
+    /**
+     * {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} with numbers for height and width each.
+     *
+     * @param x [N, C, H, W], floating
+     * @param weight [O, C/groups, kh, kw]
+     * @param bias [O], or null
+     * @param stride of height and width: steps between windows
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @return [N, O, OH, OW]
+     * @throws ShapeException if shapes do not fit, the kernel is larger than the padded image, or there are not two
+     *     numbers each
+     */
     public static Tensor conv2d(
             Tensor x,
             Tensor weight,
@@ -246,7 +307,21 @@ public final class Convolution {
         return CONV2D.call(new Conv2d(x, weight, bias, stride, padding, dilation, groups));
     }
 
-    /** {@link #conv2d} of x [N, C, D, H, W] by weight [O, C/groups, kd, kh, kw], with three numbers each. */
+    /**
+     * {@link #conv2d(Tensor, Tensor, Tensor, long, long, long, long)} of volumes, with numbers for depth, height and
+     * width each.
+     *
+     * @param x [N, C, D, H, W], floating
+     * @param weight [O, C/groups, kd, kh, kw]
+     * @param bias [O], or null
+     * @param stride three steps between windows
+     * @param padding three numbers of zeros before and after
+     * @param dilation three steps between the taps of a kernel
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @return [N, O, OD, OH, OW]
+     * @throws ShapeException if shapes do not fit, the kernel is larger than the padded volume, or there are not
+     *     three numbers each
+     */
     public static Tensor conv3d(
             Tensor x,
             Tensor weight,
@@ -278,7 +353,13 @@ public final class Convolution {
      * Convolution of one to three dimensions, with a stride of 1, whose result is as large as x: "same" padding, one more at the
      * end where it cannot be even.
      *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
+     * @param weight [O, C/groups, k, ..], with as many sizes of the kernel
+     * @param bias [O], or null
      * @param dilation a number for each dimension after the channels
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @return [N, O, ..] with the sizes of x after the channels
+     * @throws ShapeException if shapes do not fit, or there are more than three dimensions after the channels
      */
     public static Tensor convSame(Tensor x, Tensor weight, @Nullable Tensor bias, long[] dilation, long groups) {
         return ConvolutionForms.same(x, weight, bias, dilation, groups);
@@ -288,6 +369,15 @@ public final class Convolution {
      * Transposed convolution of x [N, I, L] by weight [I, O/groups, k], bias [O] or null → [N, O, (L − 1)·stride − 2·padding +
      * dilation·(k − 1) + outputPadding + 1]. Gradient: x, weight, bias, to any order.
      *
+     * @param x [N, I, L], floating
+     * @param weight [I, O/groups, k]
+     * @param bias [O], or null
+     * @param stride steps between the windows that elements of x are spread to
+     * @param padding what is cut off before and after
+     * @param outputPadding what the result is longer at its end, less than stride or dilation
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @param dilation steps between the taps of a kernel
+     * @return [N, O, OL]
      * @throws ShapeException if shapes do not fit, or outputPadding is not less than stride or dilation
      */
     public static Tensor convTranspose1d(
@@ -313,7 +403,20 @@ public final class Convolution {
                 .squeeze(2);
     }
 
-    /** {@link #convTranspose1d} of x [N, I, H, W] by weight [I, O/groups, kh, kw], with two numbers each. */
+    /**
+     * {@link #convTranspose1d} of images, with numbers for height and width each.
+     *
+     * @param x [N, I, H, W], floating
+     * @param weight [I, O/groups, kh, kw]
+     * @param bias [O], or null
+     * @param stride steps between the windows that elements of x are spread to
+     * @param padding what is cut off before and after
+     * @param outputPadding what the result is longer at its end, less than stride or dilation
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @param dilation steps between the taps of a kernel
+     * @return [N, O, OH, OW]
+     * @throws ShapeException if shapes do not fit, or an outputPadding is not less than stride or dilation
+     */
     public static Tensor convTranspose2d(
             Tensor x,
             Tensor weight,
@@ -327,7 +430,20 @@ public final class Convolution {
                 new ConvTranspose2d(x, weight, bias, stride, padding, outputPadding, dilation, groups));
     }
 
-    /** {@link #convTranspose1d} of x [N, I, D, H, W] by weight [I, O/groups, kd, kh, kw], with three numbers each. */
+    /**
+     * {@link #convTranspose1d} of volumes, with numbers for depth, height and width each.
+     *
+     * @param x [N, I, D, H, W], floating
+     * @param weight [I, O/groups, kd, kh, kw]
+     * @param bias [O], or null
+     * @param stride steps between the windows that elements of x are spread to
+     * @param padding what is cut off before and after
+     * @param outputPadding what the result is longer at its end, less than stride or dilation
+     * @param groups how many groups channels fall into, each with kernels of its own; 1 is the usual
+     * @param dilation steps between the taps of a kernel
+     * @return [N, O, OD, OH, OW]
+     * @throws ShapeException if shapes do not fit, or an outputPadding is not less than stride or dilation
+     */
     public static Tensor convTranspose3d(
             Tensor x,
             Tensor weight,

@@ -23,12 +23,25 @@ public final class CopyOps {
 
     private CopyOps() {}
 
+    /**
+     * What {@link #CAST} takes.
+     *
+     * @param x of any dtype
+     * @param dtype that of the copy
+     */
     public record Cast(Tensor x, DType dtype) implements CopyArgs {}
 
+    /**
+     * What {@link #MOVE} takes.
+     *
+     * @param x on any device
+     * @param device that of the copy
+     */
     public record Move(Tensor x, Device device) {}
 
     /** Arguments whose operation is: every element of x, converted to the output's dtype. */
     public interface CopyArgs extends PointwiseArgs {
+        /** {@return the tensor that is read} */
         Tensor x();
 
         @Override
@@ -42,6 +55,12 @@ public final class CopyOps {
         }
     }
 
+    /**
+     * What {@link #COPY_INTO} takes.
+     *
+     * @param target what is written
+     * @param x what is read: its shape broadcasts to that of the target
+     */
     public record Into(Tensor target, Tensor x) implements CopyArgs {}
 
     /** A row-major copy in a dtype. */

@@ -25,17 +25,21 @@ public final class Ctc {
     private Ctc() {}
 
     /**
-     * The loss.
+     * The loss of each sequence: minus the logarithm of the probability of its labels.
      *
      * @param logProbabilities [T, N, C], as {@code logSoftmax(2)} gives them
-     * @param targets int64, [N, S]: labels, of which the first {@code targetLengths} of each row count; none is {@code blank}
+     * @param targets int64, [N, S]: labels, of which the first {@code targetLengths} of each row count; none is
+     *     {@code blank}
      * @param inputLengths how many of the T steps each sequence has, N numbers
      * @param targetLengths how many labels each sequence has, N numbers from 0 to S
      * @param blank the class that stands for no label; 0 in PyTorch
      * @param reduction MEAN divides each loss by its number of labels (at least 1) first, as PyTorch does
-     * @param zeroInfinity whether a sequence with more labels than its steps can hold counts 0, and not ∞; it has no gradient
-     *     in either case
+     * @param zeroInfinity whether a sequence with more labels than its steps can hold counts 0, and not ∞; it has no
+     *     gradient in either case
      * @return [N] for NONE, else 0-d
+     * @throws ShapeException if shapes do not fit, or there are no steps
+     * @throws DTypeException if the probabilities are not floating or the targets not int64
+     * @throws dev.merapi.error.SchemaException if a length or the blank is out of range
      */
     public static Tensor ctcLoss(
             Tensor logProbabilities,
@@ -82,7 +86,15 @@ public final class Ctc {
                 : Losses.reduce(loss, reduction);
     }
 
-    /** The mean, with 0 as the blank. */
+    /**
+     * The mean, with 0 as the blank.
+     *
+     * @param logProbabilities [T, N, C], as {@code logSoftmax(2)} gives them
+     * @param targets int64, [N, S]: labels other than 0
+     * @param inputLengths how many of the T steps each sequence has
+     * @param targetLengths how many labels each sequence has
+     * @return 0-d
+     */
     public static Tensor ctcLoss(Tensor logProbabilities, Tensor targets, long[] inputLengths, long[] targetLengths) {
         return ctcLoss(logProbabilities, targets, inputLengths, targetLengths, 0, Reduction.MEAN, false);
     }

@@ -35,6 +35,9 @@ public final class Einsum {
      * summed. A letter twice in an operand is its diagonal; {@code ...} stands for any further dimensions, which broadcast.
      * Without an arrow the result has those of {@code ...}, and the letters that are there once, in alphabetical order.
      *
+     * @param equation letters for dimensions, upper and lower case; spaces do not count
+     * @param operands one for each term; all of one dtype where two are multiplied
+     * @return a tensor with the dimensions that the equation gives it, which may be a view of a single operand
      * @throws ShapeException if the equation is none, or does not fit the operands
      */
     public static Tensor einsum(String equation, List<Tensor> operands) {

@@ -10,54 +10,83 @@ import java.util.List;
 public final class Elementary {
     private Elementary() {}
 
+    /** √x; NaN below 0. */
     public static final PointwiseOp SQRT = Pointwise.define("merapi::sqrt", Expr::sqrt);
+    /** 1/√x: infinite at 0, NaN below; under autocast in float32. */
     public static final PointwiseOp RSQRT =
             Pointwise.define("merapi::rsqrt", Expr::rsqrt).autocast(CastPolicy.FLOAT32);
 
+    /** eˣ; under autocast in float32. */
     public static final PointwiseOp EXP =
             Pointwise.define("merapi::exp", Expr::exp).autocast(CastPolicy.FLOAT32);
+    /** eˣ − 1, with all digits near 0; under autocast in float32. */
     public static final PointwiseOp EXPM1 =
             Pointwise.define("merapi::expm1", Expr::expm1).autocast(CastPolicy.FLOAT32);
+    /** 2ˣ; under autocast in float32. */
     public static final PointwiseOp EXP2 =
             Pointwise.define("merapi::exp2", Expr::exp2).autocast(CastPolicy.FLOAT32);
+    /** The natural logarithm: −∞ at 0, NaN below; under autocast in float32. */
     public static final PointwiseOp LOG =
             Pointwise.define("merapi::log", Expr::log).autocast(CastPolicy.FLOAT32);
+    /** log(1 + x), with all digits near 0; under autocast in float32. */
     public static final PointwiseOp LOG1P =
             Pointwise.define("merapi::log1p", Expr::log1p).autocast(CastPolicy.FLOAT32);
+    /** The logarithm to base 2, exact at powers of two; under autocast in float32. */
     public static final PointwiseOp LOG2 =
             Pointwise.define("merapi::log2", Expr::log2).autocast(CastPolicy.FLOAT32);
+    /** The logarithm to base 10; under autocast in float32. */
     public static final PointwiseOp LOG10 =
             Pointwise.define("merapi::log10", Expr::log10).autocast(CastPolicy.FLOAT32);
 
+    /** The sine of x radians. */
     public static final PointwiseOp SIN = Pointwise.define("merapi::sin", Expr::sin);
+    /** The cosine of x radians. */
     public static final PointwiseOp COS = Pointwise.define("merapi::cos", Expr::cos);
+    /** The tangent of x radians; under autocast in float32. */
     public static final PointwiseOp TAN =
             Pointwise.define("merapi::tan", Expr::tan).autocast(CastPolicy.FLOAT32);
+    /** The inverse of the sine, in [−π/2, π/2]; NaN beyond [−1, 1]; under autocast in float32. */
     public static final PointwiseOp ASIN =
             Pointwise.define("merapi::asin", Expr::asin).autocast(CastPolicy.FLOAT32);
+    /** The inverse of the cosine, in [0, π]; NaN beyond [−1, 1]; under autocast in float32. */
     public static final PointwiseOp ACOS =
             Pointwise.define("merapi::acos", Expr::acos).autocast(CastPolicy.FLOAT32);
+    /** The inverse of the tangent, in [−π/2, π/2]. */
     public static final PointwiseOp ATAN = Pointwise.define("merapi::atan", Expr::atan);
+    /** (eˣ − e⁻ˣ)/2; under autocast in float32. */
     public static final PointwiseOp SINH =
             Pointwise.define("merapi::sinh", Expr::sinh).autocast(CastPolicy.FLOAT32);
+    /** (eˣ + e⁻ˣ)/2; under autocast in float32. */
     public static final PointwiseOp COSH =
             Pointwise.define("merapi::cosh", Expr::cosh).autocast(CastPolicy.FLOAT32);
+    /** sinh x/cosh x, from −1 to 1. */
     public static final PointwiseOp TANH = Pointwise.define("merapi::tanh", Expr::tanh);
+    /** The inverse of {@link #SINH}. */
     public static final PointwiseOp ASINH = Pointwise.define("merapi::asinh", Expr::asinh);
+    /** The inverse of {@link #COSH} that is not negative; NaN below 1. */
     public static final PointwiseOp ACOSH = Pointwise.define("merapi::acosh", Expr::acosh);
+    /** The inverse of {@link #TANH}: ±∞ at ±1, NaN beyond. */
     public static final PointwiseOp ATANH = Pointwise.define("merapi::atanh", Expr::atanh);
 
+    /** 2/√π·∫₀ˣ exp(−t²) dt. */
     public static final PointwiseOp ERF = Pointwise.define("merapi::erf", Expr::erf);
+    /** 1 − erf x, with all digits where that is small. */
     public static final PointwiseOp ERFC = Pointwise.define("merapi::erfc", Expr::erfc);
 
+    /** The largest whole number that is not above x; the gradient is 0. */
     public static final PointwiseOp FLOOR = Pointwise.define("merapi::floor", Expr::floor);
+    /** The smallest whole number that is not below x; the gradient is 0. */
     public static final PointwiseOp CEIL = Pointwise.define("merapi::ceil", Expr::ceil);
+    /** The nearest whole number, of two the even one; the gradient is 0. */
     public static final PointwiseOp ROUND = Pointwise.define("merapi::round", Expr::round);
+    /** x rounded towards 0; the gradient is 0. */
     public static final PointwiseOp TRUNC = Pointwise.define("merapi::trunc", Expr::trunc);
     /** What lies behind the point, with the sign of x. */
     public static final PointwiseOp FRAC = Pointwise.define("merapi::frac", x -> x.sub(x.trunc()));
 
+    /** x·π/180. */
     public static final PointwiseOp DEG2RAD = Pointwise.define("merapi::deg2rad", x -> x.mul(Math.PI / 180));
+    /** x·180/π. */
     public static final PointwiseOp RAD2DEG = Pointwise.define("merapi::rad2deg", x -> x.mul(180 / Math.PI));
 
     private static final NamedFunction LOGIT_FUNCTION = NamedFunction.define(

@@ -14,16 +14,58 @@ import dev.merapi.types.Shape;
 public final class Factories {
     private Factories() {}
 
+    /**
+     * What {@link #EMPTY} takes.
+     *
+     * @param sizes of the result, none negative
+     * @param dtype of the result
+     * @param device where the result is made
+     */
     public record Empty(long[] sizes, DType dtype, Device device) {}
 
+    /**
+     * What {@link #FULL} takes.
+     *
+     * @param sizes of the result, none negative
+     * @param value of each element, converted to the dtype
+     * @param dtype of the result
+     * @param device where the result is made
+     */
     public record Full(long[] sizes, Number value, DType dtype, Device device) {}
 
+    /**
+     * What {@link #EYE} takes.
+     *
+     * @param rows of the matrix
+     * @param columns of the matrix
+     * @param dtype of the result
+     * @param device where the result is made
+     */
     public record Eye(long rows, long columns, DType dtype, Device device) {}
 
+    /**
+     * What {@link #ARANGE} takes.
+     *
+     * @param start the first number
+     * @param end beyond the last one
+     * @param step not 0, with the sign of end − start
+     * @param dtype of the result
+     * @param device where the result is made
+     */
     public record Arange(Number start, Number end, Number step, DType dtype, Device device) {}
 
+    /**
+     * What {@link #LINSPACE} takes.
+     *
+     * @param start the first number
+     * @param end the last number
+     * @param count how many; 1 gives {@code start} alone
+     * @param dtype of the result
+     * @param device where the result is made
+     */
     public record Linspace(double start, double end, long count, DType dtype, Device device) {}
 
+    /** A tensor of undefined contents; bools are false. */
     public static final Op<Empty, Tensor> EMPTY = Op.define("merapi::empty", Empty.class, Tensor.class)
             .compose(a -> {
                 Tensor t = TENSORS.allocate(Shape.of("empty", a.sizes()), a.dtype(), a.device());
@@ -32,11 +74,13 @@ public final class Factories {
             })
             .register();
 
+    /** A tensor of one value. */
     public static final Op<Full, Tensor> FULL = Op.define("merapi::full", Full.class, Tensor.class)
             .compose(a -> TENSORS.allocate(Shape.of("full", a.sizes()), a.dtype(), a.device())
                     .fill_(a.value()))
             .register();
 
+    /** A matrix with ones on its main diagonal and zeros elsewhere. */
     public static final Op<Eye, Tensor> EYE = Op.define("merapi::eye", Eye.class, Tensor.class)
             .compose(a -> {
                 Tensor t = Tensor.zeros(Shape.of("eye", a.rows(), a.columns()), a.dtype(), a.device());
@@ -47,11 +91,16 @@ public final class Factories {
             })
             .register();
 
+    /**
+     * start + i·step for all i from 0 to ⌈(end − start)/step⌉ − 1; each is computed by itself, so that errors do not
+     * add up.
+     */
     public static final Op<Arange, Tensor> ARANGE = Op.define("merapi::arange", Arange.class, Tensor.class)
             .device(Arange::device)
             .shape(a -> Tensor.meta(Shape.of("arange", count(a)), a.dtype(), a.device()))
             .register();
 
+    /** Evenly spaced numbers from start to end, both included. */
     public static final Op<Linspace, Tensor> LINSPACE = Op.define("merapi::linspace", Linspace.class, Tensor.class)
             .device(Linspace::device)
             .shape(a -> Tensor.meta(Shape.of("linspace", a.count()), a.dtype(), a.device()))

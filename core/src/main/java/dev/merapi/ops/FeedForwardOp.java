@@ -26,14 +26,24 @@ public final class FeedForwardOp {
             .compose(FeedForwardOp::composed)
             .register();
 
-    /** Linear map, GELU, linear map. */
+    /**
+     * Linear map, GELU, linear map: what the op means, by ops that have gradients.
+     *
+     * @param a the operands
+     * @return [.., out]
+     */
     public static Tensor composed(Args a) {
         check(a);
         return LinearAlgebra.linear(
                 LinearAlgebra.linear(a.x(), a.up(), a.upBias()).geluTanh(), a.down(), a.downBias());
     }
 
-    /** @throws ShapeException or DTypeException if the operands do not fit together */
+    /**
+     * Refuses operands that do not fit together; for backends that write the op in another way.
+     *
+     * @param a the operands
+     * @throws ShapeException or DTypeException if the operands do not fit together
+     */
     public static void check(Args a) {
         Softmax.requireFloating(OP, a.x());
         fit("x [.., in] and up [hidden, in]", a.x(), "x", -1, a.up(), "up", 1, 2);
@@ -56,6 +66,12 @@ public final class FeedForwardOp {
      * geluTanh(x·upᵀ + upBias)·downᵀ + downBias: [.., in] → [.., out], of one floating dtype. Gradient: everything, to any
      * order.
      *
+     * @param x [.., in], floating
+     * @param up [hidden, in]
+     * @param upBias [hidden]
+     * @param down [out, hidden]
+     * @param downBias [out]
+     * @return [.., out]
      * @throws ShapeException if the sizes do not fit
      */
     public static Tensor feedForward(Tensor x, Tensor up, Tensor upBias, Tensor down, Tensor downBias) {

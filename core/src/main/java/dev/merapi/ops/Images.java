@@ -19,8 +19,9 @@ public final class Images {
      *
      * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
      * @param size of the dimensions after the channels
-     * @param alignCorners whether the middles of the corner elements stay where they are, else the corners of the image; for
-     *     linear and cubic only
+     * @param mode how values between elements are found
+     * @param alignCorners whether the middles of the corner elements stay where they are, else the corners of the
+     *     image; for linear and cubic only
      * @return [N, C, size]
      * @throws ShapeException if sizes do not fit
      */
@@ -31,7 +32,12 @@ public final class Images {
     /**
      * x larger by a factor: sizes are rounded down, places are found by the factor.
      *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
      * @param scale a factor for each dimension after the channels
+     * @param mode how values between elements are found
+     * @param alignCorners as above
+     * @return [N, C, ..] with sizes ⌊size·scale⌋
+     * @throws ShapeException if sizes do not fit, or one would be 0
      */
     public static Tensor interpolate(Tensor x, double[] scale, Interpolation mode, boolean alignCorners) {
         Objects.requireNonNull(x, "x");
@@ -49,6 +55,7 @@ public final class Images {
      * @param x [N, C, H, W], floating
      * @param grid [N, OH, OW, 2] of x's dtype: column and row, from −1 to 1 across the image
      * @param mode nearest, linear or cubic
+     * @param padding what lies outside of the image
      * @param alignCorners whether −1 and 1 are the middles of the outermost elements, else their outer borders
      * @return [N, C, OH, OW]
      * @throws ShapeException if shapes do not fit
@@ -62,7 +69,11 @@ public final class Images {
      * A grid for {@link #gridSample} of an affine map.
      *
      * @param theta [N, 2, 3]
+     * @param h rows of the images to be made
+     * @param w their columns
+     * @param alignCorners as for {@link #gridSample}
      * @return [N, h, w, 2]
+     * @throws ShapeException if theta is not [N, 2, 3]
      */
     public static Tensor affineGrid(Tensor theta, long h, long w, boolean alignCorners) {
         Objects.requireNonNull(theta, "theta");
@@ -82,7 +93,13 @@ public final class Images {
     /**
      * The windows of x [N, C, H, W] as columns: [N, C·kh·kw, windows], known as im2col.
      *
+     * @param x [N, C, H, W]
      * @param kernel of height and width, as are dilation, padding with zeros, and stride
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param stride of height and width: steps between windows
+     * @return [N, C·kh·kw, windows], a copy; windows in row-major order
+     * @throws ShapeException if x has not four dimensions, or the kernel covers more than the padded image
      */
     public static Tensor unfold(Tensor x, long[] kernel, long[] dilation, long[] padding, long[] stride) {
         Objects.requireNonNull(x, "x");
@@ -98,9 +115,17 @@ public final class Images {
     }
 
     /**
-     * The sum of windows [N, C·kh·kw, windows] where they lie in images [N, C, H, W]: the transpose of {@link #unfold}.
+     * The sum of windows [N, C·kh·kw, windows] where they lie in images [N, C, H, W]: the transpose of
+     * {@link #unfold}.
      *
+     * @param x [N, C·kh·kw, windows], as {@link #unfold} gives them
      * @param size H and W
+     * @param kernel of height and width
+     * @param dilation of height and width: steps between the taps of a kernel
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param stride of height and width: steps between windows
+     * @return [N, C, H, W], where windows that overlap are added up
+     * @throws ShapeException if x has another number of rows or windows than these sizes give
      */
     public static Tensor fold(Tensor x, long[] size, long[] kernel, long[] dilation, long[] padding, long[] stride) {
         Objects.requireNonNull(x, "x");
@@ -124,7 +149,14 @@ public final class Images {
 
     // ---------------------------------------------------------------- channels as pixels
 
-    /** Channels as pixels: [.., C·r·r, H, W] → [.., C, H·r, W·r]. */
+    /**
+     * Channels as pixels: [.., C·r·r, H, W] → [.., C, H·r, W·r].
+     *
+     * @param x [.., C·r·r, H, W], not empty
+     * @param r the factor of height and width, at least 1
+     * @return [.., C, H·r, W·r], a copy
+     * @throws ShapeException if r² does not divide the channels
+     */
     public static Tensor pixelShuffle(Tensor x, long r) {
         require("pixelShuffle", x, r);
         long c = x.size(-3);
@@ -139,7 +171,14 @@ public final class Images {
                 .reshape(ending(x, c / r / r, h * r, w * r));
     }
 
-    /** Pixels as channels: [.., C, H·r, W·r] → [.., C·r·r, H, W]. */
+    /**
+     * Pixels as channels: [.., C, H·r, W·r] → [.., C·r·r, H, W].
+     *
+     * @param x [.., C, H·r, W·r], not empty
+     * @param r the factor of height and width, at least 1
+     * @return [.., C·r·r, H, W], a copy
+     * @throws ShapeException if r does not divide height and width
+     */
     public static Tensor pixelUnshuffle(Tensor x, long r) {
         require("pixelUnshuffle", x, r);
         long c = x.size(-3);
@@ -154,7 +193,14 @@ public final class Images {
                 .reshape(ending(x, c * r * r, h / r, w / r));
     }
 
-    /** Channels [N, C, ..] in another order: the first of each group, then the second, …. */
+    /**
+     * Channels [N, C, ..] in another order: the first of each group, then the second, ….
+     *
+     * @param x [N, C, ..]
+     * @param groups how many groups the channels fall into, a divisor of C
+     * @return of the shape of x
+     * @throws ShapeException if it does not divide C
+     */
     public static Tensor channelShuffle(Tensor x, long groups) {
         Objects.requireNonNull(x, "x");
         if (x.rank() < 2 || groups < 1 || x.size(1) % groups != 0) {

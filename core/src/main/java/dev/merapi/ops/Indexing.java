@@ -21,30 +21,83 @@ import dev.merapi.types.Shape;
 public final class Indexing {
     private Indexing() {}
 
-    /** {@code index} has the rank of x, and its sizes except in {@code dim}. */
+    /**
+     * What {@link #GATHER} takes.
+     *
+     * @param x what is read
+     * @param dim along which indices count
+     * @param index int32 or int64; negative ones count from the end; of the rank of x, and its sizes except in
+     *     {@code dim}
+     */
     public record Gather(Tensor x, int dim, Tensor index) {}
 
-    /** {@code index} is as for {@link Gather}; {@code src} has its shape and the dtype of x. */
+    /**
+     * What {@link #SCATTER} and {@link #SCATTER_ADD} take.
+     *
+     * @param x what is copied, or written in place
+     * @param dim along which indices count
+     * @param index int32 or int64; negative ones count from the end; of the rank of x, and its sizes except in
+     *     {@code dim}
+     * @param src of the shape of the index and the dtype of x
+     */
     public record Scatter(Tensor x, int dim, Tensor index, Tensor src) {}
 
-    /** {@code index} is one-dimensional. */
+    /**
+     * What {@link #INDEX_SELECT} takes.
+     *
+     * @param x what is read; a 0-d tensor is one slice
+     * @param dim along which indices count
+     * @param index [n], int32 or int64; negative ones count from the end
+     */
     public record IndexSelect(Tensor x, int dim, Tensor index) {}
 
-    /** {@code index} is one-dimensional; {@code src} has the sizes of x, but as many as indices in {@code dim}. */
+    /**
+     * What {@link #INDEX_ADD} takes.
+     *
+     * @param x what is copied, or written in place
+     * @param dim along which indices count
+     * @param index [n], int32 or int64; negative ones count from the end
+     * @param src of the sizes of x, but n in {@code dim}, and of its dtype
+     */
     public record IndexAdd(Tensor x, int dim, Tensor index, Tensor src) {}
 
-    /** {@code paddingIndex} is a row that gets no gradient; −1 for none. */
+    /**
+     * What {@link #EMBEDDING} takes.
+     *
+     * @param weight the table [N, D]
+     * @param indices of any shape [*], int32 or int64; negative ones count from the end
+     * @param paddingIndex a row that gets no gradient; −1 for none
+     */
     public record Embedding(Tensor weight, Tensor indices, long paddingIndex) {}
 
-    /** {@code g} is the gradient [*, D] of the rows that were looked up, of {@code rows} in all. */
+    /**
+     * What {@link #EMBEDDING_BACKWARD} takes.
+     *
+     * @param g [*, D], the gradient of the rows that were looked up
+     * @param indices [*], as they were looked up
+     * @param rows how many the table has
+     * @param paddingIndex a row that gets no gradient; −1 for none
+     */
     public record EmbeddingBackward(Tensor g, Tensor indices, long rows, long paddingIndex) {}
 
+    /**
+     * What {@link #ONE_HOT} takes.
+     *
+     * @param indices of any shape [*], int32 or int64; negative ones count from the end
+     * @param classes the size of the new last dimension
+     * @param dtype of the result
+     */
     public record OneHot(Tensor indices, long classes, DType dtype) {}
 
+    /**
+     * What {@link #NONZERO} takes.
+     *
+     * @param x of any dtype and shape
+     */
     public record NonZero(Tensor x) {}
 
     /** What backward needs of an indexing op. */
-    public record Saved(Tensor index, int dim, Shape shape) {}
+    record Saved(Tensor index, int dim, Shape shape) {}
 
     /** out[o, j, i] = x[o, index[o, j, i], i]. */
     public static final Op<Gather, Tensor> GATHER = Op.define("merapi::gather", Gather.class, Tensor.class)
@@ -166,7 +219,7 @@ public final class Indexing {
             .register();
 
     /** What backward needs of a look-up. */
-    public record SavedLookup(Tensor indices, long rows, long paddingIndex) {}
+    record SavedLookup(Tensor indices, long rows, long paddingIndex) {}
 
     /** The gradient [rows, D] of the weight; rows that were looked up several times get the sum. */
     public static final Op<EmbeddingBackward, Tensor> EMBEDDING_BACKWARD = Op.define(
@@ -221,7 +274,15 @@ public final class Indexing {
 
     // ---------------------------------------------------------------- checks
 
-    /** The error for an index that a kernel found to be out of range. */
+    /**
+     * The error for an index that a kernel found to be out of range.
+     *
+     * @param op which found it
+     * @param position of the index among the indices, in row-major order
+     * @param index what was asked for
+     * @param size of the dimension that it should lie in
+     * @return the error, which says what indices may be
+     */
     public static ShapeException outOfRange(String op, long position, long index, long size) {
         return new ShapeException(Message.of(op + ": index " + index + ", at position " + position
                         + " of the indices, is out of range for size " + size)

@@ -25,18 +25,44 @@ import org.jspecify.annotations.Nullable;
 public final class Joining {
     private Joining() {}
 
+    /**
+     * What {@link #CAT} takes.
+     *
+     * @param tensors at least one; shapes may differ in {@code dim} only, and dtypes promote
+     * @param dim along which they are joined; negative ones count from the end
+     */
     public record Cat(List<Tensor> tensors, int dim) {}
 
+    /**
+     * What {@link #STACK} takes.
+     *
+     * @param tensors at least one, all of one shape; dtypes promote
+     * @param dim where the new dimension stands in the result
+     */
     public record Stack(List<Tensor> tensors, int dim) {}
 
-    /** {@code amounts}: before and after the last dimension, then the one before it, …; negative ones cut off. */
+    /**
+     * What {@link #PAD} takes.
+     *
+     * @param x of any dtype
+     * @param amounts before and after the last dimension, then the one before it, …; negative ones cut off
+     * @param value what is put there, converted to the dtype of x
+     */
     public record Pad(Tensor x, long[] amounts, Number value) {}
 
+    /**
+     * What {@link #REPEAT} takes.
+     *
+     * @param x of any dtype
+     * @param repeats how often each dimension comes again; at least as many numbers as dimensions, further ones stand
+     *     in front
+     */
     public record Repeat(Tensor x, long[] repeats) {}
 
     /** What {@code cat} keeps: how the result was divided. */
-    public record Parts(int dim, long[] sizes, List<DType> dtypes) {}
+    record Parts(int dim, long[] sizes, List<DType> dtypes) {}
 
+    /** The tensors one after the other along a dimension. */
     public static final Op<Cat, Tensor> CAT = everywhere(
                     Op.define("merapi::cat", Cat.class, Tensor.class), Joining::cat)
             .stridesOk()
@@ -63,6 +89,7 @@ public final class Joining {
             .linear("tensors")
             .register();
 
+    /** The tensors side by side along a new dimension. */
     public static final Op<Stack, Tensor> STACK = Op.define("merapi::stack", Stack.class, Tensor.class)
             .compose(a -> {
                 for (Tensor t : a.tensors()) {
@@ -77,6 +104,7 @@ public final class Joining {
             })
             .register();
 
+    /** x with a border of one value, or cut at its border. */
     public static final Op<Pad, Tensor> PAD = everywhere(
                     Op.define("merapi::pad", Pad.class, Tensor.class), Joining::pad)
             .stridesOk()
@@ -87,6 +115,7 @@ public final class Joining {
             .jvp((a, out, t) -> pad(t.orZeros("x"), a.amounts(), 0))
             .register();
 
+    /** x again and again along its dimensions, a copy: {@code repeat} of PyTorch. */
     public static final Op<Repeat, Tensor> REPEAT = Op.define("merapi::repeat", Repeat.class, Tensor.class)
             .compose(a -> {
                 int rank = a.repeats().length;
@@ -122,7 +151,16 @@ public final class Joining {
         return op.reference(kernel).kernel(DeviceType.CUDA, kernel).kernel(DeviceType.CUDA_SIM, kernel);
     }
 
-    /** As {@link Pad}. */
+    /**
+     * x with a border of one value. Gradient: x.
+     *
+     * @param x of any dtype
+     * @param amounts before and after the last dimension, then the one before it, …; negative ones cut off
+     * @param value what is put there, converted to the dtype of x
+     * @return a copy, in which each dimension has its amounts more
+     * @throws ShapeException if the amounts are no pairs, are more than x has dimensions, or cut off more than there
+     *     is
+     */
     public static Tensor pad(Tensor x, long[] amounts, Number value) {
         return PAD.call(new Pad(x, amounts, value));
     }
@@ -131,8 +169,12 @@ public final class Joining {
      * A border made of the tensor's own elements, in amounts before and after the last dimension, then the one before it, ….
      * Gradient: x, to any order.
      *
-     * @throws ShapeException if an amount is negative, or the tensor has too few elements for it: reflect needs one more than the
-     *     amount, circular as many, replicate one
+     * @param x of any dtype
+     * @param mode what the border is made of
+     * @param amounts none negative, two for each dimension from the last on
+     * @return a copy, in which each dimension has its amounts more
+     * @throws ShapeException if an amount is negative, or the tensor has too few elements for it: reflect needs one
+     *     more than the amount, circular as many, replicate one
      */
     public static Tensor pad(Tensor x, PadMode mode, long... amounts) {
         Objects.requireNonNull(x, "x");

@@ -23,6 +23,9 @@ public final class LikelihoodLosses {
      * @param logInput whether x is a logarithm; true in PyTorch
      * @param full whether Stirling's term for log y! counts, which has no gradient to x; false in PyTorch
      * @param eps keeps the logarithm of 0 away; 1e-8 in PyTorch
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of x for NONE, else 0-d
+     * @throws ShapeException if the shapes differ
      */
     public static Tensor poissonNllLoss(
             Tensor x, Tensor y, boolean logInput, boolean full, double eps, Reduction reduction) {
@@ -40,20 +43,30 @@ public final class LikelihoodLosses {
         return Losses.reduce(each, reduction);
     }
 
-    /** The mean, for logarithms of expected counts. */
+    /**
+     * The mean, for logarithms of expected counts.
+     *
+     * @param x logarithms of expected counts
+     * @param y counts, of the same shape
+     * @return the mean, 0-d
+     */
     public static Tensor poissonNllLoss(Tensor x, Tensor y) {
         return poissonNllLoss(x, y, true, false, 1e-8, Reduction.MEAN);
     }
 
     /**
-     * Of numbers around a mean with a variance: (log v + (x − y)²/v)/2, where v is the variance and at least {@code eps}.
+     * Of numbers around a mean with a variance: (log v + (x − y)²/v)/2, where v is the variance and at least
+     * {@code eps}.
      *
      * @param x the predicted means
      * @param y the numbers, of the same shape
-     * @param variance of that shape, or with a last dimension of 1, or without it: then one variance for all of them. A
-     *     negative one, which PyTorch refuses, gives NaN: to look at it would make a device wait
+     * @param variance of that shape, or with a last dimension of 1, or without it: then one variance for all of them.
+     *     A negative one, which PyTorch refuses, gives NaN: to look at it would make a device wait
      * @param full whether log(2π)/2 counts; false in PyTorch
      * @param eps positive; 1e-6 in PyTorch. The gradient is as if it were not there
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of x for NONE, else 0-d
+     * @throws ShapeException if the shapes do not fit
      */
     public static Tensor gaussianNllLoss(
             Tensor x, Tensor y, Tensor variance, boolean full, double eps, Reduction reduction) {
@@ -81,7 +94,14 @@ public final class LikelihoodLosses {
         return Losses.reduce(full ? each.add(0.5 * Math.log(2 * Math.PI)) : each, reduction);
     }
 
-    /** The mean, with an eps of 1e-6. */
+    /**
+     * The mean, with an eps of 1e-6.
+     *
+     * @param x the predicted means
+     * @param y the numbers, of the same shape
+     * @param variance of that shape, or with a last dimension of 1, or without it
+     * @return the mean, 0-d
+     */
     public static Tensor gaussianNllLoss(Tensor x, Tensor y, Tensor variance) {
         return gaussianNllLoss(x, y, variance, false, 1e-6, Reduction.MEAN);
     }

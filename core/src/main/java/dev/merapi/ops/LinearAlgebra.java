@@ -20,12 +20,16 @@ public final class LinearAlgebra {
     private LinearAlgebra() {}
 
     /**
+     * What {@link #MATMUL} takes.
+     *
      * @param a [.., M, K]
      * @param b [.., K, N], of the same dtype
      */
     public record Matmul(Tensor a, Tensor b) {}
 
     /**
+     * What {@link #LINEAR} takes.
+     *
      * @param x [.., in]
      * @param weight [out, in]
      * @param bias [out], or absent
@@ -52,7 +56,13 @@ public final class LinearAlgebra {
             .autocast(CastPolicy.LOWER)
             .register();
 
-    /** What the gradients of {@link #LINEAR} are made of. */
+    /**
+     * What the gradients of {@link #LINEAR} are made of.
+     *
+     * @param x [.., in]
+     * @param weight [out, in]
+     * @param hasBias whether there is a bias, of which nothing else needs to be known
+     */
     public record SavedLinear(Tensor x, Tensor weight, boolean hasBias) {}
 
     // ---------------------------------------------------------------- shapes
@@ -179,7 +189,11 @@ public final class LinearAlgebra {
      * a·b. Vectors count as a row on the left and as a column on the right, and that dimension goes again; leading
      * dimensions of matrices broadcast.
      *
+     * @param a [K], [M, K] or [.., M, K]
+     * @param b [K], [K, N] or [.., K, N], of the same dtype
+     * @return [.., M, N], without M where a is a vector and without N where b is one
      * @throws ShapeException if the inner sizes differ, or one is 0-d
+     * @throws DTypeException if the dtypes differ, or are bool
      */
     public static Tensor matmul(Tensor a, Tensor b) {
         Objects.requireNonNull(a, "a");
@@ -209,6 +223,16 @@ public final class LinearAlgebra {
         return a.rank() == 1 ? out.squeeze(b.rank() == 1 ? -1 : -2) : out;
     }
 
+    /**
+     * x·weightᵀ + bias, over the last dimension of x. Gradient: x, weight, bias, to any order.
+     *
+     * @param x [.., in]
+     * @param weight [out, in], of the same dtype
+     * @param bias [out], or null for none
+     * @return [.., out]
+     * @throws ShapeException if the sizes do not fit
+     * @throws DTypeException if the dtypes differ, or are bool
+     */
     public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
         return LINEAR.call(new Linear(x, weight, bias));
     }

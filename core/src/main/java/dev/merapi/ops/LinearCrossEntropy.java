@@ -39,11 +39,19 @@ public final class LinearCrossEntropy {
     private LinearCrossEntropy() {}
 
     /**
+     * What {@link #LINEAR_CROSS_ENTROPY} takes.
+     *
      * @param x [rows, in], floating
      * @param weight [classes, in], of the same dtype
      * @param bias [classes], or absent
      * @param targets [rows], int64
-     * @param wantX whether the forward call computes this gradient, if the loss is one number; without it backward does
+     * @param ignoreIndex rows with this target count for nothing
+     * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @param reduction what becomes of the losses of single elements
+     * @param wantX whether the forward call computes this gradient, if the loss is one number; without it backward
+     *     does
+     * @param wantWeight the same, of the weight
+     * @param wantBias the same, of the bias
      */
     public record Args(
             Tensor x,
@@ -58,6 +66,8 @@ public final class LinearCrossEntropy {
             boolean wantBias) {}
 
     /**
+     * What {@link #LINEAR_CROSS_ENTROPY} gives; all but the loss is internal.
+     *
      * @param loss [rows] for NONE, else 0-d, in the compute dtype
      * @param lse log Σ exp(logits) of each row, in the compute dtype
      * @param totalWeight float64: how many rows count
@@ -68,8 +78,9 @@ public final class LinearCrossEntropy {
     public record Result(Tensor loss, Tensor lse, Tensor totalWeight, Tensor dx, Tensor dweight, Tensor dbias) {}
 
     /** What the gradient is made of. */
-    public record Saved(Args args, Tensor lse, Tensor totalWeight, Tensor dx, Tensor dweight, Tensor dbias) {}
+    record Saved(Args args, Tensor lse, Tensor totalWeight, Tensor dx, Tensor dweight, Tensor dbias) {}
 
+    /** −log softmax(x·weightᵀ + bias)[target], reduced; see the class for how. */
     public static final Op<Args, Result> LINEAR_CROSS_ENTROPY = Op.define(
                     "merapi::linear_cross_entropy", Args.class, Result.class)
             .internal("lse", "totalWeight", "dx", "dweight", "dbias")

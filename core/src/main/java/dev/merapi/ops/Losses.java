@@ -32,19 +32,25 @@ public final class Losses {
 
     /** What becomes of the losses of single elements. */
     public enum Reduction {
+        /** They stay as they are, one for each element or row. */
         NONE,
+        /** Their mean; of weighted classes, their sum over that of the weights. */
         MEAN,
+        /** Their sum. */
         SUM
     }
 
     // ---------------------------------------------------------------- of classes
 
     /**
+     * What {@link #CROSS_ENTROPY} takes.
+     *
      * @param logits [rows, classes], floating
      * @param targets [rows], int64, a class or {@code ignoreIndex}
      * @param weight [classes], of the compute dtype of the logits (float32 for 16 bits), or absent for ones
      * @param ignoreIndex rows with this target count for nothing
      * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @param reduction what becomes of the losses of single elements
      */
     public record CrossEntropy(
             Tensor logits,
@@ -55,13 +61,27 @@ public final class Losses {
             Reduction reduction) {}
 
     /**
+     * What {@link #CROSS_ENTROPY} gives; all but the loss is internal.
+     *
      * @param loss [rows] for NONE, else 0-d, in the compute dtype: 16 bits would not show how a mean improves
      * @param lse log Σ exp(logits) of each row, in the compute dtype
      * @param totalWeight float64: what MEAN divides by
      */
     public record CrossEntropyResult(Tensor loss, Tensor lse, Tensor totalWeight) {}
 
-    /** Of the gradient {@code grad} of the loss, and of what the forward op took and returned. */
+    /**
+     * What the gradient of {@link #CROSS_ENTROPY} is made of: that of the loss, its arguments and its results.
+     *
+     * @param grad [rows] for NONE, else 0-d, in the compute dtype
+     * @param logits as in {@link CrossEntropy}
+     * @param targets as in {@link CrossEntropy}
+     * @param weight as in {@link CrossEntropy}
+     * @param lse as in {@link CrossEntropyResult}
+     * @param totalWeight as in {@link CrossEntropyResult}
+     * @param ignoreIndex as in {@link CrossEntropy}
+     * @param labelSmoothing as in {@link CrossEntropy}
+     * @param reduction as in {@link CrossEntropy}
+     */
     public record CrossEntropyBackward(
             Tensor grad,
             Tensor logits,
@@ -162,7 +182,7 @@ public final class Losses {
             .register();
 
     /** What the gradient of {@link #CROSS_ENTROPY} is made of. */
-    public record SavedCrossEntropy(CrossEntropy args, Tensor lse, Tensor totalWeight) {}
+    record SavedCrossEntropy(CrossEntropy args, Tensor lse, Tensor totalWeight) {}
 
     private static @Nullable Tensor refuse(boolean wanted) {
         if (wanted) {
@@ -209,9 +229,15 @@ public final class Losses {
      * they take: where every other handle is closed (their own, and a view's), as {@code try (Tensor logits = …)} does, and
      * {@code Autograd.backward} frees the graph.
      *
+     * @param logits [N, C], [C] or [N, C, d1, ..], floating
      * @param targets int64; those equal to {@code ignoreIndex} count for nothing
      * @param weight [C], of the dtype of the logits or of float32 where those have 16 bits; or null
+     * @param ignoreIndex targets equal to this count for nothing; −100 in PyTorch
+     * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @param reduction what becomes of the losses of single elements
+     * @return 0-d, or of the shape of the targets for NONE; float32 of 16-bit logits
      * @throws ShapeException if shapes do not fit, or a target is outside of [0, C)
+     * @throws DTypeException if the logits are not floating, or the targets not int64
      */
     public static Tensor crossEntropy(
             Tensor logits,
@@ -237,7 +263,13 @@ public final class Losses {
         return reduction != Reduction.NONE || shape.rank() == 1 ? loss : loss.reshape(shape.toArray());
     }
 
-    /** The mean over all rows whose target is not −100. */
+    /**
+     * The mean over all rows whose target is not −100.
+     *
+     * @param logits [N, C], [C] or [N, C, d1, ..], floating
+     * @param targets int64: [N], 0-d or [N, d1, ..]
+     * @return 0-d
+     */
     public static Tensor crossEntropy(Tensor logits, Tensor targets) {
         return crossEntropy(logits, targets, null, -100, 0, Reduction.MEAN);
     }
@@ -249,7 +281,14 @@ public final class Losses {
      * <p>Shapes: x [.., in], weight [classes, in], bias [classes] or null, targets [..] → 0-d, or the shape of the targets for
      * NONE; of one floating dtype, or as {@code Autocast} makes them. The loss is float32 for 16 bits.
      *
+     * @param x [.., in]
+     * @param weight [classes, in]
+     * @param bias [classes], or null
      * @param targets int64; those equal to {@code ignoreIndex} count for nothing
+     * @param ignoreIndex targets equal to this count for nothing
+     * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @param reduction what becomes of the losses of single elements
+     * @return 0-d, or of the shape of the targets for NONE; float32 for 16 bits
      * @throws ShapeException if shapes do not fit, or a target is outside of [0, classes)
      */
     public static Tensor linearCrossEntropy(
@@ -263,7 +302,15 @@ public final class Losses {
         return LinearCrossEntropy.call(x, weight, bias, targets, ignoreIndex, labelSmoothing, reduction);
     }
 
-    /** The mean over all rows whose target is not −100. */
+    /**
+     * The mean over all rows whose target is not −100.
+     *
+     * @param x [.., in], floating
+     * @param weight [classes, in]
+     * @param bias [classes], or null
+     * @param targets int64, [..]
+     * @return 0-d
+     */
     public static Tensor linearCrossEntropy(Tensor x, Tensor weight, @Nullable Tensor bias, Tensor targets) {
         return linearCrossEntropy(x, weight, bias, targets, -100, 0, Reduction.MEAN);
     }
@@ -309,7 +356,15 @@ public final class Losses {
 
     // ---------------------------------------------------------------- of log probabilities
 
-    /** As {@link CrossEntropy}, of log probabilities. */
+    /**
+     * What {@link #NLL_LOSS} takes.
+     *
+     * @param logProbabilities [rows, classes], floating
+     * @param targets [rows], int64, a class or {@code ignoreIndex}
+     * @param weight [classes], of the dtype of the logarithms; or absent for ones
+     * @param ignoreIndex rows with this target count for nothing
+     * @param reduction what becomes of the losses of single elements
+     */
     public record Nll(
             Tensor logProbabilities,
             Tensor targets,
@@ -317,6 +372,16 @@ public final class Losses {
             long ignoreIndex,
             Reduction reduction) {}
 
+    /**
+     * What the gradient of {@link #NLL_LOSS} is made of.
+     *
+     * @param grad [rows] for NONE, else 0-d
+     * @param logProbabilities as in {@link Nll}
+     * @param targets as in {@link Nll}
+     * @param weight as in {@link Nll}
+     * @param ignoreIndex as in {@link Nll}
+     * @param reduction as in {@link Nll}
+     */
     public record NllBackward(
             Tensor grad,
             Tensor logProbabilities,
@@ -325,6 +390,10 @@ public final class Losses {
             long ignoreIndex,
             Reduction reduction) {}
 
+    /**
+     * The gradient of the log probabilities, [rows, classes]: −weight at the target of each row, 0 elsewhere, times
+     * {@code grad}.
+     */
     public static final Op<NllBackward, Tensor> NLL_LOSS_BACKWARD = Op.define(
                     "merapi::nll_loss_backward", NllBackward.class, Tensor.class)
             .shape(a -> {
@@ -398,7 +467,20 @@ public final class Losses {
             .autocast(CastPolicy.FLOAT32)
             .register();
 
-    /** −weight[target]·logProbabilities[target], as {@link #crossEntropy} but after logSoftmax. */
+    /**
+     * −weight[target]·logProbabilities[target]: cross entropy after a logSoftmax of one's own. Gradient: log
+     * probabilities, to any order.
+     *
+     * @param logProbabilities [N, C], [C] or [N, C, d1, ..], floating
+     * @param targets int64: [N], 0-d or [N, d1, ..]
+     * @param weight [C], of the dtype of the logarithms; or null for ones
+     * @param ignoreIndex targets equal to this count for nothing; −100 in PyTorch
+     * @param reduction what becomes of the losses of single elements; MEAN divides by the sum of the weights of the
+     *     targets
+     * @return 0-d, or of the shape of the targets for NONE
+     * @throws ShapeException if shapes do not fit, or a target is outside of [0, C)
+     * @throws DTypeException if the logarithms are not floating, or the targets not int64
+     */
     public static Tensor nllLoss(
             Tensor logProbabilities, Tensor targets, @Nullable Tensor weight, long ignoreIndex, Reduction reduction) {
         requireFitting("merapi::nll_loss", logProbabilities, targets);
@@ -492,18 +574,52 @@ public final class Losses {
             "merapi::kl_div",
             (x, y) -> y.eq(0).select(Expr.constant(0), y.mul(log(y))).sub(y.mul(x)));
 
+    /**
+     * The mean of (x − y)²; other reductions by {@link #MSE}.
+     *
+     * @param x predictions
+     * @param y targets, of the same shape
+     * @return 0-d, floating
+     * @throws ShapeException if the shapes differ
+     */
     public static Tensor mseLoss(Tensor x, Tensor y) {
         return MSE.call(x, y, Reduction.MEAN);
     }
 
+    /**
+     * The mean of |x − y|; other reductions by {@link #L1}.
+     *
+     * @param x predictions
+     * @param y targets, of the same shape
+     * @return 0-d, floating
+     * @throws ShapeException if the shapes differ
+     */
     public static Tensor l1Loss(Tensor x, Tensor y) {
         return L1.call(x, y, Reduction.MEAN);
     }
 
+    /**
+     * The mean of {@link #BCE_WITH_LOGITS}, PyTorch's {@code binary_cross_entropy_with_logits}.
+     *
+     * @param logits any numbers
+     * @param probabilities targets from 0 to 1, of the same shape
+     * @return 0-d, floating
+     * @throws ShapeException if the shapes differ
+     */
     public static Tensor bceWithLogits(Tensor logits, Tensor probabilities) {
         return BCE_WITH_LOGITS.call(logits, probabilities, Reduction.MEAN);
     }
 
+    /**
+     * The mean of {@link #HUBER}.
+     *
+     * @param x predictions
+     * @param y targets, of the same shape
+     * @param delta where the square becomes a line, not negative; 1 in PyTorch
+     * @return 0-d, floating
+     * @throws ShapeException if the shapes differ
+     * @throws dev.merapi.error.SchemaException if delta is negative or not finite
+     */
     public static Tensor huberLoss(Tensor x, Tensor y, double delta) {
         Form.requireNotNegative("huberLoss", "delta", delta);
         return HUBER.call(x, y, Reduction.MEAN, delta);
@@ -523,8 +639,14 @@ public final class Losses {
     /**
      * {@link #bceWithLogits(Tensor, Tensor)} with weights.
      *
+     * @param logits any numbers
+     * @param probabilities targets from 0 to 1, of the same shape
      * @param weight of each element, in a shape that broadcasts to that of the logits; or null
      * @param positiveWeight what positive targets count for, {@code [.., C]} for C classes; or null
+     * @param reduction what becomes of the losses of single elements; MEAN divides by their number, whatever the
+     *     weights
+     * @return of the shape of the logits for NONE, else 0-d
+     * @throws ShapeException if logits and probabilities differ in shape
      */
     public static Tensor bceWithLogits(
             Tensor logits,
@@ -550,8 +672,12 @@ public final class Losses {
     /**
      * The absolute error, rounded off below {@code beta} ({@link #SMOOTH_L1}); for 0 it is {@link #L1}.
      *
+     * @param x predictions
+     * @param y targets, of the same shape
      * @param beta finite and not negative; 1 in PyTorch
      * @return the mean, 0-d
+     * @throws ShapeException if the shapes differ
+     * @throws dev.merapi.error.SchemaException if beta is negative or not finite
      */
     public static Tensor smoothL1Loss(Tensor x, Tensor y, double beta) {
         Form.requireNotNegative("smoothL1Loss", "beta", beta);
@@ -583,7 +709,9 @@ public final class Losses {
      * @param targets probabilities of the same shape
      * @param weight [C], or null for ones
      * @param labelSmoothing from 0 to 1: how much of the target is spread over all classes
+     * @param reduction what becomes of the losses of single elements
      * @return [N, d…] for NONE, else 0-d; MEAN divides by the number of rows, whatever their weights
+     * @throws ShapeException if shapes do not fit
      */
     public static Tensor crossEntropyOfProbabilities(
             Tensor logits, Tensor targets, @Nullable Tensor weight, double labelSmoothing, Reduction reduction) {

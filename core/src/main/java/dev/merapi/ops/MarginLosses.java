@@ -21,9 +21,10 @@ public final class MarginLosses {
     // ---------------------------------------------------------------- distances
 
     /**
-     * The cosine of the angle between vectors.
+     * The cosine of the angle between vectors, from −1 to 1.
      *
-     * @param x and y: shapes that broadcast together
+     * @param x vectors along {@code dim}
+     * @param y others, in a shape that broadcasts with that of x
      * @param dim along which the vectors lie
      * @param eps least length of a vector, so that nothing is divided by 0; 1e-8 in PyTorch
      * @return without {@code dim}
@@ -43,9 +44,12 @@ public final class MarginLosses {
     /**
      * ‖x − y + eps‖ₚ of the vectors along the last dimension.
      *
+     * @param x [.., D]
+     * @param y in a shape that broadcasts with that of x
      * @param p the norm, from 0 to ∞; 2 in PyTorch
      * @param eps added to each difference, so that the gradient of a norm of 0 is never asked for; 1e-6 in PyTorch
      * @param keepDim whether the last dimension stays, with size 1
+     * @return the distances, [..] or [.., 1]
      */
     public static Tensor pairwiseDistance(Tensor x, Tensor y, double p, double eps, boolean keepDim) {
         Form.requireNotNegative("pairwiseDistance", "eps", eps);
@@ -54,7 +58,13 @@ public final class MarginLosses {
         return Composition.of("pairwiseDistance", () -> x.sub(y).add(eps).norm(p, new int[] {-1}, keepDim));
     }
 
-    /** With the Euclidean norm and an eps of 1e-6. */
+    /**
+     * With the Euclidean norm and an eps of 1e-6.
+     *
+     * @param x [.., D]
+     * @param y in a shape that broadcasts with that of x
+     * @return the distances, [..]
+     */
     public static Tensor pairwiseDistance(Tensor x, Tensor y) {
         return pairwiseDistance(x, y, 2, 1e-6, false);
     }
@@ -64,9 +74,13 @@ public final class MarginLosses {
     /**
      * 1 − cos(x, y) for pairs of target 1, max(0, cos(x, y) − margin) for those of target −1.
      *
-     * @param x and y: [N, D] or [D], of one shape
+     * @param x [N, D] or [D]
+     * @param y of the same shape
      * @param target [N] or 0-d, 1 or −1
      * @param margin from −1 to 1; 0 in PyTorch
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of the target for NONE, else 0-d
+     * @throws ShapeException if shapes do not fit
      */
     public static Tensor cosineEmbeddingLoss(Tensor x, Tensor y, Tensor target, double margin, Reduction reduction) {
         String op = "cosineEmbeddingLoss";
@@ -91,9 +105,14 @@ public final class MarginLosses {
      * max(0, ‖a − p‖ − ‖a − n‖ + margin): an anchor shall be nearer to what is like it than to what is not.
      *
      * @param anchor [.., D], as are the two others
+     * @param positive what the anchor shall be near to, of its shape
+     * @param negative what it shall be far from, of its shape
      * @param margin positive; 1 in PyTorch
      * @param p the norm; 2 in PyTorch
      * @param swap whether the negative's distance from the positive counts where it is less than that from the anchor
+     * @param reduction what becomes of the losses of single elements
+     * @return [..] for NONE, else 0-d
+     * @throws ShapeException if the three shapes differ
      */
     public static Tensor tripletMarginLoss(
             Tensor anchor,
@@ -117,7 +136,14 @@ public final class MarginLosses {
         });
     }
 
-    /** The mean, with a margin of 1 and the Euclidean norm. */
+    /**
+     * The mean, with a margin of 1 and the Euclidean norm.
+     *
+     * @param anchor [.., D]
+     * @param positive what the anchor shall be near to, of its shape
+     * @param negative what it shall be far from, of its shape
+     * @return 0-d
+     */
     public static Tensor tripletMarginLoss(Tensor anchor, Tensor positive, Tensor negative) {
         return tripletMarginLoss(anchor, positive, negative, 1, 2, false, Reduction.MEAN);
     }
@@ -125,7 +151,12 @@ public final class MarginLosses {
     /**
      * A distance x for pairs of target 1, max(0, margin − x) for those of target −1.
      *
+     * @param x distances
+     * @param target 1 or −1, of the same shape
      * @param margin finite; 1 in PyTorch
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of x for NONE, else 0-d
+     * @throws ShapeException if the shapes differ
      */
     public static Tensor hingeEmbeddingLoss(Tensor x, Tensor target, double margin, Reduction reduction) {
         String op = "hingeEmbeddingLoss";
@@ -141,7 +172,13 @@ public final class MarginLosses {
     /**
      * max(0, −target·(x − y) + margin): x shall be larger where the target is 1, y where it is −1.
      *
+     * @param x scores
+     * @param y others, of the same shape
+     * @param target 1 or −1, of the same shape
      * @param margin finite; 0 in PyTorch
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of x for NONE, else 0-d
+     * @throws ShapeException if the shapes differ
      */
     public static Tensor marginRankingLoss(Tensor x, Tensor y, Tensor target, double margin, Reduction reduction) {
         String op = "marginRankingLoss";
@@ -151,7 +188,15 @@ public final class MarginLosses {
         return Losses.reduce(target.neg().mul(x.sub(y)).add(margin).clampMin(0), reduction);
     }
 
-    /** log(1 + exp(−target·x)), for targets of 1 and −1. */
+    /**
+     * log(1 + exp(−target·x)), for targets of 1 and −1.
+     *
+     * @param x scores
+     * @param target 1 or −1, of the same shape
+     * @param reduction what becomes of the losses of single elements
+     * @return of the shape of x for NONE, else 0-d
+     * @throws ShapeException if the shapes differ
+     */
     public static Tensor softMarginLoss(Tensor x, Tensor target, Reduction reduction) {
         Losses.requireSame("softMarginLoss", "x", x, "target", target);
         return Losses.reduce(target.neg().mul(x).softplus(), reduction);
@@ -163,7 +208,11 @@ public final class MarginLosses {
      * @param x scores, [N, C]
      * @param target int64, [N]
      * @param p 1 or 2
+     * @param margin finite; 1 in PyTorch
      * @param weight [C], what a target's class counts for; or null
+     * @param reduction what becomes of the losses of single elements
+     * @return [N] for NONE, else 0-d
+     * @throws ShapeException if shapes do not fit
      */
     public static Tensor multiMarginLoss(
             Tensor x, Tensor target, int p, double margin, @Nullable Tensor weight, Reduction reduction) {
@@ -186,6 +235,9 @@ public final class MarginLosses {
      *
      * @param x scores, [N, C]
      * @param target int64, [N, C]: the right classes of a row, and then −1; what follows it does not count
+     * @param reduction what becomes of the losses of single elements
+     * @return [N] for NONE, else 0-d
+     * @throws ShapeException if shapes do not fit
      */
     public static Tensor multilabelMarginLoss(Tensor x, Tensor target, Reduction reduction) {
         String op = "multilabelMarginLoss";
@@ -208,6 +260,9 @@ public final class MarginLosses {
      * @param x logits, [N, C]
      * @param target from 0 to 1, of the same shape
      * @param weight of the classes, [C]; or null
+     * @param reduction what becomes of the losses of single elements
+     * @return [N] for NONE, else 0-d
+     * @throws ShapeException if the shapes differ
      */
     public static Tensor multilabelSoftMarginLoss(
             Tensor x, Tensor target, @Nullable Tensor weight, Reduction reduction) {

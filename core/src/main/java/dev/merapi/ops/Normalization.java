@@ -27,6 +27,8 @@ public final class Normalization {
     // ---------------------------------------------------------------- layer norm
 
     /**
+     * What {@link #LAYER_NORM} takes.
+     *
      * @param x [.., N]
      * @param weight [N], or absent for ones
      * @param bias [N], or absent for zeros
@@ -36,13 +38,28 @@ public final class Normalization {
     public record LayerNorm(
             Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, int dims, double eps) {}
 
-    /** The result, and of each row its mean and 1/√(variance + eps), in the compute dtype. */
+    /**
+     * What {@link #LAYER_NORM} gives; all but y is internal.
+     *
+     * @param y of the shape of x
+     * @param mean of each row, in the compute dtype
+     * @param rstd 1/√(variance + eps) of each row, in the compute dtype
+     */
     public record LayerNormResult(Tensor y, Tensor mean, Tensor rstd) {}
 
     /**
-     * Which gradients to make: the result lists those that are wanted, in this order.
+     * What {@link #LAYER_NORM_BACKWARD} takes.
      *
      * @param grad the gradient of y
+     * @param x as in {@link LayerNorm}
+     * @param weight as in {@link LayerNorm}
+     * @param mean as in {@link LayerNormResult}
+     * @param rstd as in {@link LayerNormResult}
+     * @param dims as in {@link LayerNorm}
+     * @param eps as in {@link LayerNorm}
+     * @param wantX whether the gradient of x is one of the result
+     * @param wantWeight whether that of the weight is
+     * @param wantBias whether that of the bias is
      */
     public record LayerNormBackward(
             Tensor grad,
@@ -56,6 +73,7 @@ public final class Normalization {
             boolean wantWeight,
             boolean wantBias) {}
 
+    /** The gradients of x, weight and bias that are wanted, in this order. */
     public static final Op<LayerNormBackward, List<Tensor>> LAYER_NORM_BACKWARD = Op.define(
                     "merapi::layer_norm_backward", LayerNormBackward.class, Result.tensors())
             .shape(a -> {
@@ -107,7 +125,7 @@ public final class Normalization {
             .register();
 
     /** What the gradients of {@link #LAYER_NORM} are made of. */
-    public record SavedLayerNorm(
+    record SavedLayerNorm(
             Tensor x, @Nullable Tensor weight, Tensor mean, Tensor rstd, int dims, double eps, boolean hasBias) {}
 
     private static Grads backward(BackwardContext context, SavedLayerNorm s, LayerNormResult g) {
@@ -124,11 +142,36 @@ public final class Normalization {
 
     // ---------------------------------------------------------------- RMS norm
 
-    /** As {@link LayerNorm}, without centring and bias. */
+    /**
+     * What {@link #RMS_NORM} takes.
+     *
+     * @param x [.., N]
+     * @param weight [N], or absent for ones
+     * @param dims how many trailing dimensions N stands for
+     * @param eps added to the mean of squares
+     */
     public record RmsNorm(Tensor x, @Nullable Tensor weight, int dims, double eps) {}
 
+    /**
+     * What {@link #RMS_NORM} gives; all but y is internal.
+     *
+     * @param y of the shape of x
+     * @param rstd 1/√(mean of x² + eps) of each row, in the compute dtype
+     */
     public record RmsNormResult(Tensor y, Tensor rstd) {}
 
+    /**
+     * What {@link #RMS_NORM_BACKWARD} takes.
+     *
+     * @param grad the gradient of y
+     * @param x as in {@link RmsNorm}
+     * @param weight as in {@link RmsNorm}
+     * @param rstd as in {@link RmsNormResult}
+     * @param dims as in {@link RmsNorm}
+     * @param eps as in {@link RmsNorm}
+     * @param wantX whether the gradient of x is one of the result
+     * @param wantWeight whether that of the weight is
+     */
     public record RmsNormBackward(
             Tensor grad,
             Tensor x,
@@ -139,6 +182,7 @@ public final class Normalization {
             boolean wantX,
             boolean wantWeight) {}
 
+    /** The gradients of x and weight that are wanted, in this order. */
     public static final Op<RmsNormBackward, List<Tensor>> RMS_NORM_BACKWARD = Op.define(
                     "merapi::rms_norm_backward", RmsNormBackward.class, Result.tensors())
             .shape(a -> {
@@ -188,11 +232,17 @@ public final class Normalization {
             .register();
 
     /** What the gradients of {@link #RMS_NORM} are made of. */
-    public record SavedRmsNorm(Tensor x, @Nullable Tensor weight, Tensor rstd, int dims, double eps) {}
+    record SavedRmsNorm(Tensor x, @Nullable Tensor weight, Tensor rstd, int dims, double eps) {}
 
     // ---------------------------------------------------------------- shapes
 
-    /** Elements of one row. */
+    /**
+     * How many elements are normalised together.
+     *
+     * @param x [.., N]
+     * @param dims how many trailing dimensions N stands for
+     * @return the product of their sizes
+     */
     public static long rowLength(Tensor x, int dims) {
         return parameter(x, dims).numel();
     }
@@ -253,9 +303,15 @@ public final class Normalization {
     /**
      * Layer normalisation over the last dimensions: (x − mean) / √(variance + eps) · weight + bias, biased variance.
      *
+     * @param x [.., shape], floating
      * @param shape sizes of the dimensions to normalise over, the last of x
+     * @param weight of these sizes, or null for ones
+     * @param bias of these sizes, or null for zeros
      * @param eps added to the variance, not negative
+     * @return of the shape and dtype of x
      * @throws ShapeException if the trailing dimensions of x are not {@code shape}
+     * @throws dev.merapi.error.DTypeException if x is not floating, or weight or bias have another dtype
+     * @throws dev.merapi.error.SchemaException if eps is negative or not finite
      * @see <a href="https://arxiv.org/abs/1607.06450">Ba, Kiros, Hinton 2016, section 3</a>
      */
     public static Tensor layerNorm(Tensor x, long[] shape, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
@@ -270,7 +326,14 @@ public final class Normalization {
     /**
      * x / √(mean of x² + eps) · weight over the last dimensions.
      *
+     * @param x [.., shape], floating
+     * @param shape sizes of the dimensions to normalise over, the last of x
+     * @param weight of these sizes, or null for ones
+     * @param eps added to the mean of squares, not negative
+     * @return of the shape and dtype of x
      * @throws ShapeException if the trailing dimensions of x are not {@code shape}
+     * @throws dev.merapi.error.DTypeException if x is not floating, or the weight has another dtype
+     * @throws dev.merapi.error.SchemaException if eps is negative or not finite
      * @see <a href="https://arxiv.org/abs/1910.07467">Zhang, Sennrich 2019</a>
      */
     public static Tensor rmsNorm(Tensor x, long[] shape, @Nullable Tensor weight, double eps) {

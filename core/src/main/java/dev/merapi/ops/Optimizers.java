@@ -24,12 +24,23 @@ public final class Optimizers {
     /**
      * Adam, or AdamW if {@code decoupled}. States have the compute dtype of the parameters.
      *
-     * @param master the parameters in their compute dtype, which are what is stepped; each parameter becomes its master,
-     *     rounded. Empty for none: then the parameters themselves are stepped, and what is below their rounding is lost
+     * @param params what is stepped, all of one floating dtype
+     * @param grads of the form of the parameters
+     * @param m running means of gradients, of the shape of the parameters
+     * @param v running means of their squares, likewise
+     * @param master the parameters in their compute dtype, which are what is stepped; each parameter becomes its
+     *     master, rounded. Empty for none: then the parameters themselves are stepped, and what is below their
+     *     rounding is lost
      * @param steps how many steps each parameter has had, 0-d int64 each; one more afterwards
      * @param lr 0-d float64
      * @param gradScale what gradients are multiplied by, 0-d float64; null for 1
      * @param skip if not 0, nothing changes, 0-d float32; null for 0
+     * @param beta1 how much of m stays at a step, in [0, 1)
+     * @param beta2 how much of v stays at a step, in [0, 1)
+     * @param eps added to √v̂, not negative
+     * @param weightDecay not negative
+     * @param decoupled whether the decay shrinks the parameters by lr·weightDecay (AdamW), else it is added to the
+     *     gradients
      */
     public record Adam(
             List<Tensor> params,
@@ -47,7 +58,22 @@ public final class Optimizers {
             double weightDecay,
             boolean decoupled) {}
 
-    /** Stochastic gradient descent. {@code buffers} is empty without momentum; the others as for {@link Adam}. */
+    /**
+     * Stochastic gradient descent, as PyTorch's.
+     *
+     * @param params what is stepped, all of one floating dtype
+     * @param grads of the form of the parameters
+     * @param buffers running sums of gradients, in the compute dtype; empty without momentum
+     * @param master as in {@link Adam}
+     * @param steps as in {@link Adam}
+     * @param lr as in {@link Adam}
+     * @param gradScale as in {@link Adam}
+     * @param skip as in {@link Adam}
+     * @param momentum μ, how much of a buffer stays at a step, not negative
+     * @param dampening d: a gradient comes to the buffer times 1 − d
+     * @param nesterov whether the step is along the gradient plus μ times the buffer
+     * @param weightDecay times the parameter added to its gradient, not negative
+     */
     public record Sgd(
             List<Tensor> params,
             List<Tensor> grads,
@@ -63,24 +89,48 @@ public final class Optimizers {
             double weightDecay) {}
 
     /**
+     * What {@link #GRAD_NORM} takes.
+     *
+     * @param grads at least one, all of one floating dtype
+     * @param maxNorm what the norm shall be at most, positive; ∞ to find the norm only
      * @param before the norm of gradients that belong to these, such as those of other dtypes, whatever its sign; 0-d
      *     float64; null for 0
      */
     public record GradNorm(
             List<Tensor> grads, double maxNorm, @Nullable Tensor before) {}
 
-    /** The norm of all gradients together, and min(1, maxNorm / (norm + 1e-6)); 0-d float64. */
+    /**
+     * What {@link #GRAD_NORM} gives.
+     *
+     * @param norm of all gradients together, 0-d float64
+     * @param scale min(1, maxNorm/(norm + 1e-6)), 0-d float64
+     */
     public record NormAndScale(Tensor norm, Tensor scale) {}
 
-    /** {@code scale} is 0-d float64. */
+    /**
+     * What {@link #SCALE_GRADS} takes.
+     *
+     * @param grads at least one, all of one floating dtype; written
+     * @param scale a factor, 0-d float64
+     */
     public record ScaleGrads(List<Tensor> grads, Tensor scale) {}
 
+    /**
+     * What {@link #NON_FINITE} takes.
+     *
+     * @param grads at least one, all of one floating dtype
+     */
     public record NonFinite(List<Tensor> grads) {}
 
     /**
+     * What {@link #UPDATE_SCALE} takes.
+     *
      * @param scale 0-d float32
      * @param streak how many steps in a row had finite gradients, 0-d int64
      * @param nonFinite not 0 if this step's had not, 0-d float32
+     * @param growth the factor after {@code interval} good steps, at least 1
+     * @param backoff the factor after a step that was none, between 0 and 1
+     * @param interval how many good steps in a row the scale grows after, at least 1
      */
     public record UpdateScale(
             Tensor scale, Tensor streak, Tensor nonFinite, double growth, double backoff, long interval) {}

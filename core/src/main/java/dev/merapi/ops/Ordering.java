@@ -15,7 +15,13 @@ import dev.merapi.types.Shape;
 public final class Ordering {
     private Ordering() {}
 
-    /** The first {@code k} along the last dimension of x, in falling order or in rising. */
+    /**
+     * What {@link #TOPK} takes.
+     *
+     * @param x [*, n], of any dtype
+     * @param k how many of the last dimension, from 0 to n
+     * @param largest whether the order falls, else it rises
+     */
     public record TopK(Tensor x, long k, boolean largest) {}
 
     /**
@@ -25,7 +31,7 @@ public final class Ordering {
     public record Ordered(Tensor values, Tensor indices) {}
 
     /** What backward needs. */
-    public record Saved(Tensor indices, Shape shape) {}
+    record Saved(Tensor indices, Shape shape) {}
 
     /** Stable: of equals the first comes first. NaN is the largest of all; −0 equals 0. With all for {@code k}, it sorts. */
     public static final Op<TopK, Ordered> TOPK = Op.define("merapi::topk", TopK.class, Ordered.class)
@@ -46,7 +52,14 @@ public final class Ordering {
             })
             .register();
 
-    /** @throws ShapeException if there are not {@code k} elements along a dimension */
+    /**
+     * Refuses what {@link #TOPK} cannot give; for those who check before.
+     *
+     * @param x of any shape
+     * @param k how many elements are wanted
+     * @param dim of which dimension
+     * @throws ShapeException if there are not {@code k} elements along a dimension
+     */
     public static void requireCount(Tensor x, long k, int dim) {
         long n = x.rank() == 0 ? 1 : x.size(dim);
         if (k < 0 || k > n || x.rank() == 0 && k != 1) {

@@ -26,11 +26,27 @@ public final class PairLoss {
         this.sum = ReductionOp.define(name + "_sum", 2, scalars, f, Combine.SUM).autocast(CastPolicy.FLOAT32);
     }
 
+    /**
+     * A loss by its expression; registers the ops {@code name_each}, {@code name} (the mean) and {@code name_sum}.
+     *
+     * @param name such as {@code demo::log_cosh}
+     * @param f from x and y to the loss of one element
+     * @return the loss, with gradients of every order
+     * @throws dev.merapi.error.RegistrationException if one of the names is taken
+     */
     public static PairLoss define(String name, BinaryOperator<Expr> f) {
         return new PairLoss(name, List.of(), a -> f.apply(a.get(0), a.get(1)));
     }
 
-    /** With one scalar. */
+    /**
+     * With one scalar.
+     *
+     * @param name such as {@code demo::huber}
+     * @param f from x, y and the scalar to the loss of one element
+     * @param scalar the name of the scalar
+     * @return the loss, with gradients of every order
+     * @throws dev.merapi.error.RegistrationException if one of the names is taken
+     */
     public static PairLoss define(String name, Pointwise.Ternary f, Param scalar) {
         return new PairLoss(name, List.of(scalar), a -> f.apply(a.get(0), a.get(1), a.get(2)));
     }
@@ -38,7 +54,13 @@ public final class PairLoss {
     /**
      * The loss; both operands of one shape, for broadcasting here is nearly always a mistake.
      *
+     * @param x predictions
+     * @param y targets, of the same shape
+     * @param reduction what becomes of the losses of single elements
+     * @param scalars as many as the loss was defined with
+     * @return of the shape of x for NONE, else 0-d
      * @throws ShapeException if the shapes differ
+     * @throws SchemaException if an argument is null
      */
     @SuppressWarnings("NullAway") // a caller may be from code that is not checked for null
     public Tensor call(Tensor x, Tensor y, Losses.Reduction reduction, Number... scalars) {

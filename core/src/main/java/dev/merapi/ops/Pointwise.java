@@ -32,42 +32,117 @@ public final class Pointwise {
     /** Three operands to an expression. */
     @FunctionalInterface
     public interface Ternary {
+        /**
+         * The expression.
+         *
+         * @param x the first operand, a tensor's element
+         * @param y the second, a tensor's element or a scalar
+         * @param z the third, likewise
+         * @return what to compute
+         */
         Expr apply(Expr x, Expr y, Expr z);
     }
 
+    /**
+     * Defines an op of one tensor.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from its element to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, UnaryOperator<Expr> f) {
         return define(name, f.apply(Expr.input(0)), 1);
     }
 
+    /**
+     * Defines an op of two tensors, which broadcast.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from their elements to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, BinaryOperator<Expr> f) {
         return define(name, f.apply(Expr.input(0), Expr.input(1)), 2);
     }
 
+    /**
+     * Defines an op of three tensors, which broadcast.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from their elements to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, Ternary f) {
         return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.input(2)), 3);
     }
 
-    /** One tensor and one scalar. */
+    /**
+     * Defines an op of one tensor and one scalar, which is given at each call.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from element and scalar to the result
+     * @param scalar the scalar's name
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, BinaryOperator<Expr> f, Param scalar) {
         return define(name, f.apply(Expr.input(0), Expr.scalar(0)), 1, scalar);
     }
 
-    /** Two tensors and one scalar. */
+    /**
+     * Defines an op of two tensors and one scalar.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from both elements and the scalar to the result
+     * @param scalar the scalar's name
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, Ternary f, Param scalar) {
         return define(name, f.apply(Expr.input(0), Expr.input(1), Expr.scalar(0)), 2, scalar);
     }
 
-    /** One tensor and two scalars. */
+    /**
+     * Defines an op of one tensor and two scalars.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from element and scalars to the result
+     * @param first the name of the first scalar
+     * @param second that of the second
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, Ternary f, Param first, Param second) {
         return define(name, f.apply(Expr.input(0), Expr.scalar(0), Expr.scalar(1)), 1, first, second);
     }
 
-    /** Any number of tensors and scalars, which are named s0, s1, …: {@code f} gets the tensors, then the scalars. */
+    /**
+     * Defines an op of any number of tensors and scalars, which are named s0, s1, ….
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param tensors how many tensors it takes
+     * @param scalars how many scalars
+     * @param f from the tensors' elements, then the scalars, to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, int tensors, int scalars, Function<List<Expr>, Expr> f) {
         return define(name, tensors, Signature.unnamed(scalars), f);
     }
 
-    /** Any number of tensors and named scalars: {@code f} gets the tensors, then the scalars. */
+    /**
+     * Defines an op of any number of tensors and named scalars.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param tensors how many tensors it takes
+     * @param scalars their names
+     * @param f from the tensors' elements, then the scalars, to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static PointwiseOp define(String name, int tensors, List<Param> scalars, Function<List<Expr>, Expr> f) {
         return define(name, f.apply(operands(tensors, scalars.size())), tensors, scalars.toArray(new Param[0]));
     }

@@ -8,10 +8,18 @@ import org.jspecify.annotations.Nullable;
 
 /** What records of arguments tell a pointwise kernel: up to three named tensors, or a list of them, and scalars. */
 public interface PointwiseArgs {
+    /** {@return the operands that are read, in order; an array of the caller's own} */
     Tensor[] tensors();
 
+    /** {@return the numbers of this call, in order} */
     List<Number> scalars();
 
+    /**
+     * What records of arguments ask of their scalars before they say which tensors they have.
+     *
+     * @param scalars of a call
+     * @return whether they are there, and none of them is null
+     */
     static boolean isWhole(@Nullable List<Number> scalars) {
         if (scalars == null) {
             return false;
@@ -24,6 +32,12 @@ public interface PointwiseArgs {
         return true;
     }
 
+    /**
+     * Of an op of one tensor.
+     *
+     * @param x the operand
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record X(Tensor x, List<Number> scalars) implements PointwiseArgs, Slotted {
         @Override
         public Tensor[] tensors() {
@@ -36,6 +50,13 @@ public interface PointwiseArgs {
         }
     }
 
+    /**
+     * Of an op of two tensors.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record XY(Tensor x, Tensor y, List<Number> scalars) implements PointwiseArgs, Slotted {
         @Override
         public Tensor[] tensors() {
@@ -48,6 +69,14 @@ public interface PointwiseArgs {
         }
     }
 
+    /**
+     * Of an op of three tensors.
+     *
+     * @param x the first operand
+     * @param y the second
+     * @param z the third; all broadcast together
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record XYZ(Tensor x, Tensor y, Tensor z, List<Number> scalars) implements PointwiseArgs, Slotted {
         @Override
         public Tensor[] tensors() {
@@ -60,6 +89,12 @@ public interface PointwiseArgs {
         }
     }
 
+    /**
+     * Of an op of more tensors, or with several results.
+     *
+     * @param inputs the operands, which broadcast together
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record Many(List<Tensor> inputs, List<Number> scalars) implements PointwiseArgs, Slotted {
         @Override
         public Tensor[] tensors() {
@@ -72,7 +107,13 @@ public interface PointwiseArgs {
         }
     }
 
-    /** In place: {@code x} is written, {@code inputs} are read. */
+    /**
+     * Of the form in place.
+     *
+     * @param x what is written, in its own dtype
+     * @param inputs what is read, x itself among them as a rule
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record Into(Tensor x, List<Tensor> inputs, List<Number> scalars) implements PointwiseArgs {
         @Override
         public Tensor[] tensors() {

@@ -64,7 +64,7 @@ public final class PointwiseOp {
     }
 
     /** The forms of the operands of a step function, whose gradients are zeros. */
-    public record Flat(List<Shape> shapes, List<DType> dtypes) {
+    record Flat(List<Shape> shapes, List<DType> dtypes) {
         static Flat of(Tensor[] operands) {
             return new Flat(
                     Arrays.stream(operands).map(Tensor::shape).toList(),
@@ -97,7 +97,12 @@ public final class PointwiseOp {
         return this;
     }
 
-    /** What automatic mixed precision does to the operands; without this nothing: they promote by themselves. */
+    /**
+     * What automatic mixed precision does to the operands; without this nothing: they promote by themselves.
+     *
+     * @param policy which dtype they are brought to within {@code Autocast}
+     * @return this op
+     */
     public PointwiseOp autocast(CastPolicy policy) {
         op.autocast(policy);
         return this;
@@ -138,6 +143,7 @@ public final class PointwiseOp {
 
     // ---------------------------------------------------------------- forward
 
+    /** {@return the op itself, to be inspected, overridden, or called by its record of arguments} */
     public Op<? extends Record, ?> op() {
         return op;
     }
@@ -148,14 +154,38 @@ public final class PointwiseOp {
         return tangents.tangents(operands, values, results, given);
     }
 
+    /**
+     * For an op of one tensor.
+     *
+     * @param x the operand
+     * @return a new tensor of its shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(Tensor x) {
         return call1(x, List.of());
     }
 
+    /**
+     * For an op of one tensor and a scalar.
+     *
+     * @param x the operand
+     * @param scalar the number
+     * @return a new tensor of its shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(Tensor x, Number scalar) {
         return call1(x, List.of(scalar));
     }
 
+    /**
+     * For an op of one tensor and two scalars.
+     *
+     * @param x the operand
+     * @param first the first number
+     * @param second the second
+     * @return a new tensor of its shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(Tensor x, Number first, Number second) {
         return call1(x, List.of(first, second));
     }
@@ -166,10 +196,27 @@ public final class PointwiseOp {
         return ((Op<PointwiseArgs.X, Tensor>) op).call(new PointwiseArgs.X(x, values));
     }
 
+    /**
+     * For an op of two tensors.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @return a new tensor of the broadcast shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(Tensor x, Tensor y) {
         return call2(x, y, List.of());
     }
 
+    /**
+     * For an op of two tensors and a scalar.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @param scalar the number
+     * @return a new tensor of the broadcast shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(Tensor x, Tensor y, Number scalar) {
         return call2(x, y, List.of(scalar));
     }
@@ -180,13 +227,29 @@ public final class PointwiseOp {
         return ((Op<PointwiseArgs.XY, Tensor>) op).call(new PointwiseArgs.XY(x, y, values));
     }
 
+    /**
+     * For an op of three tensors.
+     *
+     * @param x the first operand
+     * @param y the second
+     * @param z the third; all broadcast together
+     * @return a new tensor of the broadcast shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     @SuppressWarnings("unchecked")
     public Tensor call(Tensor x, Tensor y, Tensor z) {
         requireArity(3, 0);
         return ((Op<PointwiseArgs.XYZ, Tensor>) op).call(new PointwiseArgs.XYZ(x, y, z, List.of()));
     }
 
-    /** Any number of operands. */
+    /**
+     * For an op of any number of tensors and scalars.
+     *
+     * @param inputs the operands, which broadcast together
+     * @param values the numbers, in order
+     * @return a new tensor of the broadcast shape, in the dtype of the expression
+     * @throws ShapeException if the op takes another number of tensors or scalars, or shapes do not broadcast
+     */
     public Tensor call(List<Tensor> inputs, List<Number> values) {
         Objects.requireNonNull(inputs, "inputs");
         Objects.requireNonNull(values, "values");
@@ -261,6 +324,13 @@ public final class PointwiseOp {
     /**
      * Writes the result into {@code x}, converted to its dtype. {@code inputs} usually begin with {@code x} itself. Where
      * a gradient is wanted the op runs out of place, so that nothing that backward needs is lost.
+     *
+     * @param x what is written, of a shape that the result broadcasts to
+     * @param inputs as many as the op has tensors
+     * @param values as many as it has scalars
+     * @return x
+     * @throws ShapeException if the result does not fit into x
+     * @throws DTypeException if the kind of the result is above that of x, as floats are above integers
      */
     public Tensor into(Tensor x, List<Tensor> inputs, List<Number> values) {
         Op<PointwiseArgs.Into, Tensor> into = inPlace;

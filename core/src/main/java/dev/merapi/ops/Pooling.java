@@ -19,25 +19,49 @@ public final class Pooling {
     private Pooling() {}
 
     /**
-     * Windows: sizes of height and width, as are stride, padding and dilation.
+     * What {@link #MAX_POOL2D} takes.
      *
+     * @param x [N, C, H, W], floating
+     * @param kernel of height and width: the sizes of a window
+     * @param stride of height and width: steps between windows
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param dilation of height and width: steps between the taps of a kernel
      * @param ceilMode whether there is a window that begins inside and ends outside
      */
     public record MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceilMode) {
+        /**
+         * Without a window that ends outside.
+         *
+         * @param x [N, C, H, W], floating
+         * @param kernel of height and width: the sizes of a window
+         * @param stride of height and width: steps between windows
+         * @param padding of height and width: what is added before and after, at most half of the kernel
+         * @param dilation of height and width: steps between the taps of a kernel
+         */
         public MaxPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, long[] dilation) {
             this(x, kernel, stride, padding, dilation, false);
         }
     }
 
     /**
+     * What {@link #MAX_POOL2D} gives, and the pooling of lines and volumes likewise.
+     *
      * @param y [N, C, OH, OW]
      * @param indices int64 of the same shape: where in its H·W plane each element comes from
      */
     public record MaxPoolResult(Tensor y, Tensor indices) {}
 
     /**
+     * What {@link #MAX_POOL2D_BACKWARD} takes.
+     *
+     * @param grad [N, C, OH, OW], of the largest elements
      * @param indices as {@link #MAX_POOL2D} gives them; the gradient of one outside of its window may be left out
      * @param inputSize H and W
+     * @param kernel as in {@link MaxPool2d}
+     * @param stride as in {@link MaxPool2d}
+     * @param padding as in {@link MaxPool2d}
+     * @param dilation as in {@link MaxPool2d}
+     * @param ceilMode as in {@link MaxPool2d}
      */
     public record MaxPool2dBackward(
             Tensor grad,
@@ -48,6 +72,17 @@ public final class Pooling {
             long[] padding,
             long[] dilation,
             boolean ceilMode) {
+        /**
+         * Without a window that ends outside.
+         *
+         * @param grad [N, C, OH, OW], of the largest elements
+         * @param indices as {@link #MAX_POOL2D} gives them
+         * @param inputSize H and W
+         * @param kernel as in {@link MaxPool2d}
+         * @param stride as in {@link MaxPool2d}
+         * @param padding as in {@link MaxPool2d}
+         * @param dilation as in {@link MaxPool2d}
+         */
         public MaxPool2dBackward(
                 Tensor grad,
                 Tensor indices,
@@ -111,7 +146,7 @@ public final class Pooling {
             .register();
 
     /** What the gradient of {@link #MAX_POOL2D} is made of. */
-    public record SavedMax(
+    record SavedMax(
             Tensor indices,
             long[] inputSize,
             long[] kernel,
@@ -120,14 +155,43 @@ public final class Pooling {
             long[] dilation,
             boolean ceilMode) {}
 
-    /** @param countIncludePad whether the mean counts the padding, as zeros */
+    /**
+     * What {@link #AVG_POOL2D} takes.
+     *
+     * @param x [N, C, H, W], floating
+     * @param kernel of height and width: the sizes of a window
+     * @param stride of height and width: steps between windows
+     * @param padding of height and width: what is added before and after, at most half of the kernel
+     * @param countIncludePad whether the mean counts the padding, as zeros
+     * @param ceilMode whether there is a window that begins inside and ends outside
+     */
     public record AvgPool2d(
             Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad, boolean ceilMode) {
+        /**
+         * Without a window that ends outside.
+         *
+         * @param x [N, C, H, W], floating
+         * @param kernel of height and width: the sizes of a window
+         * @param stride of height and width: steps between windows
+         * @param padding of height and width: what is added before and after, at most half of the kernel
+         * @param countIncludePad whether the mean counts the padding, as zeros
+         */
         public AvgPool2d(Tensor x, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
             this(x, kernel, stride, padding, countIncludePad, false);
         }
     }
 
+    /**
+     * What {@link #AVG_POOL2D_BACKWARD} takes.
+     *
+     * @param grad [N, C, OH, OW], of the means
+     * @param inputSize H and W
+     * @param kernel as in {@link AvgPool2d}
+     * @param stride as in {@link AvgPool2d}
+     * @param padding as in {@link AvgPool2d}
+     * @param countIncludePad as in {@link AvgPool2d}
+     * @param ceilMode as in {@link AvgPool2d}
+     */
     public record AvgPool2dBackward(
             Tensor grad,
             long[] inputSize,
@@ -136,6 +200,16 @@ public final class Pooling {
             long[] padding,
             boolean countIncludePad,
             boolean ceilMode) {
+        /**
+         * Without a window that ends outside.
+         *
+         * @param grad [N, C, OH, OW], of the means
+         * @param inputSize H and W
+         * @param kernel as in {@link AvgPool2d}
+         * @param stride as in {@link AvgPool2d}
+         * @param padding as in {@link AvgPool2d}
+         * @param countIncludePad as in {@link AvgPool2d}
+         */
         public AvgPool2dBackward(
                 Tensor grad, long[] inputSize, long[] kernel, long[] stride, long[] padding, boolean countIncludePad) {
             this(grad, inputSize, kernel, stride, padding, countIncludePad, false);
@@ -180,7 +254,7 @@ public final class Pooling {
             .register();
 
     /** What the gradient of {@link #AVG_POOL2D} is made of. */
-    public record SavedAverage(
+    record SavedAverage(
             long[] inputSize,
             long[] kernel,
             long[] stride,
@@ -237,7 +311,16 @@ public final class Pooling {
 
     // ---------------------------------------------------------------- for people
 
-    /** The largest element of each square window of images [N, C, H, W] → [N, C, OH, OW]; no dilation. */
+    /**
+     * The largest element of each square window of images [N, C, H, W] → [N, C, OH, OW]; no dilation.
+     *
+     * @param x [N, C, H, W], floating
+     * @param kernel height and width of a window
+     * @param stride steps between windows, at least 1
+     * @param padding on all four sides, at most half of the kernel; no padding is ever the largest
+     * @return [N, C, OH, OW] with OH = ⌊(H + 2·padding − kernel)/stride⌋ + 1
+     * @throws ShapeException if the sizes do not fit
+     */
     public static Tensor maxPool2d(Tensor x, long kernel, long stride, long padding) {
         long[] k = {kernel, kernel};
         long[] s = {stride, stride};
@@ -245,7 +328,16 @@ public final class Pooling {
         return MAX_POOL2D.call(new MaxPool2d(x, k, s, p, ONE)).y();
     }
 
-    /** The mean of each square window of images [N, C, H, W] → [N, C, OH, OW]; padding counts as zeros. */
+    /**
+     * The mean of each square window of images [N, C, H, W] → [N, C, OH, OW]; padding counts as zeros.
+     *
+     * @param x [N, C, H, W], floating
+     * @param kernel height and width of a window
+     * @param stride steps between windows, at least 1
+     * @param padding zeros on all four sides, at most half of the kernel
+     * @return [N, C, OH, OW] with OH = ⌊(H + 2·padding − kernel)/stride⌋ + 1
+     * @throws ShapeException if the sizes do not fit
+     */
     public static Tensor avgPool2d(Tensor x, long kernel, long stride, long padding) {
         long[] k = {kernel, kernel};
         long[] s = {stride, stride};
@@ -253,7 +345,13 @@ public final class Pooling {
         return AVG_POOL2D.call(new AvgPool2d(x, k, s, p, true));
     }
 
-    /** The mean of each image [N, C, H, W] → [N, C, 1, 1]. */
+    /**
+     * The mean of each image [N, C, H, W] → [N, C, 1, 1].
+     *
+     * @param x [N, C, H, W], floating
+     * @return [N, C, 1, 1]
+     * @throws ShapeException if x has not four dimensions
+     */
     public static Tensor globalAvgPool2d(Tensor x) {
         Objects.requireNonNull(x, "x");
         if (x.rank() != 4) {
@@ -266,8 +364,13 @@ public final class Pooling {
      * The largest element of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W], and where in its plane, row-major, it
      * comes from: of equals the first, and NaN wins. Gradient: x, to any order.
      *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
      * @param kernel as many sizes as x has dimensions after the channels, as are stride, padding and dilation
+     * @param stride steps between windows
+     * @param padding before and after, at most half of the kernel; it is never the largest
+     * @param dilation steps between the taps of a window
      * @param ceilMode whether there is a window that begins inside and ends outside
+     * @return values [N, C, ..], and int64 indices of the same shape
      * @throws ShapeException if sizes do not fit, or the padding is more than half of the kernel
      */
     public static MaxPoolResult maxPool(
@@ -278,16 +381,31 @@ public final class Pooling {
     /**
      * The mean of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]. Gradient: x, to any order.
      *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
      * @param kernel as many sizes as x has dimensions after the channels, as are stride and padding
+     * @param stride steps between windows
+     * @param padding zeros before and after, at most half of the kernel
      * @param ceilMode whether there is a window that begins inside and ends outside
      * @param countIncludePad whether the mean counts the padding, as zeros
+     * @return [N, C, ..]
+     * @throws ShapeException if sizes do not fit, or the padding is more than half of the kernel
      */
     public static Tensor avgPool(
             Tensor x, long[] kernel, long[] stride, long[] padding, boolean ceilMode, boolean countIncludePad) {
         return PoolingForms.average(x, kernel, stride, padding, ceilMode, countIncludePad);
     }
 
-    /** (Σ xᵖ)^(1/p) of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]; no padding. */
+    /**
+     * (Σ xᵖ)^(1/p) of each window of x [N, C, L], [N, C, H, W] or [N, C, D, H, W]; no padding.
+     *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
+     * @param p the exponent, finite and not 0
+     * @param kernel as many sizes as x has dimensions after the channels, as are the strides
+     * @param stride steps between windows
+     * @param ceilMode whether there is a window that begins inside and ends outside
+     * @return [N, C, ..]; NaN where a sum is negative and 1/p is no whole number
+     * @throws ShapeException if sizes do not fit
+     */
     public static Tensor lpPool(Tensor x, double p, long[] kernel, long[] stride, boolean ceilMode) {
         Form.requireFinite("lpPool", "p", p);
         Objects.requireNonNull(x, "x");
@@ -309,6 +427,8 @@ public final class Pooling {
      *
      * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W]
      * @param size how many windows along each dimension after the channels
+     * @return [N, C, size]
+     * @throws ShapeException if sizes do not fit, or a dimension has no elements
      */
     public static Tensor adaptiveAvgPool(Tensor x, long... size) {
         return AdaptivePooling.average(x, size);
@@ -317,6 +437,11 @@ public final class Pooling {
     /**
      * The largest element of each of so many windows, and where in its plane it comes from; otherwise as
      * {@link #adaptiveAvgPool}.
+     *
+     * @param x [N, C, L], [N, C, H, W] or [N, C, D, H, W], floating
+     * @param size how many windows along each dimension after the channels
+     * @return values [N, C, size], and int64 indices of the same shape, row-major in their plane
+     * @throws ShapeException if sizes do not fit, or a dimension has no elements
      */
     public static MaxPoolResult adaptiveMaxPool(Tensor x, long... size) {
         return AdaptivePooling.max(x, size);
@@ -326,7 +451,11 @@ public final class Pooling {
      * Elements at the places in their planes that {@link #maxPool} gave, with zeros between: [N, C, ..] → [N, C, size]. Of two at
      * one place one counts. Gradient: y.
      *
+     * @param y [N, C, ..], as {@link #maxPool} gives values
+     * @param indices int64, of the same shape
      * @param size of the dimensions after the channels
+     * @return [N, C, size]
+     * @throws ShapeException if an index lies outside of a plane of that size
      */
     public static Tensor maxUnpool(Tensor y, Tensor indices, long... size) {
         Objects.requireNonNull(y, "y");

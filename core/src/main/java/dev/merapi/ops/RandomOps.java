@@ -27,6 +27,16 @@ public final class RandomOps {
 
     // ---------------------------------------------------------------- into a tensor
 
+    /**
+     * What {@link #UNIFORM} takes.
+     *
+     * @param target what is written: floating and contiguous
+     * @param low the least number
+     * @param high the numbers stay below it
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Uniform(
             Tensor target,
             double low,
@@ -35,6 +45,16 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
+    /**
+     * What {@link #NORMAL} takes.
+     *
+     * @param target what is written: floating and contiguous
+     * @param mean finite
+     * @param deviation the standard deviation, not negative
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Normal(
             Tensor target,
             double mean,
@@ -43,7 +63,16 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
-    /** {@code range}: how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴. */
+    /**
+     * What {@link #INTEGERS} takes.
+     *
+     * @param target what is written: integral or bool, and contiguous
+     * @param low the least number
+     * @param range how many integers from {@code low} on, as an unsigned number; 0 stands for 2⁶⁴
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Integers(
             Tensor target,
             long low,
@@ -52,7 +81,15 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
-    /** {@code p} is the probability of 1. */
+    /**
+     * What {@link #BERNOULLI} takes.
+     *
+     * @param target what is written: of any dtype, contiguous
+     * @param p the probability of 1
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Bernoulli(
             Tensor target,
             double p,
@@ -139,13 +176,30 @@ public final class RandomOps {
         }
     }
 
-    /** Whether a range of integers takes 64 bits an element instead of 32. */
+    /**
+     * Whether a range of integers takes 64 bits an element instead of 32; for who takes blocks from a generator.
+     *
+     * @param range as in {@link Integers}
+     * @return whether 32 bits cannot tell its integers apart
+     */
     public static boolean isWide(long range) {
         return range <= 0 || range >= 1L << 32;
     }
 
     // ---------------------------------------------------------------- fresh tensors
 
+    /**
+     * What {@link #RAND} takes.
+     *
+     * @param sizes of the result
+     * @param low the least number
+     * @param high the numbers stay below it
+     * @param dtype floating
+     * @param device where the result is made
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Rand(
             long[] sizes,
             double low,
@@ -156,6 +210,18 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
+    /**
+     * What {@link #RANDN} takes.
+     *
+     * @param sizes of the result
+     * @param mean finite
+     * @param deviation the standard deviation, not negative
+     * @param dtype floating
+     * @param device where the result is made
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Randn(
             long[] sizes,
             double mean,
@@ -166,6 +232,18 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
+    /**
+     * What {@link #RANDINT} takes.
+     *
+     * @param sizes of the result
+     * @param low the least number
+     * @param range as in {@link Integers}
+     * @param dtype integral or bool
+     * @param device where the result is made
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Randint(
             long[] sizes,
             long low,
@@ -176,8 +254,16 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
+    /**
+     * What {@link #RANDPERM} takes.
+     *
+     * @param n how many numbers
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     */
     public record Randperm(long n, long seed, long offset) {}
 
+    /** A new tensor of numbers from [low, high), all as likely; as {@link #UNIFORM}. */
     public static final Op<Rand, Tensor> RAND = Op.define("merapi::rand", Rand.class, Tensor.class)
             .compose(a -> {
                 requireInterval("rand", a.low(), a.high());
@@ -191,6 +277,7 @@ public final class RandomOps {
             })
             .register();
 
+    /** A new tensor of normal numbers; as {@link #NORMAL}. */
     public static final Op<Randn, Tensor> RANDN = Op.define("merapi::randn", Randn.class, Tensor.class)
             .compose(a -> {
                 requireNormal("randn", a.mean(), a.deviation());
@@ -204,6 +291,7 @@ public final class RandomOps {
             })
             .register();
 
+    /** A new tensor of integers of a range, all as likely; as {@link #INTEGERS}. */
     public static final Op<Randint, Tensor> RANDINT = Op.define("merapi::randint", Randint.class, Tensor.class)
             .compose(a -> INTEGERS.call(new Integers(
                     fresh("randint", a.sizes(), a.dtype(), a.device(), false),
@@ -225,6 +313,15 @@ public final class RandomOps {
 
     // ---------------------------------------------------------------- dropout
 
+    /**
+     * What {@link #DROPOUT} takes.
+     *
+     * @param x floating
+     * @param p the probability of 0, from 0 to 1
+     * @param seed of the stream of numbers
+     * @param offset the first block of four numbers that is used
+     * @param base int64, 0-d: added to offset when the kernel runs; or null
+     */
     public record Dropout(
             Tensor x,
             double p,
@@ -232,11 +329,16 @@ public final class RandomOps {
             long offset,
             @Nullable Tensor base) {}
 
-    /** The result, and which elements were kept (bool). */
+    /**
+     * What {@link #DROPOUT} gives; the mask is internal.
+     *
+     * @param output of the form of x
+     * @param mask bool, of the shape of x: what was kept
+     */
     public record Dropped(Tensor output, Tensor mask) {}
 
     /** What backward needs. */
-    public record Kept(Tensor mask, double scale) {}
+    record Kept(Tensor mask, double scale) {}
 
     /** Each element is 0 at probability p, else multiplied by 1 / (1 − p). */
     public static final Op<Dropout, Dropped> DROPOUT = Op.define("merapi::dropout", Dropout.class, Dropped.class)
@@ -271,12 +373,22 @@ public final class RandomOps {
         }
     }
 
-    /** What kept elements are multiplied by. */
+    /**
+     * What kept elements are multiplied by.
+     *
+     * @param p the probability of 0
+     * @return 1/(1 − p), and 0 where nothing is kept
+     */
     public static double scale(double p) {
         return p == 1 ? 0 : 1 / (1 - p);
     }
 
-    /** The probability of falling below, as the bound that {@link Philox#keep} compares with. */
+    /**
+     * The probability of falling below, as the bound that {@link Philox#keep} compares with.
+     *
+     * @param p from 0 to 1
+     * @return p·2³², rounded
+     */
     public static long threshold(double p) {
         return Math.round(p * 0x1p32);
     }

@@ -11,11 +11,29 @@ import java.util.Arrays;
 public final class Rearranging {
     private Rearranging() {}
 
-    /** {@code diagonal} counts upwards from the main one, 0. */
+    /**
+     * What {@link #TRIL} and {@link #TRIU} take.
+     *
+     * @param x [.., M, N]
+     * @param diagonal which one bounds the triangle: 0 the main one, 1 the one above it
+     */
     public record Triangle(Tensor x, long diagonal) {}
 
+    /**
+     * What {@link #FLIP} takes.
+     *
+     * @param x of any dtype
+     * @param dims along which the order is reversed; negative ones count from the end
+     */
     public record Flip(Tensor x, int[] dims) {}
 
+    /**
+     * What {@link #ROLL} takes.
+     *
+     * @param x of any dtype
+     * @param shift by how many places, negative ones towards the beginning
+     * @param dim along which
+     */
     public record Roll(Tensor x, long shift, int dim) {}
 
     /** Keeps what lies on and below the diagonal of the last two dimensions; the rest is 0. */

@@ -45,7 +45,7 @@ public final class Recurrent {
             this.gates = gates;
         }
 
-        /** How many times the hidden size the first dimension of its weights is. */
+        /** {@return how many times the hidden size the first dimension of its weights is} */
         public int gates() {
             return gates;
         }

@@ -14,20 +14,23 @@ import org.jspecify.annotations.Nullable;
  * dimensions of that common shape to reduce (none named: all), and whether they stay, with size 1.
  */
 public sealed interface ReduceArgs extends Slotted {
+    /** {@return the operands, in order; an array of the caller's own} */
     Tensor[] tensors();
 
+    /** {@return the dimensions to reduce, of the common shape; none for all} */
     int[] dims();
 
+    /** {@return whether the reduced dimensions stay, with size 1} */
     boolean keepDim();
 
-    /** The dtype of the result; null for the usual one. */
+    /** {@return the dtype of the result; null for the usual one} */
     @Nullable
     DType dtype();
 
-    /** Run-time scalars of the prologue. */
+    /** {@return the run-time scalars of the expression in front} */
     List<Number> scalars();
 
-    /** What {@link Combine#VAR} subtracts from the number of elements. */
+    /** {@return what {@link Combine#VAR} subtracts from the number of elements; 0 for other reductions} */
     default double correction() {
         return 0;
     }
@@ -36,6 +39,15 @@ public sealed interface ReduceArgs extends Slotted {
         return dims != null && PointwiseArgs.isWhole(scalars);
     }
 
+    /**
+     * Of a reduction of one tensor.
+     *
+     * @param x the operand
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record X(
             Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype, List<Number> scalars) implements ReduceArgs {
         @Override
@@ -49,6 +61,16 @@ public sealed interface ReduceArgs extends Slotted {
         }
     }
 
+    /**
+     * Of a reduction of two tensors.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record XY(
             Tensor x,
             Tensor y,
@@ -67,6 +89,15 @@ public sealed interface ReduceArgs extends Slotted {
         }
     }
 
+    /**
+     * Of a reduction of more tensors.
+     *
+     * @param inputs the operands, which broadcast together
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @param scalars the numbers of this call, as many as the op has scalars
+     */
     record Many(
             List<Tensor> inputs,
             int[] dims,
@@ -84,6 +115,14 @@ public sealed interface ReduceArgs extends Slotted {
         }
     }
 
+    /**
+     * Of a variance or a standard deviation.
+     *
+     * @param x the operand, floating
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param correction subtracted from the number of elements, not negative; 1 for the unbiased variance
+     */
     record Var(Tensor x, int[] dims, boolean keepDim, double correction) implements ReduceArgs {
         @Override
         public Tensor[] tensors() {
@@ -108,7 +147,13 @@ public sealed interface ReduceArgs extends Slotted {
 
     // ---------------------------------------------------------------- shapes
 
-    /** The common shape of the operands: what is reduced. */
+    /**
+     * The common shape of the operands: what is reduced.
+     *
+     * @param op named in errors
+     * @return the shape that the operands broadcast to: what is reduced
+     * @throws ShapeException if they do not broadcast
+     */
     default Shape common(String op) {
         Tensor[] t = tensors();
         Shape shape = t[0].shape();
@@ -118,7 +163,15 @@ public sealed interface ReduceArgs extends Slotted {
         return shape;
     }
 
-    /** Which dimensions of {@code shape} are reduced. */
+    /**
+     * Which dimensions of {@code shape} are reduced.
+     *
+     * @param op named in errors
+     * @param shape what is reduced
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @return whether each dimension is reduced
+     * @throws ShapeException if a dimension is not there, or twice
+     */
     static boolean[] mask(String op, Shape shape, int[] dims) {
         boolean[] mask = new boolean[shape.rank()];
         if (dims.length == 0) {
@@ -137,7 +190,14 @@ public sealed interface ReduceArgs extends Slotted {
         return mask;
     }
 
-    /** The shape that is left. */
+    /**
+     * The shape that is left.
+     *
+     * @param shape what is reduced
+     * @param mask whether each dimension is
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @return the shape of the result
+     */
     static Shape reduced(Shape shape, boolean[] mask, boolean keepDim) {
         long[] sizes = new long[mask.length];
         int n = 0;
@@ -151,7 +211,13 @@ public sealed interface ReduceArgs extends Slotted {
         return Shape.of(n == sizes.length ? sizes : Arrays.copyOf(sizes, n));
     }
 
-    /** How many elements make one of the result. */
+    /**
+     * How many elements make one of the result.
+     *
+     * @param shape what is reduced
+     * @param mask whether each dimension is
+     * @return how many elements make one of the result
+     */
     static long count(Shape shape, boolean[] mask) {
         long n = 1;
         for (int d = 0; d < mask.length; d++) {

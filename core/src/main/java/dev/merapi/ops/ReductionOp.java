@@ -127,42 +127,112 @@ public final class ReductionOp {
         return this;
     }
 
+    /**
+     * Defines a reduction of one tensor.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from an element to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static ReductionOp define(String name, UnaryOperator<Expr> f, Combine combine) {
         return define(name, 1, List.of(), f.apply(Expr.input(0)), combine, null);
     }
 
+    /**
+     * Defines a reduction of two tensors, which broadcast.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from both elements to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static ReductionOp define(String name, BinaryOperator<Expr> f, Combine combine) {
         return define(name, 2, List.of(), f.apply(Expr.input(0), Expr.input(1)), combine, null);
     }
 
-    /** Any number of tensors and scalars: {@code f} gets the tensors, then the scalars. */
+    /**
+     * Defines a reduction of any number of tensors and scalars, which are named s0, s1, ….
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param tensors how many tensors it takes
+     * @param scalars how many scalars
+     * @param f from the tensors' elements, then the scalars, to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static ReductionOp define(
             String name, int tensors, int scalars, Function<List<Expr>, Expr> f, Combine combine) {
         return define(name, tensors, Signature.unnamed(scalars), f, combine);
     }
 
-    /** Any number of tensors and named scalars: {@code f} gets the tensors, then the scalars. */
+    /**
+     * Defines a reduction of any number of tensors and named scalars.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param tensors how many tensors it takes
+     * @param scalars their names
+     * @param f from the tensors' elements, then the scalars, to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     */
     public static ReductionOp define(
             String name, int tensors, List<Param> scalars, Function<List<Expr>, Expr> f, Combine combine) {
         Expr root = f.apply(Pointwise.operands(tensors, scalars.size()));
         return define(name, tensors, scalars, root, combine, null);
     }
 
-    /** With an epilogue. */
+    /**
+     * Defines a reduction of one tensor with an epilogue.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from an element to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}, and none that gives an index or a bool
+     * @param epilogue from the combined value to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     * @throws IllegalArgumentException if the way to combine gives no number
+     */
     public static ReductionOp define(
             String name, UnaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
         return define(
                 name, 1, List.of(), f.apply(Expr.input(0)), combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
     }
 
-    /** With an epilogue. */
+    /**
+     * Defines a reduction of two tensors with an epilogue.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param f from both elements to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}, and none that gives an index or a bool
+     * @param epilogue from the combined value to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     * @throws IllegalArgumentException if the way to combine gives no number
+     */
     public static ReductionOp define(
             String name, BinaryOperator<Expr> f, Combine combine, UnaryOperator<Expr> epilogue) {
         Expr root = f.apply(Expr.input(0), Expr.input(1));
         return define(name, 2, List.of(), root, combine, behind(name, 0, a -> epilogue.apply(a.get(0))));
     }
 
-    /** With an epilogue, which gets the combined value, then the scalars. */
+    /**
+     * Defines a reduction of any number of tensors and scalars with an epilogue.
+     *
+     * @param name {@code namespace::name}, not yet taken
+     * @param tensors how many tensors it takes
+     * @param scalars how many scalars
+     * @param f from the tensors' elements, then the scalars, to what is combined
+     * @param combine how the values make one; any but {@link Combine#VAR}, and none that gives an index or a bool
+     * @param epilogue from the combined value, then the scalars, to the result
+     * @return the op, registered, with gradients of every order where the way to combine has them
+     * @throws dev.merapi.error.RegistrationException if the name is taken
+     * @throws IllegalArgumentException if the way to combine gives no number
+     */
     public static ReductionOp define(
             String name,
             int tensors,
@@ -188,7 +258,12 @@ public final class ReductionOp {
         return new ReductionOp(name, own, Signature.of(name, tensors, scalars), notVar(combine), behind).register();
     }
 
-    /** What automatic mixed precision does to the operands; without this nothing. */
+    /**
+     * What automatic mixed precision does to the operands; without this nothing.
+     *
+     * @param policy which dtype they are brought to within {@code Autocast}
+     * @return this op
+     */
     public ReductionOp autocast(CastPolicy policy) {
         op.autocast(policy);
         return this;
@@ -239,15 +314,37 @@ public final class ReductionOp {
 
     // ---------------------------------------------------------------- calls
 
+    /** {@return the op itself, to be inspected, overridden, or called by its record of arguments} */
     public Op<? extends Record, Tensor> op() {
         return op;
     }
 
+    /**
+     * For an op of one tensor.
+     *
+     * @param x the operand
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @return a new tensor of the dimensions that are left
+     * @throws ShapeException if a dimension is not there or twice, shapes do not broadcast, or the smallest or
+     *     largest of no elements is asked for
+     */
     public Tensor call(Tensor x, int... dims) {
         Objects.requireNonNull(dims, "dims");
         return call(x, dims, false, null);
     }
 
+    /**
+     * For an op of one tensor.
+     *
+     * @param x the operand
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @return a new tensor of the dimensions that are left
+     * @throws ShapeException if a dimension is not there or twice, shapes do not broadcast, or the smallest or
+     *     largest of no elements is asked for
+     * @throws dev.merapi.error.DTypeException if the result has no such dtype: a mean is floating, and a sum is not bool
+     */
     @SuppressWarnings("unchecked")
     public Tensor call(Tensor x, int[] dims, boolean keepDim, @Nullable DType dtype) {
         Objects.requireNonNull(dims, "dims");
@@ -255,11 +352,34 @@ public final class ReductionOp {
         return ((Op<ReduceArgs.X, Tensor>) op).call(new ReduceArgs.X(x, dims, keepDim, dtype, List.of()));
     }
 
+    /**
+     * For an op of two tensors.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @return a new tensor of the dimensions that are left
+     * @throws ShapeException if a dimension is not there or twice, shapes do not broadcast, or the smallest or
+     *     largest of no elements is asked for
+     */
     public Tensor call(Tensor x, Tensor y, int... dims) {
         Objects.requireNonNull(dims, "dims");
         return call(x, y, dims, false, null);
     }
 
+    /**
+     * For an op of two tensors.
+     *
+     * @param x the first operand
+     * @param y the second, broadcast with it
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @return a new tensor of the dimensions that are left
+     * @throws ShapeException if a dimension is not there or twice, shapes do not broadcast, or the smallest or
+     *     largest of no elements is asked for
+     * @throws dev.merapi.error.DTypeException if the result has no such dtype: a mean is floating, and a sum is not bool
+     */
     @SuppressWarnings("unchecked")
     public Tensor call(Tensor x, Tensor y, int[] dims, boolean keepDim, @Nullable DType dtype) {
         Objects.requireNonNull(dims, "dims");
@@ -267,7 +387,19 @@ public final class ReductionOp {
         return ((Op<ReduceArgs.XY, Tensor>) op).call(new ReduceArgs.XY(x, y, dims, keepDim, dtype, List.of()));
     }
 
-    /** Any number of operands. */
+    /**
+     * For an op of any number of tensors and scalars.
+     *
+     * @param inputs the operands, which broadcast together
+     * @param values the numbers, in order
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @param dtype of the result; null for the usual one
+     * @return a new tensor of the dimensions that are left
+     * @throws ShapeException if a dimension is not there or twice, shapes do not broadcast, or the smallest or
+     *     largest of no elements is asked for
+     * @throws dev.merapi.error.DTypeException if the result has no such dtype: a mean is floating, and a sum is not bool
+     */
     @SuppressWarnings("unchecked")
     public Tensor call(List<Tensor> inputs, List<Number> values, int[] dims, boolean keepDim, @Nullable DType dtype) {
         Objects.requireNonNull(inputs, "inputs");

@@ -22,6 +22,9 @@ import java.util.Objects;
 public final class Reductions {
     private Reductions() {}
 
+    /**
+     * The sum; 0 over nothing. Integers and bools give int64 unless a dtype is asked for; under autocast in float32.
+     */
     public static final ReductionOp SUM =
             ReductionOp.define("merapi::sum", x -> x, Combine.SUM).autocast(CastPolicy.FLOAT32);
     /** NaNs count as 0. */
@@ -32,8 +35,13 @@ public final class Reductions {
     public static final ReductionOp COUNT_NUMBERS =
             ReductionOp.define("merapi::count_numbers", x -> x.eq(x).cast(DType.INT64), Combine.SUM);
 
+    /** The mean; NaN over nothing. Floating, or with a floating dtype asked for; under autocast in float32. */
     public static final ReductionOp MEAN =
             ReductionOp.define("merapi::mean", x -> x, Combine.MEAN).autocast(CastPolicy.FLOAT32);
+    /**
+     * The product; 1 over nothing. Integers and bools give int64 unless a dtype is asked for; under autocast in
+     * float32.
+     */
     public static final ReductionOp PROD =
             ReductionOp.define("merapi::prod", x -> x, Combine.PROD).autocast(CastPolicy.FLOAT32);
     /** Ties share the gradient evenly; if there are NaNs, they do. */
@@ -41,18 +49,31 @@ public final class Reductions {
     /** Ties share the gradient evenly; if there are NaNs, they do. */
     public static final ReductionOp AMAX = ReductionOp.define("merapi::amax", x -> x, Combine.MAX);
 
+    /**
+     * Where the smallest element stands, int64: the first of equals, in row-major order of what is reduced; the first
+     * NaN wins.
+     */
     public static final ReductionOp ARGMIN = ReductionOp.define("merapi::argmin", x -> x, Combine.ARGMIN);
+    /**
+     * Where the largest element stands, int64: the first of equals, in row-major order of what is reduced; the first
+     * NaN wins.
+     */
     public static final ReductionOp ARGMAX = ReductionOp.define("merapi::argmax", x -> x, Combine.ARGMAX);
+    /** Whether one element is not 0, as bool; false over nothing. */
     public static final ReductionOp ANY = ReductionOp.define("merapi::any", x -> x, Combine.ANY);
+    /** Whether no element is 0, as bool; true over nothing. */
     public static final ReductionOp ALL = ReductionOp.define("merapi::all", x -> x, Combine.ALL);
     /** How many are not 0. */
     public static final ReductionOp COUNT_NONZERO =
             ReductionOp.define("merapi::count_nonzero", x -> x.cast(DType.BOOL).cast(DType.INT64), Combine.SUM);
 
+    /** The 1-norm Σ|x|; under autocast in float32. */
     public static final ReductionOp SUM_ABS =
             ReductionOp.define("merapi::sum_abs", Expr::abs, Combine.SUM).autocast(CastPolicy.FLOAT32);
+    /** Σx²; under autocast in float32. */
     public static final ReductionOp SUM_SQUARES =
             ReductionOp.define("merapi::sum_squares", Expr::square, Combine.SUM).autocast(CastPolicy.FLOAT32);
+    /** The largest |x|, the ∞-norm; an error over nothing. */
     public static final ReductionOp MAX_ABS = ReductionOp.define("merapi::max_abs", Expr::abs, Combine.MAX);
     /** xᵉ for x ≥ 0, whose slope at 0 is 0 instead of infinite: for norms, whose gradient at 0 is 0. */
     private static final NamedFunction POWER_OR_ZERO =
@@ -67,6 +88,7 @@ public final class Reductions {
         return POWER_OR_ZERO.call(x, exponent);
     }
 
+    /** The sum of |x|ᵖ, for the scalar p; under autocast in float32. The gradient of an element that is 0 is 0. */
     public static final ReductionOp SUM_POWERS = ReductionOp.define(
                     "merapi::sum_powers", 1, 1, a -> power(a.get(0).abs(), a.get(1)), Combine.SUM)
             .autocast(CastPolicy.FLOAT32);
@@ -147,13 +169,31 @@ public final class Reductions {
                     a -> power(a.get(0), Expr.constant(1.0).div(a.get(1))))
             .autocast(CastPolicy.FLOAT32);
 
-    /** A variance or a standard deviation, and the mean. */
+    /**
+     * What {@code varMean} and {@code stdMean} of a tensor give.
+     *
+     * @param spread the variance, or the standard deviation
+     * @param mean of the same shape
+     */
     public record Spread(Tensor spread, Tensor mean) {}
 
-    /** The smallest and the largest. */
+    /**
+     * What {@code aminmax} of a tensor gives.
+     *
+     * @param min the smallest elements
+     * @param max the largest, of the same shape
+     */
     public record MinMax(Tensor min, Tensor max) {}
 
-    /** The mean of those that are numbers; NaN if none is. */
+    /**
+     * The mean of those that are numbers; NaN if none is.
+     *
+     * @param x floating
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @return the means, in the dtype of x
+     * @throws dev.merapi.error.DTypeException if x is not floating
+     */
     public static Tensor nanmean(Tensor x, int[] dims, boolean keepDim) {
         Objects.requireNonNull(x, "x");
         Softmax.requireFloating("nanmean", x);
@@ -164,10 +204,24 @@ public final class Reductions {
 
     // ---------------------------------------------------------------- values with indices
 
-    /** Extreme values along a dimension, and where each stands. */
+    /**
+     * Extreme values along a dimension, and where each stands.
+     *
+     * @param values in the dtype of the tensor
+     * @param indices int64, of the same shape: where along the dimension each stands
+     */
     public record Extremes(Tensor values, Tensor indices) {}
 
-    /** The first largest (or smallest) along one dimension; the gradient goes to that element alone. */
+    /**
+     * The first largest (or smallest) along one dimension; the gradient goes to that element alone.
+     *
+     * @param x of any dtype; not empty along {@code dim}
+     * @param dim to be reduced, a negative one counted from the end
+     * @param keepDim whether it stays, with size 1
+     * @param largest whether the largest are wanted, else the smallest
+     * @return both, without the dimension or with size 1 in it; NaN wins
+     * @throws ShapeException if there is nothing along the dimension
+     */
     public static Extremes extremes(Tensor x, int dim, boolean keepDim, boolean largest) {
         Objects.requireNonNull(x, "x");
         ReductionOp arg = largest ? ARGMAX : ARGMIN;
@@ -195,6 +249,12 @@ public final class Reductions {
 
     // ---------------------------------------------------------------- running sums
 
+    /**
+     * What {@link #CUMSUM} takes.
+     *
+     * @param x of any dtype
+     * @param dim along which the sums run; negative ones count from the end
+     */
     public record CumSum(Tensor x, int dim) {}
 
     /** Sums of all elements up to and with each one. Integers and bools give int64. */
@@ -218,6 +278,14 @@ public final class Reductions {
      *
      * <p>The gradient is 0 for an element that is 0, and so for all where the norm is 0; largest elements share it evenly.
      * Gradients of these gradients are 0 there too, also where the slope has none.
+     *
+     * @param x floating
+     * @param p from 0 to ∞
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @return the norms, in the dtype of x
+     * @throws dev.merapi.error.DTypeException if x is not floating
+     * @throws ShapeException if p is negative or NaN
      */
     public static Tensor norm(Tensor x, double p, int[] dims, boolean keepDim) {
         Objects.requireNonNull(x, "x");

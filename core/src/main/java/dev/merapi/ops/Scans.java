@@ -13,13 +13,24 @@ import org.jspecify.annotations.Nullable;
 public final class Scans {
     private Scans() {}
 
+    /**
+     * What all scans take.
+     *
+     * @param x of any dtype
+     * @param dim along which they run; negative ones count from the end
+     */
     public record Along(Tensor x, int dim) {}
 
-    /** Extreme values so far, and where each stands along the dimension: the last of equals, and of NaNs. */
+    /**
+     * Extreme values so far, and where each stands along the dimension: the last of equals, and of NaNs.
+     *
+     * @param values of the form of x
+     * @param indices int64, of the shape of x
+     */
     public record Extremes(Tensor values, Tensor indices) {}
 
     /** What the gradient of an extreme is made of. */
-    public record Chosen(Tensor indices, int dim, Shape shape) {}
+    record Chosen(Tensor indices, int dim, Shape shape) {}
 
     /** Products of all elements up to and with each one. Integers and bools give int64. */
     public static final Op<Along, Tensor> CUMPROD = Op.define("merapi::cumprod", Along.class, Tensor.class)

@@ -20,23 +20,32 @@ public final class Scattering {
 
     /** What becomes of values that meet at one element. */
     public enum Reduce {
+        /** Their sum. */
         SUM,
+        /** Their product. */
         PROD,
+        /** Their mean; of integers rounded down. */
         MEAN,
+        /** The largest; NaN wins. */
         AMAX,
+        /** The smallest; NaN wins. */
         AMIN
     }
 
     /**
+     * What {@link #SCATTER_REDUCE} takes.
+     *
+     * @param x numbers of any dtype but bool
+     * @param dim along which indices count
      * @param index of the rank of x, and its sizes except in {@code dim}
      * @param src of the shape of index and the dtype of x
+     * @param reduce what becomes of values that meet
      * @param includeSelf whether the element that is there already is one of those that are reduced
      */
     public record ScatterReduce(Tensor x, int dim, Tensor index, Tensor src, Reduce reduce, boolean includeSelf) {}
 
     /** {@code values}: x, src and the result, where the gradient depends on them. */
-    public record SavedReduce(
-            List<Tensor> values, Tensor index, int dim, Shape shape, Reduce reduce, boolean includeSelf) {}
+    record SavedReduce(List<Tensor> values, Tensor index, int dim, Shape shape, Reduce reduce, boolean includeSelf) {}
 
     /** A copy of x with out[o, index[j], i] = src[o, j, i]; the last of several wins, and it alone gets the gradient. */
     public static final Op<Indexing.IndexAdd, Tensor> INDEX_COPY = Op.define(

@@ -16,6 +16,8 @@ public final class Searching {
     private Searching() {}
 
     /**
+     * What {@link #SEARCH_SORTED} takes.
+     *
      * @param sorted [*, n], each row in rising order; or [n], one row for all
      * @param values [*, m] of the same dtype; of any shape if there is one row
      * @param right whether equals are passed
@@ -46,7 +48,16 @@ public final class Searching {
             })
             .register();
 
-    /** Both in the dtype that they promote to. */
+    /**
+     * Where each value would be put into its row so that the order stays; the operands are converted to the dtype
+     * that they promote to.
+     *
+     * @param sorted [*, n], each row in rising order; or [n], one row for all
+     * @param values [*, m]; of any shape if there is one row
+     * @param right whether a value comes behind its equals, else before them
+     * @return int64, of the shape of the values, from 0 to n
+     * @throws ShapeException if the rows do not fit
+     */
     public static Tensor searchSorted(Tensor sorted, Tensor values, boolean right) {
         Objects.requireNonNull(sorted, "sorted");
         Objects.requireNonNull(values, "values");
@@ -56,7 +67,13 @@ public final class Searching {
         });
     }
 
-    /** Whether each element of x is one of some; NaN is none. */
+    /**
+     * Whether each element of x is one of some; NaN is none.
+     *
+     * @param x of any shape
+     * @param elements of any shape; promoted with x
+     * @return bool, of the shape of x
+     */
     public static Tensor isIn(Tensor x, Tensor elements) {
         Objects.requireNonNull(x, "x");
         Objects.requireNonNull(elements, "elements");
@@ -86,7 +103,16 @@ public final class Searching {
         }
     }
 
-    /** The k-th smallest along a dimension, k from 1 on; of equals the first in order. */
+    /**
+     * The k-th smallest along a dimension, k from 1 on; of equals the first in order.
+     *
+     * @param x of any dtype
+     * @param k from 1 to the size of the dimension
+     * @param dim negative ones count from the end
+     * @param keepDim whether the dimension stays, with size 1
+     * @return the values, which have a gradient, and int64 indices
+     * @throws ShapeException if there are fewer than k elements
+     */
     public static Ordering.Ordered kthValue(Tensor x, long k, int dim, boolean keepDim) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::kth_value", () -> {
@@ -103,7 +129,12 @@ public final class Searching {
     /**
      * The middle along a dimension, of two the smaller.
      *
+     * @param x of any dtype, not empty along the dimension
+     * @param dim negative ones count from the end
+     * @param keepDim whether the dimension stays, with size 1
      * @param skipsNan whether NaNs are left out, else one makes the result NaN
+     * @return the values, which have a gradient, and int64 indices
+     * @throws ShapeException if there is nothing along the dimension
      */
     public static Ordering.Ordered median(Tensor x, int dim, boolean keepDim, boolean skipsNan) {
         Objects.requireNonNull(x, "x");
@@ -128,7 +159,15 @@ public final class Searching {
         });
     }
 
-    /** The value that is there most often along a dimension, of several the smallest, and the last index that it has. */
+    /**
+     * The value that is there most often along a dimension, of several the smallest, and the last index that it has.
+     *
+     * @param x of any dtype, not empty along the dimension
+     * @param dim negative ones count from the end
+     * @param keepDim whether the dimension stays, with size 1
+     * @return the values, which have a gradient, and int64 indices
+     * @throws ShapeException if there is nothing along the dimension
+     */
     public static Ordering.Ordered mode(Tensor x, int dim, boolean keepDim) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::mode", () -> {
@@ -153,7 +192,15 @@ public final class Searching {
 
     // ---------------------------------------------------------------- counts
 
-    /** How often each number from 0 on is there, or the sums of weights. */
+    /**
+     * How often each number from 0 on is there, or the sums of weights. The host waits for the largest number.
+     *
+     * @param x [n], integers that are not negative
+     * @param weights [n], summed in float32 or float64; or null to count
+     * @param least how long the result is at least
+     * @return [n], where n is max(x) + 1 or, if that is more, {@code least}; int64 without weights
+     * @throws ShapeException if x is no list of integers, or one is negative
+     */
     public static Tensor bincount(Tensor x, @org.jspecify.annotations.Nullable Tensor weights, long least) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::bincount", () -> {
@@ -181,7 +228,18 @@ public final class Searching {
         });
     }
 
-    /** How many elements lie in each of as many intervals of [low, high]; of the range of x if both are the same. */
+    /**
+     * How many elements lie in each of as many equal intervals of [low, high]; of the range of x if both are the
+     * same. What lies outside does not count; {@code high} belongs to the last interval.
+     *
+     * @param x floating, of any shape
+     * @param bins how many intervals, at least 1
+     * @param low where the first begins
+     * @param high where the last ends
+     * @return [bins], in the dtype of x
+     * @throws DTypeException if x is not floating
+     * @throws ShapeException if there is no interval, or the bounds are not finite and in order
+     */
     public static Tensor histc(Tensor x, long bins, double low, double high) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::histc", () -> {

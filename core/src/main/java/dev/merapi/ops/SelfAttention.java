@@ -25,6 +25,8 @@ public final class SelfAttention {
     private SelfAttention() {}
 
     /**
+     * What {@link #SELF_ATTENTION} takes.
+     *
      * @param qkv [B, T, 3·W], floating: queries, keys and values of all heads, one after another
      * @param heads H, which divides W
      * @param causal whether a position sees only itself and those before it
@@ -33,14 +35,28 @@ public final class SelfAttention {
     public record Args(Tensor qkv, int heads, boolean causal, double scale) {}
 
     /**
+     * What {@link #SELF_ATTENTION} gives; {@code lse} is internal.
+     *
      * @param out [B, T, W]
      * @param lse as in {@link Attention.AttentionResult}, [B, H, T]
      */
     public record Attended(Tensor out, Tensor lse) {}
 
+    /**
+     * What {@link #SELF_ATTENTION_BACKWARD} takes.
+     *
+     * @param grad the gradient of {@code out}, [B, T, W]
+     * @param qkv as in {@link Args}
+     * @param out as in {@link Attended}
+     * @param lse as in {@link Attended}
+     * @param heads as in {@link Args}
+     * @param causal as in {@link Args}
+     * @param scale as in {@link Args}
+     */
     public record BackwardArgs(
             Tensor grad, Tensor qkv, Tensor out, Tensor lse, int heads, boolean causal, double scale) {}
 
+    /** The gradient of the joint projection, [B, T, 3·W]: those of q, k and v are written side by side. */
     public static final Op<BackwardArgs, Tensor> SELF_ATTENTION_BACKWARD = Op.define(
                     "merapi::self_attention_backward", BackwardArgs.class, Tensor.class)
             .reference(SelfAttention::backward)
@@ -87,7 +103,7 @@ public final class SelfAttention {
             .register();
 
     /** What the gradient of {@link #SELF_ATTENTION} is made of. */
-    public record Saved(Args args, Tensor out, Tensor lse) {}
+    record Saved(Args args, Tensor out, Tensor lse) {}
 
     /** {@link Attention} on views. */
     private static void forward(Args a, Attended out) {
@@ -160,7 +176,10 @@ public final class SelfAttention {
      * [B, T, W]. The same as {@link Attention#attention(Tensor, Tensor, Tensor, boolean)} on its parts, without copies.
      * Gradient: qkv, to any order.
      *
+     * @param qkv [B, T, 3·W], floating: queries, keys and values of all heads, one after another
+     * @param heads how many, a divisor of W
      * @param causal whether a position sees only itself and those before it
+     * @return [B, T, W], in the dtype of qkv
      * @throws ShapeException if the heads do not divide W
      */
     public static Tensor selfAttention(Tensor qkv, int heads, boolean causal) {

@@ -16,13 +16,25 @@ import java.util.Objects;
 public final class Softmax {
     private Softmax() {}
 
+    /**
+     * What softmax and its like take.
+     *
+     * @param x floating
+     * @param dim along which they are taken; negative ones count from the end
+     */
     public record Along(Tensor x, int dim) {}
 
-    /** The forward's result and its gradient. */
+    /**
+     * What the gradients of {@link #SOFTMAX} and {@link #LOG_SOFTMAX} are made of.
+     *
+     * @param grad the gradient of y
+     * @param y the result of the forward op
+     * @param dim along which it was taken
+     */
     public record BackwardArgs(Tensor grad, Tensor y, int dim) {}
 
     /** What the formulas of both keep. */
-    public record Saved(Tensor y, int dim) {}
+    record Saved(Tensor y, int dim) {}
 
     // Note [Backward ops]
     // The backward of a fused op is an op of its own: a kernel per device beside `compose`, the same written with
@@ -31,6 +43,7 @@ public final class Softmax {
     // derivatives come out right; otherwise the kernel runs. `compose` never uses internal results of the forward (they
     // carry no graph), but computes them again.
 
+    /** (grad − Σ grad·y)·y, the sum along the dimension. */
     public static final Op<BackwardArgs, Tensor> SOFTMAX_BACKWARD = Op.define(
                     "merapi::softmax_backward", BackwardArgs.class, Tensor.class)
             .shape(a -> {
@@ -54,6 +67,7 @@ public final class Softmax {
             .autocast(CastPolicy.FLOAT32)
             .register();
 
+    /** grad − eʸ·Σ grad, the sum along the dimension. */
     public static final Op<BackwardArgs, Tensor> LOG_SOFTMAX_BACKWARD = Op.define(
                     "merapi::log_softmax_backward", BackwardArgs.class, Tensor.class)
             .shape(a -> {
@@ -110,7 +124,16 @@ public final class Softmax {
         return x.shape().normalize(dim);
     }
 
-    /** log Σ exp(x) over any dimensions, all if none is named. */
+    /**
+     * log Σ exp(x) over any dimensions, all if none is named.
+     *
+     * @param x floating
+     * @param dims to be reduced, negative ones counted from the end; none for all
+     * @param keepDim whether the reduced dimensions stay, with size 1
+     * @return in the dtype of x; −∞ over nothing, and over nothing but −∞
+     * @throws DTypeException if x is not floating
+     * @throws dev.merapi.error.ShapeException if a dimension is not there, or twice
+     */
     public static Tensor logSumExp(Tensor x, int[] dims, boolean keepDim) {
         Objects.requireNonNull(x, "x");
         Objects.requireNonNull(dims, "dims");

@@ -46,9 +46,10 @@ public final class Steps {
     /** Adam with the largest v so far in place of v. */
     public static final StepOp ADAM_AMSGRAD = amsgrad("merapi::adam_amsgrad_", false);
 
-    /** b ← μ · b + (1 − μ) · g; the parameter becomes b, or with Nesterov's momentum μ · b + (1 − μ) · g. */
+    /** b ← μ · b + (1 − μ) · g; the parameter becomes b. */
     public static final StepOp MUON_MOMENTUM = muonMomentum("merapi::muon_momentum_", false);
 
+    /** The same with Nesterov's momentum: the parameter becomes μ · b + (1 − μ) · g. */
     public static final StepOp MUON_NESTEROV = muonMomentum("merapi::muon_nesterov_", true);
 
     /** p ← (1 − lr · decay) · p − lr · g. */

@@ -27,12 +27,21 @@ public final class TensorIndexing {
     /**
      * The indices broadcast; what they choose stands in their place, or in front where a dimension lies between them.
      *
+     * @param x what is read
      * @param dims of x, rising
      * @param indices int32 or int64, one for each of {@code dims}
      */
     public record Chosen(Tensor x, int[] dims, List<Tensor> indices) {}
 
-    /** {@code values} broadcast to what {@link Chosen} gives; {@code accumulate}: they are added. */
+    /**
+     * What {@link #INDEX_PUT} takes.
+     *
+     * @param x what is copied, or written in place
+     * @param dims of x, rising
+     * @param indices int32 or int64, one for each of {@code dims}; they broadcast
+     * @param values broadcast to what {@link Chosen} gives, and converted to the dtype of x
+     * @param accumulate whether they are added to what is there
+     */
     public record Put(Tensor x, int[] dims, List<Tensor> indices, Tensor values, boolean accumulate) {}
 
     /** x[…, indices[0], …, indices[1], …], a copy. */
@@ -60,7 +69,13 @@ public final class TensorIndexing {
             .autocast(CastPolicy.PROMOTE)
             .register();
 
-    /** {@link #INDEX_PUT} in place; returns x. */
+    /**
+     * {@link #INDEX_PUT} in place; returns x.
+     *
+     * @param a what is written where
+     * @return the tensor that was written
+     * @throws ShapeException if an index is out of range, or shapes do not fit
+     */
     public static Tensor putInto(Put a) {
         Objects.requireNonNull(a, "a");
         return Composition.of(

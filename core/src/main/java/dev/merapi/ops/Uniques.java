@@ -16,13 +16,20 @@ public final class Uniques {
     private Uniques() {}
 
     /**
+     * What is different in a tensor.
+     *
      * @param values each once
      * @param inverse int64: which of them each element, or each slice, is
      * @param counts int64: how often each is there
      */
     public record Unique(Tensor values, Tensor inverse, Tensor counts) {}
 
-    /** Each value once, in rising order; NaNs are all different. */
+    /**
+     * Each value once, in rising order; NaNs are all different.
+     *
+     * @param x of any dtype and shape
+     * @return values [n], their place for each element of x, in its shape, and counts [n]
+     */
     public static Unique sorted(Tensor x) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::unique", () -> {
@@ -38,7 +45,14 @@ public final class Uniques {
         });
     }
 
-    /** Each slice of a dimension once, in rising order of their elements. */
+    /**
+     * Each slice of a dimension once, in rising order of their elements.
+     *
+     * @param x of any dtype
+     * @param dim whose slices are compared; negative ones count from the end
+     * @return x with n slices along the dimension, the place of each of its slices, and counts [n]
+     * @throws ShapeException if slices are empty
+     */
     public static Unique sorted(Tensor x, int dim) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::unique", () -> {
@@ -56,13 +70,25 @@ public final class Uniques {
         });
     }
 
-    /** Each run of equal values once, in the order of x. */
+    /**
+     * Each run of equal values once, in the order of x.
+     *
+     * @param x of any dtype and shape, in row-major order
+     * @return values [n], their place for each element of x, in its shape, and counts [n]
+     */
     public static Unique consecutive(Tensor x) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::unique_consecutive", () -> runs(x.reshape(-1), x));
     }
 
-    /** Each run of equal slices of a dimension once, in their order. */
+    /**
+     * Each run of equal slices of a dimension once, in their order.
+     *
+     * @param x of any dtype
+     * @param dim whose slices are compared; negative ones count from the end
+     * @return x with n slices along the dimension, the place of each of its slices, and counts [n]
+     * @throws ShapeException if slices are empty
+     */
     public static Unique consecutive(Tensor x, int dim) {
         Objects.requireNonNull(x, "x");
         return Composition.of("merapi::unique_consecutive", () -> {

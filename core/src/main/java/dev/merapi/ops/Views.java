@@ -37,8 +37,21 @@ public final class Views {
         }
     }
 
+    /**
+     * What {@link #TRANSPOSE} takes.
+     *
+     * @param x what is seen
+     * @param dim0 one dimension; negative ones count from the end
+     * @param dim1 the other
+     */
     public record Transpose(Tensor x, int dim0, int dim1) implements OfOne {}
 
+    /**
+     * What {@link #PERMUTE} takes.
+     *
+     * @param x what is seen
+     * @param dims the dimensions of x in their new order, each once; negative ones count from the end
+     */
     public record Permute(Tensor x, int[] dims) implements Slotted {
         @Override
         public Tensor @Nullable [] slots() {
@@ -46,10 +59,32 @@ public final class Views {
         }
     }
 
+    /**
+     * What {@link #SLICE} takes.
+     *
+     * @param x what is seen
+     * @param dim along which; negative ones count from the end
+     * @param start the first index; negative ones count from the end
+     * @param end beyond the last one; negative ones count from the end
+     * @param step at least 1
+     */
     public record Slice(Tensor x, int dim, long start, long end, long step) implements OfOne {}
 
+    /**
+     * What {@link #SELECT} takes.
+     *
+     * @param x what is seen
+     * @param dim along which, and which goes; negative ones count from the end
+     * @param index negative ones count from the end
+     */
     public record Select(Tensor x, int dim, long index) implements OfOne {}
 
+    /**
+     * What {@link #EXPAND} takes.
+     *
+     * @param x what is seen
+     * @param sizes of the result: those of x, anything where x has 1, and any further ones in front
+     */
     public record Expand(Tensor x, long[] sizes) implements Slotted {
         @Override
         public Tensor @Nullable [] slots() {
@@ -57,6 +92,12 @@ public final class Views {
         }
     }
 
+    /**
+     * What {@link #VIEW} takes.
+     *
+     * @param x what is seen
+     * @param sizes of the result, for as many elements; one may be −1, which follows from the others
+     */
     public record View(Tensor x, long[] sizes) implements Slotted {
         @Override
         public Tensor @Nullable [] slots() {
@@ -64,30 +105,83 @@ public final class Views {
         }
     }
 
+    /**
+     * What {@link #SPLIT} takes.
+     *
+     * @param x what is seen
+     * @param sizes of the parts, which add up to that of x
+     * @param dim along which; negative ones count from the end
+     */
     public record Split(Tensor x, long[] sizes, int dim) {}
 
+    /**
+     * What {@link #DIAGONAL} takes.
+     *
+     * @param x what is seen, of two dimensions or more
+     * @param offset 0 for the main diagonal, positive above it
+     * @param dim0 the rows; negative ones count from the end
+     * @param dim1 the columns
+     */
     public record Diagonal(Tensor x, long offset, int dim0, int dim1) implements OfOne {}
 
+    /**
+     * What {@link #SQUEEZE} takes.
+     *
+     * @param x what is seen
+     * @param dim which dimension goes, if its size is 1; negative ones count from the end
+     */
     public record Squeeze(Tensor x, int dim) implements OfOne {}
 
+    /**
+     * What {@link #UNSQUEEZE} takes.
+     *
+     * @param x what is seen
+     * @param dim where the new dimension stands in the result; negative ones count from the end
+     */
     public record Unsqueeze(Tensor x, int dim) implements OfOne {}
 
+    /**
+     * What {@link #UNBIND} takes.
+     *
+     * @param x what is seen
+     * @param dim along which, and which goes; negative ones count from the end
+     */
     public record Unbind(Tensor x, int dim) implements OfOne {}
 
+    /**
+     * What {@link #ALIAS} takes.
+     *
+     * @param x what is seen
+     */
     public record Alias(Tensor x) implements OfOne {}
 
-    /** {@code size} elements from each {@code step}-th on, as a new last dimension. */
+    /**
+     * What {@link #UNFOLD} takes.
+     *
+     * @param x what is seen
+     * @param dim along which; negative ones count from the end
+     * @param size of a window, which is the new last dimension
+     * @param step from the beginning of a window to that of the next, at least 1
+     */
     public record Unfold(Tensor x, int dim, long size, long step) implements OfOne {}
 
-    /** {@code offset} counts from the first element of x, which is contiguous. */
+    /**
+     * What {@link #AS_STRIDED} takes.
+     *
+     * @param x what is seen; contiguous
+     * @param sizes of the result
+     * @param strides of the result, in elements, not negative
+     * @param offset of its first element from that of x, in elements
+     */
     public record AsStrided(Tensor x, long[] sizes, long[] strides, long offset) {}
 
     /** What the gradients of windows are made of. */
-    public record Windows(Shape shape, int dim, long size, long step) {}
+    record Windows(Shape shape, int dim, long size, long step) {}
 
     /** What the gradients of strided views are made of. */
-    public record Strided(Shape shape, long[] sizes, long[] strides, long offset) {}
+    record Strided(Shape shape, long[] sizes, long[] strides, long offset) {}
 
+    /** Two dimensions in each other's place. */
     public static final Op<Transpose, Tensor> TRANSPOSE = Op.define("merapi::transpose", Transpose.class, Tensor.class)
             .view("x", a -> a.x().layout().transpose(a.dim0(), a.dim1()))
             .autograd(
@@ -95,19 +189,23 @@ public final class Views {
                     (context, dims, g) -> Grads.of("x", g.transpose(dims[0], dims[1])))
             .register();
 
+    /** The dimensions in another order. */
     public static final Op<Permute, Tensor> PERMUTE = Op.define("merapi::permute", Permute.class, Tensor.class)
             .view("x", a -> a.x().layout().permute(a.dims()))
             .autograd((a, out) -> inverse(a.dims()), (context, dims, g) -> Grads.of("x", g.permute(dims)))
             .register();
 
+    /** A range of one dimension, by steps. */
     public static final Op<Slice, Tensor> SLICE = Op.define("merapi::slice", Slice.class, Tensor.class)
             .view("x", a -> a.x().layout().slice(a.dim(), a.start(), a.end(), a.step()))
             .register();
 
+    /** One slice of a dimension, which goes. */
     public static final Op<Select, Tensor> SELECT = Op.define("merapi::select", Select.class, Tensor.class)
             .view("x", a -> a.x().layout().select(a.dim(), a.index()))
             .register();
 
+    /** Broadcast, without a copy: several elements of the view are one of x. */
     public static final Op<Expand, Tensor> EXPAND = Op.define("merapi::expand", Expand.class, Tensor.class)
             .view("x", a -> a.x().layout().expand(Shape.of(a.sizes())))
             .autograd((a, out) -> a.x().shape(), (context, shape, g) -> Grads.of("x", g.sumTo(shape)))
@@ -133,7 +231,7 @@ public final class Views {
             .register();
 
     /** What {@code split} keeps. */
-    public record Parts(int dim) {}
+    record Parts(int dim) {}
 
     /** Drops a dimension of size 1. */
     public static final Op<Squeeze, Tensor> SQUEEZE = Op.define("merapi::squeeze", Squeeze.class, Tensor.class)
@@ -160,6 +258,7 @@ public final class Views {
             })
             .register();
 
+    /** A diagonal of two dimensions, which go; it is the new last one. */
     public static final Op<Diagonal, Tensor> DIAGONAL = Op.define("merapi::diagonal", Diagonal.class, Tensor.class)
             .view("x", a -> a.x().layout().diagonal(a.offset(), a.dim0(), a.dim1()))
             .register();
@@ -262,7 +361,14 @@ public final class Views {
         return layout;
     }
 
-    /** @throws ShapeException if a tensor would fall into more parts than a list of them should have */
+    /**
+     * Refuses a list of more than 2²⁰ parts; for those who check before.
+     *
+     * @param op named in the error
+     * @param x what would be divided
+     * @param parts into how many
+     * @throws ShapeException if a tensor would fall into more parts than a list of them should have
+     */
     public static void requireFew(String op, Tensor x, long parts) {
         if (parts > MOST_PARTS) {
             throw new ShapeException(Message.of(

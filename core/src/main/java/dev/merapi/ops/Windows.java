@@ -18,14 +18,26 @@ public final class Windows {
     private Windows() {}
 
     /**
+     * What {@link #UNFOLD} takes.
+     *
+     * @param x of any dtype
      * @param dim the dimension, whose place two take: the taps of a window, then the windows
+     * @param kernel how many taps a window has
+     * @param stride steps between windows
      * @param padding zeros before and after
+     * @param dilation steps between the taps of a window
      */
     public record Unfold(Tensor x, int dim, long kernel, long stride, long padding, long dilation) {}
 
     /**
+     * What {@link #FOLD} takes.
+     *
+     * @param x [.., kernel, windows, ..]
      * @param dim the dimension of the taps, which the windows follow; one takes the place of both
      * @param size of that dimension
+     * @param stride steps between windows
+     * @param padding what the elements had before and after, which is cut off
+     * @param dilation steps between the taps of a window
      */
     public record Fold(Tensor x, int dim, long size, long stride, long padding, long dilation) {}
 
@@ -50,7 +62,7 @@ public final class Windows {
             .register();
 
     /** What the gradients need. */
-    public record Form(int dim, long size, long stride, long padding, long dilation) {}
+    record Form(int dim, long size, long stride, long padding, long dilation) {}
 
     /** Each element added to where it comes from: the transpose of {@link #UNFOLD}. */
     public static final Op<Fold, Tensor> FOLD = Joining.everywhere(

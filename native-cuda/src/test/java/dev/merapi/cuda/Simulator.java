@@ -4,7 +4,6 @@ package dev.merapi.cuda;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.backend.Backends;
-import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.FakeGpu;
 import dev.merapi.cuda.driver.Nvrtc;
 import dev.merapi.cuda.launch.Kernels;
@@ -43,7 +42,7 @@ public final class Simulator implements BeforeAllCallback {
 
     /** What the driver of these tests loads. */
     public static byte[] image(KernelSource source) {
-        Kernels kernels = ((KernelBackend) Backends.of(DEVICE.type())).kernels();
+        Kernels kernels = Kernels.of(Backends.of(DEVICE.type()));
         return ON_A_GPU
                 ? java.util.Objects.requireNonNull(Nvrtc.get())
                         .compile(

@@ -37,8 +37,6 @@ public final class ExportedTypes {
     /** What others may name: the packages of this module, and those of its modules that it builds upon. */
     private final Set<String> nameable = new TreeSet<>();
 
-    private final Set<String> exempt = new HashSet<>();
-
     /**
      * A module.
      *
@@ -52,17 +50,6 @@ public final class ExportedTypes {
         for (Path b : below) {
             nameable.addAll(exports(b));
         }
-    }
-
-    /**
-     * Leaves a member out of account that names a type which is not exported, on purpose.
-     *
-     * @param member such as {@code dev.merapi.backend.Backends.of}
-     * @return this
-     */
-    public ExportedTypes except(String member) {
-        exempt.add(member);
-        return this;
     }
 
     private static Set<String> exports(Path sources) throws IOException {
@@ -147,9 +134,7 @@ public final class ExportedTypes {
         String place =
                 element instanceof Member m ? m.getDeclaringClass().getName() + "." + m.getName() : where.toString();
         for (Class<?> c : classes) {
-            if (c.getName().startsWith("dev.merapi.")
-                    && !nameable.contains(c.getPackageName())
-                    && !exempt.contains(place)) {
+            if (c.getName().startsWith("dev.merapi.") && !nameable.contains(c.getPackageName())) {
                 found.add(place + " names " + c.getName());
             }
         }

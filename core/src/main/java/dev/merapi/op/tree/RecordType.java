@@ -20,6 +20,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class RecordType {
     private static final Map<Class<?>, RecordType> KNOWN = new ConcurrentHashMap<>();
+    private static final String BUILT_IN = "dev.merapi.ops";
     private static final MethodType READER = MethodType.methodType(Object.class, Record.class);
     private static final MethodType MAKER = MethodType.methodType(Object.class, Object[].class);
 
@@ -45,7 +46,7 @@ public final class RecordType {
     /**
      * The parts of a record class.
      *
-     * @param lookup who may read it; null for the public
+     * @param lookup who may read it; null for the public, or ourselves if it is of a built-in op
      * @throws SchemaException if it is no record, or may not be read
      */
     public static RecordType of(Class<?> type, MethodHandles.@Nullable Lookup lookup) {
@@ -58,12 +59,19 @@ public final class RecordType {
         }
         RecordType made;
         try {
-            made = new RecordType(type, lookup == null ? MethodHandles.publicLookup() : lookupIn(type, lookup));
+            made = new RecordType(type, lookup == null ? reader(type) : lookupIn(type, lookup));
         } catch (IllegalAccessException e) {
             throw unreadable(type, e);
         }
         KNOWN.putIfAbsent(type, made);
         return KNOWN.getOrDefault(type, made);
+    }
+
+    /** Who reads a record if nobody says so: the public, and we ourselves what the built-in ops keep for backward. */
+    private static MethodHandles.Lookup reader(Class<?> type) throws IllegalAccessException {
+        boolean ours = type.getModule() == RecordType.class.getModule()
+                && type.getPackageName().equals(BUILT_IN);
+        return ours ? MethodHandles.privateLookupIn(type, MethodHandles.lookup()) : MethodHandles.publicLookup();
     }
 
     private static SchemaException unreadable(Class<?> type, ReflectiveOperationException why) {

@@ -148,8 +148,12 @@ public abstract class KernelBackend implements Backend {
         return running().runtime;
     }
 
-    /** For the rooms of this module: the type is known to no other. */
-    public final Kernels kernels() {
+    static {
+        Kernels.findBy(b -> ((KernelBackend) b).kernels());
+    }
+
+    /** Rooms of this module find them by {@link Kernels#of}: others cannot name the type. */
+    final Kernels kernels() {
         return running().kernels;
     }
 

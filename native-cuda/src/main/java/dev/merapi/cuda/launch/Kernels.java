@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.launch;
 
+import dev.merapi.backend.Backend;
 import dev.merapi.cuda.runtime.Arguments;
 import dev.merapi.cuda.runtime.CudaException;
 import dev.merapi.cuda.runtime.CudaRuntime;
@@ -15,10 +16,12 @@ import java.lang.ref.Reference;
 import java.lang.ref.WeakReference;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ConcurrentMap;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,6 +56,8 @@ public final class Kernels {
         }
     }
 
+    private static volatile @Nullable Function<Backend, Kernels> finder;
+
     private final CudaRuntime runtime;
     private final Device[] devices;
     private final ConcurrentMap<Key, Reference<Loaded>> modules = new ConcurrentHashMap<>();
@@ -64,6 +69,23 @@ public final class Kernels {
         this.runtime = runtime;
         this.devices = new Device[runtime.deviceCount()];
         Arrays.setAll(devices, i -> Device.of(type, i));
+    }
+
+    /**
+     * Says how those of a backend are found: what backends are is known above here, and programs that know them do not know
+     * us.
+     */
+    public static void findBy(Function<Backend, Kernels> how) {
+        finder = how;
+    }
+
+    /**
+     * Those that a backend stands on.
+     *
+     * @throws ClassCastException if it is none of CUDA's kind
+     */
+    public static Kernels of(Backend backend) {
+        return Objects.requireNonNull(finder, "there is no backend yet").apply(backend);
     }
 
     public CudaRuntime runtime() {

@@ -6,6 +6,7 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.kernels.LinearGradients;
 import dev.merapi.cuda.kernels.MatmulKernels;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Epilogues.Epilogue;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.ops.LinearAlgebra;
@@ -53,7 +54,7 @@ public final class EpilogueCost {
         if (!(BackendChoice.of(device.type()) instanceof KernelBackend backend)) {
             throw new IllegalArgumentException("epilogues: " + device + " has no kernels of CUDA's");
         }
-        MatmulKernels kernels = new MatmulKernels(backend.kernels());
+        MatmulKernels kernels = new MatmulKernels(Kernels.of(backend));
         Tensor x = random(device, rows, in);
         Tensor y = random(device, rows, out);
         Tensor bias = random(device, out);

@@ -4,6 +4,7 @@ package dev.merapi.cuda.report;
 import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.driver.NativeCuda;
 import dev.merapi.cuda.launch.KernelFunction;
+import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.KernelSource;
 import dev.merapi.dispatch.BackendChoice;
 import dev.merapi.types.Device;
@@ -35,7 +36,7 @@ public final class LaunchCost {
     public static LaunchCost on(Device device) {
         if (BackendChoice.of(device.type()) instanceof KernelBackend backend
                 && backend.runtime() instanceof NativeCuda cuda) {
-            return new LaunchCost(cuda, device.index(), backend.kernels().function(device.index(), NOTHING));
+            return new LaunchCost(cuda, device.index(), Kernels.of(backend).function(device.index(), NOTHING));
         }
         throw new IllegalArgumentException("launch cost: " + device + " is no device of NVIDIA's driver");
     }

@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.fail;
 
 import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Simulator;
-import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.print.PointwiseSources;
 import dev.merapi.cuda.print.PointwiseVariant;
@@ -89,7 +88,7 @@ public class PointwiseTest {
             }
         }
         List<KernelSource> all = List.copyOf(sources.values());
-        Kernels kernels = ((KernelBackend) Backends.of(Simulator.DEVICE.type())).kernels();
+        Kernels kernels = Kernels.of(Backends.of(Simulator.DEVICE.type()));
         for (int i = 0; i < all.size(); i += 200) {
             kernels.prepare(0, "pointwise ops", all.subList(i, Math.min(all.size(), i + 200)));
         }

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.merapi.Merapi;
 import dev.merapi.backend.Backends;
-import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Blas;
 import dev.merapi.device.Memory;
@@ -51,7 +50,7 @@ abstract class SizesBase {
     }
 
     final Kernels kernels() {
-        return ((KernelBackend) Backends.of(device().type())).kernels();
+        return Kernels.of(Backends.of(device().type()));
     }
 
     @BeforeEach

@@ -11,7 +11,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.backend.Backends;
 import dev.merapi.cuda.Cuda;
 import dev.merapi.cuda.Simulator;
-import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.kernels.PointwiseTest;
 import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
@@ -37,7 +36,7 @@ class SimulatedCudaTest {
     @BeforeAll
     static void simulator() {
         Simulator.require();
-        kernels = ((KernelBackend) Backends.of(DeviceType.CUDA_SIM)).kernels();
+        kernels = Kernels.of(Backends.of(DeviceType.CUDA_SIM));
     }
 
     /** Runs {@code k(int* out, int n)} and gives what it wrote. */

@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.merapi.backend.Backends;
 import dev.merapi.cuda.CudaSim;
 import dev.merapi.cuda.Simulator;
-import dev.merapi.cuda.backend.KernelBackend;
 import dev.merapi.cuda.launch.KernelFunction;
 import dev.merapi.cuda.launch.Kernels;
 import dev.merapi.cuda.runtime.Arguments;
@@ -39,7 +38,7 @@ class SimulatorChecksTest {
     @BeforeAll
     static void simulator() {
         Simulator.require();
-        kernels = ((KernelBackend) Backends.of(DeviceType.CUDA_SIM)).kernels();
+        kernels = Kernels.of(Backends.of(DeviceType.CUDA_SIM));
     }
 
     @BeforeEach

@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import dev.merapi.testkit.ExportedTypes;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,6 +26,25 @@ class ExportedTypesTest {
     @Test
     void theTestkitShowsWhatTheListSays() throws Exception {
         new ExportedTypes(Path.of("src/main/java"), CORE).check(Path.of("exported-types.txt"));
+    }
+
+    /** A module that exports something to everybody is held as these two are: none is left out. */
+    @Test
+    void everyModuleThatShowsSomethingIsHeld() throws Exception {
+        List<String> shown = new ArrayList<>();
+        List<String> held = new ArrayList<>();
+        try (Stream<Path> modules = Files.list(Path.of(".."))) {
+            for (Path module : modules.sorted().toList()) {
+                Path info = module.resolve("src/main/java/module-info.java");
+                if (Files.exists(info) && Files.readString(info).matches("(?s).*exports [\\w.]+;.*")) {
+                    shown.add(module.getFileName().toString());
+                }
+                if (Files.exists(module.resolve("exported-types.txt"))) {
+                    held.add(module.getFileName().toString());
+                }
+            }
+        }
+        assertThat(held).containsExactlyElementsOf(shown).contains("core", "native-cpu", "native-cuda", "testkit");
     }
 
     @Test
