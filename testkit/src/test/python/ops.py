@@ -63,6 +63,7 @@ case("div trunc", lambda x, y: torch.div(x, y, rounding_mode="trunc"), ((2, 3), 
 
 # ---- reductions and scans
 HOLES = lambda x: torch.where(x > 1.0, torch.nan, x)
+PROBABILITIES = torch.tensor([0.0, 0.2, 0.5, 0.75, 1.0])
 case("nansum", lambda x: torch.nansum(HOLES(x), 1), (3, 4))
 case("nanmean", lambda x: torch.nanmean(HOLES(x), 1, keepdim=True), (3, 4))
 case("var_mean", lambda x: torch.var_mean(x, 1, correction=0.5), (3, 4))
@@ -74,6 +75,13 @@ case("cumprod zeros", lambda x: torch.cumprod(x.relu(), 0), (5, 2))
 case("cummax", lambda x: torch.cummax(x, 1), (2, 5))
 case("cummin", lambda x: torch.cummin(x, 0), (5, 2))
 case("logcumsumexp", lambda x: torch.logcumsumexp(x, 1), (2, 4))
+case("quantile all", lambda x: torch.quantile(x, 0.3), (3, 4))
+case("quantile keep", lambda x: torch.quantile(x, 0.6, 0, True), (4, 3))
+case("quantile nan", lambda x: torch.quantile(HOLES(x), 0.6, 1), (3, 4))
+for how in ["linear", "lower", "higher", "nearest", "midpoint"]:
+    case("quantile " + how, lambda x, how=how: torch.quantile(x, PROBABILITIES, 1, interpolation=how), (2, 4))
+    case("quantile keep " + how, lambda x, how=how: torch.quantile(x, PROBABILITIES, 0, True, interpolation=how), (4, 2))
+    case("nanquantile " + how, lambda x, how=how: torch.nanquantile(HOLES(x), PROBABILITIES, 1, interpolation=how), (3, 4))
 
 # ---- borders
 case("pad reflect", lambda x: F.pad(x, (2, 1, 1, 0), "reflect"), (1, 3, 4))

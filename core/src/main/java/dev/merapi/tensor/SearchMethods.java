@@ -5,6 +5,8 @@ import dev.merapi.dispatch.Composition;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Ordering;
+import dev.merapi.ops.QuantileInterpolation;
+import dev.merapi.ops.Quantiles;
 import dev.merapi.ops.Searching;
 import dev.merapi.ops.Uniques;
 import dev.merapi.types.DType;
@@ -256,6 +258,76 @@ public abstract sealed class SearchMethods extends ScatterMethods permits Random
      */
     public Ordering.Ordered mode(int dim, boolean keepDim) {
         return Searching.mode(self(), dim, keepDim);
+    }
+
+    /**
+     * The quantile of all elements, on the straight line between two.
+     *
+     * @param q the probability, from 0 to 1: 0.5 is the median
+     * @return a new 0-d tensor; NaN if there is one
+     */
+    public Tensor quantile(double q) {
+        return Quantiles.quantile(self().reshape(-1), q, 0, false, QuantileInterpolation.LINEAR, false);
+    }
+
+    /**
+     * The quantile along a dimension, on the straight line between two elements.
+     *
+     * @param q the probability, from 0 to 1
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @return a new tensor of this dtype, which must be floating
+     */
+    public Tensor quantile(double q, int dim, boolean keepDim) {
+        return Quantiles.quantile(self(), q, dim, keepDim, QuantileInterpolation.LINEAR, false);
+    }
+
+    /**
+     * The quantile along a dimension, for several probabilities.
+     *
+     * @param q probabilities from 0 to 1: floats [k], or 0-d
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @param how what stands for a place between two elements
+     * @return a new tensor of this dtype, which must be floating; with [k] probabilities a dimension of k stands in front
+     */
+    public Tensor quantile(Tensor q, int dim, boolean keepDim, QuantileInterpolation how) {
+        return Quantiles.quantile(self(), q, dim, keepDim, how, false);
+    }
+
+    /**
+     * The quantile of those that are not NaN of all elements, on the straight line between two.
+     *
+     * @param q the probability, from 0 to 1: 0.5 is the median
+     * @return a new 0-d tensor; NaN if all are
+     */
+    public Tensor nanQuantile(double q) {
+        return Quantiles.quantile(self().reshape(-1), q, 0, false, QuantileInterpolation.LINEAR, true);
+    }
+
+    /**
+     * The quantile of those that are not NaN along a dimension, on the straight line between two elements.
+     *
+     * @param q the probability, from 0 to 1
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @return a new tensor of this dtype, which must be floating
+     */
+    public Tensor nanQuantile(double q, int dim, boolean keepDim) {
+        return Quantiles.quantile(self(), q, dim, keepDim, QuantileInterpolation.LINEAR, true);
+    }
+
+    /**
+     * The quantile of those that are not NaN along a dimension, for several probabilities.
+     *
+     * @param q probabilities from 0 to 1: floats [k], or 0-d
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @param how what stands for a place between two elements
+     * @return a new tensor of this dtype, which must be floating; with [k] probabilities a dimension of k stands in front
+     */
+    public Tensor nanQuantile(Tensor q, int dim, boolean keepDim, QuantileInterpolation how) {
+        return Quantiles.quantile(self(), q, dim, keepDim, how, true);
     }
 
     /**

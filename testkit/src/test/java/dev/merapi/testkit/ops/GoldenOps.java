@@ -9,6 +9,7 @@ import dev.merapi.ops.Images;
 import dev.merapi.ops.Interpolation;
 import dev.merapi.ops.PadMode;
 import dev.merapi.ops.Pooling;
+import dev.merapi.ops.QuantileInterpolation;
 import dev.merapi.ops.Reductions;
 import dev.merapi.ops.Rounding;
 import dev.merapi.ops.Scans;
@@ -113,6 +114,20 @@ final class GoldenOps {
         several("cummax", x -> of(x.cummax(1)));
         several("cummin", x -> of(x.cummin(0)));
         one("logcumsumexp", x -> x.logCumSumExp(1));
+        quantiles();
+    }
+
+    private void quantiles() {
+        Tensor q = Tensor.of(0.0, 0.2, 0.5, 0.75, 1.0);
+        one("quantile all", x -> x.quantile(0.3));
+        one("quantile keep", x -> x.quantile(0.6, 0, true));
+        one("quantile nan", x -> holes(x).quantile(0.6, 1, false));
+        for (QuantileInterpolation how : QuantileInterpolation.values()) {
+            String name = how.toString().toLowerCase(Locale.ROOT);
+            one("quantile " + name, x -> x.quantile(q, 1, false, how));
+            one("quantile keep " + name, x -> x.quantile(q, 0, true, how));
+            one("nanquantile " + name, x -> holes(x).nanQuantile(q, 1, false, how));
+        }
     }
 
     private static List<Tensor> of(Reductions.Spread r) {

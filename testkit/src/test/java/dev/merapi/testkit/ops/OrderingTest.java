@@ -2,11 +2,16 @@
 package dev.merapi.testkit.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.check.GradCheck;
+import dev.merapi.error.DTypeException;
+import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Ordering;
+import dev.merapi.ops.QuantileInterpolation;
 import dev.merapi.tensor.Tensor;
+import dev.merapi.types.DType;
 import dev.merapi.types.Shape;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -53,5 +58,30 @@ class OrderingTest {
         GradCheck.second(in -> in.get(0).sort(1, true).values().mul(0.1).exp(), List.of(x))
                 .run()
                 .orThrow();
+    }
+
+    /** What PyTorch has no golden value for: no dimension, all NaN, infinities, and what is refused. */
+    @Test
+    void quantilesAtTheEdges() {
+        assertThat(Tensor.scalar(3.0).quantile(0.2).item()).isEqualTo(3);
+        Tensor nan = Tensor.of(Double.NaN, Double.NaN);
+        assertThat(nan.nanQuantile(0.5).item()).isNaN();
+        assertThat(Tensor.of(1.0, Double.NaN, 3.0).nanQuantile(0.5).item()).isEqualTo(2);
+        Tensor ends = Tensor.of(Double.POSITIVE_INFINITY, 1, Double.NEGATIVE_INFINITY);
+        assertThat(ends.quantile(0.0).item()).isEqualTo(Double.NEGATIVE_INFINITY);
+        assertThat(ends.quantile(0.5).item()).isEqualTo(1);
+        assertThat(Tensor.zeros(0, 3).quantile(0.5, 1, true).shape()).isEqualTo(Shape.of(0, 1));
+        assertThat(Tensor.ones(2, 3).to(DType.FLOAT16).quantile(0.5, 1, false).dtype())
+                .isEqualTo(DType.FLOAT16);
+        assertThatThrownBy(() -> ends.quantile(1.5))
+                .hasMessageContaining("quantile")
+                .hasMessageContaining("1.5");
+        assertThatThrownBy(() -> ends.quantile(Tensor.of(0.5, -1.0), 0, false, QuantileInterpolation.LOWER))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("[0, 1]");
+        assertThatThrownBy(() -> Tensor.zeros(3, 0).quantile(0.5, 1, false))
+                .isInstanceOf(ShapeException.class)
+                .hasMessageContaining("nothing along dimension 1");
+        assertThatThrownBy(() -> Tensor.arange(3).quantile(0.5)).isInstanceOf(DTypeException.class);
     }
 }
