@@ -92,8 +92,10 @@ public final class Quantiles {
         if (how != QuantileInterpolation.LINEAR && how != QuantileInterpolation.MIDPOINT) {
             return values;
         }
+        Tensor above = place.detach().ceil();
         Tensor weight = how == QuantileInterpolation.LINEAR ? place.sub(below) : below.fullLike(0.5);
-        return values.lerp(at(sorted, place.detach().ceil()), weight.to(sorted.dtype()));
+        Tensor between = values.lerp(at(sorted, above), weight.to(sorted.dtype()));
+        return Tensor.where(above.eq(below), values, between); // an element itself may be infinite
     }
 
     private static Tensor at(Tensor sorted, Tensor places) {
