@@ -14,7 +14,16 @@ public final class Quantiles {
     private Quantiles() {}
 
     /**
+     * The quantile for one probability.
+     *
+     * @param x floating
+     * @param q from 0 to 1
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @param how what stands for a place between two elements
      * @param skipsNan whether NaNs are left out, else one makes the result NaN
+     * @return in the dtype of x
+     * @throws ShapeException if there is nothing along the dimension
      */
     public static Tensor quantile(
             Tensor x, double q, int dim, boolean keepDim, QuantileInterpolation how, boolean skipsNan) {
@@ -26,7 +35,18 @@ public final class Quantiles {
                 () -> along(name, x, Tensor.scalar(q).to(x.device()).detach(), dim, keepDim, how, skipsNan));
     }
 
-    /** For each of several probabilities: a dimension of them stands in front. */
+    /**
+     * The quantiles for several probabilities.
+     *
+     * @param x floating
+     * @param q floats [k] from 0 to 1, or one of them, 0-d
+     * @param dim the dimension, negative from the end
+     * @param keepDim whether this dimension stays, with size 1
+     * @param how what stands for a place between two elements
+     * @param skipsNan whether NaNs are left out, else one makes the result NaN
+     * @return in the dtype of x; a dimension of k stands in front
+     * @throws ShapeException if there is nothing along the dimension, or q is not what it should be
+     */
     public static Tensor quantile(
             Tensor x, Tensor q, int dim, boolean keepDim, QuantileInterpolation how, boolean skipsNan) {
         Objects.requireNonNull(x, "x");
