@@ -8,6 +8,7 @@ module dev.merapi.examples {
     requires dev.merapi.cuda;
     requires com.google.gson;
     requires info.picocli;
+    requires java.desktop;
     requires me.tongfei.progressbar;
     requires xchart;
 

@@ -29,7 +29,7 @@ import java.util.zip.ZipFile;
 public final class TextCorpus {
     private static final int HOLD_OUT = 10;
 
-    private final int[] vocabulary;
+    private final Vocabulary vocabulary;
     private final int[] training;
     private final int[] heldOut;
 
@@ -44,13 +44,9 @@ public final class TextCorpus {
         for (String text : files.values()) {
             (i++ % HOLD_OUT == 0 ? test : train).append(text);
         }
-        vocabulary = Stream.of(train, test)
-                .flatMapToInt(CharSequence::codePoints)
-                .distinct()
-                .sorted()
-                .toArray();
-        training = encode(train);
-        heldOut = encode(test);
+        vocabulary = Vocabulary.of(train, test);
+        training = vocabulary.encode(train);
+        heldOut = vocabulary.encode(test);
     }
 
     /**
@@ -145,48 +141,9 @@ public final class TextCorpus {
 
     // ---------------------------------------------------------------- characters
 
-    /** {@return the number of different characters} */
-    public int vocabularySize() {
-        return vocabulary.length;
-    }
-
-    /**
-     * The numbers of a text's characters.
-     *
-     * @param text of characters that the corpus has
-     * @return a number from 0 below {@link #vocabularySize} for each
-     * @throws IllegalArgumentException if a character is not in the vocabulary
-     */
-    public int[] encode(CharSequence text) {
-        Objects.requireNonNull(text, "text");
-        return text.codePoints()
-                .map(c -> {
-                    int token = java.util.Arrays.binarySearch(vocabulary, c);
-                    if (token < 0) {
-                        throw new IllegalArgumentException(
-                                "corpus: character '" + Character.toString(c) + "' is not in the vocabulary");
-                    }
-                    return token;
-                })
-                .toArray();
-    }
-
-    /**
-     * {@return the text that these numbers stand for}
-     *
-     * @param tokens each from 0 below {@link #vocabularySize}
-     */
-    public String decode(int... tokens) {
-        Objects.requireNonNull(tokens, "tokens");
-        StringBuilder s = new StringBuilder();
-        for (int token : tokens) {
-            if (token < 0 || token >= vocabulary.length) {
-                throw new IllegalArgumentException(
-                        "corpus.decode: token " + token + " of a vocabulary of " + vocabulary.length);
-            }
-            s.appendCodePoint(vocabulary[token]);
-        }
-        return s.toString();
+    /** {@return the characters of all of the text, as numbers} */
+    public Vocabulary vocabulary() {
+        return vocabulary;
     }
 
     // ---------------------------------------------------------------- samples

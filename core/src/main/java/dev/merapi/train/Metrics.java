@@ -2,11 +2,9 @@
 package dev.merapi.train;
 
 import dev.merapi.io.AtomicFile;
-import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -27,7 +25,10 @@ public final class Metrics implements AutoCloseable {
 
     private final Map<String, Series> series = new LinkedHashMap<>();
     private final FileChannel file;
-    private final BufferedWriter csv;
+    /** Rows that are not in the file yet: all since {@link #end}. A row that the disk refused is written at the next try. */
+    private final StringBuilder pending = new StringBuilder();
+
+    private long end;
     private long flushed = System.nanoTime();
 
     /**
@@ -38,9 +39,9 @@ public final class Metrics implements AutoCloseable {
      */
     public record Series(List<Long> steps, List<Double> values) {}
 
-    private Metrics(FileChannel file) {
+    private Metrics(FileChannel file) throws IOException {
         this.file = file;
-        this.csv = new BufferedWriter(Channels.newWriter(file, StandardCharsets.UTF_8));
+        this.end = file.size();
     }
 
     /**
@@ -59,9 +60,13 @@ public final class Metrics implements AutoCloseable {
         for (String name : names) {
             metrics.series.put(name, new Series(new ArrayList<>(), new ArrayList<>()));
         }
-        metrics.csv.write(header(names));
-        metrics.csv.newLine();
-        metrics.csv.flush();
+        metrics.pending.append(header(names)).append(System.lineSeparator());
+        try {
+            metrics.write();
+        } catch (IOException e) {
+            metrics.file.close();
+            throw e;
+        }
         return metrics;
     }
 
@@ -91,7 +96,7 @@ public final class Metrics implements AutoCloseable {
             kept.forEach(row -> all.append(row).append(System.lineSeparator()));
             channel.write(ByteBuffer.wrap(all.toString().getBytes(StandardCharsets.UTF_8)));
         });
-        Metrics metrics = new Metrics(FileChannel.open(file, StandardOpenOption.APPEND));
+        Metrics metrics = new Metrics(FileChannel.open(file, StandardOpenOption.WRITE));
         for (int k = 0; k < names.length; k++) {
             Series s = new Series(new ArrayList<>(), new ArrayList<>());
             metrics.series.put(names[k], s);
@@ -116,11 +121,12 @@ public final class Metrics implements AutoCloseable {
     }
 
     /**
-     * Writes a row.
+     * Writes a row. One that the disk refuses is kept, and tried again with those that follow.
      *
      * @param step what the first column says
      * @param values by name; columns without one stay empty
      * @throws IllegalArgumentException if a name has no column
+     * @throws UncheckedIOException if rows cannot be written now
      */
     public void record(long step, Map<String, Double> values) {
         Objects.requireNonNull(values, "values");
@@ -138,17 +144,31 @@ public final class Metrics implements AutoCloseable {
                 s.values.add(value);
             }
         });
-        try {
-            csv.write(row.toString());
-            csv.newLine();
-            long now = System.nanoTime();
-            if (now - flushed > FLUSH_NANOS) { // so that a run can be watched, at no cost per step
-                csv.flush();
-                flushed = now;
+        pending.append(row).append(System.lineSeparator());
+        if (System.nanoTime() - flushed > FLUSH_NANOS) { // so that a run can be watched, at no cost per step
+            try {
+                write();
+            } catch (IOException e) {
+                throw new UncheckedIOException("metrics: cannot write", e);
             }
-        } catch (IOException e) {
-            throw new UncheckedIOException("metrics: cannot write", e);
         }
+    }
+
+    /** Over what a refused write has left. */
+    private void write() throws IOException {
+        flushed = System.nanoTime();
+        ByteBuffer bytes = ByteBuffer.wrap(pending.toString().getBytes(StandardCharsets.UTF_8));
+        long at = end;
+        while (bytes.hasRemaining()) {
+            at += file.write(bytes, at);
+        }
+        end = at;
+        pending.setLength(0);
+    }
+
+    /** {@return the names of the columns, in their order} */
+    public List<String> names() {
+        return List.copyOf(series.keySet());
     }
 
     /**
@@ -167,12 +187,16 @@ public final class Metrics implements AutoCloseable {
 
     /** All rows so far are on the disk when this returns; call it before a checkpoint, which they belong to. */
     public void flush() throws IOException {
-        csv.flush();
+        write();
         file.force(false);
     }
 
     @Override
     public void close() throws IOException {
-        csv.close();
+        try {
+            write();
+        } finally {
+            file.close();
+        }
     }
 }

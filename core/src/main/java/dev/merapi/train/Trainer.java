@@ -4,6 +4,7 @@ package dev.merapi.train;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.data.DataLoader;
 import dev.merapi.optim.Clip;
+import dev.merapi.optim.Ema;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.optim.Schedule;
@@ -13,20 +14,22 @@ import dev.merapi.state.Stateful;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.tensor.Trainable;
+import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Iterator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.NoSuchElementException;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
 
 /**
  * The loop around a training step: batches, learning rate, clipping, metrics, evaluation, checkpoints, and an end in time. It
@@ -57,7 +60,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Trainer<B> {
     private static final String LOSS = "loss";
-    private static final List<String> OWN_PARTS = List.of("optimizer", "loader", "generator", "trainer", "scaler");
+    private static final List<String> OWN_PARTS =
+            List.of("optimizer", "loader", "generator", "trainer", "scaler", "ema");
 
     private final Optimizer optimizer;
     private final Loss<B> loss;
@@ -69,12 +73,15 @@ public final class Trainer<B> {
     private int accumulate = 1;
     private @Nullable Schedule schedule;
     private @Nullable GradScaler scaler;
+    private @Nullable Ema ema;
     private List<? extends Trainable> clipped = List.of();
     private double clipNorm;
     private long evaluateEvery;
     private Supplier<Map<String, Double>> evaluation = Map::of;
     private @Nullable Checkpoints checkpoints;
     private long checkpointEvery;
+    private long checkpointNanos = Long.MAX_VALUE;
+    private final Set<String> complaints = new HashSet<>();
     private @Nullable Metrics metrics;
     private @Nullable StopSignal stop;
     private String watched = LOSS;
@@ -230,6 +237,17 @@ public final class Trainer<B> {
     }
 
     /**
+     * Averages the parameters after each step; evaluations see the averages. It is a part by itself.
+     *
+     * @param averages of the caller, who closes it
+     * @return this
+     */
+    public Trainer<B> ema(Ema averages) {
+        ema = averages;
+        return this;
+    }
+
+    /**
      * Scales the gradients down to this norm, all together, where it is larger; it is recorded as {@code gradient_norm}.
      *
      * @param parameters whose gradients are meant
@@ -243,7 +261,8 @@ public final class Trainer<B> {
     }
 
     /**
-     * Metrics of held-out data, after every so many steps and after the last. The model's mode is the caller's to set.
+     * Metrics of held-out data, after every so many steps and after the last. The model's mode is the caller's to set. If this
+     * throws, a checkpoint is saved before the run ends by it.
      *
      * @param every steps; 0 for never
      * @param values makes them, by name
@@ -265,6 +284,17 @@ public final class Trainer<B> {
     public Trainer<B> checkpoints(Checkpoints where, long every) {
         checkpoints = Objects.requireNonNull(where, "where");
         checkpointEvery = notNegative("checkpoints", "every", every);
+        return this;
+    }
+
+    /**
+     * Saves a checkpoint after so much time as well, at the end of the step.
+     *
+     * @param time since the one before
+     * @return this
+     */
+    public Trainer<B> checkpointEvery(Duration time) {
+        checkpointNanos = notNegative("checkpointEvery", "time", time.toNanos());
         return this;
     }
 
@@ -328,7 +358,7 @@ public final class Trainer<B> {
     }
 
     /**
-     * Sees the numbers of each step.
+     * Sees the numbers of each step. An exception of the watcher's is logged, and the run goes on.
      *
      * @param watcher called after it, on this thread
      * @return this
@@ -339,7 +369,7 @@ public final class Trainer<B> {
     }
 
     /**
-     * Sees the numbers of each evaluation.
+     * Sees the numbers of each evaluation. An exception of the watcher's is logged, and the run goes on.
      *
      * @param watcher called after it, on this thread
      * @return this
@@ -362,11 +392,15 @@ public final class Trainer<B> {
     /**
      * Trains, from the latest checkpoint on if there is one.
      *
+     * <p>A step whose loss or gradients are NaN or infinite changes nothing and ends the run. Metrics that cannot be written and
+     * checkpoints that the disk refuses are logged, and tried again later; only the last checkpoint has to succeed.
+     *
      * @param loader gives batches, epoch after epoch
      * @return what was done
      * @throws IllegalStateException if a captured step is to accumulate batches
-     * @throws ArithmeticException if a loss is NaN or infinite, naming the step and the checkpoint before it
-     * @throws IOException if a checkpoint or metrics cannot be written
+     * @throws ArithmeticException if a loss, a norm of gradients or a parameter is NaN or infinite, naming the first tensor that is,
+     *     and the checkpoint before it
+     * @throws IOException if the last checkpoint cannot be written
      */
     public Report run(DataLoader<B> loader) throws IOException {
         Objects.requireNonNull(loader, "loader");
@@ -382,82 +416,120 @@ public final class Trainer<B> {
         if (scaler != null) {
             all.put("scaler", scaler);
         }
+        if (ema != null) {
+            all.put("ema", ema);
+        }
         Optional<Checkpoints.Saved> from = checkpoints == null ? Optional.empty() : checkpoints.latest();
         long first = from.isPresent() ? from.get().restore(all) : 0;
         Map<String, Double> evaluated = from.map(Checkpoints.Saved::metrics).orElse(Map.of());
-        Batches batches = new Batches(loader);
+        Batches<B> batches = new Batches<>(loader);
         End end = patience > 0 && progress.since >= patience ? End.EARLY : End.DONE;
         long saved = first;
+        long savedAt = System.nanoTime();
         long done = first;
         try (CudaGraph<List<Tensor>> graph = captureOn == null
                 ? null
-                : CudaGraph.of(captureOn, () -> step(List.of(Objects.requireNonNull(buffers))))) {
+                : CudaGraph.of(captureOn, () -> step(List.of(Objects.requireNonNull(buffers)), true))) {
             while (done < steps && end == End.DONE) {
                 if (schedule != null) {
                     optimizer.setLearningRate(schedule.at(done));
                 }
                 Map<String, Double> values = new LinkedHashMap<>();
                 try (Scope scope = Scope.open()) {
-                    List<Tensor> out;
-                    if (graph == null) {
-                        out = step(batches.next(accumulate));
-                    } else {
-                        copy.accept(
-                                Objects.requireNonNull(buffers), batches.next(1).get(0));
-                        out = graph.run();
+                    List<B> batch = batches.next(accumulate);
+                    if (graph != null) {
+                        copy.accept(Objects.requireNonNull(buffers), batch.get(0));
                     }
+                    List<Tensor> out = graph == null ? step(batch, false) : graph.run();
                     values.put(LOSS, out.get(0).item());
                     values.put("learning_rate", optimizer.learningRate());
                     if (out.size() > 1) {
                         values.put("gradient_norm", out.get(1).item());
                     }
+                    requireFinite(done, values, batch, graph != null, from);
+                    optimizer.zeroGrad();
                 }
-                requireFinite(done, values, from);
                 done++;
                 boolean better = false;
                 if (evaluateEvery > 0 && (done % evaluateEvery == 0 || done == steps)) {
-                    evaluated = evaluation.get();
+                    try (Ema.Applied averaged = ema == null ? null : ema.apply()) {
+                        evaluated = evaluation.get();
+                    } catch (RuntimeException | Error e) {
+                        if (checkpoints != null) {
+                            save(checkpoints, done, all, Map.of(), from); // a metric costs no weights
+                        }
+                        throw e;
+                    }
                     values.putAll(evaluated);
                     better = improves(evaluated);
                     end = patience > 0 && progress.since >= patience ? End.EARLY : End.DONE;
                     tell(onEvaluation, done, evaluated);
                 }
                 if (metrics != null) {
-                    metrics.record(done - 1, values);
+                    Metrics into = metrics;
+                    tell(List.of((step, row) -> into.record(step - 1, row)), done, values);
                 }
                 tell(onStep, done, values);
                 if (stop != null && stop.isRequested() && done < steps) {
                     end = End.STOPPED;
                 }
-                boolean due = better
-                        || done == steps
-                        || end != End.DONE
-                        || checkpointEvery > 0 && done % checkpointEvery == 0;
+                boolean last = done == steps || end != End.DONE;
+                boolean due = last
+                        || better
+                        || checkpointEvery > 0 && done % checkpointEvery == 0
+                        || System.nanoTime() - savedAt >= checkpointNanos;
                 if (checkpoints != null && due && saved != done) {
-                    if (metrics != null) {
-                        metrics.flush(); // first: a checkpoint's rows are there if it is
+                    try {
+                        from = Optional.of(save(checkpoints, done, all, evaluated, from));
+                        saved = done;
+                        savedAt = System.nanoTime();
+                    } catch (IOException e) {
+                        if (last) {
+                            throw e;
+                        }
+                        complain("checkpoint of step " + done, e);
                     }
-                    from = Optional.of(checkpoints.save(done, all, evaluated));
-                    saved = done;
                 }
             }
         }
         return new Report(first, done, end);
     }
 
-    /** One step; returns the loss and, where it is clipped, the norm of the gradients, both still on the device. */
-    private List<Tensor> step(List<B> batches) {
-        Tensor sum = null;
-        for (B batch : batches) {
-            Tensor l = loss.of(batch);
-            Tensor part = batches.size() == 1 ? l : l.div(batches.size());
-            Autograd.backward(scaler == null ? part : scaler.scale(part));
-            sum = sum == null ? part.detach() : sum.add(part.detach());
+    private Checkpoints.Saved save(
+            Checkpoints to,
+            long done,
+            Map<String, Stateful> all,
+            Map<String, Double> evaluated,
+            Optional<Checkpoints.Saved> from)
+            throws IOException {
+        String bad;
+        try (Scope scope = Scope.open();
+                Autograd.Mode mode = Autograd.noGrad()) {
+            bad = NotFinite.parameter(parts); // without clipping nothing else looks at gradients
         }
+        if (bad != null) {
+            throw notFinite("after step " + (done - 1) + " the model is broken", bad, from);
+        }
+        if (metrics != null) {
+            try {
+                metrics.flush(); // first: a checkpoint's rows are there if it is
+            } catch (IOException e) {
+                complain("metrics", e);
+            }
+        }
+        return to.save(done, all, evaluated);
+    }
+
+    /**
+     * One step; returns the loss and, where it is clipped, the norm of the gradients, both still on the device. Gradients stay
+     * unless they are to be dropped.
+     */
+    private List<Tensor> step(List<B> batches, boolean drop) {
         List<Tensor> out = new ArrayList<>();
-        out.add(Objects.requireNonNull(sum));
-        if (scaler != null) {
-            scaler.unscale_(optimizer);
+        out.add(backward(batches));
+        GradScaler scaled = scaler != null && scaler.isEnabled() ? scaler : null;
+        if (scaled != null) {
+            scaled.unscale_(optimizer);
         }
         Tensor scale = null;
         if (!clipped.isEmpty()) {
@@ -465,14 +537,40 @@ public final class Trainer<B> {
             out.add(norm.norm());
             scale = norm.scale();
         }
-        if (scaler == null) {
-            optimizer.step(scale);
+        if (scaled != null) {
+            scaled.step(optimizer, scale); // leaves out what is not finite by itself
+            scaled.update();
         } else {
-            scaler.step(optimizer, scale);
-            scaler.update();
+            optimizer.step(scale, notFinite(out));
         }
-        optimizer.zeroGrad();
+        if (ema != null) {
+            ema.update();
+        }
+        if (drop) {
+            optimizer.zeroGrad();
+        }
         return out;
+    }
+
+    /** Forward and backward; returns the loss. */
+    private Tensor backward(List<B> batches) {
+        Tensor sum = null;
+        for (B batch : batches) {
+            Tensor l = loss.of(batch);
+            Tensor part = batches.size() == 1 ? l : l.div(batches.size());
+            Autograd.backward(scaler == null ? part : scaler.scale(part));
+            sum = sum == null ? part.detach() : sum.add(part.detach());
+        }
+        return Objects.requireNonNull(sum);
+    }
+
+    /** 0-d float32: 1 if one of these is NaN or infinite, else 0; without waiting for the device. */
+    private static Tensor notFinite(List<Tensor> numbers) {
+        Tensor sum = numbers.get(0).to(DType.FLOAT64);
+        for (Tensor t : numbers.subList(1, numbers.size())) {
+            sum = sum.add(t.to(sum.device()));
+        }
+        return sum.sub(sum).ne(0).to(DType.FLOAT32);
     }
 
     private boolean improves(Map<String, Double> values) {
@@ -486,44 +584,47 @@ public final class Trainer<B> {
         return better;
     }
 
-    private static void requireFinite(long step, Map<String, Double> values, Optional<Checkpoints.Saved> from) {
+    private void requireFinite(
+            long step, Map<String, Double> values, List<B> batches, boolean dropped, Optional<Checkpoints.Saved> from) {
         double loss = Objects.requireNonNull(values.get(LOSS));
-        if (Double.isNaN(loss) || Double.isInfinite(loss)) {
-            throw new ArithmeticException("trainer: the loss of step " + step + " is " + loss + " (" + values + ")"
-                    + "\n  last good checkpoint: "
-                    + from.map(Checkpoints.Saved::toString).orElse("none")
-                    + "\n  fix: a lower learning rate, clipNorm, or Autograd.anomaly(), which names the op.");
+        double norm = values.getOrDefault("gradient_norm", 0.0);
+        boolean scaled = scaler != null && scaler.isEnabled();
+        if (Double.isFinite(loss) && (scaled || Double.isFinite(norm))) {
+            return;
         }
+        if (dropped && Double.isFinite(loss)) {
+            backward(batches); // nothing has changed: the gradients are those of the step
+        }
+        String what = Double.isFinite(loss)
+                ? "the norm of the gradients of step " + step + " is " + norm
+                : "the loss of step " + step + " is " + loss;
+        String first = NotFinite.first(batches, parts, !Double.isFinite(loss));
+        optimizer.zeroGrad();
+        throw notFinite(what + " (" + values + ")", first, from);
     }
 
-    private static void tell(List<Watcher> watchers, long step, Map<String, Double> values) {
+    private static ArithmeticException notFinite(String what, String first, Optional<Checkpoints.Saved> from) {
+        return new ArithmeticException("trainer: " + what
+                + "\n  first of all: " + first
+                + "\n  last good checkpoint: "
+                + from.map(Checkpoints.Saved::toString).orElse("none")
+                + "\n  fix: a lower learning rate, clipNorm, or Autograd.anomaly(), which names the op.");
+    }
+
+    private void tell(List<Watcher> watchers, long step, Map<String, Double> values) {
         for (Watcher w : watchers) {
-            w.see(step, values);
+            try {
+                w.see(step, values);
+            } catch (RuntimeException e) {
+                complain("watcher", e);
+            }
         }
     }
 
-    /** Batches of one epoch after the other. */
-    private final class Batches {
-        private final DataLoader<B> loader;
-        private Iterator<B> epoch;
-
-        Batches(DataLoader<B> loader) {
-            this.loader = loader;
-            this.epoch = loader.iterator();
-        }
-
-        List<B> next(int count) {
-            List<B> batches = new ArrayList<>();
-            while (batches.size() < count) {
-                if (!epoch.hasNext()) {
-                    epoch = loader.iterator();
-                    if (!epoch.hasNext()) {
-                        throw new NoSuchElementException("trainer: the loader has no batches");
-                    }
-                }
-                batches.add(epoch.next());
-            }
-            return batches;
+    /** Once for each kind: a disk that is full is so at every step. */
+    private void complain(String what, Exception e) {
+        if (complaints.add(what.replaceAll("\\d+", "") + e.getClass())) {
+            LoggerFactory.getLogger("dev.merapi").warn("trainer: {} failed; the run goes on", what, e);
         }
     }
 }

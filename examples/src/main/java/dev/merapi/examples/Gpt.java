@@ -5,12 +5,14 @@ import dev.merapi.nn.Block;
 import dev.merapi.nn.Embedding;
 import dev.merapi.nn.FeedForward;
 import dev.merapi.nn.Init;
+import dev.merapi.nn.KeyValueCache;
 import dev.merapi.nn.LayerNorm;
 import dev.merapi.nn.MultiheadAttention;
 import dev.merapi.ops.Losses;
 import dev.merapi.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only transformer like GPT-2: pre-norm layers, learned positions, and one table that both reads tokens and
@@ -55,11 +57,24 @@ final class Gpt extends Block {
 
     /** Scores of the next token: int64 [B, T] → [B, T, vocabulary]. */
     Tensor forward(Tensor input) {
-        Tensor x = tokens.forward(input).add(positions.weight().slice(0, 0, input.size(1)));
-        for (TransformerBlock block : blocks) {
-            x = block.forward(x);
+        return forward(input, List.of());
+    }
+
+    /** The same for tokens that follow those which the caches have; without gradients. */
+    Tensor forward(Tensor input, List<KeyValueCache> caches) {
+        long from = caches.isEmpty() ? 0 : caches.get(0).length();
+        Tensor x = tokens.forward(input).add(positions.weight().slice(0, from, from + input.size(1)));
+        for (int i = 0; i < blocks.size(); i++) {
+            x = blocks.get(i).forward(x, caches.isEmpty() ? null : caches.get(i));
         }
         return norm.forward(x).linear(tokens.weight(), null);
+    }
+
+    /** An empty cache for each layer, as long as the context. */
+    List<KeyValueCache> caches(long batch) {
+        return blocks.stream()
+                .map(block -> block.attention.cache(batch, shape.context()))
+                .toList();
     }
 
     /** Mean cross entropy in nats per token; 0-d. */
@@ -85,8 +100,9 @@ final class Gpt extends Block {
             feedForward = child("feedForward", new FeedForward(width, 4 * width));
         }
 
-        Tensor forward(Tensor x) {
-            Tensor y = x.add(attention.forward(norm1.forward(x)));
+        Tensor forward(Tensor x, @Nullable KeyValueCache cache) {
+            Tensor seen = norm1.forward(x);
+            Tensor y = x.add(cache == null ? attention.forward(seen) : attention.forward(seen, cache));
             return y.add(feedForward.forward(norm2.forward(y)));
         }
     }

@@ -4,16 +4,17 @@ package dev.merapi.examples;
 import dev.merapi.Merapi;
 import dev.merapi.device.Memory;
 import dev.merapi.error.DeviceException;
-import dev.merapi.train.Checkpoints;
 import dev.merapi.train.RunDirectory;
 import dev.merapi.train.Trainer;
 import dev.merapi.types.Device;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
-import java.nio.file.Path;
+import java.nio.file.NotDirectoryException;
+import java.util.Arrays;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.ExitCode;
 
@@ -26,7 +27,7 @@ final class Launch {
         private static final long serialVersionUID = 1L;
 
         MistakeException(String option, String what) {
-            super(option + ": " + what.strip().replaceAll("\\s*\\R\\s*", "; "));
+            super(option + ": " + oneLine(what));
         }
     }
 
@@ -37,17 +38,38 @@ final class Launch {
         try {
             line.setDefaultValueProvider(RunOptions.ofResumed(args));
         } catch (MistakeException e) {
-            line.getErr().println(line.getCommandName() + ": " + e.getMessage());
-            return ExitCode.USAGE;
+            return failed(line, e, ExitCode.USAGE, args);
         }
-        return line.setExecutionExceptionHandler((exception, command, parsed) -> {
-                    if (exception instanceof DeviceException || exception instanceof MistakeException) {
-                        command.getErr().println(command.getCommandName() + ": " + exception.getMessage());
-                        return ExitCode.USAGE;
-                    }
-                    throw exception;
-                })
+        return line.setParameterExceptionHandler((e, all) -> failed(e.getCommandLine(), e, ExitCode.USAGE, args))
+                .setExecutionExceptionHandler((e, command, parsed) -> failed(
+                        command,
+                        e,
+                        e instanceof DeviceException || e instanceof MistakeException
+                                ? ExitCode.USAGE
+                                : ExitCode.SOFTWARE,
+                        args))
                 .execute(args);
+    }
+
+    private static int failed(CommandLine line, Exception e, int code, String... args) {
+        boolean debug = Arrays.asList(args).contains("--debug");
+        String what = e instanceof RuntimeException && e.getMessage() != null && !(e instanceof UncheckedIOException)
+                ? e.getMessage()
+                : e.toString(); // an IOException may have no more than the name of a file
+        if (e instanceof CommandLine.UnmatchedArgumentException unknown
+                && !unknown.getSuggestions().isEmpty()) {
+            what += "; did you mean " + String.join(" or ", unknown.getSuggestions()) + "?";
+        }
+        String hint = code == ExitCode.USAGE || debug ? "" : "  (--debug shows where)";
+        line.getErr().println(line.getCommandName() + ": " + oneLine(what) + hint);
+        if (debug) {
+            e.printStackTrace(line.getErr());
+        }
+        return code;
+    }
+
+    private static String oneLine(String text) {
+        return text.strip().replaceAll("\\s*\\R\\s*", "; ");
     }
 
     /**
@@ -61,6 +83,8 @@ final class Launch {
             return use.call();
         } catch (NoSuchFileException e) {
             throw new MistakeException(option, "there is no such file or folder");
+        } catch (NotDirectoryException | FileAlreadyExistsException e) {
+            throw new MistakeException(option, e.getFile() + " is a file, where a folder is needed");
         } catch (AccessDeniedException e) {
             throw new MistakeException(option, "may not be read or written: " + e.getFile());
         } catch (IOException | IllegalArgumentException e) {
@@ -70,22 +94,6 @@ final class Launch {
         } catch (Exception e) {
             throw new IllegalStateException(e);
         }
-    }
-
-    /** The folder of a run that goes on, or of a new one. */
-    static RunDirectory run(@Nullable Path resume, Path runs, String name) {
-        return resume == null
-                ? given("--runs " + runs + " --name " + name, () -> RunDirectory.create(runs, name))
-                : given("--resume " + resume, () -> RunDirectory.open(resume));
-    }
-
-    /** The step that a run goes on from, which may not lie behind its end. */
-    static long first(Checkpoints checkpoints, String option, long steps) throws IOException {
-        long first = checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L);
-        if (first > steps) {
-            throw new MistakeException(option, "the run has taken " + first + " steps already");
-        }
-        return first;
     }
 
     /** Says how a run that was stopped goes on; returns the exit code, which is that of shells for Ctrl-C. */

@@ -25,8 +25,9 @@ import picocli.CommandLine.Model.OptionSpec;
 final class RunOptions {
     static final String FILE = "config.json";
     private static final String RESUME = "--resume";
-    /** Where a run is and how it is watched are not part of it. */
-    private static final Set<String> NOT_KEPT = Set.of(RESUME, "--name", "--runs", "--help", "--version", "--debug");
+    /** Where a run is, and what it writes when it is over, are not part of it. */
+    private static final Set<String> NOT_KEPT =
+            Set.of(RESUME, "--out", "--help", "--version", "--debug", "--generate", "--from");
 
     private RunOptions() {}
 

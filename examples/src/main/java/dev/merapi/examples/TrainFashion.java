@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
-import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.data.DataLoader;
@@ -19,8 +18,9 @@ import dev.merapi.optim.Schedule;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Checkpoints;
-import dev.merapi.train.Metrics;
+import dev.merapi.train.ConfusionMatrix;
 import dev.merapi.train.RunDirectory;
+import dev.merapi.train.RunningMean;
 import dev.merapi.train.StopSignal;
 import dev.merapi.train.Trainer;
 import dev.merapi.types.DType;
@@ -28,12 +28,13 @@ import dev.merapi.types.Device;
 import dev.merapi.types.Shape;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -43,9 +44,12 @@ import picocli.CommandLine.Spec;
         name = "train fashion",
         mixinStandardHelpOptions = true,
         showDefaultValues = true,
-        description = "Trains a small CNN on Fashion-MNIST and reports its accuracy on the test set.")
+        description =
+                "Trains a small CNN on Fashion-MNIST, 3 times over all of it, or 30 times over the subset, if no --steps are"
+                        + " given, and reports its accuracy on the test set.")
 public final class TrainFashion implements Callable<Integer> {
-    private static final String METRICS = "metrics.csv";
+    private static final List<String> CLASSES = List.of(
+            "T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot");
     private static final String[] COLUMNS = {"loss", "test_loss", "test_accuracy", "learning_rate"};
 
     /** Mean and deviation of the training images' pixels, in [0, 1]. */
@@ -53,28 +57,14 @@ public final class TrainFashion implements Callable<Integer> {
 
     private static final double DEVIATION = 0.353;
 
-    @Option(names = "--epochs", description = "passes over the training set (default: 3, or 30 for the subset)")
-    int epochs;
+    @Mixin
+    CommonOptions common = new CommonOptions();
 
     @Option(names = "--batch", description = "images a step")
     int batch = 64;
 
     @Option(names = "--lr", description = "highest learning rate")
     double lr = 2e-3;
-
-    @Option(names = "--seed")
-    long seed = 1;
-
-    @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
-    String device = "cpu";
-
-    @Option(
-            names = "--precision",
-            description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
-    String precision = "f32";
-
-    @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
-    boolean graph;
 
     @Option(
             names = "--data",
@@ -87,24 +77,6 @@ public final class TrainFashion implements Callable<Integer> {
     @Option(names = "--subset", description = "use the subset even where all of the data is found")
     boolean subset;
 
-    @Option(names = "--name", description = "the run's files go to runs/<name>")
-    String name = "fashion";
-
-    @Option(names = "--runs", description = "folder of all runs")
-    Path runs = Path.of("runs");
-
-    @Option(
-            names = "--checkpoint-every",
-            description = "steps between checkpoints, beside those after epochs; 0 for none")
-    int checkpointEvery = 0;
-
-    @Option(
-            names = "--resume",
-            description =
-                    "folder of a run that was interrupted: goes on where its last checkpoint is, with its options")
-    @Nullable
-    Path resume;
-
     @Spec
     CommandSpec command = CommandSpec.create(); // the real one is put here
 
@@ -114,13 +86,11 @@ public final class TrainFashion implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Device on = Launch.device(device);
-        Precision arithmetic = Launch.given("--precision " + precision, () -> Precision.of(precision));
-        Launch.atLeast(0, "--epochs", epochs);
         Launch.atLeast(1, "--batch", batch);
         Launch.positive("--lr", lr);
+        Device on = common.prepare();
+        Precision arithmetic = common.arithmetic();
         Banner.print(on);
-        Merapi.seed(seed);
         Path folder = data;
         FashionData fashion = subset
                 ? FashionData.subset()
@@ -130,9 +100,6 @@ public final class TrainFashion implements Callable<Integer> {
         if (batch > fashion.training().size()) {
             throw new Launch.MistakeException(
                     "--batch " + batch, "there are only " + fashion.training().size() + " images");
-        }
-        if (epochs == 0) {
-            epochs = fashion.training().size() < 10_000 ? 30 : 3;
         }
         Sequential model = network();
         model.to(on);
@@ -145,7 +112,7 @@ public final class TrainFashion implements Callable<Integer> {
                 fashion.test().size(),
                 fashion.source());
 
-        try (RunDirectory run = Launch.run(resume, runs, name);
+        try (RunDirectory run = common.open("fashion");
                 StopSignal stop = StopSignal.listen()) {
             return train(run, stop, model, fashion, on, arithmetic);
         }
@@ -156,35 +123,29 @@ public final class TrainFashion implements Callable<Integer> {
             throws IOException {
         long perEpoch = fashion.training().size() / batch;
         Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints")).keepBest(1, "test_loss");
-        long first = Launch.first(checkpoints, "--epochs " + epochs, perEpoch * epochs);
+        long steps = common.steps != null
+                ? common.steps
+                : perEpoch * (fashion.training().size() < 10_000 ? 30 : 3);
+        long first = CommonOptions.first(checkpoints, steps);
         RunOptions.save(run.path(), command);
-        try (Metrics metrics = first == 0
-                ? Metrics.create(run.file(METRICS), COLUMNS)
-                : Metrics.resume(run.file(METRICS), first, COLUMNS)) {
-            Trainer.Report report = train(model, fashion, perEpoch, on, arithmetic, metrics, checkpoints, stop);
+        try (RunRecord record = RunRecord.open(run, first, COLUMNS);
+                ConfusionMatrix confusion = new ConfusionMatrix(CLASSES.size())) {
+            Trainer.Report report = train(model, fashion, perEpoch, steps, on, arithmetic, record, checkpoints, stop);
             if (report.end() == Trainer.End.STOPPED) {
                 return Launch.stopped("fashion", report, run);
             }
-            Optional<Checkpoints.Saved> best = checkpoints.best();
-            if (best.isPresent()) { // the last epochs may have learned the training images by heart
-                try (Scope scope = Scope.open()) {
-                    model.loadStateDict(best.get().part("model"));
-                }
-            }
+            BestSoFar.load(checkpoints, model); // the last epochs may have learned the training images by heart
             Safetensors.save(run.file("weights.safetensors"), model.stateDict());
-            LossPlot.save(
-                    run.file("loss.png"),
-                    "CNN on Fashion-MNIST, cross entropy",
-                    metrics.series("loss"),
-                    metrics.series("test_loss"));
+            double loss = test(model, fashion.test(), on, arithmetic, confusion);
+            System.out.printf(
+                    Locale.ROOT,
+                    "best epoch: test accuracy %.2f %%, loss %.4f, F1 %.4f; saved to %s%n",
+                    100 * confusion.accuracy(),
+                    loss,
+                    confusion.f1(ConfusionMatrix.Average.MACRO),
+                    run);
+            record.finish("CNN on Fashion-MNIST, cross entropy", "test_loss", "images", CLASSES, confusion, "");
         }
-        Score score = test(model, fashion.test(), on, arithmetic);
-        System.out.printf(
-                Locale.ROOT,
-                "best epoch: test accuracy %.2f %%, loss %.4f; saved to %s%n",
-                100 * score.accuracy(),
-                score.loss(),
-                run);
         return 0;
     }
 
@@ -208,20 +169,21 @@ public final class TrainFashion implements Callable<Integer> {
             Sequential model,
             FashionData fashion,
             long perEpoch,
+            long steps,
             Device on,
             Precision arithmetic,
-            Metrics metrics,
+            RunRecord record,
             Checkpoints checkpoints,
             StopSignal stop)
             throws IOException {
-        long steps = perEpoch * epochs;
         try (AdamW optimizer = new AdamW(model.parameters(), lr, 0.01);
                 GradScaler scaler = arithmetic.scaler();
                 DataLoader<Labelled> loader = DataLoader.of(fashion.training(), batch)
-                        .shuffle(seed)
+                        .shuffle(common.seed)
                         .dropLast()
                         .to(on);
                 Progress progress = new Progress("fashion", steps, "images", batch)) {
+            BestSoFar best = BestSoFar.of(checkpoints, "test_loss");
             progress.startAt(checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L));
             Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> loss(model, b, arithmetic))
                     .part("model", model)
@@ -229,24 +191,33 @@ public final class TrainFashion implements Callable<Integer> {
                     .schedule(Schedule.warmupCosine(lr, lr / 20, Math.min(100, steps / 10), steps))
                     .scaler(scaler)
                     .evaluate(perEpoch, () -> {
-                        Score score = test(model, fashion.test(), on, arithmetic);
-                        return Map.of("test_loss", score.loss(), "test_accuracy", score.accuracy());
+                        try (ConfusionMatrix confusion = new ConfusionMatrix(CLASSES.size())) {
+                            double loss = test(model, fashion.test(), on, arithmetic, confusion);
+                            return Map.of("test_loss", loss, "test_accuracy", confusion.accuracy());
+                        }
                     })
                     .watch("test_loss")
-                    .checkpoints(checkpoints, checkpointEvery)
-                    .metrics(metrics)
+                    .checkpoints(checkpoints, common.checkpointEvery)
+                    .metrics(record.metrics())
                     .stop(stop)
                     .onEvaluation((step, values) -> {
-                        System.out.printf(
-                                Locale.ROOT,
-                                "%nepoch %d: test accuracy %.2f %%, loss %.4f%n",
-                                step / perEpoch,
-                                100 * values.getOrDefault("test_accuracy", Double.NaN),
-                                values.getOrDefault("test_loss", Double.NaN));
+                        double loss = values.getOrDefault("test_loss", Double.NaN);
+                        double accuracy = values.getOrDefault("test_accuracy", Double.NaN);
+                        progress.say(String.format(
+                                        Locale.ROOT,
+                                        "epoch %d: test accuracy %.2f %%, loss %.4f",
+                                        step / perEpoch,
+                                        100 * accuracy,
+                                        loss)
+                                + best.judge(step, loss));
+                        record.weights(step, model);
                         progress.resume();
                     })
-                    .onStep((step, values) -> progress.step(values.getOrDefault("loss", Double.NaN)));
-            if (graph) {
+                    .onStep((step, values) -> {
+                        progress.step(values.getOrDefault("loss", Double.NaN));
+                        record.step(step, steps, values, progress.speed());
+                    });
+            if (common.graph) {
                 trainer.capture(
                         on,
                         new Labelled(
@@ -264,28 +235,27 @@ public final class TrainFashion implements Callable<Integer> {
         }
     }
 
-    private record Score(double loss, double accuracy) {}
-
-    private static Score test(Sequential model, TensorDataset data, Device on, Precision arithmetic) {
-        double loss = 0;
-        long right = 0;
+    /** The mean loss over all of it; who was taken for whom is counted on the device, and nothing waits for it in between. */
+    private static double test(
+            Sequential model, TensorDataset data, Device on, Precision arithmetic, ConfusionMatrix confusion) {
         model.eval();
-        try (DataLoader<Labelled> loader = DataLoader.of(data, 500)) {
-            Iterable<Labelled> batches = loader;
-            java.util.Iterator<Labelled> it = batches.iterator();
-            while (it.hasNext()) {
+        try (DataLoader<Labelled> loader = DataLoader.of(data, 500);
+                RunningMean loss = new RunningMean()) {
+            for (Labelled batch : loader) {
                 try (Scope scope = Scope.open();
                         Autograd.Mode mode = Autograd.noGrad();
                         Autocast cast = arithmetic.mode()) {
-                    Labelled b = it.next().to(on);
+                    Labelled b = batch.to(on);
                     Tensor scores = model.forward(b.inputs().to(arithmetic.parameters()));
-                    loss += Losses.crossEntropy(scores, b.targets()).item()
-                            * b.targets().numel();
-                    right += scores.argmax(1).eq(b.targets()).sum().itemLong();
+                    loss.add(
+                            Losses.crossEntropy(scores, b.targets()),
+                            b.targets().numel());
+                    confusion.add(scores, b.targets());
                 }
             }
+            return loss.value();
+        } finally {
+            model.train(true);
         }
-        model.train(true);
-        return new Score(loss / data.size(), (double) right / data.size());
     }
 }

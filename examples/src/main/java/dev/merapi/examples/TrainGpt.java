@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.examples;
 
-import dev.merapi.Merapi;
 import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.data.DataLoader;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.Sampler;
 import dev.merapi.data.TextCorpus;
-import dev.merapi.io.Safetensors;
+import dev.merapi.data.Vocabulary;
 import dev.merapi.nn.Parameter;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.random.Generator;
-import dev.merapi.random.Philox;
 import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Checkpoints;
-import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
 import dev.merapi.train.StopSignal;
 import dev.merapi.train.Trainer;
@@ -31,10 +28,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -44,21 +41,23 @@ import picocli.CommandLine.Spec;
         name = "train gpt",
         mixinStandardHelpOptions = true,
         showDefaultValues = true,
-        description = "Trains a small character-level GPT on Java source and prints Java that it wrote.")
+        description =
+                "Trains a small character-level GPT on Java source (4000 steps if nothing is said) and prints Java that it"
+                        + " wrote; with --generate a trained one goes on with a text.")
 public final class TrainGpt implements Callable<Integer> {
+    private static final int STEPS = 4000;
     private static final double CLIP_NORM = 1;
     private static final double WEIGHT_DECAY = 0.1;
-    private static final double TEMPERATURE = 0.8;
-    private static final String BEGINNING = "    /**\n     * ";
+    private static final String BEGINNING = "    public static ";
     /** Windows of held-out text that are tested on while training goes on; in the end it is all of them. */
     private static final long TEST_WINDOWS = 1280;
 
     private static final int TEST_BATCH = 64;
-    private static final String METRICS = "metrics.csv";
-    private static final String[] COLUMNS = {"loss", "held_out_loss", "learning_rate", "gradient_norm"};
+    private static final String HELD_OUT = "held_out_loss";
+    private static final String[] COLUMNS = {"loss", HELD_OUT, "learning_rate", "gradient_norm"};
 
-    @Option(names = "--steps", description = "training steps")
-    int steps = 4000;
+    @Mixin
+    CommonOptions common = new CommonOptions();
 
     @Option(names = "--batch", description = "windows of text a step")
     int batch = 16;
@@ -66,13 +65,13 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--context", description = "characters that the model sees")
     int context = 64;
 
-    @Option(names = "--layers")
+    @Option(names = "--layers", description = "how many of them lie above each other")
     int layers = 4;
 
-    @Option(names = "--width")
+    @Option(names = "--width", description = "numbers that stand for a character")
     int width = 128;
 
-    @Option(names = "--heads")
+    @Option(names = "--heads", description = "parts that attention splits the width into")
     int heads = 4;
 
     @Option(names = "--lr", description = "highest learning rate")
@@ -85,20 +84,6 @@ public final class TrainGpt implements Callable<Integer> {
     @Nullable
     Integer warmup;
 
-    @Option(names = "--seed")
-    long seed = 1;
-
-    @Option(names = "--device", description = "cpu, cuda:0, cuda-sim, …")
-    String device = "cpu";
-
-    @Option(
-            names = "--precision",
-            description = "f32, mixed with bf16 or f16 for products of matrices, or bf16-params: all in bf16")
-    String precision = "f32";
-
-    @Option(names = "--graph", description = "capture the step once and replay it, on devices that can")
-    boolean graph;
-
     @Option(
             names = "--text",
             description = "folder, zip or jar with .java files (default: the sources of commons-lang3)")
@@ -108,24 +93,25 @@ public final class TrainGpt implements Callable<Integer> {
     @Option(names = "--test-every", description = "steps between measurements of the held-out loss")
     int testEvery = 500;
 
-    @Option(names = "--sample", description = "characters to write at the end")
-    int sample = 400;
-
-    @Option(names = "--name", description = "the run's files go to runs/<name>")
-    String name = "gpt";
-
-    @Option(names = "--runs", description = "folder of all runs")
-    Path runs = Path.of("runs");
-
-    @Option(names = "--checkpoint-every", description = "steps between checkpoints; 0 for one at the end alone")
-    int checkpointEvery = 500;
-
-    @Option(
-            names = "--resume",
-            description =
-                    "folder of a run that was interrupted: goes on where its last checkpoint is, with its options")
+    @Option(names = "--generate", description = "do not train: go on with this text")
     @Nullable
-    Path resume;
+    String generate;
+
+    @Option(names = "--from", description = "the run whose weights generate (default: the latest in runs)")
+    @Nullable
+    Path from;
+
+    @Option(names = "--tokens", description = "characters to write, after training as well")
+    int tokens = 400;
+
+    @Option(names = "--temperature", description = "below 1 the likely is preferred; at 0 nothing else comes")
+    double temperature = 0.8;
+
+    @Option(names = "--top-k", description = "draw from so many of the likeliest characters; 0 for all")
+    int topK = 0;
+
+    @Option(names = "--top-p", description = "draw from the fewest characters that reach this probability together")
+    double topP = 1;
 
     @Spec
     CommandSpec command = CommandSpec.create(); // the real one is put here
@@ -136,11 +122,14 @@ public final class TrainGpt implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Device on = Launch.device(device);
-        Precision arithmetic = Launch.given("--precision " + precision, () -> Precision.of(precision));
         requireOptions();
+        Device on = common.prepare();
+        Precision arithmetic = common.arithmetic();
+        String prompt = generate;
+        if (prompt != null) {
+            return generate(prompt, on, arithmetic);
+        }
         Banner.print(on);
-        Merapi.seed(seed);
         Path source = text;
         TextCorpus corpus = source == null
                 ? TextCorpus.ofClassPath(
@@ -148,7 +137,7 @@ public final class TrainGpt implements Callable<Integer> {
                 : Launch.given("--text " + source, () -> TextCorpus.of(source, ".java"));
         Gpt model = Launch.given(
                 "--layers " + layers + " --width " + width + " --heads " + heads,
-                () -> new Gpt(new Gpt.Shape(corpus.vocabularySize(), context, layers, width, heads)));
+                () -> new Gpt(new Gpt.Shape(corpus.vocabulary().size(), context, layers, width, heads)));
         model.to(on);
         model.to(arithmetic.parameters());
         TextCorpus.Windows training = Launch.given("--context " + context, () -> corpus.training(context));
@@ -159,41 +148,86 @@ public final class TrainGpt implements Callable<Integer> {
                 model.parameterCount(),
                 training.characters(),
                 heldOut.characters(),
-                corpus.vocabularySize());
+                corpus.vocabulary().size());
 
-        try (RunDirectory run = Launch.run(resume, runs, name);
+        try (RunDirectory run = common.open("gpt");
                 StopSignal stop = StopSignal.listen()) {
-            return train(run, stop, model, corpus, training, heldOut, on, arithmetic);
+            return train(run, stop, model, corpus.vocabulary(), training, heldOut, on, arithmetic);
         }
+    }
+
+    /** Goes on with a text, by the weights of a run. */
+    private int generate(String prompt, Device on, Precision arithmetic) throws IOException {
+        Path run = from == null ? GptFiles.latest(Path.of("runs")) : from;
+        if (run == null) {
+            throw new Launch.MistakeException(
+                    "--generate", "no run in runs has weights yet; train one first, or name it by --from");
+        }
+        GptFiles.Loaded loaded = Launch.given("--from " + run, () -> GptFiles.load(run));
+        loaded.model().to(on);
+        loaded.model().to(arithmetic.parameters());
+        if (prompt.isEmpty()) {
+            throw new Launch.MistakeException(
+                    "--generate ''", "give it a text to go on with, of one character at least");
+        }
+        Launch.given("--generate '" + prompt + "'", () -> loaded.vocabulary().encode(prompt));
+        write(loaded.model(), loaded.vocabulary(), prompt, on, arithmetic);
+        return 0;
+    }
+
+    private String write(Gpt model, Vocabulary vocabulary, String prompt, Device on, Precision arithmetic) {
+        System.out.print(prompt);
+        StringBuilder all = new StringBuilder(prompt);
+        new TextGenerator(model, vocabulary, on, arithmetic)
+                .write(prompt, tokens, sampling(), new Generator(common.seed), text -> {
+                    all.append(text);
+                    System.out.print(text);
+                    System.out.flush();
+                });
+        System.out.println();
+        return all.toString();
+    }
+
+    private Sampling sampling() {
+        return new Sampling(temperature, topK, topP);
     }
 
     private int train(
             RunDirectory run,
             StopSignal stop,
             Gpt model,
-            TextCorpus corpus,
+            Vocabulary vocabulary,
             TextCorpus.Windows training,
             TextCorpus.Windows heldOut,
             Device on,
             Precision arithmetic)
             throws IOException {
-        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints")).keepBest(1, "held_out_loss");
-        long first = Launch.first(checkpoints, "--steps " + steps, steps);
+        int steps = steps();
+        Checkpoints checkpoints = Checkpoints.in(run.file("checkpoints")).keepBest(1, HELD_OUT);
+        long first = CommonOptions.first(checkpoints, steps);
         RunOptions.save(run.path(), command);
+        GptFiles.save(run.path(), vocabulary);
         long start = System.nanoTime();
-        try (Metrics metrics = first == 0
-                ? Metrics.create(run.file(METRICS), COLUMNS)
-                : Metrics.resume(run.file(METRICS), first, COLUMNS)) {
-            Trainer.Report report = train(model, training, heldOut, on, arithmetic, metrics, checkpoints, stop);
+        try (RunRecord record = RunRecord.open(run, first, COLUMNS)) {
+            Trainer.Report report = train(model, training, heldOut, on, arithmetic, record, checkpoints, stop);
             if (report.end() == Trainer.End.STOPPED) {
                 return Launch.stopped("gpt", report, run);
             }
             double seconds = (System.nanoTime() - start) * 1e-9;
-            Safetensors.save(
-                    run.file("weights.safetensors"),
-                    model.stateDict().all(Tensor.class),
-                    Map.of("shape", model.shape().toString(), "steps", String.valueOf(steps)));
+            BestSoFar.load(checkpoints, model);
             double last = heldOutLoss(model, heldOut, on, arithmetic, Long.MAX_VALUE);
+            GptFiles.save(
+                    run.path(),
+                    model,
+                    Map.of(
+                            "steps",
+                            String.valueOf(steps),
+                            "seed",
+                            String.valueOf(common.seed),
+                            "precision",
+                            common.precision,
+                            HELD_OUT,
+                            String.valueOf(last)));
             System.out.printf(
                     Locale.ROOT,
                     "%d steps in %.1f s, %,.0f characters/s; held-out loss %.4f nats per character, on all of it%n",
@@ -201,36 +235,42 @@ public final class TrainGpt implements Callable<Integer> {
                     seconds,
                     (double) (steps - first) * batch * context / seconds,
                     last);
-            metrics.record(steps, Map.of("held_out_loss", last));
-            LossPlot.save(
-                    run.file("loss.png"),
-                    "GPT on Java source, nats per character",
-                    metrics.series("loss"),
-                    metrics.series("held_out_loss"));
+            record.metrics().record(steps, Map.of(HELD_OUT, last));
+            System.out.println();
+            String text = write(model, vocabulary, beginning(vocabulary), on, arithmetic);
+            record.text(steps, text);
+            record.finish("GPT on Java source, nats per character", HELD_OUT, "characters", List.of(), null, text);
         }
-        System.out.println("\n" + write(model, corpus, on) + "\n\nsaved to " + run);
+        System.out.println("\nsaved to " + run);
         return 0;
     }
 
     /** Before anything is made: a start that fails leaves nothing behind. */
     private void requireOptions() {
-        Launch.atLeast(1, "--steps", steps);
         Launch.atLeast(1, "--batch", batch);
         Launch.atLeast(1, "--context", context);
         Launch.atLeast(0, "--layers", layers);
         Launch.atLeast(1, "--test-every", testEvery);
-        Launch.atLeast(0, "--sample", sample);
-        Launch.atLeast(0, "--checkpoint-every", checkpointEvery);
+        Launch.atLeast(0, "--tokens", tokens);
         Launch.positive("--lr", lr);
-        Launch.given("--warmup " + warmup(), this::schedule);
+        sampling();
+        if (warmup != null) {
+            Launch.atLeast(0, "--warmup", warmup);
+            if (warmup > steps()) {
+                System.out.println(
+                        "--warmup " + warmup + " is longer than the run: the learning rate rises to its end");
+            }
+        }
     }
 
-    private int warmup() {
-        return warmup == null ? Math.min(100, steps / 10) : warmup;
+    private int steps() {
+        return common.steps == null ? STEPS : common.steps;
     }
 
     private Schedule schedule() {
-        return Schedule.warmupCosine(lr, lr / 10, warmup(), steps);
+        int steps = steps();
+        return Schedule.warmupCosine(
+                lr, lr / 10, warmup == null ? Math.min(100, steps / 10) : Math.min(warmup, steps), steps);
     }
 
     private Trainer.Report train(
@@ -239,10 +279,11 @@ public final class TrainGpt implements Callable<Integer> {
             TextCorpus.Windows heldOut,
             Device on,
             Precision arithmetic,
-            Metrics metrics,
+            RunRecord record,
             Checkpoints checkpoints,
             StopSignal stop)
             throws IOException {
+        int steps = steps();
         // As usual for GPTs, only matrices decay; biases and norms do not.
         List<Parameter> parameters = model.parameters();
         List<Parameter> matrices =
@@ -252,10 +293,11 @@ public final class TrainGpt implements Callable<Integer> {
         try (AdamW optimizer = new AdamW(matrices, lr, 0.9, 0.99, 1e-8, WEIGHT_DECAY);
                 GradScaler scaler = arithmetic.scaler();
                 DataLoader<Labelled> loader = DataLoader.of(training, batch)
-                        .sampler(Sampler.random(seed, Math.multiplyExact(steps, batch)))
+                        .sampler(Sampler.random(common.seed, Math.multiplyExact(steps, batch)))
                         .to(on);
                 Progress progress = new Progress("gpt", steps, "chars", (long) batch * context)) {
             optimizer.add(vectors, 0);
+            BestSoFar best = BestSoFar.of(checkpoints, HELD_OUT);
             progress.startAt(checkpoints.latest().map(Checkpoints.Saved::step).orElse(0L));
             Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> loss(model, b, arithmetic))
                     .part("model", model)
@@ -265,15 +307,22 @@ public final class TrainGpt implements Callable<Integer> {
                     .clipNorm(parameters, CLIP_NORM)
                     .evaluate(
                             testEvery,
-                            () -> Map.of("held_out_loss", heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS)))
-                    .watch("held_out_loss")
-                    .checkpoints(checkpoints, checkpointEvery)
-                    .metrics(metrics)
+                            () -> Map.of(HELD_OUT, heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS)))
+                    .watch(HELD_OUT)
+                    .checkpoints(checkpoints, common.checkpointEvery)
+                    .metrics(record.metrics())
                     .stop(stop)
-                    .onEvaluation(
-                            (step, values) -> tell(step, values.getOrDefault("held_out_loss", Double.NaN), progress))
-                    .onStep((step, values) -> progress.step(values.getOrDefault("loss", Double.NaN)));
-            if (graph) {
+                    .onEvaluation((step, values) -> {
+                        double loss = values.getOrDefault(HELD_OUT, Double.NaN);
+                        progress.say(tested(step, loss) + best.judge(step, loss));
+                        record.weights(step, model);
+                        progress.resume();
+                    })
+                    .onStep((step, values) -> {
+                        progress.step(values.getOrDefault("loss", Double.NaN));
+                        record.step(step, steps, values, progress.speed());
+                    });
+            if (common.graph) {
                 trainer.capture(
                         on,
                         new Labelled(
@@ -283,16 +332,15 @@ public final class TrainGpt implements Callable<Integer> {
             }
             if (checkpoints.latest().isEmpty()) {
                 double before = heldOutLoss(model, heldOut, on, arithmetic, TEST_WINDOWS);
-                metrics.record(0, Map.of("held_out_loss", before));
-                tell(0, before, progress);
+                record.metrics().record(0, Map.of(HELD_OUT, before));
+                progress.say(tested(0, before));
             }
             return trainer.run(loader);
         }
     }
 
-    private static void tell(long step, double heldOutLoss, Progress progress) {
-        System.out.printf(Locale.ROOT, "%nstep %d: held-out loss %.3f%n", step, heldOutLoss);
-        progress.resume();
+    private static String tested(long step, double loss) {
+        return String.format(Locale.ROOT, "step %d: held-out loss %.3f", step, loss);
     }
 
     private static Tensor loss(Gpt model, Labelled b, Precision arithmetic) {
@@ -321,44 +369,10 @@ public final class TrainGpt implements Callable<Integer> {
         return sum / count;
     }
 
-    /** Lets the model continue the beginning of a method. */
-    private String write(Gpt model, TextCorpus corpus, Device on) {
-        StringBuilder text = new StringBuilder(beginning(corpus));
-        Generator generator = new Generator(seed);
-        model.eval();
-        for (int i = 0; i < sample; i++) {
-            try (Scope scope = Scope.open();
-                    Autograd.Mode mode = Autograd.noGrad()) {
-                int[] all = corpus.encode(text);
-                int from = Math.max(0, all.length - context);
-                long[] window = java.util.Arrays.stream(all, from, all.length)
-                        .asLongStream()
-                        .toArray();
-                Tensor logits = model.forward(
-                                Tensor.of(window, 1, window.length).to(on))
-                        .at(0, -1);
-                double[] probability = logits.div(TEMPERATURE).softmax(0).toDoubleArray();
-                text.append(corpus.decode(draw(probability, generator)));
-            }
-        }
-        return text.toString();
-    }
-
-    /** What it goes on with: the beginning of a comment, as far as the text has such characters. */
-    private static String beginning(TextCorpus corpus) {
-        String known = corpus.decode(IntStream.range(0, corpus.vocabularySize()).toArray());
+    /** What it goes on with: the beginning of a method, as far as the text has such characters. */
+    private static String beginning(Vocabulary vocabulary) {
         StringBuilder text = new StringBuilder();
-        BEGINNING.codePoints().filter(c -> known.indexOf(c) >= 0).forEach(text::appendCodePoint);
-        return text.length() > 0 ? text.toString() : corpus.decode(0);
-    }
-
-    private static int draw(double[] probability, Generator generator) {
-        Generator.Position at = generator.draw(1);
-        double rest = Philox.uniform(Philox.bits(at.seed(), at.offset(), 0));
-        int token = 0;
-        while (token < probability.length - 1 && rest >= probability[token]) {
-            rest -= probability[token++];
-        }
-        return token;
+        BEGINNING.codePoints().filter(vocabulary::contains).forEach(text::appendCodePoint);
+        return text.length() > 0 ? text.toString() : vocabulary.decode(0);
     }
 }

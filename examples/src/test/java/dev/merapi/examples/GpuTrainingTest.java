@@ -49,7 +49,7 @@ final class GpuTrainingTest {
     private double lastLoss(String run, int column, Object example, List<String> options, boolean captured)
             throws IOException {
         List<String> all = new ArrayList<>(options);
-        all.addAll(List.of("--device=" + DEVICE, "--runs=" + folder.resolve("runs"), "--name=" + run));
+        all.addAll(List.of("--device=" + DEVICE, "--out=" + folder.resolve("runs/" + run)));
         if (captured) {
             all.add("--graph");
         }
@@ -77,14 +77,14 @@ final class GpuTrainingTest {
                 "--warmup=10",
                 "--lr=1e-2",
                 "--test-every=30",
-                "--sample=5");
+                "--tokens=5");
         assertThat(lastLoss("gpt", 2, new TrainGpt(), options, captured)).isLessThan(0.8);
     }
 
     @ParameterizedTest
     @CsvSource({"false", "true"})
     void theNetworkLearnsTheSubsetOfFashionMnist(boolean captured) throws IOException {
-        List<String> options = List.of("--subset", "--epochs=3", "--batch=32");
+        List<String> options = List.of("--subset", "--steps=93", "--batch=32");
         assertThat(lastLoss("fashion", 3, new TrainFashion(), options, captured))
                 .as("accuracy; chance is 0.1")
                 .isGreaterThan(0.6);

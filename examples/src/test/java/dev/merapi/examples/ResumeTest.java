@@ -51,7 +51,7 @@ final class ResumeTest {
                 "--warmup=10",
                 "--lr=1e-2",
                 "--test-every=30",
-                "--sample=5",
+                "--tokens=5",
                 "--checkpoint-every=1");
     }
 
@@ -95,13 +95,13 @@ final class ResumeTest {
     @Test
     void killedAgainAndAgainItEndsAsIfNothingHadHappened() throws Exception {
         List<String> alone = new ArrayList<>(options);
-        alone.add("--runs=" + folder.resolve("alone"));
+        alone.add("--out=" + folder.resolve("alone/gpt"));
         assertThat(Launch.run(new TrainGpt(), alone.toArray(new String[0]))).isZero();
         Path expected = folder.resolve("alone/gpt");
 
         Path run = folder.resolve("runs/gpt");
         List<String> first = new ArrayList<>(options);
-        first.add("--runs=" + folder.resolve("runs"));
+        first.add("--out=" + folder.resolve("runs/gpt"));
         Random random = new Random(42);
         for (int kill = 0; kill < KILLS; kill++) {
             Process process = start(1 + kill % 2, kill == 0 ? first : List.of("--resume", run.toString()));
@@ -147,7 +147,7 @@ final class ResumeTest {
     @Test
     void aFinishedRunStaysAsItIsAndGoesOnIfMoreIsAskedFor() throws IOException {
         List<String> all = new ArrayList<>(options);
-        all.add("--runs=" + folder.resolve("runs"));
+        all.add("--out=" + folder.resolve("runs/gpt"));
         all.add("--steps=20");
         all.remove("--steps=" + STEPS);
         assertThat(Launch.run(new TrainGpt(), all.toArray(new String[0]))).isZero();

@@ -14,8 +14,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
@@ -37,7 +39,7 @@ final class TrainingRunsTest {
         int exit = new CommandLine(new TrainGpt())
                 .execute(
                         "--text=" + text,
-                        "--runs=" + folder.resolve("runs"),
+                        "--out=" + folder.resolve("runs/gpt"),
                         "--steps=60",
                         "--layers=1",
                         "--width=32",
@@ -46,7 +48,7 @@ final class TrainingRunsTest {
                         "--warmup=10",
                         "--lr=1e-2",
                         "--test-every=30",
-                        "--sample=20");
+                        "--tokens=20");
         assertThat(exit).isZero();
         Path run = folder.resolve("runs/gpt");
         List<String> rows = Files.readAllLines(run.resolve("metrics.csv"));
@@ -55,7 +57,15 @@ final class TrainingRunsTest {
         double last = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[2]);
         assertThat(first).isGreaterThan(2);
         assertThat(last).isLessThan(0.7);
-        assertThat(ImageIO.read(run.resolve("loss.png").toFile()).getWidth()).isEqualTo(1000);
+        for (String plot : List.of("loss", "learning_rate", "throughput")) {
+            assertThat(ImageIO.read(run.resolve(plot + ".png").toFile()).getWidth())
+                    .isEqualTo(1200);
+        }
+        String page = Files.readString(run.resolve("report.html"));
+        assertThat(page)
+                .contains("<td>--layers<td>1", "<td>held_out_loss<td", "what it wrote", "data:image/png;base64,")
+                .doesNotContain("http:", "https:"); // opens without a network
+        assertThat(run.resolve("events")).isDirectoryContaining("glob:**.tfevents.*");
         Map<String, Tensor> weights = Safetensors.load(run.resolve("weights.safetensors"));
         assertThat(weights).containsKeys("tokens.weight", "block0.attention.qkv.weight", "norm.bias");
     }
@@ -71,13 +81,13 @@ final class TrainingRunsTest {
             int exit = new CommandLine(new TrainGpt())
                     .execute(
                             "--text=" + text,
-                            "--runs=" + folder.resolve("runs"),
+                            "--out=" + folder.resolve("runs/gpt"),
                             "--steps=2",
                             "--layers=1",
                             "--width=8",
                             "--heads=1",
                             "--context=8",
-                            "--sample=4");
+                            "--tokens=4");
             assertThat(exit).isZero();
         }
         assertThat(folder.resolve("runs/gpt-2/weights.safetensors")).exists();
@@ -86,20 +96,21 @@ final class TrainingRunsTest {
     @Test
     void theNetworkLearnsTheSubsetOfFashionMnist() throws IOException {
         int exit = new CommandLine(new TrainFashion())
-                .execute("--subset", "--epochs=3", "--batch=32", "--runs=" + folder.resolve("runs"));
+                .execute("--subset", "--steps=93", "--batch=32", "--out=" + folder.resolve("runs/fashion"));
         assertThat(exit).isZero();
         List<String> rows = Files.readAllLines(folder.resolve("runs/fashion/metrics.csv"));
         double accuracy = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[3]);
         assertThat(accuracy).isGreaterThan(0.6); // chance is 0.1
         assertThat(folder.resolve("runs/fashion/weights.safetensors")).exists();
+        assertThat(folder.resolve("runs/fashion/confusion.png")).exists();
     }
 
     @Test
     void aCapturedStepLearnsTheSame() throws IOException {
-        List<String> options = List.of("--subset", "--epochs=1", "--batch=128", "--runs=" + folder.resolve("runs"));
+        List<String> options = List.of("--subset", "--steps=7", "--batch=128");
         for (String name : List.of("plain", "captured")) {
             List<String> all = new ArrayList<>(options);
-            all.add("--name=" + name);
+            all.add("--out=" + folder.resolve("runs/" + name));
             if (name.equals("captured")) {
                 all.add("--graph");
             }
@@ -117,12 +128,12 @@ final class TrainingRunsTest {
             Files.writeString(
                     text.resolve("F" + (char) ('A' + i) + ".java"), "    /**\n     * tick tock\n     */\n".repeat(40));
         }
-        for (String precision : List.of("bf16", "f16", "bf16-params")) {
+        Set<String> found = new HashSet<>();
+        for (String precision : List.of("f32", "bf16", "f16", "bf16-params")) {
             int exit = new CommandLine(new TrainGpt())
                     .execute(
                             "--text=" + text,
-                            "--runs=" + folder.resolve("runs"),
-                            "--name=" + precision,
+                            "--out=" + folder.resolve("runs/" + precision),
                             "--precision=" + precision,
                             "--steps=60",
                             "--layers=1",
@@ -132,50 +143,82 @@ final class TrainingRunsTest {
                             "--warmup=10",
                             "--lr=1e-2",
                             "--test-every=30",
-                            "--sample=5");
+                            "--tokens=5");
             assertThat(exit).isZero();
             List<String> rows = Files.readAllLines(folder.resolve("runs/" + precision + "/metrics.csv"));
             double last = Double.parseDouble(rows.get(rows.size() - 1).split(",", -1)[2]);
             assertThat(last).isLessThan(0.7);
+            assertThat(found.add(rows.get(rows.size() - 1)))
+                    .as("%s computes as another does", precision)
+                    .isTrue();
         }
-        assertThat(new CommandLine(new TrainGpt()).execute("--precision=f8")).isNotZero();
     }
 
     @Test
-    void whatTheUserCanPutRightIsSaidInOneLineAndLeavesNothingBehind() {
+    void whatTheUserCanPutRightIsSaidInOneLineAndLeavesNothingBehind() throws IOException {
         String file = folder.resolve("no").toString();
         Map<String, String> mistakes = Map.ofEntries(
                 Map.entry("--device=tpu:3", "--device tpu:3 cannot be used: "),
                 Map.entry("--text=" + file, "--text " + file + ": there is no such file or folder"),
                 Map.entry("--steps=-5", "--steps -5: must be at least 1"),
-                Map.entry("--warmup=9999", "--warmup 9999: "),
+                Map.entry("--warmup=-1", "--warmup -1: must be at least 0"),
+                Map.entry("--threads=0", "--threads 0: must be at least 1"),
+                Map.entry("--top-p=2", "--top-p 2.0: must be greater than 0, and at most 1"),
+                Map.entry("--checkpoint-every=-1", "--checkpoint-every -1: must be at least 0"),
+                Map.entry("--resume=" + file, "--resume " + file + ": there is no such file or folder"),
                 Map.entry("--heads=3", "--layers 4 --width 128 --heads 3: "),
                 Map.entry("--precision=f8", "--precision f8: is none of "),
                 Map.entry("--lr=NaN", "--lr NaN: must be greater than 0"),
-                Map.entry("--name=a/b", "--runs " + folder + " --name a/b: "));
-        mistakes.forEach((option, text) ->
-                assertThat(refusal(new TrainGpt(), option, "--runs=" + folder)).startsWith("train gpt: " + text));
-        assertThat(refusal(new TrainFashion(), "--data=" + file, "--runs=" + folder))
+                Map.entry("--stps=5", "Unknown option: '--stps=5'; did you mean --steps"));
+        mistakes.forEach((option, text) -> assertThat(refusal(new TrainGpt(), option, "--out=" + folder.resolve("a")))
+                .startsWith("train gpt: " + text));
+        Path plain = Files.writeString(folder.resolve("plain"), "");
+        assertThat(refusal(new TrainGpt(), "--out=" + plain + "/run"))
+                .isEqualTo("train gpt: --out " + plain + "/run: " + plain + " is a file, where a folder is needed");
+        Files.delete(plain);
+        assertThat(refusal(new TrainFashion(), "--data=" + file, "--out=" + folder.resolve("a")))
                 .startsWith("train fashion: --data " + file + ": ");
-        assertThat(refusal(new TrainFashion(), "--subset", "--batch=5000", "--runs=" + folder))
+        assertThat(refusal(new TrainFashion(), "--subset", "--batch=5000", "--out=" + folder.resolve("a")))
                 .startsWith("train fashion: --batch 5000: there are only 1000 images");
         assertThat(folder).isEmptyDirectory();
     }
 
     /** The one line on stderr. */
     private static String refusal(Callable<Integer> example, String... arguments) {
+        String said = said(example, 2, arguments);
+        assertThat(said.lines()).hasSize(1);
+        return said;
+    }
+
+    private static String said(Callable<Integer> example, int code, String... arguments) {
         PrintStream before = System.err;
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         System.setErr(new PrintStream(said, true, StandardCharsets.UTF_8));
         try {
-            assertThat(Launch.run(example, arguments)).isEqualTo(2);
+            assertThat(Launch.run(example, arguments)).isEqualTo(code);
         } finally {
             System.setErr(before);
         }
-        List<String> lines =
-                said.toString(StandardCharsets.UTF_8).strip().lines().toList();
-        assertThat(lines).hasSize(1);
-        return lines.get(0);
+        return said.toString(StandardCharsets.UTF_8).strip();
+    }
+
+    /** Where something else goes wrong one line is enough, too, unless more is asked for. */
+    @Test
+    void aStackTraceIsToldToWhoAsksForIt() {
+        Callable<Integer> broken = new Broken();
+        assertThat(said(broken, 1)).isEqualTo("broken: disk full; all of it  (--debug shows where)");
+        assertThat(said(broken, 1, "--debug")).contains("broken: disk full; all of it", "at dev.merapi");
+    }
+
+    @CommandLine.Command(name = "broken")
+    private static final class Broken implements Callable<Integer> {
+        @CommandLine.Mixin
+        CommonOptions common = new CommonOptions();
+
+        @Override
+        public Integer call() {
+            throw new IllegalStateException("disk full\n  all of it");
+        }
     }
 
     @Test
@@ -192,9 +235,9 @@ final class TrainingRunsTest {
                         "--width=32",
                         "--context=16",
                         "--batch=2",
-                        "--sample=5",
+                        "--tokens=5",
                         "--text=" + text,
-                        "--runs=" + folder.resolve("runs")))
+                        "--out=" + folder.resolve("runs/gpt")))
                 .isZero();
     }
 

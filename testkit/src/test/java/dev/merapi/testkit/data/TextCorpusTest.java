@@ -32,7 +32,7 @@ class TextCorpusTest {
     @Test
     void everyTenthFileIsHeldOut() {
         TextCorpus corpus = TextCorpus.of(files());
-        assertThat(corpus.vocabularySize()).isEqualTo(20);
+        assertThat(corpus.vocabulary().size()).isEqualTo(20);
         assertThat(corpus.training(1).characters()).isEqualTo(18 * 4);
         assertThat(corpus.heldOut(1).characters()).isEqualTo(2 * 4);
         long[] tokens = corpus.heldOut(7).batch(new long[] {0}).inputs().toLongArray();
@@ -45,9 +45,9 @@ class TextCorpusTest {
         files.put("w", "za\n");
         files.put("x", "aé\uD83D\uDE00A");
         TextCorpus corpus = TextCorpus.of(files);
-        assertThat(corpus.decode(0, 1, 2, 3, 4, 5)).isEqualTo("\nAazé\uD83D\uDE00");
-        assertThat(corpus.encode("a\uD83D\uDE00")).containsExactly(2, 5);
-        assertThatThrownBy(() -> corpus.encode("?")).hasMessageContaining("'?'");
+        assertThat(corpus.vocabulary().decode(0, 1, 2, 3, 4, 5)).isEqualTo("\nAazé\uD83D\uDE00");
+        assertThat(corpus.vocabulary().encode("a\uD83D\uDE00")).containsExactly(2, 5);
+        assertThatThrownBy(() -> corpus.vocabulary().encode("?")).hasMessageContaining("'?'");
     }
 
     @Test
@@ -80,7 +80,7 @@ class TextCorpusTest {
         }
         for (Path source : new Path[] {zip, folder.resolve("plain")}) {
             TextCorpus corpus = TextCorpus.of(source, ".txt");
-            assertThat(corpus.vocabularySize()).isEqualTo(20);
+            assertThat(corpus.vocabulary().size()).isEqualTo(20);
             assertThat(corpus.heldOut(7).batch(new long[] {0}).inputs().toLongArray())
                     .containsExactly(0, 0, 0, 0, 10, 10, 10);
         }

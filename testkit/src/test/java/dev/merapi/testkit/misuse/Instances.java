@@ -8,6 +8,7 @@ import dev.merapi.data.DataLoader;
 import dev.merapi.data.Labelled;
 import dev.merapi.data.TensorDataset;
 import dev.merapi.data.TextCorpus;
+import dev.merapi.data.Vocabulary;
 import dev.merapi.nn.*;
 import dev.merapi.nn.Rnn;
 import dev.merapi.op.CudaKernel;
@@ -23,8 +24,11 @@ import dev.merapi.random.Generator;
 import dev.merapi.state.StateDict;
 import dev.merapi.tensor.*;
 import dev.merapi.tensor.StateReader;
+import dev.merapi.train.Accuracy;
 import dev.merapi.train.Checkpoints;
+import dev.merapi.train.ConfusionMatrix;
 import dev.merapi.train.CudaGraph;
+import dev.merapi.train.RunningMean;
 import dev.merapi.train.Trainer;
 import dev.merapi.types.*;
 import java.io.IOException;
@@ -76,6 +80,12 @@ final class Instances {
             case "Windows" -> TextCorpus.of(new TreeMap<>(TEXTS)).training(2);
             case "Checkpoints" -> Checkpoints.in(Path.of("target/misuse-checkpoints"));
             case "Saved" -> saved();
+            case "RunningMean" -> new RunningMean();
+            case "Accuracy" -> new Accuracy();
+            case "ConfusionMatrix" -> new ConfusionMatrix(3);
+            case "Ema" -> new Ema(new Linear(3, 2), 0.9);
+            case "Applied" -> new Ema(new Linear(3, 2), 0.9).apply();
+            case "Vocabulary" -> Vocabulary.of("some text");
             case "Trainer" ->
                 Trainer.of(
                         new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0),

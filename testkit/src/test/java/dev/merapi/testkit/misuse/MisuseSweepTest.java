@@ -13,6 +13,7 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.Metrics;
 import dev.merapi.train.RunDirectory;
+import dev.merapi.train.TensorBoard;
 import dev.merapi.types.Device;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -140,6 +141,8 @@ class MisuseSweepTest {
             switch (c.getSimpleName()) {
                 case "Metrics":
                     return Metrics.create(file, "loss");
+                case "TensorBoard":
+                    return TensorBoard.create(folder.resolve("events"));
                 case "RunDirectory":
                     return RunDirectory.create(folder, "run");
                 case "Npz":

@@ -15,6 +15,7 @@ import dev.merapi.nn.Sequential;
 import dev.merapi.ops.Losses;
 import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
+import dev.merapi.optim.Ema;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Schedule;
 import dev.merapi.tensor.Scope;
@@ -204,6 +205,7 @@ class TrainerTest {
             assertThatThrownBy(() -> trainer.run(loader))
                     .isInstanceOf(ArithmeticException.class)
                     .hasMessageContaining("the loss of step 7 is NaN")
+                    .hasMessageContaining("first of all: the loss; the batch and all parameters are finite")
                     .hasMessageContaining("last good checkpoint: step 5");
             assertThat(checkpoints.latest().orElseThrow().step()).isEqualTo(5);
         }
@@ -248,5 +250,180 @@ class TrainerTest {
         }
         same(model, other);
         assertThat(weights(model).get(0)).isNotEqualTo(weights(plain).get(0));
+    }
+
+    /** What spoils a step is named, and the step changes nothing. */
+    @Test
+    void theFirstBadTensorIsNamed() {
+        assertThat(failure((model, b) -> loss(model, b).sub(100).log()))
+                .contains("the loss of step 2 is NaN", "first of all: the loss;");
+        assertThat(failure((model, b) -> {
+                    b.inputs().mul_(Double.POSITIVE_INFINITY);
+                    return loss(model, b);
+                }))
+                .contains("first of all: the batch's inputs: ", "the first is ");
+        assertThat(failure((model, b) -> {
+                    model.parameters().get(2).tensor().detach().at(0, 1).fill_(Double.NaN);
+                    return loss(model, b);
+                }))
+                .contains("first of all: the parameter model.3.weight: 1 of 8 elements, the first is NaN");
+        // sqrt has no slope at 0: the loss is finite, its gradient is not
+        assertThat(failure((model, b) -> {
+                    Tensor bias = model.parameters().get(1).tensor();
+                    return loss(model, b).add(bias.sub(bias.detach()).sqrt().sum());
+                }))
+                .contains(
+                        "the norm of the gradients of step 2 is Infinity",
+                        "first of all: the gradient of model.0.bias: 8 of 8");
+    }
+
+    private String failure(java.util.function.BiFunction<Sequential, Labelled, Tensor> bad) {
+        Sequential model = model();
+        AtomicInteger calls = new AtomicInteger();
+        List<double[]> before = new ArrayList<>();
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> {
+                        if (calls.getAndIncrement() < 2) {
+                            return loss(model, b);
+                        }
+                        before.clear();
+                        before.addAll(weights(model));
+                        return bad.apply(model, b);
+                    })
+                    .part("model", model)
+                    .clipNorm(model.parameters(), 0.5);
+            try {
+                trainer.run(loader);
+            } catch (ArithmeticException | IOException e) {
+                List<double[]> after = weights(model);
+                assertThat(after.get(0)).containsExactly(before.get(0));
+                return e.getMessage();
+            }
+            throw new AssertionError("it went on");
+        }
+    }
+
+    /** Without clipping nobody looks at gradients, but no checkpoint is made of a broken model. */
+    @Test
+    void aBrokenModelIsNotSaved() throws IOException {
+        Sequential model = model();
+        Checkpoints checkpoints = Checkpoints.in(folder);
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            Trainer<Labelled> trainer = Trainer.of(optimizer, (Labelled b) -> {
+                        Tensor bias = model.parameters().get(1).tensor();
+                        return loss(model, b).add(bias.sub(bias.detach()).sqrt().sum());
+                    })
+                    .part("model", model)
+                    .checkpoints(checkpoints, 1);
+            assertThatThrownBy(() -> trainer.run(loader))
+                    .isInstanceOf(ArithmeticException.class)
+                    .hasMessageContaining("after step 0 the model is broken")
+                    .hasMessageContaining("the parameter model.0.bias: 8 of 8 elements");
+            assertThat(checkpoints.latest()).isEmpty();
+        }
+    }
+
+    @Test
+    void averagesArePartOfTheRun() throws IOException {
+        List<double[]> found = new ArrayList<>();
+        for (int first : new int[] {10, 4}) {
+            Path to = folder.resolve("averages" + first);
+            for (int steps : new int[] {first, 10}) {
+                Sequential model = model();
+                try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                        Ema ema = new Ema(model, 0.8);
+                        DataLoader<Labelled> loader = loader()) {
+                    double[] own = new double[1];
+                    trainer(model, optimizer)
+                            .steps(steps)
+                            .ema(ema)
+                            .evaluate(steps, () -> {
+                                own[0] = weights(model).get(0)[0];
+                                return Map.of();
+                            })
+                            .checkpoints(Checkpoints.in(to), 0)
+                            .run(loader);
+                    double[] average = ema.stateDict()
+                            .get("parameters.0.weight", Tensor.class)
+                            .toDoubleArray();
+                    if (steps == 10) {
+                        found.add(average);
+                    }
+                    if (own[0] != 0) { // a finished run is not tested again
+                        assertThat(own[0])
+                                .isEqualTo(average[0])
+                                .isNotEqualTo(weights(model).get(0)[0]);
+                    }
+                }
+            }
+        }
+        assertThat(found.get(1)).containsExactly(found.get(0));
+        assertThat(found.get(3 - 1)).containsExactly(found.get(0));
+    }
+
+    /** Who watches costs no weights, and a test that fails none of those before it. */
+    @Test
+    void whatWatchesMayFail() throws IOException {
+        Sequential model = model();
+        Checkpoints checkpoints = Checkpoints.in(folder);
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                Metrics metrics = Metrics.create(folder.resolve("m.csv"), "loss"); // has not all columns
+                DataLoader<Labelled> loader = loader()) {
+            Trainer<Labelled> trainer = trainer(model, optimizer)
+                    .steps(9)
+                    .metrics(metrics)
+                    .onStep((step, values) -> {
+                        throw new IllegalStateException("no plot");
+                    })
+                    .evaluate(7, () -> {
+                        throw new IllegalStateException("no test");
+                    })
+                    .checkpoints(checkpoints, 0);
+            assertThatThrownBy(() -> trainer.run(loader)).hasMessage("no test");
+            assertThat(checkpoints.latest().orElseThrow().step()).isEqualTo(7);
+        }
+    }
+
+    /** A disk that is full for a while costs the checkpoints of that time, and at the end it is said. */
+    @Test
+    void aDiskThatIsFullStopsNoStep() throws IOException {
+        Sequential model = model();
+        Path place = Files.writeString(folder.resolve("c"), "where the folder should be");
+        Checkpoints checkpoints = Checkpoints.in(place);
+        try (AdamW optimizer = new AdamW(model.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            assertThatThrownBy(() -> trainer(model, optimizer)
+                            .steps(3)
+                            .checkpoints(checkpoints, 1)
+                            .run(loader))
+                    .isInstanceOf(IOException.class);
+        }
+        Sequential other = model();
+        try (AdamW optimizer = new AdamW(other.parameters(), 0.1, 0.01);
+                DataLoader<Labelled> loader = loader()) {
+            trainer(other, optimizer)
+                    .steps(5)
+                    .checkpointEvery(java.time.Duration.ZERO) // after each step
+                    .onStep((step, values) -> {
+                        if (step == 3) {
+                            assertThat(place.toFile().delete()).isTrue();
+                        }
+                    })
+                    .checkpoints(checkpoints.keepLast(9), 0)
+                    .run(loader);
+            assertThat(checkpoints.all()).extracting(Checkpoints.Saved::step).containsExactly(3L, 4L, 5L);
+        }
+    }
+
+    /** Linux has a device that is always full. */
+    @Test
+    void rowsThatTheDiskRefusesAreWrittenLater() throws IOException {
+        Path full = Path.of("/dev/full");
+        org.junit.jupiter.api.Assumptions.assumeTrue(Files.exists(full), "this system has no /dev/full");
+        assertThatThrownBy(() -> Metrics.create(full, "loss"))
+                .isInstanceOf(IOException.class)
+                .hasMessageContaining("No space left");
     }
 }

@@ -5,20 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import dev.merapi.train.Metrics;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** Whatever a loss has come to, its plot is drawn or left out; none may keep a run from ending. */
-final class LossPlotTest {
-    @TempDir
-    Path folder;
-
+final class PlotsTest {
     private static Metrics.Series series(Double... values) {
         List<Long> steps = new ArrayList<>();
         for (int i = 0; i < values.length; i++) {
@@ -27,13 +21,14 @@ final class LossPlotTest {
         return new Metrics.Series(steps, Arrays.asList(values));
     }
 
-    private void check(boolean drawn, Double... losses) {
-        Path png = folder.resolve("loss.png");
-        assertTimeoutPreemptively(Duration.ofSeconds(30), () -> {
-            Files.deleteIfExists(png);
-            LossPlot.save(png, "test", series(losses), series(losses[0], losses[losses.length - 1]));
-        });
-        assertEquals(drawn, Files.exists(png), Arrays.toString(losses));
+    private static void check(boolean drawn, Double... losses) {
+        byte[] png = assertTimeoutPreemptively(
+                Duration.ofSeconds(30),
+                () -> Plots.lines(
+                        "test",
+                        new Plots.Curve("training", series(losses), false),
+                        new Plots.Curve("held out", series(losses[0], losses[losses.length - 1]), true)));
+        assertEquals(drawn, png != null, Arrays.toString(losses));
     }
 
     @Test
