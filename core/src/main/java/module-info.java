@@ -3,6 +3,7 @@
 @SuppressWarnings("module") // those to which the inside is exported are built later
 module dev.merapi.core {
     requires transitive org.slf4j;
+    requires static jdk.jfr; // a runtime image may lack it
     requires transitive org.jspecify; // its @Nullable is read at run time: an argument that may be left out
 
     exports dev.merapi;
@@ -25,6 +26,7 @@ module dev.merapi.core {
     exports dev.merapi.data;
     exports dev.merapi.io;
     exports dev.merapi.train;
+    exports dev.merapi.profile;
 
     // The inside of the engine, for its own modules; ArchUnit holds which of them may see what.
     exports dev.merapi.storage to

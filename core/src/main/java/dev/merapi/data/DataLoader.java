@@ -4,6 +4,7 @@ package dev.merapi.data;
 import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Observer;
 import dev.merapi.op.tree.Tree;
 import dev.merapi.random.Generator;
 import dev.merapi.state.StateDict;
@@ -253,9 +254,20 @@ public final class DataLoader<B> implements Iterable<B>, Stateful, AutoCloseable
             if (!hasNext()) {
                 throw new NoSuchElementException("data loader: this epoch has no more batches");
             }
-            B batch = source.take();
-            taken++;
             Context context = Context.current();
+            Observer observer = context.observer();
+            if (observer != null) {
+                observer.begin(Observer.Work.WAIT, "data");
+            }
+            B batch;
+            try {
+                batch = source.take();
+            } finally {
+                if (observer != null) {
+                    observer.end();
+                }
+            }
+            taken++;
             Tree.forEach(batch, null, t -> TENSORS.joinScope(t, context));
             return batch;
         }

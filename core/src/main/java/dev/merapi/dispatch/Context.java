@@ -166,6 +166,11 @@ public final class Context {
         return null;
     }
 
+    /** Who is told of work on this thread that is no call of an op; null for nobody. */
+    public @Nullable Observer observer() {
+        return layers.top() > layers.autograd() ? layer(Observer.class) : null;
+    }
+
     /** Calls start at a layer of this thread at least, which so sees those that it makes; returns the level to be restored. */
     public int startAt(CallLayer layer) {
         int index = layers.top();

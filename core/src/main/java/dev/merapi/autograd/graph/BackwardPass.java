@@ -5,6 +5,7 @@ import static dev.merapi.dispatch.EngineAccess.TENSORS;
 
 import dev.merapi.dispatch.Context;
 import dev.merapi.dispatch.GraphCapture;
+import dev.merapi.dispatch.Observer;
 import dev.merapi.error.GradientException;
 import dev.merapi.error.OpError;
 import dev.merapi.storage.Storage;
@@ -344,7 +345,7 @@ public final class BackwardPass {
             if (!node.preHooks().isEmpty()) {
                 applyPreHooks(task);
             }
-            @Nullable Tensor[] result = node.backward(task.gradients, needed, this);
+            @Nullable Tensor[] result = backward(node, task.gradients, needed);
             List<BiFunction<List<Tensor>, List<Tensor>, @Nullable List<Tensor>>> hooks = node.nodeHooks();
             if (!hooks.isEmpty()) {
                 result = applyNodeHooks(node, hooks, result, task.gradients);
@@ -370,6 +371,19 @@ public final class BackwardPass {
         }
         if (!retainGraph) {
             node.release(memory);
+        }
+    }
+
+    private @Nullable Tensor[] backward(Node node, @Nullable Tensor[] gradients, boolean[] needed) {
+        Observer observer = context.observer();
+        if (observer == null) {
+            return node.backward(gradients, needed, this);
+        }
+        observer.begin(Observer.Work.BACKWARD, node);
+        try {
+            return node.backward(gradients, needed, this);
+        } finally {
+            observer.end();
         }
     }
 
