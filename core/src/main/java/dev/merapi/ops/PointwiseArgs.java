@@ -15,24 +15,6 @@ public interface PointwiseArgs {
     List<Number> scalars();
 
     /**
-     * What records of arguments ask of their scalars before they say which tensors they have.
-     *
-     * @param scalars of a call
-     * @return whether they are there, and none of them is null
-     */
-    static boolean isWhole(@Nullable List<Number> scalars) {
-        if (scalars == null) {
-            return false;
-        }
-        for (int i = 0, n = scalars.size(); i < n; i++) {
-            if (scalars.get(i) == null) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    /**
      * Of an op of one tensor.
      *
      * @param x the operand
@@ -46,7 +28,7 @@ public interface PointwiseArgs {
 
         @Override
         public Tensor @Nullable [] slots() {
-            return x != null && isWhole(scalars) ? tensors() : null;
+            return x != null && Slots.isWhole(scalars) ? tensors() : null;
         }
     }
 
@@ -65,7 +47,7 @@ public interface PointwiseArgs {
 
         @Override
         public Tensor @Nullable [] slots() {
-            return x != null && y != null && isWhole(scalars) ? tensors() : null;
+            return x != null && y != null && Slots.isWhole(scalars) ? tensors() : null;
         }
     }
 
@@ -85,7 +67,7 @@ public interface PointwiseArgs {
 
         @Override
         public Tensor @Nullable [] slots() {
-            return x != null && y != null && z != null && isWhole(scalars) ? tensors() : null;
+            return x != null && y != null && z != null && Slots.isWhole(scalars) ? tensors() : null;
         }
     }
 
@@ -103,7 +85,7 @@ public interface PointwiseArgs {
 
         @Override
         public Tensor @Nullable [] slots() {
-            return isWhole(scalars) ? Slots.of(inputs) : null;
+            return Slots.isWhole(scalars) ? Slots.of(inputs) : null;
         }
     }
 

@@ -36,7 +36,7 @@ public sealed interface ReduceArgs extends Slotted {
     }
 
     private static boolean isWhole(int @Nullable [] dims, @Nullable List<Number> scalars) {
-        return dims != null && PointwiseArgs.isWhole(scalars);
+        return dims != null && Slots.isWhole(scalars);
     }
 
     /**
@@ -152,7 +152,7 @@ public sealed interface ReduceArgs extends Slotted {
      *
      * @param op named in errors
      * @return the shape that the operands broadcast to: what is reduced
-     * @throws ShapeException if they do not broadcast
+     * @throws dev.merapi.error.ShapeException if they do not broadcast
      */
     default Shape common(String op) {
         Tensor[] t = tensors();
@@ -170,7 +170,7 @@ public sealed interface ReduceArgs extends Slotted {
      * @param shape what is reduced
      * @param dims to be reduced, negative ones counted from the end; none for all
      * @return whether each dimension is reduced
-     * @throws ShapeException if a dimension is not there, or twice
+     * @throws dev.merapi.error.ShapeException if a dimension is not there, or twice
      */
     static boolean[] mask(String op, Shape shape, int[] dims) {
         boolean[] mask = new boolean[shape.rank()];

@@ -19,4 +19,17 @@ final class Slots {
         }
         return all;
     }
+
+    /** Whether scalars are there, and each of them. */
+    static boolean isWhole(@Nullable List<Number> scalars) {
+        if (scalars == null) {
+            return false;
+        }
+        for (int i = 0, n = scalars.size(); i < n; i++) {
+            if (scalars.get(i) == null) {
+                return false;
+            }
+        }
+        return true;
+    }
 }

@@ -34,11 +34,16 @@ final class Lane {
         long within; // what frames inside of it took
         long kernels; // of these, kernels of the same op
         long bytes;
+
         @Nullable
         WorkEvent flight;
     }
 
-    private record Key(Kind kind, String name, boolean backward, @Nullable String place) {}
+    private record Key(
+            Kind kind,
+            String name,
+            boolean backward,
+            @Nullable String place) {}
 
     private final int mostEvents;
     private final Map<Key, Total> totals = new HashMap<>();
@@ -116,8 +121,7 @@ final class Lane {
         long nanos = System.nanoTime() - f.start;
         long made = f.bytes + bytes;
         Total t = totals.computeIfAbsent(
-                new Key(f.kind, f.name, f.backward, f.place),
-                k -> new Total(k.kind, k.name, k.backward, k.place));
+                new Key(f.kind, f.name, f.backward, f.place), k -> new Total(k.kind, k.name, k.backward, k.place));
         t.calls++;
         t.all += nanos;
         t.own += nanos - f.within;

@@ -76,12 +76,12 @@ final class ProfileTable {
             line.bytes[0] += t.kind == Kind.KERNEL ? t.bytes : 0;
         }
         List<Map.Entry<String, Line>> sorted = new ArrayList<>(lines.entrySet());
-        sorted.sort(Comparator.comparingLong((Map.Entry<String, Line> e) ->
-                        e.getValue().forward[0] + e.getValue().backward[0])
+        sorted.sort(Comparator.comparingLong(
+                        (Map.Entry<String, Line> e) -> e.getValue().forward[0] + e.getValue().backward[0])
                 .reversed());
         StringBuilder text = new StringBuilder();
-        text.append(String.format(
-                Locale.ROOT, "%-44s %12s %12s %10s%n", "layer", "forward ms", "backward ms", "made MB"));
+        text.append(
+                String.format(Locale.ROOT, "%-44s %12s %12s %10s%n", "layer", "forward ms", "backward ms", "made MB"));
         for (Map.Entry<String, Line> e : sorted.subList(0, Math.min(MOST_LINES, sorted.size()))) {
             Line line = e.getValue();
             text.append(String.format(

@@ -18,7 +18,8 @@ interface WorkEvent {
                 && (!WorkEvent.class.getModule().isNamed()
                         || WorkEvent.class
                                 .getModule()
-                                .canRead(ModuleLayer.boot().findModule("jdk.jfr").get()));
+                                .canRead(
+                                        ModuleLayer.boot().findModule("jdk.jfr").get()));
 
         private FlightRecorder() {}
     }

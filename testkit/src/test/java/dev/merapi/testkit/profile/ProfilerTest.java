@@ -27,8 +27,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class ProfilerTest {
-    private static final Pattern EVENT = Pattern.compile("\\{\"name\":\"((?:[^\"\\\\]|\\\\.)*)\",\"cat\":\"(\\w+)\",\"ph\":\"X\",\"ts\":([0-9.]+),"
-            + "\"dur\":([0-9.]+),\"pid\":1,\"tid\":(\\d+),\"args\":\\{\"bytes\":(\\d+)(?:,\"layer\":\"([^\"]*)\")?}}");
+    private static final Pattern EVENT = Pattern.compile(
+            "\\{\"name\":\"((?:[^\"\\\\]|\\\\.)*)\",\"cat\":\"(\\w+)\",\"ph\":\"X\",\"ts\":([0-9.]+),"
+                    + "\"dur\":([0-9.]+),\"pid\":1,\"tid\":(\\d+),\"args\":\\{\"bytes\":(\\d+)(?:,\"layer\":\"([^\"]*)\")?}}");
 
     @TempDir
     Path folder;
@@ -128,7 +129,8 @@ class ProfilerTest {
         try (Profiler.On on = new Profiler().waitForDevice(true).start()) {
             step(model, x);
         }
-        assertThat(model.namedParameters().get("in.weight").tensor().grad().toFloatArray()).isEqualTo(plain);
+        assertThat(model.namedParameters().get("in.weight").tensor().grad().toFloatArray())
+                .isEqualTo(plain);
     }
 
     @Test
@@ -159,7 +161,8 @@ class ProfilerTest {
         Profiler profiler = new Profiler();
         Tensor all = Tensor.randn(12, 3);
         try (Profiler.On on = profiler.start();
-                DataLoader<Labelled> loader = DataLoader.of(new TensorDataset(all, all), 4).prefetch(2)) {
+                DataLoader<Labelled> loader =
+                        DataLoader.of(new TensorDataset(all, all), 4).prefetch(2)) {
             for (Labelled batch : loader) {
                 batch.inputs().neg();
             }
