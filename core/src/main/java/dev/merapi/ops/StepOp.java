@@ -138,7 +138,7 @@ public final class StepOp {
     private StepOp(String name, List<String> states, List<String> settings, StepCode code) {
         this.states = states;
         this.settings = settings;
-        this.op = Op.define(name, Args.class, Result.<Void>none(), Map.of("settings", settings))
+        this.op = Op.define(name, Args.class, Result.none(), Map.of("settings", settings))
                 .mutates("params", "states", "master", "steps")
                 .kernelType(a -> check(name, a, code))
                 .code(code)
