@@ -14,12 +14,15 @@ import dev.merapi.tensor.Tensor;
 import dev.merapi.types.DType;
 import dev.merapi.types.Device;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -112,11 +115,11 @@ public abstract class Block implements Stateful {
 
     private void requireNew(String name) {
         if (name.isEmpty() || name.indexOf('.') >= 0) {
-            throw new IllegalArgumentException("block: name '" + name + "' is empty or has a dot");
+            throw new IllegalArgumentException(kind() + ": name '" + name + "' is empty or has a dot");
         }
         if (own.containsKey(name) || children.containsKey(name)) {
             throw new IllegalArgumentException(
-                    "block " + getClass().getSimpleName() + ": there is already a '" + name + "'");
+                    kind() + ": there is already a '" + name + "'");
         }
     }
 
@@ -133,9 +136,10 @@ public abstract class Block implements Stateful {
         return all;
     }
 
-    private void collect(String prefix, Map<String, Parameter> into, Set<Parameter> seen) {
+    /** @param seen those that are there already, which come no second time; null for each name that there is */
+    private void collect(String prefix, Map<String, Parameter> into, @Nullable Set<Parameter> seen) {
         own.forEach((name, p) -> {
-            if (seen.add(p)) {
+            if (seen == null || seen.add(p)) {
                 into.put(prefix + name, p);
             }
         });
@@ -150,6 +154,17 @@ public abstract class Block implements Stateful {
     public final Map<String, Parameter> namedParameters() {
         Map<String, Parameter> all = named();
         all.values().removeIf(p -> !p.isTrained());
+        return all;
+    }
+
+    /**
+     * What is kept and not trained, by name.
+     *
+     * @return a new map: those of {@link #named} that are buffers
+     */
+    public final Map<String, Parameter> namedBuffers() {
+        Map<String, Parameter> all = named();
+        all.values().removeIf(Parameter::isTrained);
         return all;
     }
 
@@ -180,6 +195,63 @@ public abstract class Block implements Stateful {
         return new LinkedHashMap<>(children);
     }
 
+    /**
+     * This block, by the empty name, and all inside, by dotted names, each before those that are inside of it; one that is
+     * registered twice appears once.
+     *
+     * @return a new map, in order of registration
+     */
+    public final Map<String, Block> namedBlocks() {
+        Map<String, Block> all = new LinkedHashMap<>();
+        outerFirst("", all, Collections.newSetFromMap(new IdentityHashMap<>()));
+        return all;
+    }
+
+    private void outerFirst(String name, Map<String, Block> into, Set<Block> seen) {
+        if (seen.add(this)) {
+            into.put(name, this);
+            children.forEach((n, m) -> m.outerFirst(name.isEmpty() ? n : name + "." + n, into, seen));
+        }
+    }
+
+    /**
+     * Does something to each block inside, and then to this one: such as to give them other first values.
+     *
+     * @param action takes each block once
+     */
+    public final void apply(Consumer<? super Block> action) {
+        Objects.requireNonNull(action, "action");
+        List<Block> all = new ArrayList<>();
+        innerFirst(all, Collections.newSetFromMap(new IdentityHashMap<>()));
+        all.forEach(action);
+    }
+
+    private void innerFirst(List<Block> into, Set<Block> seen) {
+        if (seen.add(this)) {
+            children.values().forEach(m -> m.innerFirst(into, seen));
+            into.add(this);
+        }
+    }
+
+    /** What it is called in texts. */
+    String kind() {
+        return getClass().getSimpleName();
+    }
+
+    /** Those that this block itself registered. */
+    final List<Parameter> own() {
+        return List.copyOf(own.values());
+    }
+
+    /**
+     * A table of what is inside: names, kinds and numbers of parameters. That of a {@link Layer} has shapes, too.
+     *
+     * @return some lines
+     */
+    public final String summary() {
+        return Summary.table(this, Map.of());
+    }
+
     // ---------------------------------------------------------------- modes
 
     /**
@@ -201,9 +273,24 @@ public abstract class Block implements Stateful {
         children.values().forEach(m -> m.train(on));
     }
 
+    /** {@code train(true)}. */
+    public final void train() {
+        train(true);
+    }
+
     /** {@code train(false)}. */
     public final void eval() {
         train(false);
+    }
+
+    /**
+     * Freezes or thaws all parameters in it: what wants no gradient gets none, and an optimiser leaves it alone. Buffers are
+     * never trained.
+     *
+     * @param wanted false to freeze
+     */
+    public final void requiresGrad(boolean wanted) {
+        namedParameters().values().forEach(p -> p.tensor().requiresGrad(wanted));
     }
 
     /** Drops and frees all gradients. */
@@ -236,7 +323,7 @@ public abstract class Block implements Stateful {
     public final void to(DType dtype) {
         Objects.requireNonNull(dtype, "dtype");
         if (!dtype.isFloating()) {
-            throw new DTypeException(getClass().getSimpleName() + ": parameters are floating, they cannot become "
+            throw new DTypeException(kind() + ": parameters are floating, they cannot become "
                     + dtype + "\n  fix: convert inputs or outputs instead.");
         }
         replaceAll(t -> t.dtype().isFloating() ? t.to(dtype) : t);
@@ -246,7 +333,7 @@ public abstract class Block implements Stateful {
     private void replaceAll(UnaryOperator<Tensor> change) {
         GraphCapture capture = Context.current().graphCapture();
         if (capture != null) {
-            throw capture.refused("to", getClass().getSimpleName() + " would move");
+            throw capture.refused("to", kind() + " would move");
         }
         Context context = Context.current();
         boolean inference = context.setInference(false); // parameters are ordinary tensors, wherever they move
@@ -278,15 +365,66 @@ public abstract class Block implements Stateful {
      */
     @Override
     public final void loadStateDict(StateDict state) {
-        StateReader in = new StateReader(getClass().getSimpleName(), state);
-        named().forEach((name, p) -> in.floating(name, p.tensor()));
+        var unused = loadStateDict(state, true);
+    }
+
+    /**
+     * Names that did not fit.
+     *
+     * @param missing of parameters and buffers that the state has no value for; they are as they were
+     * @param unexpected of values that nothing here has the name of
+     */
+    public record Incompatible(List<String> missing, List<String> unexpected) {}
+
+    /**
+     * As above; if not {@code strict}, what fits by name is loaded, and the rest is returned. A parameter that stands under two
+     * names is loaded by either. Other names are for {@link StateDict#renamed}.
+     *
+     * <pre>{@code
+     * model.loadStateDict(state.renamed(name -> name.replaceFirst("^transformer[.]", "")), false);
+     * }</pre>
+     *
+     * @param state tensors by name
+     * @param strict whether all names must be there, and no others
+     * @return what was left out; both lists are empty if {@code strict}
+     * @throws dev.merapi.error.StateDictException if a shape or dtype does not fit, or a name if {@code strict}; nothing is
+     *     changed then
+     */
+    public final Incompatible loadStateDict(StateDict state, boolean strict) {
+        Objects.requireNonNull(state, "state");
+        Map<String, Parameter> all = new LinkedHashMap<>();
+        collect("", all, null);
+        Map<Parameter, String> source = new LinkedHashMap<>();
+        StateDict taken = new StateDict();
+        List<String> unexpected = new ArrayList<>();
+        for (String name : state.names()) {
+            Parameter p = all.get(name);
+            if (p == null) {
+                unexpected.add(name);
+            }
+            if (p == null ? strict : source.putIfAbsent(p, name) == null) {
+                taken.put(name, state.get(name, Object.class));
+            }
+        }
+        StateReader in = new StateReader(kind(), taken);
+        List<String> missing = new ArrayList<>();
+        named().forEach((name, p) -> {
+            String from = source.get(p);
+            if (from == null) {
+                missing.add(name);
+            }
+            if (from != null || strict) {
+                in.floating(from == null ? name : from, p.tensor());
+            }
+        });
         in.copy();
+        return new Incompatible(missing, unexpected);
     }
 
     /** The tree of blocks and their parameters. */
     @Override
     public String toString() {
-        StringBuilder s = new StringBuilder(getClass().getSimpleName());
+        StringBuilder s = new StringBuilder(kind());
         own.forEach((name, p) -> s.append("\n  ").append(name).append(": ").append(p));
         children.forEach((name, m) ->
                 s.append("\n  ").append(name).append(": ").append(m.toString().replace("\n", "\n  ")));

@@ -23,7 +23,7 @@ public final class FeedForward extends Layer {
     }
 
     @Override
-    public Tensor forward(Tensor x) {
+    protected Tensor compute(Tensor x) {
         return dev.merapi.ops.FeedForwardOp.feedForward(
                 x, up.weight(), Objects.requireNonNull(up.bias()), down.weight(), Objects.requireNonNull(down.bias()));
     }

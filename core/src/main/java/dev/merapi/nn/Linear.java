@@ -35,8 +35,8 @@ public final class Linear extends Layer {
     }
 
     @Override
-    public Tensor forward(Tensor x) {
-        return LinearAlgebra.linear(x, weight.tensor(), bias == null ? null : bias.tensor());
+    protected Tensor compute(Tensor x) {
+        return LinearAlgebra.linear(x, weight.tensor(), Parameter.of(bias));
     }
 
     /**
@@ -54,6 +54,6 @@ public final class Linear extends Layer {
      * @return the parameter, as it is now
      */
     public @Nullable Tensor bias() {
-        return bias == null ? null : bias.tensor();
+        return Parameter.of(bias);
     }
 }

@@ -29,6 +29,11 @@ public final class Parameter implements Trainable {
         }
     }
 
+    /** The tensor of one that may be absent. */
+    static @Nullable Tensor of(@Nullable Parameter p) {
+        return p == null ? null : p.tensor;
+    }
+
     /** The block that registers it first gives it its name. */
     void register(Block by, String name) {
         if (block == null) {

@@ -159,7 +159,7 @@ public final class Rnn extends Layer {
 
     /** The output alone, from a state of zeros. */
     @Override
-    public Tensor forward(Tensor x) {
+    protected Tensor compute(Tensor x) {
         return forward(x, null, null).output();
     }
 

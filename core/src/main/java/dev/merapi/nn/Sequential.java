@@ -42,7 +42,7 @@ public final class Sequential extends Layer {
     }
 
     @Override
-    public Tensor forward(Tensor x) {
+    protected Tensor compute(Tensor x) {
         Tensor y = x;
         for (UnaryOperator<Tensor> step : steps) {
             y = step.apply(y);

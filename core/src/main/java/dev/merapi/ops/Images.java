@@ -166,7 +166,7 @@ public final class Images {
         }
         long h = x.size(-2);
         long w = x.size(-1);
-        return x.reshape(-1, c / r / r, r, r, h, w)
+        return x.reshape(leading(x), c / r / r, r, r, h, w)
                 .permute(0, 1, 4, 2, 5, 3)
                 .reshape(ending(x, c / r / r, h * r, w * r));
     }
@@ -188,7 +188,7 @@ public final class Images {
             throw new ShapeException(
                     "pixelUnshuffle: height and width are no multiples of " + r + "\n  x: " + x.describe());
         }
-        return x.reshape(-1, c, h / r, r, w / r, r)
+        return x.reshape(leading(x), c, h / r, r, w / r, r)
                 .permute(0, 1, 3, 5, 2, 4)
                 .reshape(ending(x, c * r * r, h / r, w / r));
     }
@@ -214,10 +214,18 @@ public final class Images {
 
     private static void require(String op, Tensor x, long r) {
         Objects.requireNonNull(x, "x");
-        if (x.rank() < 3 || r < 1 || x.numel() == 0) {
-            throw new ShapeException(op + ": needs x [.., C, H, W], not empty, and a factor of at least 1, not " + r
+        if (x.rank() < 3 || r < 1) {
+            throw new ShapeException(op + ": needs x [.., C, H, W] and a factor of at least 1, not " + r
                     + "\n  x: " + x.describe());
         }
+    }
+
+    private static long leading(Tensor x) {
+        long n = 1;
+        for (int d = 0; d < x.rank() - 3; d++) {
+            n *= x.size(d);
+        }
+        return n;
     }
 
     private static long[] ending(Tensor x, long... last) {

@@ -10,6 +10,8 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Values by name, in the order in which they were put: tensors, whole numbers, floating numbers, booleans and texts. Dots
@@ -92,6 +94,25 @@ public final class StateDict {
             }
         });
         return other.put(name, value);
+    }
+
+    /**
+     * The same values under other names: for states that were saved with other names, or of a larger model.
+     *
+     * @param rule takes each name, and gives the new one, or null to leave the value out
+     * @return another state, in the same order
+     * @throws IllegalArgumentException if two values would have the same name
+     */
+    public StateDict renamed(Function<String, @Nullable String> rule) {
+        Objects.requireNonNull(rule, "rule");
+        StateDict other = new StateDict();
+        values.forEach((name, value) -> {
+            String renamed = rule.apply(name);
+            if (renamed != null) {
+                other.put(renamed, value);
+            }
+        });
+        return other;
     }
 
     /**

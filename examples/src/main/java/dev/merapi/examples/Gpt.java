@@ -45,7 +45,7 @@ final class Gpt extends Block {
             if (name.endsWith(".bias")) {
                 p.detach().zero_();
             } else if (p.rank() == 2) {
-                boolean ontoResidual = name.contains("projection") || name.contains("down");
+                boolean ontoResidual = name.contains("out_proj") || name.contains("down");
                 Init.normal_(p, ontoResidual ? DEVIATION / Math.sqrt(2 * shape.layers()) : DEVIATION);
             }
         });

@@ -67,7 +67,7 @@ final class TrainingRunsTest {
                 .doesNotContain("http:", "https:"); // opens without a network
         assertThat(run.resolve("events")).isDirectoryContaining("glob:**.tfevents.*");
         Map<String, Tensor> weights = Safetensors.load(run.resolve("weights.safetensors"));
-        assertThat(weights).containsKeys("tokens.weight", "block0.attention.qkv.weight", "norm.bias");
+        assertThat(weights).containsKeys("tokens.weight", "block0.attention.in_proj_weight", "norm.bias");
     }
 
     /** Such as verses, or genes: there is nothing in them that a comment of Java begins with. */

@@ -90,13 +90,39 @@ final class Instances {
                 Trainer.of(
                         new AdamW(List.of(x.copy().requiresGrad(true)), 0.1, 0),
                         (Labelled b) -> b.inputs().sum());
-            case "Options" -> c == Rnn.Options.class ? Rnn.options() : Attention.options();
+            case "Options" -> options(c);
+            case "TransformerOptions" -> TransformerOptions.options().hidden(4);
+            case "Window" -> Pool.window(2);
+            case "Conv1d" -> new Conv1d(1, 2, 3);
+            case "Conv3d" -> new Conv3d(1, 2, 3);
+            case "ConvTranspose1d" -> new ConvTranspose1d(1, 2, 3);
+            case "ConvTranspose2d" -> new ConvTranspose2d(1, 2, 3);
+            case "ConvTranspose3d" -> new ConvTranspose3d(1, 2, 3);
+            case "BatchNorm1d", "RunningNorm" -> new BatchNorm1d(3);
+            case "BatchNorm2d" -> new BatchNorm2d(3);
+            case "BatchNorm3d" -> new BatchNorm3d(3);
+            case "InstanceNorm1d" -> new InstanceNorm1d(3);
+            case "InstanceNorm2d" -> new InstanceNorm2d(3);
+            case "InstanceNorm3d" -> new InstanceNorm3d(3);
+            case "GroupNorm" -> new GroupNorm(1, 3);
+            case "RmsNorm" -> c == RmsNorm.class ? new RmsNorm(3) : null;
+            case "LocalResponseNorm" -> new LocalResponseNorm(3);
+            case "Bilinear" -> new Bilinear(3, 3, 2, true);
+            case "EmbeddingBag" -> new EmbeddingBag(5, 2, Scattering.Reduce.SUM);
+            case "PRelu" -> new PRelu();
+            case "Loss" -> Loss.mse();
+            case "BlockList" -> new BlockList<Linear>().add(new Linear(3, 2));
+            case "BlockMap" -> new BlockMap<Linear>().put("misuse", new Linear(3, 2));
+            case "TransformerEncoderLayer" -> new TransformerEncoderLayer(4, 2, TransformerOptions.options());
+            case "TransformerDecoderLayer" -> new TransformerDecoderLayer(4, 2, TransformerOptions.options());
+            case "TransformerEncoder" -> new TransformerEncoder(1, 4, 2, TransformerOptions.options(), true);
+            case "TransformerDecoder" -> new TransformerDecoder(1, 4, 2, TransformerOptions.options(), true);
             case "Weights" ->
                 new Recurrent.Weights(Tensor.zeros(4, 3), Tensor.zeros(4, 1), Tensor.zeros(4), Tensor.zeros(4));
             case "State" -> new Rnn.State(Tensor.zeros(1, 1, 2), null);
             case "Stateful" -> new Linear(3, 2);
             case "Rnn" -> new Rnn(Recurrent.Cell.GRU, 3, 2);
-            case "Conv2d" -> new Conv2d(1, 2, 3, 1, 1);
+            case "Conv2d", "ConvNd" -> new Conv2d(1, 2, 3, 1, 1);
             case "Dropout" -> new Dropout(0.5);
             case "Embedding" -> new Embedding(5, 2);
             case "FeedForward" -> c == dev.merapi.nn.FeedForward.class ? new dev.merapi.nn.FeedForward(3, 4) : null;
@@ -148,6 +174,19 @@ final class Instances {
             case "StateReader" -> new StateReader("misuse", new StateDict().with("misuse", x));
             default -> null;
         };
+    }
+
+    private static Object options(Class<?> c) {
+        if (c == Rnn.Options.class) {
+            return Rnn.options();
+        }
+        if (c == ConvNd.Options.class) {
+            return ConvNd.options();
+        }
+        if (c == RunningNorm.Options.class) {
+            return RunningNorm.options();
+        }
+        return c == MultiheadAttention.Options.class ? MultiheadAttention.options() : Attention.options();
     }
 
     private static Checkpoints.Saved saved() {

@@ -64,6 +64,8 @@ final class PublicApi {
             "GradCheck.second", // takes functions of two types, which no one stand-in has
             "GradCheck.secondOfMany",
             "Tensor.address", // unsafe, and says so
+            "TransformerDecoder.TransformerDecoder", // two thousand million layers
+            "TransformerEncoder.TransformerEncoder",
             "FeedForwardOp.check",
             "FeedForwardOp.composed",
             "Normalization.rowLength",
@@ -197,7 +199,10 @@ final class PublicApi {
             case "Adagrad", "AdamW", "FormulaOptimizer", "Lion", "Muon", "RmsProp", "Sgd" -> List.of("optimizer");
             case "Layout", "Shape" -> List.of("dimension", "shape", "size", "elements");
             case "Memory" -> List.of("device");
-            case "Conv2d", "MultiheadAttention" -> List.of("sizes", "empty");
+            case "MultiheadAttention" -> List.of("sizes", "empty");
+            case "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d" ->
+                List.of("sizes", "empty");
+            case "TransformerEncoderLayer", "TransformerDecoderLayer" -> List.of("multiheadattention", "empty", "sizes");
             case "Npy" -> List.of("storage");
             case "Init" -> List.of("empty");
             case "Reductions" -> List.of("min", "max");

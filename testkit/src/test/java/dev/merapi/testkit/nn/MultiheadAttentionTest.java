@@ -42,8 +42,8 @@ class MultiheadAttentionTest {
             MultiheadAttention layer, long shared, Tensor x, Tensor other, @Nullable Tensor added) {
         Map<String, Tensor> p = layer.stateDict().all(Tensor.class);
         long d = WIDTH / HEADS;
-        Tensor weight = p.get("qkv.weight");
-        Tensor bias = p.get("qkv.bias");
+        Tensor weight = p.get("in_proj_weight");
+        Tensor bias = p.get("in_proj_bias");
         Tensor q = x.linear(weight.slice(0, 0, WIDTH), bias.slice(0, 0, WIDTH));
         Tensor kv = other.linear(weight.slice(0, WIDTH, weight.size(0)), bias.slice(0, WIDTH, weight.size(0)));
         Tensor[] heads = new Tensor[(int) HEADS];
@@ -55,7 +55,7 @@ class MultiheadAttentionTest {
                     q.slice(2, h * d, (h + 1) * d).matmul(k.transpose(1, 2)).div(Math.sqrt(d));
             heads[h] = (added == null ? scores : scores.add(added)).softmax(-1).matmul(v);
         }
-        return Tensor.cat(java.util.List.of(heads), 2).linear(p.get("projection.weight"), p.get("projection.bias"));
+        return Tensor.cat(java.util.List.of(heads), 2).linear(p.get("out_proj.weight"), p.get("out_proj.bias"));
     }
 
     @Test

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+/** Transposed convolution of one dimension: [N, in, L] → [N, out, OL], as PyTorch's {@code nn.ConvTranspose1d}. */
+public final class ConvTranspose1d extends ConvNd {
+    /**
+     * Stride 1, no padding, with a bias.
+     *
+     * @param in channels of the input
+     * @param out channels of the result
+     * @param kernel size of the kernel in each dimension, at least 1
+     */
+    public ConvTranspose1d(long in, long out, long kernel) {
+        this(in, out, kernel, options());
+    }
+
+    /**
+     * With options.
+     *
+     * @param in channels of the input
+     * @param out channels of the result
+     * @param kernel size of the kernel in each dimension, at least 1
+     * @param options stride, padding and others
+     * @throws dev.merapi.error.ShapeException if a number is less than it can be, or options do not go together
+     */
+    public ConvTranspose1d(long in, long out, long kernel, Options options) {
+        this(in, out, new long[] {kernel}, options);
+    }
+
+    /**
+     * With a kernel of several sizes.
+     *
+     * @param in channels of the input
+     * @param out channels of the result
+     * @param kernel its length, at least 1
+     * @param options stride, padding and others
+     * @throws dev.merapi.error.ShapeException if a number is less than it can be, or options do not go together
+     */
+    public ConvTranspose1d(long in, long out, long[] kernel, Options options) {
+        super(true, 1, in, out, kernel, options);
+    }
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.merapi.nn;
+
+/** Normalises each channel of each sample: volumes [N, C, D, H, W] → the same, as PyTorch's {@code nn.InstanceNorm3d}; see {@link RunningNorm}. */
+public final class InstanceNorm3d extends RunningNorm {
+    /**
+     * With {@linkplain #options usual options}: no weight and bias, no running statistics.
+     *
+     * @param channels C
+     */
+    public InstanceNorm3d(long channels) {
+        this(channels, options().noAffine().noRunningStatistics());
+    }
+
+    /**
+     * With options.
+     *
+     * @param channels C
+     * @param options eps, momentum, and what it has
+     */
+    public InstanceNorm3d(long channels, Options options) {
+        super(true, 5, 5, channels, options);
+    }
+}
