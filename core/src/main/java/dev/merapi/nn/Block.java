@@ -118,8 +118,7 @@ public abstract class Block implements Stateful {
             throw new IllegalArgumentException(kind() + ": name '" + name + "' is empty or has a dot");
         }
         if (own.containsKey(name) || children.containsKey(name)) {
-            throw new IllegalArgumentException(
-                    kind() + ": there is already a '" + name + "'");
+            throw new IllegalArgumentException(kind() + ": there is already a '" + name + "'");
         }
     }
 
@@ -323,8 +322,8 @@ public abstract class Block implements Stateful {
     public final void to(DType dtype) {
         Objects.requireNonNull(dtype, "dtype");
         if (!dtype.isFloating()) {
-            throw new DTypeException(kind() + ": parameters are floating, they cannot become "
-                    + dtype + "\n  fix: convert inputs or outputs instead.");
+            throw new DTypeException(kind() + ": parameters are floating, they cannot become " + dtype
+                    + "\n  fix: convert inputs or outputs instead.");
         }
         replaceAll(t -> t.dtype().isFloating() ? t.to(dtype) : t);
     }

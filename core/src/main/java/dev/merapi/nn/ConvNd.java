@@ -166,8 +166,9 @@ public abstract sealed class ConvNd extends Layer
         o.outputPadding = Dims.each(name, "outputPadding", dims, 0, o.outputPadding);
         o.dilation = Dims.each(name, "dilation", dims, 1, o.dilation);
         Init.atLeast(1, name, "groups", o.groups);
-        require(in % o.groups == 0 && out % o.groups == 0, o.groups + " groups do not divide " + in + " and " + out
-                + " channels");
+        require(
+                in % o.groups == 0 && out % o.groups == 0,
+                o.groups + " groups do not divide " + in + " and " + out + " channels");
         require(!o.same || Arrays.stream(o.stride).allMatch(s -> s == 1), "same padding needs a stride of 1");
         require(!transposed || !o.same && o.mode == null, "a transposed convolution has no padding but zeros");
         require(
@@ -198,10 +199,10 @@ public abstract sealed class ConvNd extends Layer
         Tensor w = weight.tensor();
         Tensor b = Parameter.of(bias);
         if (x.rank() != dims + 2) {
-            throw new ShapeException(Message.of(
-                            kind(), "x must have " + (dims + 2) + " dimensions, but is " + x.describe())
-                    .argument("x")
-                    .fix("x.unsqueeze(0) makes a batch of one."));
+            throw new ShapeException(
+                    Message.of(kind(), "x must have " + (dims + 2) + " dimensions, but is " + x.describe())
+                            .argument("x")
+                            .fix("x.unsqueeze(0) makes a batch of one."));
         }
         if (transposed) {
             return switch (dims) {
@@ -209,8 +210,7 @@ public abstract sealed class ConvNd extends Layer
                     Convolution.convTranspose1d(
                             x, w, b, o.stride[0], o.padding[0], o.outputPadding[0], o.groups, o.dilation[0]);
                 case 2 ->
-                    Convolution.convTranspose2d(
-                            x, w, b, o.stride, o.padding, o.outputPadding, o.groups, o.dilation);
+                    Convolution.convTranspose2d(x, w, b, o.stride, o.padding, o.outputPadding, o.groups, o.dilation);
                 default -> {
                     Tensor y = Convolution.convTranspose3d(
                             x, w, null, o.stride, o.padding, o.outputPadding, o.groups, o.dilation);

@@ -15,8 +15,9 @@ final class Dims {
         if (given.length != 1 && given.length != dims) {
             throw new ShapeException(Message.of(
                             layer,
-                            argument + " takes one number or " + dims + ", one for each dimension after the channels, but"
-                                    + " got " + Arrays.toString(given))
+                            argument + " takes one number or " + dims
+                                    + ", one for each dimension after the channels, but" + " got "
+                                    + Arrays.toString(given))
                     .argument(argument));
         }
         for (long size : given) {

@@ -34,10 +34,9 @@ public final class EmbeddingBag extends Layer {
     protected Tensor compute(Tensor indices) {
         Objects.requireNonNull(indices, "indices");
         if (indices.rank() != 2) {
-            throw new ShapeException(
-                    Message.of("EmbeddingBag", "indices must be [B, L], but are " + indices.describe())
-                            .argument("indices")
-                            .fix("pass where each bag begins with indices [N]."));
+            throw new ShapeException(Message.of("EmbeddingBag", "indices must be [B, L], but are " + indices.describe())
+                    .argument("indices")
+                    .fix("pass where each bag begins with indices [N]."));
         }
         long[] offsets = new long[Math.toIntExact(indices.size(0))];
         for (int i = 0; i < offsets.length; i++) {
@@ -66,10 +65,10 @@ public final class EmbeddingBag extends Layer {
             ordered = offsets[i] <= next;
         }
         if (!ordered) {
-            throw new ShapeException(Message.of(
-                            "EmbeddingBag", "offsets must begin with 0, not fall, and end within indices [N]")
-                    .fact("indices", indices.describe())
-                    .argument("offsets"));
+            throw new ShapeException(
+                    Message.of("EmbeddingBag", "offsets must begin with 0, not fall, and end within indices [N]")
+                            .fact("indices", indices.describe())
+                            .argument("offsets"));
         }
         long[] bagOf = new long[Math.toIntExact(indices.size(0))];
         for (int bag = 0; bag < offsets.length; bag++) {

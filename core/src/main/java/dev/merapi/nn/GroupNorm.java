@@ -37,9 +37,8 @@ public final class GroupNorm extends Layer {
         this.groups = Init.atLeast(1, "GroupNorm", "groups", groups);
         this.eps = Init.notNegative("GroupNorm", "eps", eps);
         if (Init.atLeast(0, "GroupNorm", "channels", channels) % groups != 0) {
-            throw new ShapeException(
-                    Message.of("GroupNorm", groups + " groups do not divide " + channels + " channels")
-                            .argument("groups"));
+            throw new ShapeException(Message.of("GroupNorm", groups + " groups do not divide " + channels + " channels")
+                    .argument("groups"));
         }
         weight = affine ? parameter("weight", Tensor.ones(channels)) : null;
         bias = affine ? parameter("bias", Tensor.zeros(channels)) : null;

@@ -284,10 +284,18 @@ public final class Init {
         requireFloating("truncatedNormal_", t);
         double from = (low - mean) / deviation;
         double to = (high - mean) / deviation;
-        if (!(deviation > 0 && Double.isFinite(mean) && Double.isFinite(deviation) && from < to && from < 8 && to > -8)) {
+        if (!(deviation > 0
+                && Double.isFinite(mean)
+                && Double.isFinite(deviation)
+                && from < to
+                && from < 8
+                && to > -8)) {
             throw new IllegalArgumentException("truncatedNormal_: no normal numbers with mean " + mean
                     + " and deviation " + deviation + " lie between " + low + " and " + high);
         }
-        write("truncatedNormal_", t, out -> InitMatrix.truncatedNormal(out, mean, deviation, Math.max(from, -9), Math.min(to, 9)));
+        write(
+                "truncatedNormal_",
+                t,
+                out -> InitMatrix.truncatedNormal(out, mean, deviation, Math.max(from, -9), Math.min(to, 9)));
     }
 }

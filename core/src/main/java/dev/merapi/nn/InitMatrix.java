@@ -107,9 +107,8 @@ public final class InitMatrix {
         Init.requireFloating("dirac_", t);
         requireRank("dirac_", t, 3, 5);
         if (Init.atLeast(1, "dirac_", "groups", groups) > 1 && t.size(0) % groups != 0) {
-            throw new ShapeException(
-                    Message.of("dirac_", groups + " groups do not divide " + t.size(0) + " channels")
-                            .argument("groups"));
+            throw new ShapeException(Message.of("dirac_", groups + " groups do not divide " + t.size(0) + " channels")
+                    .argument("groups"));
         }
         long each = t.size(0) / groups;
         long kernel = 1;

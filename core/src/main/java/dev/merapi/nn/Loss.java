@@ -77,8 +77,7 @@ public final class Loss extends Block {
     public Tensor forward(Tensor... in) {
         Objects.requireNonNull(in, "in");
         if (in.length != inputs) {
-            throw new SchemaException(
-                    Message.of(name, "forward takes " + inputs + " tensors, but got " + in.length));
+            throw new SchemaException(Message.of(name, "forward takes " + inputs + " tensors, but got " + in.length));
         }
         for (Tensor t : in) {
             Objects.requireNonNull(t, "in");
@@ -111,15 +110,21 @@ public final class Loss extends Block {
      * @param reduction what becomes of the losses of single elements or rows
      * @return a new loss
      */
-    public static Loss crossEntropy(@Nullable Tensor weight, long ignoreIndex, double labelSmoothing, Reduction reduction) {
+    public static Loss crossEntropy(
+            @Nullable Tensor weight, long ignoreIndex, double labelSmoothing, Reduction reduction) {
         Reduction how = given(reduction);
         if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
             throw new IllegalArgumentException(
                     "Loss.crossEntropy: labelSmoothing " + labelSmoothing + " does not lie in [0, 1]");
         }
-        return of("CrossEntropyLoss", 2, (own, in) -> in[1].dtype().isFloating()
-                        ? Losses.crossEntropyOfProbabilities(in[0], in[1], own.kept("weight"), labelSmoothing, how)
-                        : Losses.crossEntropy(in[0], in[1], own.kept("weight"), ignoreIndex, labelSmoothing, how))
+        return of(
+                        "CrossEntropyLoss",
+                        2,
+                        (own, in) -> in[1].dtype().isFloating()
+                                ? Losses.crossEntropyOfProbabilities(
+                                        in[0], in[1], own.kept("weight"), labelSmoothing, how)
+                                : Losses.crossEntropy(
+                                        in[0], in[1], own.kept("weight"), ignoreIndex, labelSmoothing, how))
                 .with("weight", weight);
     }
 
@@ -165,8 +170,11 @@ public final class Loss extends Block {
      */
     public static Loss ctc(long blank, Reduction reduction, boolean zeroInfinity) {
         Reduction how = given(reduction);
-        return of("CTCLoss", 4, (own, in) -> Ctc.ctcLoss(
-                in[0], in[1], in[2].toLongArray(), in[3].toLongArray(), blank, how, zeroInfinity));
+        return of(
+                "CTCLoss",
+                4,
+                (own, in) ->
+                        Ctc.ctcLoss(in[0], in[1], in[2].toLongArray(), in[3].toLongArray(), blank, how, zeroInfinity));
     }
 
     // ---------------------------------------------------------------- of numbers
@@ -230,9 +238,11 @@ public final class Loss extends Block {
     public static Loss smoothL1(double beta, Reduction reduction) {
         Reduction how = given(reduction);
         Init.notNegative("SmoothL1Loss", "beta", beta);
-        return of("SmoothL1Loss", 2, (own, in) -> beta == 0
-                ? Losses.L1.call(in[0], in[1], how)
-                : Losses.SMOOTH_L1.call(in[0], in[1], how, beta));
+        return of(
+                "SmoothL1Loss",
+                2,
+                (own, in) ->
+                        beta == 0 ? Losses.L1.call(in[0], in[1], how) : Losses.SMOOTH_L1.call(in[0], in[1], how, beta));
     }
 
     /**
@@ -279,7 +289,11 @@ public final class Loss extends Block {
                     Tensor w = own.kept("weight");
                     return w == null
                             ? Losses.BINARY_CROSS_ENTROPY.call(in[0], in[1], how)
-                            : reduce(Losses.BINARY_CROSS_ENTROPY.call(in[0], in[1], Reduction.NONE).mul(w), how);
+                            : reduce(
+                                    Losses.BINARY_CROSS_ENTROPY
+                                            .call(in[0], in[1], Reduction.NONE)
+                                            .mul(w),
+                                    how);
                 })
                 .with("weight", weight);
     }
@@ -303,8 +317,11 @@ public final class Loss extends Block {
      */
     public static Loss bceWithLogits(@Nullable Tensor weight, @Nullable Tensor positiveWeight, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("BCEWithLogitsLoss", 2, (own, in) -> Losses.bceWithLogits(
-                        in[0], in[1], own.kept("weight"), own.kept("pos_weight"), how))
+        return of(
+                        "BCEWithLogitsLoss",
+                        2,
+                        (own, in) ->
+                                Losses.bceWithLogits(in[0], in[1], own.kept("weight"), own.kept("pos_weight"), how))
                 .with("weight", weight)
                 .with("pos_weight", positiveWeight);
     }
@@ -341,8 +358,10 @@ public final class Loss extends Block {
     public static Loss poissonNll(boolean logInput, boolean full, double eps, Reduction reduction) {
         Reduction how = given(reduction);
         Init.notNegative("PoissonNLLLoss", "eps", eps);
-        return of("PoissonNLLLoss", 2, (own, in) ->
-                LikelihoodLosses.poissonNllLoss(in[0], in[1], logInput, full, eps, how));
+        return of(
+                "PoissonNLLLoss",
+                2,
+                (own, in) -> LikelihoodLosses.poissonNllLoss(in[0], in[1], logInput, full, eps, how));
     }
 
     /**
@@ -365,8 +384,10 @@ public final class Loss extends Block {
     public static Loss gaussianNll(boolean full, double eps, Reduction reduction) {
         Reduction how = given(reduction);
         Init.notNegative("GaussianNLLLoss", "eps", eps);
-        return of("GaussianNLLLoss", 3, (own, in) ->
-                LikelihoodLosses.gaussianNllLoss(in[0], in[1], in[2], full, eps, how));
+        return of(
+                "GaussianNLLLoss",
+                3,
+                (own, in) -> LikelihoodLosses.gaussianNllLoss(in[0], in[1], in[2], full, eps, how));
     }
 
     // ---------------------------------------------------------------- of distances and scores
@@ -389,8 +410,10 @@ public final class Loss extends Block {
      */
     public static Loss cosineEmbedding(double margin, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("CosineEmbeddingLoss", 3, (own, in) ->
-                MarginLosses.cosineEmbeddingLoss(in[0], in[1], in[2], margin, how));
+        return of(
+                "CosineEmbeddingLoss",
+                3,
+                (own, in) -> MarginLosses.cosineEmbeddingLoss(in[0], in[1], in[2], margin, how));
     }
 
     /**
@@ -413,8 +436,10 @@ public final class Loss extends Block {
      */
     public static Loss tripletMargin(double margin, double p, boolean swap, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("TripletMarginLoss", 3, (own, in) ->
-                MarginLosses.tripletMarginLoss(in[0], in[1], in[2], margin, p, swap, how));
+        return of(
+                "TripletMarginLoss",
+                3,
+                (own, in) -> MarginLosses.tripletMarginLoss(in[0], in[1], in[2], margin, p, swap, how));
     }
 
     /**
@@ -456,8 +481,8 @@ public final class Loss extends Block {
      */
     public static Loss marginRanking(double margin, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("MarginRankingLoss", 3, (own, in) ->
-                MarginLosses.marginRankingLoss(in[0], in[1], in[2], margin, how));
+        return of(
+                "MarginRankingLoss", 3, (own, in) -> MarginLosses.marginRankingLoss(in[0], in[1], in[2], margin, how));
     }
 
     /**
@@ -500,8 +525,10 @@ public final class Loss extends Block {
      */
     public static Loss multiMargin(int p, double margin, @Nullable Tensor weight, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("MultiMarginLoss", 2, (own, in) ->
-                        MarginLosses.multiMarginLoss(in[0], in[1], p, margin, own.kept("weight"), how))
+        return of(
+                        "MultiMarginLoss",
+                        2,
+                        (own, in) -> MarginLosses.multiMarginLoss(in[0], in[1], p, margin, own.kept("weight"), how))
                 .with("weight", weight);
     }
 
@@ -543,8 +570,10 @@ public final class Loss extends Block {
      */
     public static Loss multilabelSoftMargin(@Nullable Tensor weight, Reduction reduction) {
         Reduction how = given(reduction);
-        return of("MultiLabelSoftMarginLoss", 2, (own, in) ->
-                        MarginLosses.multilabelSoftMarginLoss(in[0], in[1], own.kept("weight"), how))
+        return of(
+                        "MultiLabelSoftMarginLoss",
+                        2,
+                        (own, in) -> MarginLosses.multilabelSoftMarginLoss(in[0], in[1], own.kept("weight"), how))
                 .with("weight", weight);
     }
 }

@@ -147,8 +147,8 @@ public final class MultiheadAttention extends Layer {
                     .argument("keyValueHeads"));
         }
         if (!(probability >= 0 && probability <= 1)) {
-            throw new IllegalArgumentException(
-                    "MultiheadAttention: dropout " + probability + " does not lie in [0, 1]\n  fix: pass a probability.");
+            throw new IllegalArgumentException("MultiheadAttention: dropout " + probability
+                    + " does not lie in [0, 1]\n  fix: pass a probability.");
         }
         this.heads = Math.toIntExact(heads);
         this.shared = keyValueHeads;
@@ -236,8 +236,7 @@ public final class MultiheadAttention extends Layer {
         return hooked(x, given -> {
             Tensor joint = project(given, 0, weight.tensor().size(0));
             long from = cache.length();
-            return joined(
-                    cache.attend(turned(part(joint, 0), from), turned(part(joint, 1), from), part(joint, 2)));
+            return joined(cache.attend(turned(part(joint, 0), from), turned(part(joint, 1), from), part(joint, 2)));
         });
     }
 

@@ -24,8 +24,7 @@ public final class Pool {
         private final boolean ceil;
         private final boolean counts;
 
-        private Window(
-                long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceil, boolean counts) {
+        private Window(long[] kernel, long[] stride, long[] padding, long[] dilation, boolean ceil, boolean counts) {
             this.kernel = kernel;
             this.stride = stride;
             this.padding = padding;
@@ -104,19 +103,18 @@ public final class Pool {
             Init.atLeast(least, "Pool", name, n);
         }
         if (each.length < 1 || each.length > 3) {
-            throw new ShapeException(
-                    Message.of("Pool", name + " takes one to three numbers, not " + each.length).argument(name));
+            throw new ShapeException(Message.of("Pool", name + " takes one to three numbers, not " + each.length)
+                    .argument(name));
         }
         return each.clone();
     }
 
     private static int dims(String layer, Tensor x) {
         if (x.rank() < 3 || x.rank() > 5) {
-            throw new ShapeException(Message.of(
-                            layer,
-                            "x must be [N, C, L], [N, C, H, W] or [N, C, D, H, W], but is " + x.describe())
-                    .argument("x")
-                    .fix("x.unsqueeze(0) makes a batch of one."));
+            throw new ShapeException(
+                    Message.of(layer, "x must be [N, C, L], [N, C, H, W] or [N, C, D, H, W], but is " + x.describe())
+                            .argument("x")
+                            .fix("x.unsqueeze(0) makes a batch of one."));
         }
         return x.rank() - 2;
     }
@@ -150,14 +148,16 @@ public final class Pool {
      */
     public static Layer max(Window window) {
         Window w = Objects.requireNonNull(window, "window");
-        return Layer.of("MaxPool", x -> Pooling.maxPool(
-                        x,
-                        w.kernel("MaxPool", x),
-                        w.stride("MaxPool", x),
-                        w.padding("MaxPool", x),
-                        w.dilation("MaxPool", x),
-                        w.ceil)
-                .y());
+        return Layer.of(
+                "MaxPool",
+                x -> Pooling.maxPool(
+                                x,
+                                w.kernel("MaxPool", x),
+                                w.stride("MaxPool", x),
+                                w.padding("MaxPool", x),
+                                w.dilation("MaxPool", x),
+                                w.ceil)
+                        .y());
     }
 
     /**
@@ -181,12 +181,7 @@ public final class Pool {
         return Layer.of(
                 "AvgPool",
                 x -> Pooling.avgPool(
-                        x,
-                        w.kernel("AvgPool", x),
-                        w.stride("AvgPool", x),
-                        w.padding("AvgPool", x),
-                        w.ceil,
-                        w.counts));
+                        x, w.kernel("AvgPool", x), w.stride("AvgPool", x), w.padding("AvgPool", x), w.ceil, w.counts));
     }
 
     /**
@@ -216,7 +211,8 @@ public final class Pool {
 
     private static void require(String layer, String what, boolean absent) {
         if (!absent) {
-            throw new ShapeException(Message.of(layer, "takes a window without " + what).argument("window"));
+            throw new ShapeException(
+                    Message.of(layer, "takes a window without " + what).argument("window"));
         }
     }
 
@@ -242,8 +238,10 @@ public final class Pool {
      */
     public static Layer adaptiveMax(long... size) {
         long[] windows = numbers("size", 1, size);
-        return Layer.of("AdaptiveMaxPool", x -> Pooling.adaptiveMaxPool(
-                        x, Dims.each("AdaptiveMaxPool", "size", dims("AdaptiveMaxPool", x), 1, windows))
-                .y());
+        return Layer.of(
+                "AdaptiveMaxPool",
+                x -> Pooling.adaptiveMaxPool(
+                                x, Dims.each("AdaptiveMaxPool", "size", dims("AdaptiveMaxPool", x), 1, windows))
+                        .y());
     }
 }

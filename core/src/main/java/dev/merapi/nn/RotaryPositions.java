@@ -26,8 +26,9 @@ public record RotaryPositions(long width, double base) {
      */
     public RotaryPositions {
         if (width < 2 || width % 2 != 0) {
-            throw new ShapeException(Message.of("RotaryPositions", "the width of a head is " + width
-                            + ", but must be even, for elements are turned in pairs")
+            throw new ShapeException(Message.of(
+                            "RotaryPositions",
+                            "the width of a head is " + width + ", but must be even, for elements are turned in pairs")
                     .argument("width"));
         }
         if (!(base > 0 && base < Double.POSITIVE_INFINITY)) {

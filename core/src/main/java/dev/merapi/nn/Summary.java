@@ -58,9 +58,10 @@ final class Summary {
     static String table(Block block, Map<Block, String> outputs) {
         List<String[]> rows = new ArrayList<>();
         rows.add(new String[] {"name", "type", "output", "parameters"});
-        block.namedBlocks().forEach((name, inner) -> rows.add(new String[] {
-            name, inner.kind(), outputs.getOrDefault(inner, ""), number(count(inner.own(), false))
-        }));
+        block.namedBlocks()
+                .forEach((name, inner) -> rows.add(new String[] {
+                    name, inner.kind(), outputs.getOrDefault(inner, ""), number(count(inner.own(), false))
+                }));
         int[] widths = new int[4];
         rows.forEach(row -> {
             for (int i = 0; i < row.length; i++) {

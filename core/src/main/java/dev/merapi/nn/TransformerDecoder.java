@@ -19,8 +19,7 @@ public final class TransformerDecoder extends Block {
      * @param options what each layer is
      * @param endsWithNorm whether a norm follows, as it should where norms come first
      */
-    public TransformerDecoder(
-            int count, long width, long heads, TransformerOptions options, boolean endsWithNorm) {
+    public TransformerDecoder(int count, long width, long heads, TransformerOptions options, boolean endsWithNorm) {
         Objects.requireNonNull(options, "options");
         Init.atLeast(0, "TransformerDecoder", "count", count);
         for (int i = 0; i < count; i++) {

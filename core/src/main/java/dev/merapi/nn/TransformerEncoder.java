@@ -19,8 +19,7 @@ public final class TransformerEncoder extends Layer {
      * @param options what each layer is
      * @param endsWithNorm whether a norm follows, as it should where norms come first
      */
-    public TransformerEncoder(
-            int count, long width, long heads, TransformerOptions options, boolean endsWithNorm) {
+    public TransformerEncoder(int count, long width, long heads, TransformerOptions options, boolean endsWithNorm) {
         Objects.requireNonNull(options, "options");
         Init.atLeast(0, "TransformerEncoder", "count", count);
         for (int i = 0; i < count; i++) {

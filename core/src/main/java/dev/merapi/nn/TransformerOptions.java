@@ -102,7 +102,8 @@ public record TransformerOptions(
     }
 
     MultiheadAttention attention(long width, long heads, boolean ofItself) {
-        MultiheadAttention.Options o = MultiheadAttention.options().causal(ofItself && causal).dropout(dropout);
+        MultiheadAttention.Options o =
+                MultiheadAttention.options().causal(ofItself && causal).dropout(dropout);
         return new MultiheadAttention(width, heads, bias ? o : o.noBias());
     }
 }

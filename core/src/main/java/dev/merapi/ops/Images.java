@@ -215,8 +215,8 @@ public final class Images {
     private static void require(String op, Tensor x, long r) {
         Objects.requireNonNull(x, "x");
         if (x.rank() < 3 || r < 1) {
-            throw new ShapeException(op + ": needs x [.., C, H, W] and a factor of at least 1, not " + r
-                    + "\n  x: " + x.describe());
+            throw new ShapeException(
+                    op + ": needs x [.., C, H, W] and a factor of at least 1, not " + r + "\n  x: " + x.describe());
         }
     }
 

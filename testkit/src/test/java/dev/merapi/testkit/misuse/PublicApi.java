@@ -202,7 +202,8 @@ final class PublicApi {
             case "MultiheadAttention" -> List.of("sizes", "empty");
             case "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d" ->
                 List.of("sizes", "empty");
-            case "TransformerEncoderLayer", "TransformerDecoderLayer" -> List.of("multiheadattention", "empty", "sizes");
+            case "TransformerEncoderLayer", "TransformerDecoderLayer" ->
+                List.of("multiheadattention", "empty", "sizes");
             case "Npy" -> List.of("storage");
             case "Init" -> List.of("empty");
             case "Reductions" -> List.of("min", "max");

@@ -54,18 +54,27 @@ final class BlockTable {
 
     private void norms() {
         layer("BatchNorm1d", () -> new BatchNorm1d(3));
-        layer("BatchNorm1d lines", () -> new BatchNorm1d(2, BatchNorm1d.options().eps(1e-3).momentum(0.3)));
+        layer(
+                "BatchNorm1d lines",
+                () -> new BatchNorm1d(2, BatchNorm1d.options().eps(1e-3).momentum(0.3)));
         layer("BatchNorm2d", () -> new BatchNorm2d(2));
-        block("BatchNorm2d cumulative", () -> new BatchNorm2d(2, BatchNorm2d.options().cumulative()), (b, in) -> {
-            Tensor unused = ((Layer) b).forward(in.get(0));
-            return ((Layer) b).forward(in.get(0).mul(2));
-        });
+        block(
+                "BatchNorm2d cumulative",
+                () -> new BatchNorm2d(2, BatchNorm2d.options().cumulative()),
+                (b, in) -> {
+                    Tensor unused = ((Layer) b).forward(in.get(0));
+                    return ((Layer) b).forward(in.get(0).mul(2));
+                });
         layer("BatchNorm2d bare", () -> new BatchNorm2d(2, BatchNorm2d.options().noAffine()));
-        layer("BatchNorm2d untracked", () -> new BatchNorm2d(2, BatchNorm2d.options().noRunningStatistics()));
+        layer(
+                "BatchNorm2d untracked",
+                () -> new BatchNorm2d(2, BatchNorm2d.options().noRunningStatistics()));
         layer("BatchNorm3d", () -> new BatchNorm3d(2));
         layer("InstanceNorm1d", () -> new InstanceNorm1d(2));
         layer("InstanceNorm2d", () -> new InstanceNorm2d(2, InstanceNorm2d.options()));
-        layer("InstanceNorm3d", () -> new InstanceNorm3d(2, InstanceNorm3d.options().noRunningStatistics()));
+        layer(
+                "InstanceNorm3d",
+                () -> new InstanceNorm3d(2, InstanceNorm3d.options().noRunningStatistics()));
         layer("GroupNorm", () -> new GroupNorm(2, 4));
         layer("GroupNorm bare", () -> new GroupNorm(2, 4, 1e-3, false));
         layer("LayerNorm", () -> new LayerNorm(4));
@@ -79,32 +88,54 @@ final class BlockTable {
     private void convolutions() {
         ConvNd.Options o = ConvNd.options();
         layer("Conv1d", () -> new Conv1d(2, 3, 3));
-        layer("Conv1d all", () -> new Conv1d(
-                2, 4, 2, o.stride(2).padding(1).dilation(2).groups(2).noBias()));
+        layer(
+                "Conv1d all",
+                () -> new Conv1d(
+                        2, 4, 2, o.stride(2).padding(1).dilation(2).groups(2).noBias()));
         layer("Conv1d same reflect", () -> new Conv1d(2, 2, 4, o.same().padMode(PadMode.REFLECT)));
         layer("Conv2d", () -> new Conv2d(2, 3, 2, 1, 1));
-        layer("Conv2d all", () -> new Conv2d(
-                2, 4, n(1, 3), o.stride(2, 1).padding(0, 2).dilation(1, 2).groups(2).noBias()));
+        layer(
+                "Conv2d all",
+                () -> new Conv2d(
+                        2,
+                        4,
+                        n(1, 3),
+                        o.stride(2, 1).padding(0, 2).dilation(1, 2).groups(2).noBias()));
         layer("Conv2d same", () -> new Conv2d(1, 2, n(2, 3), o.same().dilation(1, 2)));
         layer("Conv2d circular", () -> new Conv2d(1, 2, 3, o.padding(1, 2).padMode(PadMode.CIRCULAR)));
-        layer("Conv2d replicate", () -> new Conv2d(
-                1, 1, 2, o.stride(2).padding(1).padMode(PadMode.REPLICATE)));
+        layer(
+                "Conv2d replicate",
+                () -> new Conv2d(1, 1, 2, o.stride(2).padding(1).padMode(PadMode.REPLICATE)));
         layer("Conv3d", () -> new Conv3d(2, 2, n(2, 1, 2), o.stride(1, 2, 1).padding(1, 0, 0)));
-        layer("ConvTranspose1d", () -> new ConvTranspose1d(
-                2, 3, 3, o.stride(2).padding(1).outputPadding(1)));
-        layer("ConvTranspose2d", () -> new ConvTranspose2d(
-                2, 4, n(2, 3), o.stride(2, 1).padding(1, 0).groups(2).dilation(1, 2).noBias()));
-        layer("ConvTranspose3d", () -> new ConvTranspose3d(
-                2, 1, 2, o.stride(1, 2, 1).padding(0, 1, 0).outputPadding(0, 1, 0)));
+        layer(
+                "ConvTranspose1d",
+                () -> new ConvTranspose1d(2, 3, 3, o.stride(2).padding(1).outputPadding(1)));
+        layer(
+                "ConvTranspose2d",
+                () -> new ConvTranspose2d(
+                        2,
+                        4,
+                        n(2, 3),
+                        o.stride(2, 1).padding(1, 0).groups(2).dilation(1, 2).noBias()));
+        layer(
+                "ConvTranspose3d",
+                () -> new ConvTranspose3d(
+                        2, 1, 2, o.stride(1, 2, 1).padding(0, 1, 0).outputPadding(0, 1, 0)));
     }
 
     private void pools() {
         layer("MaxPool1d", () -> Pool.max(2));
-        layer("MaxPool2d", () -> Pool.max(
-                Pool.window(2, 3).stride(2, 1).padding(1, 0).dilation(1, 2).ceilMode()));
+        layer(
+                "MaxPool2d",
+                () -> Pool.max(Pool.window(2, 3)
+                        .stride(2, 1)
+                        .padding(1, 0)
+                        .dilation(1, 2)
+                        .ceilMode()));
         layer("MaxPool3d", () -> Pool.max(Pool.window(2).stride(1)));
-        layer("AvgPool1d", () -> Pool.avg(
-                Pool.window(3).stride(2).padding(1).ceilMode().excludePadding()));
+        layer(
+                "AvgPool1d",
+                () -> Pool.avg(Pool.window(3).stride(2).padding(1).ceilMode().excludePadding()));
         layer("AvgPool2d", () -> Pool.avg(2));
         layer("AvgPool3d", () -> Pool.avg(Pool.window(1, 2, 2).stride(1, 1, 2)));
         layer("LPPool1d", () -> Pool.lp(2, Pool.window(2)));
@@ -137,7 +168,9 @@ final class BlockTable {
     private void transformers() {
         MultiheadAttention.Options a = MultiheadAttention.options();
         layer("MultiheadAttention", () -> new MultiheadAttention(4, 2, a));
-        layer("MultiheadAttention causal", () -> new MultiheadAttention(4, 2, a.causal(true).noBias()));
+        layer(
+                "MultiheadAttention causal",
+                () -> new MultiheadAttention(4, 2, a.causal(true).noBias()));
         block(
                 "MultiheadAttention cross",
                 () -> new MultiheadAttention(4, 2, a),
@@ -184,12 +217,14 @@ final class BlockTable {
         layer("Upsample size", () -> Rearrange.resize(n(3, 4), Interpolation.NEAREST, false));
         layer("ReflectionPad1d", () -> Rearrange.pad(PadMode.REFLECT, 2, 1));
         layer("ZeroPad2d", () -> Rearrange.pad(null, 1, 0, 2, 1));
-        layer("Sequential", () -> new Sequential()
-                .then(new Conv2d(1, 2, 2))
-                .then(new BatchNorm2d(2))
-                .then(Activation.relu())
-                .then(Rearrange.flatten())
-                .then(new Linear(8, 2)));
+        layer(
+                "Sequential",
+                () -> new Sequential()
+                        .then(new Conv2d(1, 2, 2))
+                        .then(new BatchNorm2d(2))
+                        .then(Activation.relu())
+                        .then(Rearrange.flatten())
+                        .then(new Linear(8, 2)));
     }
 
     private void activations() {
@@ -251,7 +286,9 @@ final class BlockTable {
         loss("MultiMarginLoss", () -> Loss.multiMargin(2, 0.8, w.get(), Reduction.MEAN));
         loss("MultiLabelMarginLoss", Loss::multilabelMargin);
         loss("MultiLabelSoftMarginLoss", () -> Loss.multilabelSoftMargin(w.get(), Reduction.MEAN));
-        block("CTCLoss", Loss::ctc, (b, in) -> ((Loss) b)
-                .forward(in.get(0).logSoftmax(2), in.get(1), in.get(2), in.get(3)));
+        block(
+                "CTCLoss",
+                Loss::ctc,
+                (b, in) -> ((Loss) b).forward(in.get(0).logSoftmax(2), in.get(1), in.get(2), in.get(3)));
     }
 }

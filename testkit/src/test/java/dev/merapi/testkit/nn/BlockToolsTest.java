@@ -92,7 +92,8 @@ class BlockToolsTest {
         Block.Incompatible left = net.loadStateDict(renamed, false);
         assertThat(left.missing()).containsExactly("1.num_batches_tracked");
         assertThat(left.unexpected()).containsExactly("head.weight");
-        assertThat(((Conv2d) net.namedBlocks().get("0")).bias().toFloatArray()[0]).isEqualTo(bias[0] + 1);
+        assertThat(((Conv2d) net.namedBlocks().get("0")).bias().toFloatArray()[0])
+                .isEqualTo(bias[0] + 1);
         StateDict wrong = renamed.with("0.bias", Tensor.zeros(5));
         assertThatThrownBy(() -> net.loadStateDict(wrong, false)).hasMessageContaining("0.bias: expected");
         assertThat(old.renamed(name -> name.equals("head.weight") ? null : name).names())
@@ -169,7 +170,8 @@ class BlockToolsTest {
         Autograd.backward(Checkpoint.checkpoint(again::forward, b).square().sum());
         assertThat(b.grad().toFloatArray()).isEqualTo(a.grad().toFloatArray());
         plain.namedBuffers()
-                .forEach((name, p) -> assertThat(again.namedBuffers().get(name).tensor().toString())
+                .forEach((name, p) -> assertThat(
+                                again.namedBuffers().get(name).tensor().toString())
                         .as(name)
                         .isEqualTo(p.tensor().toString()));
         assertThat(again.namedBuffers().get("1.num_batches_tracked").tensor().item())
@@ -187,7 +189,8 @@ class BlockToolsTest {
         double[] turned = rotary.turn(q, 3).toDoubleArray();
         for (int i = 0; i < 2; i++) {
             double angle = 3 * Math.pow(100, -i / 2.0);
-            assertThat(turned[i]).isCloseTo((1 + i) * Math.cos(angle) - (3 + i) * Math.sin(angle), Offset.offset(1e-12));
+            assertThat(turned[i])
+                    .isCloseTo((1 + i) * Math.cos(angle) - (3 + i) * Math.sin(angle), Offset.offset(1e-12));
             assertThat(turned[i + 2])
                     .isCloseTo((3 + i) * Math.cos(angle) + (1 + i) * Math.sin(angle), Offset.offset(1e-12));
         }
@@ -228,7 +231,8 @@ class BlockToolsTest {
 
     @Test
     void optionsThatDoNotFitAreRefused() {
-        assertThatThrownBy(() -> new Conv2d(2, 3, 3, Conv2d.options().groups(2))).hasMessageContaining("2 groups");
+        assertThatThrownBy(() -> new Conv2d(2, 3, 3, Conv2d.options().groups(2)))
+                .hasMessageContaining("2 groups");
         assertThatThrownBy(() -> new Conv2d(2, 2, 3, Conv2d.options().same().stride(2)))
                 .hasMessageContaining("stride of 1");
         assertThatThrownBy(() -> new Conv2d(2, 2, 3, Conv2d.options().stride(1, 2, 3)))

@@ -29,7 +29,8 @@ class GoldenBlocksTest {
 
     @Test
     void everyBlockIsCompared() {
-        assertThat(new TreeSet<>(GOLDEN.names().stream().map(GoldenBlocks::module).toList()))
+        assertThat(new TreeSet<>(
+                        GOLDEN.names().stream().map(GoldenBlocks::module).toList()))
                 .isEqualTo(new TreeSet<>(BlockTable.all().keySet()));
     }
 
@@ -52,7 +53,11 @@ class GoldenBlocksTest {
             assertThat(grads.keySet()).as("parameters").containsAll(parameters.keySet());
             grads.forEach((n, expected) -> {
                 Parameter p = parameters.get(n);
-                near("gradient of " + n, name.equals(ROUNDED) ? 1e-7 : RELATIVE, (p == null ? in.get(Integer.parseInt(n)) : p.tensor()).grad(), expected);
+                near(
+                        "gradient of " + n,
+                        name.equals(ROUNDED) ? 1e-7 : RELATIVE,
+                        (p == null ? in.get(Integer.parseInt(n)) : p.tensor()).grad(),
+                        expected);
             });
             Map<String, Tensor> after = GOLDEN.part(name, "after");
             assertThat(block.namedBuffers().keySet()).as("buffers").isEqualTo(after.keySet());
@@ -62,7 +67,9 @@ class GoldenBlocksTest {
 
     private static void near(String what, double relative, @Nullable Tensor actual, @Nullable Tensor expected) {
         assertThat(actual).as(what).isNotNull();
-        assertThat(actual.shape()).as(what).isEqualTo(Objects.requireNonNull(expected).shape());
+        assertThat(actual.shape())
+                .as(what)
+                .isEqualTo(Objects.requireNonNull(expected).shape());
         double[] a = actual.toDoubleArray();
         double[] e = expected.toDoubleArray();
         for (int i = 0; i < e.length; i++) {

@@ -24,7 +24,9 @@ class InitTest {
     /** @param bound of uniform numbers */
     private static void uniform(String what, Tensor t, double bound) {
         double[] v = t.to(DType.FLOAT64).toDoubleArray();
-        assertThat(Arrays.stream(v).map(Math::abs).max().orElseThrow()).as(what).isLessThanOrEqualTo(bound * (1 + 1e-6));
+        assertThat(Arrays.stream(v).map(Math::abs).max().orElseThrow())
+                .as(what)
+                .isLessThanOrEqualTo(bound * (1 + 1e-6));
         spread(what, v, 0, bound * bound / 3, 4.0 / 5);
     }
 
@@ -125,7 +127,10 @@ class InitTest {
             InitMatrix.orthogonal_(t, 3);
             Tensor m = t.view(shape[0], -1);
             Tensor product = m.size(0) <= m.size(1) ? m.matmul(m.t()) : m.t().matmul(m);
-            assertThat(product.sub(Tensor.eye(product.size(0)).mul(9)).abs().max().item())
+            assertThat(product.sub(Tensor.eye(product.size(0)).mul(9))
+                            .abs()
+                            .max()
+                            .item())
                     .isLessThan(1e-12);
         }
         InitMatrix.orthogonal_(Tensor.empty(0, 3), 1);
@@ -136,8 +141,9 @@ class InitTest {
     void identitiesAndSparseColumns() {
         Tensor eye = Tensor.empty(3, 5);
         InitMatrix.eye_(eye);
-        assertThat(eye.toFloatArray()).isEqualTo(Tensor.eye(3, 5, DType.FLOAT32, dev.merapi.types.Device.CPU)
-                .toFloatArray());
+        assertThat(eye.toFloatArray())
+                .isEqualTo(Tensor.eye(3, 5, DType.FLOAT32, dev.merapi.types.Device.CPU)
+                        .toFloatArray());
         Tensor w = Tensor.empty(6, 2, 3, 3);
         InitMatrix.dirac_(w, 2);
         Tensor x = Tensor.rand(1, 4, 5, 5);
@@ -160,7 +166,8 @@ class InitTest {
         Map<String, Block> layers = Map.of(
                 "Linear", new Linear(30, 100),
                 "Conv2d", new Conv2d(6, 40, new long[] {2, 5}, Conv2d.options().groups(2)),
-                "ConvTranspose2d", new ConvTranspose2d(40, 6, 3, ConvTranspose2d.options().groups(2)),
+                "ConvTranspose2d",
+                        new ConvTranspose2d(40, 6, 3, ConvTranspose2d.options().groups(2)),
                 "LSTM", new Rnn(Cell.LSTM, 10, 25),
                 "Bilinear", new Bilinear(10, 20, 50, true));
         bounds.put("Linear", 1 / Math.sqrt(30));
@@ -178,8 +185,10 @@ class InitTest {
         assertThat(a.get("in_proj_bias").tensor().abs().sum().item()).isEqualTo(0);
         assertThat(a.get("out_proj.bias").tensor().abs().sum().item()).isEqualTo(0);
         for (Block norm : new Block[] {new BatchNorm2d(3), new GroupNorm(1, 3), new LayerNorm(3)}) {
-            assertThat(norm.stateDict().get("weight", Tensor.class).toFloatArray()).containsOnly(1);
-            assertThat(norm.stateDict().get("bias", Tensor.class).toFloatArray()).containsOnly(0);
+            assertThat(norm.stateDict().get("weight", Tensor.class).toFloatArray())
+                    .containsOnly(1);
+            assertThat(norm.stateDict().get("bias", Tensor.class).toFloatArray())
+                    .containsOnly(0);
         }
     }
 }
