@@ -24,7 +24,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 
-/** Every block of {@link BlockTable} with what else a program does: saving, moving, stepping, recomputing, 16 bits, scopes. */
+/** Every block of {@link BlockTable} that has parameters or buffers with what else a program does: saving, moving, stepping, recomputing, 16 bits, scopes. */
 class BlockSeamsTest {
     private static final GoldenBlocks GOLDEN = GoldenBlocks.read();
 
@@ -32,6 +32,9 @@ class BlockSeamsTest {
     private static void each(Consumer<String> seam) {
         Map<String, String> wrong = new TreeMap<>();
         for (String name : GOLDEN.names()) {
+            if (GOLDEN.part(name, "state").isEmpty()) {
+                continue;
+            }
             try (Scope scope = Scope.open()) {
                 seam.accept(name);
             } catch (RuntimeException | AssertionError e) {
