@@ -2,6 +2,8 @@
 /** Op samples, oracles, tolerances, and the contract tests that each backend extends. */
 module dev.merapi.testkit {
     requires static org.jspecify;
+    requires static java.desktop; // its tests look at images
+    requires static jdk.jfr; // and at recordings
     requires java.management;
     requires transitive dev.merapi.core;
     requires transitive org.junit.jupiter.api;
