@@ -2,7 +2,10 @@
 package dev.merapi.nn;
 
 import dev.merapi.autograd.Autograd;
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.GraphCapture;
 import dev.merapi.error.GradientException;
+import dev.merapi.error.GraphCaptureException;
 import dev.merapi.error.Message;
 import dev.merapi.error.ShapeException;
 import dev.merapi.ops.Attention;
@@ -14,7 +17,8 @@ import java.util.Objects;
 
 /**
  * Keys and values of the positions that attention has seen, so that one more position costs one position's work. Memory for
- * all positions is taken once; what comes is written behind what is there. For generation: no gradient goes through it.
+ * all positions is taken once; what comes is written behind what is there. For generation: no gradient goes through it, and
+ * no captured step appends to it, as each replay would write to the same place.
  *
  * <pre>{@code
  * try (KeyValueCache cache = attention.cache(batch, 1024)) {
@@ -78,6 +82,7 @@ public final class KeyValueCache implements AutoCloseable {
      * @param v their values, in the same shape
      * @throws ShapeException if they do not fit, or there is no room for T positions
      * @throws GradientException if they want a gradient: what is written over could not have one
+     * @throws GraphCaptureException while a graph is captured
      */
     public void append(Tensor k, Tensor v) {
         Objects.requireNonNull(k, "k");
@@ -99,6 +104,13 @@ public final class KeyValueCache implements AutoCloseable {
                     Message.of("KeyValueCache: keys and values want a gradient, which a cache has not")
                             .fact("k", k.describe())
                             .fix("generate within Autograd.noGrad(…), or append k.detach() and v.detach()."));
+        }
+        GraphCapture capture = Context.current().graphCapture();
+        if (capture != null) {
+            throw new GraphCaptureException(Message.of("KeyValueCache: positions are appended while a graph of "
+                            + capture.device() + " is captured, and each replay would write to the same place")
+                    .fact("positions that are there", length)
+                    .fix("generate without CudaGraph; a captured step may read keys() and values()."));
         }
         long end = length + k.size(2);
         try (Tensor to = keys.slice(2, length, end)) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels of flash.cuh are made of: heads and what they see, tiles in shared memory, products of a warp's rows.
-// T: storage; WIDTH: of a head, 32, 64 or 128.
+// T: storage; WIDTH: of a head, 32, 64 or 128. GROUPED: whether several heads share one of keys and values.
 namespace flash {
 using namespace warps;
 
 constexpr int kWidth = WIDTH, kPieces = kWidth / 8, kOwn = 64, kThreads = 128, kOther = kWidth == 128 ? 32 : 64;
 // Groups of 16 queries of a warp in the forward kernel, whose blocks own kRows; lines of a stage that are worked on at
 // once.
-constexpr int kGroups = kWidth == 128 ? 1 : 2, kRows = kOwn * kGroups, kPart = 32;
+constexpr bool kChosen = MASK || DROPOUT;
+constexpr int kGroups = kWidth == 128 || kChosen ? 1 : 2, kRows = kOwn * kGroups, kPart = 32;
 constexpr int kDeep = kWidth / 16, kOwnBytes = kOwn * kWidth * 2, kOtherBytes = kOther * kWidth * 2;
 constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
@@ -38,17 +39,22 @@ struct Problem {
 // What a block works on. A grid's blocks, and so heads and tiles, are fewer than 2^31.
 struct Head {
     int b, h, index, first;
-    MERAPI_F Head(const Problem& p, i64 size, int own, bool lastFirst) {
-        const u32 heads = (u32)(p.batch * p.heads), tiles = ((u32)size + own - 1) / own, tile = blockIdx.x / heads;
+    MERAPI_F Head(const Problem& p, i64 size, i64 headsHere, int own, bool lastFirst) {
+        const u32 heads = (u32)(p.batch * headsHere), tiles = ((u32)size + own - 1) / own, tile = blockIdx.x / heads;
         index = blockIdx.x - tile * heads;
-        b = (u32)index / (u32)p.heads;
-        h = index - b * (int)p.heads;
+        b = (u32)index / (u32)headsHere;
+        h = index - b * (int)headsHere;
         // Of causal problems the longest first.
         first = (lastFirst ? tiles - 1 - tile : tile) * own;
     }
     template <class U>
     MERAPI_F U* row(U* x, const Strides& s, int t) const {
         return x + b * s.b + h * s.h + t * s.t;
+    }
+    // Of the head of keys and values that a head of queries has.
+    template <class U>
+    MERAPI_F U* shared(const Problem& p, U* x, const Strides& s, int t) const {
+        return x + b * s.b + (GROUPED ? (u32)h / (u32)p.group : h) * s.h + t * s.t;
     }
 };
 
@@ -180,59 +186,6 @@ MERAPI_F void hand_out(T* to, i64 stride, int there, const unsigned char* tile, 
             again(line + e / kPieces + first);
             odd &= ~(((1u << kPieces) - 1) << first * kPieces);
         }
-    }
-}
-
-// ---------------------------------------------------------------- rows with NaN
-// What a query does not see has no part in its results, and it none in the gradients of what it does not see. On tensor
-// cores such a pair has the weight 0, but 0·NaN and 0·∞ are NaN. So where pairs are hidden, a row that became NaN is
-// summed once more, over the pairs that are seen.
-
-// Lines of a head.
-struct Lines {
-    const T* first;
-    i64 stride;
-    MERAPI_F const T* at(int t) const { return first + t * stride; }
-};
-// A number that the compiler takes to be another one each time, so that it does not make two loops of one.
-MERAPI_F int varying(int x) {
-#ifndef CUDASIM
-    asm volatile("" : "+r"(x));
-#endif
-    return x;
-}
-// A row, of a key or a query, against those that see it or that it sees: Σ p·y, or where slopes() says so Σ ds·x times the scale, where
-// p = exp(own·x − lse) and ds = p·(mine·y − inner). Rare, so it is short, not fast: every lane multiplies whole lines, for a
-// column of its own.
-template <bool KEYS, class S, class N>
-MERAPI_F void sum_again(T* to, int row, const Problem& p, S slopes, const Lines& own, const Lines& mine, const Lines& x,
-                        const Lines& y, N numbers) {
-    if (!p.causal) return;
-    const float scale = (float)p.scale;
-    const int first = KEYS ? p.firstQuery(row) : 0, end = KEYS ? (int)p.queries : p.keysSeen(row);
-    const T *const left = own.at(row), *const other = mine.at(row);
-    __syncwarp();  // what was written of this row is written
-#pragma unroll 1
-    for (int c = lane(); c < kWidth; c += 32) {
-        const T *px = x.at(first), *py = y.at(first);
-        float sum = 0;
-#pragma unroll 1
-        for (int o = first; o < end; o++) {
-            float s = 0, d = 0;
-#pragma unroll 1
-            for (int e = 0; e < kWidth; e++) {
-                s = op_fma(rd(left[e]), rd(px[e]), s);
-                d = op_fma(rd(other[e]), rd(py[e]), d);
-            }
-            const float2 of = numbers(KEYS ? o : row);
-            s = quick_exp2(op_fma(s, scale * kLog2e, of.x));
-            if (slopes()) s *= d - of.y;
-            sum = op_fma(s, rd((slopes() ? px : py)[c]), sum);
-            if (__all_sync(0xffffffffu, sum != sum)) break;
-            px += x.stride;
-            py += y.stride;
-        }
-        wr(to[c], slopes() ? sum * scale : sum);
     }
 }
 }  // namespace flash

@@ -157,6 +157,15 @@ struct Copies {
         asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
     }
 };
+MERAPI_F unsigned char load_if(bool there, const unsigned char* at) {
+    unsigned short r;
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\nmov.b16 %0, 0;\n@p ld.global.u8 %0, [%1];\n}"
+        : "=h"(r)
+        : "l"(at), "r"((int)there)
+        : "memory");
+    return (unsigned char)r;
+}
 template <class U>
 MERAPI_F U load_if(bool there, const U* at) {
     static_assert(sizeof(U) == 2, "of 16 bits");

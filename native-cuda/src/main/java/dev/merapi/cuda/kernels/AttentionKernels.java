@@ -20,7 +20,8 @@ import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. */
+/** Attention and its gradients, without the matrix of scores: on tensor cores, or for any dtype, width and strides. Both take
+ * masks, dropout and grouped heads; those on tensor cores are compiled for what is asked. */
 public final class AttentionKernels {
     public static final Family FAMILY = Family.above(
             "philox.cuh",
@@ -30,7 +31,7 @@ public final class AttentionKernels {
             "attend_backward_queries",
             "attend_backward_keys");
     public static final Family FLASH = Family.above(
-            List.of("mma.cuh", "flash_tiles.cuh"),
+            List.of("philox.cuh", "mma.cuh", "flash_tiles.cuh", "flash_choice.cuh", "flash_repair.cuh"),
             "flash.cuh",
             "flash_forward",
             "flash_backward_inner",
@@ -108,7 +109,7 @@ public final class AttentionKernels {
         }
     }
 
-    /** Sizes of what is asked, the scale, and what only the kernels for everything know. */
+    /** Sizes of what is asked, the scale, a mask and dropout. */
     private record Problem(
             DType dtype,
             long batch,
@@ -123,10 +124,6 @@ public final class AttentionKernels {
             Choice choice) {
         long rows() {
             return batch * heads * queries;
-        }
-
-        boolean isPlain() {
-            return group == 1 && choice.mask == null && choice.dropout == 0;
         }
 
         /** As kernels are given it: with the strides of q, k, v, out, and in a backward of grad, dq, dk, dv. */
@@ -208,8 +205,19 @@ public final class AttentionKernels {
         return p;
     }
 
-    /** What the kernels on tensor cores are compiled for. */
-    public record FlashTypes(DType dtype, long width) {
+    /**
+     * What the kernels on tensor cores are compiled for.
+     *
+     * @param grouped whether heads share keys and values
+     * @param mask 0: none, 1: bool, 2: one that is added
+     */
+    public record FlashTypes(DType dtype, long width, boolean grouped, int mask, boolean dropout) {
+        private static FlashTypes of(Problem p) {
+            Tensor mask = p.choice.mask;
+            int kind = mask == null ? 0 : mask.dtype() == DType.BOOL ? 1 : 2;
+            return new FlashTypes(p.dtype, p.width, p.group != 1, kind, p.choice.dropout != 0);
+        }
+
         /** Shared memory of the backward kernels: 49 KiB for heads of 64 elements, 64.5 for 128. */
         static int backwardBytes(long width) {
             long other = width == 128 ? 32 : OWN;
@@ -218,12 +226,14 @@ public final class AttentionKernels {
         }
 
         /** Queries that a block of the forward kernel owns: fewer where registers do not hold more. */
-        static int forwardRows(long width) {
-            return width == 128 ? OWN : 2 * OWN;
+        private static int forwardRows(Problem p) {
+            boolean chosen = p.choice.mask != null || p.choice.dropout != 0;
+            return p.width == 128 || chosen ? OWN : 2 * OWN;
         }
 
         public String text() {
-            return Family.type("T", dtype) + "#define WIDTH " + width + "\n";
+            return Family.type("T", dtype) + "#define WIDTH " + width + "\n#define GROUPED " + (grouped ? 1 : 0)
+                    + "\n#define MASK " + mask + "\n#define DROPOUT " + (dropout ? 1 : 0) + "\n";
         }
     }
 
@@ -231,7 +241,6 @@ public final class AttentionKernels {
     private boolean isForTensorCores(Problem p, Heads... tensors) {
         boolean fits = (p.dtype == DType.BFLOAT16 || p.dtype == DType.FLOAT16)
                 && (p.width == 32 || p.width == 64 || p.width == 128)
-                && p.isPlain()
                 && p.rows() > 0
                 && p.scale > 0
                 && p.keys > 0
@@ -246,22 +255,20 @@ public final class AttentionKernels {
 
     private Family.Call begun(boolean fast, Problem p, Heads at, String part) {
         return fast
-                ? FLASH.call(
-                        kernels, op, at.tensor, "flash_" + part, new FlashTypes(p.dtype, p.width), FlashTypes::text)
+                ? FLASH.call(kernels, op, at.tensor, "flash_" + part, FlashTypes.of(p), FlashTypes::text)
                 : FAMILY.call(kernels, op, at.tensor, "attend_" + part, p.dtype);
     }
 
-    /** A block for so many positions of each head, or for each. */
-    private static CudaRuntime.Grid grid(boolean fast, Problem p, long positions, long own) {
-        long heads = p.batch * p.heads;
+    /** A block for so many positions of each of the heads, or for each. */
+    private static CudaRuntime.Grid grid(boolean fast, Problem p, long heads, long positions, long own) {
         int bytes = (int) (2 * p.width * p.dtype.computeType().byteSize());
         return fast
                 ? CudaRuntime.Grid.of(heads * ((positions + own - 1) / own), THREADS)
                 : new CudaRuntime.Grid(Math.min(heads * positions, Integer.MAX_VALUE), 1, 1, THREADS, 1, 1, bytes);
     }
 
-    private static CudaRuntime.Grid backwardGrid(boolean fast, Problem p, long positions) {
-        CudaRuntime.Grid g = grid(fast, p, positions, OWN);
+    private static CudaRuntime.Grid backwardGrid(boolean fast, Problem p, long heads, long positions) {
+        CudaRuntime.Grid g = grid(fast, p, heads, positions, OWN);
         return fast ? new CudaRuntime.Grid(g.x(), 1, 1, THREADS, 1, 1, FlashTypes.backwardBytes(p.width)) : g;
     }
 
@@ -345,9 +352,9 @@ public final class AttentionKernels {
         pointer(call, q);
         pointer(call, k);
         pointer(call, v);
-        choice(fast, pointer(call, y).pointer(lse), p)
+        choice(pointer(call, y).pointer(lse), p)
                 .struct(p.words(q, k, v, y))
-                .run(grid(fast, p, p.queries, FlashTypes.forwardRows(p.width)));
+                .run(grid(fast, p, p.batch * p.heads, p.queries, FlashTypes.forwardRows(p)));
     }
 
     /** @param all q, k, v, out, grad, and where the gradients of the first three go */
@@ -366,16 +373,16 @@ public final class AttentionKernels {
                     .struct(words)
                     .each(fast ? p.rows() * p.width / 8 : p.rows());
             call = gradient(fast, p, all, "backward_queries", numbers);
-            choice(fast, pointer(call, all[5]), p).struct(words).run(backwardGrid(fast, p, p.queries));
+            long heads = p.batch * p.heads;
+            choice(pointer(call, all[5]), p).struct(words).run(backwardGrid(fast, p, heads, p.queries));
             call = gradient(fast, p, all, "backward_keys", numbers);
             pointer(call, all[6]);
-            choice(fast, pointer(call, all[7]), p).struct(words).run(backwardGrid(fast, p, p.keys));
+            choice(pointer(call, all[7]), p).struct(words).run(backwardGrid(fast, p, heads / p.group, p.keys));
         }
     }
 
-    /** What the kernels on tensor cores do not take. */
-    private static Family.Call choice(boolean fast, Family.Call call, Problem p) {
-        return fast ? call : call.pointer(p.choice.mask).pointer(p.choice.base).struct(p.choice.words());
+    private static Family.Call choice(Family.Call call, Problem p) {
+        return call.pointer(p.choice.mask).pointer(p.choice.base).struct(p.choice.words());
     }
 
     private Family.Call gradient(boolean fast, Problem p, Heads[] all, String part, Tensor numbers) {

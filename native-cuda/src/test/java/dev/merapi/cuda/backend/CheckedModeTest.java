@@ -100,4 +100,19 @@ class CheckedModeTest {
                 new float[] {1, 2, 3, 4}, op.call(new X(whole.slice(0, 0, 4))).toFloatArray());
         assertArrayEquals(new float[] {1, 2, 3, 4, -1}, whole.toFloatArray());
     }
+
+    /** A composition runs twice as a kernel does, and what one of its ops leaves unwritten shows. */
+    @Test
+    void compositions() {
+        Op<X, Tensor> right = Op.define(LOOKUP, "test::checked_composed", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .compose(a -> op("inner", "out[i] = 2 * x[i];").call(a).add(1));
+        assertArrayEquals(new float[] {3, 5, 7, 9}, right.call(argument()).toFloatArray());
+        Op<X, Tensor> wrong = Op.define(LOOKUP, "test::checked_composed_wrong", X.class, Tensor.class)
+                .shape(a -> Tensor.meta(a.x()))
+                .compose(a -> op("inner_skips", "if (i != 1) out[i] = x[i];").call(a));
+        assertThatThrownBy(() -> wrong.call(argument()))
+                .isInstanceOf(OpResultException.class)
+                .hasMessageContaining("test::checked_composed_wrong: element 1 of 'output'");
+    }
 }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
+import dev.merapi.autograd.Autocast;
 import dev.merapi.autograd.Autograd;
 import dev.merapi.autograd.Dual;
 import dev.merapi.cuda.Simulator;
@@ -16,11 +17,15 @@ import dev.merapi.error.MissingBackwardException;
 import dev.merapi.layer.CallContext;
 import dev.merapi.layer.DispatchLayer;
 import dev.merapi.layer.Layers;
+import dev.merapi.nn.KeyValueCache;
 import dev.merapi.nn.Linear;
+import dev.merapi.nn.Parameter;
+import dev.merapi.nn.Rnn;
 import dev.merapi.op.CudaKernel;
 import dev.merapi.op.Definition;
 import dev.merapi.op.Grads;
 import dev.merapi.op.Op;
+import dev.merapi.ops.Recurrent;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Sgd;
 import dev.merapi.random.Generator;
@@ -40,6 +45,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Tag;
@@ -141,6 +147,61 @@ class SeamsTest {
                     assertThat(Context.current().graphCapture()).isNull();
                     assertThat(graph.run().toDoubleArray()[0]).isBetween(2.718, 2.719);
                 }
+            }
+        }
+    }
+
+    /** A replay would write to the same place: refused before anything is written, and the cache is as it was. */
+    @Test
+    void aCapturedStepAppendsNothingToACache() {
+        Tensor k = there(1, 2, 3, 4).view(1, 1, 2, 2);
+        try (KeyValueCache cache = new KeyValueCache(1, 1, 4, 2, DType.FLOAT32, ON)) {
+            cache.append(k, k);
+            try (CudaGraph<Tensor> graph =
+                            CudaGraph.of(ON, () -> cache.attend(k, k, k)).warmup(0);
+                    CudaGraph<Tensor> reads =
+                            CudaGraph.of(ON, () -> cache.values().mul(2)).warmup(0)) {
+                assertThatThrownBy(graph::run)
+                        .isInstanceOf(GraphCaptureException.class)
+                        .hasMessageContaining("each replay would write to the same place")
+                        .hasMessageContaining("generate without CudaGraph");
+                assertThat(cache.length()).isEqualTo(2);
+                reads.run();
+                assertThat(reads.run().toDoubleArray()).containsExactly(2, 4, 6, 8);
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- recurrent layers and autocast
+
+    /** Products in bfloat16, parameters and their gradients in float32. */
+    @Test
+    void recurrentLayersUnderAutocast() {
+        for (Recurrent.Cell cell : Recurrent.Cell.values()) {
+            Rnn rnn = new Rnn(cell, 3, 4);
+            rnn.to(ON);
+            Tensor x = Tensor.of(0.5, -1, 0.25, 1, 0.75, -0.5, 0.125, 1.5, -0.25, 2, 0.5, -1)
+                    .to(DType.FLOAT32)
+                    .to(ON)
+                    .view(2, 2, 3);
+            List<float[]> results = new ArrayList<>();
+            for (boolean mixed : new boolean[] {false, true}) {
+                rnn.zeroGrad();
+                Tensor y;
+                try (Autocast mode = mixed ? Autocast.on(DType.BFLOAT16) : null) {
+                    y = rnn.forward(x);
+                }
+                Autograd.backward(y.to(DType.FLOAT32).sum());
+                results.add(y.to(DType.FLOAT32).toFloatArray());
+                for (Parameter p : rnn.parameters()) {
+                    Tensor g = Objects.requireNonNull(p.tensor().grad());
+                    assertThat(g.dtype()).isEqualTo(DType.FLOAT32);
+                    results.add(g.toFloatArray());
+                }
+            }
+            int half = results.size() / 2;
+            for (int i = 0; i < half; i++) {
+                assertArrayEquals(results.get(i), results.get(half + i), 0.1f, cell + ", result " + i);
             }
         }
     }

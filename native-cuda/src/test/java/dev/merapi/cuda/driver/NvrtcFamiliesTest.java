@@ -154,7 +154,7 @@ class NvrtcFamiliesTest {
     @ParameterizedTest
     @ValueSource(longs = {64, 128})
     void attentionStaysInRegisters(long width) {
-        AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, width);
+        AttentionKernels.FlashTypes types = new AttentionKernels.FlashTypes(DType.BFLOAT16, width, false, 0, false);
         inRegisters(AttentionKernels.FLASH.source(types.text()), 90, types);
     }
 

@@ -168,10 +168,17 @@ public class NvrtcTest {
         List<KernelSource> variants = new ArrayList<>();
         for (long width : new long[] {32, 64, 128}) {
             for (DType dtype : List.of(DType.BFLOAT16, DType.FLOAT16)) {
-                variants.add(AttentionKernels.FLASH.source(new AttentionKernels.FlashTypes(dtype, width).text()));
+                variants.add(flash(dtype, width, false, 0, false));
             }
         }
+        variants.add(flash(DType.BFLOAT16, 64, true, 2, true));
+        variants.add(flash(DType.FLOAT16, 128, false, 1, true));
         compileInTurn(variants, architecture);
+    }
+
+    private static KernelSource flash(DType dtype, long width, boolean grouped, int mask, boolean dropout) {
+        return AttentionKernels.FLASH.source(
+                new AttentionKernels.FlashTypes(dtype, width, grouped, mask, dropout).text());
     }
 
     @ParameterizedTest
