@@ -25,6 +25,7 @@ public final class Vocabulary {
     public static Vocabulary of(CharSequence... texts) {
         Objects.requireNonNull(texts, "texts");
         return new Vocabulary(Stream.of(texts)
+                .map(text -> Objects.requireNonNull(text, "texts"))
                 .flatMapToInt(CharSequence::codePoints)
                 .distinct()
                 .sorted()

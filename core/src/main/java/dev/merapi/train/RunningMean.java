@@ -37,7 +37,7 @@ public final class RunningMean implements Stateful, AutoCloseable {
      * @param values of any shape and dtype
      */
     public void add(Tensor values) {
-        Objects.requireNonNull(values, "values");
+        Objects.requireNonNull(values, "values").requireOpen("RunningMean.add", "values");
         try (Scope scope = Scope.open();
                 Autograd.Mode mode = Autograd.noGrad()) {
             take(values.detach().to(DType.FLOAT64).sum(), values.numel());
@@ -52,7 +52,7 @@ public final class RunningMean implements Stateful, AutoCloseable {
      * @throws IllegalArgumentException if it has dimensions, or the count is negative
      */
     public void add(Tensor mean, long count) {
-        Objects.requireNonNull(mean, "mean");
+        Objects.requireNonNull(mean, "mean").requireOpen("RunningMean.add", "mean");
         if (mean.rank() != 0 || count < 0) {
             throw new IllegalArgumentException(
                     "RunningMean.add: needs a 0-d mean and a count that is not negative, not " + mean.describe()

@@ -123,8 +123,8 @@ public final class TensorBoard implements AutoCloseable {
      * @throws UncheckedIOException if it cannot be written
      */
     public void histogram(String tag, long step, Tensor values) {
-        double[] all = Arrays.stream(
-                        Objects.requireNonNull(values, "values").detach().toDoubleArray())
+        Objects.requireNonNull(values, "values").requireOpen("TensorBoard.histogram", "values");
+        double[] all = Arrays.stream(values.detach().toDoubleArray())
                 .filter(Double::isFinite)
                 .sorted()
                 .toArray();
@@ -182,7 +182,8 @@ public final class TensorBoard implements AutoCloseable {
      * @throws UncheckedIOException if it cannot be written
      */
     public void image(String tag, long step, Tensor image) {
-        Png png = Png.of(Objects.requireNonNull(image, "image"));
+        Objects.requireNonNull(image, "image").requireOpen("TensorBoard.image", "image");
+        Png png = Png.of(image);
         Protobuf written = new Protobuf()
                 .integer(1, png.height())
                 .integer(2, png.width())

@@ -294,7 +294,8 @@ public final class Trainer<B> {
      * @return this
      */
     public Trainer<B> checkpointEvery(Duration time) {
-        checkpointNanos = notNegative("checkpointEvery", "time", time.toNanos());
+        checkpointNanos = notNegative(
+                "checkpointEvery", "time", Objects.requireNonNull(time, "time").toNanos());
         return this;
     }
 

@@ -29,6 +29,9 @@ final class Plots {
     /** Beyond this nothing is learned any more, and the axis would show nothing else. */
     private static final double LARGEST = 1e9;
 
+    /** Where steps are equally far apart, XChart marks the axis at some of these, and not at round numbers. */
+    private static final double UNEVEN = 0.01;
+
     private static final int WIDTH = 1200;
     private static final int HEIGHT = 640;
     private static final Color INK = new Color(0x33, 0x3a, 0x45);
@@ -55,7 +58,10 @@ final class Plots {
         for (Curve curve : curves) {
             Metrics.Series s = drawable(curve.name, curve.marked ? curve.series : smooth(curve.series));
             if (!s.values().isEmpty()) {
-                XYSeries line = chart.addSeries(curve.name, s.steps(), s.values());
+                List<Double> steps = new ArrayList<>(
+                        s.steps().stream().map(Long::doubleValue).toList());
+                steps.set(0, steps.get(0) + UNEVEN);
+                XYSeries line = chart.addSeries(curve.name, steps, s.values());
                 line.setMarker(curve.marked ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
                 drawn++;
                 line.setLineStyle(new BasicStroke(THICK, BasicStroke.CAP_ROUND, BasicStroke.JOIN_ROUND));
@@ -86,6 +92,8 @@ final class Plots {
         s.setPlotGridVerticalLinesVisible(false);
         s.setPlotGridLinesColor(GRID);
         s.setPlotGridLinesStroke(new BasicStroke(1.5f));
+        s.setXAxisDecimalPattern("#,##0");
+        s.setYAxisDecimalPattern("#,##0.######");
         s.setXAxisTickMarkSpacingHint(150);
         s.setYAxisTickMarkSpacingHint(70);
         s.setChartPadding(24);
