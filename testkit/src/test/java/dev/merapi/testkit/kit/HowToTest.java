@@ -73,7 +73,7 @@ class HowToTest {
         int next = howTo.indexOf("\n## ", 4);
         howTo = next < 0 ? howTo : howTo.substring(0, next);
         Map<String, Path> there = new TreeMap<>();
-        for (String module : List.of("core", "testkit", "native-cpu", "native-cuda")) {
+        for (String module : List.of("core", "testkit", "native-cpu", "native-cuda", "examples")) {
             there.put(module, TOP.resolve(module));
             try (Stream<Path> files = Files.walk(TOP.resolve(module).resolve("src"))) {
                 for (Path file : files.toList()) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.merapi.testkit.kit;
+package dev.merapi.examples;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
