@@ -73,7 +73,7 @@ final class OpTableTest {
         all.put("Views and shapes", List.of("Views", "Joining", "Rearranging"));
         all.put("Making, copying and converting", List.of("Factories", "CopyOps"));
         all.put("Random numbers", List.of("RandomOps"));
-        all.put("Optimisers", List.of("Optimizers"));
+        all.put("Optimisers", List.of("Optimizers", "StepOp"));
         return all;
     }
 
