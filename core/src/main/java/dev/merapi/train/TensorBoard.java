@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.train;
 
+import dev.merapi.error.ShapeException;
 import dev.merapi.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -123,7 +124,7 @@ public final class TensorBoard implements AutoCloseable {
      * @throws UncheckedIOException if it cannot be written
      */
     public void histogram(String tag, long step, Tensor values) {
-        Objects.requireNonNull(values, "values").requireOpen("TensorBoard.histogram", "values");
+        requireValues("histogram", "values", values);
         double[] all = Arrays.stream(values.detach().toDoubleArray())
                 .filter(Double::isFinite)
                 .sorted()
@@ -182,7 +183,7 @@ public final class TensorBoard implements AutoCloseable {
      * @throws UncheckedIOException if it cannot be written
      */
     public void image(String tag, long step, Tensor image) {
-        Objects.requireNonNull(image, "image").requireOpen("TensorBoard.image", "image");
+        requireValues("image", "image", image);
         Png png = Png.of(image);
         Protobuf written = new Protobuf()
                 .integer(1, png.height())
@@ -206,6 +207,14 @@ public final class TensorBoard implements AutoCloseable {
         Protobuf tensor = new Protobuf().integer(1, 7).message(2, one).text(8, markdown); // 7: strings
         Protobuf plugin = new Protobuf().message(1, new Protobuf().text(1, "text"));
         summary(step, value(tag).message(9, plugin).message(8, tensor));
+    }
+
+    private static void requireValues(String method, String argument, Tensor t) {
+        Objects.requireNonNull(t, argument).requireOpen("TensorBoard." + method, argument);
+        if (t.isMeta()) {
+            throw new ShapeException("TensorBoard." + method + ": " + argument + " is " + t.describe()
+                    + ", a meta tensor, which has no values\n  fix: give a tensor with values.");
+        }
     }
 
     private static Protobuf value(String tag) {
