@@ -2,6 +2,7 @@
 package dev.merapi.examples;
 
 import dev.merapi.nn.Block;
+import dev.merapi.nn.Parameter;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.train.ConfusionMatrix;
 import dev.merapi.train.Metrics;
@@ -76,9 +77,10 @@ final class RunRecord implements AutoCloseable {
     void weights(long step, Block model) {
         attempt(() -> {
             if (board != null) {
-                model.namedParameters()
-                        .forEach((name, p) -> board.histogram(
-                                name.replace('.', '/'), step, p.tensor().detach()));
+                for (Map.Entry<String, Parameter> p : model.namedParameters().entrySet()) {
+                    String tag = p.getKey().replace('.', '/');
+                    board.histogram(tag, step, p.getValue().tensor().detach());
+                }
             }
         });
     }
