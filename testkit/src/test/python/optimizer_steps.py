@@ -48,6 +48,22 @@ class Lion(torch.optim.Optimizer):
                     m.mul_(beta2).add_(p.grad, alpha=1 - beta2)
 
 
+def muon(**options):
+    """PyTorch's, but that the products of its iterations are in the parameter's dtype and not in bfloat16."""
+
+    def bare(grad, coefficients, steps, eps):
+        a, b, c = coefficients
+        x = grad.T if grad.size(0) > grad.size(1) else grad
+        x = x / x.norm().clamp(min=eps)
+        for _ in range(steps):
+            gram = x @ x.T
+            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return x.T if grad.size(0) > grad.size(1) else x
+
+    torch.optim._muon._zeropower_via_newtonschulz = bare
+    return lambda params: torch.optim.Muon(params, lr=0.1, **options)
+
+
 RUNS = {
     "sgd": sgd(),
     "sgd decay": sgd(weight_decay=0.03),
@@ -69,23 +85,26 @@ RUNS = {
     "rmsprop both": adam(torch.optim.RMSprop, alpha=0.9, eps=0.25, weight_decay=0.05, momentum=0.5, centered=True),
     "lion": adam(Lion),
     "lion decay": adam(Lion, betas=(0.95, 0.7), weight_decay=0.3),
+    "muon": muon(),
+    "muon plain": muon(momentum=0.7, nesterov=False, weight_decay=0.3, ns_steps=3, adjust_lr_fn="match_rms_adamw"),
 }
 
 
 def run(name, dtype, late, clip):
     wide = dtype if dtype in (torch.float32, torch.float64) else torch.float32
-    params = [torch.nn.Parameter(start(w, wide)) for w in range(2)]
+    shape = (lambda t, w: t.reshape(-1, w + 1) if name.startswith("muon") else t)  # [7, 1] and [2, 2]
+    params = [torch.nn.Parameter(shape(start(w, wide), w)) for w in range(2)]
     optimizer = RUNS[name](params)
     for t in range(1, 21):
         for w, p in enumerate(params):
-            p.grad = None if late and w == 1 and t < LATE else gradient(w, t, dtype).to(wide)
+            p.grad = None if late and w == 1 and t < LATE else shape(gradient(w, t, dtype).to(wide), w)
         if clip:
             torch.nn.utils.clip_grad_norm_(params, 1.5)
         optimizer.step()
         if t in (1, LATE, 20):
             for w, p in enumerate(params):
                 label = name + (" late" if late else "") + (" clip" if clip else "")
-                print(label.replace(" ", "_"), str(dtype)[6:], w, t, *(repr(v) for v in p.detach().double().tolist()))
+                print(label.replace(" ", "_"), str(dtype)[6:], w, t, *(repr(v) for v in p.detach().double().flatten().tolist()))
 
 
 torch.set_num_threads(1)

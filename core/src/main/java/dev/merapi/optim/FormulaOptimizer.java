@@ -114,7 +114,9 @@ public class FormulaOptimizer extends Optimizer {
             @Nullable Tensor skip,
             List<Number> settings) {
         List<Tensor> states = new ArrayList<>();
-        group.states.forEach(states::addAll);
+        if (!formula.states().isEmpty()) {
+            group.states.forEach(states::addAll);
+        }
         formula.call(new StepOp.Args(
                 group.params,
                 grads,

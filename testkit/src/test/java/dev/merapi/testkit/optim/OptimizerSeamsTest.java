@@ -20,6 +20,7 @@ import dev.merapi.optim.Clip;
 import dev.merapi.optim.FormulaOptimizer;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Lion;
+import dev.merapi.optim.Muon;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.optim.RmsProp;
 import dev.merapi.optim.Sgd;
@@ -46,6 +47,7 @@ class OptimizerSeamsTest {
         KINDS.put("adagrad", p -> new Adagrad(p, 0.02, 0.1, 0.1, 0.5, 1e-8));
         KINDS.put("rmsprop", p -> new RmsProp(p, 0.02, 0.9, 1e-3, 0.1, 0.5, true));
         KINDS.put("lion", p -> new Lion(p, 0.02, 0.1));
+        KINDS.put("muon", p -> new Muon(p.stream().filter(x -> x.tensor().rank() == 2).toList(), 0.02));
     }
 
     private static Sequential model(StateDict start) {
@@ -328,7 +330,9 @@ class OptimizerSeamsTest {
                 () -> new RmsProp(p, 0.1, 0.9, -1, 0, 0, false),
                 () -> new Lion(p, 0.1, 0.9, 1, 0),
                 () -> new Adagrad(p, 0.1, -1, 0, 0, 0),
-                () -> new Adagrad(p, 0.1, 0, 0, -1, 0))) {
+                () -> new Adagrad(p, 0.1, 0, 0, -1, 0),
+                () -> new Muon(p, 0.1),
+                () -> new Muon(List.of(), 0.1, 0, 1, true, 5, Muon.Scaling.ORIGINAL))) {
             assertThatThrownBy(wrong::run).isInstanceOf(IllegalArgumentException.class);
         }
         try (Optimizer lion = new Lion(p, 0.1, 0)) {

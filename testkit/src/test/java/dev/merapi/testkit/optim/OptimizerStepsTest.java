@@ -16,6 +16,7 @@ import dev.merapi.optim.AdamW;
 import dev.merapi.optim.Clip;
 import dev.merapi.optim.GradScaler;
 import dev.merapi.optim.Lion;
+import dev.merapi.optim.Muon;
 import dev.merapi.optim.Optimizer;
 import dev.merapi.optim.RmsProp;
 import dev.merapi.optim.Sgd;
@@ -90,6 +91,12 @@ class OptimizerStepsTest {
         RUNS.put("rmsprop_both", p -> new RmsProp(p, 0.1, 0.9, 0.25, 0.05, 0.5, true));
         RUNS.put("lion", p -> new Lion(p, 0.1, 0));
         RUNS.put("lion_decay", p -> new Lion(p, 0.1, 0.95, 0.7, 0.3));
+        RUNS.put("muon", p -> new Muon(p, 0.1));
+        RUNS.put("muon_plain", p -> new Muon(p, 0.1, 0.3, 0.7, false, 3, Muon.Scaling.MATCH_RMS_ADAMW));
+    }
+
+    private static Tensor shaped(String name, int which, Tensor t) {
+        return name.startsWith("muon") ? t.view(-1, which + 1) : t;
     }
 
     /** Values by "parameter step"; of masters where there are some. */
@@ -99,7 +106,9 @@ class OptimizerStepsTest {
         List<Tensor> params = new ArrayList<>();
         for (int w = 0; w < 2; w++) {
             int which = w;
-            params.add(tensor(w, dtype, i -> start(which, i)).requiresGrad(true));
+            params.add(shaped(name, w, tensor(w, dtype, i -> start(which, i)))
+                    .copy()
+                    .requiresGrad(true));
         }
         Map<String, double[]> seen = new LinkedHashMap<>();
         try (Optimizer optimizer =
@@ -112,7 +121,7 @@ class OptimizerStepsTest {
                             .setGrad(
                                     late && w == 1 && t < LATE
                                             ? null
-                                            : tensor(w, dtype, i -> gradient(which, step, i)));
+                                            : shaped(name, w, tensor(w, dtype, i -> gradient(which, step, i))));
                 }
                 if (clip && t % 2 == 0) {
                     Clip.norm_(params, 1.5);
@@ -146,17 +155,18 @@ class OptimizerStepsTest {
                 DType dtype = DType.valueOf(words[1].toUpperCase(java.util.Locale.ROOT));
                 double[] actual = runs.computeIfAbsent(words[0] + " " + words[1], k -> run(words[0], dtype))
                         .get(words[2] + " " + words[3]);
-                double eps = dtype.computeType().epsilon();
+                // An iteration of Muon's multiplies small singular values, and what they were rounded by, by 3.4.
+                double eps = dtype.computeType().epsilon() * (words[0].startsWith("muon") ? 128 : 1);
                 for (int i = 0; i < actual.length; i++) {
                     double expected = Double.parseDouble(words[4 + i]);
                     assertThat(actual[i])
                             .as(String.join(" ", Arrays.copyOf(words, 4)) + " [" + i + "]")
-                            .isCloseTo(expected, within(64 * eps * Math.max(0.25, Math.abs(expected))));
+                            .isCloseTo(expected, within(16 * eps * Math.max(0.25, Math.abs(expected))));
                 }
                 lines++;
             }
         }
-        assertThat(lines).isEqualTo(660);
+        assertThat(lines).isEqualTo(708);
     }
 
     // ---------------------------------------------------------------- rates and counts

@@ -240,7 +240,7 @@ class TrainingTest {
         assertThat(at.applyAsDouble(600, 0)).isCloseTo(0.55, within(1e-12));
         assertThat(at.applyAsDouble(1100, 0)).isCloseTo(0.1, within(1e-12));
         assertThat(at.applyAsDouble(9999, 0)).isCloseTo(0.1, within(1e-12));
-        assertThat(Schedule.decay(1, 0.5, 10).at(25)).isEqualTo(0.25);
+        assertThat(Schedule.step(1, 10, 0.5).at(25)).isEqualTo(0.25);
         assertThat(Schedule.constant(3).at(7)).isEqualTo(3);
     }
 
