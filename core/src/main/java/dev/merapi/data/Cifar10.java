@@ -39,7 +39,12 @@ public final class Cifar10 {
     public static TensorDataset read(Path folder, boolean training) throws IOException {
         Objects.requireNonNull(folder, "folder");
         List<String> names = training
-                ? List.of("data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin")
+                ? List.of(
+                        "data_batch_1.bin",
+                        "data_batch_2.bin",
+                        "data_batch_3.bin",
+                        "data_batch_4.bin",
+                        "data_batch_5.bin")
                 : List.of("test_batch.bin");
         return read(names.stream().map(folder::resolve).toList());
     }

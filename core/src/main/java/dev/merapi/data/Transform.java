@@ -80,7 +80,8 @@ public interface Transform {
         return images -> {
             requireImages("normalize", images);
             if (images.dtype() != DType.UINT8 || images.size(1) != scale.length) {
-                String text = "normalize: takes uint8 images of " + scale.length + " channels, but got " + images.describe();
+                String text =
+                        "normalize: takes uint8 images of " + scale.length + " channels, but got " + images.describe();
                 throw images.dtype() == DType.UINT8 ? new ShapeException(text) : new DTypeException(text);
             }
             Tensor times = Tensor.of(scale, scale.length, 1, 1).to(images.device());
@@ -188,14 +189,16 @@ public interface Transform {
                 throw new DTypeException(Message.of("colorJitter: takes floating images, but got " + images.describe())
                         .fix("Transform.toFloat() before it."));
             }
-            Tensor x = images.mul(forEach(images, 1 - brightness, 1 + brightness)).clamp(0, 1);
+            Tensor x =
+                    images.mul(forEach(images, 1 - brightness, 1 + brightness)).clamp(0, 1);
             if (contrast > 0) {
                 Tensor mean = gray(x).mean(new int[] {1, 2, 3}, true);
                 x = mix(mean, x, forEach(images, 1 - contrast, 1 + contrast));
             }
             if (saturation > 0) {
                 if (images.size(1) != 3) {
-                    throw new ShapeException("colorJitter: saturation is of three channels, but got " + images.describe());
+                    throw new ShapeException(
+                            "colorJitter: saturation is of three channels, but got " + images.describe());
                 }
                 x = mix(gray(x), x, forEach(images, 1 - saturation, 1 + saturation));
             }
@@ -232,7 +235,8 @@ public interface Transform {
     /** A number of Beta(alpha, alpha), by Jöhnk's method; its logarithms do not vanish where alpha is small. */
     private static double beta(double alpha) {
         while (true) {
-            double[] u = Tensor.rand(Shape.of(2), 0, 1, DType.FLOAT64, Device.CPU).toDoubleArray();
+            double[] u =
+                    Tensor.rand(Shape.of(2), 0, 1, DType.FLOAT64, Device.CPU).toDoubleArray();
             double x = Math.log(u[0]) / alpha;
             double y = Math.log(u[1]) / alpha;
             double most = Math.max(x, y);
@@ -247,7 +251,9 @@ public interface Transform {
         if (x.size(1) != 3) {
             return x.mean(new int[] {1}, true);
         }
-        Tensor parts = Tensor.of(new float[] {0.299f, 0.587f, 0.114f}, 3, 1, 1).to(x.dtype()).to(x.device());
+        Tensor parts = Tensor.of(new float[] {0.299f, 0.587f, 0.114f}, 3, 1, 1)
+                .to(x.dtype())
+                .to(x.device());
         return x.mul(parts).sum(new int[] {1}, true);
     }
 

@@ -134,7 +134,9 @@ public final class Csv {
                     all[r * width + c] = text.isEmpty() ? Float.NaN : Float.parseFloat(text);
                 } catch (NumberFormatException e) {
                     throw new FormatException(
-                            "csv: " + name + ", row " + (r + 1) + " of '" + columns[c] + "': '" + text + "' is no number", e);
+                            "csv: " + name + ", row " + (r + 1) + " of '" + columns[c] + "': '" + text
+                                    + "' is no number",
+                            e);
                 }
             }
         }
@@ -245,7 +247,8 @@ public final class Csv {
                     int behind = next();
                     if (behind != '"') {
                         if (behind != separator && behind != '\n' && behind != END) {
-                            throw new FormatException("csv: " + name + ", line " + line + ": text behind a closed quote");
+                            throw new FormatException(
+                                    "csv: " + name + ", line " + line + ": text behind a closed quote");
                         }
                         return behind;
                     }

@@ -116,8 +116,8 @@ public final class Lbfgs implements Stateful, AutoCloseable {
         Device device = all.get(0).device();
         for (Tensor p : all) {
             if (p.dtype() != dtype || p.device() != device || dtype != dtype.computeType()) {
-                throw new DTypeException(Message.of("lbfgs: parameters must be float32 or float64, all of one dtype and"
-                                + " on one device")
+                throw new DTypeException(Message.of(
+                                "lbfgs: parameters must be float32 or float64, all of one dtype and" + " on one device")
                         .fact("first", all.get(0).describe())
                         .fact("another", p.describe())
                         .fix("convert the model with to(…)."));
@@ -240,8 +240,8 @@ public final class Lbfgs implements Stateful, AutoCloseable {
                 if (strongWolfe) {
                     List<Tensor> start = new ArrayList<>();
                     all.forEach(p -> start.add(own(p.detach().copy())));
-                    LineSearch search = new LineSearch(
-                            t -> look(t, all, start, d, closure), loss, slope, evaluations - evaluated);
+                    LineSearch search =
+                            new LineSearch(t -> look(t, all, start, d, closure), loss, slope, evaluations - evaluated);
                     LineSearch.Point best = search.run(length, largest(d), gradient, toleranceChange);
                     start.forEach(Tensor::close);
                     for (LineSearch.Point p : search.seen()) {

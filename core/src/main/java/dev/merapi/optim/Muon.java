@@ -36,9 +36,7 @@ public final class Muon extends Optimizer {
         double of(Shape matrix) {
             double rows = matrix.size(0);
             double columns = matrix.size(1);
-            return this == ORIGINAL
-                    ? Math.sqrt(Math.max(1, rows / columns))
-                    : 0.2 * Math.sqrt(Math.max(rows, columns));
+            return this == ORIGINAL ? Math.sqrt(Math.max(1, rows / columns)) : 0.2 * Math.sqrt(Math.max(rows, columns));
         }
     }
 
@@ -118,7 +116,8 @@ public final class Muon extends Optimizer {
                         moved, grads, buffers, List.of(), List.of(), lr, gradScale, skip, 0, List.of(momentum)));
         Map<Shape, List<Integer>> ofShape = new LinkedHashMap<>();
         for (int i = 0; i < moved.size(); i++) {
-            ofShape.computeIfAbsent(moved.get(i).shape(), s -> new ArrayList<>()).add(i);
+            ofShape.computeIfAbsent(moved.get(i).shape(), s -> new ArrayList<>())
+                    .add(i);
         }
         ofShape.forEach((shape, which) -> {
             if (shape.numel() > 0) {

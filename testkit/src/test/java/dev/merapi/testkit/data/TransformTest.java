@@ -51,12 +51,12 @@ class TransformTest {
         float[] to = y.toFloatArray();
         for (int i = 0; i < to.length; i++) {
             int c = i / 25 % 3;
-            assertThat((double) to[i])
-                    .isCloseTo((from[i] / 255 - (0.5 - 0.1 * c)) / HALF[c], within(1e-6));
+            assertThat((double) to[i]).isCloseTo((from[i] / 255 - (0.5 - 0.1 * c)) / HALF[c], within(1e-6));
         }
         assertThatThrownBy(() -> Transform.normalize(HALF, HALF).apply(x.to(DType.FLOAT32)))
                 .isInstanceOf(DTypeException.class);
-        assertThatThrownBy(() -> Transform.normalize(new double[] {0}, new double[] {1}).apply(x))
+        assertThatThrownBy(() ->
+                        Transform.normalize(new double[] {0}, new double[] {1}).apply(x))
                 .isInstanceOf(ShapeException.class);
         assertThatThrownBy(() -> Transform.normalize(HALF, new double[] {0, 1, 1}))
                 .isInstanceOf(IllegalArgumentException.class);
@@ -131,7 +131,8 @@ class TransformTest {
         Tensor gray = Tensor.full(0.5, 4, 3, 2, 2);
         float[] still = Transform.colorJitter(0, 0.9, 0.9).apply(gray).toFloatArray();
         assertThat(still).usingComparatorWithPrecision(1e-5f).containsOnly(0.5f);
-        assertThatThrownBy(() -> Transform.colorJitter(0.1, 0, 0).apply(images(1, 4))).isInstanceOf(DTypeException.class);
+        assertThatThrownBy(() -> Transform.colorJitter(0.1, 0, 0).apply(images(1, 4)))
+                .isInstanceOf(DTypeException.class);
         assertThatThrownBy(() -> Transform.colorJitter(2, 0, 0)).isInstanceOf(IllegalArgumentException.class);
         assertThat(Transform.resize(7, 2).apply(x).shape().toArray()).containsExactly(20, 3, 7, 2);
     }
@@ -179,7 +180,8 @@ class TransformTest {
                 expected = expected == null ? seen : expected;
                 assertThat(seen).hasSize(10).usingRecursiveComparison().isEqualTo(expected);
                 Merapi.seed(9);
-                try (DataLoader<Labelled> later = DataLoader.of(data, 4).shuffle(1).prefetch(ahead)) {
+                try (DataLoader<Labelled> later =
+                        DataLoader.of(data, 4).shuffle(1).prefetch(ahead)) {
                     later.loadStateDict(java.util.Objects.requireNonNull(middle));
                     Iterator<Labelled> rest = later.iterator();
                     for (int i = 7; i < 10; i++) {
@@ -233,7 +235,8 @@ class TransformTest {
                 .hasMessageContaining("no column 'd'");
         assertThatThrownBy(() -> table.numbers("kind")).isInstanceOf(FormatException.class);
         assertThatThrownBy(() -> table.classes("kind", List.of("x"))).isInstanceOf(FormatException.class);
-        assertThat(Csv.read(new StringReader("a;b\n1;2"), ';', "s").numbers("b").item()).isEqualTo(2);
+        assertThat(Csv.read(new StringReader("a;b\n1;2"), ';', "s").numbers("b").item())
+                .isEqualTo(2);
         for (String bad : List.of("", "a,b\n1", "a\n\"1", "a\n1\"2", "a\n\"1\"2", "a,b\n1,2,3\n")) {
             assertThatThrownBy(() -> Csv.read(new StringReader(bad), ',', "bad"))
                     .as(bad)

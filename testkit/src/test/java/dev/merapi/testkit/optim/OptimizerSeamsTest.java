@@ -47,7 +47,9 @@ class OptimizerSeamsTest {
         KINDS.put("adagrad", p -> new Adagrad(p, 0.02, 0.1, 0.1, 0.5, 1e-8));
         KINDS.put("rmsprop", p -> new RmsProp(p, 0.02, 0.9, 1e-3, 0.1, 0.5, true));
         KINDS.put("lion", p -> new Lion(p, 0.02, 0.1));
-        KINDS.put("muon", p -> new Muon(p.stream().filter(x -> x.tensor().rank() == 2).toList(), 0.02));
+        KINDS.put(
+                "muon",
+                p -> new Muon(p.stream().filter(x -> x.tensor().rank() == 2).toList(), 0.02));
     }
 
     private static Sequential model(StateDict start) {

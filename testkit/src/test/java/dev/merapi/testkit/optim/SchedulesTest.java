@@ -37,8 +37,7 @@ class SchedulesTest {
 
     private static Map<String, double[]> golden() {
         Map<String, double[]> all = new LinkedHashMap<>();
-        try (InputStream in =
-                Objects.requireNonNull(SchedulesTest.class.getResourceAsStream("schedules.txt"))) {
+        try (InputStream in = Objects.requireNonNull(SchedulesTest.class.getResourceAsStream("schedules.txt"))) {
             for (String line : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("\n")) {
                 String[] words = line.split(" ");
                 if (!words[0].equals("#")) {
@@ -73,7 +72,10 @@ class SchedulesTest {
         schedules.put(
                 "sequential",
                 Schedule.sequential(
-                        List.of(Schedule.linear(0.5, 0.1, 1, 5), Schedule.exponential(0.5, 0.9), Schedule.constant(0.5)),
+                        List.of(
+                                Schedule.linear(0.5, 0.1, 1, 5),
+                                Schedule.exponential(0.5, 0.9),
+                                Schedule.constant(0.5)),
                         5,
                         15));
         Map<String, double[]> golden = golden();
@@ -93,7 +95,8 @@ class SchedulesTest {
         assertThat(Schedule.polynomial(1, 4, 2).at(100)).isZero();
         assertThat(Schedule.oneCycle(3, 2, 1, 1, 1).at(0)).isEqualTo(2);
         Schedule warm = Schedule.step(1, 2, 0.5).warmup(4);
-        assertThat(new double[] {warm.at(0), warm.at(3), warm.at(4), warm.at(6)}).containsExactly(0.25, 1, 1, 0.5);
+        assertThat(new double[] {warm.at(0), warm.at(3), warm.at(4), warm.at(6)})
+                .containsExactly(0.25, 1, 1, 0.5);
         assertThat(Schedule.constant(2).warmup(0).at(0)).isEqualTo(2);
         for (Runnable wrong : List.<Runnable>of(
                 () -> Schedule.step(1, 0, 0.5),
@@ -145,7 +148,8 @@ class SchedulesTest {
 
     private static Tensor rosenbrock(Tensor p) {
         Tensor x = p.at(0);
-        return x.neg().add(1)
+        return x.neg()
+                .add(1)
                 .square()
                 .add(p.at(1).sub(x.square()).square().mul(100))
                 .add(p.at(2).sub(3).pow(4));
@@ -156,7 +160,13 @@ class SchedulesTest {
         if (p.dtype() == DType.FLOAT64) {
             x = Tensor.of(-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1.0);
         }
-        return x.mul(p.at(0)).add(p.at(1)).tanh().mul(p.at(2)).sub(x.mul(2).sin()).square().mean();
+        return x.mul(p.at(0))
+                .add(p.at(1))
+                .tanh()
+                .mul(p.at(2))
+                .sub(x.mul(2).sin())
+                .square()
+                .mean();
     }
 
     /** {@code stops} is where the run is stopped and gone on with in another optimiser; −1 for never. */
