@@ -61,6 +61,7 @@ public final class Cifar10 {
         ByteArrayOutputStream pixels = new ByteArrayOutputStream();
         ByteArrayOutputStream labels = new ByteArrayOutputStream();
         for (Path file : Objects.requireNonNull(files, "files")) {
+            Objects.requireNonNull(file, "files");
             byte[] all = Files.readAllBytes(file);
             if (all.length == 0 || all.length % (1 + PIXELS) != 0) {
                 throw new FormatException("cifar10: " + file + " has " + all.length

@@ -150,7 +150,7 @@ public final class AdamW extends Optimizer {
      */
     public void setMomentum(double beta1) {
         if (wrong(beta1, beta2, eps) != null) {
-            throw new IllegalArgumentException("adam: beta1 " + beta1 + " must lie in [0, 1)");
+            throw new IllegalArgumentException("AdamW.setMomentum: beta1 " + beta1 + " must lie in [0, 1)");
         }
         change();
         this.beta1 = beta1;
