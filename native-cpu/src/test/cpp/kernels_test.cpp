@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <initializer_list>
+
+#if defined(__linux__)
+#include <filesystem>
+#include <fstream>
+#endif
 
 #include "cgroup.h"
 #include "dtypes.h"
@@ -138,7 +141,7 @@ static void near(const char* what, const Array& got, const V& want, double facto
             1.01 * storage_eps(got.dtype) * std::fabs(w) + factor * compute_eps(got.dtype) * (std::fabs(w) + scale);
         if (got.dtype == 2) tolerance += 0x1p-25;
         if (!(std::fabs(g - w) <= tolerance)) {
-            CHECK(false, "%s %s: [%zu] is %.9g, should be %.9g (tolerance %.3g)", what, kNames[got.dtype], i, g, w,
+            CHECK(false, "%s %s: [%zu] is %.17g, should be %.17g (tolerance %.3g)", what, kNames[got.dtype], i, g, w,
                   tolerance);
             return;
         }
@@ -749,8 +752,10 @@ static void optimizer_test(int d) {
     const double total = static_cast<double>(sum);
     Array norm(scalar, 1), factor(scalar, 1);
     abi::grad_norm(d, address(list), 2, 1, 0, norm.at(), factor.at(), skip.at());
-    near("grad_norm", norm, {std::sqrt(total)}, 8, 0);
-    near("grad_norm scale", factor, {1 / (std::sqrt(total) + 1e-6)}, 8, 0);
+    // Doubles are summed in doubles, without vectors of 512 bits in few lanes, so thousands one after the other.
+    const double roundings = d == 1 ? std::sqrt(static_cast<double>(n)) / 3 : 8;
+    near("grad_norm", norm, {std::sqrt(total)}, roundings, 0);
+    near("grad_norm scale", factor, {1 / (std::sqrt(total) + 1e-6)}, roundings, 0);
     CHECK(skip.get(0) == 0, "grad_norm: skip");
     V wg = g.values();
     for (double& x : wg) x *= factor.get(0);
@@ -897,6 +902,7 @@ static void isa_test() {
 #endif
 }
 
+#if defined(__linux__)
 // Files as they stand in containers, in services and on machines without either.
 static void cgroup_test() {
     namespace fs = std::filesystem;
@@ -936,10 +942,13 @@ static void cgroup_test() {
     CHECK(limit() == -1, "version 1 without a limit");
     fs::remove_all(all);
 }
+#endif
 
 int main() {
     isa_test();
+#if defined(__linux__)
     cgroup_test();
+#endif
     thread_test();
     random_test();
     for (int d = 0; d < 4; d++) {

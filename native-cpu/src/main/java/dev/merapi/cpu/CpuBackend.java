@@ -81,7 +81,7 @@ public final class CpuBackend implements Backend {
 
     @Override
     public KernelTable kernelTable() {
-        return StructuredKernels.TABLE;
+        return StructuredKernels.table();
     }
 
     @Override

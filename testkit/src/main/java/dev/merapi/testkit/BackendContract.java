@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
@@ -35,6 +36,7 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.TestInstance;
@@ -46,6 +48,9 @@ import org.junit.jupiter.api.TestInstance;
 public abstract class BackendContract {
     /** Bytes that may stay: constants and caches that are made at first use. */
     private static final long STAYS = 1 << 16;
+
+    /** The tag of tests that go through the rows: a slow machine runs them in {@linkplain #isOfThisPart parts}. */
+    static final String ROW_BY_ROW = "rows";
 
     private long allocatedBefore;
 
@@ -81,6 +86,13 @@ public abstract class BackendContract {
         return true;
     }
 
+    /** Of {@code -Dmerapi.tests.rows=2/6} every sixth row, from the second on: six processes, one after the other, run all. */
+    private static boolean isOfThisPart(int row) {
+        String[] part = System.getProperty("merapi.tests.rows", "1/1").split("/");
+        int parts = Integer.parseInt(part[1]);
+        return row % parts == Integer.parseInt(part[0]) - 1;
+    }
+
     /** In how many parts the rows are run, one a day: more than one where they are dear. See {@link Rotation}. */
     protected int parts() {
         return 1;
@@ -98,6 +110,10 @@ public abstract class BackendContract {
             List<OpSamples<?, ?>> ready = OpRows.all().stream()
                     .filter(row -> !notYet().containsKey(row.op().name()) && concerns(row))
                     .toList();
+            ready = IntStream.range(0, ready.size())
+                    .filter(BackendContract::isOfThisPart)
+                    .<OpSamples<?, ?>>mapToObj(ready::get)
+                    .toList();
             chosen = parts() == 1
                     ? ready
                     : Rotation.today(
@@ -109,6 +125,7 @@ public abstract class BackendContract {
     // ---------------------------------------------------------------- forward against the reference
 
     @TestFactory
+    @Tag(ROW_BY_ROW)
     Stream<DynamicNode> forwardMeetsTheFloat64Reference() {
         return rows().map(row -> dynamicContainer(row.toString(), parity(row)));
     }
@@ -188,6 +205,7 @@ public abstract class BackendContract {
 
     /** Every gradient that there is in float64 is there in 16 bits, and agrees within their rounding. */
     @TestFactory
+    @Tag(ROW_BY_ROW)
     Stream<DynamicTest> sixteenBitGradientsAgreeWithFloat64() {
         return rows().filter(BackendContract::isDifferentiable)
                 .flatMap(row -> Stream.of(DType.FLOAT16, DType.BFLOAT16)
@@ -278,6 +296,7 @@ public abstract class BackendContract {
             "forward mode");
 
     @TestFactory
+    @Tag(ROW_BY_ROW)
     Stream<DynamicNode> opsPassOpCheck() {
         return rows().map(row -> dynamicContainer(row.toString(), checks(row)));
     }
@@ -326,6 +345,7 @@ public abstract class BackendContract {
 
     /** What a row does not promise works all the same, or is refused by an exception that names the op. */
     @TestFactory
+    @Tag(ROW_BY_ROW)
     Stream<DynamicTest> otherDtypesWorkOrAreRefusedByName() {
         return rows().flatMap(this::otherDtypes);
     }
@@ -428,6 +448,7 @@ public abstract class BackendContract {
     }
 
     @TestFactory
+    @Tag(ROW_BY_ROW)
     Stream<DynamicTest> mistakesAreRefused() {
         return rows().flatMap(this::mistakes);
     }

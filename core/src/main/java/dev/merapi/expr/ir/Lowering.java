@@ -17,7 +17,18 @@ import org.jspecify.annotations.Nullable;
  * <p>Integers of 8 and 16 bits live in i32 registers and are wrapped after each op that can leave their range.
  */
 final class Lowering {
-    private record Use(Expr node, DType dtype) {}
+    private record Use(Expr node, DType dtype) {
+        // Not generated: see Value.Key.
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof Use use && use.dtype == dtype && use.node.equals(node);
+        }
+
+        @Override
+        public int hashCode() {
+            return 31 * node.hashCode() + dtype.hashCode();
+        }
+    }
 
     private final Values values;
     private final Typing typing;

@@ -53,7 +53,22 @@ final class Value {
     }
 
     /** What makes two values the same computation. */
-    record Key(Opcode op, RegType type, List<Value> operands, long imm) {}
+    record Key(Opcode op, RegType type, List<Value> operands, long imm) {
+        // Not generated: the JVM links what is generated with dozens of classes, at the first expression of each process.
+        @Override
+        public boolean equals(@Nullable Object other) {
+            return other instanceof Key key
+                    && key.op == op
+                    && key.type == type
+                    && key.imm == imm
+                    && key.operands.equals(operands);
+        }
+
+        @Override
+        public int hashCode() {
+            return ((op.hashCode() * 31 + type.hashCode()) * 31 + Long.hashCode(imm)) * 31 + operands.hashCode();
+        }
+    }
 
     @Override
     public boolean equals(@Nullable Object other) {
