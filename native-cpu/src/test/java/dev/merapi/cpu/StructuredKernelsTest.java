@@ -14,9 +14,9 @@ class StructuredKernelsTest {
     void aGroupNamesTheClassesOfAllItsOps(StructuredKernels.Group group) {
         KernelTable table = new KernelTable();
         group.into(table);
-        assertThat(table.signatures()).isNotEmpty().allSatisfy((op, signature) -> assertThat(
-                        group.has(signature.arguments()))
-                .as(op)
-                .isTrue());
+        assertThat(table.signatures())
+                .isNotEmpty()
+                .allSatisfy((op, signature) ->
+                        assertThat(group.has(signature.arguments())).as(op).isTrue());
     }
 }

@@ -54,7 +54,8 @@ final class Value {
 
     /** What makes two values the same computation. */
     record Key(Opcode op, RegType type, List<Value> operands, long imm) {
-        // Not generated: the JVM links what is generated with dozens of classes, at the first expression of each process.
+        // Not generated: the JVM links what is generated with dozens of classes, at the first expression of each
+        // process.
         @Override
         public boolean equals(@Nullable Object other) {
             return other instanceof Key key
