@@ -35,9 +35,10 @@ class BlocksTest {
             }
         }
         there.to(Device.CPU);
-        there.named().forEach((name, p) -> assertThat(p.tensor().toDoubleArray())
-                .as(name)
-                .containsExactly(here.named().get(name).tensor().toDoubleArray(), Offset.offset(1e-4)));
+        there.named()
+                .forEach((name, p) -> assertThat(p.tensor().toDoubleArray())
+                        .as(name)
+                        .containsExactly(here.named().get(name).tensor().toDoubleArray(), Offset.offset(1e-4)));
     }
 
     private static void step(Layer layer, Sgd optimizer, Tensor x) {
