@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.nn;
 
+import dev.merapi.dispatch.Context;
+import dev.merapi.dispatch.Observer;
 import dev.merapi.tensor.Tensor;
 import java.util.Objects;
 import java.util.function.BinaryOperator;
@@ -42,7 +44,26 @@ public abstract class Layer extends Block {
      * @return a new tensor, part of the graph of {@code x} and the layer's parameters
      */
     public final Tensor forward(Tensor x) {
+        Observer observer = Context.current().observer();
+        if (observer != null) {
+            return observed(observer, x, this::compute);
+        }
         return hooks == null ? compute(x) : hooks.run(x, this::compute);
+    }
+
+    /** What tables call it: by its name within the model. */
+    private String fullName() {
+        String path = path();
+        return path.isEmpty() ? kind() : path.substring(0, path.length() - 1);
+    }
+
+    private Tensor observed(Observer observer, Tensor x, UnaryOperator<Tensor> computation) {
+        observer.begin(Observer.Work.BLOCK, fullName());
+        try {
+            return hooks == null ? computation.apply(x) : hooks.run(x, computation);
+        } finally {
+            observer.end();
+        }
     }
 
     /**
@@ -61,6 +82,10 @@ public abstract class Layer extends Block {
      * @return its result
      */
     protected final Tensor hooked(Tensor x, UnaryOperator<Tensor> computation) {
+        Observer observer = Context.current().observer();
+        if (observer != null) {
+            return observed(observer, x, computation);
+        }
         return hooks == null ? computation.apply(x) : hooks.run(x, computation);
     }
 

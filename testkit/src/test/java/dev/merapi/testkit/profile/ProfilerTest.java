@@ -114,6 +114,13 @@ class ProfilerTest {
                 .filteredOn(e -> e.kind.equals("kernel") && e.name.equals("merapi::square"))
                 .hasSize(steps)
                 .allMatch(e -> e.bytes == 4 * 2 * 4);
+        assertThat(events)
+                .as("layers of the forward call and of its gradients")
+                .filteredOn(e -> e.kind.equals("block") || e.name.equals("merapi::linear"))
+                .allMatch(e -> "in".equals(e.layer) || "out".equals(e.layer))
+                .extracting(Event::kind)
+                .contains("block", "op", "kernel", "backward");
+        assertThat(profiler.tableByLayer().lines().map(l -> l.split(" ")[0])).contains("in", "out", "(none)");
         profiler.reset();
         assertThat(trace(profiler)).isEmpty();
     }
