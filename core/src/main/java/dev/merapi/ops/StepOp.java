@@ -165,7 +165,7 @@ public final class StepOp {
         StepCode code = new StepCode(kept.size(), numbers.size(), v -> {
             List<Expr> results = formula.apply(new Operands(v, kept, numbers));
             if (results == null || results.size() != 1 + kept.size()) {
-                throw new SchemaException(Message.of(name + ": the formula gives "
+                throw new SchemaException(Message.of("define: the formula of '" + name + "' gives "
                                 + (results == null ? "null" : results.size() + " values") + ", not the parameter and "
                                 + kept.size() + " states")
                         .fact("states", kept)

@@ -111,7 +111,8 @@ class AttentionChoiceTest {
 
     @Test
     void allAtOnce() {
-        for (int width : new int[] {32, 64, 128}) {
+        int[] widths = Boolean.getBoolean("merapi.tests.full") ? new int[] {32, 64, 128} : new int[] {64};
+        for (int width : widths) { // each is a kernel of its own to compile
             for (boolean added : new boolean[] {false, true}) {
                 DType dtype = added ? DType.BFLOAT16 : DType.FLOAT16;
                 same(

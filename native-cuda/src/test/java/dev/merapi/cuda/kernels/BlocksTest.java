@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.merapi.cuda.kernels;
 
-import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import dev.merapi.autograd.Autograd;
 import dev.merapi.cuda.Simulator;
@@ -17,7 +17,6 @@ import dev.merapi.tensor.Scope;
 import dev.merapi.tensor.Tensor;
 import dev.merapi.types.Device;
 import java.util.function.Supplier;
-import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.Test;
 
 /** A block that moved to the device after its optimiser was made steps as it does on the CPU, with its buffers. */
@@ -36,9 +35,11 @@ class BlocksTest {
         }
         there.to(Device.CPU);
         there.named()
-                .forEach((name, p) -> assertThat(p.tensor().toDoubleArray())
-                        .as(name)
-                        .containsExactly(here.named().get(name).tensor().toDoubleArray(), Offset.offset(1e-4)));
+                .forEach((name, p) -> assertArrayEquals(
+                        here.named().get(name).tensor().toDoubleArray(),
+                        p.tensor().toDoubleArray(),
+                        1e-4,
+                        name));
     }
 
     private static void step(Layer layer, Sgd optimizer, Tensor x) {

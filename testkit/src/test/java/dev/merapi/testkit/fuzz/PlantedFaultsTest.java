@@ -140,7 +140,7 @@ class PlantedFaultsTest {
                             out.copy_(a.x().detach().gather(a.dim(), positions(index, a.x(), a.dim())));
                         })),
                 new Fault(
-                        "the gradient of a product is that of a sum",
+                        "the gradient of mul is that of add",
                         "WRONG_GRADIENT merapi::mul",
                         () -> MUL.override()
                                 .autograd(

@@ -42,13 +42,20 @@ final class ErrorTexts {
     private List<Text> find() {
         List<Text> all = new ArrayList<>();
         for (int i = 0; i < tokens.size(); i++) {
-            if (endsWith(i, "throw") || endsWith(i, ".fix(")) {
+            if (endsWith(i, "throw") && !isThrows(i) || endsWith(i, ".fix(")) {
                 int end = end(i + 1);
                 all.add(text(i + 1, end));
                 i = end;
             }
         }
         return all;
+    }
+
+    /** Whether {@code throw} at {@code i} is the beginning of {@code throws SomeException}. */
+    private boolean isThrows(int i) {
+        return i + 2 < tokens.size()
+                && tokens.get(i + 1).equals("s")
+                && Character.isUpperCase(tokens.get(i + 2).charAt(0));
     }
 
     /** Where the brackets that are open at {@code from} close, or the statement ends. */

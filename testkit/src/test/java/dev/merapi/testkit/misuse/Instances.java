@@ -10,6 +10,7 @@ import dev.merapi.data.TensorDataset;
 import dev.merapi.data.TextCorpus;
 import dev.merapi.data.Transform;
 import dev.merapi.data.Vocabulary;
+import dev.merapi.io.Csv;
 import dev.merapi.nn.*;
 import dev.merapi.nn.Rnn;
 import dev.merapi.op.CudaKernel;
@@ -20,6 +21,7 @@ import dev.merapi.op.Tangents;
 import dev.merapi.ops.*;
 import dev.merapi.ops.Attention;
 import dev.merapi.ops.Recurrent;
+import dev.merapi.ops.StepOp;
 import dev.merapi.optim.*;
 import dev.merapi.random.Generator;
 import dev.merapi.state.StateDict;
@@ -33,6 +35,7 @@ import dev.merapi.train.RunningMean;
 import dev.merapi.train.Trainer;
 import dev.merapi.types.*;
 import java.io.IOException;
+import java.io.StringReader;
 import java.io.UncheckedIOException;
 import java.lang.invoke.MethodHandles;
 import java.nio.file.Files;
@@ -63,6 +66,7 @@ final class Instances {
         return t;
     }
 
+    private static final StepOp.Operands OPERANDS = operands();
     private static final Map<String, String> TEXTS = Map.of("a.txt", "some text of a few words", "b.txt", "and more");
 
     static @Nullable Object of(Class<?> c) {
@@ -139,6 +143,8 @@ final class Instances {
             case "FormulaOptimizer", "Lion" -> new Lion(List.of(x.copy().requiresGrad(true)), 0.1, 0);
             case "Adagrad" -> new Adagrad(List.of(x.copy().requiresGrad(true)), 0.1);
             case "StepOp" -> Steps.LION;
+            case "Operands" -> OPERANDS;
+            case "Csv" -> csv();
             case "Muon" -> new Muon(List.of(x.copy().requiresGrad(true)), 0.1);
             case "Lbfgs" -> new Lbfgs(List.of(x.copy().requiresGrad(true)), 0.1);
             case "Plateau" -> new Plateau(new Sgd(List.of(x.copy().requiresGrad(true)), 0.1));
@@ -180,6 +186,24 @@ final class Instances {
             case "StateReader" -> new StateReader("misuse", new StateDict().with("misuse", x));
             default -> null;
         };
+    }
+
+    private static Csv csv() {
+        try {
+            return Csv.read(new StringReader("a,b\n1,2\n"), ',', "misuse");
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** What the formula of a step is given. */
+    private static StepOp.Operands operands() {
+        StepOp.Operands[] given = new StepOp.Operands[1];
+        StepOp.define("misuse::step_", List.of("state"), List.of("setting"), o -> {
+            given[0] = o;
+            return List.of(o.parameter(), o.state("state"));
+        });
+        return given[0];
     }
 
     private static Object options(Class<?> c) {

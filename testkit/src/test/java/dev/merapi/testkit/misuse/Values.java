@@ -19,6 +19,8 @@ import dev.merapi.types.DeviceType;
 import dev.merapi.types.Shape;
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
+import java.io.Reader;
+import java.io.StringReader;
 import java.lang.invoke.MethodHandles;
 import java.lang.reflect.Array;
 import java.lang.reflect.ParameterizedType;
@@ -40,6 +42,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** Arguments for a public method: an ordinary one of each type, and those that somebody might pass by mistake. */
@@ -73,6 +76,9 @@ final class Values {
         }
         if (raw == byte.class) {
             return (byte) 1;
+        }
+        if (raw == char.class) {
+            return ',';
         }
         if (raw == boolean.class) {
             return false;
@@ -125,6 +131,9 @@ final class Values {
         }
         if (raw == InputStream.class) {
             return new ByteArrayInputStream(new byte[] {0, 0, 8, 1, 0, 0, 0, 2, 1, 2});
+        }
+        if (raw == Reader.class) {
+            return new StringReader("a,b\n1,2\n");
         }
         if (raw == ClassLoader.class) {
             return Values.class.getClassLoader();
@@ -180,13 +189,16 @@ final class Values {
                 || raw == Runnable.class
                 || raw == LayerRule.class
                 || raw.isInterface() && raw.isAnnotationPresent(FunctionalInterface.class)) {
-            return function(raw);
+            return function(raw, type);
         }
         return raw.getName().startsWith("dev.merapi.") ? Instances.of(raw) : null;
     }
 
     /** A function that gives back its first argument if it can. */
-    private static Object function(Class<?> type) {
+    private static Object function(Class<?> type, Type generic) {
+        Class<?> given = Function.class == type && generic instanceof ParameterizedType p
+                ? raw(p.getActualTypeArguments()[1])
+                : Object.class;
         return Proxy.newProxyInstance(Values.class.getClassLoader(), new Class<?>[] {type}, (self, method, args) -> {
             if (method.getDeclaringClass() == Object.class) {
                 return method.getName().equals("toString")
@@ -200,7 +212,11 @@ final class Values {
             if (wanted.isPrimitive() && wanted != void.class) {
                 return ordinary(wanted, Path.of("."));
             }
-            return args != null && wanted != void.class && args.length > 0 && wanted.isInstance(args[0])
+            return args != null
+                            && wanted != void.class
+                            && args.length > 0
+                            && wanted.isInstance(args[0])
+                            && given.isInstance(args[0])
                     ? args[0]
                     : null;
         });
