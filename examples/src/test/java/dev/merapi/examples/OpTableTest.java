@@ -151,7 +151,10 @@ final class OpTableTest {
     }
 
     private static @Nullable String family(Op<?, ?> op) {
-        String source = op.definedAt().toString().replaceFirst("\\.java:\\d+$", "");
+        String source =
+                op.name().equals("merapi::extremum_backward") // comes with the first reduction, wherever that is
+                        ? "Reductions"
+                        : op.definedAt().toString().replaceFirst("\\.java:\\d+$", "");
         return FAMILIES.entrySet().stream()
                 .filter(e -> e.getValue().contains(source))
                 .map(Map.Entry::getKey)
