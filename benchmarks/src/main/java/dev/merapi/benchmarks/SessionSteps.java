@@ -102,7 +102,7 @@ record SessionSteps(String name, int seconds, List<String> command) {
                     "256",
                     "--batch",
                     "2",
-                    "--sample",
+                    "--tokens",
                     "4",
                     "--warmup",
                     "2");

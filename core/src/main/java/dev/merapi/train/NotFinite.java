@@ -114,6 +114,9 @@ final class NotFinite {
                 first = first < 0 ? i : first;
             }
         }
+        if (first < 0) {
+            return null; // the numbers themselves are good, whatever the device says of them
+        }
         return what + ": " + bad + " of " + values.length + " elements, the first is " + values[first] + ", of "
                 + t.describe();
     }
