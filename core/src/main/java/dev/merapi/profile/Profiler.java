@@ -106,7 +106,7 @@ public final class Profiler {
      * }</pre>
      *
      * @param name of the part
-     * @return what ends it, to be closed by this thread
+     * @return what ends it, to be closed by this thread: another is refused
      */
     public static On range(String name) {
         Objects.requireNonNull(name, "name");
@@ -116,7 +116,12 @@ public final class Profiler {
         }
         observer.begin(Observer.Work.RANGE, name);
         boolean[] ended = new boolean[1];
+        Thread owner = Thread.currentThread();
         return () -> {
+            if (Thread.currentThread() != owner) {
+                throw new IllegalStateException(
+                        "profiler: range '" + name + "' began on another thread\n  fix: close it there.");
+            }
             if (!ended[0]) {
                 ended[0] = true;
                 observer.end();

@@ -19,6 +19,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import jdk.jfr.Recording;
@@ -148,6 +149,9 @@ class ProfilerTest {
                 assertThatThrownBy(() -> Tensor.randn(2, 3).matmul(Tensor.randn(2, 3)))
                         .isInstanceOf(ShapeException.class);
                 assertThatThrownBy(profiler::start).hasMessageContaining("close it first");
+                assertThatThrownBy(
+                                () -> CompletableFuture.runAsync(range::close).join())
+                        .hasMessageContaining("began on another thread");
             }
             Tensor.randn(2).neg();
         }
