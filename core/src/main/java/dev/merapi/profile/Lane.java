@@ -32,7 +32,6 @@ final class Lane {
         boolean backward;
         long start;
         long within; // what frames inside of it took
-        long kernels; // of these, kernels of the same op
         long bytes;
 
         @Nullable
@@ -95,7 +94,6 @@ final class Lane {
         f.place = outer == null ? null : outer.place;
         f.backward = outer != null && outer.backward;
         f.within = 0;
-        f.kernels = 0;
         f.bytes = 0;
         f.flight = WorkEvent.begin();
         f.start = System.nanoTime();
@@ -125,13 +123,11 @@ final class Lane {
         t.calls++;
         t.all += nanos;
         t.own += nanos - f.within;
-        t.inKernel += f.kernels;
         t.bytes += made;
         if (depth > 0) {
             Frame outer = stack[depth - 1];
             outer.within += nanos;
             if (f.kind == Kind.KERNEL && outer.name.equals(f.name)) {
-                outer.kernels += nanos;
                 outer.bytes += made;
             }
         }

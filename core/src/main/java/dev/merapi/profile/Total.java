@@ -14,7 +14,7 @@ final class Total {
     long own;
     /** With that. */
     long all;
-    /** Of its own time, or in kernels below it that have its name. */
+    /** Of its own time, where kernels are a part of their op's line. */
     long inKernel;
 
     long bytes;
@@ -30,7 +30,6 @@ final class Total {
         calls += other.calls;
         own += other.own;
         all += other.all;
-        inKernel += other.inKernel;
         bytes += other.bytes;
     }
 }
